@@ -1,0 +1,86 @@
+package format
+
+const (
+	slotBits = 10
+	slotMask = 1<<slotBits - 1
+)
+
+// GenMask holds the bits of a generation.
+const GenMask = 1<<21 - 1
+
+// WaitersBit is the bit of a lock word that no ID uses.
+const WaitersBit = 1 << 31
+
+// An ID names an attachment: a slot and which of its tenants, in 31 bits.
+type ID uint32
+
+// IDs of generation 0 name no attachment.
+const (
+	Nobody ID = 0 // a free word
+	Dead   ID = 1 // the holder died
+	Local  ID = 2 // this process, outside any segment
+)
+
+// MakeID is the ID of the tenant gen of a slot; excess bits are dropped.
+func MakeID(gen, slot uint32) ID { return ID(gen&GenMask<<slotBits | slot&slotMask) }
+
+// Slot is the number of the slot.
+func (id ID) Slot() uint32 { return uint32(id) & slotMask }
+
+// Gen is the generation, 0 if id names no attachment.
+func (id ID) Gen() uint32 { return uint32(id) >> slotBits & GenMask }
+
+// NextGen is the generation of the next tenant, never 0.
+func NextGen(gen uint32) uint32 {
+	if gen = (gen + 1) & GenMask; gen == 0 {
+		return 1
+	}
+	return gen
+}
+
+// An OwnerState says what is to become of a segment.
+type OwnerState uint32
+
+const (
+	NoOwner OwnerState = iota // not decided yet
+	Owned                     // by the attachment in Owner.ID, while it lives
+	Kept                      // stays until it is owned or removed
+	Dropped                   // the value is gone; nobody may attach
+)
+
+// An Owner is the owner word of a segment.
+type Owner struct {
+	State OwnerState
+	ID    ID // of the owner, if Owned
+}
+
+// Word is the owner as it stands in the control block.
+func (o Owner) Word() uint64 { return uint64(o.State)<<32 | uint64(o.ID) }
+
+// OwnerOf is the owner that a word from the control block names; see
+// [Owner.Valid].
+func OwnerOf(word uint64) Owner { return Owner{OwnerState(word >> 32), ID(uint32(word))} }
+
+// Valid says whether o can be meant: a state that exists, and an attachment
+// just where there is an owner.
+func (o Owner) Valid() bool {
+	if o.State == Owned {
+		return o.ID.Gen() != 0 && o.ID&WaitersBit == 0
+	}
+	return o.State <= Dropped && o.ID == Nobody
+}
+
+// String is the state in a word.
+func (s OwnerState) String() string {
+	switch s {
+	case NoOwner:
+		return "none"
+	case Owned:
+		return "owned"
+	case Kept:
+		return "kept"
+	case Dropped:
+		return "dropped"
+	}
+	return "invalid"
+}

@@ -1,0 +1,250 @@
+package format
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What a schema may hold. Of keeps to these too, so that what it accepts can
+// be decoded by everyone.
+const (
+	maxDepth = 64      // of types in types
+	maxNodes = 1 << 16 // types in the tree, each as often as it stands there
+	maxName  = 1 << 10 // bytes of one name
+	maxAlign = 1 << 12
+)
+
+// psyncPath is the package whose structs are opaque locks.
+const psyncPath = "github.com/shmembox/shmem/psync"
+
+// A TypeError says why a type cannot live in shared memory.
+type TypeError struct {
+	Type   reflect.Type // what is refused
+	Path   string       // where it stands, as main.Config.Routes[].Name
+	Reason string       // why, and what to use instead
+}
+
+func (e *TypeError) Error() string {
+	if e.Type != nil && e.Path == typeName(e.Type) {
+		return e.Reason // which begins with the type
+	}
+	return e.Path + ": " + e.Reason
+}
+
+var walked sync.Map // reflect.Type to *Type or *TypeError
+
+// Of is the schema of t. The error is a *[TypeError].
+func Of(t reflect.Type) (*Type, error) {
+	v, ok := walked.Load(t)
+	if !ok {
+		schema, err := (&walker{psync: psyncPath}).top(t)
+		if err != nil {
+			v = err
+		} else {
+			v = schema
+		}
+		v, _ = walked.LoadOrStore(t, v)
+	}
+	if err, ok := v.(*TypeError); ok {
+		return nil, err
+	}
+	return v.(*Type), nil
+}
+
+// A walker makes the schema of one type.
+type walker struct {
+	psync string // path of package psync
+	nodes int
+}
+
+func (w *walker) top(t reflect.Type) (*Type, *TypeError) {
+	if t == nil {
+		return nil, &TypeError{Path: "nil", Reason: "an interface is no type of fixed size; use a struct"}
+	}
+	schema, err := w.walk(t, typeName(t), 1)
+	if err != nil {
+		return nil, err
+	}
+	if t.Size() == 0 {
+		return nil, refuse(t, typeName(t), "has no size; there is nothing to share")
+	}
+	return schema, nil
+}
+
+func refuse(t reflect.Type, path, why string) *TypeError {
+	return &TypeError{Type: t, Path: path, Reason: typeName(t) + " " + why}
+}
+
+var basicKinds = map[reflect.Kind]Kind{
+	reflect.Bool: Bool,
+	reflect.Int8: Int8, reflect.Int16: Int16, reflect.Int32: Int32, reflect.Int64: Int64,
+	reflect.Uint8: Uint8, reflect.Uint16: Uint16, reflect.Uint32: Uint32, reflect.Uint64: Uint64,
+	reflect.Int: Int, reflect.Uint: Uint, reflect.Uintptr: Uintptr,
+	reflect.Float32: Float32, reflect.Float64: Float64,
+	reflect.Complex64: Complex64, reflect.Complex128: Complex128,
+}
+
+// insteadOf says what to use for what lives in package sync.
+var insteadOf = map[string]string{
+	"Mutex":     "psync.Mutex",
+	"RWMutex":   "psync.RWMutex",
+	"Cond":      "psync.Cond",
+	"Once":      "psync.Once",
+	"WaitGroup": "psync.Semaphore or psync.Event",
+	"Map":       "an array of entries and a psync.RWMutex",
+	"Pool":      "an array and a psync.Semaphore",
+}
+
+func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError) {
+	if depth > maxDepth {
+		return nil, refuse(t, path, "nests too deep; use fewer than "+strconv.Itoa(maxDepth)+" levels")
+	}
+	if w.nodes++; w.nodes > maxNodes {
+		return nil, refuse(t, path, "is one field too many; use arrays for what repeats")
+	}
+	s := &Type{Name: schemaName(t), Size: int(t.Size()), Align: t.Align()}
+	switch t.PkgPath() {
+	case "sync/atomic":
+		for kind, name := range atomicNames {
+			if name != "" && name == t.Name() {
+				s.Kind, s.Atomic = Kind(kind), true
+				return s, nil
+			}
+		}
+		return nil, refuse(t, path, "holds a Go pointer; use an index in an atomic.Uint64")
+	case "sync", "internal/sync":
+		better, ok := insteadOf[t.Name()]
+		if !ok {
+			better = "a type of package psync"
+		}
+		return nil, refuse(t, path, "works only inside one process; use "+better)
+	case "time":
+		if t.Name() == "Time" {
+			return nil, refuse(t, path, "holds a Go pointer; use its UnixNano in an int64")
+		}
+	case w.psync:
+		if t.Kind() == reflect.Struct {
+			s.Kind, s.Name = Sync, "psync."+cut(t.Name())
+			// Opaque, but a pointer in there would be as wrong as anywhere.
+			return s, w.fields(t, path, depth, func(Field) {})
+		}
+	}
+	switch t.Kind() {
+	case reflect.Array:
+		s.Kind, s.Len = Array, t.Len()
+		elem, err := w.walk(t.Elem(), path+"[]", depth+1)
+		s.Elem = elem
+		return s, err
+	case reflect.Struct:
+		s.Kind = Struct
+		err := w.fields(t, path, depth, func(f Field) { s.Fields = append(s.Fields, f) })
+		return s, err
+	case reflect.String:
+		return nil, refuse(t, path, "holds a Go pointer; use a [N]byte or shmem.Text")
+	case reflect.Slice:
+		return nil, refuse(t, path, "holds a Go pointer; use an array or shmem.Vec")
+	case reflect.Map:
+		return nil, refuse(t, path, "is a Go pointer; use an array of entries")
+	case reflect.Pointer:
+		return nil, refuse(t, path, "is a Go pointer; use the value itself, or an index into an array")
+	case reflect.UnsafePointer:
+		return nil, refuse(t, path, "is a pointer; use an offset in a uint64")
+	case reflect.Chan:
+		return nil, refuse(t, path, "works only inside one process; use package queue")
+	case reflect.Func:
+		return nil, refuse(t, path, "is code of one process; use a number that stands for it")
+	case reflect.Interface:
+		return nil, refuse(t, path, "holds Go pointers; use a struct with a field that tells the kind")
+	}
+	kind, ok := basicKinds[t.Kind()]
+	if !ok {
+		return nil, refuse(t, path, "is of a kind that cannot be shared; use a number")
+	}
+	s.Kind = kind
+	return s, nil
+}
+
+func (w *walker) fields(t reflect.Type, path string, depth int, add func(Field)) *TypeError {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Type.Size() == 0 {
+			continue // a marker, whatever it is made of
+		}
+		at := path + "." + f.Name
+		if len(f.Name) > maxName {
+			return refuse(f.Type, at, "has a field name that is too long; use a shorter one")
+		}
+		// Padding is walked too: a copy of the value on Go's heap must show
+		// the collector no pointer.
+		s, err := w.walk(f.Type, at, depth+1)
+		if err != nil {
+			return err
+		}
+		if f.Name != "_" {
+			add(Field{f.Name, int(f.Offset), s})
+		}
+	}
+	return nil
+}
+
+// schemaName is the name to record for t: none for what the kind says.
+func schemaName(t reflect.Type) string {
+	if t.PkgPath() == "" {
+		return ""
+	}
+	return typeName(t)
+}
+
+// typeName is the Go name of t for people: within type arguments reflect
+// gives whole import paths, of which the last element is enough.
+func typeName(t reflect.Type) string {
+	long := t.String()
+	var b strings.Builder
+	for start := 0; start < len(long); {
+		end := start
+		for end < len(long) && !strings.ContainsRune("[],;{} *\"", rune(long[end])) {
+			end++
+		}
+		word := long[start:end]
+		b.WriteString(word[strings.LastIndexByte(word, '/')+1:])
+		if end < len(long) {
+			b.WriteByte(long[end])
+			end++
+		}
+		start = end
+	}
+	return cut(b.String())
+}
+
+// cut makes a name one that nameOK accepts.
+func cut(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	const limit = 200
+	if len(s) <= limit {
+		return s
+	}
+	end := limit
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
+}
+
+// nameOK says whether a name can be shown to people as it is.
+func nameOK(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return len(s) <= maxName
+}
