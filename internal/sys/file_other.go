@@ -1,0 +1,61 @@
+//go:build !linux
+
+package sys
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// Supported reports whether named segments work on this system.
+const Supported = false
+
+// DefaultDir is where segments would live.
+const DefaultDir = "/dev/shm"
+
+// Conditions that the library tells apart; none of them occurs here.
+var (
+	ErrHeld    = errors.New("lock is held")
+	ErrNoSpace = errors.New("no space left on device")
+	ErrLoop    = errors.New("symbolic link")
+	ErrIsDir   = errors.New("is a directory")
+	ErrNoDev   = errors.New("no such device")
+	ErrNotDir  = errors.New("not a directory")
+	ErrMFile   = errors.New("too many open files")
+	ErrNFile   = errors.New("too many open files in system")
+	ErrNoMem   = errors.New("cannot allocate memory")
+	ErrQuota   = errors.New("quota exceeded")
+	ErrTooLong = errors.New("name too long")
+	ErrFBig    = errors.New("file too large")
+	ErrROFS    = errors.New("read-only file system")
+)
+
+func Open(string, bool) (FD, error)                   { return NoFD, errors.ErrUnsupported }
+func OpenAny(string, bool) (FD, error)                { return NoFD, errors.ErrUnsupported }
+func CreateNameless(string, fs.FileMode) (FD, error)  { return NoFD, errors.ErrUnsupported }
+func NoNameless(error) bool                           { return false }
+func CreateExclusive(string, fs.FileMode) (FD, error) { return NoFD, errors.ErrUnsupported }
+func CreateAnonymous(string) (FD, error)              { return NoFD, errors.ErrUnsupported }
+func RenameExclusive(string, string) error            { return errors.ErrUnsupported }
+func Unlink(string) error                             { return errors.ErrUnsupported }
+func Lstat(string) (Stat, error)                      { return Stat{}, errors.ErrUnsupported }
+func MountOf(string) (Mount, error)                   { return Mount{}, errors.ErrUnsupported }
+func MayUnlink(string, uint32) error                  { return errors.ErrUnsupported }
+func PIDNamespace() uint64                            { return 0 }
+func (fd FD) Seal() error                             { return errors.ErrUnsupported }
+func (fd FD) Sealed() bool                            { return false }
+func (fd FD) Reopen(bool) (FD, error)                 { return NoFD, errors.ErrUnsupported }
+func (fd FD) Link(string) error                       { return errors.ErrUnsupported }
+func (fd FD) Stat() (Stat, error)                     { return Stat{}, errors.ErrUnsupported }
+func (fd FD) Chmod(fs.FileMode) error                 { return errors.ErrUnsupported }
+func (fd FD) ReadAt([]byte, int64) (int, error)       { return 0, errors.ErrUnsupported }
+func (fd FD) WriteAt([]byte, int64) error             { return errors.ErrUnsupported }
+func (fd FD) Allocate(int64) error                    { return errors.ErrUnsupported }
+func (fd FD) Truncate(int64) error                    { return errors.ErrUnsupported }
+func (fd FD) Lock(int64, bool) error                  { return errors.ErrUnsupported }
+func (fd FD) LockWait(int64) error                    { return errors.ErrUnsupported }
+func (fd FD) Unlock(int64) error                      { return errors.ErrUnsupported }
+func (fd FD) Held(int64, int64) (bool, error)         { return false, errors.ErrUnsupported }
+func (fd FD) Close() error                            { return errors.ErrUnsupported }
+func (fd FD) File(name string) *os.File               { return nil }
