@@ -23,7 +23,7 @@ const (
 	topBits  = 2 + 12*wide // leaves: the arena ends at 4 TiB, or at 1 GiB of a 32-bit address space
 	growSize = 1 << (26 + 4*wide)
 	// Far from where the runtime and the kernel put things, so that the arena can grow upwards.
-	hintBase = 0x1000_0000_0000 * wide
+	hintBase = 1 << (44 * wide)
 	maxArena = 1 << (topBits + leafBits + stepBits - (1 - wide))
 )
 

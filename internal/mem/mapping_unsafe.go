@@ -139,8 +139,8 @@ func (m *Mapping) Pin() bool {
 
 // Unpin ends what Pin began.
 func (m *Mapping) Unpin() {
+	ph := m.phase.Load() // before the count: Resume may begin the next phase after it
 	if m.pins.Add(-1) == retiring {
-		ph := m.phase.Load()
 		ph.once.Do(func() { close(ph.idle) })
 	}
 }
