@@ -39,6 +39,8 @@ type Mapping struct {
 	Peers *Peers
 	// Lot holds the waiters of this process at this mapping; it belongs to internal/wait.
 	Lot atomic.Pointer[any]
+	// Ring, if set, is called when draining begins: it wakes who sleeps outside Go's scheduler.
+	Ring atomic.Pointer[func()]
 }
 
 // A phase ends with Drain. There is a second one where the value is dropped.
@@ -94,7 +96,7 @@ func Map(s Spec) (*Mapping, error) {
 	}
 	// Below a few pages the faults are cheaper than the call.
 	if s.Payload > 4*int(page) && s.Payload <= s.Populate {
-		sys.Populate(m.base, roundUp(delta+m.payload, page), s.Write)
+		m.Populate()
 	}
 	arena.register(m.base, m.length, m)
 	return m, nil
@@ -159,6 +161,9 @@ func (m *Mapping) Drain() {
 		ph.once.Do(func() { close(ph.idle) })
 	}
 	close(ph.closing)
+	if f := m.Ring.Load(); f != nil {
+		(*f)()
+	}
 	<-ph.idle
 }
 
@@ -188,3 +193,8 @@ func (m *Mapping) Contains(addr uintptr) bool {
 
 // HandOut says that a pointer into the mapping may outlive it.
 func (m *Mapping) HandOut() { m.handed.Store(true) }
+
+// Populate makes the payload's pages present.
+func (m *Mapping) Populate() {
+	sys.Populate(m.base, roundUp(m.delta+m.payload, uintptr(os.Getpagesize())), m.write)
+}

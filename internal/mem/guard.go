@@ -1,0 +1,36 @@
+package mem
+
+import "runtime/debug"
+
+// A Fault is an access to the mapping that failed: the file behind it was truncated, or it was retired.
+type Fault struct {
+	Addr uintptr
+	Err  error
+}
+
+// FaultOf is the fault that a recovered value stands for, nil if it is something else.
+func (m *Mapping) FaultOf(recovered any) *Fault {
+	e, ok := recovered.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok || !m.Contains(e.Addr()) {
+		return nil
+	}
+	return &Fault{e.Addr(), e}
+}
+
+// Guard calls f. A fault at an address of the mapping ends it and is returned; other panics pass.
+func (m *Mapping) Guard(f func()) (fault *Fault) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if r := recover(); r != nil {
+			if fault = m.FaultOf(r); fault == nil {
+				panic(r)
+			}
+		}
+	}()
+	f()
+	return nil
+}

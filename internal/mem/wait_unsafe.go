@@ -1,0 +1,51 @@
+package mem
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// This file is what waiting and locking need of a mapping.
+
+// Join is Pin for a call that ends what another call in flight began: an Unlock inside Do. It
+// succeeds also while Drain waits for that call.
+func (m *Mapping) Join() bool {
+	for {
+		n := m.pins.Load()
+		if n == retiring {
+			return false
+		}
+		if m.pins.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Sleep waits for the slot's bell to ring, at most for d, if bell is still what it says.
+func (s *Slot) Sleep(bell uint32, d time.Duration) {
+	sys.FutexWait((*uint32)(unsafe.Pointer(&s.Bell)), bell, d)
+}
+
+// Rouse wakes who sleeps on the slot's bell.
+func (s *Slot) Rouse() { sys.FutexWake((*uint32)(unsafe.Pointer(&s.Bell)), 1) }
+
+// FutexWait and FutexWake are the bare system calls on a word, for comparison in benchmarks.
+func FutexWait(w *atomic.Uint32, val uint32, d time.Duration) {
+	sys.FutexWait((*uint32)(unsafe.Pointer(w)), val, d)
+}
+
+// FutexWake wakes one sleeper of FutexWait.
+func FutexWake(w *atomic.Uint32) { sys.FutexWake((*uint32)(unsafe.Pointer(w)), 1) }
+
+// Address is where p points, as a number.
+func Address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+
+// Retired reports whether p, which Of does not know, points to where a mapping once was.
+func Retired[T any](p *T) bool {
+	base := arena.base.Load()
+	off := uintptr(unsafe.Pointer(p)) - base
+	return base != 0 && off < maxArena && off < arena.reserved()
+}
