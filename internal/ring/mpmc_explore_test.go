@@ -1,0 +1,381 @@
+package ring
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+)
+
+// bench is an MPMC with items of two words, and what the actors know of it.
+type bench struct {
+	*world
+	h     MPMCHeader
+	slots []atomic.Uint64
+	items []atomic.Uint64 // two a slot
+	r     *MPMC
+
+	sent  []uint64   // Publish returned nil
+	got   []delivery // read whole
+	fault error
+
+	// What a broken variant replaces.
+	claim    func(self uint32, n int) (uint64, int, error)
+	take     func(self uint32, n int) (uint64, int, bool, error)
+	giveBack func(self uint32, pos uint64) error
+}
+
+type delivery struct {
+	value    uint64
+	by       uint32
+	pos      uint64
+	again    bool
+	released bool
+}
+
+func newBench(w *world, n int) *bench {
+	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
+	b.r, _ = NewMPMC(&b.h, b.slots)
+	b.claim, b.take, b.giveBack = b.r.ClaimN, b.r.TakeN, b.r.GiveBack
+	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned)
+	w.shareAll(b.slots)
+	w.shareAll(b.items)
+	return b
+}
+
+func (b *bench) write(pos, v uint64) {
+	i := 2 * b.r.Index(pos)
+	store("item.write", &b.items[i], v)
+	store("item.write", &b.items[i+1], v)
+}
+
+func (b *bench) read(pos uint64) uint64 {
+	i := 2 * b.r.Index(pos)
+	v := load("item.read", &b.items[i])
+	if u := load("item.read", &b.items[i+1]); u != v {
+		b.fail("torn: %d %d at %d", v, u, pos)
+	}
+	return v
+}
+
+func (b *bench) fail(f string, a ...any) {
+	if b.fault == nil {
+		b.fault = fmt.Errorf(f, a...)
+	}
+}
+
+func (b *bench) unexpected(op string, err error, ok ...error) {
+	for _, e := range ok {
+		if err == e {
+			return
+		}
+	}
+	b.fail("%s: %v", op, err)
+}
+
+// producer sends values id*100, id*100+1... in batches, with so many tries.
+func (b *bench) producer(id uint32, values, batch, tries int) func() {
+	return func() {
+		for v := 0; v < values && tries > 0; {
+			pos, k, err := b.claim(id, min(batch, values-v))
+			if err != nil {
+				b.unexpected("claim", err, ErrFull, ErrClosed)
+				if b.anyDead() {
+					b.r.Repair(b.alive)
+				}
+				tries--
+				continue
+			}
+			for j := range k {
+				b.write(pos+uint64(j), uint64(id)*100+uint64(v+j))
+			}
+			for j := range k {
+				if err := b.r.Publish(id, pos+uint64(j)); err != nil {
+					b.fail("publish: %v", err)
+				} else {
+					b.sent = append(b.sent, uint64(id)*100+uint64(v+j))
+				}
+			}
+			v += k
+		}
+	}
+}
+
+// consumer takes so often; every returns-th lease is given back.
+func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
+	return func() {
+		for n := range tries {
+			pos, k, again, err := b.take(id, batch)
+			if err != nil {
+				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrClosed)
+				if b.anyDead() {
+					b.r.Repair(b.alive)
+				}
+				continue
+			}
+			for j := range uint64(k) {
+				b.got = append(b.got, delivery{by: id, pos: pos + j, again: again, value: b.read(pos + j)})
+				d := len(b.got) - 1
+				if returns > 0 && n%returns == 0 {
+					if err := b.giveBack(id, pos+j); err != nil {
+						b.fail("give back: %v", err)
+					}
+					continue
+				}
+				if err := b.r.Release(id, pos+j); err != nil {
+					b.fail("release: %v", err)
+				}
+				b.got[d].released = true
+			}
+		}
+	}
+}
+
+// check empties the ring and looks at what was delivered.
+func (b *bench) check() error { return b.finish(true) }
+
+func (b *bench) finish(repair bool) error {
+	const me = 999
+	if b.fault != nil {
+		return b.fault
+	}
+	if repair {
+		b.r.Repair(b.alive)
+	}
+	for range 3 * b.r.Cap() {
+		pos, again, err := b.r.Take(me)
+		if err != nil {
+			b.unexpected("take at the end", err, ErrEmpty, ErrClosed)
+			break
+		}
+		v := b.read(pos)
+		b.got = append(b.got, delivery{value: v, by: me, pos: pos, again: again, released: true})
+		if err := b.r.Release(me, pos); err != nil {
+			b.fail("release at the end: %v", err)
+		}
+	}
+	count := map[uint64]int{}
+	last := map[[2]uint64]uint64{}
+	for _, d := range b.got {
+		if d.released {
+			count[d.value]++
+		}
+		if d.again {
+			continue
+		}
+		who := [2]uint64{uint64(d.by), d.value / 100}
+		if l, ok := last[who]; ok && l >= d.value {
+			b.fail("%d after %d at consumer %d", d.value, l, d.by)
+		}
+		last[who] = d.value
+	}
+	for _, v := range b.sent {
+		if count[v] != 1 {
+			b.fail("%d delivered %d times", v, count[v])
+		}
+		delete(count, v)
+	}
+	for v := range count {
+		b.fail("%d delivered, not sent", v)
+	}
+	if b.r.Closed() {
+		return b.fault
+	}
+	for range b.r.Cap() { // all slots are good again
+		if pos, err := b.r.Claim(me); err != nil {
+			b.fail("claim at the end: %v", err)
+		} else if err := b.r.Publish(me, pos); err != nil {
+			b.fail("publish at the end: %v", err)
+		}
+	}
+	if _, err := b.r.Claim(me); err != ErrFull {
+		b.fail("full: %v", err)
+	}
+	return b.fault
+}
+
+func TestMPMCEveryOrder(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		kills int
+		slots int
+		large bool
+		start func(b *bench)
+	}{
+		{"1 slot, 2 producers, 1 consumer, 1 kill", 1, 1, false, func(b *bench) {
+			b.spawn(1, b.producer(1, 1, 1, 2))
+			b.spawn(2, b.producer(2, 1, 1, 2))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"2 slots, 1 producer, 1 consumer, 2 kills", 2, 2, false, func(b *bench) {
+			b.spawn(1, b.producer(1, 3, 1, 2))
+			b.spawn(2, b.consumer(2, 3, 1, 0))
+		}},
+		{"2 slots, 2 consumers of one message, 2 kills", 2, 2, false, func(b *bench) {
+			b.spawn(1, b.producer(1, 1, 1, 1))
+			b.spawn(2, b.consumer(2, 1, 1, 0))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"2 slots, 2 producers, 1 consumer, 1 kill", 1, 2, true, func(b *bench) {
+			b.spawn(1, b.producer(1, 2, 1, 1))
+			b.spawn(2, b.producer(2, 1, 1, 1))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"2 slots, 1 producer, 2 consumers, 2 kills", 2, 2, true, func(b *bench) {
+			b.spawn(1, b.producer(1, 2, 1, 1))
+			b.spawn(2, b.consumer(2, 2, 1, 0))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"3 slots, batches, 2 producers, 1 consumer, 1 kill", 1, 3, true, func(b *bench) {
+			b.spawn(1, b.producer(1, 2, 2, 1))
+			b.spawn(2, b.producer(2, 2, 2, 1))
+			b.spawn(3, b.consumer(3, 1, 2, 0))
+		}},
+		{"3 slots, batches, 1 producer, 2 consumers, 1 kill", 1, 3, true, func(b *bench) {
+			b.spawn(1, b.producer(1, 3, 2, 1))
+			b.spawn(2, b.consumer(2, 1, 2, 0))
+			b.spawn(3, b.consumer(3, 2, 2, 0))
+		}},
+		{"give back, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
+			b.spawn(1, b.producer(1, 2, 1, 1))
+			b.spawn(2, b.consumer(2, 2, 1, 2))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"close, 2 slots, 1 producer, 1 consumer, 1 kill", 1, 2, false, func(b *bench) {
+			b.spawn(1, b.producer(1, 2, 1, 1))
+			b.spawn(2, b.consumer(2, 3, 1, 0))
+			b.spawn(3, func() { b.r.Close() })
+		}},
+	} {
+		exhaust(t, c.name, c.kills, c.large, func(w *world) func() error {
+			b := newBench(w, c.slots)
+			c.start(b)
+			return b.check
+		})
+	}
+}
+
+// Without Repair, a lease given back must be found by the hint alone.
+func TestMPMCGiveBackHint(t *testing.T) {
+	build := func(breakIt bool) func(w *world) func() error {
+		return func(w *world) func() error {
+			b := newBench(w, 2)
+			if breakIt { // the hint first, then the slot
+				b.giveBack = func(self uint32, pos uint64) error {
+					b.r.suspect()
+					i, lap := b.r.at(pos)
+					cas("broken", &b.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0)))
+					return nil
+				}
+			}
+			b.spawn(1, b.producer(1, 2, 2, 1))
+			b.spawn(2, b.consumer(2, 1, 1, 1))
+			b.spawn(3, b.consumer(3, 2, 1, 2))
+			return func() error { return b.finish(false) }
+		}
+	}
+	exhaust(t, "2 slots, 2 consumers", 0, false, build(false))
+	caught(t, "hint before slot", 0, build(true))
+}
+
+func TestMPMCBrokenVariants(t *testing.T) {
+	caught(t, "claim by the index first", 1, func(w *world) func() error {
+		b := newBench(w, 2)
+		b.claim = func(self uint32, n int) (uint64, int, error) {
+			for {
+				p := load("broken.tail", &b.h.Tail)
+				i, lap := b.r.at(p)
+				if word(load("broken.look", &b.slots[i])) != plain(free, lap) {
+					return 0, 0, ErrFull
+				}
+				if cas("broken.tail", &b.h.Tail, p, p+1) {
+					store("broken.slot", &b.slots[i], uint64(named(claimed, lap, self)))
+					return p, 1, nil
+				}
+			}
+		}
+		b.spawn(1, b.producer(1, 1, 1, 1))
+		b.spawn(2, b.producer(2, 1, 1, 1))
+		return b.check
+	})
+	caught(t, "take by the index first", 1, func(w *world) func() error {
+		b := newBench(w, 2)
+		b.take = func(self uint32, n int) (uint64, int, bool, error) {
+			for {
+				p := load("broken.head", &b.h.Head)
+				i, lap := b.r.at(p)
+				if word(load("broken.look", &b.slots[i])) != plain(ready, lap) {
+					return 0, 0, false, ErrEmpty
+				}
+				if cas("broken.head", &b.h.Head, p, p+1) {
+					store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
+					return p, 1, false, nil
+				}
+			}
+		}
+		b.spawn(1, b.producer(1, 2, 1, 1))
+		b.spawn(2, b.consumer(2, 2, 1, 0))
+		return b.check
+	})
+	caught(t, "take without a name", 1, func(w *world) func() error {
+		b := newBench(w, 2)
+		b.take = func(self uint32, n int) (uint64, int, bool, error) {
+			p, k, again, err := b.r.TakeN(998, n) // somebody who seems alive
+			if err == nil {
+				i, lap := b.r.at(p)
+				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
+			}
+			return p, k, again, err
+		}
+		b.spawn(1, b.producer(1, 1, 1, 1))
+		b.spawn(2, b.consumer(2, 1, 1, 0))
+		return b.check
+	})
+	caught(t, "two-step end", 0, func(w *world) func() error {
+		b := newBench(w, 2)
+		ended := false
+		b.take = func(self uint32, n int) (uint64, int, bool, error) {
+			h := load("broken.head", &b.h.Head)
+			i, lap := b.r.at(h)
+			if word(load("broken.look", &b.slots[i])) == plain(free, lap) && load("broken.closed", &b.h.Closed) != 0 {
+				ended = true
+				return 0, 0, false, ErrClosed
+			}
+			return b.r.TakeN(self, n)
+		}
+		b.spawn(1, b.producer(1, 1, 1, 1))
+		b.spawn(2, b.consumer(2, 1, 1, 0))
+		b.spawn(3, func() { b.r.Close() })
+		return func() error {
+			if ended && len(b.sent) > len(b.got) {
+				return fmt.Errorf("sent after the end was told")
+			}
+			return nil
+		}
+	})
+}
+
+// After a consumer has been told ErrClosed nothing comes any more.
+func TestMPMCEndIsTheEnd(t *testing.T) {
+	exhaust(t, "2 slots, 2 producers, 1 consumer, close", 0, false, func(w *world) func() error {
+		b := newBench(w, 2)
+		ended := false
+		b.take = func(self uint32, n int) (uint64, int, bool, error) {
+			p, k, a, err := b.r.TakeN(self, n)
+			if ended && err != ErrClosed {
+				b.fail("%v after the end", err)
+			}
+			ended = ended || err == ErrClosed
+			return p, k, a, err
+		}
+		b.spawn(1, b.producer(1, 1, 1, 1))
+		b.spawn(2, b.producer(2, 1, 1, 1))
+		b.spawn(3, b.consumer(3, 3, 1, 0))
+		b.spawn(4, func() { b.r.Close() })
+		return func() error {
+			if ended && len(b.sent) != len(b.got) {
+				return fmt.Errorf("%d sent, %d got when the end was told", len(b.sent), len(b.got))
+			}
+			return b.check()
+		}
+	})
+}

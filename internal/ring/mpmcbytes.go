@@ -1,0 +1,226 @@
+package ring
+
+import "sync/atomic"
+
+// Extent says where the message of a slot lies. It is written by the holder
+// of the gate, while the slot is free, so it stands before the claim does.
+type Extent struct {
+	Start atomic.Uint64 // grows for ever; modulo the number of bytes: the offset
+	Size  atomic.Uint64 // bytes
+}
+
+// MPMCBytesHeader is the shared part of an MPMCBytes besides slots, extents
+// and bytes. Zero is an empty ring.
+type MPMCBytesHeader struct {
+	MPMCHeader
+	Gate atomic.Uint64 // id of the producer that measures out a message; 0: nobody
+	Low  atomic.Uint64 // no position before it is still in use; only under the gate
+	_    [112]byte
+}
+
+// MPMCBytes is an MPMC whose messages have any length: each slot has an extent
+// in a ring of bytes. It is full when slots or bytes run out.
+//
+// Claims pass a gate one by one, a few dozen instructions each: under it the
+// producer writes the extent, then claims the slot. Killed before the claim,
+// nothing has happened; after it, the slot says whose it is and how long. All
+// else under the gate is worked out anew by the next one, so Repair only has
+// to open the gate of a dead one. Bytes are used again when the slot in front
+// of them is released, or skipped.
+type MPMCBytes struct {
+	q       MPMC
+	h       *MPMCBytesHeader
+	extents []Extent
+	size    uint64
+}
+
+// NewMPMCBytes lays a ring over the words, for size bytes that the caller
+// holds; size is a multiple of 8, there is one extent a slot.
+func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, size int) (*MPMCBytes, error) {
+	if h == nil || len(extents) != len(slots) || size < 8 || size%8 != 0 {
+		return nil, ErrShape
+	}
+	m, err := NewMPMC(&h.MPMCHeader, slots)
+	if err != nil {
+		return nil, err
+	}
+	return &MPMCBytes{q: *m, h: h, extents: extents, size: uint64(size)}, nil
+}
+
+// Size is the number of bytes, and that of the largest message.
+func (r *MPMCBytes) Size() int { return int(r.size) }
+
+func round8(n uint64) uint64 { return (n + 7) &^ 7 }
+
+// extent reads and checks the extent of slot i.
+func (r *MPMCBytes) extent(i uint64) (start, size uint64, err error) {
+	start = load("extent.start", &r.extents[i].Start)
+	size = load("extent.size", &r.extents[i].Size)
+	if size > r.size || start%8 != 0 || start%r.size+size > r.size || start > 1<<63 {
+		return 0, 0, ErrCorrupt
+	}
+	return start, size, nil
+}
+
+// Claim takes the next position and n bytes at offset off in the ring, which
+// are in one piece and at a multiple of 8. Go on as with MPMC. ErrTooBig will
+// never fit; ErrFull may, later; ErrBusy: the gate is shut: try again, and
+// call Repair if that lasts.
+func (r *MPMCBytes) Claim(self uint32, n int) (pos uint64, off int, err error) {
+	if n < 0 || uint64(n) > r.size {
+		return 0, 0, ErrTooBig
+	}
+	if load("claim.closed", &r.h.Closed) != 0 {
+		return 0, 0, ErrClosed
+	}
+	if !r.shut(self) {
+		return 0, 0, ErrBusy
+	}
+	pos, off, err = r.measure(self, uint64(n))
+	cas("gate.open", &r.h.Gate, uint64(self), 0)
+	return pos, off, err
+}
+
+func (r *MPMCBytes) shut(self uint32) bool {
+	for range 64 {
+		if load("gate.look", &r.h.Gate) == 0 && cas("gate.shut", &r.h.Gate, 0, uint64(self)) {
+			return true
+		}
+	}
+	return false
+}
+
+// measure claims a slot and size bytes, under the gate: slots become claimed
+// by nobody else, while all other changes go on.
+func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err error) {
+	t, err := r.tail()
+	if err != nil {
+		return 0, 0, err
+	}
+	stop := uint64(0) // where the last message stops
+	if t > 0 {
+		i, _ := r.q.at(t - 1)
+		start, size, err := r.extent(i)
+		if err != nil {
+			return 0, 0, err
+		}
+		stop = start + round8(size)
+	}
+	low, err := r.low(t)
+	if err != nil {
+		return 0, 0, err
+	}
+	start := stop
+	if off := stop % r.size; off+size > r.size {
+		start += r.size - off
+	}
+	first := start // of the bytes in use
+	if low < t {
+		i, _ := r.q.at(low)
+		if first, _, err = r.extent(i); err != nil {
+			return 0, 0, err
+		}
+		if first > stop || stop-first > r.size {
+			return 0, 0, ErrCorrupt
+		}
+	}
+	if start+round8(size)-first > r.size {
+		return 0, 0, ErrFull
+	}
+	i, lap := r.q.at(t)
+	store("extent.set.start", &r.extents[i].Start, start)
+	store("extent.set.size", &r.extents[i].Size, size)
+	if !cas("claim.slot", &r.q.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+		return 0, 0, ErrBusy // closed meanwhile
+	}
+	advance("claim.advance", &r.h.Tail, t, t+1)
+	return t, int(start % r.size), nil
+}
+
+// tail finds the next free position, under the gate.
+func (r *MPMCBytes) tail() (uint64, error) {
+	t := load("claim.tail", &r.h.Tail)
+	for range r.q.n + 1 {
+		i, lap := r.q.at(t)
+		w := word(load("claim.look", &r.q.slots[i]))
+		switch d := w.ahead(lap); {
+		case w == plain(free, lap):
+			return t, nil
+		case w == plain(end, lap):
+			return 0, ErrClosed
+		case (d == 0 || d == 1) && w.state() <= skipped: // the tail is behind
+			advance("claim.help", &r.h.Tail, t, t+1)
+			t++
+		case d == -1 && w.state() <= skipped && w.state() != free && w.state() != end:
+			return 0, ErrFull
+		default:
+			return 0, ErrCorrupt
+		}
+	}
+	return 0, ErrCorrupt
+}
+
+// low finds the oldest position in use, or t, under the gate.
+func (r *MPMCBytes) low(t uint64) (uint64, error) {
+	l := load("low.load", &r.h.Low)
+	if l > t || t-l > r.q.n {
+		return 0, ErrCorrupt
+	}
+	was := l
+	for l < t {
+		i, lap := r.q.at(l)
+		if word(load("low.look", &r.q.slots[i])).ahead(lap) <= 0 {
+			break
+		}
+		l++
+	}
+	if l != was {
+		store("low.store", &r.h.Low, l)
+	}
+	return l, nil
+}
+
+// Publish is as for MPMC, and so are the others that stand alone.
+func (r *MPMCBytes) Publish(self uint32, pos uint64) error  { return r.q.Publish(self, pos) }
+func (r *MPMCBytes) Cancel(self uint32, pos uint64) error   { return r.q.Cancel(self, pos) }
+func (r *MPMCBytes) Release(self uint32, pos uint64) error  { return r.q.Release(self, pos) }
+func (r *MPMCBytes) GiveBack(self uint32, pos uint64) error { return r.q.GiveBack(self, pos) }
+func (r *MPMCBytes) Close()                                 { r.q.Close() }
+func (r *MPMCBytes) Closed() bool                           { return r.q.Closed() }
+func (r *MPMCBytes) Len() int                               { return r.q.Len() }
+func (r *MPMCBytes) Cap() int                               { return r.q.Cap() }
+func (r *MPMCBytes) Stats() MPMCStats                       { return r.q.Stats() }
+func (r *MPMCBytes) Stuck() (producer, consumer uint32)     { return r.q.Stuck() }
+
+// PublishN publishes k positions from pos.
+func (r *MPMCBytes) PublishN(self uint32, pos uint64, k int) error { return r.q.PublishN(self, pos, k) }
+
+// ReleaseN ends k leases from pos.
+func (r *MPMCBytes) ReleaseN(self uint32, pos uint64, k int) error { return r.q.ReleaseN(self, pos, k) }
+
+// Take takes the oldest message; Message tells where it is.
+func (r *MPMCBytes) Take(self uint32) (pos uint64, again bool, err error) { return r.q.Take(self) }
+
+// TakeN takes up to n messages in a row, pos to pos+k-1, at least one.
+func (r *MPMCBytes) TakeN(self uint32, n int) (pos uint64, k int, again bool, err error) {
+	return r.q.TakeN(self, n)
+}
+
+// Message tells the offset and the length of the message at a position that
+// the caller has taken. ErrCorrupt: out of range; release it all the same.
+func (r *MPMCBytes) Message(pos uint64) (off, size int, err error) {
+	i, _ := r.q.at(pos)
+	start, n, err := r.extent(i)
+	if err != nil {
+		return 0, 0, err
+	}
+	return int(start % r.size), int(n), nil
+}
+
+// Repair is that of MPMC, and opens the gate of a dead producer.
+func (r *MPMCBytes) Repair(alive func(id uint32) bool) (skips, returns int) {
+	if g := load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !alive(uint32(g))) {
+		cas("gate.repair", &r.h.Gate, g, 0)
+	}
+	return r.q.Repair(alive)
+}

@@ -1,0 +1,231 @@
+package ring
+
+import "sync/atomic"
+
+// SPSCHeader is the shared part of an SPSC or SPSCBytes. Zero is an empty
+// ring. The waiting words are the caller's.
+type SPSCHeader struct {
+	Tail atomic.Uint64 // published up to here
+	_    [120]byte
+	Head atomic.Uint64 // released up to here
+	_    [120]byte
+
+	// Seldom written.
+	Closed   atomic.Uint64
+	Producer atomic.Uint64 // id
+	Consumer atomic.Uint64 // id
+	_        [104]byte
+
+	SendWait, SendArmed atomic.Uint32
+	_                   [120]byte
+	RecvWait, RecvArmed atomic.Uint32
+	_                   [120]byte
+}
+
+// enter makes self the holder of one end of the ring, if that is free or its
+// holder dead.
+func enter(end *atomic.Uint64, self uint32, alive func(uint32) bool) error {
+	id := load("enter.look", end)
+	if id != 0 && id <= idMask && alive(uint32(id)) || !cas("enter.end", end, id, uint64(self)) {
+		return ErrOccupied
+	}
+	return nil
+}
+
+// SPSC is a bounded first-in first-out queue of n slots for one producer and
+// one consumer, which may be in two processes.
+//
+// Nothing is seen before it is published and nothing is used again before it
+// is released, so a producer killed in between has sent nothing, and what a
+// killed consumer has not released stays for the next one.
+type SPSC struct {
+	h *SPSCHeader
+	n uint64
+}
+
+// NewSPSC lays a ring of n slots over h.
+func NewSPSC(h *SPSCHeader, n int) (*SPSC, error) {
+	if h == nil || n < 1 {
+		return nil, ErrShape
+	}
+	return &SPSC{h, uint64(n)}, nil
+}
+
+// Cap is the number of slots.
+func (r *SPSC) Cap() int { return int(r.n) }
+
+// Len is the number of messages published and not released.
+func (r *SPSC) Len() int {
+	h := r.h.Head.Load()
+	return int(min(r.h.Tail.Load()-h, r.n))
+}
+
+// Close ends the stream. The producer calls it after its last Publish; from
+// elsewhere, what the producer publishes at that moment may come too late for
+// a consumer that has seen ErrClosed.
+func (r *SPSC) Close() { store("close", &r.h.Closed, 1) }
+
+// Sender is the producer's end; it belongs to one goroutine at a time.
+type Sender struct {
+	h    *SPSCHeader
+	n    uint64
+	i    uint64 // slot of tail
+	tail uint64
+	head uint64 // as last seen
+	self uint32
+}
+
+// Sender makes self the producer. ErrOccupied: there is one, alive.
+func (r *SPSC) Sender(self uint32, alive func(uint32) bool) (*Sender, error) {
+	if err := enter(&r.h.Producer, self, alive); err != nil {
+		return nil, err
+	}
+	s := &Sender{h: r.h, n: r.n, self: self}
+	s.tail = load("send.tail", &r.h.Tail)
+	s.head = load("send.head", &r.h.Head)
+	if s.tail-s.head > r.n {
+		s.Leave()
+		return nil, ErrCorrupt
+	}
+	s.i = s.tail % r.n
+	return s, nil
+}
+
+// Leave gives the end free.
+func (s *Sender) Leave() { cas("leave", &s.h.Producer, uint64(s.self), 0) }
+
+// Reserve finds up to n free slots in a row, i to i+k-1, at least one. It may
+// be called again for the same ones: only Publish moves on.
+func (s *Sender) Reserve(n int) (i, k int, err error) {
+	room := s.n - (s.tail - s.head)
+	if room < uint64(n) {
+		if room, err = s.look(); room == 0 {
+			return 0, 0, err
+		}
+	}
+	return int(s.i), int(min(uint64(n), room, s.n-s.i)), nil
+}
+
+// look loads the consumer's index.
+func (s *Sender) look() (room uint64, err error) {
+	head := load("send.head", &s.h.Head)
+	used := s.tail - head
+	if used > s.n || head < s.head {
+		return 0, ErrCorrupt
+	}
+	s.head = head
+	if load("send.closed", &s.h.Closed) != 0 {
+		return 0, ErrClosed
+	}
+	if used == s.n {
+		return 0, ErrFull
+	}
+	return s.n - used, nil
+}
+
+// move moves on by k slots, of those that Reserve found.
+func (s *Sender) move(k int) {
+	if k < 0 || uint64(k) > s.n-(s.tail-s.head) {
+		panic("ring: more published than reserved")
+	}
+	s.tail += uint64(k)
+	if s.i += uint64(k); s.i >= s.n {
+		s.i -= s.n
+	}
+}
+
+// Publish hands the first k reserved slots to the consumer. A later load of
+// the caller may pass it: who then looks whether somebody waits needs a fence
+// on the other side, or PublishFence.
+func (s *Sender) Publish(k int) {
+	s.move(k)
+	release("send.publish", &s.h.Tail, s.tail)
+}
+
+// PublishFence is Publish in one order with all other atomic operations.
+func (s *Sender) PublishFence(k int) {
+	s.move(k)
+	store("send.publish", &s.h.Tail, s.tail)
+}
+
+// Receiver is the consumer's end; it belongs to one goroutine at a time.
+type Receiver struct {
+	h    *SPSCHeader
+	n    uint64
+	i    uint64 // slot of head
+	head uint64
+	tail uint64 // as last seen
+	self uint32
+}
+
+// Receiver makes self the consumer. ErrOccupied: there is one, alive. What a
+// dead one had not released comes again.
+func (r *SPSC) Receiver(self uint32, alive func(uint32) bool) (*Receiver, error) {
+	if err := enter(&r.h.Consumer, self, alive); err != nil {
+		return nil, err
+	}
+	c := &Receiver{h: r.h, n: r.n, self: self}
+	c.head = load("recv.head", &r.h.Head)
+	c.tail = load("recv.tail", &r.h.Tail)
+	if c.tail-c.head > r.n {
+		c.Leave()
+		return nil, ErrCorrupt
+	}
+	c.i = c.head % r.n
+	return c, nil
+}
+
+// Leave gives the end free.
+func (c *Receiver) Leave() { cas("leave", &c.h.Consumer, uint64(c.self), 0) }
+
+// Peek finds up to n messages in a row, in slots i to i+k-1, at least one.
+// Only Release moves on.
+func (c *Receiver) Peek(n int) (i, k int, err error) {
+	have := c.tail - c.head
+	if have < uint64(n) {
+		if have, err = c.look(); have == 0 {
+			return 0, 0, err
+		}
+	}
+	return int(c.i), int(min(uint64(n), have, c.n-c.i)), nil
+}
+
+// look loads the producer's index.
+func (c *Receiver) look() (have uint64, err error) {
+	tail := load("recv.tail", &c.h.Tail)
+	if tail == c.head && load("recv.closed", &c.h.Closed) != 0 {
+		// Closed comes after the last message: look for that again.
+		if tail = load("recv.tail", &c.h.Tail); tail == c.head {
+			return 0, ErrClosed
+		}
+	}
+	if tail-c.head > c.n || tail < c.tail {
+		return 0, ErrCorrupt
+	}
+	if c.tail = tail; tail == c.head {
+		return 0, ErrEmpty
+	}
+	return tail - c.head, nil
+}
+
+func (c *Receiver) move(k int) {
+	if k < 0 || uint64(k) > c.tail-c.head {
+		panic("ring: more released than there was")
+	}
+	c.head += uint64(k)
+	if c.i += uint64(k); c.i >= c.n {
+		c.i -= c.n
+	}
+}
+
+// Release consumes the first k messages. For who waits, see Publish.
+func (c *Receiver) Release(k int) {
+	c.move(k)
+	release("recv.release", &c.h.Head, c.head)
+}
+
+// ReleaseFence is Release in one order with all other atomic operations.
+func (c *Receiver) ReleaseFence(k int) {
+	c.move(k)
+	store("recv.release", &c.h.Head, c.head)
+}
