@@ -23,9 +23,9 @@ const (
 	LockOver     Point = "lock.over"     // taken over from a dead holder
 	LockDeadWake Point = "lock.deadwake" // all are woken
 
-	UnlockBegin  Point = "unlock.begin"  // still held, somebody waits
-	UnlockFree   Point = "unlock.free"   // free; nobody waited
-	UnlockFreed  Point = "unlock.freed"  // free, and nobody is woken yet
+	UnlockBegin  Point = "unlock.begin" // still held, somebody waits
+	UnlockFree   Point = "unlock.free"  // free; nobody waited
+	UnlockFreed  Point = "unlock.freed" // free, and nobody is woken yet
 	UnlockWoken  Point = "unlock.woken"
 	RecoverTaken Point = "recover.taken" // the lock is held again, the repair has not run
 	RecoverRan   Point = "recover.ran"   // the repair has run, the lock is still held
