@@ -1,0 +1,146 @@
+package shmemtest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// grace is how long a child whose parent has gone may go on before it is ended.
+const grace = 10 * time.Second
+
+// A Conn is the child's side: what it was started with, and the lines to and
+// from its parent. It may be used by several goroutines.
+//
+// What else the child prints to os.Stdout goes to its standard error, so it does
+// not get between the lines.
+type Conn struct {
+	args []string
+	in   *mailbox
+	mu   sync.Mutex
+	out  io.Writer
+}
+
+// Args returns the arguments given to Start.
+func (c *Conn) Args() []string { return c.args }
+
+// Recv returns the parent's next line. Its error is the bare io.EOF once the
+// parent has closed the child or is gone; the child should then leave, and is
+// ended if it has not after ten seconds, wherever it is.
+func (c *Conn) Recv() (string, error) { return c.in.get(0) }
+
+// Send sends a line to the parent. A newline within it arrives as the two
+// characters \n.
+func (c *Conn) Send(format string, args ...any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := io.WriteString(c.out, oneLine(format, args))
+	return err
+}
+
+func oneLine(format string, args []any) string {
+	s := strings.TrimSuffix(fmt.Sprintf(format, args...), "\n")
+	return strings.ReplaceAll(s, "\n", `\n`) + "\n"
+}
+
+// runChild is the whole life of a child process; it returns the exit code.
+func runChild(roles map[string]Role, name string, args []string) int {
+	r, ok := roles[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "shmemtest: no role %q in this program\n", name)
+		return 2
+	}
+	c := &Conn{args: args, in: newMailbox(), out: os.Stdout}
+	os.Stdout = os.Stderr
+	in := os.Stdin
+	go func() {
+		readLines(in, c.in.put)
+		time.AfterFunc(grace, func() {
+			fmt.Fprintf(os.Stderr, "shmemtest: role %s still runs %v after its parent left; ending it\n", name, grace)
+			os.Exit(3)
+		})
+		c.in.close(io.EOF)
+	}()
+	// Not errors.Is: an EOF met elsewhere comes wrapped, and is a fault.
+	if err := r.Run(c); err != nil && err != io.EOF {
+		fmt.Fprintf(os.Stderr, "role %s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}
+
+// readLines hands on whole lines until r ends, and returns what came after the
+// last of them: the line a process was killed in, which must not pass for whole.
+func readLines(r io.Reader, line func(string)) (rest string) {
+	b := bufio.NewReader(r)
+	for {
+		s, err := b.ReadString('\n')
+		if err != nil {
+			return s
+		}
+		line(strings.TrimSuffix(s, "\n"))
+	}
+}
+
+var errLimit = errors.New("no line within the time limit")
+
+// A mailbox is an unbounded queue of lines, so that neither side of a pipe ever
+// waits for the other to read.
+type mailbox struct {
+	mu    sync.Mutex
+	cond  sync.Cond
+	lines []string
+	err   error // why no more lines come
+}
+
+func newMailbox() *mailbox {
+	b := &mailbox{}
+	b.cond.L = &b.mu
+	return b
+}
+
+func (b *mailbox) put(s string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, s)
+	b.cond.Broadcast()
+}
+
+func (b *mailbox) close(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+	b.cond.Broadcast()
+}
+
+// get returns the next line; with a limit above 0 it may return errLimit.
+func (b *mailbox) get(limit time.Duration) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	expired := false
+	if limit > 0 && len(b.lines) == 0 && b.err == nil {
+		defer time.AfterFunc(limit, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			expired = true
+			b.cond.Broadcast()
+		}).Stop()
+	}
+	for len(b.lines) == 0 && b.err == nil && !expired {
+		b.cond.Wait()
+	}
+	switch {
+	case len(b.lines) > 0:
+		s := b.lines[0]
+		b.lines = b.lines[1:]
+		return s, nil
+	case b.err != nil:
+		return "", b.err
+	}
+	return "", errLimit
+}

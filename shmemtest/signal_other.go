@@ -1,0 +1,17 @@
+//go:build !unix
+
+package shmemtest
+
+import (
+	"os"
+	"syscall"
+)
+
+// There are no signals here but os.Kill.
+var stopSignal, continueSignal, quitSignal os.Signal
+
+func prepare(*syscall.SysProcAttr) {}
+
+func signalGroup(p *os.Process, s os.Signal) error { return p.Signal(s) }
+
+func endedBy(*os.ProcessState, os.Signal) bool { return false }

@@ -1,0 +1,35 @@
+//go:build unix
+
+package shmemtest
+
+import (
+	"os"
+	"syscall"
+)
+
+var (
+	stopSignal     os.Signal = syscall.SIGSTOP
+	continueSignal os.Signal = syscall.SIGCONT
+	quitSignal     os.Signal = syscall.SIGQUIT
+)
+
+// prepare puts the child in a group of its own, which a new session is anyway.
+func prepare(attr *syscall.SysProcAttr) {
+	if !attr.Setsid {
+		attr.Setpgid, attr.Pgid = true, 0
+	}
+	dieWithParent(attr)
+}
+
+func signalGroup(p *os.Process, s os.Signal) error {
+	n, ok := s.(syscall.Signal)
+	if !ok {
+		return os.ErrInvalid
+	}
+	return syscall.Kill(-p.Pid, n)
+}
+
+func endedBy(s *os.ProcessState, sig os.Signal) bool {
+	w, ok := s.Sys().(syscall.WaitStatus)
+	return ok && w.Signaled() && w.Signal() == sig
+}

@@ -1,0 +1,261 @@
+package shmemtest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	memory      = "/dev/shm"
+	basePattern = "shmemtest-"
+	tmpfsMagic  = 0x01021994 // TMPFS_MAGIC, linux/magic.h
+	subreaper   = 36         // PR_SET_CHILD_SUBREAPER, linux/prctl.h
+)
+
+// adopting is false where orphans are not to be had (some emulators).
+var adopting bool
+
+func adoptOrphans() {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, subreaper, 1, 0)
+	adopting = errno == 0
+}
+
+func dieWithParent(attr *syscall.SysProcAttr) {
+	if attr.Pdeathsig == 0 {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
+}
+
+// killGroup kills the members of a process group whose leader has been reaped,
+// and waits until they are gone.
+func killGroup(pgid int) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		if adopting {
+			// They are our children now.
+			pid, err := syscall.Wait4(-pgid, nil, syscall.WNOHANG, nil)
+			if err == syscall.EINTR || err == nil && pid > 0 {
+				continue
+			}
+			if err != nil {
+				return // ECHILD: nobody is left.
+			}
+		} else if !slices.ContainsFunc(processes(), func(s stat) bool {
+			return s.pgrp == pgid && s.session == session() && s.state != "Z"
+		}) {
+			return
+		}
+		// There is somebody in the group, so the group is still this one.
+		syscall.Kill(-pgid, syscall.SIGKILL)
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// session asks the kernel: an emulator's /proc/self/stat may not tell.
+func session() int {
+	sid, _, _ := syscall.RawSyscall(syscall.SYS_GETSID, 0, 0, 0)
+	return int(sid)
+}
+
+// A stat is what /proc/PID/stat begins with.
+type stat struct {
+	pid, ppid, pgrp, session int
+	name, state              string
+}
+
+func readStat(path string) (s stat, ok bool) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return s, false
+	}
+	// pid (name) state ppid pgrp session; the name may hold anything.
+	text := string(b)
+	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return s, false
+	}
+	s.name = text[open+1 : end]
+	_, err1 := fmt.Sscan(text[:open], &s.pid)
+	_, err2 := fmt.Sscan(text[end+1:], &s.state, &s.ppid, &s.pgrp, &s.session)
+	return s, err1 == nil && err2 == nil
+}
+
+func processes() (list []stat) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, p := range paths {
+		if s, ok := readStat(p); ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// stopped reports whether no thread of the process, or of its group, runs.
+func stopped(pid int, group bool) bool {
+	pids := []int{pid}
+	if group {
+		for _, s := range processes() {
+			if s.pgrp == pid && s.pid != pid {
+				pids = append(pids, s.pid)
+			}
+		}
+	}
+	for _, pid := range pids {
+		paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if len(paths) == 0 && pid == pids[0] {
+			return false // It has just been reaped.
+		}
+		for _, p := range paths {
+			if s, ok := readStat(p); ok && !strings.Contains("TtZX", s.state) {
+				return false
+			}
+		}
+		// The leader of an ended process is not a stopped one.
+		if s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid)); ok && s.state == "Z" && pid == pids[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// children returns our children of this session. Those of other sessions are
+// daemons, which are nobody's business.
+func children() (list []stat) {
+	pid, sid := os.Getpid(), session()
+	if me, ok := readStat("/proc/self/stat"); !ok || me.pid != pid {
+		return nil // /proc is of another PID namespace.
+	}
+	for _, s := range processes() {
+		if s.ppid == pid && s.session == sid {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func leftProcesses() (left []string) {
+	for _, s := range children() {
+		what := "state " + s.state
+		if s.state == "Z" {
+			what = "ended, nobody has waited for it"
+		}
+		left = append(left, fmt.Sprintf("%d %s (%s)", s.pid, s.name, what))
+	}
+	return left
+}
+
+// endProcesses kills and reaps our children. Until it reaps one, the process id
+// is that child's.
+func endProcesses() {
+	for _, s := range children() {
+		syscall.Kill(s.pid, syscall.SIGKILL)
+		for {
+			if _, err := syscall.Wait4(s.pid, nil, 0, nil); err != syscall.EINTR {
+				break
+			}
+		}
+	}
+}
+
+// openFiles returns our descriptors and what they lead to.
+func openFiles() (list []string) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		// That of the listing itself is closed by now.
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			list = append(list, e.Name()+" "+to)
+		}
+	}
+	return list
+}
+
+// mappedFiles returns our mappings of files in memory.
+func mappedFiles() (list []string) {
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		// address perms offset device inode path
+		path := sc.Text()
+		for range 5 {
+			_, path, _ = strings.Cut(strings.TrimLeft(path, " "), " ")
+		}
+		path = strings.TrimLeft(path, " ")
+		if strings.HasPrefix(path, memory+"/") || strings.HasPrefix(path, "/memfd:") {
+			addr, _, _ := strings.Cut(sc.Text(), " ")
+			list = append(list, addr+" "+path)
+		}
+	}
+	return list
+}
+
+// makeBase makes this process's directory, and removes those of test processes
+// that were killed: they are memory that nobody else would give back. A directory
+// is in use while its process holds a lock on it.
+func makeBase() (string, *os.File, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(memory, &st); err != nil {
+		return "", nil, &os.PathError{Op: "statfs", Path: memory, Err: err}
+	}
+	if uint64(st.Type)&0xffffffff != tmpfsMagic {
+		return "", nil, errors.New(memory + " is not a tmpfs")
+	}
+	old, _ := filepath.Glob(memory + "/" + basePattern + "*")
+	for _, path := range old {
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
+			continue
+		}
+		if f, err := lockDir(path); err == nil {
+			os.RemoveAll(path)
+			f.Close()
+		}
+	}
+	for range 100 {
+		path, err := os.MkdirTemp(memory, basePattern+strconv.Itoa(os.Getpid())+"-")
+		if err != nil {
+			return "", nil, err
+		}
+		f, err := lockDir(path)
+		if err != nil {
+			continue // Another process takes it for an old one, and removes it.
+		}
+		if err := os.Chmod(path, 0o711); err != nil { // Other users may pass, for tests with several.
+			f.Close()
+			os.Remove(path)
+			return "", nil, err
+		}
+		return path, f, nil
+	}
+	return "", nil, errors.New("cannot lock a directory in " + memory)
+}
+
+// lockDir locks a directory that is there and free.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	mine, err1 := f.Stat()
+	there, err2 := os.Lstat(path)
+	if err := errors.Join(err1, err2); err != nil || !os.SameFile(mine, there) {
+		f.Close()
+		return nil, errors.Join(err, os.ErrNotExist)
+	}
+	return f, nil
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package shmemtest
+
+import "testing"
+
+func nestedLinux(t *testing.T) {}
