@@ -2,6 +2,7 @@ package mem
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -45,6 +46,9 @@ type Peers struct {
 	Words *Words
 	Slots []Slot
 	file  sys.FD
+
+	once sync.Once
+	id   FileID
 }
 
 // JoinPeers gives m its control block. The file's locks are those of this attachment; it stays the caller's.

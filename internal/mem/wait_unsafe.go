@@ -49,3 +49,32 @@ func Retired[T any](p *T) bool {
 	off := uintptr(unsafe.Pointer(p)) - base
 	return base != 0 && off < maxArena && off < arena.reserved()
 }
+
+// A FileID names a file for as long as it is mapped.
+type FileID struct{ Dev, Ino uint64 }
+
+// FileID is the file of a mapping that has peers, else the mapping itself.
+func (m *Mapping) FileID() FileID {
+	if m.Peers == nil {
+		return FileID{0, uint64(uintptr(m.base))}
+	}
+	p := m.Peers
+	p.once.Do(func() {
+		if s, err := p.file.Stat(); err == nil {
+			p.id = FileID{s.Dev, s.Ino}
+		} else {
+			p.id = FileID{0, uint64(uintptr(m.base))}
+		}
+	})
+	return p.id
+}
+
+// Others reports whether somebody else is attached, by the slots' hints.
+func (p *Peers) Others() bool {
+	for i := range p.Slots[:p.High()] {
+		if s := &p.Slots[i]; s.PID.Load() != 0 && i != int(p.Self.Slot()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,548 @@
+// Package wait parks goroutines on shared memory.
+//
+// What is waited for is any condition on words of a mapping that can be looked at by loads alone.
+// Beside them stands the armed word, which is the object's identity: its offset names the same
+// object in every process. Whoever changes the words calls [Wake] after that; whoever needs another
+// state calls [Until]. Waiters are goroutines, not threads: of all that wait at one mapping in one
+// process, one, the leader, sleeps in the kernel, on the futex word in its attachment's slot (the
+// doorbell), and wakes the others by channels.
+//
+// The protocol, whose every step is a named one of package step:
+//
+//   - Until: register in the process; set the object's bucket in the slot's interest; arm
+//     (armed := (armed + 2) | 1); look; only then sleep.
+//   - Wake: if the low bit of armed is clear, nobody waits: done. Else, for every slot that is
+//     interested in the bucket: mark it pending, change the bell, wake the bell's sleeper if it says
+//     that there is one. Then clear the low bit by compare-and-swap from the value seen at first.
+//   - Whoever was woken and has to wait on arms again before looking again.
+//
+// The count above the low bit never goes back, so that a slow waker cannot clear what was armed
+// after it rang. The bit is cleared after ringing, so that a waker which dies in between leaves the
+// object armed. A waker that dies before it rang is made good for by the backstop: every leader
+// looks at everything that is waited for in its process each 100 ms.
+//
+// What peers do to the words of the protocol can make waiters wake too often, or as late as the
+// backstop, and no worse.
+package wait
+
+import (
+	"context"
+	"io/fs"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// ErrClosed ends the waits at a mapping that is being closed.
+var ErrClosed = fs.ErrClosed
+
+// Times of the protocol.
+const (
+	Backstop  = 100 * time.Millisecond // between two looks of a leader at everything
+	FirstLook = 10 * time.Millisecond  // until Options.Look is called first, then twice as long...
+	LastLook  = 100 * time.Millisecond // ...up to this
+	firstPoll = time.Millisecond       // read-only attachments poll...
+	lastPoll  = 50 * time.Millisecond  // ...backing off to this
+	MaxSpin   = 4 * time.Microsecond   // the longest that Until spins before it parks
+	minSpin   = MaxSpin / 16
+)
+
+// maxSleepers bounds the threads that sleep for this process, one a mapping with waiters. Leaders
+// beyond it poll their bells.
+const maxSleepers = 128
+
+var (
+	sleepers atomic.Int32
+	noSpin   atomic.Bool
+)
+
+// SetSpin switches spinning on or off for the process; it is on at first. With one CPU there is none.
+func SetSpin(on bool) { noSpin.Store(!on) }
+
+var oneCPU = runtime.NumCPU() == 1
+
+// Options of Until.
+type Options struct {
+	// Look is called by the waiting goroutine after 10 ms, then less and less often, to see
+	// what nobody would ring for, such as a death. True ends the wait as if it were ready.
+	Look func() bool
+	// Watch is the attachment whose death Look looks for. Where the kernel can tell of it,
+	// Look is called at once when it dies.
+	Watch format.ID
+	// NoSpin parks at once.
+	NoSpin bool
+}
+
+// Until waits until ready reports true. The errors are [ErrClosed] when the mapping begins to
+// close, and the context's; when ready holds at first there is none.
+//
+// armed is the object's armed word, in m or, if m is nil, in ordinary memory. ready is called by any
+// goroutine of the process, under a lock of this package: it loads words of m, with care, and does
+// nothing else. It may call Until wake for no reason, never the other way round. An attachment that
+// cannot write the control block polls.
+func Until(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32, ready func() bool, o Options) error {
+	var closing <-chan struct{}
+	if m != nil {
+		if !m.Pin() {
+			return ErrClosed
+		}
+		defer m.Unpin()
+		closing = m.Closing()
+	}
+	if ready() {
+		return nil
+	}
+	if m != nil && (m.Peers == nil || m.Peers.Self == format.Nobody) {
+		return poll(ctx, closing, ready, o)
+	}
+	l := lotOf(m)
+	k := l.bucketOf(armed)
+	if !o.NoSpin && l.spin(k, ready) {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.wait(ctx, closing, k, armed, ready, o)
+}
+
+// Spin waits for ready as Until would do before it parks, and reports whether it holds. m is pinned.
+func Spin(m *mem.Mapping, armed *atomic.Uint32, ready func() bool) bool {
+	if ready() {
+		return true
+	}
+	if m != nil && (m.Peers == nil || m.Peers.Self == format.Nobody) {
+		return false
+	}
+	l := lotOf(m)
+	return l.spin(l.bucketOf(armed), ready)
+}
+
+// Wake wakes those who wait at an object, after its words were changed. m is pinned, or nil for
+// ordinary memory. When nobody waits it costs one load.
+func Wake(m *mem.Mapping, armed *atomic.Uint32) {
+	if g := armed.Load(); g&1 != 0 {
+		wake(m, armed, g)
+	}
+}
+
+func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
+	step.Reach(step.WakeArmed)
+	if m == nil {
+		l := lotOf(nil)
+		l.dispatch(1 << l.bucketOf(armed))
+		armed.CompareAndSwap(g, g&^1)
+		return
+	}
+	p := m.Peers
+	if p == nil || p.Self == format.Nobody {
+		return
+	}
+	k := bucketAt(uintptr(mem.Offset(m, armed)))
+	bit := uint64(1) << k
+	own := int(p.Self.Slot())
+	for i := range p.Slots[:p.High()] {
+		s := &p.Slots[i]
+		if s.Interest.Load()&bit == 0 {
+			continue
+		}
+		if i == own {
+			if l := m.Lot.Load(); l != nil {
+				(*l).(*lot).ringOwn(bit)
+			}
+			continue
+		}
+		s.Pending.Or(bit)
+		step.Reach(step.WakePending)
+		s.Bell.Add(1)
+		step.Reach(step.WakeBell)
+		if s.Sleeping.Load() != 0 {
+			s.Rouse()
+			step.Reach(step.WakeRung)
+		}
+	}
+	step.Reach(step.WakeAll)
+	armed.CompareAndSwap(g, g&^1)
+	step.Reach(step.WakeDone)
+}
+
+// arm says that somebody waits.
+func arm(armed *atomic.Uint32) {
+	for {
+		a := armed.Load()
+		if armed.CompareAndSwap(a, (a+2)|1) {
+			return
+		}
+	}
+}
+
+// A lot holds the waiters of this process at one mapping, or at ordinary memory.
+type lot struct {
+	m    *mem.Mapping // nil: ordinary memory
+	slot *mem.Slot    // of this attachment; nil if m is
+
+	lead    chan struct{}          // the right to lead; nil if there is nothing to lead for
+	leader  atomic.Pointer[waiter] // who has it
+	scanned time.Time              // the leader's: when it last looked at everything
+
+	watches watches
+	buckets [64]bucket
+}
+
+type bucket struct {
+	mu    sync.Mutex
+	first *waiter
+	turns map[*atomic.Uint32]*turn
+	spin  atomic.Int64 // ns to spin next time; 0: not tried yet
+}
+
+type waiter struct {
+	armed      *atomic.Uint32
+	ready      func() bool
+	watch      format.ID
+	died       atomic.Bool // watch did
+	signal     chan struct{}
+	next, prev *waiter
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{signal: make(chan struct{}, 1)} }}
+
+// ring tells the waiter to look.
+func (w *waiter) ring() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (w *waiter) rung() bool {
+	select {
+	case <-w.signal:
+		return true
+	default:
+		return false
+	}
+}
+
+var local lot
+
+func lotOf(m *mem.Mapping) *lot {
+	if m == nil {
+		return &local
+	}
+	if l := m.Lot.Load(); l != nil {
+		return (*l).(*lot)
+	}
+	l := &lot{m: m, slot: &m.Peers.Slots[m.Peers.Self.Slot()], lead: make(chan struct{}, 1), scanned: time.Now()}
+	l.lead <- struct{}{}
+	a := any(l)
+	if m.Lot.CompareAndSwap(nil, &a) {
+		closing := l.closing
+		m.Ring.Store(&closing)
+	}
+	return (*m.Lot.Load()).(*lot)
+}
+
+// bucketOf is the bucket of an object.
+func (l *lot) bucketOf(armed *atomic.Uint32) int {
+	if l.m == nil {
+		return bucketAt(mem.Address(armed))
+	}
+	return bucketAt(uintptr(mem.Offset(l.m, armed)))
+}
+
+// bucketAt is the same in all processes.
+func bucketAt(off uintptr) int { return int(uint32(off>>2) * 0x9E3779B1 >> 26) }
+
+// spin looks for a while, which is halved by every miss and doubled by every hit.
+func (l *lot) spin(k int, ready func() bool) bool {
+	if oneCPU || noSpin.Load() {
+		return false
+	}
+	b := &l.buckets[k]
+	limit := b.spin.Load()
+	if limit == 0 {
+		limit = int64(MaxSpin)
+	}
+	for start := time.Now(); ; {
+		pause(8)
+		if ready() {
+			b.spin.Store(min(2*limit, int64(MaxSpin)))
+			return true
+		}
+		if int64(time.Since(start)) >= limit {
+			b.spin.Store(max(limit/2, int64(minSpin)))
+			return false
+		}
+	}
+}
+
+// closing wakes the leader when the mapping begins to close; the others see the channel.
+func (l *lot) closing() {
+	l.slot.Bell.Add(1)
+	l.slot.Rouse()
+	l.watches.close()
+}
+
+// kick makes the leader look around; it may come when the mapping has gone.
+func (l *lot) kick() {
+	if l.m.Join() {
+		l.slot.Bell.Add(1)
+		l.slot.Rouse()
+		l.m.Unpin()
+	}
+}
+
+// ringOwn wakes waiters of this process itself; only the leader has to be woken by the bell.
+func (l *lot) ringOwn(set uint64) {
+	l.dispatch(set)
+	if w := l.leader.Load(); w != nil && len(w.signal) > 0 {
+		l.slot.Bell.Add(1)
+		if l.slot.Sleeping.Load() != 0 {
+			l.slot.Rouse()
+		}
+	}
+}
+
+// dispatch rings the waiters in a set of buckets that are ready, and arms for the others.
+func (l *lot) dispatch(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		b := &l.buckets[bits.TrailingZeros64(set)]
+		var last *atomic.Uint32
+		b.mu.Lock()
+		for w := b.first; w != nil; w = w.next {
+			if !w.ready() {
+				if w.armed != last {
+					last = w.armed
+					arm(last)
+				}
+				if !w.ready() {
+					continue
+				}
+			}
+			w.ring()
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (l *lot) enter(k int, w *waiter) {
+	b := &l.buckets[k]
+	b.mu.Lock()
+	if w.next = b.first; w.next != nil {
+		w.next.prev = w
+	} else if l.slot != nil {
+		l.slot.Interest.Or(1 << k)
+	}
+	b.first = w
+	b.mu.Unlock()
+}
+
+func (l *lot) leave(k int, w *waiter) {
+	b := &l.buckets[k]
+	b.mu.Lock()
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else if b.first = w.next; b.first == nil && l.slot != nil {
+		l.slot.Interest.And(^(uint64(1) << k))
+	}
+	b.mu.Unlock()
+	step.Reach(step.WaitLeave)
+	w.rung() // nobody rings it any more
+	w.died.Store(false)
+	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, 0, nil, nil
+	waiters.Put(w)
+}
+
+// A look is when Options.Look is due.
+type look struct {
+	f     func() bool
+	every time.Duration
+	due   time.Time
+}
+
+func (k *look) next() {
+	k.due = time.Now().Add(k.every)
+	k.every = min(2*k.every, LastLook)
+}
+
+// in is how long to wait for it, at most d.
+func (k *look) in(d time.Duration) time.Duration {
+	if k.f == nil {
+		return d
+	}
+	return min(d, max(time.Until(k.due), 0))
+}
+
+// now looks if it is due, or if the watched attachment has died.
+func (k *look) now(w *waiter) bool {
+	if k.f == nil {
+		return false
+	}
+	if w.died.Swap(false) {
+		k.every = time.Millisecond // the lock byte may be freed a moment after the process
+	} else if time.Now().Before(k.due) {
+		return false
+	}
+	if k.f() {
+		return true
+	}
+	k.next()
+	return false
+}
+
+func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options) error {
+	w := waiters.Get().(*waiter)
+	w.armed, w.ready, w.watch = armed, ready, o.Watch
+	l.enter(k, w)
+	defer l.leave(k, w)
+	step.Reach(step.WaitInterest)
+	arm(armed)
+	step.Reach(step.WaitArmed)
+	if ready() {
+		return nil
+	}
+	var lk look
+	var timer *time.Timer
+	var due <-chan time.Time
+	if o.Look != nil {
+		lk = look{f: o.Look, every: FirstLook}
+		lk.next()
+		if l.m != nil && o.Watch.Gen() != 0 {
+			l.watch(o.Watch)
+		}
+	}
+	for {
+		select {
+		case <-l.lead:
+			done, err := l.leading(ctx, w, &lk)
+			l.lead <- struct{}{}
+			if done || err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		if lk.f != nil {
+			if timer == nil {
+				timer = time.NewTimer(lk.in(LastLook))
+				due = timer.C
+				defer timer.Stop()
+			} else {
+				timer.Reset(lk.in(LastLook))
+			}
+		}
+		select {
+		case <-l.lead:
+			done, err := l.leading(ctx, w, &lk)
+			l.lead <- struct{}{}
+			if done || err != nil {
+				return err
+			}
+		case <-w.signal:
+			if l.again(w) || lk.now(w) {
+				return nil
+			}
+		case <-due:
+			if lk.now(w) {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-closing:
+			return ErrClosed
+		}
+	}
+}
+
+// again looks after a ring; if it was for nothing it arms before it looks the last time.
+func (l *lot) again(w *waiter) bool {
+	if w.ready() {
+		return true
+	}
+	arm(w.armed)
+	return w.ready()
+}
+
+// leading sleeps on the doorbell for all who wait at this mapping, until w's own wait is over.
+func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
+	step.Reach(step.WaitLead)
+	s := l.slot
+	l.leader.Store(w)
+	defer l.leader.Store(nil)
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, l.kick)()
+	}
+	nap := time.Millisecond
+	for {
+		bell := s.Bell.Load()
+		set := s.Pending.Swap(0)
+		rest := Backstop - time.Since(l.scanned)
+		if rest <= 0 {
+			l.scanned, rest, set = time.Now(), Backstop, ^uint64(0)
+		}
+		if set != 0 {
+			l.dispatch(set)
+		}
+		if w.rung() && l.again(w) || lk.now(w) {
+			return true, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return true, err
+		}
+		if l.m.Closed() {
+			return true, ErrClosed
+		}
+		rest = lk.in(rest)
+		if sleepers.Add(1) <= maxSleepers {
+			s.Sleeping.Store(1)
+			step.Reach(step.WaitSleep)
+			s.Sleep(bell, rest)
+			s.Sleeping.Store(0)
+			step.Reach(step.WaitWoken)
+			sleepers.Add(-1)
+			continue
+		}
+		// Too many threads sleep: look at the bell now and then.
+		sleepers.Add(-1)
+		if s.Bell.Load() == bell {
+			time.Sleep(min(nap, rest))
+			nap = min(2*nap, lastPoll)
+		} else {
+			nap = time.Millisecond
+		}
+	}
+}
+
+// poll is how an attachment waits that nobody can ring.
+func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Options) error {
+	lk := look{f: o.Look, every: FirstLook}
+	lk.next()
+	var w waiter
+	every := firstPoll
+	t := time.NewTimer(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if ready() || lk.now(&w) {
+				return nil
+			}
+			every = min(2*every, lastPoll)
+			t.Reset(every)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-closing:
+			return ErrClosed
+		}
+	}
+}
