@@ -123,10 +123,6 @@ func (s *Segment) detach(leak bool) error {
 		s.m.Drain()
 	}
 	step.Reach(step.DetachDrop)
-	if s.id != format.Nobody {
-		// A hint to the next one who looks for a slot.
-		_ = s.m.Guard(func() { s.m.Peers.Slots[s.id.Slot()].PID.Store(0) })
-	}
 	s.m.Retire()
 	step.Reach(step.DetachRetire)
 	if e := s.file.Close(); e != nil && err == nil {
@@ -174,6 +170,7 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	s.clearPID()
 	mine := o.State == format.Owned && o.ID == s.id
 	orphaned := o.State == format.NoOwner
 	if o.State == format.Owned && !mine {
@@ -205,6 +202,13 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 	err = s.unlinkOwn()
 	step.Reach(step.DetachUnlink)
 	return true, err
+}
+
+// clearPID is a hint to the next one who looks for a slot, and to those who look on. It goes by the
+// file: a first touch of the page here would cost more than the call.
+func (s *Segment) clearPID() {
+	var none [4]byte
+	_ = s.file.WriteAt(none[:], int64(s.head.SlotsOff)+int64(s.id.Slot())*format.SlotSize+format.SlotPID)
 }
 
 // unlinkOwn takes the name away if it still leads to this segment, under the gate.

@@ -94,8 +94,7 @@ func Map(s Spec) (*Mapping, error) {
 	if s.Huge {
 		sys.HugePages(m.base, m.length)
 	}
-	// Below a few pages the faults are cheaper than the call.
-	if s.Payload > 4*int(page) && s.Payload <= s.Populate {
+	if s.Payload <= s.Populate {
 		m.Populate()
 	}
 	arena.register(m.base, m.length, m)

@@ -1,0 +1,178 @@
+package shmem_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+type page struct {
+	N uint64
+	_ [4096 - 8]byte
+}
+
+// bare is what a user would do by hand, without any of our guarantees: the floor of Open and Close.
+func bare(b *testing.B, path string, create bool) {
+	flags := syscall.O_RDWR | syscall.O_CLOEXEC
+	if create {
+		flags |= syscall.O_CREAT | syscall.O_EXCL
+	}
+	fd, err := syscall.Open(path, flags, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if create {
+		if err := syscall.Ftruncate(fd, 4096); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m, err := syscall.Mmap(fd, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m[0]++
+	syscall.Munmap(m)
+	syscall.Close(fd)
+	if create {
+		syscall.Unlink(path)
+	}
+}
+
+func use(b *testing.B, box *shmem.Box[page], err error) {
+	if err != nil {
+		b.Fatal(err)
+	}
+	box.Value().N++
+	if err := box.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkOpen compares opening and closing a box with the bare system calls; interleaved, so that
+// the ratio holds when the machine drifts.
+func BenchmarkOpen(b *testing.B) {
+	dir := shmemtest.Dir(b)
+	opts := &shmem.Options{Dir: dir}
+	for _, create := range []bool{false, true} {
+		name := map[bool]string{false: "existing", true: "new"}[create]
+		b.Run(name, func(b *testing.B) {
+			path := filepath.Join(dir, "bare")
+			if !create {
+				held, err := shmem.Open[page]("box", opts)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer held.Close()
+				if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+					b.Fatal(err)
+				}
+				defer os.Remove(path)
+			}
+			b.Run("bare", func(b *testing.B) {
+				for b.Loop() {
+					bare(b, path, create)
+				}
+			})
+			b.Run("box", func(b *testing.B) {
+				for b.Loop() {
+					box, err := shmem.Open[page]("box", opts)
+					use(b, box, err)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkAttachAmong shows that attaching costs the same however many segments there are.
+func BenchmarkAttachAmong(b *testing.B) {
+	for _, n := range []int{1, 100, 2000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			opts := &shmem.Options{Dir: shmemtest.Dir(b)}
+			for i := range n {
+				box, err := shmem.Open[page](fmt.Sprint("box", i), opts)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer box.Close()
+			}
+			for b.Loop() {
+				box, err := shmem.Attach[page]("box0", opts)
+				use(b, box, err)
+			}
+		})
+	}
+}
+
+func BenchmarkValue(b *testing.B) {
+	box, err := shmem.Open[page]("box", &shmem.Options{Dir: shmemtest.Dir(b)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer box.Close()
+	heap := &struct{ p *page }{new(page)}
+	b.Run("heap", func(b *testing.B) {
+		for b.Loop() {
+			heap.p.N++
+		}
+	})
+	b.Run("box", func(b *testing.B) {
+		for b.Loop() {
+			box.Value().N++
+		}
+	})
+	b.Run("do", func(b *testing.B) {
+		for b.Loop() {
+			if err := box.Do(func(p *page) error { p.N++; return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	runtime.KeepAlive(heap)
+}
+
+func TestNoAllocations(t *testing.T) {
+	box, err := shmem.Open[page]("box", &shmem.Options{Dir: shmemtest.Dir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Close()
+	inc := func(p *page) error { p.N++; return nil }
+	for name, f := range map[string]func(){
+		"Value": func() { box.Value().N++ },
+		"Do":    func() { box.Do(inc) },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+func BenchmarkList(b *testing.B) {
+	opts := &shmem.Options{Dir: shmemtest.Dir(b), Slots: 1, Undo: shmem.UndoNever}
+	for i := range 1000 {
+		box, err := shmem.Open[uint64](fmt.Sprint("box", i), opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer box.Close()
+	}
+	for b.Loop() {
+		n := 0
+		for _, err := range shmem.List(opts) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 1000 {
+			b.Fatalf("%d of 1000 listed", n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/segment")
+}
