@@ -1,0 +1,449 @@
+package wait_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+	"github.com/shmembox/shmem/internal/wait/waittest"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+// object is what the tests wait for.
+type object struct {
+	word, armed atomic.Uint32
+	_           [56]byte
+}
+
+type values struct {
+	o [1024]object
+}
+
+func TestMain(m *testing.M) {
+	shmemtest.Main(m,
+		shmemtest.Role{Name: "echo", Run: echo},
+		shmemtest.Role{Name: "wake", Run: wakeOnce},
+		shmemtest.Role{Name: "wait", Run: waitOnce},
+	)
+}
+
+func attach(path string, how waittest.How) (*waittest.Seg, *values, error) {
+	s, err := waittest.Attach(path, how)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := mem.At[values](s.M, 0)
+	return s, v, err
+}
+
+func newSeg(t testing.TB) (string, *waittest.Seg, *values) {
+	path := filepath.Join(shmemtest.Dir(t), "seg")
+	if err := waittest.Create(path, mem.SizeOf[values](), 16); err != nil {
+		t.Fatal(err)
+	}
+	s, v, err := attach(path, waittest.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); os.Remove(path) })
+	return path, s, v
+}
+
+func (o *object) isNot(v uint32) func() bool { return func() bool { return o.word.Load() != v } }
+
+func until(ctx context.Context, s *waittest.Seg, o *object, old uint32) error {
+	return wait.Until(ctx, s.M, &o.armed, o.isNot(old), wait.Options{})
+}
+
+func change(s *waittest.Seg, o *object) {
+	o.word.Add(1)
+	wait.Wake(s.M, &o.armed)
+}
+
+// echo answers changes of object 0 by changes of object 1.
+func echo(c *shmemtest.Conn) error {
+	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(c.Args()[1])
+	for i := range n {
+		go until(context.Background(), s, &v.o[2+i%1000], 0)
+	}
+	for n > 0 && s.M.Peers.Slots[s.Self.Slot()].Interest.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Duration(n) * 20 * time.Microsecond)
+	c.Send("ready")
+	for i := uint32(0); ; i++ {
+		if err := until(context.Background(), s, &v.o[0], i); err != nil {
+			return err
+		}
+		change(s, &v.o[1])
+	}
+}
+
+// wakeOnce is killed at a step of Wake.
+func wakeOnce(c *shmemtest.Conn) error {
+	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	c.Send("ready")
+	if _, err := c.Recv(); err != nil {
+		return err
+	}
+	step.Hook(func(p step.Point) {
+		if string(p) == c.Args()[1] {
+			c.Send("reached")
+			select {}
+		}
+	})
+	change(s, &v.o[0])
+	c.Send("done")
+	_, err = c.Recv()
+	return err
+}
+
+// waitOnce waits, and may be killed at a step of Until.
+func waitOnce(c *shmemtest.Conn) error {
+	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	step.Hook(func(p step.Point) {
+		if string(p) == c.Args()[1] {
+			c.Send("reached")
+			select {}
+		}
+	})
+	c.Send("ready")
+	if err := until(context.Background(), s, &v.o[0], 0); err != nil {
+		return err
+	}
+	c.Send("done")
+	_, err = c.Recv()
+	return err
+}
+
+func TestPingPong(t *testing.T) {
+	path, s, v := newSeg(t)
+	c := shmemtest.Start(t, "echo", path, "0")
+	c.Expect(t, "ready")
+	const rounds = 2000
+	var took []time.Duration
+	for i := range uint32(rounds) {
+		start := time.Now()
+		change(s, &v.o[0])
+		if err := until(context.Background(), s, &v.o[1], i); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	t.Logf("round trip: median %v, p99 %v, max %v", took[rounds/2], took[rounds*99/100], took[rounds-1])
+	if took[rounds*9/10] > wait.Backstop/2 {
+		t.Errorf("a tenth of the wake-ups came with the backstop")
+	}
+	c.Kill()
+}
+
+func threads(t *testing.T) int {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(b, []byte("Threads:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(line)))
+	return n
+}
+
+// TestManyWaiters: ten thousand goroutines wait, on a thousand objects and on one, with few threads.
+func TestManyWaiters(t *testing.T) {
+	_, s, v := newSeg(t)
+	for _, objects := range []int{1000, 1} {
+		before := threads(t)
+		var m0, m1 runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m0)
+		const n = 10_000
+		var wg sync.WaitGroup
+		var parked atomic.Int32
+		for i := range n {
+			o := &v.o[i%objects]
+			old := o.word.Load()
+			wg.Go(func() {
+				parked.Add(1)
+				if err := until(context.Background(), s, o, old); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for parked.Load() < n {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond)
+		runtime.ReadMemStats(&m1)
+		more := threads(t) - before
+		start := time.Now()
+		for i := range objects {
+			change(s, &v.o[i])
+		}
+		wg.Wait()
+		t.Logf("%d goroutines on %d objects: %d threads more, %d bytes each, all woken in %v",
+			n, objects, more, (m1.Sys-m0.Sys)/n, time.Since(start))
+		if more > 10 {
+			t.Errorf("%d threads more", more)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	_, s, v := newSeg(t)
+	for _, n := range []int{1, 5} { // a leader alone; with followers
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithCancel(context.Background())
+		for range n {
+			wg.Go(func() {
+				if err := until(ctx, s, &v.o[0], 0); !errors.Is(err, context.Canceled) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		start := time.Now()
+		cancel()
+		wg.Wait()
+		if d := time.Since(start); d > wait.Backstop/2 {
+			t.Errorf("%d waiters: cancelling took %v", n, d)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	path := filepath.Join(shmemtest.Dir(t), "seg")
+	if err := waittest.Create(path, mem.SizeOf[values](), 16); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(path)
+	for _, how := range []waittest.How{waittest.ReadWrite, waittest.ReadWish, waittest.ReadPermission, waittest.Foreign} {
+		s, v, err := attach(path, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 10 {
+			// In the control block an attachment that is read-only by wish can wait as any other.
+			armed := &v.o[0].armed
+			if how == waittest.ReadWish {
+				armed = &s.M.Peers.Words.SeqArmed
+			}
+			wg.Go(func() {
+				if err := wait.Until(context.Background(), s.M, armed, v.o[0].isNot(0), wait.Options{}); !errors.Is(err, wait.ErrClosed) {
+					t.Errorf("%v: %v", how, err)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		start := time.Now()
+		s.Close()
+		wg.Wait()
+		if d := time.Since(start); d > wait.Backstop/2 {
+			t.Errorf("%v: closing took %v", how, d)
+		}
+		if err := wait.Until(context.Background(), s.M, nil, nil, wait.Options{}); !errors.Is(err, wait.ErrClosed) {
+			t.Errorf("%v: after Close: %v", how, err)
+		}
+	}
+}
+
+// TestReadOnly: who cannot write polls.
+func TestReadOnly(t *testing.T) {
+	path, s, v := newSeg(t)
+	for _, how := range []waittest.How{waittest.ReadPermission, waittest.Foreign} {
+		ro, rv, err := attach(path, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := rv.o[0].word.Load()
+		done := make(chan error)
+		go func() { done <- until(context.Background(), ro, &rv.o[0], old) }()
+		time.Sleep(5 * time.Millisecond)
+		change(s, &v.o[0])
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		if err := until(ctx, ro, &rv.o[0], old+1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		ro.Close()
+	}
+}
+
+// TestKillWaker: a waker dies at every step; a waiter in another process goes on, by the backstop
+// at the latest, and so does the next one.
+func TestKillWaker(t *testing.T) {
+	for _, p := range []step.Point{step.WakeArmed, step.WakePending, step.WakeBell, step.WakeRung, step.WakeAll, step.WakeDone} {
+		t.Run(string(p), func(t *testing.T) {
+			path, s, v := newSeg(t)
+			c := shmemtest.Start(t, "wake", path, string(p))
+			c.Expect(t, "ready")
+			done := make(chan error, 2)
+			var at time.Time
+			go func() { done <- until(context.Background(), s, &v.o[0], 0) }()
+			for v.o[0].armed.Load() == 0 || s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			at = time.Now()
+			c.Send("go")
+			c.Expect(t, "reached")
+			c.Kill()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(at); d > 3*wait.Backstop {
+				t.Errorf("woken after %v", d)
+			}
+			go func() { done <- until(context.Background(), s, &v.o[0], 1) }()
+			time.Sleep(5 * time.Millisecond)
+			at = time.Now()
+			change(s, &v.o[0])
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(at); d > wait.Backstop/2 {
+				t.Errorf("the next one was woken after %v", d)
+			}
+		})
+	}
+}
+
+// TestKillWaiter: a waiter dies at every step; another one in this process is woken at once.
+func TestKillWaiter(t *testing.T) {
+	for _, p := range []step.Point{step.WaitInterest, step.WaitArmed, step.WaitLead, step.WaitSleep, step.WaitWoken, step.WaitLeave} {
+		t.Run(string(p), func(t *testing.T) {
+			path, s, v := newSeg(t)
+			c := shmemtest.Start(t, "wait", path, string(p))
+			c.Expect(t, "ready")
+			if p == step.WaitWoken || p == step.WaitLeave {
+				time.Sleep(20 * time.Millisecond)
+				change(s, &v.o[0])
+			}
+			c.Expect(t, "reached")
+			c.Kill()
+			old := v.o[0].word.Load()
+			done := make(chan error, 1)
+			go func() { done <- until(context.Background(), s, &v.o[0], old) }()
+			time.Sleep(5 * time.Millisecond)
+			at := time.Now()
+			change(s, &v.o[0])
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(at); d > wait.Backstop/2 {
+				t.Errorf("woken after %v", d)
+			}
+		})
+	}
+}
+
+// TestLook: Options.Look is called while waiting, by leaders and followers.
+func TestLook(t *testing.T) {
+	_, s, v := newSeg(t)
+	go until(context.Background(), s, &v.o[7], 0)
+	defer change(s, &v.o[7])
+	for range 2 {
+		var n atomic.Int32
+		start := time.Now()
+		err := wait.Until(context.Background(), s.M, &v.o[0].armed, v.o[0].isNot(0), wait.Options{
+			Look: func() bool { return n.Add(1) == 3 },
+		})
+		if d := time.Since(start); err != nil || d < 50*time.Millisecond || d > time.Second {
+			t.Errorf("3 looks took %v: %v", d, err)
+		}
+	}
+}
+
+// TestLocal: ordinary memory.
+func TestLocal(t *testing.T) {
+	var o object
+	done := make(chan error, 100)
+	for range cap(done) {
+		go func() { done <- wait.Until(context.Background(), nil, &o.armed, o.isNot(0), wait.Options{}) }()
+	}
+	time.Sleep(10 * time.Millisecond)
+	o.word.Add(1)
+	wait.Wake(nil, &o.armed)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	defer cancel()
+	if err := wait.Until(ctx, nil, &o.armed, o.isNot(1), wait.Options{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// TestManyMappings: a waiter at each of many mappings does not cost a thread each.
+func TestManyMappings(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	before := threads(t)
+	const n = 300
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for i := range n {
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := waittest.Create(path, mem.SizeOf[object](), 4); err != nil {
+			t.Fatal(err)
+		}
+		s, err := waittest.Attach(path, waittest.ReadWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, _ := mem.At[object](s.M, 0)
+		wg.Go(func() {
+			until(ctx, s, o, 0)
+			s.Close()
+			os.Remove(path)
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	if more := threads(t) - before; more > 160 {
+		t.Errorf("%d threads more for %d mappings", more, n)
+	}
+	cancel()
+	wg.Wait()
+}
+
+func BenchmarkWakeNobody(b *testing.B) {
+	_, s, v := newSeg(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		change(s, &v.o[0])
+	}
+}
+
+func BenchmarkWakeNobodyBare(b *testing.B) {
+	_, s, v := newSeg(b)
+	for b.Loop() {
+		wait.Wake(s.M, &v.o[0].armed)
+	}
+}
