@@ -94,7 +94,8 @@ func Map(s Spec) (*Mapping, error) {
 	if s.Huge {
 		sys.HugePages(m.base, m.length)
 	}
-	if s.Payload <= s.Populate {
+	// Below a few pages the faults are cheaper than the call.
+	if s.Payload > 4*int(page) && s.Payload <= s.Populate {
 		m.Populate()
 	}
 	arena.register(m.base, m.length, m)
