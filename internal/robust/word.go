@@ -154,27 +154,62 @@ func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mod
 		if done, died, err := try(o, word, armed, mode); done || err != nil {
 			return died, err
 		}
-		w := word.Load()
-		owner := format.ID(w &^ waiters)
-		if owner == format.Nobody || owner == format.Dead || !o.Alive(owner) {
-			continue
-		}
-		if w&waiters == 0 {
-			if !word.CompareAndSwap(w, w|waiters) {
-				continue
-			}
-			w |= waiters
-		}
-		step.Reach(step.LockWaiters)
-		err := wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
-			Look:   func() bool { return !o.Alive(owner) },
-			Watch:  owner,
-			NoSpin: true,
-		})
-		if err != nil {
+		if err := Changed(ctx, o, word, armed); err != nil {
 			return false, err
 		}
 	}
+}
+
+// Changed waits until a word changes that somebody holds, or its holder dies. It returns at once
+// if nobody holds it, or a dead one does. The object is pinned.
+func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) error {
+	w := word.Load()
+	owner := format.ID(w &^ waiters)
+	if owner == format.Nobody || owner == format.Dead || !o.Alive(owner) {
+		return nil
+	}
+	if w&waiters == 0 {
+		if !word.CompareAndSwap(w, w|waiters) {
+			return nil
+		}
+		w |= waiters
+	}
+	step.Reach(step.LockWaiters)
+	return wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
+		Look:   func() bool { return !o.Alive(owner) },
+		Watch:  []format.ID{owner},
+		NoSpin: true,
+	})
+}
+
+// Free looks at a word that the caller does not want for itself, in Mark mode: it reports whether
+// nobody holds it, and answers mem.ErrOwnerDied where a dead one does. The object is pinned.
+func Free(o Object, word, armed *atomic.Uint32) (bool, error) {
+	w := word.Load()
+	if w == free {
+		return true, nil
+	}
+	owner := format.ID(w &^ waiters)
+	switch {
+	case o.M == nil && owner.Gen() != 0:
+		return false, ErrNotShared
+	case owner == format.Dead:
+		return false, mem.ErrOwnerDied
+	case o.Alive(owner):
+		return false, nil
+	}
+	return false, markDead(o, word, armed, w)
+}
+
+// markDead makes w, the word of a dead holder, DEAD.
+func markDead(o Object, word, armed *atomic.Uint32, w uint32) error {
+	if !word.CompareAndSwap(w, dead) {
+		return nil
+	}
+	step.Reach(step.LockDead)
+	wait.Wake(o.M, armed)
+	step.Reach(step.LockDeadWake)
+	return mem.ErrOwnerDied
 }
 
 // TryAcquire is Acquire that answers ErrNotHeld where Acquire would wait.
@@ -226,13 +261,7 @@ func try(o Object, word, armed *atomic.Uint32, mode Mode) (done, died bool, err 
 		step.Reach(step.LockOver)
 		return true, true, nil
 	default:
-		if !word.CompareAndSwap(w, dead) {
-			return false, false, nil
-		}
-		step.Reach(step.LockDead)
-		wait.Wake(o.M, armed)
-		step.Reach(step.LockDeadWake)
-		return false, false, mem.ErrOwnerDied
+		return false, false, markDead(o, word, armed, w)
 	}
 }
 

@@ -72,9 +72,11 @@ type Options struct {
 	// Look is called by the waiting goroutine after 10 ms, then less and less often, to see
 	// what nobody would ring for, such as a death. True ends the wait as if it were ready.
 	Look func() bool
-	// Watch is the attachment whose death Look looks for. Where the kernel can tell of it,
-	// Look is called at once when it dies.
-	Watch format.ID
+	// Watch are the attachments whose death Look looks for. Where the kernel can tell of it,
+	// Look is called at once when one dies.
+	Watch []format.ID
+	// Poll: the armed word cannot be written.
+	Poll bool
 	// NoSpin parks at once.
 	NoSpin bool
 }
@@ -98,7 +100,7 @@ func Until(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32, ready func
 	if ready() {
 		return nil
 	}
-	if m != nil && (m.Peers == nil || m.Peers.Self == format.Nobody) {
+	if m != nil && (m.Peers == nil || m.Peers.Self == format.Nobody || o.Poll) {
 		return poll(ctx, closing, ready, o)
 	}
 	l := lotOf(m)
@@ -205,8 +207,8 @@ type bucket struct {
 type waiter struct {
 	armed      *atomic.Uint32
 	ready      func() bool
-	watch      format.ID
-	died       atomic.Bool // watch did
+	watch      []format.ID
+	died       atomic.Bool // one of watch did
 	signal     chan struct{}
 	next, prev *waiter
 }
@@ -359,7 +361,7 @@ func (l *lot) leave(k int, w *waiter) {
 	step.Reach(step.WaitLeave)
 	w.rung() // nobody rings it any more
 	w.died.Store(false)
-	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, 0, nil, nil
+	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, nil, nil, nil
 	waiters.Put(w)
 }
 
@@ -417,8 +419,10 @@ func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *a
 	if o.Look != nil {
 		lk = look{f: o.Look, every: FirstLook}
 		lk.next()
-		if l.m != nil && o.Watch.Gen() != 0 {
-			l.watch(o.Watch)
+		if l.m != nil {
+			for _, id := range o.Watch {
+				l.watch(id)
+			}
 		}
 	}
 	for {

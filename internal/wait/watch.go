@@ -2,6 +2,7 @@ package wait
 
 import (
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -84,7 +85,7 @@ func (l *lot) died(id format.ID) {
 		b := &l.buckets[i]
 		b.mu.Lock()
 		for w := b.first; w != nil; w = w.next {
-			if w.watch == id {
+			if slices.Contains(w.watch, id) {
 				w.died.Store(true)
 				w.ring()
 			}

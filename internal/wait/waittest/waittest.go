@@ -21,11 +21,11 @@ type Seg struct {
 type How int
 
 const (
-	ReadWrite       How = iota
-	ReadWish            // the payload is read-only, the attachment has a slot
-	ReadPermission      // the file may only be read: no slot
-	foreign             // no control block
-	Foreign         = foreign
+	ReadWrite      How = iota
+	ReadWish           // the payload is read-only, the attachment has a slot
+	ReadPermission     // the file may only be read: no slot
+	foreign            // no control block
+	Foreign        = foreign
 )
 
 // Create makes the file at path, for a payload of n bytes.
