@@ -116,14 +116,14 @@ func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 		if owner == format.Nobody {
 			continue
 		}
-		if owner == format.Dead || !s.o.Alive(owner) {
+		if owner == format.Dead {
 			return true, nil
 		}
 		if wait.Spin(s.o.M, &s.words.LockArmed, func() bool { return w.Load() == free }) {
 			continue
 		}
-		if err := Changed(ctx, s.o, w, &s.words.LockArmed); err != nil {
-			return false, err
+		if died, err := Changed(ctx, s.o, w, &s.words.LockArmed); died || err != nil {
+			return died, err
 		}
 	}
 }

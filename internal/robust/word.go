@@ -98,8 +98,11 @@ func (o Object) Unpin() {
 
 // Alive reports whether the attachment id lives. The object is pinned.
 func (o Object) Alive(id format.ID) bool {
-	if o.M == nil || id == o.Me {
+	switch {
+	case o.M == nil || id == o.Me:
 		return id == o.Me
+	case o.M.Peers == nil:
+		return true // nobody knows
 	}
 	return o.M.Peers.Alive(id)
 }
@@ -141,7 +144,7 @@ func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mod
 		return false, err
 	}
 	defer o.Unpin()
-	if done, died, err := try(o, word, armed, mode); done || err != nil {
+	if done, died, err := try(o, word, armed, mode, false); done || err != nil {
 		return died, err
 	}
 	turn, err := wait.Turn(ctx, o.M, armed)
@@ -150,32 +153,36 @@ func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mod
 	}
 	defer turn.Done()
 	wait.Spin(o.M, armed, func() bool { return word.Load() == free })
-	for {
-		if done, died, err := try(o, word, armed, mode); done || err != nil {
+	for probe := false; ; {
+		if done, died, err := try(o, word, armed, mode, probe); done || err != nil {
 			return died, err
 		}
-		if err := Changed(ctx, o, word, armed); err != nil {
+		if probe, err = Changed(ctx, o, word, armed); err != nil {
 			return false, err
 		}
 	}
 }
 
 // Changed waits until a word changes that somebody holds, or its holder dies. It returns at once
-// if nobody holds it, or a dead one does. The object is pinned.
-func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) error {
+// if nobody holds it, or a dead one does, which it reports. The object is pinned.
+func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
 	w := word.Load()
 	owner := format.ID(w &^ waiters)
-	if owner == format.Nobody || owner == format.Dead || !o.Alive(owner) {
-		return nil
+	if owner == format.Nobody || owner == format.Dead {
+		return false, nil
+	}
+	// One look before sleeping: who is dead already is not waited for.
+	if !o.Alive(owner) {
+		return true, nil
 	}
 	if w&waiters == 0 {
 		if !word.CompareAndSwap(w, w|waiters) {
-			return nil
+			return false, nil
 		}
 		w |= waiters
 	}
 	step.Reach(step.LockWaiters)
-	return wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
+	return false, wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
 		Look:   func() bool { return !o.Alive(owner) },
 		Watch:  []format.ID{owner},
 		NoSpin: true,
@@ -223,7 +230,7 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 	defer o.Unpin()
 	for {
 		w := word.Load()
-		if done, died, err := try(o, word, armed, mode); done || err != nil {
+		if done, died, err := try(o, word, armed, mode, true); done || err != nil {
 			return died, err
 		}
 		owner := format.ID(w &^ waiters)
@@ -234,8 +241,9 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 }
 
 // try takes the word if it is free or its holder is dead. Neither done nor an error: somebody
-// else has it, or had it a moment ago. The object is pinned.
-func try(o Object, word, armed *atomic.Uint32, mode Mode) (done, died bool, err error) {
+// else has it, or had it a moment ago. Whether the holder lives is asked, by a system call, with
+// probe only. The object is pinned.
+func try(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (done, died bool, err error) {
 	w := word.Load()
 	owner := format.ID(w &^ waiters)
 	switch {
@@ -250,7 +258,7 @@ func try(o Object, word, armed *atomic.Uint32, mode Mode) (done, died bool, err 
 		return false, false, ErrNotShared
 	case owner == format.Dead && mode == Mark:
 		return false, false, mem.ErrOwnerDied
-	case owner != format.Dead && o.Alive(owner):
+	case owner != format.Dead && (!probe || o.Alive(owner)):
 		return false, false, nil
 	case mode == TakeOver:
 		// The waiters bit stays: those who sleep wait for a change of the word that comes only now.
