@@ -166,7 +166,7 @@ func reclaimFile(path, name string) (info Info, taken bool, err error) {
 		if err != nil || !owner.Valid() {
 			return info, false, err
 		}
-		if owner.State != format.Dropped && (attached || owner.State == format.Kept) {
+		if owner.State != format.Dropped && (attached && !step.Flawed(step.ReclaimLive) || owner.State == format.Kept) {
 			return info, false, nil
 		}
 		// Before it is gone, for those who want to know what it was.

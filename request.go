@@ -155,8 +155,10 @@ func (r *request) prepare() (err error) {
 	if o.Kept {
 		owner = format.Owner{State: format.Kept}
 	}
-	if err := s.file.Lock(sys.SlotByte, false); err != nil {
-		return err
+	if !step.Flawed(step.LateSlot) {
+		if err := s.file.Lock(sys.SlotByte, false); err != nil {
+			return err
+		}
 	}
 	step.Reach(step.CreateSlot)
 	page := make([]byte, format.HeaderSize)
@@ -185,7 +187,7 @@ func (r *request) prepare() (err error) {
 	if err := s.m.JoinPeers(s.file, s.id, h); err != nil {
 		return err
 	}
-	if r.init != nil {
+	if r.init != nil && !step.Flawed(step.LateInit) {
 		if err := r.init(s.m); err != nil {
 			return fmt.Errorf("Init: %w", err)
 		}
@@ -201,7 +203,7 @@ func (r *request) newFile(s *Segment) (err error) {
 		s.file, err = sys.CreateAnonymous("shmem")
 		return r.explain(err)
 	}
-	if !avoidNameless {
+	if !sys.AvoidNameless {
 		s.file, err = sys.CreateNameless(r.opts.Dir, r.opts.Mode)
 		if err == nil {
 			step.Reach(step.CreateFile)
@@ -233,12 +235,12 @@ func (r *request) newFile(s *Segment) (err error) {
 	}
 }
 
-// avoidNameless makes every file with a temporary name first, as where O_TMPFILE is missing. Tests set it.
-var avoidNameless = false
-
 // publish gives the prepared file its name. errAgain: the name exists; the file is kept for another try.
 func (r *request) publish() (*Segment, error) {
 	s := r.prepared
+	if step.Flawed(step.Replace) {
+		_ = sys.Unlink(r.path)
+	}
 	switch {
 	case r.anonymous:
 	case r.temp != "":
@@ -261,6 +263,12 @@ func (r *request) publish() (*Segment, error) {
 			return nil, r.explain(err)
 		}
 		step.Reach(step.CreateLink)
+	}
+	if step.Flawed(step.LateSlot) {
+		_ = s.file.Lock(sys.SlotByte, false)
+	}
+	if step.Flawed(step.LateInit) && r.init != nil {
+		_ = r.init(s.m)
 	}
 	r.prepared = nil
 	return s, nil

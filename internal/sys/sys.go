@@ -46,3 +46,7 @@ const (
 	PresenceByte int64 = GateByte + 15 // shared by all who may only read
 	SlotByte     int64 = GateByte + 16 // of slot 0
 )
+
+// AvoidNameless has every file made with a temporary name first, as where there are no nameless
+// ones. Only tests and internal/chaos set it, before anything else runs.
+var AvoidNameless = false

@@ -1,0 +1,5 @@
+//go:build !shmemflaws
+
+package shmem
+
+func (s *Segment) attachedByPID() (bool, error) { return false, nil }
