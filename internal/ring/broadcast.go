@@ -259,11 +259,13 @@ func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)) {
 			continue
 		}
-		// A publisher that saw no hold, or what the last one left there, may
-		// go on until one lap after the tail it saw; so hold from a tail that
-		// is loaded after the cursor can be seen.
-		store("hold.cursor", &h.Cursor, r.Now())
-		c := &Cursor{r: r, pos: r.Now(), hold: h, self: self}
+		// A publisher that saw no hold may go on until one lap after the tail
+		// it saw; so hold from a tail that is loaded after the cursor can be
+		// seen. One that sees the cursor is bound by it, so it never goes
+		// back: Now may be older than the Now before.
+		seen := r.Now()
+		store("hold.cursor", &h.Cursor, seen)
+		c := &Cursor{r: r, pos: max(seen, r.Now()), hold: h, self: self}
 		store("hold.cursor", &h.Cursor, c.pos)
 		return c, nil
 	}

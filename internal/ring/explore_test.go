@@ -31,7 +31,7 @@ type world struct {
 	actors []*actor
 	cur    *actor
 	words  []*atomic.Uint64
-	yield  func(string) bool
+	bytes  []byte // plain memory, part of the state
 }
 
 func mix(h, v uint64) uint64 {
@@ -66,6 +66,13 @@ func (w *world) alive(id uint32) bool {
 		w.cur.hist = mix(w.cur.hist, b)
 	}
 	return ok
+}
+
+// note is for what an actor learns by other ways than words.
+func (w *world) note(v uint64) {
+	if w.cur != nil {
+		w.cur.hist = mix(w.cur.hist, v)
+	}
 }
 
 // anyDead too.
@@ -136,6 +143,9 @@ func (w *world) key() uint64 {
 	h := uint64(1)
 	for _, p := range w.words {
 		h = mix(h, p.Load())
+	}
+	for _, b := range w.bytes {
+		h = mix(h, uint64(b))
 	}
 	for _, a := range w.actors {
 		h = mix(h, a.hist)

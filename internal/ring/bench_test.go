@@ -1,0 +1,316 @@
+package ring
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+type item8 = uint64
+type item64 = [8]uint64
+
+const benchSlots = 4096
+
+var spinLoops = 512
+
+// spin waits a little without touching the ring, so that its line stays with
+// the other side; and lets somebody else run when that lasts.
+func spin(n *int) {
+	for i := range spinLoops {
+		spinSink = i
+	}
+	if *n++; *n > 200 {
+		*n = 0
+		runtime.Gosched()
+	}
+}
+
+var spinSink int
+
+func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
+	var h MPMCHeader
+	slots := make([]atomic.Uint64, benchSlots)
+	items := make([]T, benchSlots)
+	r, _ := NewMPMC(&h, slots)
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			var v T
+			self := uint32(1024 + p)
+			total := b.N / producers
+			if p == 0 {
+				total += b.N % producers
+			}
+			s := 0
+			for n := 0; n < total; {
+				pos, k, err := r.ClaimN(self, min(batch, total-n))
+				if err != nil {
+					spin(&s)
+					continue
+				}
+				for j := range k {
+					items[r.Index(pos+uint64(j))] = v
+				}
+				r.PublishN(self, pos, k)
+				n += k
+			}
+		})
+	}
+	var cg sync.WaitGroup
+	for c := range consumers {
+		cg.Go(func() {
+			self := uint32(2048 + c)
+			var sum T
+			s := 0
+			for {
+				pos, k, _, err := r.TakeN(self, batch)
+				if err != nil {
+					if errors.Is(err, ErrClosed) {
+						break
+					}
+					spin(&s)
+					continue
+				}
+				for j := range k {
+					sum = items[r.Index(pos+uint64(j))]
+				}
+				r.ReleaseN(self, pos, k)
+			}
+			_ = sum
+		})
+	}
+	wg.Wait()
+	r.Close()
+	cg.Wait()
+	rate(b)
+}
+
+func rate(b *testing.B) {
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
+}
+
+func BenchmarkMPMC(b *testing.B) {
+	b.Run("8B/1to1", func(b *testing.B) { benchMPMC[item8](b, 1, 1, 1) })
+	b.Run("8B/1to1/batch32", func(b *testing.B) { benchMPMC[item8](b, 1, 1, 32) })
+	b.Run("8B/2to2", func(b *testing.B) { benchMPMC[item8](b, 2, 2, 1) })
+	b.Run("64B/1to1", func(b *testing.B) { benchMPMC[item64](b, 1, 1, 1) })
+	b.Run("64B/1to1/batch32", func(b *testing.B) { benchMPMC[item64](b, 1, 1, 32) })
+}
+
+// One goroutine: the instructions alone.
+func BenchmarkMPMCAlone(b *testing.B) {
+	var h MPMCHeader
+	r, _ := NewMPMC(&h, make([]atomic.Uint64, benchSlots))
+	b.ReportAllocs()
+	for b.Loop() {
+		pos, _ := r.Claim(1024)
+		r.Publish(1024, pos)
+		pos, _, _ = r.Take(1024)
+		r.Release(1024, pos)
+	}
+}
+
+func benchChan[T any](b *testing.B, producers, consumers int) {
+	c := make(chan T, benchSlots)
+	var wg, cg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			var v T
+			total := b.N / producers
+			if p == 0 {
+				total += b.N % producers
+			}
+			for range total {
+				c <- v
+			}
+		})
+	}
+	for range consumers {
+		cg.Go(func() {
+			for range c {
+			}
+		})
+	}
+	wg.Wait()
+	close(c)
+	cg.Wait()
+	rate(b)
+}
+
+func BenchmarkChan(b *testing.B) {
+	b.Run("8B/1to1", func(b *testing.B) { benchChan[item8](b, 1, 1) })
+	b.Run("8B/2to2", func(b *testing.B) { benchChan[item8](b, 2, 2) })
+	b.Run("64B/1to1", func(b *testing.B) { benchChan[item64](b, 1, 1) })
+}
+
+func benchSPSC[T any](b *testing.B, batch int, fence bool) {
+	var h SPSCHeader
+	items := make([]T, benchSlots)
+	r, _ := NewSPSC(&h, benchSlots)
+	snd, _ := r.Sender(1024, everybody)
+	rcv, _ := r.Receiver(2048, everybody)
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var v T
+		s := 0
+		for n := 0; n < b.N; {
+			i, k, err := snd.Reserve(min(batch, b.N-n))
+			if err != nil {
+				spin(&s)
+				continue
+			}
+			for j := range items[i : i+k] {
+				items[i+j] = v
+			}
+			if fence {
+				snd.PublishFence(k)
+			} else {
+				snd.Publish(k)
+			}
+			n += k
+		}
+	})
+	var sum T
+	s := 0
+	for n := 0; n < b.N; {
+		i, k, err := rcv.Peek(batch)
+		if err != nil {
+			spin(&s)
+			continue
+		}
+		for _, v := range items[i : i+k] {
+			sum = v
+		}
+		if fence {
+			rcv.ReleaseFence(k)
+		} else {
+			rcv.Release(k)
+		}
+		n += k
+	}
+	_ = sum
+	wg.Wait()
+	rate(b)
+}
+
+func everybody(uint32) bool { return true }
+
+func BenchmarkSPSC(b *testing.B) {
+	b.Run("8B", func(b *testing.B) { benchSPSC[item8](b, 1, false) })
+	b.Run("8B/fence", func(b *testing.B) { benchSPSC[item8](b, 1, true) })
+	b.Run("8B/batch32", func(b *testing.B) { benchSPSC[item8](b, 32, false) })
+	b.Run("8B/batch32/fence", func(b *testing.B) { benchSPSC[item8](b, 32, true) })
+	b.Run("64B", func(b *testing.B) { benchSPSC[item64](b, 1, false) })
+	b.Run("64B/fence", func(b *testing.B) { benchSPSC[item64](b, 1, true) })
+	b.Run("64B/batch32", func(b *testing.B) { benchSPSC[item64](b, 32, false) })
+}
+
+func BenchmarkSPSCBytes64(b *testing.B) {
+	var h SPSCHeader
+	r, _ := NewSPSCBytes(&h, make([]byte, 1<<20))
+	snd, _ := r.Sender(1024, everybody)
+	rcv, _ := r.Receiver(2048, everybody)
+	msg := make([]byte, 64)
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		s := 0
+		for n := 0; n < b.N; {
+			p, err := snd.Reserve(len(msg))
+			if err != nil {
+				spin(&s)
+				continue
+			}
+			copy(p, msg)
+			snd.Commit(len(msg))
+			snd.Publish()
+			n++
+		}
+	})
+	s, got := 0, make([]byte, 64)
+	for n := 0; n < b.N; {
+		p, err := rcv.Next()
+		if err != nil {
+			rcv.Release()
+			spin(&s)
+			continue
+		}
+		copy(got, p)
+		if n++; n%32 == 0 {
+			rcv.Release()
+		}
+	}
+	wg.Wait()
+	rate(b)
+}
+
+func BenchmarkMPMCBytes64(b *testing.B) {
+	var h MPMCBytesHeader
+	r, _ := NewMPMCBytes(&h, make([]atomic.Uint64, benchSlots), make([]Extent, benchSlots), 1<<20)
+	data := make([]byte, 1<<20)
+	msg := make([]byte, 64)
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		s := 0
+		for n := 0; n < b.N; {
+			pos, off, err := r.Claim(1024, len(msg))
+			if err != nil {
+				spin(&s)
+				continue
+			}
+			copy(data[off:], msg)
+			r.Publish(1024, pos)
+			n++
+		}
+	})
+	s, got := 0, make([]byte, 64)
+	for n := 0; n < b.N; {
+		pos, _, err := r.Take(2048)
+		if err != nil {
+			spin(&s)
+			continue
+		}
+		off, size, _ := r.Message(pos)
+		copy(got, data[off:off+size])
+		r.Release(2048, pos)
+		n++
+	}
+	wg.Wait()
+	rate(b)
+}
+
+func BenchmarkBroadcastPublish(b *testing.B) {
+	for _, holds := range []int{0, 1, 64} {
+		b.Run([]string{0: "free", 1: "1 hold", 64: "64 holds"}[holds], func(b *testing.B) {
+			var h BroadcastHeader
+			r, _ := NewBroadcast(&h, make([]atomic.Uint64, benchSlots), make([]Hold, holds))
+			p := r.Publisher(1024)
+			var cs []*Cursor
+			for range holds {
+				c, _ := r.Hold(1024)
+				cs = append(cs, c)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				pos, err := p.Claim()
+				if err != nil {
+					for _, c := range cs {
+						for {
+							if _, _, err := c.Next(); err != nil {
+								break
+							}
+							c.Done()
+						}
+					}
+					continue
+				}
+				p.Publish(pos)
+			}
+		})
+	}
+}

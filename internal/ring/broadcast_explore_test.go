@@ -1,0 +1,220 @@
+package ring
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+)
+
+type castBench struct {
+	*world
+	h      BroadcastHeader
+	slots  []atomic.Uint64
+	holds  []Hold
+	items  []atomic.Uint64
+	r      *Broadcast
+	sent   map[uint64]uint64 // position: value
+	fault  error
+	noTest bool // broken: read without Done's check
+	repair bool
+}
+
+func (b *castBench) fail(f string, a ...any) {
+	if b.fault == nil {
+		b.fault = fmt.Errorf(f, a...)
+	}
+}
+
+func newCastBench(w *world, n, holds int) *castBench {
+	b := &castBench{world: w, slots: make([]atomic.Uint64, n), holds: make([]Hold, holds), items: make([]atomic.Uint64, 2*n), sent: map[uint64]uint64{}, repair: true}
+	b.r, _ = NewBroadcast(&b.h, b.slots, b.holds)
+	w.share(&b.h.Tail, &b.h.Closed, &b.h.Skipped)
+	for i := range b.holds {
+		w.share(&b.holds[i].ID, &b.holds[i].Cursor)
+	}
+	w.shareAll(b.slots)
+	w.shareAll(b.items)
+	return b
+}
+
+func (b *castBench) publisher(id uint32, values, tries int) func() {
+	return func() {
+		p := b.r.Publisher(id)
+		for n := 0; n < values && tries > 0; {
+			pos, err := p.Claim()
+			if err != nil {
+				if err != ErrFull && err != ErrHeld && err != ErrClosed {
+					b.fail("claim: %v", err)
+				}
+				if b.repair && b.anyDead() {
+					b.r.Repair(b.alive)
+				}
+				tries--
+				continue
+			}
+			v := uint64(id)*100 + uint64(n)
+			i := 2 * b.r.Index(pos)
+			store("item", &b.items[i], v)
+			store("item", &b.items[i+1], v)
+			// Published with this step, unless it is killed before it.
+			if err := p.Publish(pos); err != nil {
+				b.fail("publish: %v", err)
+			}
+			b.sent[pos] = v
+			n++
+		}
+	}
+}
+
+func (b *castBench) reader(id uint32, tries int, hold bool) func() {
+	return func() {
+		c := b.r.From(0)
+		if hold {
+			var err error
+			if c, err = b.r.Hold(id); err != nil {
+				b.fail("hold: %v", err)
+				return
+			}
+		}
+		b.follow(c, tries, hold)
+	}
+}
+
+func (b *castBench) follow(c *Cursor, tries int, hold bool) (got int) {
+	from, at := c.Pos(), uint64(0)
+	last := map[uint64]uint64{}
+	for range tries {
+		pos, lost, err := c.Next()
+		at += lost
+		if hold && lost > 0 {
+			b.fail("lost %d with a hold", lost)
+		}
+		if err != nil {
+			if err == ErrHeld && b.anyDead() {
+				c.PassDead(b.alive)
+			} else if err != ErrEmpty && err != ErrHeld && err != ErrClosed {
+				b.fail("next: %v", err)
+			}
+			continue
+		}
+		i := 2 * b.r.Index(pos)
+		v := load("item", &b.items[i])
+		u := load("item", &b.items[i+1])
+		if b.noTest {
+			c.pos++
+		} else if c.Done() != nil {
+			continue
+		}
+		if v != u {
+			b.fail("torn %d %d", v, u)
+		}
+		if l, ok := last[v/100]; ok && l >= v {
+			b.fail("%d after %d", v, l)
+		}
+		last[v/100] = v
+		got++
+		at++
+		if at+c.Skipped() != c.Pos()-from {
+			b.fail("at %d from %d: read or lost %d, skipped %d", c.Pos(), from, at, c.Skipped())
+		}
+	}
+	return got
+}
+
+// check publishes more than a lap, and reads it.
+func (b *castBench) check() error {
+	if b.fault != nil {
+		return b.fault
+	}
+	for pos, v := range b.sent { // what is there is right
+		i := 2 * b.r.Index(pos)
+		if b.r.Valid(pos) && (b.items[i].Load() != v || b.items[i+1].Load() != v) {
+			b.fail("position %d has %d %d, want %d", pos, b.items[i].Load(), b.items[i+1].Load(), v)
+		}
+	}
+	b.r.Repair(func(id uint32) bool { return id > 900 })
+	n := b.r.Cap() + 1
+	c := b.r.From(b.r.Now())
+	b.publisher(999, n, 1)()
+	if p, err := b.r.Latest(); err != nil || p+1 != b.r.Now() {
+		b.fail("latest %d %v, now %d", p, err, b.r.Now())
+	}
+	if got := b.follow(c, n+1, false); got != n-1 {
+		b.fail("read %d of %d at the end", got, n-1)
+	}
+	return b.fault
+}
+
+func TestBroadcastEveryOrder(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		kills        int
+		slots, holds int
+		large        bool
+		start        func(b *castBench)
+	}{
+		{"1 slot, 1 publisher, 1 reader, 2 kills", 2, 1, 0, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 3, 1))
+			b.spawn(2, b.reader(2, 3, false))
+		}},
+		{"2 slots, 2 publishers, 2 kills", 2, 2, 0, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 2))
+			b.spawn(2, b.publisher(2, 2, 2))
+		}},
+		{"2 slots, 2 publishers, 1 reader, 1 kill", 1, 2, 0, true, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 2))
+			b.spawn(2, b.publisher(2, 1, 2))
+			b.spawn(3, b.reader(3, 3, false))
+		}},
+		{"2 slots, 1 publisher, 1 hold, 1 kill", 1, 2, 1, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 4, 2))
+			b.spawn(2, b.reader(2, 3, true))
+		}},
+		{"2 slots, 2 publishers, 1 hold, 1 kill", 1, 2, 1, true, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 2))
+			b.spawn(2, b.publisher(2, 2, 1))
+			b.spawn(3, b.reader(3, 2, true))
+		}},
+		{"1 slot, 1 publisher, 1 hold, 1 reader", 0, 1, 1, true, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 1))
+			b.spawn(2, b.reader(2, 1, true))
+			b.spawn(3, b.reader(3, 1, false))
+		}},
+	} {
+		exhaust(t, c.name, c.kills, c.large, func(w *world) func() error {
+			b := newCastBench(w, c.slots, c.holds)
+			c.start(b)
+			return b.check
+		})
+	}
+	caught(t, "no check after reading", 0, func(w *world) func() error {
+		b := newCastBench(w, 1, 0)
+		b.noTest = true
+		b.spawn(1, b.publisher(1, 2, 1))
+		b.spawn(2, b.reader(2, 2, false))
+		return b.check
+	})
+	caught(t, "a hold that goes back", 0, func(w *world) func() error {
+		b := newCastBench(w, 2, 1)
+		b.spawn(1, b.publisher(1, 4, 2))
+		b.spawn(2, func() {
+			store("hold.take", &b.holds[0].ID, 2)
+			store("hold.cursor", &b.holds[0].Cursor, b.r.Now())
+			c := &Cursor{r: b.r, pos: b.r.Now(), hold: &b.holds[0], self: 2}
+			store("hold.cursor", &b.holds[0].Cursor, c.pos)
+			b.follow(c, 3, true)
+		})
+		return b.check
+	})
+	caught(t, "hold from a tail seen before", 0, func(w *world) func() error {
+		b := newCastBench(w, 2, 1)
+		b.spawn(1, b.publisher(1, 5, 3))
+		b.spawn(2, func() {
+			now := b.r.Now() // before the hold can be seen
+			store("hold.cursor", &b.holds[0].Cursor, now)
+			store("hold.take", &b.holds[0].ID, 2)
+			b.follow(&Cursor{r: b.r, pos: now, hold: &b.holds[0], self: 2}, 3, true)
+		})
+		return b.check
+	})
+}
