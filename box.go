@@ -52,7 +52,7 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 	if err != nil {
 		return nil, wrap(op, name, err)
 	}
-	return newBox[T](s), nil
+	return newBox[T](s, schema), nil
 }
 
 // BoxOf sees a segment as a T. The size, the alignment and, where one is stored, the schema must
@@ -82,7 +82,7 @@ func boxOf[T any](s *Segment) (*Box[T], error) {
 		if s.opts.Offset%int64(schema.Align) != 0 {
 			return nil, fmt.Errorf("%w: offset %d is not a multiple of the type's alignment %d", ErrMismatch, s.opts.Offset, schema.Align)
 		}
-		return newBox[T](s), nil
+		return newBox[T](s, schema), nil
 	}
 	if err := enter(s.file, s.id == format.Nobody, s.deadline()); err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func boxOf[T any](s *Segment) (*Box[T], error) {
 		}
 		step.Reach(step.SchemaWrite)
 	}
-	return newBox[T](s), nil
+	return newBox[T](s, schema), nil
 }
 
 func schemaOf[T any]() (*format.Type, error) {
@@ -145,8 +145,9 @@ func initOf[T any](o *Options) func(*mem.Mapping) error {
 }
 
 // newBox completes the box of s, which nobody else has yet, or whose lock is held.
-func newBox[T any](s *Segment) *Box[T] {
+func newBox[T any](s *Segment, t *format.Type) *Box[T] {
 	b := &Box[T]{seg: s}
+	s.plan = planOf(t)
 	s.hidden = func() { b.value.Store(nil) }
 	if _, ok := any((*T)(nil)).(Dropper); ok {
 		s.drop = func() {
@@ -195,28 +196,12 @@ func (b *Box[T]) first() *T {
 // memory of the box cannot be accessed in f, in the calling goroutine, because somebody truncated the
 // file, Do returns a *FaultError. Other panics pass. Like Value, it does not synchronise access.
 func (b *Box[T]) Do(f func(*T) error) (err error) {
-	m := b.seg.m
-	if !m.Pin() {
-		return wrap("do", b.seg.name, ErrClosed)
+	v, err := b.pinned()
+	if err != nil {
+		return wrap("do", b.seg.name, err)
 	}
-	defer b.leaveDo(debug.SetPanicOnFault(true), &err)
-	v := b.Value()
-	if v == nil {
-		return wrap("do", b.seg.name, ErrClosed)
-	}
+	defer b.seg.end("do", debug.SetPanicOnFault(true), &err)
 	return f(v)
-}
-
-func (b *Box[T]) leaveDo(old bool, err *error) {
-	debug.SetPanicOnFault(old)
-	b.seg.m.Unpin()
-	if r := recover(); r != nil {
-		f := b.seg.m.FaultOf(r)
-		if f == nil {
-			panic(r)
-		}
-		*err = wrap("do", b.seg.name, b.seg.fault(f))
-	}
 }
 
 // Segment is the box's segment.

@@ -22,16 +22,18 @@ import (
 // When a process dies, however it dies, its attachments end as if it had closed them without being
 // able to do the owner's duty: the segment is orphaned, and the last one to leave unlinks it.
 type Segment struct {
-	name   string
-	path   string // "" if anonymous
-	opts   *Options
-	file   sys.FD
-	stat   sys.Stat       // of the file, when it was opened
-	head   *format.Header // nil if foreign
-	m      *mem.Mapping
-	id     format.ID // format.Nobody if foreign, or read-only by permission
-	size   atomic.Int64
-	closed atomic.Bool // Close or Leak has begun
+	name    string
+	path    string // "" if anonymous
+	opts    *Options
+	file    sys.FD
+	stat    sys.Stat       // of the file, when it was opened
+	head    *format.Header // nil if foreign
+	m       *mem.Mapping
+	id      format.ID // format.Nobody if foreign, or read-only by permission
+	size    atomic.Int64
+	closed  atomic.Bool // Close or Leak has begun
+	readers readers     // of the box's lock
+	plan    plan        // what of the value is copied; set with the box
 
 	mu     sync.Mutex // one lifecycle step of this attachment at a time
 	hidden func()     // makes the box's pointer unreachable

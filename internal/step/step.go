@@ -82,3 +82,6 @@ func Reach(p Point) {
 		hook(p)
 	}
 }
+
+// Hooked reports whether there is a hook: copies then go word by word.
+func Hooked() bool { return hook != nil }

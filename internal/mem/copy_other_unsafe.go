@@ -1,0 +1,9 @@
+//go:build !amd64 || race
+
+package mem
+
+import "unsafe"
+
+const blocks = false
+
+func copyBlocks(dst, src unsafe.Pointer, n uintptr) { panic("not on this machine") }
