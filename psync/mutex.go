@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
 )
 
 // A Mutex is a mutual exclusion lock that survives the death of its holder. Its zero value is
@@ -17,25 +18,26 @@ type Mutex struct {
 // Lock locks the mutex, and waits as long as another process or goroutine holds it and lives.
 // If the holder has died Lock answers [ErrOwnerDied], now and until [Mutex.Recover].
 func (mu *Mutex) Lock() error {
-	o, err := robust.Of(mu)
-	if err != nil {
-		return err
-	}
-	if mu.w.TryFast(o) {
+	if robust.FastLock(mu, &mu.w.Word) {
+		step.Reach(step.LockTaken)
 		return nil
 	}
-	_, err = robust.Acquire(context.Background(), o, &mu.w.Word, &mu.w.Armed, robust.Mark)
-	return err
+	return mu.lock(context.Background())
 }
 
 // LockContext is Lock that gives up when ctx is done. A mutex that is free is locked even then.
 func (mu *Mutex) LockContext(ctx context.Context) error {
+	if robust.FastLock(mu, &mu.w.Word) {
+		step.Reach(step.LockTaken)
+		return nil
+	}
+	return mu.lock(ctx)
+}
+
+func (mu *Mutex) lock(ctx context.Context) error {
 	o, err := robust.Of(mu)
 	if err != nil {
 		return err
-	}
-	if mu.w.TryFast(o) {
-		return nil
 	}
 	_, err = robust.Acquire(ctx, o, &mu.w.Word, &mu.w.Armed, robust.Mark)
 	return err
@@ -59,6 +61,14 @@ func (mu *Mutex) TryLock() (bool, error) {
 
 // Unlock unlocks the mutex. [ErrNotHeld]: this attachment has not locked it.
 func (mu *Mutex) Unlock() error {
+	if robust.FastUnlock(mu, &mu.w.Word) {
+		step.Reach(step.UnlockFree)
+		return nil
+	}
+	return mu.unlock()
+}
+
+func (mu *Mutex) unlock() error {
 	o, err := robust.Of(mu)
 	if err != nil {
 		return err

@@ -35,6 +35,7 @@ type Mapping struct {
 	overlay *overlay    // race builds: the heap memory underneath
 	arena   bool
 
+	lockID uint32 // of Peers, where the payload can be written, else 0
 	// Peers is nil where there is no control block: a foreign file.
 	Peers *Peers
 	// Lot holds the waiters of this process at this mapping; it belongs to internal/wait.

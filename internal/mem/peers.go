@@ -62,6 +62,9 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 		return err
 	}
 	m.Peers = &Peers{Self: self, Words: words, Slots: slots, file: file}
+	if m.write {
+		m.lockID = uint32(self)
+	}
 	return nil
 }
 

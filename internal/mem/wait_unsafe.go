@@ -5,6 +5,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -77,4 +78,26 @@ func (p *Peers) Others() bool {
 		}
 	}
 	return false
+}
+
+// LockID is the id by which the attachment that p lies in takes locks at p, as a word: format.Local
+// in ordinary memory, and 0 where there is more to be looked at, see Of.
+func LockID[T any](p *T) uint32 { return arena.lockID(uintptr(unsafe.Pointer(p))) }
+
+func (a *space) lockID(p uintptr) uint32 {
+	base := a.base.Load()
+	if off := p - base; off < maxArena && base != 0 {
+		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {
+			if m := l[off>>stepBits&(1<<leafBits-1)].Load(); m != nil {
+				return m.lockID
+			}
+		}
+		return 0
+	}
+	if a.others.Load() != nil {
+		if m := a.findOther(p); m != nil {
+			return m.lockID
+		}
+	}
+	return uint32(format.Local)
 }

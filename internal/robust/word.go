@@ -123,6 +123,24 @@ const (
 // TryFast takes the word if it is free.
 func (w *Word) TryFast(o Object) bool { return TryFast(o, &w.Word) }
 
+// FastLock takes the word that is part of what p points to, if it is free and nothing is the matter.
+func FastLock[T any](p *T, word *atomic.Uint32) bool {
+	if RaceEnabled {
+		return false
+	}
+	id := mem.LockID(p)
+	return id != free && word.CompareAndSwap(free, id)
+}
+
+// FastUnlock frees the word, if nobody waits and nothing is the matter.
+func FastUnlock[T any](p *T, word *atomic.Uint32) bool {
+	if RaceEnabled {
+		return false
+	}
+	id := mem.LockID(p)
+	return id != free && word.CompareAndSwap(id, free)
+}
+
 // TryFast takes a word if it is free.
 func TryFast(o Object, word *atomic.Uint32) bool {
 	if !word.CompareAndSwap(free, uint32(o.Me)) {
