@@ -144,8 +144,8 @@ func TestPrefix(t *testing.T) {
 		_ uint32
 	}
 	type holed struct {
-		A uint64
-		B uint32
+		A uint32
+		B uint16
 	}
 	for _, c := range []struct {
 		name        string
@@ -160,8 +160,8 @@ func TestPrefix(t *testing.T) {
 			C uint8
 		}](t), true},
 		{"in the padding", of[holed](t), of[struct {
-			A    uint64
-			B, C uint32
+			A    uint32
+			B, C uint16
 		}](t), false},
 		{"larger alone", of[short](t), of[struct {
 			A uint64

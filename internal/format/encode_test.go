@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -119,6 +121,45 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		if got, err := Decode(b); !errors.Is(err, ErrSchema) {
 			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// TestDecodeLimits: schemas that are right but for their extent.
+func TestDecodeLimits(t *testing.T) {
+	u8 := &Type{Kind: Uint8, Size: 1, Align: 1}
+	nested := func(levels int) *Type {
+		s := u8
+		for range levels - 1 {
+			s = &Type{Kind: Array, Len: 1, Elem: s, Size: 1, Align: 1}
+		}
+		return s
+	}
+	wide := func(fields int) *Type {
+		s := &Type{Kind: Struct, Size: fields, Align: 1}
+		for i := range fields {
+			s.Fields = append(s.Fields, Field{"f" + strconv.Itoa(i), i, u8})
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name string
+		s    *Type
+		ok   bool
+	}{
+		{"deepest", nested(maxDepth), true},
+		{"too deep", nested(maxDepth + 1), false},
+		{"widest", wide(maxNodes - 1), true},
+		{"too wide", wide(maxNodes), false},
+		{"longest name", &Type{Kind: Uint8, Size: 1, Align: 1, Name: strings.Repeat("n", maxName)}, true},
+		{"name too long", &Type{Kind: Uint8, Size: 1, Align: 1, Name: strings.Repeat("n", maxName+1)}, false},
+	} {
+		b := c.s.AppendBinary(nil)
+		if len(b) > MaxSchema {
+			t.Errorf("%s: %d bytes: refused for its length alone", c.name, len(b))
+		}
+		if _, err := Decode(b); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrSchema) {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 }

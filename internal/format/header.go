@@ -245,8 +245,8 @@ func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 }
 
 // validate goes from the front of the file to its end: each part begins where
-// the one before has ended or later. No sum can wrap, since each offset is at
-// most the file's size, below 1<<63, and each length is bounded before it is
+// the one before has ended or later. No sum can wrap: an offset and its length
+// are known to lie within the file, of less than 1<<63 bytes, before they are
 // added.
 func (h *Header) validate(fileSize uint64) error {
 	if h.Flags != 0 {
@@ -266,7 +266,7 @@ func (h *Header) validate(fileSize uint64) error {
 		return corrupt("%d slots", h.SlotCount)
 	case h.SchemaCap > MaxSchema || (h.SchemaCap == 0) != (h.SchemaOff == 0):
 		return corrupt("schema area of %d bytes at %d", h.SchemaCap, h.SchemaOff)
-	case h.PayloadCap < 1 || h.PayloadCap > h.TotalSize:
+	case h.PayloadCap < 1:
 		return corrupt("payload of %d bytes", h.PayloadCap)
 	}
 	end := uint64(0)

@@ -258,6 +258,35 @@ func TestDecodeHeaderRefuses(t *testing.T) {
 			t.Errorf("%d at %d: %v", c.v, c.off, err)
 		}
 	}
+	// Headers at peace with themselves, of what cannot be.
+	for _, c := range []struct {
+		name  string
+		forge func(h *Header)
+	}{
+		{"not whole pages", func(h *Header) { h.TotalSize -= 4096; h.SlotsOff -= 4096 }},
+		{"no slots", func(h *Header) { h.SlotCount = 0; h.SlotsOff = h.HeaderOff() }},
+		{"too many slots", func(h *Header) { h.SlotCount = 1040; h.SlotsOff = h.HeaderOff() - 1040*SlotSize }},
+		{"large schema area", func(h *Header) {
+			h.TotalSize += 4 << 20
+			h.SlotsOff += 4 << 20
+			h.SchemaCap = MaxSchema + 64
+		}},
+		{"schema area of none", func(h *Header) { h.SchemaCap = 0 }},
+		{"schema area nowhere", func(h *Header) { h.SchemaOff = 0 }},
+		{"image over payload", func(h *Header) { h.ImageOff -= 64 }},
+		{"image over schema", func(h *Header) { h.SchemaOff -= 64 }},
+		{"schema over slots", func(h *Header) { h.SchemaOff = h.SlotsOff - 64 }},
+		{"control block in payload", func(h *Header) { h.ControlOff -= 16384 }},
+		{"control block off its page", func(h *Header) { h.ControlOff -= 64 }},
+		{"payload and control block in nothing", func(h *Header) { h.PayloadCap = 1 << 62; h.ControlOff = 1 << 62 }},
+	} {
+		h := layout(t, 5000, 12000, 256, true, 5000, 16384)
+		size := h.TotalSize
+		c.forge(h)
+		if got, err := DecodeHeader(pageOf(h), int64(h.TotalSize)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s (%d bytes, was %d): %+v, %v", c.name, h.TotalSize, size, got, err)
+		}
+	}
 	for _, n := range []int64{size - 1, size + 1, size + 4096, size - 4096, math.MaxInt64} {
 		if _, err := DecodeHeader(good, n); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("file of %d bytes: %v", n, err)
@@ -470,12 +499,17 @@ func FuzzDecodeHeader(f *testing.F) {
 		schema := of[config](f).AppendBinary(nil)
 		r := h.NewRecord(schema, 1, 1)
 		r.Encode(page[OffRecord:], schema)
-		f.Add(page, int64(h.TotalSize), true)
-		f.Add(page, int64(h.TotalSize), false)
+		fixed, record := page[:FixedSize], page[OffRecord:][:RecordSize+len(schema)]
+		f.Add(fixed, record, int64(h.TotalSize), true)
+		f.Add(fixed, record, int64(h.TotalSize), false)
 	}
-	f.Fuzz(func(t *testing.T, page []byte, size int64, seal bool) {
-		if seal && len(page) >= FixedSize {
-			page = bytes.Clone(page)
+	// Not the whole page: it is mostly empty, and the fuzzer would spend its
+	// time there.
+	f.Fuzz(func(t *testing.T, fixed, record []byte, size int64, seal bool) {
+		page := make([]byte, HeaderSize)
+		copy(page[OffRecord:], record)
+		copy(page, fixed)
+		if seal {
 			reseal(page)
 		}
 		h, err := DecodeHeader(page, size)
