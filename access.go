@@ -175,11 +175,13 @@ const loadTries = 64
 // If the value changes too fast for a copy, Load waits for its turn as View does; read-only, where that
 // cannot be, it is ErrBusy.
 func (b *Box[T]) Load() (v T, err error) {
-	err = b.load(&v)
+	err = b.LoadTo(&v)
 	return v, err
 }
 
-func (b *Box[T]) load(v *T) (err error) {
+// LoadTo is Load into memory of the caller's: a large value is copied once, not three times. After an
+// error what is in *v is undefined.
+func (b *Box[T]) LoadTo(v *T) (err error) {
 	s := b.seg
 	if s.head == nil {
 		return wrap("load", s.name, fmt.Errorf("%w: it has no snapshots; use Do", ErrForeign))

@@ -144,12 +144,52 @@ func TestNoAllocations(t *testing.T) {
 	defer box.Close()
 	inc := func(p *page) error { p.N++; return nil }
 	for name, f := range map[string]func(){
-		"Value": func() { box.Value().N++ },
-		"Do":    func() { box.Do(inc) },
+		"Value":  func() { box.Value().N++ },
+		"Do":     func() { box.Do(inc) },
+		"View":   func() { box.View(inc) },
+		"Update": func() { box.Update(inc) },
+		"Load":   func() { sink, _ = box.Load() },
+		"Store":  func() { box.Store(sink) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
 		}
+	}
+}
+
+var sink page
+
+// BenchmarkAccess compares the ways to the value with a plain copy of it.
+func BenchmarkAccess(b *testing.B) {
+	benchAccess[[8]uint64](b)
+	benchAccess[page](b)
+}
+
+func benchAccess[T any](b *testing.B) {
+	box, err := shmem.Open[T]("box", &shmem.Options{Dir: shmemtest.Dir(b)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer box.Close()
+	src, dst := new(T), new(T)
+	none := func(*T) error { return nil }
+	size := fmt.Sprint(box.Segment().Size())
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"copy", func() { *dst = *src }},
+		{"load", func() { *dst, _ = box.Load() }},
+		{"loadto", func() { box.LoadTo(dst) }},
+		{"store", func() { box.Store(*src) }},
+		{"update", func() { box.Update(none) }},
+		{"view", func() { box.View(none) }},
+	} {
+		b.Run(size+"/"+c.name, func(b *testing.B) {
+			for b.Loop() {
+				c.f()
+			}
+		})
 	}
 }
 

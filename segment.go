@@ -33,7 +33,7 @@ type Segment struct {
 	size    atomic.Int64
 	closed  atomic.Bool // Close or Leak has begun
 	readers readers     // of the box's lock
-	plan    plan        // what of the value is copied; set with the box
+	plan    *plan       // what of the value is copied; set with the box
 
 	mu     sync.Mutex // one lifecycle step of this attachment at a time
 	hidden func()     // makes the box's pointer unreachable

@@ -1,7 +1,7 @@
 package shmem
 
 import (
-	"iter"
+	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/step"
@@ -10,32 +10,36 @@ import (
 // A plan says what of a value is copied. Types of sync/atomic and psync are changed by others without
 // the box's lock: the undo image leaves them out.
 type plan struct {
-	size  int
-	whole bool // there are none
-	typ   *format.Type
+	size    int
+	parts   []format.Span // what the lock protects; nil: all of it
+	shared  []format.Span // what it does not
+	private []format.Span // locks: left zero in copies
 }
 
-func planOf(t *format.Type) plan {
-	for range t.Spans() {
-		return plan{t.Size, false, t}
-	}
-	return plan{t.Size, true, t}
-}
+// plans holds the plan of every *format.Type that has a box.
+var plans sync.Map
 
-// parts are the ranges that the lock protects.
-func (p plan) parts() iter.Seq[format.Span] {
-	return func(yield func(format.Span) bool) {
-		at := 0
-		for s := range p.typ.Spans() {
-			if s.Off > at && !yield(format.Span{Off: at, Len: s.Off - at}) {
-				return
-			}
-			at = s.Off + s.Len
-		}
-		if at < p.size {
-			yield(format.Span{Off: at, Len: p.size - at})
-		}
+func planOf(t *format.Type) *plan {
+	if p, ok := plans.Load(t); ok {
+		return p.(*plan)
 	}
+	p := &plan{size: t.Size}
+	at := 0
+	for s := range t.Spans() {
+		p.shared = append(p.shared, s)
+		if s.Off > at {
+			p.parts = append(p.parts, format.Span{Off: at, Len: s.Off - at})
+		}
+		at = s.Off + s.Len
+	}
+	if p.shared != nil && at < t.Size {
+		p.parts = append(p.parts, format.Span{Off: at, Len: t.Size - at})
+	}
+	for s := range t.SyncSpans() {
+		p.private = append(p.private, s)
+	}
+	q, _ := plans.LoadOrStore(t, p)
+	return q.(*plan)
 }
 
 // copyShared copies the protected parts between payload and image.
@@ -44,22 +48,22 @@ func (s *Segment) copyShared(dst, src int, each step.Point) {
 	if step.Hooked() && each != "" {
 		reached = func() { step.Reach(each) }
 	}
-	if s.plan.whole {
+	if s.plan.shared == nil {
 		s.m.Move(dst, src, s.plan.size, reached)
 		return
 	}
-	for p := range s.plan.parts() {
+	for _, p := range s.plan.parts {
 		s.m.Move(dst+p.Off, src+p.Off, p.Len, reached)
 	}
 }
 
 // storeLocal copies the protected parts of a value of this process to the payload or the image.
 func (s *Segment) storeLocal(dst int, src []byte) {
-	if s.plan.whole {
+	if s.plan.shared == nil {
 		s.m.Store(dst, src)
 		return
 	}
-	for p := range s.plan.parts() {
+	for _, p := range s.plan.parts {
 		s.m.Store(dst+p.Off, src[p.Off:][:p.Len])
 	}
 }
@@ -68,15 +72,12 @@ func (s *Segment) storeLocal(dst int, src []byte) {
 // locks are left zero.
 func (s *Segment) loadLocal(dst []byte, src int) {
 	s.m.Load(dst, src)
-	if s.plan.whole {
-		return
-	}
 	if src != 0 {
-		for p := range s.plan.typ.Spans() {
+		for _, p := range s.plan.shared {
 			s.m.LoadPart(dst[p.Off:][:p.Len], p.Off)
 		}
 	}
-	for p := range s.plan.typ.SyncSpans() {
+	for _, p := range s.plan.private {
 		clear(dst[p.Off:][:p.Len])
 	}
 }
