@@ -45,7 +45,7 @@ bool held[PROCS];              /* the slot's lock byte; gone with the process */
 bool asleep[PROCS];
 
 bool killed[PROCS], up[PROCS];
-byte kills, done;
+byte kills;
 
 /* ghosts */
 byte inside;                /* how many are in the critical section */
@@ -307,33 +307,31 @@ progress_end:
 	:: goto over
 	fi;
 over:
-	atomic { done++; c = 0; id = 0; i = 0; n = 0 }
+	atomic { c = 0; id = 0; i = 0; n = 0 }
+}
+
+inline kill(k) {
+	d_step {
+		up[k] = false; held[k] = false; killed[k] = true; asleep[k] = false; kills++;
+		if
+		:: incs[k] -> incs[k] = false; inside--; dirty = true
+		:: else
+		fi;
+		if
+		:: waking[k] -> waking[k] = false; lostwaker = true
+		:: else
+		fi
+	}
 }
 
 proctype Killer() {
-	byte k;
 end:
 	do
-	:: kills < KILLS ->
-		atomic {
-			select(k : 0 .. PROCS - 1);
-			if
-			:: up[k] ->
-				up[k] = false; held[k] = false; killed[k] = true; asleep[k] = false; kills++;
-				if
-				:: incs[k] -> incs[k] = false; inside--; dirty = true
-				:: else
-				fi;
-				if
-				:: waking[k] -> waking[k] = false; lostwaker = true
-				:: else
-				fi
-			:: else
-			fi;
-			k = 0
-		}
-	:: kills >= KILLS -> break
-	:: done == PROCS -> break
+	:: atomic { kills < KILLS && up[0] -> kill(0) }
+	:: atomic { kills < KILLS && up[1] -> kill(1) }
+#if PROCS > 2
+	:: atomic { kills < KILLS && up[2] -> kill(2) }
+#endif
 	od
 }
 

@@ -162,21 +162,14 @@ again:
 	}
 }
 
+/* only the holder is worth killing */
 proctype Killer() {
-	byte i;
 end:
 	do
-	:: kills < KILLS ->
-		atomic {
-			select(i : 1 .. WRITERS);
-			if
-			:: up[i] -> up[i] = false; killed[i] = true; kills++
-			:: else
-			fi;
-			i = 0
-		}
-	:: kills >= KILLS -> break
-	:: left == 0 -> break
+	:: atomic {
+		kills < KILLS && lock != NOBODY && lock != CLOSER && up[lock] ->
+			up[lock] = false; killed[lock] = true; kills++
+	   }
 	od
 }
 
