@@ -157,7 +157,7 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			b.spawn(1, b.publisher(1, 3, 1))
 			b.spawn(2, b.reader(2, 3, false))
 		}},
-		{"2 slots, 2 publishers, 2 kills", 2, 2, 0, false, func(b *castBench) {
+		{"2 slots, 2 publishers, 2 kills", 2, 2, 0, true, func(b *castBench) {
 			b.spawn(1, b.publisher(1, 2, 2))
 			b.spawn(2, b.publisher(2, 2, 2))
 		}},
@@ -166,7 +166,15 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			b.spawn(2, b.publisher(2, 1, 2))
 			b.spawn(3, b.reader(3, 3, false))
 		}},
-		{"2 slots, 1 publisher, 1 hold, 1 kill", 1, 2, 1, false, func(b *castBench) {
+		{"2 slots, 1 publisher, 1 hold", 0, 2, 1, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 4, 1))
+			b.spawn(2, b.reader(2, 2, true))
+		}},
+		{"1 slot, 1 publisher, 1 hold, 1 kill", 1, 1, 1, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 1))
+			b.spawn(2, b.reader(2, 2, true))
+		}},
+		{"2 slots, 1 publisher, 1 hold, 1 kill", 1, 2, 1, true, func(b *castBench) {
 			b.spawn(1, b.publisher(1, 4, 2))
 			b.spawn(2, b.reader(2, 3, true))
 		}},

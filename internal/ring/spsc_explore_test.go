@@ -145,7 +145,7 @@ func TestSPSCEveryOrder(t *testing.T) {
 }
 
 func TestSPSCBytesEveryOrder(t *testing.T) {
-	exhaust(t, "48 bytes, 2 kills", 2, false, func(w *world) func() error {
+	build := func(w *world) func() error {
 		var h SPSCHeader
 		data := make([]byte, 48)
 		w.bytes = data
@@ -222,7 +222,9 @@ func TestSPSCBytesEveryOrder(t *testing.T) {
 			}
 			return fault
 		}
-	})
+	}
+	exhaust(t, "48 bytes, 2 kills", 2, true, build)
+	exhaust(t, "48 bytes, 1 kill", 1, false, build)
 }
 
 func TestMPMCBytesEveryOrder(t *testing.T) {
