@@ -17,19 +17,21 @@ const module = "github.com/shmembox/shmem"
 // architecture: to change it is to change the design. Tests may import anything but are held to the
 // rules on unsafe and x/sys like everything else.
 var layers = map[string][]string{
-	"internal/step":   {},
-	"internal/format": {},
-	"internal/ring":   {"internal/step"},
-	"internal/sys":    {"golang.org/x/sys/unix"},
-	"internal/mem":    {"internal/sys", "internal/format"},
-	"internal/wait":   {"internal/step", "internal/sys", "internal/format", "internal/mem"},
-	"internal/robust": {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
-	"psync":           {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	".":               {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "psync"},
-	"queue":           {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "psync"},
-	"topic":           {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "psync"},
-	"inspect":         {".", "internal/format", "internal/mem", "internal/sys", "internal/ring"},
-	"shmemtest":       {"."},
+	"internal/step":          {},
+	"internal/format":        {},
+	"internal/ring":          {"internal/step"},
+	"internal/sys":           {"golang.org/x/sys/unix"},
+	"internal/mem":           {"internal/sys", "internal/format"},
+	"internal/wait":          {"internal/step", "internal/sys", "internal/format", "internal/mem"},
+	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
+	"internal/robust":        {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
+	"internal/compose":       {"internal/format", "internal/mem"},
+	"psync":                  {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
+	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "psync"},
+	"queue":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
+	"topic":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring"},
+	"shmemtest":              {"."},
 }
 
 // free are programs: nobody imports them, and they may import what they like.

@@ -19,8 +19,9 @@ import (
 type request struct {
 	op, name, path string
 	opts           *Options
-	size           int          // of the payload; 0 takes what is there
-	schema         *format.Type // nil: raw bytes
+	size           int                                     // of the payload; 0 takes what is there
+	schema         *format.Type                            // nil: raw bytes
+	compose        func(payload int) (*format.Type, error) // the schema goes by the size; see package compose
 	init           func(*mem.Mapping) error
 	create, attach bool
 	anonymous      bool

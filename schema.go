@@ -3,6 +3,7 @@ package shmem
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -19,6 +20,18 @@ func (r *request) check(s *Segment, page []byte) (*format.Record, error) {
 		return nil, err
 	}
 	s.size.Store(int64(rec.PayloadSize))
+	if r.compose != nil {
+		t, err := r.compose(int(min(rec.PayloadSize, math.MaxInt)))
+		if err != nil {
+			return nil, s.mismatch(err.Error())
+		}
+		// Raw bytes are no such thing: what it is made of was prepared when it was created.
+		if rec.Kind == format.NoSchema {
+			return nil, s.mismatch("here " + t.String() + ", in the segment raw bytes")
+		}
+		_, err = s.compare(t, rec, stored)
+		return nil, err
+	}
 	if r.schema == nil {
 		if r.size != 0 && uint64(r.size) != rec.PayloadSize {
 			return nil, s.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", r.size, rec.PayloadSize))
