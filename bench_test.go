@@ -148,8 +148,8 @@ func TestNoAllocations(t *testing.T) {
 		"Do":     func() { box.Do(inc) },
 		"View":   func() { box.View(inc) },
 		"Update": func() { box.Update(inc) },
-		"Load":   func() { sink, _ = box.Load() },
-		"Store":  func() { box.Store(sink) },
+		"Load":   func() { loaded, _ = box.Load() },
+		"Store":  func() { box.Store(loaded) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
@@ -157,7 +157,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-var sink page
+var loaded page
 
 // BenchmarkAccess compares the ways to the value with a plain copy of it.
 func BenchmarkAccess(b *testing.B) {
