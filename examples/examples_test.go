@@ -1,0 +1,165 @@
+package examples
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/shmembox/shmem"
+)
+
+var bin string // where the examples are
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if runtime.GOOS != "linux" {
+		return m.Run()
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		fmt.Println("the examples are not run: they are built by the go command, which is not in PATH")
+		return 0
+	}
+	var err error
+	if bin, err = os.MkdirTemp("", "examples-"); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./...")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Printf("%s: %v\n%s", build, err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// A call is one run of an example: what it must print, each line a regular expression, and whether
+// it fails.
+type call struct {
+	args  []string
+	want  []string
+	fails bool
+}
+
+func ok(args []string, want ...string) call   { return call{args, want, false} }
+func fail(args []string, want ...string) call { return call{args, want, true} }
+
+var examples = []struct {
+	name  string
+	calls []call
+}{
+	{"message-passing", []call{ok(nil,
+		`process (\d+): set 1, owner: true`,
+		`process (\d+): found 1, setting 42, owner: false`,
+		`process (\d+): sees 42`,
+		`process (\d+): dropping the message, which says 42`,
+	)}},
+	{"counter", []call{
+		ok(nil, `run 1`),
+		ok(nil, `run 2`),
+		ok(nil, `run 3`),
+		ok([]string{"-end"}, `ends after 3 runs`),
+		fail([]string{"-end"}, `shmem: attach \S+: file does not exist.*`),
+		ok(nil, `run 1`),
+		ok([]string{"-end"}, `ends after 1 runs`),
+	}},
+	{"workers", []call{ok(nil,
+		`process 0 did \d+ of 1000`,
+		`process 1 did \d+ of 1000`,
+		`process 2 did \d+ of 1000`,
+		`process 3 did \d+ of 1000`,
+		`78498 primes below 1000000`,
+	)}},
+	{"hot-restart", []call{ok(nil,
+		`old: request 1`, `old: request 2`, `old: request 3`,
+		`new: owner: true`,
+		`old: owner: false`,
+		`old: closed; the name is still there: true`,
+		`new: request 4`, `new: request 5`, `new: request 6`,
+	)}},
+	{"foreign-python", []call{ok(nil,
+		`go sees     1 0.50 "made by Python"`,
+		`python sees 2 0.75 "written by Go"`,
+		`go sees     3 1.00 "seen by Python"`,
+		`go sees     0 0.00 ""`,
+		`python sees 1 0.25 "written by Go"`,
+		`go sees     2 0.50 "seen by Python"`,
+	)}},
+}
+
+func TestExamples(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
+	}
+	built, err := os.ReadDir(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(built) != len(examples) {
+		t.Errorf("there are %d examples, %d are tested", len(built), len(examples))
+	}
+	for _, e := range examples {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			if e.name == "foreign-python" {
+				if out, err := exec.Command("python3", "-c", "import mmap").CombinedOutput(); err != nil {
+					t.Skipf("python3 cannot be run: %v %s", err, out)
+				}
+			}
+			name := boxName(t)
+			for _, c := range e.calls {
+				out, err := exec.Command(filepath.Join(bin, e.name), append([]string{"-name", name}, c.args...)...).CombinedOutput()
+				if (err != nil) != c.fails {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+				if !slices.EqualFunc(lines, c.want, func(line, want string) bool {
+					return regexp.MustCompile(`^(?:` + want + `)$`).MatchString(line)
+				}) {
+					t.Errorf("%q prints\n%s\nwant\n%s", c.args, out, strings.Join(c.want, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// TestTaken runs an example whose box is there already: it says so, and leaves that alone.
+func TestTaken(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
+	}
+	name := boxName(t)
+	box, err := shmem.Create[uint64](name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(filepath.Join(bin, "message-passing"), "-name", name).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "file already exists") {
+		t.Errorf("a second run: %v\n%s", err, out)
+	}
+	if *box.Value() != 0 || !box.Segment().Linked() {
+		t.Error("the second run has changed the box")
+	}
+	if err := box.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// boxName is a name that no other test uses, and that is gone at the end.
+func boxName(t *testing.T) string {
+	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())
+	t.Cleanup(func() {
+		if info, err := shmem.Stat(name, nil); err == nil {
+			t.Errorf("left behind: %+v", info)
+			_ = shmem.Remove(name, nil)
+		}
+	})
+	return name
+}
