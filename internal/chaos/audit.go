@@ -1,0 +1,196 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// The audit page is memory that every worker shares with the parent: what each of them is attached
+// to, and what was done to each segment. It is not one of the library's segments.
+//
+// The checks are made to be sound: a worker says what it is about to do before it does it, and takes
+// back what it holds before it gives it up, so that a death between two words never looks like a
+// fault. What cannot be told for certain is not counted.
+
+const (
+	maxWorkers  = 64
+	maxNames    = 16
+	maxSegments = 1 << 22
+	depths      = 3 // attachments of one worker at a time
+)
+
+type violation int
+
+const (
+	uninitialised violation = iota
+	twoCreators
+	vanished
+	lostKept
+	twoOwners
+	notOwner
+	doubleDrop
+	strangeDrop
+	dutyUndone
+	leaked
+	hung
+	unexpected
+	violations
+)
+
+var violationNames = [violations]string{
+	"value uninitialised or torn", "two creators of one name", "name of a live segment gone or elsewhere",
+	"kept segment lost", "two owners", "owner without owning, or not owner", "value dropped twice",
+	"value dropped that another owns or that is kept", "owner's Close without Drop or unlink",
+	"left at the end", "hung", "unexpected error or end",
+}
+
+// holding is what one attachment of a worker says of itself.
+type holding struct {
+	id    atomic.Uint64 // of the segment; written last, cleared first
+	name  atomic.Uint64
+	epoch atomic.Uint64 // removals of the name that had begun before it was attached
+	quiet atomic.Uint64 // and none of them was still going on
+	own   atomic.Uint64 // the segment again, if it owns it; written after owns
+	owns  atomic.Uint64 // calls of Own that had begun by then
+}
+
+// record is one worker's.
+type record struct {
+	doomed   atomic.Uint64 // about to be killed
+	beat     atomic.Uint64 // cycles of this life
+	killMe   atomic.Uint64 // waits to be killed by the parent
+	removing atomic.Uint64 // name+1, during Remove
+	owning   atomic.Uint64 // segment, during Own
+	doing    atomic.Uint64 // 1 + the operation, for people
+	at       [depths]holding
+	_        [8]uint64
+}
+
+// segment is what is known of one; it is found by its id, which stands in its value.
+type segment struct {
+	drops, ended, owns, kept, keptEpoch atomic.Uint32
+	name                                atomic.Uint32
+}
+
+type audit struct {
+	violations [violations]atomic.Uint64
+	counts     [counters]atomic.Uint64
+	cfg        config
+	ids        atomic.Uint64
+	quiet      atomic.Uint64 // no more deaths
+	stop       atomic.Uint64
+	removals   [maxNames]atomic.Uint64 // calls of Remove that have begun
+	kept       [maxNames]atomic.Uint64 // the last segment that was left kept
+	workers    [maxWorkers]record
+	segments   [maxSegments]segment
+}
+
+type counter int
+
+const (
+	cycles counter = iota
+	created
+	attached
+	selfKills
+	initFails
+	drops
+	nestedOpens
+	owned
+	leakedOn
+	removed
+	reclaimed
+	busy
+	full
+	noSpace
+	exits
+	links
+	fromFiles
+	rawBoxes
+	counters
+)
+
+var counterNames = [counters]string{
+	"cycles", "created", "attached", "self-kills", "failed Inits", "drops", "opens in Drop", "Own", "Leak",
+	"Remove", "reclaimed", "ErrBusy", "ErrFull", "ErrNoSpace", "exits without Close", "hard links", "FromFile", "BoxOf",
+}
+
+// config is what the parent tells the workers; all fields are numbers, for it lies in the audit page.
+type config struct {
+	names, raw    int64 // of the names, how many hold untyped segments
+	chance        int64 // one in so many steps is the last
+	temp          int64 // percent of workers that avoid nameless files
+	remove        int64 // percent of calls that are Remove, at odd names
+	timeout       int64 // of Options
+	payload       int64 // spare bytes in each value, where memory is short
+	scarce, links int64
+	reader        int64 // the last so many workers are another user, who may only read
+	seed          int64
+}
+
+func openAudit(path string, create bool) (*audit, error) {
+	if create {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Truncate(path, int64(mem.SizeOf[audit]())); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(path, 0o666); err != nil {
+			return nil, err
+		}
+	}
+	f, err := sys.Open(path, true)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	n := mem.SizeOf[audit]()
+	m, err := mem.Map(mem.Spec{File: f, Payload: n, Length: n, Write: true})
+	if err != nil {
+		return nil, err
+	}
+	return mem.At[audit](m, 0)
+}
+
+func (a *audit) count(c counter) { a.counts[c].Add(1) }
+
+// removing reports how many removals of a name have begun, and whether none is going on.
+func (a *audit) removing(name int) (epoch uint64, quiet bool) {
+	epoch = a.removals[name].Load()
+	for i := range a.workers {
+		if a.workers[i].removing.Load() == uint64(name)+1 {
+			return epoch, false
+		}
+	}
+	return epoch, true
+}
+
+// owning reports how many calls of Own on a segment have begun, and whether none is going on.
+func (a *audit) owning(id uint64) (n uint64, quiet bool) {
+	n = uint64(a.segments[id].owns.Load())
+	for i := range a.workers {
+		if a.workers[i].owning.Load() == id {
+			return n, false
+		}
+	}
+	return n, true
+}
+
+// clear forgets a worker that is dead.
+func (r *record) clear() {
+	for i := range r.at {
+		r.at[i].own.Store(0)
+		r.at[i].id.Store(0)
+	}
+	r.removing.Store(0)
+	r.owning.Store(0)
+	r.killMe.Store(0)
+	r.beat.Store(0)
+	r.doing.Store(0)
+	r.doomed.Store(0)
+}
