@@ -108,11 +108,13 @@ func (s *Segment) detach(leak bool) error {
 	if !s.closed.CompareAndSwap(false, true) {
 		return nil
 	}
+	// A step that has begun is finished, and no other begins. The lock is not kept: calls in flight,
+	// which are waited for, and Drop may ask the segment something.
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.hidden != nil {
 		s.hidden()
 	}
+	s.mu.Unlock()
 	s.m.Drain()
 	duty, err := s.resign(leak)
 	if duty && s.drop != nil {
@@ -133,16 +135,18 @@ func (s *Segment) detach(leak bool) error {
 }
 
 func (s *Segment) dropGuarded() (err error) {
+	returned := false
 	defer func() {
-		if r := recover(); r != nil {
-			// The panic is the user's; the attachment ends all the same.
+		if !returned {
+			// The panic, or the Goexit, is the user's; the attachment ends all the same.
 			s.m.Drain()
 			s.m.Retire()
 			_ = s.file.Close()
-			panic(r)
 		}
 	}()
-	if f := s.m.Guard(s.drop); f != nil {
+	f := s.m.Guard(s.drop)
+	returned = true
+	if f != nil {
 		return s.fault(f)
 	}
 	return nil
