@@ -179,8 +179,9 @@ func (b *Box[T]) Load() (v T, err error) {
 	return v, err
 }
 
-// LoadTo is Load into memory of the caller's: a large value is copied once, not three times. After an
-// error what is in *v is undefined.
+// LoadTo is Load into memory of the caller's, for large values, which are copied once instead of three
+// times, and for those with locks and atomics, which `go vet` does not want copied. After an error what
+// is in *v is undefined.
 func (b *Box[T]) LoadTo(v *T) (err error) {
 	s := b.seg
 	if s.head == nil {
@@ -232,10 +233,16 @@ func (b *Box[T]) loadLocked(v *T) error {
 
 // Store replaces the value by v, as a whole: whoever reads by View, Update or Load sees the old value
 // or the new one, also if the process dies. Fields of sync/atomic and psync types are left as they are.
-func (b *Box[T]) Store(v T) error { return b.StoreContext(context.Background(), v) }
+func (b *Box[T]) Store(v T) error { return b.store(context.Background(), &v) }
 
 // StoreContext is Store that waits for the lock no longer than ctx.
-func (b *Box[T]) StoreContext(ctx context.Context, v T) (err error) {
+func (b *Box[T]) StoreContext(ctx context.Context, v T) error { return b.store(ctx, &v) }
+
+// StoreFrom is Store from memory of the caller's, for large values, and for those with locks and
+// atomics, which `go vet` does not want copied.
+func (b *Box[T]) StoreFrom(v *T) error { return b.store(context.Background(), v) }
+
+func (b *Box[T]) store(ctx context.Context, v *T) (err error) {
 	s := b.seg
 	if _, err := b.begin(); err != nil {
 		return wrap("store", s.name, err)
@@ -247,14 +254,14 @@ func (b *Box[T]) StoreContext(ctx context.Context, v T) (err error) {
 	defer s.unlock()
 	w := s.m.Peers.Words
 	if image := int(s.head.ImageOff); image != 0 {
-		s.storeLocal(image, mem.Bytes(&v))
+		s.storeLocal(image, mem.Bytes(v))
 		step.Reach(step.StoreImage)
 		s.setOdd()
 		step.Reach(step.StoreOdd)
 		s.copyShared(0, image, step.StoreWord)
 	} else {
 		s.setOdd()
-		s.storeLocal(0, mem.Bytes(&v))
+		s.storeLocal(0, mem.Bytes(v))
 	}
 	step.Reach(step.StoreCopy)
 	s.setEven()

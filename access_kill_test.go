@@ -1,0 +1,316 @@
+//go:build linux
+
+package shmem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+func init() {
+	roles = append(roles, shmemtest.Role{Name: "changer", Run: changerRole})
+}
+
+// A ledger is whole if all its numbers are the same. Beside them live what the box's lock does not
+// protect: a counter and a lock, between the numbers and within a word with one.
+type ledger struct {
+	A    uint64
+	Hits atomic.Uint64
+	B    [9]uint64
+	Half uint32
+	Low  atomic.Uint32
+	Mu   psync.Mutex
+	C    uint64
+	Tail [3]byte
+}
+
+func (l *ledger) set(v uint64) {
+	l.A = v
+	l.half()
+	for i := range l.B {
+		l.B[i] = v
+	}
+	l.Half, l.C = uint32(v), v
+	l.Tail = [3]byte{byte(v), byte(v), byte(v)}
+}
+
+func (l *ledger) half() { step.Reach(changeHalf) }
+
+func (l *ledger) number() (uint64, error) {
+	for _, v := range append(l.B[:], uint64(l.Half), l.C, uint64(l.Tail[0]), uint64(l.Tail[1]), uint64(l.Tail[2])) {
+		if v != l.A {
+			return 0, fmt.Errorf("torn: %v %v %v %v %v", l.A, l.B, l.Half, l.C, l.Tail)
+		}
+	}
+	return l.A, nil
+}
+
+const changeHalf step.Point = "test.half" // the value is half changed
+
+var errUndo = errors.New("undo")
+
+// changes are what a changer does to a ledger that says 1, in the hope of 2.
+var changes = map[string]struct {
+	do     func(*shmem.Box[ledger]) error
+	counts step.Point // from here on it has happened; "": never
+}{
+	"update": {func(b *shmem.Box[ledger]) error {
+		return b.Update(func(l *ledger) error {
+			// What is not the lock's must not be undone.
+			l.Hits.Add(1)
+			l.Low.Add(1)
+			l.set(2)
+			return nil
+		})
+	}, step.UpdateEven},
+	"failed update": {func(b *shmem.Box[ledger]) error {
+		err := b.Update(func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); return errUndo })
+		if err != errUndo {
+			return fmt.Errorf("Update: %v", err)
+		}
+		return nil
+	}, ""},
+	"panicking update": {func(b *shmem.Box[ledger]) error {
+		defer func() { _ = recover() }()
+		return b.Update(func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); panic("undo") })
+	}, ""},
+	"store": {func(b *shmem.Box[ledger]) error {
+		var l ledger
+		l.set(2)
+		return b.StoreFrom(&l)
+	}, step.StoreOdd},
+	"view": {func(b *shmem.Box[ledger]) error {
+		return b.View(func(l *ledger) error { _, err := l.number(); return err })
+	}, ""},
+}
+
+// changerRole changes the ledger and is killed at the step of that number.
+func changerRole(c *shmemtest.Conn) error {
+	a := c.Args() // change, directory, number of the deadly step or -1
+	deadly, err := strconv.Atoi(a[2])
+	if err != nil {
+		return err
+	}
+	box, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: a[1]})
+	if err != nil {
+		return err
+	}
+	n := 0
+	step.Hook(func(p step.Point) {
+		if !slices.Contains(step.Access, p) && p != changeHalf {
+			return
+		}
+		c.Send("step %s", p)
+		if n++; n-1 == deadly {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+	return changes[a[0]].do(box)
+}
+
+// change has a changer do its work, and die at a step. It returns the steps.
+func change(t *testing.T, what, dir string, deadly int) (reached []step.Point) {
+	t.Helper()
+	c := shmemtest.Start(t, "changer", what, dir, strconv.Itoa(deadly))
+	for {
+		line, err := c.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		check(t, err)
+		reached = append(reached, step.Point(strings.TrimPrefix(line, "step ")))
+	}
+	if err := c.Wait(); deadly < 0 && err != nil || deadly >= 0 && !shmemtest.Killed(err) {
+		t.Fatalf("%s, to die at step %d: %v after %v", what, deadly, err, reached)
+	}
+	return reached
+}
+
+func newLedger(t *testing.T) (*shmem.Box[ledger], string) {
+	dir := shmemtest.Dir(t)
+	b := open[ledger](t, dir, "ledger")
+	check(t, b.Update(func(l *ledger) error { l.set(1); return nil }))
+	return b, dir
+}
+
+// wantNumber looks at the ledger in every way, before and after somebody takes the lock.
+func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Point) {
+	t.Helper()
+	hits, low := b.Value().Hits.Load(), b.Value().Low.Load()
+	look := func(how string, f func(*ledger) error) {
+		t.Helper()
+		var got uint64
+		start := time.Now()
+		var l ledger
+		err := f(&l)
+		if err == nil {
+			got, err = l.number()
+		}
+		if err != nil || got != want {
+			t.Errorf("%s after a death at %v: %d, %v; want %d", how, after, got, err, want)
+		}
+		if l.Hits.Load() != hits || l.Low.Load() != low {
+			t.Errorf("%s: the counters say %d and %d, want %d and %d", how, l.Hits.Load(), l.Low.Load(), hits, low)
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%s took %v", how, d)
+		}
+	}
+	copied := func(to *ledger) func(*ledger) error {
+		return func(l *ledger) error {
+			to.set(l.A)
+			to.B, to.Half, to.C, to.Tail = l.B, l.Half, l.C, l.Tail
+			to.Hits.Store(l.Hits.Load())
+			to.Low.Store(l.Low.Load())
+			return nil
+		}
+	}
+	look("Load", func(l *ledger) error { return b.LoadTo(l) })
+	look("View", func(l *ledger) error { return b.View(copied(l)) })
+	look("Update", func(l *ledger) error { return b.Update(copied(l)) })
+	look("Load after that", func(l *ledger) error { return b.LoadTo(l) })
+	if err := b.Value().Mu.Lock(); err != nil {
+		t.Errorf("the lock beside it: %v", err)
+	}
+	b.Value().Mu.Unlock()
+}
+
+// TestKillAccess kills a process at every step of View, Update and Store: the value is as before, or as
+// after, and whole, and the others go on.
+func TestKillAccess(t *testing.T) {
+	reached := map[step.Point]bool{}
+	for what, c := range changes {
+		t.Run(what, func(t *testing.T) {
+			b, dir := newLedger(t)
+			whole := change(t, what, dir, -1)
+			for i := range whole {
+				// The steps of a copy repeat themselves: the first, one in the middle and the last.
+				if i > 1 && i+1 < len(whole) && whole[i-1] == whole[i] && whole[i+1] == whole[i] && i != len(whole)/2 {
+					continue
+				}
+				check(t, b.Update(func(l *ledger) error { l.set(1); return nil }))
+				got := change(t, what, dir, i)
+				want := uint64(1)
+				if c.counts != "" && slices.Contains(got, c.counts) {
+					want = 2
+				}
+				wantNumber(t, b, want, got)
+			}
+			for _, p := range whole {
+				reached[p] = true
+			}
+		})
+	}
+	t.Run("recovery of a recovery", func(t *testing.T) {
+		b, dir := newLedger(t)
+		for _, first := range []struct {
+			what string
+			at   step.Point
+			want uint64
+		}{{"update", changeHalf, 1}, {"store", step.StoreWord, 2}} {
+			steps := change(t, first.what, dir, -1)
+			check(t, b.Update(func(l *ledger) error { l.set(1); return nil }))
+			die := func() { change(t, first.what, dir, slices.Index(steps, first.at)) }
+			die()
+			recovery := change(t, "view", dir, -1)
+			for _, p := range recovery {
+				reached[p] = true
+			}
+			for i := range recovery {
+				if i > 1 && i+1 < len(recovery) && recovery[i-1] == recovery[i] && recovery[i+1] == recovery[i] {
+					continue
+				}
+				check(t, b.Update(func(l *ledger) error { l.set(1); return nil }))
+				die()
+				change(t, "view", dir, i)
+				change(t, "view", dir, min(i, 1))
+				wantNumber(t, b, first.want, recovery[:i+1])
+			}
+		}
+	})
+	if testing.Short() || t.Failed() {
+		return
+	}
+	for _, p := range step.Access {
+		if !reached[p] {
+			t.Errorf("step %s is never reached", p)
+		}
+	}
+}
+
+// TestKilledWithoutImage: where there is no room to undo, the box says that the value is not to be
+// trusted, until somebody repairs it.
+func TestKilledWithoutImage(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	b, err := shmem.Open[ledger]("ledger", &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
+	opened(t, b, err)
+	steps := change(t, "update", dir, -1)
+	change(t, "update", dir, slices.Index(steps, changeHalf))
+	nothing := func(*ledger) error { t.Error("the function ran"); return nil }
+	wantErr(t, b.View(nothing), shmem.ErrOwnerDied, "Options.Undo")
+	wantErr(t, b.Update(nothing), shmem.ErrOwnerDied)
+	wantErr(t, b.StoreFrom(new(ledger)), shmem.ErrOwnerDied)
+	wantErr(t, b.LoadTo(new(ledger)), shmem.ErrBusy)
+	if err := b.Recover(func(*ledger) error { return errUndo }); err != errUndo {
+		t.Errorf("a repair that fails: %v", err)
+	}
+	wantErr(t, b.Update(nothing), shmem.ErrOwnerDied)
+	check(t, b.Recover(func(l *ledger) error { l.set(7); return nil }))
+	wantNumber(t, b, 7, steps)
+	check(t, b.Recover(nothing))
+}
+
+// TestAccessReadOnly: what can be done without writing works.
+func TestAccessReadOnly(t *testing.T) {
+	b, dir := newLedger(t)
+	r, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: dir, ReadOnly: true})
+	opened(t, r, err)
+	var l ledger
+	if err := r.LoadTo(&l); err != nil || l.A != 1 {
+		t.Errorf("Load: %v, %v", l.A, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go b.StoreFrom(new(ledger))
+	check(t, r.Wait(ctx, r.Version()))
+	none := func(*ledger) error { return nil }
+	for _, err := range []error{r.View(none), r.Update(none), r.StoreFrom(new(ledger)), r.Recover(none)} {
+		wantErr(t, err, shmem.ErrReadOnly, "Load")
+	}
+}
+
+// TestCloseWakes: who waits in a box when it is closed is told.
+func TestCloseWakes(t *testing.T) {
+	b, dir := newLedger(t)
+	other := attach[ledger](t, dir, "ledger")
+	in, out := make(chan bool), make(chan bool)
+	go other.Update(func(*ledger) error { in <- true; <-out; return nil })
+	<-in
+	errs := make(chan error, 3)
+	none := func(*ledger) error { return nil }
+	go func() { errs <- b.Update(none) }()
+	go func() { errs <- b.View(none) }()
+	go func() { errs <- b.Wait(context.Background(), b.Version()) }()
+	time.Sleep(50 * time.Millisecond) // most likely they wait by now; if not, the errors are the same
+	check(t, b.Close())
+	for range 3 {
+		wantErr(t, <-errs, shmem.ErrClosed)
+	}
+	out <- true
+}
