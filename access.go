@@ -61,7 +61,7 @@ func (b *Box[T]) UpdateContext(ctx context.Context, f func(*T) error) (err error
 	}
 	step.Reach(step.UpdateLocked)
 	if s.head.ImageOff != 0 {
-		s.copyShared(int(s.head.ImageOff), 0, "")
+		s.copyShared(int(s.head.ImageOff), 0, step.UpdateWord)
 		step.Reach(step.UpdateImage)
 	}
 	s.setOdd()

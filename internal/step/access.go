@@ -3,6 +3,7 @@ package step
 // View, Update and Store of a box, in the order in which the steps are reached.
 const (
 	UpdateLocked Point = "update.locked" // the lock is held, nothing is written
+	UpdateWord   Point = "update.word"   // one more word of the image is written
 	UpdateImage  Point = "update.image"  // the image is complete
 	UpdateOdd    Point = "update.odd"    // the image counts
 	UpdateRan    Point = "update.ran"    // the function has run
@@ -26,7 +27,7 @@ const (
 
 // Access lists the steps above.
 var Access = []Point{
-	UpdateLocked, UpdateImage, UpdateOdd, UpdateRan, UpdateEven, UpdateWoken, UpdateUndone,
+	UpdateLocked, UpdateWord, UpdateImage, UpdateOdd, UpdateRan, UpdateEven, UpdateWoken, UpdateUndone,
 	StoreImage, StoreOdd, StoreWord, StoreCopy,
 	RestoreWord, RestoreCopy, RestoreEven,
 	ViewMark, ViewTaken, ViewLeft,
