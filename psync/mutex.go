@@ -18,7 +18,7 @@ type Mutex struct {
 // Lock locks the mutex, and waits as long as another process or goroutine holds it and lives.
 // If the holder has died Lock answers [ErrOwnerDied], now and until [Mutex.Recover].
 func (mu *Mutex) Lock() error {
-	if robust.FastLock(mu, &mu.w.Word) {
+	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
 		return nil
 	}
@@ -27,7 +27,7 @@ func (mu *Mutex) Lock() error {
 
 // LockContext is Lock that gives up when ctx is done. A mutex that is free is locked even then.
 func (mu *Mutex) LockContext(ctx context.Context) error {
-	if robust.FastLock(mu, &mu.w.Word) {
+	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
 		return nil
 	}
@@ -61,7 +61,7 @@ func (mu *Mutex) TryLock() (bool, error) {
 
 // Unlock unlocks the mutex. [ErrNotHeld]: this attachment has not locked it.
 func (mu *Mutex) Unlock() error {
-	if robust.FastUnlock(mu, &mu.w.Word) {
+	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(id, 0) {
 		step.Reach(step.UnlockFree)
 		return nil
 	}

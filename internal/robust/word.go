@@ -123,22 +123,13 @@ const (
 // TryFast takes the word if it is free.
 func (w *Word) TryFast(o Object) bool { return TryFast(o, &w.Word) }
 
-// FastLock takes the word that is part of what p points to, if it is free and nothing is the matter.
-func FastLock[T any](p *T, word *atomic.Uint32) bool {
+// FastID is the id by which what p points to is locked if nothing is the matter, else 0: then Of
+// tells what is. It does not touch p's memory, which may have been taken away.
+func FastID[T any](p *T) uint32 {
 	if RaceEnabled {
-		return false
+		return free
 	}
-	id := mem.LockID(p)
-	return id != free && word.CompareAndSwap(free, id)
-}
-
-// FastUnlock frees the word, if nobody waits and nothing is the matter.
-func FastUnlock[T any](p *T, word *atomic.Uint32) bool {
-	if RaceEnabled {
-		return false
-	}
-	id := mem.LockID(p)
-	return id != free && word.CompareAndSwap(id, free)
+	return mem.LockID(p)
 }
 
 // TryFast takes a word if it is free.

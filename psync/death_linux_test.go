@@ -1,0 +1,501 @@
+package psync_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/internal/wait/waittest"
+	"github.com/shmembox/shmem/psync"
+)
+
+func wantErr(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// within fails the test if f takes longer than it may.
+func within(t *testing.T, d time.Duration, what string, f func() error) error {
+	t.Helper()
+	start := time.Now()
+	err := f()
+	if took := time.Since(start); took > d {
+		t.Errorf("%s took %v, at most %v is right", what, took, d)
+	}
+	return err
+}
+
+// TestNewcomerInDeadSlot: a dead owner's slot is taken by somebody who stays idle, so its lock byte
+// is held again: the generation alone tells that the owner is dead.
+func TestNewcomerInDeadSlot(t *testing.T) {
+	path, s, v := newSeg(t)
+	c := start(t, path)
+	do(t, c, "lock", "rlock")
+	c.Kill()
+	n := start(t, path) // takes the lowest free slot: the dead one's
+	do(t, n, "broadcast")
+	if high := s.M.Peers.High(); high != 2 {
+		t.Fatalf("the newcomer has another slot: %d were taken", high)
+	}
+	wantErr(t, "Lock", within(t, 60*time.Millisecond, "Lock", v.mu.Lock), psync.ErrOwnerDied)
+	wantErr(t, "RWMutex.Lock", within(t, 60*time.Millisecond, "RWMutex.Lock", v.rw.Lock), nil)
+}
+
+// TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else rescues.
+func TestKilledBetweenFreeingAndWaking(t *testing.T) {
+	path, s, v := newSeg(t)
+	c := start(t, path)
+	do(t, c, "lock")
+	done := make(chan error)
+	go func() { done <- v.mu.Lock() }()
+	for s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	c.Send("stop %s", step.UnlockFreed)
+	c.Send("unlock")
+	c.Expect(t, "reached")
+	c.Kill()
+	wantErr(t, "Lock", within(t, 300*time.Millisecond, "Lock", func() error { return <-done }), nil)
+}
+
+// TestReaderMarkOfNewcomer: a mark that a dead reader left is not the newcomer's.
+func TestDeadReaderWithNewcomer(t *testing.T) {
+	path, _, v := newSeg(t)
+	c := start(t, path)
+	do(t, c, "rlock", "rlock")
+	done := make(chan error)
+	go func() { done <- v.rw.Lock() }()
+	time.Sleep(20 * time.Millisecond)
+	c.Kill()
+	start(t, path)
+	wantErr(t, "Lock", within(t, 300*time.Millisecond, "Lock", func() error { return <-done }), nil)
+}
+
+func TestRecover(t *testing.T) {
+	path, _, v := newSeg(t)
+	ran := 0
+	repair := func() error { ran++; return nil }
+	wantErr(t, "nobody died", v.mu.Recover(repair), nil)
+	v.mu.Lock()
+	wantErr(t, "held by the living", v.mu.Recover(repair), nil)
+	v.mu.Unlock()
+	if ran != 0 {
+		t.Error("repair ran although nobody had died")
+	}
+
+	c := start(t, path)
+	do(t, c, "lock")
+	c.Kill()
+	for range 2 {
+		wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+		ok, err := v.mu.TryLock()
+		if ok {
+			t.Error("TryLock has locked")
+		}
+		wantErr(t, "TryLock", err, psync.ErrOwnerDied)
+		wantErr(t, "Unlock", v.mu.Unlock(), psync.ErrNotHeld)
+	}
+	no := errors.New("no")
+	wantErr(t, "a repair that fails", v.mu.Recover(func() error { return no }), no)
+	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not pass")
+			}
+		}()
+		v.mu.Recover(func() error { panic("no") })
+	}()
+	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+	wantErr(t, "Recover", v.mu.Recover(repair), nil)
+	if ran != 1 {
+		t.Errorf("repair ran %d times", ran)
+	}
+	wantErr(t, "Lock", v.mu.Lock(), nil)
+	wantErr(t, "Unlock", v.mu.Unlock(), nil)
+	wantErr(t, "Unlock", v.mu.Unlock(), psync.ErrNotHeld)
+}
+
+func TestOtherAttachment(t *testing.T) {
+	path, _, v := newSeg(t)
+	s2, v2 := again(t, path)
+	v.sem.SetLimit(3)
+	ctx := context.Background()
+	wantErr(t, "", v.mu.Lock(), nil)
+	wantErr(t, "", v.rw.RLock(), nil)
+	wantErr(t, "", v.sem.Acquire(ctx, 2), nil)
+	wantErr(t, "Unlock", v2.mu.Unlock(), psync.ErrNotHeld)
+	wantErr(t, "RUnlock", v2.rw.RUnlock(), psync.ErrNotHeld)
+	wantErr(t, "RWMutex.Unlock", v2.rw.Unlock(), psync.ErrNotHeld)
+	wantErr(t, "Release", v2.sem.Release(1), psync.ErrNotHeld)
+	wantErr(t, "Release of more", v.sem.Release(3), psync.ErrNotHeld)
+	if ok, err := v2.mu.TryLock(); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if ok, err := v2.rw.TryLock(); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if ok, err := v2.rw.TryRLock(); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	if ok, err := v2.sem.TryAcquire(2); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if n, err := v2.sem.Available(); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	wantErr(t, "", v.mu.Unlock(), nil)
+	wantErr(t, "", v2.mu.Lock(), nil)
+
+	// Closing an attachment is its death: its locks are left, its permits are free.
+	wantErr(t, "", v.rw.RUnlock(), nil)
+	s2.Close()
+	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+	wantErr(t, "RWMutex.Lock", v.rw.Lock(), nil)
+	wantErr(t, "stale Lock", v2.mu.Lock(), stale())
+}
+
+// stale is the error of a call on memory that was taken away; in race builds it faults.
+func stale() error { return psync.ErrClosed }
+
+func TestNotShared(t *testing.T) {
+	path, _, v := newSeg(t)
+	v.sem.SetLimit(3)
+	v.mu.Lock()
+	v.rw.RLock()
+	v.sem.Acquire(context.Background(), 1)
+	c := new(value) // as "copied := *box.Value()" does
+	copy(mem.Bytes(c), mem.Bytes(v))
+	wantErr(t, "Lock", c.mu.Lock(), psync.ErrNotShared)
+	_, err := c.mu.TryLock()
+	wantErr(t, "TryLock", err, psync.ErrNotShared)
+	wantErr(t, "Unlock", c.mu.Unlock(), psync.ErrNotShared)
+	wantErr(t, "Recover", c.mu.Recover(nil), psync.ErrNotShared)
+	wantErr(t, "RUnlock", c.rw.RUnlock(), psync.ErrNotShared)
+	wantErr(t, "Release", c.sem.Release(1), psync.ErrNotShared)
+	_ = path
+
+	// The other way round: a lock held in ordinary memory, copied into a segment, is a dead one's.
+	l := new(value)
+	l.mu.Lock()
+	copy(mem.Bytes(&v.mu), mem.Bytes(&l.mu))
+	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+}
+
+// TestGarbage: whatever the words hold, calls return.
+func TestGarbage(t *testing.T) {
+	_, _, v := newSeg(t)
+	for _, word := range []uint32{3, 7, 2 << 10, 1<<10 | 900, 1<<31 | 1, 1<<31 | 5<<10, ^uint32(0)} {
+		words, _ := mem.At[[2]uint32](mem.Of(&v.mu), mem.Offset(mem.Of(&v.mu), &v.mu))
+		words[0] = word
+		wantErr(t, strconv.Itoa(int(word)), v.mu.Lock(), psync.ErrOwnerDied)
+		wantErr(t, "", v.mu.Recover(func() error { return nil }), nil)
+		wantErr(t, "", v.useMutex(), nil)
+	}
+	for i, b := range mem.Bytes(&v.rw) {
+		_ = b
+		mem.Bytes(&v.rw)[i] = 0xA5
+	}
+	wantErr(t, "RWMutex", v.useWrite(), nil)
+	for i := range mem.Bytes(&v.sem) {
+		mem.Bytes(&v.sem)[i] = 0xA5
+	}
+	v.sem.SetLimit(3)
+	wantErr(t, "Semaphore", v.useSem(), nil)
+}
+
+// TestCloseWhileBlocked: every call that waits returns ErrClosed, and nothing faults.
+func TestCloseWhileBlocked(t *testing.T) {
+	path := newFile(t)
+	_, holder := again(t, path)
+	holder.mu.Lock()
+	holder.rw.Lock()
+	holder.sem.SetLimit(1)
+	holder.sem.Acquire(context.Background(), 1)
+	hold := make(chan struct{})
+	go holder.once.Do(func() error { <-hold; return nil })
+	defer close(hold)
+	for range 3 {
+		s, v, err := attach(path, waittest.ReadWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := context.Background()
+		var mu psync.Mutex // ordinary memory
+		calls := []func() error{
+			v.mu.Lock, v.rw.Lock, v.rw.RLock,
+			func() error { return v.sem.Acquire(ctx, 1) },
+			func() error { return v.ev[0].Wait(ctx) },
+			func() error { return v.once.Do(func() error { return nil }) },
+			func() error {
+				mu.Lock()
+				return v.cond.Wait(ctx, &mu)
+			},
+		}
+		calls = append(calls, calls[:6]...)
+		var wg sync.WaitGroup
+		for i, f := range calls {
+			wg.Go(func() { wantErr(t, strconv.Itoa(i), f(), psync.ErrClosed) })
+		}
+		time.Sleep(15 * time.Millisecond)
+		start := time.Now()
+		s.Close()
+		wg.Wait()
+		if d := time.Since(start); d > 80*time.Millisecond {
+			t.Errorf("Close took %v", d)
+		}
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	path, _, w := newSeg(t)
+	ctx := context.Background()
+	for _, how := range []waittest.How{waittest.ReadWish, waittest.ReadPermission} {
+		s, v, err := attach(path, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range []func() error{
+			v.mu.Lock, v.mu.Unlock, func() error { _, err := v.mu.TryLock(); return err },
+			func() error { return v.mu.Recover(nil) },
+			v.rw.Lock, v.rw.Unlock, v.rw.RLock, v.rw.RUnlock,
+			func() error { return v.sem.Acquire(ctx, 1) }, func() error { return v.sem.Release(1) },
+			func() error { return v.sem.SetLimit(1) },
+			v.ev[0].Set, v.ev[0].Reset, v.ev[0].Promise, v.cond.Broadcast,
+			func() error { return v.cond.Wait(ctx, &v.mu) },
+			func() error { return v.once.Do(nil) },
+		} {
+			wantErr(t, strconv.Itoa(i), f(), psync.ErrReadOnly)
+		}
+		done := make(chan error)
+		go func() { done <- v.ev[0].Wait(ctx) }()
+		time.Sleep(5 * time.Millisecond)
+		w.ev[0].Set()
+		wantErr(t, "Wait", <-done, nil)
+		if !v.ev[0].IsSet() {
+			t.Error("the event is not set")
+		}
+		w.ev[0].Reset()
+		w.once.Do(func() error { return nil })
+		wantErr(t, "Once that is done", v.once.Do(nil), nil)
+		s.Close()
+		w.once = *new(psync.Once)
+	}
+	s, v, err := attach(path, waittest.Foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "foreign", v.mu.Lock(), errors.ErrUnsupported)
+	s.Close()
+}
+
+// TestStopped: a stopped process is alive.
+func TestStopped(t *testing.T) {
+	path, _, v := newSeg(t)
+	v.sem.SetLimit(1)
+	c := start(t, path)
+	do(t, c, "lock", "rlock", "acquire", "promise")
+	c.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, f := range []func() error{
+		func() error { return v.mu.LockContext(ctx) },
+		func() error { return v.rw.LockContext(ctx) },
+		func() error { return v.sem.Acquire(ctx, 1) },
+		func() error { return v.ev[0].Wait(ctx) },
+	} {
+		wg.Go(func() { wantErr(t, strconv.Itoa(i), f(), context.DeadlineExceeded) })
+	}
+	wg.Wait()
+	c.Continue()
+	do(t, c, "unlock", "runlock", "release", "set")
+	wantErr(t, "", v.useMutex(), nil)
+	wantErr(t, "", v.useWrite(), nil)
+}
+
+func TestPromise(t *testing.T) {
+	path, _, v := newSeg(t)
+	c := start(t, path)
+	do(t, c, "promise")
+	done := make(chan error)
+	go func() { done <- v.ev[0].Wait(context.Background()) }()
+	time.Sleep(10 * time.Millisecond)
+	c.Kill()
+	wantErr(t, "Wait", within(t, 150*time.Millisecond, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+	wantErr(t, "Wait", v.ev[0].Wait(context.Background()), psync.ErrOwnerDied)
+	v.ev[0].Set()
+	wantErr(t, "Wait", v.ev[0].Wait(context.Background()), nil)
+}
+
+// TestCondHolderDies: who waits for a signal learns that the lock's holder died.
+func TestCondHolderDies(t *testing.T) {
+	path, _, v := newSeg(t)
+	done := make(chan error)
+	go func() {
+		v.mu.Lock()
+		done <- v.cond.Wait(context.Background(), &v.mu)
+	}()
+	time.Sleep(10 * time.Millisecond)
+	c := start(t, path)
+	do(t, c, "lock")
+	c.Kill()
+	wantErr(t, "Wait", within(t, 300*time.Millisecond, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+}
+
+func TestCondContext(t *testing.T) {
+	_, _, v := newSeg(t)
+	v.mu.Lock()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	defer cancel()
+	wantErr(t, "Wait", v.cond.Wait(ctx, &v.mu), context.DeadlineExceeded)
+	wantErr(t, "not locked any more", v.mu.Unlock(), psync.ErrNotHeld)
+}
+
+func TestOnce(t *testing.T) {
+	path, _, v := newSeg(t)
+	_, v2 := again(t, path)
+	no := errors.New("no")
+	wantErr(t, "", v.once.Do(func() error { return no }), no)
+	var ran atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			o := &[]*value{v, v2}[i%2].once
+			wantErr(t, "", o.Do(func() error { ran.Add(1); time.Sleep(time.Millisecond); return nil }), nil)
+		})
+	}
+	wg.Wait()
+	if ran.Load() != 1 {
+		t.Errorf("it ran %d times", ran.Load())
+	}
+}
+
+func threads() int {
+	b, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := bytes.Cut(b, []byte("Threads:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(line)))
+	return n
+}
+
+// TestManyGoroutines: ten thousand goroutines want one lock that another process holds.
+func TestManyGoroutines(t *testing.T) {
+	path, _, v := newSeg(t)
+	v.sem.SetLimit(2)
+	c := start(t, path)
+	do(t, c, "lock", "wlock")
+	before := threads()
+	const n = 10_000
+	var wg sync.WaitGroup
+	sum := 0
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
+	for i := range n {
+		wg.Go(func() {
+			f, g := v.mu.Lock, v.mu.Unlock
+			switch i % 3 {
+			case 1:
+				f, g = v.rw.RLock, v.rw.RUnlock
+			case 2:
+				f, g = v.rw.Lock, v.rw.Unlock
+			}
+			if err := f(); err != nil {
+				t.Error(err)
+			}
+			if i%3 == 0 {
+				sum++
+			}
+			if err := g(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	more := threads() - before
+	runtime.ReadMemStats(&m1)
+	start := time.Now()
+	do(t, c, "unlock", "wunlock")
+	wg.Wait()
+	t.Logf("%d goroutines waited: %d threads more, %d bytes each; all had their turn in %v", n, more, (m1.Sys-m0.Sys)/n, time.Since(start))
+	if more > 10 || sum != (n+2)/3 {
+		t.Errorf("%d threads more; the lock let %d of %d in", more, sum, (n+2)/3)
+	}
+}
+
+func TestAllocs(t *testing.T) {
+	_, _, v := newSeg(t)
+	v.sem.SetLimit(2)
+	v.once.Do(func() error { return nil })
+	v.ev[0].Set()
+	ctx := context.Background()
+	for name, f := range map[string]func(){
+		"Mutex":        func() { v.mu.Lock(); v.mu.Unlock() },
+		"LockContext":  func() { v.mu.LockContext(ctx); v.mu.Unlock() },
+		"TryLock":      func() { v.mu.TryLock(); v.mu.Unlock() },
+		"RWMutex":      func() { v.rw.Lock(); v.rw.Unlock() },
+		"RLock":        func() { v.rw.RLock(); v.rw.RUnlock() },
+		"Semaphore":    func() { v.sem.Acquire(ctx, 1); v.sem.Release(1) },
+		"Event":        func() { v.ev[1].Set(); v.ev[1].Reset() },
+		"Event.Wait":   func() { v.ev[0].Wait(ctx) },
+		"Once":         func() { v.once.Do(nil) },
+		"Broadcast":    func() { v.cond.Broadcast() },
+		"ordinary":     func() { local.Lock(); local.Unlock() },
+		"TryLock held": func() { v.mu.Lock(); v.mu.TryLock(); v.mu.Unlock() },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+var local psync.Mutex
+
+// TestTakeover measures the time from the moment at which the kernel frees a dead holder's lock byte,
+// as a blocked F_OFD_SETLKW sees it, to the moment at which a waiter knows.
+func TestTakeover(t *testing.T) {
+	const n = 20
+	var after, total []time.Duration
+	for range n {
+		path, _, v := newSeg(t)
+		w, err := waittest.Attach(path, waittest.ReadWish) // an open file of its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := start(t, path)
+		do(t, c, "lock")
+		free, known := make(chan time.Time, 1), make(chan time.Time, 1)
+		go func() {
+			w.File().LockWait(sys.SlotByte + 2)
+			now := time.Now()
+			w.File().Unlock(sys.SlotByte + 2) // else it would pass for the holder, alive
+			free <- now
+		}()
+		go func() { wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied); known <- time.Now() }()
+		time.Sleep(15 * time.Millisecond)
+		kill := time.Now()
+		go c.Kill()
+		at, f := <-known, <-free
+		after, total = append(after, at.Sub(f)), append(total, at.Sub(kill))
+		w.Close()
+	}
+	slices.Sort(after)
+	slices.Sort(total)
+	t.Logf("takeover: from the kernel's release median %v, max %v; from SIGKILL median %v, max %v", after[n/2], after[n-1], total[n/2], total[n-1])
+	if after[n/2] > 50*time.Millisecond {
+		t.Error("too slow: was the death seen only by looking?")
+	}
+}
