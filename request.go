@@ -131,7 +131,7 @@ func (r *request) prepare() (err error) {
 	if err := s.file.Chmod(o.Mode); err != nil {
 		return err
 	}
-	if err := s.file.Allocate(int64(h.TotalSize)); err != nil {
+	if err := r.allocate(s.file, int64(h.TotalSize)); err != nil {
 		if errors.Is(err, sys.ErrNoSpace) || errors.Is(err, sys.ErrQuota) || errors.Is(err, sys.ErrNoMem) {
 			return r.spaceError(int64(h.TotalSize), err)
 		}
@@ -195,6 +195,20 @@ func (r *request) prepare() (err error) {
 	}
 	step.Reach(step.CreateInit)
 	return nil
+}
+
+// allocate reserves the memory of a new file. It is taken piece by piece; what cannot be had at all is
+// refused before anybody is robbed of what there is, or killed for it.
+func (r *request) allocate(file sys.FD, n int64) error {
+	if total := sys.Memory(); total > 0 && n > total {
+		return sys.ErrNoSpace
+	}
+	if n > sys.Piece && !r.anonymous {
+		if m, err := sys.MountOf(r.opts.Dir); err == nil && m.Size > 0 && n > m.Avail {
+			return sys.ErrNoSpace
+		}
+	}
+	return file.Allocate(n)
 }
 
 // newFile makes the file of s: nameless where that can be had, else with a temporary name and its

@@ -194,14 +194,11 @@ func (fd FD) WriteAt(b []byte, off int64) error {
 	return nil
 }
 
-// piece bounds one fallocate: the kernel does the whole of a call before it looks for a signal.
-const piece = 16 << 20
-
 // Allocate makes the file size bytes long and reserves all of its memory, so that no later store
 // can find the file system full.
 func (fd FD) Allocate(size int64) error {
-	for off := int64(0); off < size; off += piece {
-		n := min(piece, size-off)
+	for off := int64(0); off < size; off += Piece {
+		n := min(Piece, size-off)
 		if err := retry(func() error { return unix.Fallocate(int(fd), 0, off, n) }); err != nil {
 			return err
 		}
@@ -265,6 +262,15 @@ func MountOf(dir string) (Mount, error) {
 	}
 	bs := int64(s.Bsize)
 	return Mount{Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs, Inodes: int64(s.Ffree)}, nil
+}
+
+// Memory is how many bytes the machine has, swap included; 0 if unknown.
+func Memory() int64 {
+	var s unix.Sysinfo_t
+	if err := unix.Sysinfo(&s); err != nil {
+		return 0
+	}
+	return int64((uint64(s.Totalram) + uint64(s.Totalswap)) * uint64(s.Unit))
 }
 
 // MayUnlink reports whether this process may unlink a file of user uid in dir.

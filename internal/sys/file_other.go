@@ -41,6 +41,7 @@ func RenameExclusive(string, string) error            { return errors.ErrUnsuppo
 func Unlink(string) error                             { return errors.ErrUnsupported }
 func Lstat(string) (Stat, error)                      { return Stat{}, errors.ErrUnsupported }
 func MountOf(string) (Mount, error)                   { return Mount{}, errors.ErrUnsupported }
+func Memory() int64                                   { return 0 }
 func MayUnlink(string, uint32) error                  { return errors.ErrUnsupported }
 func PIDNamespace() uint64                            { return 0 }
 func (fd FD) Seal() error                             { return errors.ErrUnsupported }

@@ -47,6 +47,10 @@ const (
 	SlotByte     int64 = GateByte + 16 // of slot 0
 )
 
+// Piece is how much Allocate asks the kernel for at a time: the kernel does the whole of a call
+// before it looks for a signal.
+const Piece = 16 << 20
+
 // AvoidNameless has every file made with a temporary name first, as where there are no nameless
 // ones. Only tests and internal/chaos set it, before anything else runs.
 var AvoidNameless = false

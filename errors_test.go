@@ -1,0 +1,397 @@
+//go:build linux
+
+package shmem_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+func init() {
+	roles = append(roles,
+		shmemtest.Role{Name: "few-files", Run: fewFilesRole},
+		shmemtest.Role{Name: "other-user", Run: otherUserRole, Optional: true})
+}
+
+func TestFullTmpfs(t *testing.T) {
+	dir := smallTmpfs(t, "1m")
+	o := &shmem.Options{Dir: dir}
+	fits := open[page](t, dir, "fits")
+	_, err := shmem.OpenSegment("big", 2<<20, o)
+	wantErr(t, err, shmem.ErrNoSpace, "open big", dir, "KiB needed", "of 1024 KiB free", "64 MiB", "--shm-size", "Options.Dir", "Reclaim")
+	wantErr(t, err, syscall.ENOSPC)
+	e, ok := errors.AsType[*shmem.SpaceError](err)
+	if !ok || e.Dir != dir || e.Need < 2<<20 || e.Size != 1<<20 || e.Free < 900<<10 || e.Free >= 1<<20 {
+		t.Errorf("detail %+v", e)
+	}
+	wantNames(t, dir, "fits")
+	fits.Value().N = 1 // nothing of what is there has suffered
+	open[page](t, dir, "small")
+}
+
+// The memory of the dead is taken for a new one.
+func TestFullOfGarbage(t *testing.T) {
+	dir := smallTmpfs(t, "1m")
+	for _, name := range []string{"a", "b"} {
+		s, err := shmem.CreateSegment(name, 300<<10, &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
+		shmem.Abandon(segment(t, s, err))
+	}
+	s, err := shmem.CreateSegment("c", 600<<10, &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
+	check(t, segment(t, s, err).Close())
+	wantNames(t, dir)
+}
+
+// What cannot be had at all is refused before any of it is taken: taking what there is could have the
+// kernel kill somebody.
+func TestHuge(t *testing.T) {
+	dir := smallTmpfs(t, "40m")
+	o := &shmem.Options{Dir: dir, Undo: shmem.UndoNever}
+	for _, size := range []int{48 << 20, math.MaxInt / 4, math.MaxInt} {
+		_, err := shmem.OpenSegment("big", size, o)
+		if e, ok := errors.AsType[*shmem.SpaceError](err); size < math.MaxInt && (!ok || e.Free != 40<<20) || err == nil {
+			t.Errorf("%d bytes: detail %+v of %v", size, e, err)
+		}
+	}
+	wantNames(t, dir)
+}
+
+func TestNoInodes(t *testing.T) {
+	dir := smallTmpfs(t, "1m,nr_inodes=3")
+	open[point](t, dir, "a")
+	open[point](t, dir, "b")
+	_, err := shmem.Open[point]("c", &shmem.Options{Dir: dir})
+	wantErr(t, err, shmem.ErrNoSpace, dir)
+}
+
+// reference is the bytes of a box that nobody is attached to, kept so that it can be attached to.
+func reference(t *testing.T, dir string) []byte {
+	t.Helper()
+	b := open[point](t, dir, "reference")
+	*b.Value() = point{3, 4}
+	check(t, b.Leak())
+	data, err := os.ReadFile(filepath.Join(dir, "reference"))
+	check(t, err)
+	check(t, shmem.Remove("reference", &shmem.Options{Dir: dir}))
+	return data
+}
+
+// documented are the errors that attaching to a damaged file may give.
+func documented(err error) bool {
+	for _, e := range []error{shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrFull, fs.ErrNotExist} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCorrupt changes every byte of the header and of the first slots, one by one.
+func TestCorrupt(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir, Append: true}
+	data := reference(t, dir)
+	header := len(data) - format.HeaderSize
+	slots := int(binary.NativeEndian.Uint64(data[header+format.OffSlotsOff:]))
+	path := filepath.Join(dir, "c")
+	check(t, os.WriteFile(path, data, 0o600))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	errs := 0
+	for off := slots; off < len(data); off++ {
+		if off == slots+3*format.SlotSize {
+			off = header
+		}
+		for _, flip := range []byte{0x01, 0x80, 0xff} {
+			_, err := f.WriteAt([]byte{data[off] ^ flip}, int64(off))
+			check(t, err)
+			switch b, err := shmem.Attach[point]("c", o); {
+			case err == nil:
+				if *b.Value() != (point{3, 4}) && b.Segment().Size() != 16 {
+					t.Errorf("byte %d: value %+v", off-header, *b.Value())
+				}
+				shmem.Abandon(b.Segment())
+			case !documented(err):
+				t.Errorf("byte %d of the header: %v", off-header, err)
+			default:
+				errs++
+			}
+			if _, err := shmem.Stat("c", o); err != nil {
+				t.Errorf("byte %d: stat: %v", off-header, err)
+			}
+			for _, part := range [][2]int{{slots, slots + 4*format.SlotSize}, {header, len(data)}} { // attaching writes as well
+				_, err = f.WriteAt(data[part[0]:part[1]], int64(part[0]))
+				check(t, err)
+			}
+		}
+	}
+	// What counts is all but spare bytes: fields and their check, and the owner.
+	if errs < 3*(format.FixedSize-4) {
+		t.Errorf("only %d errors", errs)
+	}
+	check(t, os.Remove(path))
+}
+
+// A live segment whose header is overwritten under its users gives errors, and goes by Remove.
+func TestCorruptedWhileAttached(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	b := open[point](t, dir, "p")
+	path := filepath.Join(dir, "p")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	st, err := f.Stat()
+	check(t, err)
+	noise := make([]byte, format.HeaderSize)
+	for i := range noise {
+		noise[i] = 0xa5
+	}
+	_, err = f.WriteAt(noise, st.Size()-format.HeaderSize)
+	check(t, err)
+	b.Value().X = 1
+	wantErr(t, b.Own(), shmem.ErrCorrupt)
+	if b.Owned() {
+		t.Error("owned, says noise")
+	}
+	_, err = shmem.Attach[point]("p", o)
+	wantErr(t, err, shmem.ErrForeign, "Options.Foreign", "Remove")
+	wantErr(t, b.Close(), shmem.ErrCorrupt)
+	wantMapped(t, dir, false)
+	reclaim(t, dir)
+	wantNames(t, dir, "p")
+	check(t, shmem.Remove("p", o))
+}
+
+func TestTruncated(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	data := reference(t, dir)
+	path := filepath.Join(dir, "c")
+	for size := 0; size < len(data); size += 1000 {
+		check(t, os.WriteFile(path, data[:size], 0o600))
+		_, err := shmem.Open[point]("c", o)
+		if !errors.Is(err, shmem.ErrForeign) && !errors.Is(err, shmem.ErrCorrupt) || !strings.Contains(err.Error(), "Remove") {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		_, err = shmem.Create[point]("c", o)
+		wantErr(t, err, fs.ErrExist)
+		check(t, shmem.Remove("c", o))
+	}
+	check(t, os.WriteFile(path, append(make([]byte, 4096), data...), 0o600)) // longer than it says
+	_, err := shmem.Open[point]("c", o)
+	wantErr(t, err, shmem.ErrCorrupt, "Remove")
+	check(t, shmem.Remove("c", o))
+}
+
+func TestNewerVersion(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	data := reference(t, dir)
+	binary.NativeEndian.PutUint32(data[len(data)-format.HeaderSize+format.OffVersion:], 99)
+	check(t, os.WriteFile(filepath.Join(dir, "c"), data, 0o600))
+	_, err := shmem.Open[point]("c", o)
+	wantErr(t, err, shmem.ErrVersion, "99", "Remove")
+	reclaim(t, dir)
+	if info, err := shmem.Stat("c", o); err != nil || info.State != shmem.Damaged || !errors.Is(info.Err, shmem.ErrVersion) {
+		t.Errorf("state %v, %v (%v)", info.State, info.Err, err)
+	}
+	check(t, shmem.Remove("c", o))
+}
+
+func TestNotRegular(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	open[point](t, dir, "target")
+	for what, make := range map[string]func(string) error{
+		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
+		"symbolic link": func(p string) error { return os.Symlink("target", p) },
+		"p":             func(p string) error { return syscall.Mkfifo(p, 0o600) },
+		"socket": func(p string) error {
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: p})
+			if err == nil {
+				l.SetUnlinkOnClose(false)
+				err = l.Close()
+			}
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := filepath.Join(dir, "x")
+			check(t, make(p))
+			within(t, func() {
+				_, err := shmem.Open[point]("x", o)
+				wantErr(t, err, shmem.ErrNotRegular, "open x", what)
+				_, err = shmem.Create[point]("x", o)
+				wantErr(t, err, shmem.ErrNotRegular)
+				wantErr(t, shmem.Remove("x", o), shmem.ErrNotRegular, what)
+				_, err = shmem.Stat("x", o)
+				wantErr(t, err, shmem.ErrNotRegular)
+				_, err = shmem.Attach[point](p, &shmem.Options{Foreign: true, Dir: "/nowhere"})
+				if what != "symbolic link" { // a foreign path may be one
+					wantErr(t, err, shmem.ErrNotRegular)
+				}
+			})
+			check(t, os.Remove(p))
+		})
+	}
+}
+
+// A symbolic link of a name is not followed by Options.Foreign either.
+func TestForeignNameIsNoLink(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	target := filepath.Join(t.TempDir(), "secret")
+	check(t, os.WriteFile(target, make([]byte, 100), 0o600))
+	check(t, os.Symlink(target, filepath.Join(dir, "x")))
+	_, err := shmem.AttachSegment("x", &shmem.Options{Dir: dir, Foreign: true})
+	wantErr(t, err, shmem.ErrNotRegular, "symbolic link")
+	check(t, os.Remove(filepath.Join(dir, "x")))
+}
+
+func TestNoDirectory(t *testing.T) {
+	dir := filepath.Join(shmemtest.Dir(t), "missing")
+	o := &shmem.Options{Dir: dir}
+	_, err := shmem.Open[point]("p", o)
+	wantErr(t, err, fs.ErrNotExist, "directory "+dir, "tmpfs", "Options.Dir")
+	_, err = shmem.Attach[point]("p", o)
+	wantErr(t, err, fs.ErrNotExist, "directory "+dir)
+	check(t, os.WriteFile(dir, nil, 0o600))
+	_, err = shmem.Open[point]("p", o)
+	wantErr(t, err, syscall.ENOTDIR, "directory "+dir, "tmpfs")
+	check(t, os.Remove(dir))
+	for _, err := range shmem.List(o) {
+		wantErr(t, err, fs.ErrNotExist, "list "+dir)
+	}
+	for _, err := range shmem.Reclaim(o) {
+		wantErr(t, err, fs.ErrNotExist, "reclaim")
+	}
+}
+
+func TestBadNames(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	for name, word := range map[string]string{
+		"": "empty", ".": "dot", "..": "dot", ".hidden": "dot", "a/b": "slash", "/a": "slash", "a b": "' '", "a\x00b": `\x00`,
+		"ä": "byte 0", strings.Repeat("x", 201): "200",
+	} {
+		o := &shmem.Options{Dir: dir}
+		_, err := shmem.Open[point](name, o)
+		wantErr(t, err, shmem.ErrBadName, word)
+		wantErr(t, shmem.Remove(name, o), shmem.ErrBadName, word)
+		_, err = shmem.Stat(name, o)
+		wantErr(t, err, shmem.ErrBadName, word)
+	}
+	open[point](t, dir, strings.Repeat("x", 200))
+	open[point](t, dir, "A-z_0.9")
+}
+
+func TestBadSizes(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	for _, size := range []int{-1, 0} {
+		if _, err := shmem.CreateSegment("s", size, o); err == nil {
+			t.Errorf("a segment of %d bytes", size)
+		}
+		if _, err := shmem.CreateAnonymous(size, o); err == nil {
+			t.Errorf("an anonymous segment of %d bytes", size)
+		}
+	}
+	wantNames(t, dir)
+}
+
+// fewFilesRole opens boxes until its limit of open files is reached.
+func fewFilesRole(c *shmemtest.Conn) error {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 40, Max: 40}); err != nil {
+		return err
+	}
+	o := &shmem.Options{Dir: c.Args()[0]}
+	var boxes []*shmem.Box[point]
+	for i := range 100 {
+		b, err := shmem.Open[point](fmt.Sprint("b", i), o)
+		if err != nil {
+			_, err2 := shmem.Attach[point]("b0", o)
+			c.Send("%d %v %v %v", len(boxes), errors.Is(err, syscall.EMFILE), errors.Is(err2, syscall.EMFILE), err)
+			break
+		}
+		boxes = append(boxes, b)
+	}
+	for _, b := range boxes {
+		if err := b.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestTooManyFiles(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	c := shmemtest.Start(t, "few-files", dir)
+	line, err := c.Recv()
+	check(t, err)
+	var n int
+	var is, is2 bool
+	_, err = fmt.Sscan(line, &n, &is, &is2)
+	if err != nil || n < 10 || !is || !is2 || !strings.Contains(line, "ulimit -n") {
+		t.Errorf("%s", line)
+	}
+	check(t, c.Wait())
+	wantNames(t, dir) // Close needs no descriptor
+}
+
+// otherUserRole is not root any more; it does one thing and tells the error.
+func otherUserRole(c *shmemtest.Conn) error {
+	what, dir := c.Args()[0], c.Args()[1]
+	if err := syscall.Setuid(nobody); err != nil {
+		return err
+	}
+	o := &shmem.Options{Dir: dir}
+	var err error
+	switch what {
+	case "open":
+		_, err = shmem.Open[point]("p", o)
+	case "open any":
+		_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir, AnyUser: true})
+	case "own":
+		var b *shmem.Box[point]
+		if b, err = shmem.Attach[point]("p", &shmem.Options{Dir: dir, AnyUser: true}); err == nil {
+			err = errors.Join(b.Own(), b.Close())
+		}
+	case "read":
+		var b *shmem.Box[point]
+		if b, err = shmem.Attach[point]("p", &shmem.Options{Dir: dir, AnyUser: true, ReadOnly: true}); err == nil {
+			c.Send("X %d", b.Value().X)
+			_, _ = c.Recv() // until the parent has looked
+			err = errors.Join(b.Segment().Populate(), b.Close())
+		}
+	case "remove":
+		err = shmem.Remove("p", o)
+	case "stat":
+		var info shmem.Info
+		if info, err = shmem.Stat("p", o); err == nil {
+			c.Send("state %v", info.State)
+		}
+	case "reclaim":
+		for info, err := range shmem.Reclaim(o) {
+			c.Send("%s %v", info.Name, err)
+		}
+	case "leave":
+		_, err = shmem.Create[point]("theirs", o) // and dies
+	}
+	if err != nil {
+		c.Send("%v, %v, %v: %v", errors.Is(err, shmem.ErrOtherUser), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), err)
+	}
+	c.Send("end")
+	return nil
+}
