@@ -226,7 +226,9 @@ func TestCloseWhileBlocked(t *testing.T) {
 	holder.sem.SetLimit(1)
 	holder.sem.Acquire(context.Background(), 1)
 	hold := make(chan struct{})
-	go holder.once.Do(func() error { <-hold; return nil })
+	inside := make(chan struct{})
+	go holder.once.Do(func() error { close(inside); <-hold; return nil })
+	<-inside
 	defer close(hold)
 	for range 3 {
 		s, v, err := attach(path, waittest.ReadWrite)
@@ -354,6 +356,25 @@ func TestCondHolderDies(t *testing.T) {
 	do(t, c, "lock")
 	c.Kill()
 	wantErr(t, "Wait", within(t, 300*time.Millisecond, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+}
+
+// TestCloseDuringOnce: Close waits for the function, and nothing faults.
+func TestCloseDuringOnce(t *testing.T) {
+	path := newFile(t)
+	s, v, err := attach(path, waittest.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, closed := make(chan struct{}), make(chan struct{})
+	go func() { <-inside; s.Close(); close(closed) }()
+	wantErr(t, "Do", v.once.Do(func() error {
+		close(inside)
+		time.Sleep(20 * time.Millisecond)
+		return nil
+	}), nil)
+	<-closed
+	_, w := again(t, path)
+	wantErr(t, "it counts", w.once.Do(func() error { return errors.New("again") }), nil)
 }
 
 func TestCondContext(t *testing.T) {

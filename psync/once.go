@@ -20,7 +20,7 @@ type Once struct {
 
 // Do runs f unless it, or another, has run to its end without error. Others wait meanwhile. If f
 // fails or panics, or its process dies, it does not count, and the next runs: f has to bear that.
-// f must not call Do.
+// f must not call Do. Close waits for f.
 func (o *Once) Do(f func() error) error { return o.DoContext(context.Background(), f) }
 
 // DoContext is Do that stops waiting for another's f when ctx is done.
@@ -35,6 +35,10 @@ func (o *Once) DoContext(ctx context.Context, f func() error) error {
 	if err != nil {
 		return err
 	}
+	if err := at.Pin(); err != nil {
+		return err
+	}
+	defer at.Unpin()
 	if _, err := robust.Acquire(ctx, at, &o.w.Word, &o.w.Armed, robust.TakeOver); err != nil {
 		return err
 	}

@@ -12,7 +12,9 @@
 //
 // An error of a call that locks means that the lock is not held. Every method answers:
 //
-//   - [ErrClosed]: the box was closed, maybe while the call was waiting;
+//   - [ErrClosed]: the box was closed, maybe while the call was waiting. (A call that begins in the
+//     very moment in which the memory is taken away may fault, as any use of a value after Close.
+//     Inside the box's Do, View and Update there is no such moment.);
 //   - [ErrReadOnly]: the box is attached read-only;
 //   - [ErrNotShared]: the lock was copied out of a segment while it was in use;
 //   - [errors.ErrUnsupported]: the segment is a foreign one, without control block.

@@ -58,13 +58,13 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 	if err != nil {
 		return err
 	}
-	if done, err := s.try(ctx, o, n, false); done || err != nil {
-		return err
-	}
 	if err := o.Pin(); err != nil {
 		return err
 	}
 	defer o.Unpin()
+	if done, err := s.try(ctx, o, n, false); done || err != nil {
+		return err
+	}
 	turn, err := wait.Turn(ctx, o.M, &s.armed)
 	if err != nil {
 		return err
@@ -94,13 +94,13 @@ func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if done, err := s.try(context.Background(), o, n, false); done || err != nil {
-		return done, err
-	}
 	if err := o.Pin(); err != nil {
 		return false, err
 	}
 	defer o.Unpin()
+	if done, err := s.try(context.Background(), o, n, false); done || err != nil {
+		return done, err
+	}
 	return s.try(context.Background(), o, n, true)
 }
 
@@ -171,8 +171,8 @@ func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 	return nil
 }
 
-// try takes n permits if they are there. With sweep, for which the object is pinned, it takes them
-// from the dead first.
+// try takes n permits if they are there. With sweep it takes them from the dead first. The object
+// is pinned.
 func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bool) (done bool, err error) {
 	if !s.enough(o.Me, n) && !sweep {
 		return false, nil
