@@ -58,7 +58,11 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 				for j := range k {
 					items[r.Index(pos+uint64(j))] = v
 				}
-				r.PublishN(self, pos, k)
+				if k == 1 {
+					r.Publish(self, pos)
+				} else {
+					r.PublishN(self, pos, k)
+				}
 				n, s = n+k, 0
 			}
 		})
@@ -81,7 +85,11 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 				for j := range k {
 					sum = items[r.Index(pos+uint64(j))]
 				}
-				r.ReleaseN(self, pos, k)
+				if k == 1 {
+					r.Release(self, pos)
+				} else {
+					r.ReleaseN(self, pos, k)
+				}
 				s = 0
 			}
 			_ = sum

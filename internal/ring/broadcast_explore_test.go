@@ -166,7 +166,7 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			b.spawn(2, b.publisher(2, 1, 2))
 			b.spawn(3, b.reader(3, 3, false))
 		}},
-		{"2 slots, 1 publisher, 1 hold", 0, 2, 1, false, func(b *castBench) {
+		{"2 slots, 1 publisher, 1 hold", 0, 2, 1, true, func(b *castBench) {
 			b.spawn(1, b.publisher(1, 4, 1))
 			b.spawn(2, b.reader(2, 2, true))
 		}},

@@ -128,8 +128,22 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 	return k
 }
 
-// Publish hands a claimed and written position to the consumers.
+// Publish hands a claimed and written position to the consumers. A later load
+// of the caller may pass it: who then looks whether somebody waits needs a
+// fence on the other side, or PublishFence.
+//
+// Nobody but its living holder changes the word, so a check and a store do.
 func (r *MPMC) Publish(self uint32, pos uint64) error {
+	i, lap := r.at(pos)
+	if word(load("publish.look", &r.slots[i])) != named(claimed, lap, self) {
+		return ErrNotHeld
+	}
+	release("publish.slot", &r.slots[i], uint64(plain(ready, lap)))
+	return nil
+}
+
+// PublishFence is Publish in one order with all other atomic operations.
+func (r *MPMC) PublishFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if !cas("publish.slot", &r.slots[i], uint64(named(claimed, lap, self)), uint64(plain(ready, lap))) {
 		return ErrNotHeld
@@ -137,14 +151,18 @@ func (r *MPMC) Publish(self uint32, pos uint64) error {
 	return nil
 }
 
-// PublishN publishes k positions from pos.
+// PublishN publishes k positions from pos, the last one with a fence.
 func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
-	for j := range uint64(max(k, 0)) {
-		if err := r.Publish(self, pos+j); err != nil {
+	for ; k > 1; k-- {
+		if err := r.Publish(self, pos); err != nil {
 			return err
 		}
+		pos++
 	}
-	return nil
+	if k < 1 {
+		return nil
+	}
+	return r.PublishFence(self, pos)
 }
 
 // Cancel gives a claimed position up; consumers pass over it.
@@ -252,8 +270,18 @@ func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
 	return 0, false
 }
 
-// Release ends a lease: the message is consumed.
+// Release ends a lease: the message is consumed. For who waits, see Publish.
 func (r *MPMC) Release(self uint32, pos uint64) error {
+	i, lap := r.at(pos)
+	if word(load("release.look", &r.slots[i])) != named(taken, lap, self) {
+		return ErrNotHeld
+	}
+	release("release.slot", &r.slots[i], uint64(plain(free, lap+1)))
+	return nil
+}
+
+// ReleaseFence is Release in one order with all other atomic operations.
+func (r *MPMC) ReleaseFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if !cas("release.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(plain(free, lap+1))) {
 		return ErrNotHeld
@@ -261,14 +289,18 @@ func (r *MPMC) Release(self uint32, pos uint64) error {
 	return nil
 }
 
-// ReleaseN ends k leases from pos.
+// ReleaseN ends k leases from pos, the last one with a fence.
 func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
-	for j := range uint64(max(k, 0)) {
-		if err := r.Release(self, pos+j); err != nil {
+	for ; k > 1; k-- {
+		if err := r.Release(self, pos); err != nil {
 			return err
 		}
+		pos++
 	}
-	return nil
+	if k < 1 {
+		return nil
+	}
+	return r.ReleaseFence(self, pos)
 }
 
 // GiveBack ends a lease without consuming: the next Take gets the message.

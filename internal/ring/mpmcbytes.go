@@ -181,16 +181,18 @@ func (r *MPMCBytes) low(t uint64) (uint64, error) {
 }
 
 // Publish is as for MPMC, and so are the others that stand alone.
-func (r *MPMCBytes) Publish(self uint32, pos uint64) error  { return r.q.Publish(self, pos) }
-func (r *MPMCBytes) Cancel(self uint32, pos uint64) error   { return r.q.Cancel(self, pos) }
-func (r *MPMCBytes) Release(self uint32, pos uint64) error  { return r.q.Release(self, pos) }
-func (r *MPMCBytes) GiveBack(self uint32, pos uint64) error { return r.q.GiveBack(self, pos) }
-func (r *MPMCBytes) Close()                                 { r.q.Close() }
-func (r *MPMCBytes) Closed() bool                           { return r.q.Closed() }
-func (r *MPMCBytes) Len() int                               { return r.q.Len() }
-func (r *MPMCBytes) Cap() int                               { return r.q.Cap() }
-func (r *MPMCBytes) Stats() MPMCStats                       { return r.q.Stats() }
-func (r *MPMCBytes) Stuck() (producer, consumer uint32)     { return r.q.Stuck() }
+func (r *MPMCBytes) Publish(self uint32, pos uint64) error      { return r.q.Publish(self, pos) }
+func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error { return r.q.PublishFence(self, pos) }
+func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error { return r.q.ReleaseFence(self, pos) }
+func (r *MPMCBytes) Cancel(self uint32, pos uint64) error       { return r.q.Cancel(self, pos) }
+func (r *MPMCBytes) Release(self uint32, pos uint64) error      { return r.q.Release(self, pos) }
+func (r *MPMCBytes) GiveBack(self uint32, pos uint64) error     { return r.q.GiveBack(self, pos) }
+func (r *MPMCBytes) Close()                                     { r.q.Close() }
+func (r *MPMCBytes) Closed() bool                               { return r.q.Closed() }
+func (r *MPMCBytes) Len() int                                   { return r.q.Len() }
+func (r *MPMCBytes) Cap() int                                   { return r.q.Cap() }
+func (r *MPMCBytes) Stats() MPMCStats                           { return r.q.Stats() }
+func (r *MPMCBytes) Stuck() (producer, consumer uint32)         { return r.q.Stuck() }
 
 // PublishN publishes k positions from pos.
 func (r *MPMCBytes) PublishN(self uint32, pos uint64, k int) error { return r.q.PublishN(self, pos, k) }
