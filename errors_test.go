@@ -115,7 +115,15 @@ func TestCorrupt(t *testing.T) {
 		if off == slots+3*format.SlotSize {
 			off = header
 		}
-		for _, flip := range []byte{0x01, 0x80, 0xff} {
+		at := off - header
+		counts := at < format.OffSlotHigh+4 || at >= format.OffRecord && at < format.OffInline
+		flips := []byte{0xff}
+		if counts {
+			flips = []byte{0x01, 0x80, 0xff}
+		} else if raced && at%16 != 0 {
+			continue
+		}
+		for _, flip := range flips {
 			_, err := f.WriteAt([]byte{data[off] ^ flip}, int64(off))
 			check(t, err)
 			switch b, err := shmem.Attach[point]("c", o); {
@@ -129,7 +137,9 @@ func TestCorrupt(t *testing.T) {
 			default:
 				errs++
 			}
-			if _, err := shmem.Stat("c", o); err != nil {
+			if !counts {
+				// Stat reads nothing else of it than Attach does.
+			} else if _, err := shmem.Stat("c", o); err != nil {
 				t.Errorf("byte %d: stat: %v", off-header, err)
 			}
 			for _, part := range [][2]int{{slots, slots + 4*format.SlotSize}, {header, len(data)}} { // attaching writes as well
