@@ -163,7 +163,7 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 	if err != nil {
 		return nil, r.orExist(err)
 	}
-	s := &Segment{name: r.name, path: r.path, opts: r.opts, file: file, stat: st, head: h}
+	s := &Segment{name: r.name, path: r.path, opts: r.opts, file: file, stat: st, head: h, visitor: r.visitor}
 	if r.from != nil {
 		s.name = ""
 	}

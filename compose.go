@@ -1,12 +1,20 @@
 package shmem
 
 import (
+	"context"
+
 	"github.com/shmembox/shmem/internal/compose"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 func init() {
 	compose.Open = openComposed
+	compose.Update = updateComposed
+	compose.Look = func(fd int, path, name string) (any, *format.Header, *format.Type, error) {
+		return lookAt(sys.FD(fd), path, name)
+	}
 	compose.Of = func(segment any) *mem.Mapping { return segment.(*Segment).m }
 }
 
@@ -18,7 +26,7 @@ func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, error) {
 	}
 	r := &request{
 		op: p.Op, name: p.Name, opts: o, create: p.Create, attach: p.Attach, anonymous: p.Anonymous,
-		compose: p.Type, init: p.Init,
+		compose: p.Type, init: p.Init, visitor: p.Visitor,
 	}
 	if p.Create {
 		r.size = p.Size
@@ -31,4 +39,17 @@ func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, error) {
 		return nil, nil, wrap(p.Op, p.Name, err)
 	}
 	return s, s.m, nil
+}
+
+// updateComposed changes a value of the type t, which is the stored one. The first byte stands for it.
+func updateComposed(ctx context.Context, segment any, t *format.Type, f func(*mem.Mapping) error) error {
+	s := segment.(*Segment)
+	if t.Size > s.Size() {
+		return wrap("update", s.name, ErrCorrupt)
+	}
+	s.mu.Lock()
+	s.plan = newPlan(t)
+	s.mu.Unlock()
+	b := &Box[byte]{seg: s}
+	return b.UpdateContext(ctx, func(*byte) error { return f(s.m) })
 }

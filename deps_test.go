@@ -30,7 +30,8 @@ var layers = map[string][]string{
 	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "psync"},
 	"queue":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
 	"topic":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring"},
+	"internal/gen":           {"internal/format"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/gen"},
 	"shmemtest":              {"."},
 }
 

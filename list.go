@@ -142,12 +142,19 @@ func look(path, name string) (Info, error) {
 		return info, err
 	}
 	defer file.Close()
+	info, _, _, err = lookAt(file, path, name)
+	return info, err
+}
+
+// lookAt describes an open file, with its control block and schema where it has them.
+func lookAt(file sys.FD, path, name string) (Info, *format.Header, *format.Type, error) {
+	info := Info{Name: name, Path: path}
 	st, err := file.Stat()
 	if err != nil {
-		return info, err
+		return info, nil, nil, err
 	}
 	if !st.Mode.IsRegular() {
-		return info, ErrNotRegular
+		return info, nil, nil, ErrNotRegular
 	}
 	info.Size, info.File, info.InUse = st.Size, st.Size, st.Blocks*512
 	info.Mode, info.UID, info.Created = st.Mode, int(st.UID), st.Modified
@@ -155,25 +162,26 @@ func look(path, name string) (Info, error) {
 	switch {
 	case errors.Is(err, ErrForeign):
 		info.State = Foreign
-		return info, nil
+		return info, nil, nil, nil
 	case err != nil:
 		info.State, info.Err = Damaged, err
-		return info, nil
+		return info, nil, nil, nil
 	}
 	s := &Segment{name: name, path: path, file: file, stat: st, head: h}
-	if err := s.describe(&info, page); err != nil {
+	stored, err := s.describe(&info, page)
+	if err != nil {
 		info.State, info.Err = Damaged, err
 	}
-	return info, nil
+	return info, h, stored, nil
 }
 
-// describe fills in what the control block tells.
-func (s *Segment) describe(info *Info, page []byte) error {
+// describe fills in what the control block tells. The schema is nil where none is stored.
+func (s *Segment) describe(info *Info, page []byte) (*format.Type, error) {
 	h := s.head
 	info.Created, info.Program, info.Slots = time.Unix(0, h.Created), h.Program, int(h.SlotCount)
 	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
 	if !owner.Valid() {
-		return fmt.Errorf("%w: owner word %v", ErrCorrupt, owner)
+		return nil, fmt.Errorf("%w: owner word %v", ErrCorrupt, owner)
 	}
 	rec, stored, err := s.readSchema(page)
 	if errors.Is(err, ErrCorrupt) {
@@ -183,7 +191,7 @@ func (s *Segment) describe(info *Info, page []byte) error {
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	info.Size, info.Fingerprint = int64(rec.PayloadSize), rec.Fingerprint
 	if stored != nil {
@@ -194,11 +202,11 @@ func (s *Segment) describe(info *Info, page []byte) error {
 	}
 	attached, err := s.othersAttached()
 	if err != nil {
-		return err
+		return stored, err
 	}
 	if attached {
 		if err := s.peers(info, page, owner); err != nil {
-			return err
+			return stored, err
 		}
 	}
 	switch {
@@ -211,7 +219,7 @@ func (s *Segment) describe(info *Info, page []byte) error {
 	default:
 		info.State = Orphaned
 	}
-	return nil
+	return stored, nil
 }
 
 func (s *Segment) peers(info *Info, page []byte, owner format.Owner) error {

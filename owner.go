@@ -194,6 +194,8 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 		return false, err
 	case o.State == format.Dropped:
 		return false, s.unlinkOwn() // finishes what an owner began that was killed
+	case orphaned && s.visitor:
+		return false, nil
 	case orphaned:
 		others, err := s.othersAttached()
 		if err != nil || others || s.mayUnlink() != nil {

@@ -25,6 +25,7 @@ type request struct {
 	init           func(*mem.Mapping) error
 	create, attach bool
 	anonymous      bool
+	visitor        bool // see compose.Plan
 	from           *os.File
 
 	deadline time.Time

@@ -31,6 +31,7 @@ type Segment struct {
 	m       *mem.Mapping
 	id      format.ID // format.Nobody if foreign, or read-only by permission
 	size    atomic.Int64
+	visitor bool        // leaves the duty of the last one to others
 	closed  atomic.Bool // Close or Leak has begun
 	readers readers     // of the box's lock
 	plan    *plan       // what of the value is copied; set with the box

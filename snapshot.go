@@ -23,6 +23,11 @@ func planOf(t *format.Type) *plan {
 	if p, ok := plans.Load(t); ok {
 		return p.(*plan)
 	}
+	q, _ := plans.LoadOrStore(t, newPlan(t))
+	return q.(*plan)
+}
+
+func newPlan(t *format.Type) *plan {
 	p := &plan{size: t.Size}
 	at := 0
 	for s := range t.Spans() {
@@ -38,8 +43,7 @@ func planOf(t *format.Type) *plan {
 	for s := range t.SyncSpans() {
 		p.private = append(p.private, s)
 	}
-	q, _ := plans.LoadOrStore(t, p)
-	return q.(*plan)
+	return p
 }
 
 // copyShared copies the protected parts between payload and image.
