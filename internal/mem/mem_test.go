@@ -1,0 +1,333 @@
+//go:build linux
+
+package mem
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+func file(t testing.TB, size int64) sys.FD {
+	t.Helper()
+	fd, err := sys.CreateAnonymous("mem-test")
+	if err == nil {
+		err = fd.Allocate(size)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fd.Close() })
+	return fd
+}
+
+func mapped(t testing.TB, s Spec) *Mapping {
+	t.Helper()
+	m, err := Map(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !m.Closed() {
+			m.Drain()
+			m.Retire()
+		}
+	})
+	return m
+}
+
+// TestPlaces: the structs laid over the control block are what package format says.
+func TestPlaces(t *testing.T) {
+	var w Words
+	var s Slot
+	for name, p := range map[string]struct{ got, want uintptr }{
+		"owner":         {unsafe.Offsetof(w.Owner), 0},
+		"slotHigh":      {unsafe.Offsetof(w.SlotHigh), format.OffSlotHigh - format.OffOwner},
+		"lock":          {unsafe.Offsetof(w.Lock), format.OffLock - format.OffOwner},
+		"lockArmed":     {unsafe.Offsetof(w.LockArmed), format.OffLockArmed - format.OffOwner},
+		"seq":           {unsafe.Offsetof(w.Seq), format.OffSeq - format.OffOwner},
+		"seqArmed":      {unsafe.Offsetof(w.SeqArmed), format.OffSeqArmed - format.OffOwner},
+		"readers":       {unsafe.Offsetof(w.Readers), format.OffReaders - format.OffOwner},
+		"readersArmed":  {unsafe.Offsetof(w.ReadersArmed), format.OffReadersArmed - format.OffOwner},
+		"slot gen":      {unsafe.Offsetof(s.Gen), format.SlotGen},
+		"slot bell":     {unsafe.Offsetof(s.Bell), format.SlotBell},
+		"slot sleeping": {unsafe.Offsetof(s.Sleeping), format.SlotSleeping},
+		"slot reader":   {unsafe.Offsetof(s.Reader), format.SlotReader},
+		"slot interest": {unsafe.Offsetof(s.Interest), format.SlotInterest},
+		"slot pending":  {unsafe.Offsetof(s.Pending), format.SlotPending},
+		"slot pid":      {unsafe.Offsetof(s.PID), format.SlotPID},
+		"slot flags":    {unsafe.Offsetof(s.Flags), format.SlotFlags},
+		"slot pidNS":    {unsafe.Offsetof(s.PIDNS), format.SlotPIDNS},
+		"slot started":  {unsafe.Offsetof(s.Started), format.SlotStarted},
+		"slot size":     {unsafe.Sizeof(s), format.SlotSize},
+	} {
+		if p.got != p.want {
+			t.Errorf("%s is at %d, must be at %d", name, p.got, p.want)
+		}
+	}
+}
+
+func TestViews(t *testing.T) {
+	fd := file(t, 8192)
+	m := mapped(t, Spec{File: fd, Payload: 100, Length: 8192, Write: true})
+	for _, off := range []int{0, 8, 92} {
+		if p, err := At[uint64](m, off); off%8 == 0 && (err != nil || Of(p) != m || Offset(m, p) != off) {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+	for _, off := range []int{-1, -8, 93, 96, 100, math.MaxInt, math.MinInt, AlignOf[uint64]() / 2} {
+		if _, err := At[uint64](m, off); !errors.Is(err, ErrBounds) {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+	if _, err := SliceAt[uint32](m, 4, 24); err != nil {
+		t.Error(err)
+	}
+	for _, n := range []int{25, -1, int(^uint(0) >> 1), int(^uint(0)>>1) / 2} {
+		if _, err := SliceAt[uint32](m, 4, n); !errors.Is(err, ErrBounds) {
+			t.Errorf("%d values: %v", n, err)
+		}
+	}
+	if _, err := Control[Words](m, 8192-format.HeaderSize); err != nil {
+		t.Error(err)
+	}
+	if _, err := Control[Words](m, 8192-8); !errors.Is(err, ErrBounds) {
+		t.Error(err)
+	}
+	if Of(new(int)) != nil || Of(m) != nil {
+		t.Error("ordinary memory is taken for a mapping")
+	}
+}
+
+// TestFind: from any address in any of many mappings the way leads back, in the arena and outside.
+func TestFind(t *testing.T) {
+	fd := file(t, 300<<10)
+	var all []*Mapping
+	for range 200 {
+		n := 4096 * (1 + rand.IntN(70))
+		all = append(all, mapped(t, Spec{File: fd, Payload: n, Length: n, Write: true}))
+	}
+	check := func() {
+		t.Helper()
+		for _, m := range all {
+			for _, off := range []int{0, m.Size() / 2, m.Size() - 1} {
+				p, err := At[byte](m, off)
+				if err != nil || Of(p) != m {
+					t.Fatalf("byte %d of a mapping of %d: %v", off, m.Size(), err)
+				}
+			}
+		}
+	}
+	check()
+	gone := all[:100]
+	all = all[100:]
+	var stale []*byte
+	for _, m := range gone {
+		p, _ := At[byte](m, 0)
+		stale = append(stale, p)
+		m.HandOut()
+		m.Drain()
+		m.Retire()
+	}
+	for _, p := range stale {
+		if Of(p) != nil {
+			t.Fatal("what was retired is found")
+		}
+	}
+	for range 100 {
+		m := mapped(t, Spec{File: fd, Payload: 4096, Length: 4096, Write: true})
+		all = append(all, m)
+		for _, p := range stale {
+			if m.Contains(uintptr(unsafe.Pointer(p))) {
+				t.Fatal("address space that was handed out is used again")
+			}
+		}
+	}
+	check()
+}
+
+// TestNotHandedOut: without a pointer outside, address space is used again.
+func TestNotHandedOut(t *testing.T) {
+	if overlays {
+		t.Log("race builds lay mappings over the heap, which does this by itself")
+		return
+	}
+	fd := file(t, 4096)
+	seen := map[uintptr]bool{}
+	for range 100 {
+		m := mapped(t, Spec{File: fd, Payload: 4096, Length: 4096, Write: true})
+		seen[uintptr(m.base)] = true
+		m.Drain()
+		m.Retire()
+	}
+	if len(seen) > 10 {
+		t.Errorf("100 mappings, one after the other, were at %d places", len(seen))
+	}
+}
+
+func TestGuard(t *testing.T) {
+	if os.Getenv("SHMEMTEST_WRAP") != "" {
+		t.Skip("qemu-user does not say at which address a SIGBUS was; needs a real processor")
+	}
+	fd, err := sys.CreateAnonymous("mem-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fd.Close()
+	if err := fd.Allocate(8192); err != nil {
+		t.Fatal(err)
+	}
+	m := mapped(t, Spec{File: fd, Payload: 8192, Length: 8192, Write: true})
+	p, _ := At[uint64](m, 4096)
+	if f := m.Guard(func() { *p = 1 }); f != nil {
+		t.Error(f)
+	}
+	if err := fd.Truncate(4096); err != nil {
+		t.Fatal(err)
+	}
+	if f := m.Guard(func() { *p = 1 }); f == nil || f.Addr != uintptr(unsafe.Pointer(p)) {
+		t.Errorf("truncated: %v, want a fault at %p", f, p)
+	}
+	defer func() {
+		if r := recover(); r != "mine" {
+			t.Errorf("another panic became %v", r)
+		}
+	}()
+	m.Guard(func() { panic("mine") })
+}
+
+// TestDrain: retiring waits for calls in flight, refuses new ones, and can be taken back once.
+func TestDrain(t *testing.T) {
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
+	for range 3 {
+		if !m.Pin() {
+			t.Fatal("a live mapping refuses")
+		}
+		drained := make(chan bool)
+		go func() { m.Drain(); close(drained) }()
+		<-m.Closing()
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 100 {
+					if m.Pin() {
+						t.Error("a draining mapping admits")
+						m.Unpin()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		select {
+		case <-drained:
+			t.Fatal("drained with a call in flight")
+		case <-time.After(time.Millisecond):
+		}
+		m.Unpin()
+		<-drained
+		m.Resume()
+	}
+}
+
+// TestCopies: all copies, at all places and of all lengths, do what copy does and touch nothing beside.
+func TestCopies(t *testing.T) {
+	const half = 512
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 2 * half, Length: 2 * half, Write: true})
+	want := make([]byte, 2*half)
+	local := make([]byte, half)
+	fill := func(b []byte) {
+		for i := range b {
+			b[i] = byte(rand.Uint32())
+		}
+	}
+	for range 3000 {
+		fill(m.Payload())
+		copy(want, m.Payload())
+		fill(local)
+		off := rand.IntN(half / 2)
+		n := rand.IntN(half / 2)
+		words := 0
+		switch rand.IntN(5) {
+		case 0:
+			m.Store(off, local[:n])
+			copy(want[off:], local[:n])
+		case 1:
+			m.Move(half+off, off, n, nil)
+			copy(want[half+off:], want[off:off+n])
+		case 2:
+			m.Move(off, half+off, n, func() { words++ })
+			copy(want[off:], want[half+off:half+off+n])
+			if n > 64 && words == 0 {
+				t.Error("no word was told of")
+			}
+		case 3:
+			off &^= 7
+			m.Load(local[:n], off)
+			if !bytes.Equal(local[:n], want[off:off+n]) {
+				t.Fatalf("Load of %d bytes at %d", n, off)
+			}
+		case 4:
+			m.LoadPart(local[:n], off)
+			if !bytes.Equal(local[:n], want[off:off+n]) {
+				t.Fatalf("LoadPart of %d bytes at %d", n, off)
+			}
+		}
+		if !bytes.Equal(m.Payload(), want) {
+			t.Fatalf("%d bytes at %d: others were touched", n, off)
+		}
+	}
+}
+
+// TestWordsWhole: no copy tears an aligned word.
+func TestWordsWhole(t *testing.T) {
+	const n = 256
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 2 * n, Length: 2 * n, Write: true})
+	stop := make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for v := byte(0); ; v++ {
+			select {
+			case <-stop:
+				return
+			default:
+				m.Store(0, bytes.Repeat([]byte{v}, n))
+				m.Move(n, 0, n, nil)
+			}
+		}
+	})
+	dst := make([]byte, n)
+	for range 20000 {
+		m.Load(dst, n)
+		for w := 0; w < n; w += int(word) {
+			if x := dst[w : w+int(word)]; !bytes.Equal(x, bytes.Repeat(x[:1], int(word))) {
+				t.Fatalf("torn word % x", x)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestReadOnly(t *testing.T) {
+	page := os.Getpagesize()
+	fd := file(t, int64(2*page))
+	m := mapped(t, Spec{File: fd, Payload: 8, Length: 2 * page, Control: page, Slot: true})
+	p, _ := At[uint64](m, 0)
+	if f := m.Guard(func() { *p = 1 }); f == nil {
+		t.Error("the payload of a read-only mapping can be written")
+	}
+	c, _ := Control[atomic.Uint64](m, page)
+	if f := m.Guard(func() { c.Store(1) }); f != nil {
+		t.Errorf("its control block cannot: %v", f.Err)
+	}
+}
