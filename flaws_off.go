@@ -1,4 +1,4 @@
-//go:build !shmemflaws
+//go:build !shmemflaws || !unix
 
 package shmem
 

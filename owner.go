@@ -208,6 +208,9 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 	if step.Flawed(step.NoDropped) {
 		dropped = o
 	}
+	if step.Flawed(step.NoGate) {
+		step.Reach(step.DetachGate) // a gate that is not held is no use here
+	}
 	if err := s.setOwner(dropped); err != nil {
 		return false, err
 	}

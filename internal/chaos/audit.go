@@ -88,7 +88,12 @@ type audit struct {
 	removals   [maxNames]atomic.Uint64 // calls of Remove that have begun
 	kept       [maxNames]atomic.Uint64 // the last segment that was left kept
 	workers    [maxWorkers]record
-	segments   [maxSegments]segment
+}
+
+// shared is the audit page and the table behind it, in which each segment that ever was has a place.
+type shared struct {
+	*audit
+	segments []segment
 }
 
 type counter int
@@ -133,12 +138,14 @@ type config struct {
 	seed          int64
 }
 
-func openAudit(path string, create bool) (*audit, error) {
+func openAudit(path string, create bool) (*shared, error) {
+	head := (mem.SizeOf[audit]() + 4095) &^ 4095
+	n := head + maxSegments*mem.SizeOf[segment]()
 	if create {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			return nil, err
 		}
-		if err := os.Truncate(path, int64(mem.SizeOf[audit]())); err != nil {
+		if err := os.Truncate(path, int64(n)); err != nil {
 			return nil, err
 		}
 		if err := os.Chmod(path, 0o666); err != nil {
@@ -149,12 +156,16 @@ func openAudit(path string, create bool) (*audit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	n := mem.SizeOf[audit]()
 	m, err := mem.Map(mem.Spec{File: f, Payload: n, Length: n, Write: true})
 	if err != nil {
 		return nil, err
 	}
-	return mem.At[audit](m, 0)
+	a, err := mem.At[audit](m, 0)
+	if err != nil {
+		return nil, err
+	}
+	s, err := mem.SliceAt[segment](m, head, maxSegments)
+	return &shared{a, s}, err
 }
 
 func (a *audit) count(c counter) { a.counts[c].Add(1) }
@@ -171,7 +182,7 @@ func (a *audit) removing(name int) (epoch uint64, quiet bool) {
 }
 
 // owning reports how many calls of Own on a segment have begun, and whether none is going on.
-func (a *audit) owning(id uint64) (n uint64, quiet bool) {
+func (a *shared) owning(id uint64) (n uint64, quiet bool) {
 	n = uint64(a.segments[id].owns.Load())
 	for i := range a.workers {
 		if a.workers[i].owning.Load() == id {

@@ -56,6 +56,7 @@ var (
 	asJSON   = flag.Bool("json", false, "print the results as JSON")
 	enough   = flag.Uint64("enough", 0, "end a variant after so many violations")
 	inner    = flag.Bool("inner", false, "this is a run of its own for another")
+	forkFlag = flag.Bool("fork", true, "fork the workers, instead of starting the program anew for each")
 	listFlag = flag.Bool("list", false, "list variants and flaws")
 )
 
@@ -93,7 +94,7 @@ func command() int {
 			fmt.Fprintf(os.Stderr, "%s is left out: it needs root\n", v.name)
 			continue
 		}
-		p := plan{workers: *workers, killMs: *killMs, stopMax: time.Second, duration: *forFlag, kills: *kills, enough: *enough}
+		p := plan{workers: *workers, killMs: *killMs, stopMax: time.Second, duration: *forFlag, kills: *kills, enough: *enough, fork: *forkFlag}
 		if *kills > 0 && !given {
 			p.duration = 0
 		}

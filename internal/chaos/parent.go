@@ -38,6 +38,7 @@ type plan struct {
 	duration time.Duration
 	kills    int64
 	enough   uint64 // violations after which it ends
+	fork     bool
 }
 
 var variants = []variant{
@@ -88,11 +89,12 @@ type child struct {
 
 type parent struct {
 	plan
-	a        *audit
+	a        *shared
 	base     string
 	exe      string
 	rng      *rand.Rand
 	children []*child
+	forker   *forker
 	res      *result
 	show     func(*parent)
 }
@@ -185,8 +187,18 @@ func (q *parent) setUp() (err error) {
 func (q *parent) start(index int) {
 	q.a.workers[index].clear()
 	c := &child{index: index, since: time.Now(), started: time.Now(), reader: index >= q.workers-int(q.reader), pidns: q.rng.IntN(100) < q.pidns}
+	if q.forker != nil && !c.pidns {
+		pid, err := q.forker.start(index, c.reader)
+		if err == nil {
+			c.pid = pid
+			q.res.Workers++
+			q.children[index] = c
+			return
+		}
+		q.violate(unexpected, "forking a worker: %v", err)
+	}
 	attr := &syscall.ProcAttr{
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOTRACEBACK=all", "SHMEM_FLAW=" + q.res.Flaw},
+		Env:   q.env(),
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}
@@ -194,7 +206,7 @@ func (q *parent) start(index int) {
 		attr.Sys.Cloneflags = syscall.CLONE_NEWPID
 	}
 	if c.reader {
-		attr.Sys.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+		attr.Sys.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 	pid, err := syscall.ForkExec(q.exe, []string{"chaos-worker", workerArg, fmt.Sprint(index), q.base}, attr)
 	if err != nil {
@@ -210,6 +222,10 @@ func (q *parent) start(index int) {
 	c.pid = pid
 	q.res.Workers++
 	q.children[index] = c
+}
+
+func (q *parent) env() []string {
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GOTRACEBACK=all", "SHMEM_FLAW=" + q.res.Flaw}
 }
 
 func (q *parent) violate(v violation, format string, args ...any) {
@@ -233,7 +249,18 @@ func (q *parent) violated() (n uint64) {
 // storm is the part with the deaths.
 func (q *parent) storm(begun time.Time) {
 	runtime.LockOSThread() // Pdeathsig goes by the thread
+	// The two that start workers are to be heard among many that are busy; the workers take it back.
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -15)
+	defer func() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 0) }()
 	q.children = make([]*child, q.workers)
+	if q.fork && canFork {
+		f, err := startForker(q.exe, q.base, q.env())
+		if err != nil {
+			q.violate(unexpected, "starting the process that forks: %v", err)
+			return
+		}
+		q.forker = f
+	}
 	for i := range q.children {
 		q.start(i)
 	}
@@ -263,8 +290,10 @@ func (q *parent) storm(begun time.Time) {
 			}
 			q.tend(c, now)
 		}
-		if now.After(nextKill) {
-			nextKill = now.Add(time.Duration(q.rng.IntN(2*q.killMs*1000)) * time.Microsecond)
+		if nextKill.IsZero() || now.Sub(nextKill) > time.Second {
+			nextKill = now
+		}
+		for ; now.After(nextKill); nextKill = nextKill.Add(time.Duration(1+q.rng.IntN(2*q.killMs*1000)) * time.Microsecond) {
 			if c := q.children[q.rng.IntN(len(q.children))]; c != nil && q.a.workers[c.index].beat.Load() > 0 && !c.doomed && q.a.workers[c.index].doomed.Load() == 0 {
 				q.res.ByParent++
 				q.kill(c)
@@ -380,8 +409,13 @@ func (q *parent) calm() {
 			}
 		}
 		if left == 0 {
-			return
+			break
 		}
+	}
+	if q.forker != nil {
+		_ = q.forker.ask.Close()
+		_ = q.forker.got.Close()
+		_ = q.forker.cmd.Wait()
 	}
 }
 

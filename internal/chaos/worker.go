@@ -49,7 +49,7 @@ func (v *value) Drop()       { self.drop(v.ID.Load()) }
 func (v *rawValue) Drop()    { self.drop(v.ID.Load()) }
 
 type worker struct {
-	a      *audit
+	a      *shared
 	cfg    config
 	r      *record
 	index  int
@@ -79,7 +79,7 @@ type attachment struct {
 	h        *holding
 }
 
-func newWorker(a *audit, index int, base string) *worker {
+func newWorker(a *shared, index int, base string) *worker {
 	w := &worker{
 		a: a, cfg: a.cfg, r: &a.workers[index%maxWorkers], index: index,
 		dir: filepath.Join(base, "seg"), spare: filepath.Join(base, "spare"), log: filepath.Join(base, "log"),
@@ -92,6 +92,10 @@ func newWorker(a *audit, index int, base string) *worker {
 }
 
 func runWorker(args []string) {
+	if args[0] == forkerArg {
+		runForker(args[1])
+		return
+	}
 	index, _ := strconv.Atoi(args[0])
 	base := args[1]
 	a, err := openAudit(filepath.Join(base, "audit"), false)
@@ -99,7 +103,11 @@ func runWorker(args []string) {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
-	w := newWorker(a, index, base)
+	newWorker(a, index, base).run()
+}
+
+func (w *worker) run() {
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETPRIORITY, syscall.PRIO_PROCESS, 0, 0)
 	sys.AvoidNameless = w.percent(int(w.cfg.temp))
 	step.Hook(func(step.Point) { w.point() })
 	defer func() {
@@ -108,7 +116,7 @@ func runWorker(args []string) {
 			panic(p)
 		}
 	}()
-	for a.stop.Load() == 0 {
+	for w.a.stop.Load() == 0 {
 		w.cycle()
 		w.r.beat.Add(1)
 	}
