@@ -30,7 +30,7 @@ func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, error) {
 	}
 	if p.Create {
 		r.size = p.Size
-		if r.schema, err = p.Type(p.Size); err != nil {
+		if r.schema, err = p.Type(p.Size, nil); err != nil {
 			return nil, nil, wrap(p.Op, p.Name, err)
 		}
 	}

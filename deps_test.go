@@ -26,17 +26,18 @@ var layers = map[string][]string{
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
 	"internal/robust":        {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
 	"internal/compose":       {"internal/format", "internal/mem"},
+	"internal/fence":         {"internal/sys"},
 	"psync":                  {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
 	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "psync"},
-	"queue":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
-	"topic":                  {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
+	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
+	"topic":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
 	"internal/gen":           {"internal/format"},
 	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/gen"},
 	"shmemtest":              {"."},
 }
 
 // free are programs: nobody imports them, and they may import what they like.
-var free = []string{"cmd/", "examples/", "internal/chaos", "internal/killstress", "internal/lockbench"}
+var free = []string{"cmd/", "examples/", "internal/chaos", "internal/killstress", "internal/lockbench", "internal/queuestress", "internal/queuebench"}
 
 func TestLayers(t *testing.T) {
 	seen := map[string]bool{}

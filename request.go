@@ -19,9 +19,9 @@ import (
 type request struct {
 	op, name, path string
 	opts           *Options
-	size           int                                     // of the payload; 0 takes what is there
-	schema         *format.Type                            // nil: raw bytes
-	compose        func(payload int) (*format.Type, error) // the schema goes by the size; see package compose
+	size           int                                                          // of the payload; 0 takes what is there
+	schema         *format.Type                                                 // nil: raw bytes
+	compose        func(payload int, stored *format.Type) (*format.Type, error) // see package compose
 	init           func(*mem.Mapping) error
 	create, attach bool
 	anonymous      bool

@@ -21,7 +21,7 @@ func (r *request) check(s *Segment, page []byte) (*format.Record, error) {
 	}
 	s.size.Store(int64(rec.PayloadSize))
 	if r.compose != nil {
-		t, err := r.compose(int(min(rec.PayloadSize, math.MaxInt)))
+		t, err := r.compose(int(min(rec.PayloadSize, math.MaxInt)), stored)
 		if err != nil {
 			return nil, s.mismatch(err.Error())
 		}

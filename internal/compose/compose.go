@@ -15,10 +15,10 @@ type Plan struct {
 	Create, Attach bool
 	Anonymous      bool
 	Size           int // of the payload, if it is created
-	// Type is the type of a payload of that many bytes. It is asked with Size, or with the size of
-	// the segment that is there; what is stored there must be the same. The error says why no such
-	// payload can be.
-	Type func(payload int) (*format.Type, error)
+	// Type is the type of a payload of that many bytes. It is asked with Size, or with the size and
+	// the type, nil if it is not known, of the segment that is there; what is stored there must be the
+	// same. The error says why no such payload can be.
+	Type func(payload int, stored *format.Type) (*format.Type, error)
 	// Visitor attaches without the duty of the last one to leave: who knows nothing of the value's
 	// Drop leaves a dead owner's segment to others.
 	Visitor bool
