@@ -21,9 +21,7 @@ import (
 )
 
 func init() {
-	roles = append(roles,
-		shmemtest.Role{Name: "few-files", Run: fewFilesRole},
-		shmemtest.Role{Name: "other-user", Run: otherUserRole, Optional: true})
+	roles = append(roles, shmemtest.Role{Name: "few-files", Run: fewFilesRole})
 }
 
 func TestFullTmpfs(t *testing.T) {
@@ -358,50 +356,4 @@ func TestTooManyFiles(t *testing.T) {
 	}
 	check(t, c.Wait())
 	wantNames(t, dir) // Close needs no descriptor
-}
-
-// otherUserRole is not root any more; it does one thing and tells the error.
-func otherUserRole(c *shmemtest.Conn) error {
-	what, dir := c.Args()[0], c.Args()[1]
-	if err := syscall.Setuid(nobody); err != nil {
-		return err
-	}
-	o := &shmem.Options{Dir: dir}
-	var err error
-	switch what {
-	case "open":
-		_, err = shmem.Open[point]("p", o)
-	case "open any":
-		_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir, AnyUser: true})
-	case "own":
-		var b *shmem.Box[point]
-		if b, err = shmem.Attach[point]("p", &shmem.Options{Dir: dir, AnyUser: true}); err == nil {
-			err = errors.Join(b.Own(), b.Close())
-		}
-	case "read":
-		var b *shmem.Box[point]
-		if b, err = shmem.Attach[point]("p", &shmem.Options{Dir: dir, AnyUser: true, ReadOnly: true}); err == nil {
-			c.Send("X %d", b.Value().X)
-			_, _ = c.Recv() // until the parent has looked
-			err = errors.Join(b.Segment().Populate(), b.Close())
-		}
-	case "remove":
-		err = shmem.Remove("p", o)
-	case "stat":
-		var info shmem.Info
-		if info, err = shmem.Stat("p", o); err == nil {
-			c.Send("state %v", info.State)
-		}
-	case "reclaim":
-		for info, err := range shmem.Reclaim(o) {
-			c.Send("%s %v", info.Name, err)
-		}
-	case "leave":
-		_, err = shmem.Create[point]("theirs", o) // and dies
-	}
-	if err != nil {
-		c.Send("%v, %v, %v: %v", errors.Is(err, shmem.ErrOtherUser), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), err)
-	}
-	c.Send("end")
-	return nil
 }

@@ -136,8 +136,12 @@ func look(path, name string) (Info, error) {
 	info := Info{Name: name, Path: path}
 	file, err := sys.Open(path, false)
 	if err != nil {
-		if errors.Is(err, sys.ErrLoop) || errors.Is(err, sys.ErrNoDev) {
+		switch st, e := sys.Lstat(path); {
+		case errors.Is(err, sys.ErrLoop), errors.Is(err, sys.ErrNoDev):
 			err = fmt.Errorf("%w: %w", ErrNotRegular, err)
+		case errors.Is(err, fs.ErrPermission) && e == nil:
+			info.UID, info.Mode = int(st.UID), st.Mode
+			err = fmt.Errorf("%w: it belongs to uid %d and has mode %v, this is uid %d; that user and root can see more", err, st.UID, st.Mode, os.Geteuid())
 		}
 		return info, err
 	}
