@@ -59,6 +59,7 @@ type worker struct {
 	rng    *rand.Rand
 	token  uint64
 	pid1   bool // a signal to itself would not kill it
+	chance int
 	mortal bool // the one that cleans up at the end is not
 	depth  int
 	made   uint64 // the segment that Init made last
@@ -85,6 +86,7 @@ func newWorker(a *shared, index int, base string) *worker {
 		dir: filepath.Join(base, "seg"), spare: filepath.Join(base, "spare"), log: filepath.Join(base, "log"),
 		pid1: os.Getpid() == 1, mortal: true,
 	}
+	w.chance = int(w.cfg.chance)
 	w.token = rand.Uint64()
 	w.rng = rand.New(rand.NewPCG(uint64(w.cfg.seed), uint64(index)<<40^w.token&(1<<40-1)))
 	self = w
@@ -108,6 +110,8 @@ func runWorker(args []string) {
 
 func (w *worker) run() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETPRIORITY, syscall.PRIO_PROCESS, 0, 0)
+	// Some die young, some live to do much.
+	w.chance = max(2, w.chance*[]int{1, 1, 2, 8}[w.rng.IntN(4)]/4)
 	sys.AvoidNameless = w.percent(int(w.cfg.temp))
 	step.Hook(func(step.Point) { w.point() })
 	defer func() {
@@ -139,7 +143,7 @@ func (w *worker) point() {
 	if !w.mortal || w.a.quiet.Load() != 0 {
 		return
 	}
-	if w.oneIn(int(w.cfg.chance)) {
+	if w.oneIn(w.chance) {
 		w.die()
 	}
 	switch n := w.rng.IntN(400); {
@@ -262,8 +266,8 @@ func (w *worker) options() *shmem.Options {
 	if w.cfg.scarce != 0 || w.oneIn(2) {
 		o.Undo = shmem.UndoNever
 	}
-	if w.oneIn(10) {
-		o.Slots = 2 + w.rng.IntN(4)
+	if w.oneIn(8) {
+		o.Slots = 2 + w.rng.IntN(3)
 	}
 	if w.oneIn(12) {
 		o.Kept = true
@@ -622,7 +626,7 @@ func (w *worker) own(at *attachment) {
 	}
 	s := &w.a.segments[at.id]
 	w.r.owning.Store(at.id)
-	s.owns.Add(1)
+	owns := uint64(s.owns.Add(1))
 	at.mayOwn = true
 	begun := time.Now()
 	err := at.seg.Own()
@@ -633,6 +637,9 @@ func (w *worker) own(at *attachment) {
 	}
 	if w.expect("Own", err, begun, allowed...) {
 		w.a.count(owned)
+		if n, quiet := w.a.owning(at.id); quiet && n == owns && !at.seg.Owned() && uint64(s.owns.Load()) == owns {
+			w.violate(notOwner, "segment %d: not owner after Own", at.id)
+		}
 	} else if errors.Is(err, shmem.ErrDropped) && s.ended.Load() == 0 {
 		w.violate(vanished, "segment %d is dropped, and its owner did not close", at.id)
 	}
