@@ -19,10 +19,10 @@ func init() {
 }
 
 // openComposed opens a segment for the packages that build on this one.
-func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, error) {
+func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, *format.Type, error) {
 	o, err := opts.(*Options).filled()
 	if err != nil {
-		return nil, nil, wrap(p.Op, p.Name, err)
+		return nil, nil, nil, wrap(p.Op, p.Name, err)
 	}
 	r := &request{
 		op: p.Op, name: p.Name, opts: o, create: p.Create, attach: p.Attach, anonymous: p.Anonymous,
@@ -31,14 +31,14 @@ func openComposed(p compose.Plan, opts any) (any, *mem.Mapping, error) {
 	if p.Create {
 		r.size = p.Size
 		if r.schema, err = p.Type(p.Size, nil); err != nil {
-			return nil, nil, wrap(p.Op, p.Name, err)
+			return nil, nil, nil, wrap(p.Op, p.Name, err)
 		}
 	}
 	s, err := r.run()
 	if err != nil {
-		return nil, nil, wrap(p.Op, p.Name, err)
+		return nil, nil, nil, wrap(p.Op, p.Name, err)
 	}
-	return s, s.m, nil
+	return s, s.m, r.composed, nil
 }
 
 // updateComposed changes a value of the type t, which is the stored one. The first byte stands for it.

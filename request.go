@@ -22,6 +22,7 @@ type request struct {
 	size           int                                                          // of the payload; 0 takes what is there
 	schema         *format.Type                                                 // nil: raw bytes
 	compose        func(payload int, stored *format.Type) (*format.Type, error) // see package compose
+	composed       *format.Type                                                 // what compose gave for the segment that was found or made
 	init           func(*mem.Mapping) error
 	create, attach bool
 	anonymous      bool
@@ -286,7 +287,7 @@ func (r *request) publish() (*Segment, error) {
 	if step.Flawed(step.LateInit) && r.init != nil {
 		_ = r.init(s.m)
 	}
-	r.prepared = nil
+	r.prepared, r.composed = nil, r.schema
 	return s, nil
 }
 

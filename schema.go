@@ -29,6 +29,7 @@ func (r *request) check(s *Segment, page []byte) (*format.Record, error) {
 		if rec.Kind == format.NoSchema {
 			return nil, s.mismatch("here " + t.String() + ", in the segment raw bytes")
 		}
+		r.composed = t
 		_, err = s.compare(t, rec, stored)
 		return nil, err
 	}

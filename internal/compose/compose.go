@@ -26,9 +26,9 @@ type Plan struct {
 	Init func(*mem.Mapping) error
 }
 
-// Open opens a segment. opts is a *shmem.Options, possibly nil, and the segment a *shmem.Segment.
-// Package shmem sets it.
-var Open func(p Plan, opts any) (segment any, m *mem.Mapping, err error)
+// Open opens a segment, and tells what type it has. opts is a *shmem.Options, possibly nil, and the
+// segment a *shmem.Segment. Package shmem sets it.
+var Open func(p Plan, opts any) (segment any, m *mem.Mapping, t *format.Type, err error)
 
 // Of is the mapping of a *shmem.Segment. Package shmem sets it.
 var Of func(segment any) *mem.Mapping

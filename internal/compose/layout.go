@@ -18,28 +18,27 @@ type Part struct {
 // ErrSize is the error of a struct that is too large, or an array of no elements.
 var ErrSize = errors.New("a size that is not possible")
 
-// Struct lays parts out one behind another, and tells where each begins.
-func Struct(name string, parts ...Part) (t *format.Type, offsets []int, err error) {
+// Struct lays parts out one behind another.
+func Struct(name string, parts ...Part) (t *format.Type, err error) {
 	t = &format.Type{Kind: format.Struct, Name: name, Align: 1}
 	for _, p := range parts {
 		f := p.Type
 		if p.Len != 0 {
 			if p.Len < 0 || p.Len > math.MaxInt/4/p.Type.Size {
-				return nil, nil, ErrSize
+				return nil, ErrSize
 			}
 			f = &format.Type{Kind: format.Array, Size: p.Len * p.Type.Size, Align: p.Type.Align, Len: p.Len, Elem: p.Type}
 		}
 		t.Align = max(t.Align, f.Align)
 		at := roundUp(t.Size, max(p.Align, f.Align))
 		if at > math.MaxInt/2-f.Size {
-			return nil, nil, ErrSize
+			return nil, ErrSize
 		}
 		t.Fields = append(t.Fields, format.Field{Name: p.Name, Offset: at, Type: f})
-		offsets = append(offsets, at)
 		t.Size = at + f.Size
 	}
 	t.Size = roundUp(t.Size, t.Align)
-	return t, offsets, nil
+	return t, nil
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -54,6 +53,16 @@ func Len(t *format.Type, name string) int {
 		}
 	}
 	return 0
+}
+
+// Offset is where the field of that name is in t, -1 if there is none.
+func Offset(t *format.Type, name string) int {
+	for _, f := range t.Fields {
+		if f.Name == name {
+			return f.Offset
+		}
+	}
+	return -1
 }
 
 // First is the name of the first field of t, "" if there is none.
