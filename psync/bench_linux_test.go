@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/wait"
 	"github.com/shmembox/shmem/internal/wait/waittest"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
@@ -47,10 +51,16 @@ func BenchmarkLock(b *testing.B) {
 			}
 			mu := mus[n/2]
 			b.ReportAllocs()
+			best := time.Hour
 			for b.Loop() {
-				mu.Lock()
-				mu.Unlock()
+				start := time.Now()
+				for range 1000 {
+					mu.Lock()
+					mu.Unlock()
+				}
+				best = min(best, time.Since(start))
 			}
+			b.ReportMetric(float64(best)/1000, "best-ns")
 		})
 	}
 }
@@ -111,4 +121,194 @@ func BenchmarkOthers(b *testing.B) {
 			v.cond.Broadcast()
 		}
 	})
+}
+
+func init() {
+	roles = append(roles,
+		shmemtest.Role{Name: "pong", Run: pong, Optional: true},
+		shmemtest.Role{Name: "hammer", Run: hammer, Optional: true})
+}
+
+func rawWait(w *atomic.Uint32, old uint32) {
+	for w.Load() == old {
+		mem.FutexWait(w, old, time.Second)
+	}
+}
+
+// pong answers.
+func pong(c *shmemtest.Conn) error {
+	_, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	c.Send("ready")
+	if c.Args()[1] == "raw" {
+		for i := uint32(0); ; i++ {
+			rawWait(&v.raw[0], i)
+			v.raw[1].Add(1)
+			mem.FutexWake(&v.raw[1])
+		}
+	}
+	wait.SetSpin(c.Args()[1] == "spin")
+	for {
+		if err := v.ev[0].Wait(context.Background()); err != nil {
+			return err
+		}
+		v.ev[0].Reset()
+		v.ev[1].Set()
+	}
+}
+
+// hammer locks and unlocks without end.
+func hammer(c *shmemtest.Conn) error {
+	_, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	c.Send("ready")
+	for {
+		if err := v.mu.Lock(); err != nil {
+			return err
+		}
+		v.m++
+		if err := v.mu.Unlock(); err != nil {
+			return err
+		}
+	}
+}
+
+func cpuTime() int64 {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return r.Utime.Nano() + r.Stime.Nano()
+}
+
+// BenchmarkPingPong is a round trip between two processes.
+func BenchmarkPingPong(b *testing.B) {
+	for _, kind := range []string{"raw", "park", "spin"} {
+		b.Run(kind, func(b *testing.B) {
+			path, _, v := newSeg(b)
+			c := shmemtest.Start(b, "pong", path, kind)
+			c.Expect(b, "ready")
+			wait.SetSpin(kind == "spin")
+			defer wait.SetSpin(true)
+			cpu := cpuTime()
+			i := uint32(0)
+			for b.Loop() {
+				if kind == "raw" {
+					v.raw[0].Add(1)
+					mem.FutexWake(&v.raw[0])
+					rawWait(&v.raw[1], i)
+					i++
+					continue
+				}
+				v.ev[0].Set()
+				if err := v.ev[1].Wait(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+				v.ev[1].Reset()
+			}
+			b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// BenchmarkContended counts what two processes do together under one lock.
+func BenchmarkContended(b *testing.B) {
+	path, _, v := newSeg(b)
+	c := shmemtest.Start(b, "hammer", path)
+	c.Expect(b, "ready")
+	v.mu.Lock()
+	before := v.m
+	v.mu.Unlock()
+	start, mine := time.Now(), 0
+	for b.Loop() {
+		v.mu.Lock()
+		v.m++
+		v.mu.Unlock()
+		mine++
+	}
+	d := time.Since(start)
+	v.mu.Lock()
+	all := v.m - before
+	v.mu.Unlock()
+	b.ReportMetric(float64(all)/d.Seconds(), "locks/s")
+	b.ReportMetric(float64(mine)/float64(all), "share")
+}
+
+// BenchmarkSideBySide takes the fastest of many short batches of each, in turns, which other load
+// on the machine disturbs little.
+func BenchmarkSideBySide(b *testing.B) {
+	_, _, v := newSeg(b)
+	v.sem.SetLimit(2)
+	smu, lmu, srw := new(sync.Mutex), new(psync.Mutex), new(sync.RWMutex)
+	ctx := context.Background()
+	const batch = 1000
+	kinds := []struct {
+		name string
+		f    func()
+		best time.Duration
+	}{
+		{name: "sync.Mutex", f: func() {
+			for range batch {
+				smu.Lock()
+				smu.Unlock()
+			}
+		}},
+		{name: "psync.Mutex", f: func() {
+			for range batch {
+				v.mu.Lock()
+				v.mu.Unlock()
+			}
+		}},
+		{name: "psync.Mutex_ordinary", f: func() {
+			for range batch {
+				lmu.Lock()
+				lmu.Unlock()
+			}
+		}},
+		{name: "sync.RLock", f: func() {
+			for range batch {
+				srw.RLock()
+				srw.RUnlock()
+			}
+		}},
+		{name: "psync.RLock", f: func() {
+			for range batch {
+				v.rw.RLock()
+				v.rw.RUnlock()
+			}
+		}},
+		{name: "psync.RWMutex.Lock", f: func() {
+			for range batch {
+				v.rw.Lock()
+				v.rw.Unlock()
+			}
+		}},
+		{name: "Semaphore", f: func() {
+			for range batch {
+				v.sem.Acquire(ctx, 1)
+				v.sem.Release(1)
+			}
+		}},
+		{name: "Event.Set+Reset", f: func() {
+			for range batch {
+				v.ev[0].Set()
+				v.ev[0].Reset()
+			}
+		}},
+	}
+	for b.Loop() {
+		for i := range kinds {
+			k := &kinds[i]
+			start := time.Now()
+			k.f()
+			if d := time.Since(start); k.best == 0 || d < k.best {
+				k.best = d
+			}
+		}
+	}
+	for _, k := range kinds {
+		b.ReportMetric(float64(k.best)/batch, k.name+"-ns")
+	}
 }

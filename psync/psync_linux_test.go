@@ -21,9 +21,8 @@ type value struct {
 	ev   [4]psync.Event
 	once psync.Once
 
-	n, m  uint64 // n == m unless somebody is inside mu or rw
-	ran   atomic.Uint32
-	count [8]atomic.Uint64
+	n, m uint64 // n == m unless somebody is inside mu or rw
+	raw  [2]atomic.Uint32
 }
 
 func attach(path string, how waittest.How) (*waittest.Seg, *value, error) {

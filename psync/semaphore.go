@@ -119,7 +119,7 @@ func (s *Semaphore) Release(n uint32) error {
 	if err := s.lock(context.Background(), o); err != nil {
 		return err
 	}
-	p := s.entry(o.Me)
+	p, _ := s.table(o.Me)
 	if p == nil || uint32(p.Load()) < n {
 		p = nil
 	} else if have := uint32(p.Load()); have == n {
@@ -188,12 +188,10 @@ func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bo
 			}
 		}
 	}
-	if s.enough(o.Me, n) {
-		p := s.entry(o.Me)
-		if have := uint64(uint32(p.Load())); have+uint64(n) <= 1<<32-1 {
-			p.Store(uint64(o.Me)<<32 | have + uint64(n))
-			done = true
-		}
+	if p, used := s.table(o.Me); p != nil && used+uint64(n) <= uint64(s.limit.Load()) {
+		have := uint64(uint32(p.Load())) // at most the limit
+		p.Store(uint64(o.Me)<<32 | have + uint64(n))
+		done = true
 	}
 	step.Reach(step.SemTaken)
 	if err := robust.Release(o, &s.w.Word, &s.w.Armed); err != nil {
@@ -205,29 +203,25 @@ func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bo
 	return done, nil
 }
 
-// enough reports whether n permits are free and there is an entry for me.
-func (s *Semaphore) enough(me format.ID, n uint32) bool {
-	sum, room := uint64(n), false
+// table is me's entry, or else a free one, or nil, and how many permits are taken.
+func (s *Semaphore) table(me format.ID) (p *atomic.Uint64, used uint64) {
+	mine := false
 	for i := range s.held {
 		k := s.held[i].Load()
-		sum += uint64(uint32(k))
-		room = room || k == 0 || format.ID(k>>32) == me
-	}
-	return room && sum <= uint64(s.limit.Load())
-}
-
-// entry is me's in the table, which is locked, or else a free one, or nil.
-func (s *Semaphore) entry(me format.ID) (p *atomic.Uint64) {
-	for i := range s.held {
-		k := s.held[i].Load()
-		if format.ID(k>>32) == me {
-			return &s.held[i]
-		}
-		if k == 0 && p == nil {
+		used += uint64(uint32(k))
+		if id := format.ID(k >> 32); id == me && !mine {
+			p, mine = &s.held[i], true
+		} else if k == 0 && p == nil {
 			p = &s.held[i]
 		}
 	}
-	return p
+	return p, used
+}
+
+// enough reports whether n permits are free and there is an entry for me.
+func (s *Semaphore) enough(me format.ID, n uint32) bool {
+	p, used := s.table(me)
+	return p != nil && used+uint64(n) <= uint64(s.limit.Load())
 }
 
 func (s *Semaphore) holders() (ids []format.ID) {
