@@ -67,7 +67,7 @@ type record struct {
 	killMe   atomic.Uint64 // waits to be killed by the parent
 	removing atomic.Uint64 // name+1, during Remove
 	owning   atomic.Uint64 // segment, during Own
-	doing    atomic.Uint64 // 1 + the operation, for people
+	born     atomic.Uint64 // it runs
 	at       [depths]holding
 	_        [8]uint64
 }
@@ -202,6 +202,6 @@ func (r *record) clear() {
 	r.owning.Store(0)
 	r.killMe.Store(0)
 	r.beat.Store(0)
-	r.doing.Store(0)
+	r.born.Store(0)
 	r.doomed.Store(0)
 }

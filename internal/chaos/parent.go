@@ -67,6 +67,7 @@ type result struct {
 	ByParent   int64
 	Stops      int64
 	Workers    int64             // processes that were started
+	Stillborn  int64             `json:",omitempty"` // forked ones that were stuck before they began, not among the kills
 	First      float64           `json:",omitempty"` // seconds to the first violation
 	Total      uint64            // violations
 	Violations map[string]uint64 `json:",omitempty"`
@@ -76,6 +77,7 @@ type result struct {
 }
 
 type child struct {
+	forked  bool
 	pid     int
 	index   int
 	beat    uint64
@@ -190,7 +192,7 @@ func (q *parent) start(index int) {
 	if q.forker != nil && !c.pidns {
 		pid, err := q.forker.start(index, c.reader)
 		if err == nil {
-			c.pid = pid
+			c.pid, c.forked = pid, true
 			q.res.Workers++
 			q.children[index] = c
 			return
@@ -333,6 +335,9 @@ func (q *parent) tend(c *child, now time.Time) {
 	}
 	if b := r.beat.Load(); b != c.beat {
 		c.beat, c.since = b, now
+	} else if r.born.Load() == 0 && c.forked && now.Sub(c.since) > 5*time.Second && !c.doomed {
+		q.res.Stillborn++
+		q.kill(c)
 	} else if now.Sub(c.since) > patience && !c.doomed {
 		q.violate(hung, "worker %d, after %d cycles", c.index, b)
 		_ = syscall.Kill(c.pid, syscall.SIGQUIT) // its stacks go to standard error
@@ -358,7 +363,9 @@ func (q *parent) reap() (ended []int) {
 		}
 		switch {
 		case ws.Signaled() && ws.Signal() == syscall.SIGKILL:
-			q.res.Kills++
+			if q.a.workers[i].born.Load() != 0 || !q.children[i].forked {
+				q.res.Kills++
+			}
 			if q.a.workers[i].doomed.Load() == 0 {
 				q.violate(unexpected, "worker %d was killed by a stranger", i)
 			}
@@ -404,8 +411,8 @@ func (q *parent) calm() {
 				_ = syscall.Kill(c.pid, syscall.SIGQUIT)
 				time.Sleep(200 * time.Millisecond)
 				q.kill(c)
-			} else if q.a.workers[c.index].killMe.Load() != 0 && !c.doomed {
-				q.kill(c)
+			} else {
+				q.tend(c, time.Now())
 			}
 		}
 		if left == 0 {

@@ -110,6 +110,11 @@ func runWorker(args []string) {
 
 func (w *worker) run() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETPRIORITY, syscall.PRIO_PROCESS, 0, 0)
+	// In a forked process, a lock of Go's runtime that another thread held just then stays held. The
+	// scheduler's is the one that matters; what is stuck here has not begun, and the parent takes it away.
+	runtime.Gosched()
+	time.Sleep(time.Microsecond)
+	w.r.born.Store(1)
 	// Some die young, some live to do much.
 	w.chance = max(2, w.chance*[]int{1, 1, 2, 8}[w.rng.IntN(4)]/4)
 	sys.AvoidNameless = w.percent(int(w.cfg.temp))
