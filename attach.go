@@ -49,6 +49,7 @@ func (r *request) attachFile() (*Segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the file cannot be opened anew by /proc/self/fd; attaching needs permission on the file itself", err)
 	}
+	r.path = nameOf(file)
 	s, err := r.join(file, write)
 	if s == nil {
 		_ = file.Close()
@@ -57,6 +58,21 @@ func (r *request) attachFile() (*Segment, error) {
 		err = fmt.Errorf("%w: its owner has left or died", fs.ErrNotExist)
 	}
 	return s, err
+}
+
+// nameOf is the path that leads to an open file, "" if none does. Whoever attaches by descriptor to a
+// segment with a name may become the last one out of it.
+func nameOf(file sys.FD) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", int(file)))
+	if err != nil {
+		return ""
+	}
+	st, err1 := file.Stat()
+	there, err2 := sys.Lstat(path)
+	if err1 != nil || err2 != nil || !there.Same(st) {
+		return ""
+	}
+	return path
 }
 
 // openFile opens for writing, or, if reading is all that is wanted and allowed, for reading.
@@ -166,6 +182,9 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 	s := &Segment{name: r.name, path: r.path, opts: r.opts, file: file, stat: st, head: h, visitor: r.visitor}
 	if r.from != nil {
 		s.name = ""
+		if r.path != "" {
+			s.name = filepath.Base(r.path)
+		}
 	}
 	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
 	if !owner.Valid() {

@@ -314,3 +314,21 @@ func TestFromFileErrors(t *testing.T) {
 		t.Error("attached to a closed file")
 	}
 }
+
+// TestFromFileOfANamedSegment: who attached by descriptor is as good a last one as any other.
+func TestFromFileOfANamedSegment(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	b := open[uint64](t, dir, "box")
+	f, err := b.Segment().File()
+	check(t, err)
+	defer f.Close()
+	s, err := shmem.FromFile(f, nil)
+	segment(t, s, err)
+	if s.Name() != "box" || !s.Linked() {
+		t.Errorf("name %q, linked %v", s.Name(), s.Linked())
+	}
+	shmem.Abandon(b.Segment())
+	wantNames(t, dir, "box")
+	check(t, s.Close())
+	wantNames(t, dir)
+}

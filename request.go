@@ -88,7 +88,11 @@ func (r *request) absent() error {
 	if st, err := sys.Lstat(r.opts.Dir); err != nil || !st.Mode.IsDir() {
 		return fmt.Errorf("directory %s: %w; set Options.Dir to a tmpfs", r.opts.Dir, fs.ErrNotExist)
 	}
-	return fmt.Errorf("%w in %s; Open without Options.ReadOnly creates it", fs.ErrNotExist, r.opts.Dir)
+	hint := "Open creates it"
+	if r.opts.ReadOnly {
+		hint += " without Options.ReadOnly"
+	}
+	return fmt.Errorf("%w in %s; %s", fs.ErrNotExist, r.opts.Dir, hint)
 }
 
 // createNamed gives a new segment its name. errAgain: somebody else's has it.

@@ -155,7 +155,7 @@ func (s *Segment) File() (*os.File, error) {
 	if s.closed.Load() {
 		return nil, wrap("file", s.name, ErrClosed)
 	}
-	fd, err := s.file.Reopen(s.id != format.Nobody || s.m.Writable())
+	fd, err := s.reopen(s.id != format.Nobody || s.m.Writable())
 	if err != nil {
 		return nil, wrap("file", s.name, err)
 	}
@@ -164,6 +164,20 @@ func (s *Segment) File() (*os.File, error) {
 		name = "anonymous segment"
 	}
 	return fd.File(name), nil
+}
+
+// reopen opens the file anew, by its name if it still has one: an open file that was nameless at first
+// does not tell the name to whom it is passed.
+func (s *Segment) reopen(write bool) (sys.FD, error) {
+	if s.path != "" && s.head != nil {
+		if fd, err := sys.Open(s.path, write); err == nil {
+			if st, err := fd.Stat(); err == nil && st.Same(s.stat) {
+				return fd, nil
+			}
+			_ = fd.Close()
+		}
+	}
+	return s.file.Reopen(write)
 }
 
 // ReadAt copies from the payload; see io.ReaderAt. What other processes write meanwhile may be read
