@@ -19,25 +19,25 @@ func (m *Mapping) at(start, limit, off, size, align uintptr) (unsafe.Pointer, er
 
 // At is the payload from off on, seen as a T. T must be free of Go pointers.
 func At[T any](m *Mapping, off int) (*T, error) {
-	var z T
-	p, err := m.at(m.delta, m.payload, uintptr(off), unsafe.Sizeof(z), unsafe.Alignof(z))
+	var z *T // a T itself would be made on the heap, if it is large
+	p, err := m.at(m.delta, m.payload, uintptr(off), unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	return (*T)(p), err
 }
 
 // Control is the mapping from off on, control block included, seen as a T.
 func Control[T any](m *Mapping, off int) (*T, error) {
-	var z T
-	p, err := m.at(0, m.length, uintptr(off), unsafe.Sizeof(z), unsafe.Alignof(z))
+	var z *T // a T itself would be made on the heap, if it is large
+	p, err := m.at(0, m.length, uintptr(off), unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	return (*T)(p), err
 }
 
 // ControlSlice is n values from off on, control block included.
 func ControlSlice[T any](m *Mapping, off, n int) ([]T, error) {
-	var z T
-	if n < 0 || unsafe.Sizeof(z) != 0 && uintptr(n) > m.length/unsafe.Sizeof(z) {
+	var z *T // a T itself would be made on the heap, if it is large
+	if n < 0 || unsafe.Sizeof(*z) != 0 && uintptr(n) > m.length/unsafe.Sizeof(*z) {
 		return nil, fmt.Errorf("%w: %d values at %d", ErrBounds, n, off)
 	}
-	p, err := m.at(0, m.length, uintptr(off), uintptr(n)*unsafe.Sizeof(z), unsafe.Alignof(z))
+	p, err := m.at(0, m.length, uintptr(off), uintptr(n)*unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +46,11 @@ func ControlSlice[T any](m *Mapping, off, n int) ([]T, error) {
 
 // SliceAt is n values of the payload from off on.
 func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
-	var z T
-	if n < 0 || unsafe.Sizeof(z) != 0 && uintptr(n) > m.payload/unsafe.Sizeof(z) {
+	var z *T // a T itself would be made on the heap, if it is large
+	if n < 0 || unsafe.Sizeof(*z) != 0 && uintptr(n) > m.payload/unsafe.Sizeof(*z) {
 		return nil, fmt.Errorf("%w: %d values at %d", ErrBounds, n, off)
 	}
-	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*unsafe.Sizeof(z), unsafe.Alignof(z))
+	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	if err != nil {
 		return nil, err
 	}
@@ -66,10 +66,10 @@ func (m *Mapping) Payload() []byte {
 func Offset[T any](m *Mapping, p *T) int { return int(uintptr(unsafe.Pointer(p)) - uintptr(m.base)) }
 
 // SizeOf is the size of T in bytes, AlignOf its alignment.
-func SizeOf[T any]() int { var z T; return int(unsafe.Sizeof(z)) }
+func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
 
 // AlignOf is the alignment of T in bytes.
-func AlignOf[T any]() int { var z T; return int(unsafe.Alignof(z)) }
+func AlignOf[T any]() int { return int(unsafe.Alignof(*(*T)(nil))) }
 
 // Bytes is the memory of a value that is free of Go pointers.
 func Bytes[T any](p *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p)) }
