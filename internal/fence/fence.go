@@ -56,6 +56,9 @@ func (s *Section) Leave() {
 	}
 }
 
+// Open reports whether Shut was not called yet.
+func (s *Section) Open() bool { return s.shut.Load() == 0 }
+
 // Shut lets nobody enter any more, and waits until nobody is inside.
 func (s *Section) Shut() {
 	s.shut.Store(1)

@@ -1,0 +1,352 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/compose"
+	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// base is what Queue and Bytes have in common.
+type base struct {
+	seg  *shmem.Segment
+	m    *mem.Mapping
+	name string
+	self uint32 // the attachment's id, by which it claims
+
+	many   many             // nil in a Single queue
+	single *ring.SPSCHeader // nil in others
+	ends   *ends            // of a Single queue
+
+	closed, head       *atomic.Uint64
+	sendArmed          *atomic.Uint32 // where senders wait
+	recvArmed          *atomic.Uint32
+	canSend, canRecv   func() bool // something may have changed for who waits
+	sendMark, recvMark func() bool // the same where the other side has no barrier of its own
+	full               atomic.Uint64
+	repairing          func() bool
+	looked             atomic.Int64 // when Try last looked for the dead
+
+	sendLock, recvLock lock // of the ends of a Single queue, for the methods of the queue
+
+	mu       sync.Mutex
+	sections []*fence.Section // of Senders and Receivers
+	pinned   bool             // for them
+}
+
+// many is what MPMC and MPMCBytes have in common.
+type many interface {
+	Publish(self uint32, pos uint64) error
+	Cancel(self uint32, pos uint64) error
+	Release(self uint32, pos uint64) error
+	GiveBack(self uint32, pos uint64) error
+	Repair(alive func(uint32) bool) (skips, returns int)
+	Stuck() (producer, consumer uint32)
+	Holders(ids []uint32, n int) []uint32
+	CanTake(self uint32) bool
+	Stats() ring.MPMCStats
+	Len() int
+	Close()
+}
+
+func (b *base) initMany(h *ring.MPMCHeader, r many, canSend func() bool) {
+	b.setSelf()
+	b.many, b.closed, b.head = r, &h.Closed, &h.Head
+	b.sendArmed, b.recvArmed = &h.SendArmed, &h.RecvArmed
+	b.canSend = canSend
+	b.canRecv = func() bool { return r.CanTake(b.self) }
+	b.repairing = func() bool { return b.repair() }
+}
+
+func (b *base) initSingle(t *format.Type) (err error) {
+	b.setSelf()
+	h, err := mem.At[ring.SPSCHeader](b.m, 0)
+	if err != nil {
+		return err
+	}
+	if b.ends, err = mem.At[ends](b.m, compose.Offset(t, "Ends")); err != nil {
+		return err
+	}
+	b.single, b.closed, b.head = h, &h.Closed, &h.Head
+	b.sendArmed, b.recvArmed = &h.SendArmed, &h.RecvArmed
+	b.canSend = func() bool { return h.Head.Load() != b.full.Load() || h.Closed.Load() != 0 }
+	b.canRecv = func() bool { return h.Tail.Load() != h.Head.Load() || h.Closed.Load() != 0 }
+	b.sendMark, b.recvMark = heavy(b.canSend), heavy(b.canRecv)
+	b.sendLock.init()
+	b.recvLock.init()
+	return nil
+}
+
+func (b *base) setSelf() {
+	if b.m.Peers != nil {
+		b.self = uint32(b.m.Peers.Self)
+	}
+}
+
+// heavy looks again, if there is nothing, when the other side's stores are sure to be seen.
+func heavy(ready func() bool) func() bool {
+	return func() bool {
+		if ready() {
+			return true
+		}
+		fence.Heavy()
+		return ready()
+	}
+}
+
+func (b *base) object() robust.Object { return robust.Object{M: b.m, Me: format.ID(b.self)} }
+
+// enter pins the mapping for a call.
+func (b *base) enter() error {
+	if !b.m.Pin() {
+		return shmem.ErrClosed
+	}
+	if b.self == 0 || !b.m.Writable() {
+		b.m.Unpin()
+		return shmem.ErrReadOnly
+	}
+	return nil
+}
+
+// alive asks the kernel once for each of the last ids.
+func (b *base) alive() func(uint32) bool {
+	var known [16]struct {
+		id   uint32
+		live bool
+	}
+	return func(id uint32) bool {
+		k := &known[id%16]
+		if k.id != id || id == 0 {
+			k.id, k.live = id, b.m.Peers.Alive(format.ID(id))
+		}
+		return k.live
+	}
+}
+
+// repair frees what the dead hold, and reports whether there was something.
+func (b *base) repair() bool {
+	if b.many == nil {
+		return false
+	}
+	skips, returns := b.many.Repair(b.alive())
+	if skips+returns == 0 {
+		return false
+	}
+	step.Reach(step.QueueRepaired)
+	wait.Wake(b.m, b.recvArmed)
+	wait.Wake(b.m, b.sendArmed)
+	return true
+}
+
+// lookNow is repair for who does not wait, at most every 10 ms.
+func (b *base) lookNow() bool {
+	now, last := time.Now().UnixNano(), b.looked.Load()
+	if now-last < int64(wait.FirstLook) || !b.looked.CompareAndSwap(last, now) {
+		return false
+	}
+	return b.repair()
+}
+
+// waitSend waits until a sender that found no room should look again; ready is asked.
+func (b *base) waitSend(ctx context.Context, ready func() bool) error {
+	if b.many == nil {
+		if wait.Spin(b.m, b.sendArmed, ready) {
+			return nil
+		}
+		return wait.Until(ctx, b.m, b.sendArmed, b.sendMark, wait.Options{NoSpin: true})
+	}
+	o := wait.Options{Look: b.repairing}
+	if _, consumer := b.many.Stuck(); consumer != 0 {
+		o.Watch = []format.ID{format.ID(consumer)}
+	}
+	return wait.Until(ctx, b.m, b.sendArmed, ready, o)
+}
+
+// waitRecv waits until a receiver that found nothing should look again.
+func (b *base) waitRecv(ctx context.Context) error {
+	if b.many == nil {
+		if wait.Spin(b.m, b.recvArmed, b.canRecv) {
+			return nil
+		}
+		return wait.Until(ctx, b.m, b.recvArmed, b.recvMark, wait.Options{NoSpin: true})
+	}
+	wait.Wake(b.m, b.sendArmed) // places of dead or canceled senders were passed over
+	if wait.Spin(b.m, b.recvArmed, b.canRecv) {
+		return nil
+	}
+	o := wait.Options{Look: b.repairing, NoSpin: true}
+	var ids [4]uint32
+	if producer, _ := b.many.Stuck(); producer != 0 {
+		o.Watch = append(o.Watch, format.ID(producer))
+	}
+	for _, id := range b.many.Holders(ids[:0], len(ids)) {
+		if id != b.self {
+			o.Watch = append(o.Watch, format.ID(id))
+		}
+	}
+	return wait.Until(ctx, b.m, b.recvArmed, b.canRecv, o)
+}
+
+// patience is how often a call is tried before it rests between tries: more often only where
+// somebody scribbles, or very many contend.
+const patience = 256
+
+// again comes before another try of a call.
+func (b *base) again(ctx context.Context, try int) error {
+	if try < patience {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.m.Closed() {
+		return shmem.ErrClosed
+	}
+	b.lookNow()
+	time.Sleep(min(time.Duration(try-patience+1)*time.Microsecond, time.Millisecond))
+	return nil
+}
+
+// errorOf is what the caller is told for an error of the ring.
+func (b *base) errorOf(err error) error {
+	switch err {
+	case ring.ErrOccupied:
+		return ErrTaken
+	case ring.ErrTooBig:
+		return ErrTooBig
+	case ring.ErrFull:
+		return ErrFull
+	case ring.ErrEmpty, ring.ErrHeld, ring.ErrBusy:
+		return ErrEmpty
+	}
+	return fmt.Errorf("queue %s: %w (%v)", b.name, shmem.ErrCorrupt, err)
+}
+
+// published wakes who waits for a message.
+func (b *base) published() {
+	step.Reach(step.QueuePublished)
+	wait.Wake(b.m, b.recvArmed)
+	step.Reach(step.QueueSent)
+}
+
+// released wakes who waits for room.
+func (b *base) released() {
+	step.Reach(step.QueueReleased)
+	wait.Wake(b.m, b.sendArmed)
+	if b.many != nil && b.closed.Load() != 0 {
+		wait.Wake(b.m, b.recvArmed) // the stream ends when the last one is released
+	}
+	step.Reach(step.QueueReceived)
+}
+
+func (b *base) cancel(pos uint64) error {
+	err := b.many.Cancel(b.self, pos)
+	step.Reach(step.QueueCanceled)
+	wait.Wake(b.m, b.recvArmed)
+	return err
+}
+
+func (b *base) giveBack(pos uint64) error {
+	err := b.many.GiveBack(b.self, pos)
+	step.Reach(step.QueueReturned)
+	wait.Wake(b.m, b.recvArmed)
+	return err
+}
+
+// enterEnd takes an end of a Single queue, and counts it if its holder had died.
+func enterEnd[E any](b *base, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
+	was := word.Load()
+	e, err := end(b.self, func(id uint32) bool { return b.m.Peers.Alive(format.ID(id)) })
+	if err != nil {
+		return e, b.errorOf(err)
+	}
+	if was != 0 {
+		died.Add(1)
+	}
+	return e, nil
+}
+
+// section opens a section for a Sender or Receiver. The mapping stays until all are shut.
+func (b *base) section() (*fence.Section, error) {
+	if err := b.enter(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pinned {
+		b.m.Unpin()
+	} else {
+		b.pinned = true // that pin is theirs
+		closing := b.m.Closing()
+		go func() {
+			<-closing
+			b.mu.Lock()
+			open := slices.Clone(b.sections)
+			b.mu.Unlock()
+			for _, s := range open {
+				s.Shut()
+			}
+			b.m.Unpin()
+		}()
+	}
+	if b.m.Closed() {
+		return nil, shmem.ErrClosed
+	}
+	s := new(fence.Section)
+	b.sections = append(b.sections, s)
+	return s, nil
+}
+
+// shut ends a section.
+func (b *base) shut(s *fence.Section) {
+	s.Shut()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sections = slices.DeleteFunc(b.sections, func(o *fence.Section) bool { return o == s })
+}
+
+// CloseSend ends the stream, for all senders in all processes: sending calls return ErrEnded from now
+// on, receiving calls io.EOF after the last message. It may be called by anyone, at any time, more than
+// once; in a Single queue by the sender, for what it sends at that moment may come too late otherwise.
+// ErrReadOnly, ErrClosed.
+func (b *base) CloseSend() error {
+	if err := b.enter(); err != nil {
+		return err
+	}
+	defer b.m.Unpin()
+	if b.many != nil {
+		b.many.Close()
+	} else {
+		b.single.Closed.Store(1)
+	}
+	step.Reach(step.QueueEnded)
+	wait.Wake(b.m, b.recvArmed)
+	wait.Wake(b.m, b.sendArmed)
+	return nil
+}
+
+// Single reports whether the queue was created with Options.Single.
+func (b *base) Single() bool { return b.many == nil }
+
+// Segment is the queue's segment: for Own, Linked, Size and the like. Closing either closes both.
+func (b *base) Segment() *shmem.Segment { return b.seg }
+
+// Close ends the attachment, and the segment if this attachment owns it, see shmem.Segment.Close.
+// Calls that wait return ErrClosed; functions of SendFunc and RecvFunc that run are waited for, so they
+// must not call Close. Messages stay for the others. A second Close returns nil.
+func (b *base) Close() error { return b.seg.Close() }
+
+// Leak ends the attachment and leaves the queue to itself, see shmem.Segment.Leak.
+func (b *base) Leak() error { return b.seg.Leak() }

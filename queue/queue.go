@@ -1,0 +1,310 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/compose"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+)
+
+// A Queue is an attachment to a bounded queue of values of type T. T must be free of Go pointers, as for
+// shmem.Box. All methods may be called by any number of goroutines at a time.
+type Queue[T any] struct {
+	_ [0]*T // a Queue[T] converts to no Queue[U]
+	base
+	items []T
+	ring  *ring.MPMC // nil in a Single queue
+	ends2[T]
+}
+
+// ends2 are the ends of a Single queue.
+type ends2[T any] struct {
+	spsc     *ring.SPSC
+	sender   *ring.Sender   // under sendLock
+	receiver *ring.Receiver // under recvLock
+}
+
+// Open attaches to the queue of that name, or creates it, and owns it, if there is none. Capacity and
+// Single are those of the queue that is there. The errors are those of shmem.Open; a segment that is no
+// queue of T is shmem.ErrMismatch.
+func Open[T any](name string, opts *Options) (*Queue[T], error) {
+	return open[T]("open", name, opts)
+}
+
+// Create creates a queue and owns it. It is fs.ErrExist if there is something of that name.
+func Create[T any](name string, opts *Options) (*Queue[T], error) {
+	return open[T]("create", name, opts)
+}
+
+// Attach attaches to the queue of that name. It is fs.ErrNotExist if there is none.
+func Attach[T any](name string, opts *Options) (*Queue[T], error) {
+	return open[T]("attach", name, opts)
+}
+
+func open[T any](op, name string, opts *Options) (*Queue[T], error) {
+	o, err := opts.filled()
+	if err != nil {
+		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+	}
+	item, err := format.Of(reflect.TypeFor[T]())
+	if err != nil {
+		var te *format.TypeError
+		if errors.As(err, &te) {
+			err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
+		}
+		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+	}
+	form := formMany
+	if o.Single {
+		form = formSingle
+	}
+	q := new(Queue[T])
+	t, err := q.base.open(op, name, o,
+		func() (*format.Type, error) { return typedLayout(form, item, o.Capacity) },
+		func(stored *format.Type) (*format.Type, error) {
+			n := compose.Len(stored, "Items")
+			if n == 0 {
+				return nil, errNoQueue
+			}
+			return typedLayout(compose.First(stored), item, n)
+		})
+	if err != nil {
+		return nil, err
+	}
+	if err := q.lay(t); err != nil {
+		_ = q.seg.Close()
+		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+	}
+	return q, nil
+}
+
+// lay lays the ring over the memory.
+func (q *Queue[T]) lay(t *format.Type) (err error) {
+	if q.items, err = part[T](q.m, t, "Items"); err != nil {
+		return err
+	}
+	if compose.First(t) == formSingle {
+		if err := q.initSingle(t); err != nil {
+			return err
+		}
+		q.spsc, err = ring.NewSPSC(q.single, len(q.items))
+		return err
+	}
+	h, err := mem.At[ring.MPMCHeader](q.m, 0)
+	if err != nil {
+		return err
+	}
+	slots, err := part[atomic.Uint64](q.m, t, "Slots")
+	if err != nil {
+		return err
+	}
+	if q.ring, err = ring.NewMPMC(h, slots); err != nil {
+		return err
+	}
+	q.initMany(h, q.ring, q.ring.CanClaim)
+	return nil
+}
+
+// Cap is how many messages there is room for.
+func (q *Queue[T]) Cap() int { return len(q.items) }
+
+// Len is the number of messages sent, or being sent, that nobody has begun to receive; in a Single queue,
+// that nobody has received. Others change it at any time. After Close it is 0.
+func (q *Queue[T]) Len() int {
+	if !q.m.Pin() {
+		return 0
+	}
+	defer q.m.Unpin()
+	if q.ring != nil {
+		return q.ring.Len()
+	}
+	return q.spsc.Len()
+}
+
+// lockSend begins a sending call of the queue itself. The sender is nil but in a Single queue.
+func (q *Queue[T]) lockSend(ctx context.Context) (*ring.Sender, error) {
+	if err := q.enter(); err != nil {
+		return nil, err
+	}
+	if q.ring != nil {
+		return nil, nil
+	}
+	err := q.sendLock.lock(ctx, q.m.Closing)
+	if err == nil {
+		if q.sender != nil {
+			return q.sender, nil
+		}
+		if q.sender, err = enterEnd(&q.base, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err == nil {
+			return q.sender, nil
+		}
+		q.sender = nil
+		q.sendLock.unlock()
+	}
+	q.m.Unpin()
+	return nil, err
+}
+
+func (q *Queue[T]) unlockSend() {
+	if q.ring == nil {
+		q.sendLock.unlock()
+	}
+	q.m.Unpin()
+}
+
+// lockRecv begins a receiving call of the queue itself.
+func (q *Queue[T]) lockRecv(ctx context.Context) (*ring.Receiver, error) {
+	if err := q.enter(); err != nil {
+		return nil, err
+	}
+	if q.ring != nil {
+		return nil, nil
+	}
+	err := q.recvLock.lock(ctx, q.m.Closing)
+	if err == nil {
+		if q.receiver != nil {
+			return q.receiver, nil
+		}
+		if q.receiver, err = enterEnd(&q.base, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err == nil {
+			return q.receiver, nil
+		}
+		q.receiver = nil
+		q.recvLock.unlock()
+	} else if err == ErrFull {
+		err = ErrEmpty
+	}
+	q.m.Unpin()
+	return nil, err
+}
+
+func (q *Queue[T]) unlockRecv() {
+	if q.ring == nil {
+		q.recvLock.unlock()
+	}
+	q.m.Unpin()
+}
+
+// Send sends v, and waits while there is no room. When it returns nil the message is in the queue,
+// whatever happens to this process; with an error it is not, but for ErrCorrupt. The errors are the
+// context's, ErrEnded after CloseSend, ErrTaken in a Single queue with another sender, ErrClosed,
+// ErrReadOnly and ErrCorrupt. The context counts only where Send has to wait.
+//
+// A receiver that dies holding a message is found after 100 ms at most, and Send goes on when it has come
+// round to its place.
+func (q *Queue[T]) Send(ctx context.Context, v T) error {
+	s, err := q.lockSend(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.unlockSend()
+	return q.send(ctx, s, &v)
+}
+
+// TrySend is Send that returns ErrFull where Send would wait.
+func (q *Queue[T]) TrySend(v T) error {
+	s, err := q.lockSend(nil)
+	if err != nil {
+		return err
+	}
+	defer q.unlockSend()
+	return q.send(nil, s, &v)
+}
+
+// SendFunc sends a message that f writes in its place in the queue, without a copy. The value f finds is
+// that of an older message. If f fails or panics nothing is sent. Other messages can be sent meanwhile,
+// but not be received before this one; in a Single queue f must not send. The pointer is not to be used after f.
+// The errors are those of f and of Send.
+func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
+	s, err := q.lockSend(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.unlockSend()
+	return q.sendFunc(ctx, s, f)
+}
+
+// SendBatch sends all of vs, in order, and waits while there is no room. It returns how many are sent: all
+// of them, or else an error, one of those of Send. Messages of others may come in between.
+func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
+	s, err := q.lockSend(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer q.unlockSend()
+	return q.sendBatch(ctx, s, vs)
+}
+
+// Recv receives the oldest message, and waits until there is one. The errors are io.EOF when the stream
+// has ended (CloseSend) and nothing is left, the context's, ErrTaken in a Single queue with another
+// receiver, ErrClosed, ErrReadOnly and ErrCorrupt. The context counts only where Recv has to wait.
+//
+// A sender that dies in the middle of its message is found after 100 ms at most, and Recv goes on with the
+// next one.
+func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
+	r, err := q.lockRecv(ctx)
+	if err != nil {
+		return v, err
+	}
+	defer q.unlockRecv()
+	err = q.recv(ctx, r, &v)
+	return v, err
+}
+
+// TryRecv is Recv that returns ErrEmpty where Recv would wait.
+func (q *Queue[T]) TryRecv() (v T, err error) {
+	r, err := q.lockRecv(nil)
+	if err != nil {
+		return v, err
+	}
+	defer q.unlockRecv()
+	err = q.recv(nil, r, &v)
+	return v, err
+}
+
+// RecvFunc receives a message that f reads in its place in the queue, without a copy. If f fails or panics,
+// or if the process dies in it, the message is given back: somebody receives it again. The pointer is not to
+// be used after f. Other messages can be received meanwhile, but their places and this one are used again in
+// order: senders wait when they come round to it. In a Single queue f must not receive.
+// The errors are those of f and of Recv.
+func (q *Queue[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
+	r, err := q.lockRecv(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.unlockRecv()
+	return q.recvFunc(ctx, r, f)
+}
+
+// RecvBatch receives up to len(vs) messages, in order, and waits until there is one. It returns how many
+// they are: at least one, or an error, one of those of Recv.
+func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
+	r, err := q.lockRecv(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer q.unlockRecv()
+	return q.recvBatch(ctx, r, vs)
+}
+
+// All receives until the stream ends, or until there is an error, which is the last that is yielded.
+func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
+	return all(ctx, q.Recv)
+}
+
+func all[T any](ctx context.Context, recv func(context.Context) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, err := recv(ctx)
+			if err == io.EOF || !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
