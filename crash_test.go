@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -341,22 +340,22 @@ func forReaders(r *killRun) {
 	}
 }
 
-// TestKillMatrix kills a process at every step of every protocol.
+// TestKillMatrix kills a process at every step of every protocol. One at a time: a process that is
+// just being started has, until it runs its program, copies of all our descriptors and with them our
+// locks, so that one that we closed is still seen for a moment. In race builds it is a third of them.
 func TestKillMatrix(t *testing.T) {
 	dropLog = filepath.Join(t.TempDir(), "drops")
 	check(t, os.WriteFile(dropLog, nil, 0o666))
-	var mu sync.Mutex
 	reached := map[step.Point]bool{}
 	kills := 0
 	t.Run("at", func(t *testing.T) {
 		for _, sc := range scenarios {
 			t.Run(sc.name, func(t *testing.T) {
-				t.Parallel()
 				dir := shmemtest.Dir(t)
 				whole := sc.run(t, dir, -1)
 				n := 0
 				for i, p := range whole {
-					if sc.once && slices.Contains(whole[:i], p) {
+					if (sc.once || raced) && slices.Contains(whole[:i], p) || raced && reached[p] && (i+kills)%3 > 0 {
 						continue
 					}
 					got := sc.run(t, dir, i)
@@ -367,8 +366,6 @@ func TestKillMatrix(t *testing.T) {
 						break
 					}
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				kills += n
 				for _, p := range whole {
 					reached[p] = true

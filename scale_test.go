@@ -157,7 +157,7 @@ func TestNoGrowth(t *testing.T) {
 	if n := len(names(t, "/proc/self/fd")); n > fds+2 {
 		t.Errorf("%d descriptors, %d before", n, fds)
 	}
-	if n := mappings(t); n > maps+20 {
+	if n := mappings(t); n > maps+20 && !raced { // there the collector gives them back
 		t.Errorf("%d mappings, %d before", n, maps)
 	}
 }
