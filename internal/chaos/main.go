@@ -3,7 +3,7 @@
 // Chaos runs many processes on a few names, kills them at random, and counts what the library must
 // never let happen.
 //
-//	go run ./internal/chaos -for 30s                  every variant, 30 s each
+//	go run ./internal/chaos -for 30s                  every variant, 30 s in all
 //	go run ./internal/chaos -variant mixed -kills 20000
 //	go run -tags shmemflaws ./internal/chaos -flaw all -for 15s
 //
@@ -13,11 +13,17 @@
 // library, each says what it is attached to and what it is about to do; every worker checks by it what
 // it sees. After the storm all leave in peace, Reclaim runs, and nothing may be left that was not kept.
 //
-// The third command shows that the checker sees: the library is built with one fault at a time turned
+// In CI, about 20 s and at least 500 kills, and then the flaws that are found soonest:
+//
+//	go run ./internal/chaos -for 20s -kills 500
+//	go run -tags shmemflaws ./internal/chaos -flaw ci
+//
+// The third command above shows that the checker sees: the library is built with one fault at a time turned
 // on (internal/step/flaw.go), and each must be reported; the command fails if one is not.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -44,15 +50,15 @@ func main() {
 }
 
 var (
-	forFlag  = flag.Duration("for", 30*time.Second, "how long each variant runs")
-	kills    = flag.Int64("kills", 0, "end a variant once there were so many kills, and not before -for if that is given as well")
+	forFlag  = flag.Duration("for", 30*time.Second, "how long it runs, all variants together; with -flaw how long each flaw may take (15 s, those of ci 5 s)")
+	kills    = flag.Int64("kills", 0, "end once there were so many kills, all variants together, and not before -for if that is given as well")
 	workers  = flag.Int("workers", 16, "processes at a time, at most 63")
 	names    = flag.Int64("names", 4, "names, at most 16; those with odd numbers may be removed, the last third is untyped")
 	seed     = flag.Int64("seed", 0, "of the random choices (the order of the processes is not repeatable); 0: by the clock")
 	chance   = flag.Int64("chance", 150, "one step in so many is a worker's last")
 	killMs   = flag.Int("kill", 4, "milliseconds between kills by the parent, on average")
 	which    = flag.String("variant", "all", "variants, separated by commas")
-	flaws    = flag.String("flaw", "", "faults, separated by commas, or all, or quick: shows that the checker finds them; needs -tags shmemflaws")
+	flaws    = flag.String("flaw", "", "faults, separated by commas, or all, or ci for five that are found soon: shows that the checker finds them; needs -tags shmemflaws")
 	asJSON   = flag.Bool("json", false, "print the results as JSON")
 	enough   = flag.Uint64("enough", 0, "end a variant after so many violations")
 	inner    = flag.Bool("inner", false, "this is a run of its own for another")
@@ -84,8 +90,7 @@ func command() int {
 	}
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "for" })
-	var results []*result
-	bad := 0
+	var chosen []variant
 	for _, v := range variants {
 		if *which != "all" && !slices.Contains(strings.Split(*which, ","), v.name) {
 			continue
@@ -94,10 +99,21 @@ func command() int {
 			fmt.Fprintf(os.Stderr, "%s is left out: it needs root\n", v.name)
 			continue
 		}
-		p := plan{workers: *workers, killMs: *killMs, stopMax: time.Second, duration: *forFlag, kills: *kills, enough: *enough, fork: *forkFlag}
-		if *kills > 0 && !given {
-			p.duration = 0
-		}
+		chosen = append(chosen, v)
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintf(os.Stderr, "no variant %q\n", *which)
+		return 2
+	}
+	share := *forFlag / time.Duration(len(chosen))
+	killShare := (*kills + int64(len(chosen)) - 1) / int64(len(chosen))
+	if *kills > 0 && !given {
+		share = 0
+	}
+	var results []*result
+	bad := 0
+	for _, v := range chosen {
+		p := plan{workers: *workers, killMs: *killMs, stopMax: time.Second, duration: share, kills: killShare, enough: *enough, fork: *forkFlag}
 		p.config = config{
 			names: *names, raw: *names / 3, chance: *chance, remove: 4, links: 1,
 			timeout: int64(8 * time.Second), seed: *seed,
@@ -108,7 +124,7 @@ func command() int {
 		}
 		var r *result
 		if p.tmpfs != 0 && !*inner {
-			r = again([]string{"-variant", v.name}, syscall.CLONE_NEWNS)
+			r = again([]string{"-variant", v.name, "-for", share.String(), "-kills", fmt.Sprint(killShare)}, syscall.CLONE_NEWNS)
 		} else {
 			if p.tmpfs != 0 {
 				// Mounts of ours are nobody else's.
@@ -123,10 +139,6 @@ func command() int {
 		if !*asJSON {
 			report(r)
 		}
-	}
-	if len(results) == 0 {
-		fmt.Fprintf(os.Stderr, "no variant %q\n", *which)
-		return 2
 	}
 	if *asJSON {
 		_ = json.NewEncoder(os.Stdout).Encode(results)
@@ -153,7 +165,7 @@ func again(args []string, clone uintptr) *result {
 	}
 	var all []string
 	flag.Visit(func(f *flag.Flag) {
-		if f.Name != "json" && f.Name != "variant" && f.Name != "flaw" && f.Name != "enough" {
+		if f.Name != "json" && f.Name != "variant" && f.Name != "flaw" && f.Name != "enough" && f.Name != "for" && f.Name != "kills" {
 			all = append(all, "-"+f.Name+"="+f.Value.String())
 		}
 	})
@@ -176,11 +188,12 @@ func flawed() int {
 		return 2
 	}
 	var list []step.Flaw
+	limit := 15 * time.Second
 	switch *flaws {
 	case "all":
 		list = step.Flaws
-	case "quick":
-		list = quickFlaws
+	case "ci":
+		list, limit = quickFlaws, 5*time.Second
 	default:
 		for _, f := range strings.Split(*flaws, ",") {
 			if !slices.Contains(step.Flaws, step.Flaw(f)) {
@@ -190,14 +203,26 @@ func flawed() int {
 			list = append(list, step.Flaw(f))
 		}
 	}
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "for" {
+			limit = *forFlag
+		}
+	})
 	missed := 0
 	for _, f := range list {
 		_ = os.Setenv("SHMEM_FLAW", string(f))
+		if f == step.ByPID && os.Geteuid() != 0 {
+			fmt.Printf("%-13s is left out: it needs PID namespaces, and those need root\n", f)
+			continue
+		}
 		v := "mixed"
+		if f == step.SameGen || f == step.NoGate {
+			v = "duel" // where slots and gates are fought for
+		}
 		if *which != "all" {
 			v = *which
 		}
-		r := again([]string{"-variant", v, "-flaw", string(f), "-enough", fmt.Sprint(max(*enough, 20))}, 0)
+		r := again([]string{"-variant", v, "-flaw", string(f), "-for", limit.String(), "-enough", fmt.Sprint(cmp.Or(*enough, 20))}, 0)
 		if r.Error != "" || r.Total == 0 {
 			missed++
 			fmt.Printf("%-13s MISSED in %.1f s, %d kills %s\n", f, r.Seconds, r.Kills, r.Error)
