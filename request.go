@@ -40,7 +40,7 @@ var errAgain = errors.New("again")
 
 func (r *request) run() (*Segment, error) {
 	if !sys.Supported {
-		return nil, fmt.Errorf("%w: segments need Linux", errors.ErrUnsupported)
+		return nil, fmt.Errorf("%w: segments need Linux, and 64-bit atomics of the processor (on arm GOARM=7)", errors.ErrUnsupported)
 	}
 	r.deadline = time.Now().Add(r.opts.Timeout)
 	defer r.discard()

@@ -11,7 +11,7 @@ import (
 )
 
 // Supported reports whether named segments work on this system.
-const Supported = true
+const Supported = atomics64
 
 func retry(f func() error) error {
 	for {
