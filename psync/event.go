@@ -91,6 +91,10 @@ func (e *Event) Wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.Pin(); err != nil {
+		return err
+	}
+	defer o.Unpin()
 	c := e.count.Load()
 	if c&1 == 0 {
 		if err := e.wait(ctx, o, c); err != nil {
@@ -102,10 +106,6 @@ func (e *Event) Wait(ctx context.Context) error {
 }
 
 func (e *Event) wait(ctx context.Context, o robust.Object, c uint32) error {
-	if err := o.Pin(); err != nil {
-		return err
-	}
-	defer o.Unpin()
 	died := func() bool {
 		id := format.ID(e.promise.Load())
 		return id != format.Nobody && !o.Alive(id)
