@@ -12,3 +12,9 @@ func Acquired(Object, *atomic.Uint32) {}
 
 // Releasing tells the race detector that whoever acquires the word later sees what was done before.
 func Releasing(Object, *atomic.Uint32) {}
+
+// Hide hides what this goroutine does by atomic operations from the race detector, until Unhide.
+func Hide() {}
+
+// Unhide ends Hide.
+func Unhide() {}

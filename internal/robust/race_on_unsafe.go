@@ -66,3 +66,9 @@ func Releasing(o Object, word *atomic.Uint32) {
 	runtime.RaceReleaseMerge(dummy(object))
 	runtime.RaceReleaseMerge(dummy(file))
 }
+
+// Hide hides what this goroutine does by atomic operations from the race detector, until Unhide.
+func Hide() { runtime.RaceDisable() }
+
+// Unhide ends Hide.
+func Unhide() { runtime.RaceEnable() }
