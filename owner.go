@@ -117,7 +117,7 @@ func (s *Segment) detach(leak bool) error {
 	s.mu.Unlock()
 	s.m.Drain()
 	duty, err := s.resign(leak)
-	if duty && s.drop != nil {
+	if duty && s.drop != nil && !s.ReadOnly() {
 		// What lives in the value can be used once more. The slot is still ours, or a lock taken
 		// in Drop would look like a dead man's.
 		s.m.Resume()
