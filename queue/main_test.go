@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/shmembox/shmem"
@@ -106,3 +107,5 @@ func TestTwoProcesses(t *testing.T) {
 		})
 	}
 }
+
+func shmemPage() int { return os.Getpagesize() }
