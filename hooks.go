@@ -13,7 +13,7 @@ type Initializer interface{ Init() error }
 //
 // At most once: a process that is killed inside Drop has dropped the value, and the memory of an
 // owner that died unseen by anyone is reclaimed without Drop, since its value may be half changed. The
-last one out of an orphaned box drops the value, unless it is attached read-only.
+// last one out of an orphaned box drops the value, unless it is attached read-only.
 // Other processes may still be attached and use the value meanwhile; it synchronises with them like
 // any other code. Drop may use locks of package psync in the value, and may open the same name
 // again, which is then a new segment.
