@@ -112,14 +112,11 @@ func (b *Box[T]) Recover(f func(*T) error) (err error) {
 		return nil
 	}
 	w := s.m.Peers.Words
-	if _, err := robust.Acquire(context.Background(), s.object(), &w.Lock, &w.LockArmed, robust.TakeOver); err != nil {
+	if _, err := s.shared.Lock(context.Background()); err != nil {
 		return wrap("recover", s.name, err)
 	}
 	defer s.unlock()
-	if err := s.awaitReaders(context.Background()); err != nil {
-		return wrap("recover", s.name, err)
-	}
-	if w.Seq.Load()&1 == 0 {
+	if s.whole() {
 		return nil
 	}
 	if err := f(v); err != nil {

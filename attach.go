@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -220,6 +221,9 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 	if err := s.m.JoinPeers(file, s.id, h); err != nil {
 		s.m.Retire()
 		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if s.id != format.Nobody {
+		s.shared = robust.NewShared(s.m)
 	}
 	return s, nil
 }

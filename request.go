@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -194,6 +195,7 @@ func (r *request) prepare() (err error) {
 	if err := s.m.JoinPeers(s.file, s.id, h); err != nil {
 		return err
 	}
+	s.shared = robust.NewShared(s.m)
 	if r.init != nil && !step.Flawed(step.LateInit) {
 		if err := r.init(s.m); err != nil {
 			return fmt.Errorf("Init: %w", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -31,10 +32,10 @@ type Segment struct {
 	m       *mem.Mapping
 	id      format.ID // format.Nobody if foreign, or read-only by permission
 	size    atomic.Int64
-	visitor bool        // leaves the duty of the last one to others
-	closed  atomic.Bool // Close or Leak has begun
-	readers readers     // of the box's lock
-	plan    *plan       // what of the value is copied; set with the box
+	visitor bool           // leaves the duty of the last one to others
+	closed  atomic.Bool    // Close or Leak has begun
+	shared  *robust.Shared // the box's lock; nil without a slot
+	plan    *plan          // what of the value is copied; set with the box
 
 	mu     sync.Mutex // one lifecycle step of this attachment at a time
 	hidden func()     // makes the box's pointer unreachable

@@ -19,10 +19,6 @@ const (
 	RestoreWord Point = "restore.word" // recovery: one more word of the payload is restored
 	RestoreCopy Point = "restore.copy" // the payload is whole, the image still counts
 	RestoreEven Point = "restore.even" // the payload counts again
-
-	ViewMark  Point = "view.mark"  // the reader's mark stands, the lock was not looked at
-	ViewTaken Point = "view.taken" // it reads
-	ViewLeft  Point = "view.left"  // the mark is gone, nobody is woken yet
 )
 
 // Access lists the steps above.
@@ -30,5 +26,4 @@ var Access = []Point{
 	UpdateLocked, UpdateWord, UpdateImage, UpdateOdd, UpdateRan, UpdateEven, UpdateWoken, UpdateUndone,
 	StoreImage, StoreOdd, StoreWord, StoreCopy,
 	RestoreWord, RestoreCopy, RestoreEven,
-	ViewMark, ViewTaken, ViewLeft,
 }
