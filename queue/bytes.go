@@ -208,6 +208,8 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 			if pos, off, err = q.ring.Claim(q.self, n); err == nil {
 				b = q.data[off : off+n : off+n]
 			}
+		} else if q.closed.Load() != 0 {
+			err = ring.ErrClosed
 		} else {
 			q.full.Store(q.single.Head.Load())
 			b, err = q.sender.Reserve(n)
@@ -219,6 +221,9 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 		case ring.ErrClosed:
 			return nil, 0, ErrEnded
 		case ring.ErrFull:
+			if q.ring != nil && q.ring.Sweep() {
+				continue
+			}
 			if ctx == nil {
 				if try == 0 && q.lookNow() {
 					continue
@@ -387,6 +392,9 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 			}
 		default:
 			return nil, 0, q.errorOf(err)
+		}
+		if ctx == nil {
+			continue
 		}
 		if err := q.again(ctx, try); err != nil {
 			return nil, 0, err

@@ -18,6 +18,9 @@ import (
 func (q *Queue[T]) reserve(ctx context.Context, s *ring.Sender, n int) (at uint64, k int, err error) {
 	if s != nil {
 		var i int
+		if q.closed.Load() != 0 {
+			return 0, 0, ErrEnded
+		}
 		if i, k, err = s.Reserve(n); err == nil {
 			step.Reach(step.QueueClaimed)
 			return uint64(i), k, nil
@@ -38,6 +41,9 @@ func (q *Queue[T]) reserveSlow(ctx context.Context, s *ring.Sender, n int, err e
 		case ring.ErrClosed:
 			return 0, 0, ErrEnded
 		case ring.ErrFull:
+			if s == nil && q.ring.Sweep() {
+				break
+			}
 			if ctx == nil {
 				if try == 0 && q.lookNow() {
 					break

@@ -9,9 +9,10 @@ type BroadcastHeader struct {
 	_    [120]byte
 
 	// Seldom written.
-	Closed  atomic.Uint64
-	Skipped atomic.Uint64 // claims whose publisher died
-	_       [112]byte
+	Closed   atomic.Uint64
+	Skipped  atomic.Uint64 // claims whose publisher died
+	Released atomic.Uint64 // the caller's: holds whose reader died
+	_        [104]byte
 
 	SendWait, SendArmed atomic.Uint32 // a hold moved on
 	_                   [120]byte

@@ -92,3 +92,72 @@ func (r *MPMCBytes) CanTake(self uint32) bool { return r.q.CanTake(self) }
 
 // Holders is that of MPMC.
 func (r *MPMCBytes) Holders(ids []uint32, n int) []uint32 { return r.q.Holders(ids, n) }
+
+// Sweep passes over skipped positions at the head, as Take does on its way, and
+// reports whether there were any: so claims that were given up do not fill the
+// ring until a consumer comes.
+func (r *MPMC) Sweep() (swept bool) {
+	for range r.tries() {
+		h := load("take.head", &r.h.Head)
+		i, lap := r.at(h)
+		w := word(load("take.look", &r.slots[i]))
+		switch d := w.ahead(lap); {
+		case d == 0 && w.state() == skipped:
+			if cas("take.skip", &r.slots[i], uint64(w), uint64(plain(free, lap+1))) {
+				swept = true
+			}
+		case d == 0 && w.state() == taken, d == 1:
+			if load("take.check", &r.h.Tail) <= h {
+				return swept
+			}
+			advance("take.help", &r.h.Head, h, h+1)
+		default:
+			return swept
+		}
+	}
+	return swept
+}
+
+// Sweep is that of MPMC.
+func (r *MPMCBytes) Sweep() bool { return r.q.Sweep() }
+
+// CanClaim reports whether a publisher that could not go on should try again.
+func (r *Broadcast) CanClaim() bool {
+	if r.h.Closed.Load() != 0 {
+		return true
+	}
+	t := r.h.Tail.Load()
+	if len(r.holds) > 0 && t >= r.limit(t) {
+		return false
+	}
+	i, lap := r.at(t)
+	w := word(r.slots[i].Load())
+	return w.ahead(lap) != -1 || w.state() != claimed
+}
+
+// CanNext reports whether a reader at pos would find something else than
+// ErrEmpty and ErrHeld.
+func (r *Broadcast) CanNext(pos uint64) bool {
+	i, lap := r.at(pos)
+	w := word(r.slots[i].Load())
+	switch d, s := w.ahead(lap), w.state(); {
+	case d == 0 && s == claimed:
+		return false
+	case w == 0 && lap == 0, d == -1 && (s == ready || s == skipped || s == claimed):
+		return r.h.Closed.Load() != 0
+	}
+	return true
+}
+
+// Holds is how many readers can hold publishers back, Holding how many do.
+func (r *Broadcast) Holds() int { return len(r.holds) }
+
+// Holding is how many readers hold publishers back.
+func (r *Broadcast) Holding() (n int) {
+	for i := range r.holds {
+		if r.holds[i].ID.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}

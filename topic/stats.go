@@ -1,0 +1,44 @@
+package topic
+
+import (
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+)
+
+// Stats are the state of a topic at one moment. Messages count from its creation, over all processes.
+type Stats struct {
+	Capacity  int    // messages kept
+	Published uint64 // published or being published, skipped ones included: the next sequence number
+	Skipped   uint64 // not published, because the publisher died
+	Released  uint64 // subscribers that died holding publishers back
+	Holding   int    // subscribers that hold publishers back
+	Holds     int    // how many there can be
+	Lag       uint64 // how far the slowest of them is behind, in messages
+	Slowest   int    // its slot, see shmem.Peer; -1 if there is none
+	Ended     bool   // by End
+}
+
+// Stats tells the state of the topic. It changes nothing and disturbs nobody. A topic attached to read-only has it
+// too. ErrClosed.
+func (t *Topic[T]) Stats() (Stats, error) {
+	if !t.m.Pin() {
+		return Stats{}, shmem.ErrClosed
+	}
+	defer t.m.Unpin()
+	now := t.ring.Now()
+	s := Stats{
+		Capacity: len(t.items), Published: now, Skipped: t.ring.Skipped(), Released: t.h.Released.Load(),
+		Holding: t.ring.Holding(), Holds: t.ring.Holds(), Slowest: -1, Ended: t.ring.Closed(),
+	}
+	if id, cursor := t.ring.Slowest(); id != 0 {
+		s.Slowest = int(format.ID(id).Slot())
+		s.Lag = now - min(cursor, now)
+	}
+	return s, nil
+}
+
+func (t *Topic[T]) released(n uint64) {
+	if n > 0 {
+		t.h.Released.Add(n)
+	}
+}
