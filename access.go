@@ -188,12 +188,12 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 		return wrap("load", s.name, err)
 	}
 	defer s.end("load", debug.SetPanicOnFault(true), &err)
-	if robust.RaceEnabled && s.lockable() == nil {
+	dst := mem.Bytes(v)
+	seq := &s.m.Peers.Words.Seq
+	if robust.RaceEnabled && s.lockable() == nil && (s.head.ImageOff != 0 || s.whole()) {
 		// Update writes plainly, and the detector knows nothing of sequence counters.
 		return wrap("load", s.name, b.loadLocked(v))
 	}
-	dst := mem.Bytes(v)
-	seq := &s.m.Peers.Words.Seq
 	for try := range loadTries {
 		before := seq.Load()
 		src := 0
@@ -210,7 +210,7 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 			runtime.Gosched()
 		}
 	}
-	if s.lockable() != nil || s.head.ImageOff == 0 && seq.Load()&1 != 0 {
+	if s.lockable() != nil || s.head.ImageOff == 0 && !s.whole() {
 		return wrap("load", s.name, errLoadBusy)
 	}
 	return wrap("load", s.name, b.loadLocked(v))
