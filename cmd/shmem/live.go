@@ -1,0 +1,357 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+)
+
+// A screen draws frames in place: on the alternate screen of a terminal, and one below the other
+// where there is none.
+type screen struct {
+	e *env
+}
+
+func (e *env) screen() *screen {
+	if e.tty {
+		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l")
+	}
+	return &screen{e}
+}
+
+func (s *screen) close() {
+	if s.e.tty {
+		fmt.Fprint(os.Stdout, "\x1b[?25h\x1b[?1049l")
+	}
+}
+
+// draw shows a frame in one write, so that it does not flicker.
+func (s *screen) draw(frame string) {
+	if !s.e.tty {
+		_, _ = os.Stdout.WriteString(frame)
+		return
+	}
+	all := strings.Split(strings.TrimSuffix(frame, "\n"), "\n")
+	if len(all) > s.e.height-1 {
+		more := len(all) - (s.e.height - 2)
+		all = append(all[:s.e.height-2], s.e.style.faint(fmt.Sprintf("… %d more lines", more)))
+	}
+	_, _ = os.Stdout.WriteString("\x1b[H" + strings.Join(all, "\x1b[K\r\n") + "\x1b[K\x1b[J")
+}
+
+// ticks calls f now and again each interval, until the user has had enough, n frames are shown, or
+// f fails. A terminal may have changed its size.
+func (e *env) ticks(interval time.Duration, n int, f func() error) error {
+	t := time.NewTicker(max(interval, 10*time.Millisecond))
+	defer t.Stop()
+	for i := 1; ; i++ {
+		e.resize()
+		if err := f(); err != nil {
+			return err
+		}
+		if i == n {
+			return nil
+		}
+		select {
+		case <-t.C:
+		case <-e.ctx.Done():
+			return nil
+		}
+	}
+}
+
+type watchCmd struct {
+	Name     string        `arg:"" help:"The segment."`
+	Path     string        `arg:"" optional:"" help:"A part of the value."`
+	Interval time.Duration `short:"i" default:"500ms" help:"Between two looks (${default})."`
+	Count    int           `short:"n" help:"End after so many looks."`
+	JSON     bool          `name:"json" help:"A line of JSON for each change."`
+}
+
+func (*watchCmd) Help() string {
+	return `What has changed since the last look is highlighted, with the rate of numbers beside it. It ends
+with Ctrl-C. It takes no lock and no slot.`
+}
+
+func (c *watchCmd) Run(e *env) error {
+	s, err := e.open(c.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { s.Close() }()
+	var last *inspect.Snapshot
+	if c.JSON {
+		return e.ticks(c.Interval, c.Count, func() error {
+			p, err := s.Snapshot()
+			if err != nil {
+				return err
+			}
+			v, err := p.Value().At(c.Path)
+			if err != nil {
+				return err
+			}
+			if last == nil || len(inspect.Diff(last, p)) > 0 {
+				b, _ := v.MarshalJSON()
+				fmt.Fprintf(os.Stdout, "%s\n", b)
+			}
+			last = p
+			return nil
+		})
+	}
+	scr := e.screen()
+	defer scr.close()
+	return e.ticks(c.Interval, c.Count, func() error {
+		if !s.Linked() { // the same name again?
+			if again, err := inspect.Open(c.Name, e.opts()); err == nil {
+				s.Close()
+				s, last = again, nil
+			}
+		}
+		p, err := s.Snapshot()
+		if errors.Is(err, shmem.ErrBusy) {
+			scr.draw(e.style.red("the value changes faster than it can be copied") + "\n")
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		st, err := s.Status()
+		if err != nil {
+			return err
+		}
+		frame, err := c.frame(e, st, last, p)
+		if err != nil {
+			return err
+		}
+		scr.draw(frame)
+		last = p
+		return nil
+	})
+}
+
+func (c *watchCmd) frame(e *env, st *inspect.Status, last, p *inspect.Snapshot) (string, error) {
+	v, err := p.Value().At(c.Path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", c.Name, err)
+	}
+	var b strings.Builder
+	state := e.style.state(st.State, st.State.String())
+	if !st.Linked {
+		state += " " + e.style.magenta("unlinked")
+	}
+	changes := ""
+	changed := map[string]bool{}
+	var rates []inspect.Change
+	if last != nil {
+		changes = perSecond(float64(p.Version-last.Version)/p.Time.Sub(last.Time).Seconds()) + " changes/s"
+		for _, d := range inspect.Diff(last, p) {
+			if rest, ok := strings.CutPrefix(d.Path, c.Path); ok {
+				changed[strings.TrimPrefix(rest, ".")] = true
+				rates = append(rates, d)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", e.style.bold(st.Name), state, p.Version, changes, e.style.faint(p.Time.Format("15:04:05.0")))
+	who := fmt.Sprintf("%d attached", len(st.Peers))
+	if len(st.Lock.Holders) > 0 {
+		who += ", lock: " + st.Lock.Holders[0].String()
+	}
+	fmt.Fprintf(&b, "%s\n\n", e.style.faint(who))
+	printLines(&b, e.style, v, e.width, 32, changed)
+	n := 0
+	for _, d := range rates {
+		if r := rate(d, p.Time.Sub(last.Time)); r != "" {
+			if n == 0 {
+				fmt.Fprintf(&b, "\n%s\n", e.style.faint("per second"))
+			}
+			if n++; n > 8 {
+				break
+			}
+			fmt.Fprintf(&b, "  %s  %s\n", e.style.cyan(pad(cut(d.Path, 40), 24)), r)
+		}
+	}
+	return b.String(), nil
+}
+
+type topCmd struct {
+	Interval time.Duration `short:"i" default:"1s" help:"Between two looks (${default})."`
+	Count    int           `short:"n" help:"End after so many looks."`
+	Lines    int           `default:"1000" hidden:""`
+}
+
+func (*topCmd) Help() string {
+	return `Sorted by changes a second. HELD is who holds the lock of the box, with how long this has been
+seen; WAIT says how many wait for something. It ends with Ctrl-C.`
+}
+
+// A tracked segment is looked at again and again.
+type tracked struct {
+	s       *inspect.Segment
+	st      *inspect.Status
+	at      time.Time
+	version uint64
+	rate    float64
+	holder  inspect.Holder
+	since   time.Time // the holder has been seen
+	seen    bool
+}
+
+func (c *topCmd) Run(e *env) error {
+	all := map[string]*tracked{}
+	defer func() {
+		for _, t := range all {
+			t.s.Close()
+		}
+	}()
+	scr := e.screen()
+	defer scr.close()
+	return e.ticks(c.Interval, c.Count, func() error {
+		rows, err := e.rows(nil)
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
+			t.seen = false
+		}
+		for _, r := range rows {
+			if r.err != nil || r.State == shmem.Foreign || r.State == shmem.Damaged {
+				continue
+			}
+			c.look(e, all, r)
+		}
+		for n, t := range all {
+			if !t.seen {
+				t.s.Close()
+				delete(all, n)
+			}
+		}
+		scr.draw(c.frame(e, rows, all))
+		return nil
+	})
+}
+
+func (c *topCmd) look(e *env, all map[string]*tracked, r row) {
+	t := all[r.Path]
+	if t == nil || !r.unlinked && !t.s.Linked() {
+		name := r.Name
+		if r.unlinked {
+			name = r.Path
+		}
+		s, err := inspect.Open(name, e.opts())
+		if err != nil {
+			return
+		}
+		if t != nil {
+			t.s.Close()
+		}
+		t = &tracked{s: s}
+		all[r.Path] = t
+	}
+	st, err := t.s.Status()
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		return
+	}
+	now := time.Now()
+	if t.st != nil {
+		t.rate = float64(st.Version-t.version) / now.Sub(t.at).Seconds()
+	}
+	held := inspect.Holder{}
+	if len(st.Lock.Holders) > 0 {
+		held = st.Lock.Holders[0]
+	}
+	if held != t.holder || st.Version != t.version {
+		t.holder, t.since = held, now
+	}
+	t.st, t.at, t.version, t.seen = st, now, st.Version, true
+}
+
+func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
+	type line struct {
+		r row
+		t *tracked
+	}
+	var lines []line
+	var memory int64
+	for _, r := range rows {
+		memory += r.InUse
+		lines = append(lines, line{r, all[r.Path]})
+	}
+	slices.SortStableFunc(lines, func(a, b line) int {
+		x, y := 0.0, 0.0
+		if a.t != nil {
+			x = a.t.rate
+		}
+		if b.t != nil {
+			y = b.t.rate
+		}
+		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.r.State, b.r.State), cmp.Compare(a.r.Name, b.r.Name))
+	})
+	var cells [][]string
+	for _, l := range lines {
+		rate, held, wait, version := "-", "-", "-", "-"
+		if l.t != nil && l.t.st != nil {
+			st := l.t.st
+			rate, version = perSecond(l.t.rate), strconv.FormatUint(st.Version, 10)
+			if l.t.rate == 0 {
+				rate = "0"
+			}
+			if len(st.Lock.Holders) > 0 {
+				h := st.Lock.Holders[0]
+				held = comm(h.PID, "slot "+strconv.Itoa(h.Slot)) + " " + strconv.Itoa(h.PID)
+				if d := time.Since(l.t.since); d > time.Second {
+					held += " " + since(l.t.since)
+				}
+				if !h.Alive {
+					held = "dead " + strconv.Itoa(h.PID)
+				}
+			}
+			n := 0
+			for _, sl := range st.Slots {
+				if len(sl.Waits) > 0 {
+					n++
+				}
+			}
+			wait = strconv.Itoa(n)
+		}
+		att := "-"
+		if l.r.State != shmem.Foreign && l.r.State != shmem.Damaged {
+			att = strconv.Itoa(len(l.r.Peers))
+		}
+		cells = append(cells, []string{l.r.Name, rate, version, held, wait, att, size(l.r.InUse), l.r.state()})
+	}
+	sub := *e
+	var b strings.Builder
+	sub.out = &b
+	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top"), e.style.faint(fmt.Sprintf("%d segments in %s, %s of memory   %s", len(rows), e.dir, words(memory), time.Now().Format("15:04:05"))))
+	sub.table([]column{
+		{head: "NAME", least: 14, paint: func(_ int, s string) string { return e.style.bold(s) }},
+		{head: "CHANGES/s", right: true},
+		{head: "VERSION", right: true},
+		{head: "HELD", least: 8, paint: func(i int, s string) string {
+			if strings.HasPrefix(s, "dead") {
+				return e.style.red(s)
+			}
+			return s
+		}},
+		{head: "WAIT", right: true}, {head: "ATT", right: true}, {head: "MEM", right: true},
+		{head: "STATE", paint: func(i int, s string) string {
+			if lines[i].r.unlinked {
+				return e.style.magenta(s)
+			}
+			return e.style.state(lines[i].r.State, s)
+		}},
+	}, cells)
+	return b.String()
+}

@@ -1,0 +1,438 @@
+/* ---- ShmemBox runtime, the same in every generated header. The bytes: docs/FORMAT.md ---- */
+#ifndef SHMEMBOX_RUNTIME_1
+#define SHMEMBOX_RUNTIME_1
+
+#ifndef __linux__
+#error "ShmemBox segments need Linux"
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef F_OFD_GETLK
+#define F_OFD_GETLK 36
+#define F_OFD_SETLK 37
+#endif
+#ifndef O_CLOEXEC
+#define O_CLOEXEC 02000000
+#endif
+
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
+
+typedef struct { uint64_t off, len; } shmembox_part; /* bytes that the box's lock protects */
+
+typedef struct {
+	unsigned char *base; /* the mapping; the value is at its beginning */
+	size_t size;
+	int fd;
+	uint32_t id; /* of the attachment; 0: read-only, without a slot */
+	uint64_t cap, image, slots;
+	uint32_t slot_count;
+	dev_t dev;
+	ino_t ino;
+	const shmembox_part *parts;
+	size_t part_count, value_size;
+	char path[512];
+	char error[512]; /* what went wrong, after a call that returned less than 0 */
+} shmembox;
+
+#define SHMEMBOX_GATE ((int64_t)1 << 62)
+#define SHMEMBOX_PRESENCE (SHMEMBOX_GATE + 15)
+#define SHMEMBOX_SLOT (SHMEMBOX_GATE + 16)
+#define SHMEMBOX_WAITERS 0x80000000u
+#define SHMEMBOX_OWNER 256 /* offsets in the header page */
+#define SHMEMBOX_HIGH 264
+#define SHMEMBOX_LOCK 320
+#define SHMEMBOX_LOCK_ARMED 324
+#define SHMEMBOX_SEQ 384
+#define SHMEMBOX_SEQ_ARMED 392
+
+__attribute__((format(printf, 3, 4))) static inline int shmembox_fail(shmembox *b, int code, const char *format, ...) {
+	va_list a;
+	va_start(a, format);
+	vsnprintf(b->error, sizeof b->error, format, a);
+	va_end(a);
+	return -code;
+}
+
+static inline uint32_t shmembox_u32(const unsigned char *p) { uint32_t v; memcpy(&v, p, 4); return v; }
+static inline uint64_t shmembox_u64(const unsigned char *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+
+static inline unsigned char *shmembox_head(shmembox *b) { return b->base + b->size - 4096; }
+static inline uint32_t *shmembox_w32(shmembox *b, size_t off) { return (uint32_t *)(void *)(shmembox_head(b) + off); }
+static inline uint64_t *shmembox_seq(shmembox *b) { return (uint64_t *)(void *)(shmembox_head(b) + SHMEMBOX_SEQ); }
+static inline unsigned char *shmembox_slot(shmembox *b, uint32_t i) { return b->base + b->slots + (uint64_t)i * 64; }
+
+static inline uint32_t shmembox_crc(const unsigned char *p, size_t n) { /* CRC-32C */
+	uint32_t c = ~0u;
+	while (n--) {
+		c ^= *p++;
+		for (int k = 0; k < 8; k++) c = c >> 1 ^ (0x82F63B78u & -(c & 1));
+	}
+	return ~c;
+}
+
+static inline void shmembox_sleep(long ns) {
+	struct timespec t = {0, ns};
+	nanosleep(&t, NULL);
+}
+
+static inline int64_t shmembox_now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* OFD locks: they belong to the open file, and vanish with the process. */
+static inline int shmembox_setlk(int fd, int type, int64_t off) {
+	struct flock l;
+	memset(&l, 0, sizeof l);
+	l.l_type = (short)type;
+	l.l_whence = SEEK_SET;
+	l.l_start = off;
+	l.l_len = 1;
+	return fcntl(fd, F_OFD_SETLK, &l);
+}
+
+static inline int shmembox_held(int fd, int64_t off, int64_t n) { /* by anyone but us */
+	struct flock l;
+	memset(&l, 0, sizeof l);
+	l.l_type = F_WRLCK;
+	l.l_whence = SEEK_SET;
+	l.l_start = off;
+	l.l_len = n;
+	if (fcntl(fd, F_OFD_GETLK, &l) < 0) return 1;
+	return l.l_type != F_UNLCK;
+}
+
+static inline int shmembox_enter(shmembox *b, int64_t deadline) {
+	while (shmembox_setlk(b->fd, F_WRLCK, SHMEMBOX_GATE) < 0) {
+		if (errno != EAGAIN && errno != EACCES) return shmembox_fail(b, errno, "%s: lock: %s", b->path, strerror(errno));
+		if (shmembox_now() > deadline) return shmembox_fail(b, EBUSY, "%s: another process holds the gate; it may be stopped", b->path);
+		shmembox_sleep(50000);
+	}
+	return 0;
+}
+
+static inline void shmembox_leave(shmembox *b) { shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_GATE); }
+
+/* shmembox_check reads and checks the control block of the open file. */
+static inline int shmembox_check(shmembox *b, unsigned char *page, uint64_t fingerprint) {
+	struct stat st;
+	if (fstat(b->fd, &st) < 0) return shmembox_fail(b, errno, "%s: %s", b->path, strerror(errno));
+	if (!S_ISREG(st.st_mode)) return shmembox_fail(b, EINVAL, "%s: not a regular file", b->path);
+	if (st.st_size < 4096 || pread(b->fd, page, 4096, st.st_size - 4096) != 4096 || memcmp(page, "ShmemBox", 8) != 0)
+		return shmembox_fail(b, EINVAL, "%s: not a ShmemBox segment", b->path);
+	if (shmembox_u32(page + 12) != 0x01020304u) return shmembox_fail(b, EINVAL, "%s: made by a machine of the other byte order", b->path);
+	if (shmembox_u32(page + 8) != 1) return shmembox_fail(b, EINVAL, "%s: made by version %u of ShmemBox, this is 1", b->path, shmembox_u32(page + 8));
+	if (shmembox_crc(page, 244) != shmembox_u32(page + 244)) return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
+	uint64_t total = shmembox_u64(page + 16), control = shmembox_u64(page + 32);
+	b->cap = shmembox_u64(page + 24);
+	b->image = shmembox_u64(page + 40);
+	b->slots = shmembox_u64(page + 64);
+	b->slot_count = shmembox_u32(page + 72);
+	if (total != (uint64_t)st.st_size || shmembox_u32(page + 84) != 0 || b->cap > total || control > total || b->cap > control ||
+	    b->slot_count < 1 || b->slot_count > 1024 || b->slots > total || b->slots + (uint64_t)b->slot_count * 64 + 4096 != total ||
+	    b->slots < control || b->image % 64 || (b->image && (b->image < control || b->image > b->slots || b->cap > b->slots - b->image)))
+		return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
+	uint32_t kind = shmembox_u32(page + 960);
+	uint64_t print = shmembox_u64(page + 968), size = shmembox_u64(page + 976);
+	if (kind < 1 || kind > 3) return shmembox_fail(b, EINVAL, "%s: it has no schema; this code is for fingerprint %016llx", b->path, (unsigned long long)fingerprint);
+	if (print != fingerprint)
+		return shmembox_fail(b, EINVAL, "%s: holds another type: fingerprint %016llx in the segment, %016llx in this code; generate it anew",
+			b->path, (unsigned long long)print, (unsigned long long)fingerprint);
+	if (size < b->value_size || size > b->cap) return shmembox_fail(b, EINVAL, "%s: its schema is damaged", b->path);
+	b->size = total;
+	b->dev = st.st_dev;
+	b->ino = st.st_ino;
+	return 0;
+}
+
+static inline int shmembox_map(shmembox *b, int prot) {
+	void *p = mmap(NULL, b->size, prot, MAP_SHARED, b->fd, 0);
+	if (p == MAP_FAILED) return shmembox_fail(b, errno, "%s: mmap: %s", b->path, strerror(errno));
+	b->base = p;
+	return 0;
+}
+
+static inline int shmembox_openat(shmembox *b, const char *name, int flags, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
+	memset(b, 0, sizeof *b);
+	b->fd = -1;
+	b->value_size = value_size;
+	b->parts = parts;
+	b->part_count = n;
+	snprintf(b->path, sizeof b->path, strchr(name, '/') ? "%s" : "/dev/shm/%s", name);
+	b->fd = open(b->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (b->fd < 0) return shmembox_fail(b, errno, "%s: %s", b->path, strerror(errno));
+	(void)fingerprint;
+	return 0;
+}
+
+static inline void shmembox_unmap(shmembox *b) {
+	if (b->base) munmap(b->base, b->size);
+	if (b->fd >= 0) close(b->fd);
+	b->base = NULL;
+	b->fd = -1;
+	b->id = 0;
+}
+
+/* shmembox_open opens a segment to read it, without a slot: looking keeps nothing alive. */
+static inline int shmembox_open(shmembox *b, const char *name, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
+	unsigned char page[4096];
+	int err = shmembox_openat(b, name, O_RDONLY, fingerprint, value_size, parts, n);
+	if (!err) err = shmembox_check(b, page, fingerprint);
+	if (!err) err = shmembox_map(b, PROT_READ);
+	if (err) shmembox_unmap(b);
+	return err;
+}
+
+/* Copies by whole words, while others may write; the counter tells whether they are good. */
+static inline void shmembox_copy(unsigned char *dst, const unsigned char *src, size_t n) {
+	for (; n && ((uintptr_t)src & 7); n--) *dst++ = __atomic_load_n(src++, __ATOMIC_RELAXED);
+	for (; n >= 8; n -= 8, dst += 8, src += 8) {
+		uint64_t w = __atomic_load_n((const uint64_t *)(const void *)src, __ATOMIC_RELAXED);
+		memcpy(dst, &w, 8);
+	}
+	while (n--) *dst++ = __atomic_load_n(src++, __ATOMIC_RELAXED);
+}
+
+static inline void shmembox_put(unsigned char *dst, const unsigned char *src, size_t n) {
+	for (; n && ((uintptr_t)dst & 7); n--) __atomic_store_n(dst++, *src++, __ATOMIC_RELAXED);
+	for (; n >= 8; n -= 8, dst += 8, src += 8) {
+		uint64_t w;
+		memcpy(&w, src, 8);
+		__atomic_store_n((uint64_t *)(void *)dst, w, __ATOMIC_RELAXED);
+	}
+	while (n--) __atomic_store_n(dst++, *src++, __ATOMIC_RELAXED);
+}
+
+static inline void shmembox_put_parts(shmembox *b, unsigned char *dst, const unsigned char *src) {
+	for (size_t i = 0; i < b->part_count; i++) shmembox_put(dst + b->parts[i].off, src + b->parts[i].off, b->parts[i].len);
+}
+
+/* shmembox_load copies the value as it was at one moment; it waits for nobody. Atomics may be newer
+ * than the rest, and what a lock holds means nothing in a copy. */
+static inline int shmembox_load(shmembox *b, void *value) {
+	unsigned char *v = value;
+	uint64_t *seq = shmembox_seq(b);
+	int64_t deadline = 0;
+	for (int tries = 1;; tries++) {
+		uint64_t s = __atomic_load_n(seq, __ATOMIC_ACQUIRE);
+		if (!(s & 1) || b->image) {
+			shmembox_copy(v, b->base, b->value_size);
+			if (s & 1) /* the image counts, but for what is never undone */
+				for (size_t i = 0; i < b->part_count; i++) shmembox_copy(v + b->parts[i].off, b->base + b->image + b->parts[i].off, b->parts[i].len);
+			__atomic_thread_fence(__ATOMIC_ACQUIRE);
+			if (__atomic_load_n(seq, __ATOMIC_RELAXED) == s) return 0;
+		}
+		if (tries % 64 == 0) {
+			if (!deadline) deadline = shmembox_now() + 1000000000;
+			if (shmembox_now() > deadline) return shmembox_fail(b, EBUSY, "%s: the value is being changed all the time, or its writer died and there is no undo image", b->path);
+			shmembox_sleep(20000);
+		}
+	}
+}
+
+/* shmembox_version counts the changes. */
+static inline uint64_t shmembox_version(shmembox *b) { return __atomic_load_n(shmembox_seq(b), __ATOMIC_ACQUIRE) / 2; }
+
+static inline int shmembox_alive(shmembox *b, uint32_t id) {
+	uint32_t slot = id & 1023, gen = id >> 10 & 0x1fffff;
+	if (id == b->id) return 1;
+	if (gen == 0 || slot >= b->slot_count) return 0;
+	if (__atomic_load_n((uint32_t *)(void *)shmembox_slot(b, slot), __ATOMIC_SEQ_CST) != gen) return 0;
+	return shmembox_held(b->fd, SHMEMBOX_SLOT + slot, 1);
+}
+
+static inline uint32_t shmembox_high(shmembox *b) {
+	uint32_t n = __atomic_load_n(shmembox_w32(b, SHMEMBOX_HIGH), __ATOMIC_SEQ_CST);
+	return n < b->slot_count ? n : b->slot_count;
+}
+
+/* shmembox_wake wakes who waits at the object whose armed word is at off in the header page. */
+static inline void shmembox_wake(shmembox *b, size_t off) {
+	uint32_t *armed = shmembox_w32(b, off);
+	uint32_t g = __atomic_load_n(armed, __ATOMIC_SEQ_CST);
+	if (!(g & 1)) return;
+	uint64_t at = b->size - 4096 + off;
+	uint64_t bit = (uint64_t)1 << ((uint32_t)((uint32_t)(at >> 2) * 0x9E3779B1u) >> 26);
+	for (uint32_t i = 0; i < shmembox_high(b); i++) {
+		unsigned char *s = shmembox_slot(b, i);
+		if (!(__atomic_load_n((uint64_t *)(void *)(s + 16), __ATOMIC_SEQ_CST) & bit)) continue;
+		__atomic_fetch_or((uint64_t *)(void *)(s + 24), bit, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add((uint32_t *)(void *)(s + 4), 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n((uint32_t *)(void *)(s + 8), __ATOMIC_SEQ_CST)) syscall(SYS_futex, s + 4, 1 /* FUTEX_WAKE */, INT_MAX, NULL, NULL, 0);
+	}
+	__atomic_compare_exchange_n(armed, &g, g & ~1u, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static inline int shmembox_same(shmembox *b) { /* does the name still lead to this file? */
+	struct stat st;
+	return lstat(b->path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino;
+}
+
+static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
+	unsigned char rec[64], old[64];
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < b->slot_count; i++) {
+			int64_t at = (int64_t)b->slots + (int64_t)i * 64;
+			if (pread(b->fd, old, 64, at) != 64) return shmembox_fail(b, EIO, "%s: slots cannot be read", b->path);
+			if ((shmembox_u32(old + 32) != 0) != pass) continue; /* the pid is a hint where to look first */
+			if (shmembox_setlk(b->fd, F_WRLCK, SHMEMBOX_SLOT + i) < 0) {
+				if (errno == EAGAIN || errno == EACCES) continue;
+				return shmembox_fail(b, errno, "%s: lock: %s", b->path, strerror(errno));
+			}
+			uint32_t gen = (shmembox_u32(old) + 1) & 0x1fffff, pid = (uint32_t)getpid(), high = i + 1;
+			if (gen == 0) gen = 1;
+			struct stat ns;
+			uint64_t inode = stat("/proc/self/ns/pid", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
+			struct timespec t;
+			clock_gettime(CLOCK_REALTIME, &t);
+			int64_t now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+			memset(rec, 0, 56);
+			memcpy(rec + 56, old + 56, 8);
+			memcpy(rec, &gen, 4);
+			memcpy(rec + 32, &pid, 4);
+			memcpy(rec + 40, &inode, 8);
+			memcpy(rec + 48, &now, 8);
+			if (pwrite(b->fd, rec, 64, at) != 64) return shmembox_fail(b, EIO, "%s: its slot cannot be written", b->path);
+			if (shmembox_u32(page + SHMEMBOX_HIGH) < high && pwrite(b->fd, &high, 4, (off_t)(b->size - 4096 + SHMEMBOX_HIGH)) != 4)
+				return shmembox_fail(b, EIO, "%s: its slot cannot be written", b->path);
+			b->id = gen << 10 | i;
+			return 0;
+		}
+	return shmembox_fail(b, EAGAIN, "%s: every slot is taken", b->path);
+}
+
+/* shmembox_attach attaches to a segment, to write: it takes the gate and a slot. Do not fork without
+ * exec while attached: the child would share the slot. */
+static inline int shmembox_attach(shmembox *b, const char *name, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
+	unsigned char page[4096];
+	int64_t deadline = shmembox_now() + 5000000000;
+	for (;;) {
+		int err = shmembox_openat(b, name, O_RDWR, fingerprint, value_size, parts, n);
+		if (!err) err = shmembox_check(b, page, fingerprint);
+		if (!err) err = shmembox_enter(b, deadline);
+		if (err) {
+			shmembox_unmap(b);
+			return err;
+		}
+		if (!shmembox_same(b)) { /* it has just gone; is there another? */
+			shmembox_unmap(b);
+			if (shmembox_now() < deadline) continue;
+			return shmembox_fail(b, EBUSY, "%s: others create and remove it all the time", b->path);
+		}
+		err = shmembox_check(b, page, fingerprint); /* what changes is read under the gate */
+		uint64_t owner = shmembox_u64(page + SHMEMBOX_OWNER);
+		uint32_t state = (uint32_t)(owner >> 32);
+		if (!err && (state > 3 || (state == 1) != ((uint32_t)owner >> 10 != 0))) err = shmembox_fail(b, EINVAL, "%s: its owner word is damaged", b->path);
+		if (!err && (state == 3 || (state != 2 && !shmembox_held(b->fd, SHMEMBOX_PRESENCE, 1 + (int64_t)b->slot_count))))
+			err = shmembox_fail(b, ENOENT, "%s: its owner has left or died", b->path);
+		if (!err) err = shmembox_take_slot(b, page);
+		shmembox_leave(b);
+		if (!err) err = shmembox_map(b, PROT_READ | PROT_WRITE);
+		if (err) shmembox_unmap(b);
+		return err;
+	}
+}
+
+static inline void shmembox_unlock(shmembox *b) {
+	uint32_t *word = shmembox_w32(b, SHMEMBOX_LOCK), w = b->id;
+	if (__atomic_compare_exchange_n(word, &w, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return;
+	while ((w & ~SHMEMBOX_WAITERS) == b->id)
+		if (__atomic_compare_exchange_n(word, &w, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+			shmembox_wake(b, SHMEMBOX_LOCK_ARMED);
+			return;
+		}
+}
+
+/* shmembox_lock takes the box's own lock, for at most so many ms; a dead holder's passes to us, and
+ * what it had half done is undone. It polls: nothing depends on a waiter's being known. */
+static inline int shmembox_lock(shmembox *b, int timeout_ms) {
+	if (!b->id) return shmembox_fail(b, EROFS, "%s: it was opened to read; attach to write", b->path);
+	uint32_t *word = shmembox_w32(b, SHMEMBOX_LOCK);
+	int64_t deadline = 0;
+	long pause = 20000, waited = 0;
+	for (;;) {
+		uint32_t w = __atomic_load_n(word, __ATOMIC_SEQ_CST), owner = w & ~SHMEMBOX_WAITERS;
+		int probe = waited >= 1000000;
+		if (probe) waited = 0;
+		if (owner == 0 || owner == 1 || (probe && !shmembox_alive(b, owner))) {
+			if (__atomic_compare_exchange_n(word, &w, b->id | (w & SHMEMBOX_WAITERS), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) break;
+			continue;
+		}
+		if (!deadline) deadline = shmembox_now() + (int64_t)timeout_ms * 1000000;
+		if (shmembox_now() > deadline) return shmembox_fail(b, ETIMEDOUT, "%s: slot %u holds the lock", b->path, owner & 1023);
+		shmembox_sleep(pause);
+		waited += pause;
+		if (pause < 500000) pause *= 2;
+	}
+	/* Readers published their mark before they looked at the word: wait for those that live. */
+	for (uint32_t i = 0; i < shmembox_high(b); i++) {
+		uint32_t *mark = (uint32_t *)(void *)(shmembox_slot(b, i) + 12), id;
+		while ((id = __atomic_load_n(mark, __ATOMIC_SEQ_CST)) != 0 && (id & 1023) == i && shmembox_alive(b, id)) {
+			if (!deadline) deadline = shmembox_now() + (int64_t)timeout_ms * 1000000;
+			if (shmembox_now() > deadline) {
+				shmembox_unlock(b);
+				return shmembox_fail(b, ETIMEDOUT, "%s: slot %u reads", b->path, i);
+			}
+			shmembox_sleep(20000);
+		}
+	}
+	uint64_t *seq = shmembox_seq(b), s = __atomic_load_n(seq, __ATOMIC_SEQ_CST);
+	if (!(s & 1)) return 0;
+	if (!b->image) {
+		shmembox_unlock(b);
+		return shmembox_fail(b, EOWNERDEAD, "%s: a writer died over the value, and there is no undo image", b->path);
+	}
+	shmembox_put_parts(b, b->base, b->base + b->image);
+	__atomic_store_n(seq, s + 1, __ATOMIC_SEQ_CST);
+	shmembox_wake(b, SHMEMBOX_SEQ_ARMED);
+	return 0;
+}
+
+/* shmembox_store replaces the value as a whole, under the lock; atomics and locks in it stay as they are. */
+static inline int shmembox_store(shmembox *b, const void *value, int timeout_ms) {
+	int err = shmembox_lock(b, timeout_ms);
+	if (err) return err;
+	uint64_t *seq = shmembox_seq(b), s = __atomic_load_n(seq, __ATOMIC_SEQ_CST);
+	if (b->image) shmembox_put_parts(b, b->base + b->image, value);
+	__atomic_store_n(seq, s + 1, __ATOMIC_SEQ_CST); /* odd: the image counts */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	shmembox_put_parts(b, b->base, value);
+	__atomic_store_n(seq, s + 2, __ATOMIC_SEQ_CST); /* even: the payload counts */
+	shmembox_wake(b, SHMEMBOX_SEQ_ARMED);
+	shmembox_unlock(b);
+	return 0;
+}
+
+/* shmembox_close ends it. The last one to leave an orphan unlinks it, as its owner would have. */
+static inline void shmembox_close(shmembox *b) {
+	if (b->id && shmembox_enter(b, shmembox_now() + 5000000000) == 0) {
+		uint64_t owner = 0, dropped = (uint64_t)3 << 32;
+		uint32_t none = 0;
+		off_t word = (off_t)(b->size - 4096 + SHMEMBOX_OWNER);
+		if (pwrite(b->fd, &none, 4, (off_t)(b->slots + (uint64_t)(b->id & 1023) * 64 + 32)) == 4 && pread(b->fd, &owner, 8, word) == 8) {
+			uint32_t state = (uint32_t)(owner >> 32);
+			if ((state == 0 || (state == 1 && !shmembox_alive(b, (uint32_t)owner))) && !shmembox_held(b->fd, SHMEMBOX_PRESENCE, 1 + (int64_t)b->slot_count) &&
+			    shmembox_same(b) && pwrite(b->fd, &dropped, 8, word) == 8)
+				unlink(b->path);
+		}
+		shmembox_leave(b);
+	}
+	shmembox_unmap(b);
+}
+
+#endif /* SHMEMBOX_RUNTIME_1 */

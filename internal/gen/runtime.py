@@ -1,0 +1,389 @@
+# ---- ShmemBox runtime, the same in every generated module. The bytes: docs/FORMAT.md ----
+#
+# Never multiprocessing.shared_memory: its resource tracker unlinks what it attached to.
+
+_GATE, _PRESENCE, _SLOT = 1 << 62, (1 << 62) + 15, (1 << 62) + 16
+_WAITERS = 1 << 31
+_OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = 256, 264, 320, 324, 384, 392
+_OFD_GETLK, _OFD_SETLK = 36, 37
+_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "ppc64le": 221, "s390x": 238}.get(os.uname().machine)
+
+
+class SegmentError(Exception):
+    """The segment cannot be used, and why."""
+
+
+class MismatchError(SegmentError):
+    """The segment holds another type."""
+
+
+class BusyError(SegmentError):
+    """The value, the lock or the gate is busy."""
+
+
+def _libatomic():
+    for name in ("libatomic.so.1", ctypes.util.find_library("atomic")):
+        try:
+            lib = ctypes.CDLL(name) if name else None
+        except OSError:
+            continue
+        if lib is not None and hasattr(lib, "__atomic_compare_exchange_4"):
+            return lib
+    return None
+
+
+class _Atomics:
+    """The atomic operations that Python does not have, from libatomic."""
+
+    def __init__(self):
+        lib = _libatomic()
+        if lib is None:
+            raise SegmentError("storing from Python needs libatomic.so.1 (Debian: apt install libatomic1); load() works without")
+        p, u32, u64, i = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int
+        f = lambda name, res, *args: self._sign(getattr(lib, name), res, args)
+        self._load4, self._load8 = f("__atomic_load_4", u32, p, i), f("__atomic_load_8", u64, p, i)
+        self._store8 = f("__atomic_store_8", None, p, u64, i)
+        self._or8, self._add4 = f("__atomic_fetch_or_8", u64, p, u64, i), f("__atomic_fetch_add_4", u32, p, u32, i)
+        self._cas4 = f("__atomic_compare_exchange_4", ctypes.c_bool, p, ctypes.POINTER(u32), u32, i, i)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    @staticmethod
+    def _sign(f, res, args):
+        f.restype, f.argtypes = res, args
+        return f
+
+    def load4(self, p):
+        return self._load4(p, 5)
+
+    def load8(self, p):
+        return self._load8(p, 5)
+
+    def store8(self, p, v):
+        self._store8(p, v, 5)
+
+    def or8(self, p, v):
+        self._or8(p, v, 5)
+
+    def add4(self, p, v):
+        self._add4(p, v, 5)
+
+    def cas4(self, p, old, new):
+        return self._cas4(p, ctypes.byref(ctypes.c_uint32(old)), new, 5, 5)
+
+    def futex_wake(self, p):
+        if _FUTEX is not None:  # else they look by themselves after 100 ms
+            self._libc.syscall(ctypes.c_long(_FUTEX), ctypes.c_void_p(p), ctypes.c_int(1), ctypes.c_int(0x7FFFFFFF), None, None, ctypes.c_int(0))
+
+
+def _crc32c(data):
+    c = 0xFFFFFFFF
+    for x in data:
+        c ^= x
+        for _ in range(8):
+            c = (c >> 1) ^ (0x82F63B78 if c & 1 else 0)
+    return c ^ 0xFFFFFFFF
+
+
+_barrier = threading.Lock()
+
+
+def _fence():
+    with _barrier:  # taking a lock orders memory on every machine
+        pass
+
+
+class _Box:
+    """A box, opened to read (open) or attached to write (attach)."""
+
+    def __init__(self, name, write=False, directory="/dev/shm"):
+        self.path = name if "/" in name else os.path.join(directory, name)
+        self._fd, self._map, self._id, self._at = -1, None, 0, None
+        self._atomics = _Atomics() if write else None
+        deadline = time.monotonic() + 5
+        while True:
+            self._fd = os.open(self.path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                page = self._check()
+                if not write:
+                    self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
+                    return
+                self._enter(deadline)
+                if self._same():
+                    self._attach()
+                    return
+            except BaseException:
+                self._unmap()
+                raise
+            self._unmap()  # it has just gone; is there another?
+            if time.monotonic() > deadline:
+                raise BusyError("%s: others create and remove it all the time" % self.path)
+
+    @classmethod
+    def open(cls, name, directory="/dev/shm"):
+        """Opens a box to read it, without a slot: looking keeps nothing alive."""
+        return cls(name, False, directory)
+
+    @classmethod
+    def attach(cls, name, directory="/dev/shm"):
+        """Attaches to a box, to write it as well. Do not fork while attached."""
+        return cls(name, True, directory)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _check(self):
+        st = os.fstat(self._fd)
+        if not stat.S_ISREG(st.st_mode) or st.st_size < 4096:
+            raise SegmentError("%s: not a ShmemBox segment" % self.path)
+        page = os.pread(self._fd, 4096, st.st_size - 4096)
+        if len(page) < 4096 or page[:8] != b"ShmemBox":
+            raise SegmentError("%s: not a ShmemBox segment" % self.path)
+        u32, u64 = lambda o: struct.unpack_from("=I", page, o)[0], lambda o: struct.unpack_from("=Q", page, o)[0]
+        if u32(12) != 0x01020304:
+            raise SegmentError("%s: made by a machine of the other byte order" % self.path)
+        if u32(8) != 1:
+            raise SegmentError("%s: made by version %d of ShmemBox, this is 1" % (self.path, u32(8)))
+        total, cap, control, image, slots, count = u64(16), u64(24), u64(32), u64(40), u64(64), u32(72)
+        if (_crc32c(page[:244]) != u32(244) or total != st.st_size or u32(84) != 0 or cap > control or not 1 <= count <= 1024
+                or slots + count * 64 + 4096 != total or slots < control or image % 64 or image and not control <= image <= slots - cap):
+            raise SegmentError("%s: its control block is damaged" % self.path)
+        kind, print_, size = u32(960), u64(968), u64(976)
+        if kind not in (1, 2, 3):
+            raise MismatchError("%s: it has no schema; this code is for fingerprint %016x" % (self.path, FINGERPRINT))
+        if print_ != FINGERPRINT:
+            raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
+        if not SIZE <= size <= cap:
+            raise SegmentError("%s: its schema is damaged" % self.path)
+        self._size, self._head, self._image, self._slots, self._count = total, total - 4096, image, slots, count
+        self._file = (st.st_dev, st.st_ino)
+        return page
+
+    def _same(self):
+        try:
+            st = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        return (st.st_dev, st.st_ino) == self._file
+
+    # OFD locks: they belong to the open file, and vanish with the process.
+    def _setlk(self, kind, off):
+        fcntl.fcntl(self._fd, _OFD_SETLK, struct.pack("@hhqqi4x", kind, os.SEEK_SET, off, 1, 0))
+
+    def _held(self, off, n):
+        """By anyone but us?"""
+        r = fcntl.fcntl(self._fd, _OFD_GETLK, struct.pack("@hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, off, n, 0))
+        return struct.unpack_from("@h", r)[0] != fcntl.F_UNLCK
+
+    def _enter(self, deadline):
+        while True:
+            try:
+                return self._setlk(fcntl.F_WRLCK, _GATE)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() > deadline:
+                    raise BusyError("%s: another process holds the gate; it may be stopped" % self.path)
+                time.sleep(50e-6)
+
+    def _attach(self):
+        try:
+            page = self._check()  # what changes is read under the gate
+            owner = struct.unpack_from("=Q", page, _OWNER)[0]
+            state = owner >> 32
+            if state > 3 or (state == 1) != (owner & 0xFFFFFFFF > 1023):
+                raise SegmentError("%s: its owner word is damaged" % self.path)
+            if state == 3 or state != 2 and not self._held(_PRESENCE, 1 + self._count):
+                raise FileNotFoundError(errno.ENOENT, "its owner has left or died", self.path)
+            self._take_slot(page)
+        finally:
+            self._setlk(fcntl.F_UNLCK, _GATE)
+        self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+
+    def _take_slot(self, page):
+        slots = os.pread(self._fd, self._count * 64, self._slots)
+        for hinted in (True, False):  # the pid is a hint where to look first
+            for i in range(self._count):
+                old = slots[i * 64:i * 64 + 64]
+                if hinted != (struct.unpack_from("=I", old, 32)[0] == 0):
+                    continue
+                try:
+                    self._setlk(fcntl.F_WRLCK, _SLOT + i)
+                except (BlockingIOError, PermissionError):
+                    continue
+                gen = (struct.unpack_from("=I", old)[0] + 1) & 0x1FFFFF or 1
+                try:
+                    ns = os.stat("/proc/self/ns/pid").st_ino
+                except OSError:
+                    ns = 0
+                rec = struct.pack("=I28xIIQq", gen, os.getpid(), 0, ns, time.time_ns()) + old[56:]
+                os.pwrite(self._fd, rec, self._slots + i * 64)
+                if struct.unpack_from("=I", page, _HIGH)[0] <= i:
+                    os.pwrite(self._fd, struct.pack("=I", i + 1), self._head + _HIGH)
+                self._id = gen << 10 | i
+                return
+        raise BusyError("%s: every slot is taken" % self.path)
+
+    def _seq(self):
+        return struct.unpack_from("@Q", self._map, self._head + _SEQ)[0]
+
+    @property
+    def version(self):
+        """Counts the changes of the value."""
+        return self._seq() // 2
+
+    def load_bytes(self):
+        """The bytes of the value as they were at one moment; it waits for nobody."""
+        m, tries, deadline = self._map, 0, None
+        while True:
+            s = self._seq()
+            _fence()
+            if not s & 1:
+                b = m[:SIZE]
+            elif self._image:  # the image counts, but for what is never undone
+                b = bytearray(m[:SIZE])
+                for off, n in _PARTS:
+                    b[off:off + n] = m[self._image + off:self._image + off + n]
+                b = bytes(b)
+            _fence()
+            if (not s & 1 or self._image) and self._seq() == s:
+                return b
+            tries += 1
+            if tries % 64 == 0:
+                deadline = deadline or time.monotonic() + 1
+                if time.monotonic() > deadline:
+                    raise BusyError("%s: the value is being changed all the time, or its writer died and there is no undo image" % self.path)
+                time.sleep(20e-6)
+
+    def load(self):
+        """The value as it was at one moment. What a lock holds means nothing in a copy."""
+        return VALUE.from_buffer_copy(self.load_bytes())
+
+    def load_numpy(self):
+        """The value as a numpy scalar of DTYPE."""
+        if DTYPE is None:
+            raise SegmentError("numpy is not installed")
+        return numpy.frombuffer(self.load_bytes(), DTYPE)[0]
+
+    def _alive(self, i):
+        slot, gen = i & 1023, i >> 10 & 0x1FFFFF
+        if i == self._id:
+            return True
+        if gen == 0 or slot >= self._count or self._atomics.load4(self._at + self._slots + slot * 64) != gen:
+            return False
+        return self._held(_SLOT + slot, 1)
+
+    def _high(self):
+        return min(self._atomics.load4(self._at + self._head + _HIGH), self._count)
+
+    def _wake(self, off):
+        a, armed = self._atomics, self._at + self._head + off
+        g = a.load4(armed)
+        if not g & 1:
+            return
+        bit = 1 << ((((self._head + off) >> 2 & 0xFFFFFFFF) * 0x9E3779B1 & 0xFFFFFFFF) >> 26)
+        for i in range(self._high()):
+            s = self._at + self._slots + i * 64
+            if a.load8(s + 16) & bit:
+                a.or8(s + 24, bit)
+                a.add4(s + 4, 1)
+                if a.load4(s + 8):
+                    a.futex_wake(s + 4)
+        a.cas4(armed, g, g & ~1)
+
+    def _unlock(self):
+        word = self._at + self._head + _LOCK
+        while not self._atomics.cas4(word, self._id, 0):
+            w = self._atomics.load4(word)
+            if w & ~_WAITERS != self._id:
+                return
+            if w & _WAITERS and self._atomics.cas4(word, w, 0):
+                return self._wake(_LOCK_ARMED)
+
+    def _lock(self, timeout):
+        if not self._id:
+            raise SegmentError("%s: it was opened to read; attach() to write" % self.path)
+        a, word, deadline, pause, probe = self._atomics, self._at + self._head + _LOCK, time.monotonic() + timeout, 20e-6, False
+        while True:
+            w = a.load4(word)
+            owner = w & ~_WAITERS
+            if owner in (0, 1) or probe and not self._alive(owner):
+                if a.cas4(word, w, self._id | w & _WAITERS):
+                    break
+                continue
+            if time.monotonic() > deadline:
+                raise BusyError("%s: slot %d holds the lock" % (self.path, owner & 1023))
+            time.sleep(pause)
+            probe, pause = pause >= 500e-6, min(pause * 2, 500e-6)
+        try:
+            # Readers published their mark before they looked at the word: wait for those that live.
+            for i in range(self._high()):
+                while True:
+                    r = a.load4(self._at + self._slots + i * 64 + 12)
+                    if r == 0 or r & 1023 != i or not self._alive(r):
+                        break
+                    if time.monotonic() > deadline:
+                        raise BusyError("%s: slot %d reads" % (self.path, i))
+                    time.sleep(20e-6)
+            s = a.load8(self._at + self._head + _SEQ)
+            if s & 1:  # a writer died: undo what it did
+                if not self._image:
+                    raise SegmentError("%s: a writer died over the value, and there is no undo image" % self.path)
+                for off, n in _PARTS:
+                    self._map[off:off + n] = self._map[self._image + off:self._image + off + n]
+                a.store8(self._at + self._head + _SEQ, s + 1)
+                self._wake(_SEQ_ARMED)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def store(self, value, timeout=5.0):
+        """Replaces the value as a whole, under the box's lock; atomics and locks in it stay as they are."""
+        b = bytes(value)
+        if len(b) != SIZE:
+            raise ValueError("the value has %d bytes, not %d" % (len(b), SIZE))
+        self._lock(timeout)
+        a, seq = self._atomics, self._at + self._head + _SEQ
+        s = a.load8(seq)
+        if self._image:
+            for off, n in _PARTS:
+                self._map[self._image + off:self._image + off + n] = b[off:off + n]
+        a.store8(seq, s + 1)  # odd: the image counts
+        _fence()
+        for off, n in _PARTS:
+            self._map[off:off + n] = b[off:off + n]
+        a.store8(seq, s + 2)  # even: the payload counts
+        self._wake(_SEQ_ARMED)
+        self._unlock()
+
+    def close(self):
+        """Ends it. The last one to leave an orphan unlinks it, as its owner would have."""
+        if self._fd < 0:
+            return
+        if self._id:
+            try:
+                self._enter(time.monotonic() + 5)
+                os.pwrite(self._fd, bytes(4), self._slots + (self._id & 1023) * 64 + 32)
+                owner = struct.unpack("=Q", os.pread(self._fd, 8, self._head + _OWNER))[0]
+                dead = owner >> 32 == 0 or owner >> 32 == 1 and not self._alive(owner & 0xFFFFFFFF)
+                if dead and not self._held(_PRESENCE, 1 + self._count) and self._same():
+                    os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER)
+                    os.unlink(self.path)
+                self._setlk(fcntl.F_UNLCK, _GATE)
+            except (OSError, SegmentError):
+                pass
+        self._unmap()
+
+    def _unmap(self):
+        self._at, self._id = None, 0
+        if self._map is not None:
+            gc.collect()  # the view that gave the address
+            try:
+                self._map.close()
+            except BufferError:
+                pass
+            self._map = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

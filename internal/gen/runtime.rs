@@ -1,0 +1,592 @@
+// ---- ShmemBox runtime, the same in every generated module. The bytes: docs/FORMAT.md ----
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("ShmemBox segments need 64-bit Linux");
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::io::AsRawFd;
+use std::sync::atomic::{fence, AtomicU32, AtomicU64, AtomicU8, Ordering::*};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+extern "C" {
+    fn mmap(addr: *mut c_void, len: usize, prot: i32, flags: i32, fd: i32, off: i64) -> *mut c_void;
+    fn munmap(addr: *mut c_void, len: usize) -> i32;
+    fn fcntl(fd: i32, cmd: i32, ...) -> i32;
+    fn syscall(number: i64, ...) -> i64;
+}
+
+#[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64"))]
+const O_NOFOLLOW: i32 = 0o100000;
+#[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64")))]
+const O_NOFOLLOW: i32 = 0o400000;
+const O_NONBLOCK: i32 = 0o4000; // O_CLOEXEC is std's
+
+#[cfg(target_arch = "x86_64")]
+const SYS_FUTEX: i64 = 202;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64"))]
+const SYS_FUTEX: i64 = 98;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")))]
+const SYS_FUTEX: i64 = -1; // sleepers look by themselves after 100 ms
+
+const GATE: i64 = 1 << 62;
+const PRESENCE: i64 = GATE + 15;
+const SLOT: i64 = GATE + 16;
+const WAITERS: u32 = 1 << 31;
+const OWNER: usize = 256; // offsets in the header page
+const HIGH: usize = 264;
+const LOCK: usize = 320;
+const LOCK_ARMED: usize = 324;
+const SEQ: usize = 384;
+const SEQ_ARMED: usize = 392;
+
+#[repr(C)]
+struct Flock {
+    kind: i16,
+    whence: i16,
+    start: i64,
+    len: i64,
+    pid: i32,
+}
+
+/// Why a box cannot be used.
+#[derive(Debug)]
+pub enum Error {
+    Io(io::Error),
+    /// The segment holds another type, or none.
+    Mismatch(String),
+    /// The segment is none of ours, or damaged.
+    Bad(String),
+    /// The value, the lock or the gate is busy.
+    Busy(String),
+    /// A writer died over the value, and there is no undo image.
+    OwnerDied(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Io(e) => e.fmt(f),
+            Error::Mismatch(s) | Error::Bad(s) | Error::Busy(s) | Error::OwnerDied(s) => f.write_str(s),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        Error::Io(e)
+    }
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+fn crc32c(data: &[u8]) -> u32 {
+    let mut c = !0u32;
+    for x in data {
+        c ^= *x as u32;
+        for _ in 0..8 {
+            c = c >> 1 ^ (0x82F6_3B78 & (c & 1).wrapping_neg());
+        }
+    }
+    !c
+}
+
+fn u32_at(p: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([p[at], p[at + 1], p[at + 2], p[at + 3]])
+}
+
+fn u64_at(p: &[u8], at: usize) -> u64 {
+    let mut b = [0; 8];
+    b.copy_from_slice(&p[at..at + 8]);
+    u64::from_ne_bytes(b)
+}
+
+/// An open segment.
+struct Segment {
+    file: File,
+    path: String,
+    base: *mut u8,
+    size: usize,
+    id: u32, // of the attachment; 0: read-only, without a slot
+    cap: u64,
+    image: u64,
+    slots: u64,
+    count: u32,
+    dev: u64,
+    ino: u64,
+}
+
+unsafe impl Send for Segment {}
+
+impl Segment {
+    fn open(name: &str, write: bool) -> Result<Segment> {
+        let path = if name.contains('/') { name.to_string() } else { format!("/dev/shm/{}", name) };
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let file = OpenOptions::new().read(true).write(write).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path)?;
+            let mut s = Segment {
+                file, path: path.clone(), base: std::ptr::null_mut(), size: 0, id: 0, cap: 0, image: 0, slots: 0, count: 0, dev: 0, ino: 0,
+            };
+            s.check()?;
+            if !write {
+                s.map(1)?;
+                return Ok(s);
+            }
+            s.enter(deadline)?;
+            if !s.same() {
+                if Instant::now() > deadline {
+                    return Err(Error::Busy(format!("{}: others create and remove it all the time", path)));
+                }
+                continue; // it has just gone; is there another?
+            }
+            let taken = s.attach();
+            s.leave();
+            taken?;
+            if let Err(e) = s.map(3) {
+                s.id = 0;
+                return Err(e);
+            }
+            return Ok(s);
+        }
+    }
+
+    fn check(&mut self) -> Result<Vec<u8>> {
+        let bad = |why: &str| Err(Error::Bad(format!("{}: {}", self.path, why)));
+        let meta = self.file.metadata()?;
+        let mut page = vec![0; 4096];
+        if !meta.is_file() || meta.len() < 4096 {
+            return bad("not a ShmemBox segment");
+        }
+        self.file.read_exact_at(&mut page, meta.len() - 4096)?;
+        if &page[..8] != b"ShmemBox" {
+            return bad("not a ShmemBox segment");
+        }
+        if u32_at(&page, 12) != 0x01020304 {
+            return bad("made by a machine of the other byte order");
+        }
+        if u32_at(&page, 8) != 1 {
+            return bad(&format!("made by version {} of ShmemBox, this is 1", u32_at(&page, 8)));
+        }
+        let (total, cap, control) = (u64_at(&page, 16), u64_at(&page, 24), u64_at(&page, 32));
+        let (image, slots, count) = (u64_at(&page, 40), u64_at(&page, 64), u32_at(&page, 72));
+        if crc32c(&page[..244]) != u32_at(&page, 244) || total != meta.len() || u32_at(&page, 84) != 0 || control > total || cap > control
+            || count < 1 || count > 1024 || slots > total || slots + count as u64 * 64 + 4096 != total || slots < control
+            || image % 64 != 0 || image != 0 && (image < control || image > slots || cap > slots - image)
+        {
+            return bad("its control block is damaged");
+        }
+        let (kind, print, size) = (u32_at(&page, 960), u64_at(&page, 968), u64_at(&page, 976));
+        if kind < 1 || kind > 3 {
+            return Err(Error::Mismatch(format!("{}: it has no schema; this code is for fingerprint {:016x}", self.path, FINGERPRINT)));
+        }
+        if print != FINGERPRINT {
+            return Err(Error::Mismatch(format!(
+                "{}: holds another type: fingerprint {:016x} in the segment, {:016x} in this code; generate it anew",
+                self.path, print, FINGERPRINT
+            )));
+        }
+        if size < SIZE as u64 || size > cap {
+            return bad("its schema is damaged");
+        }
+        self.size = total as usize;
+        self.cap = cap;
+        self.image = image;
+        self.slots = slots;
+        self.count = count;
+        self.dev = meta.dev();
+        self.ino = meta.ino();
+        Ok(page)
+    }
+
+    fn map(&mut self, prot: i32) -> Result<()> {
+        let p = unsafe { mmap(std::ptr::null_mut(), self.size, prot, 1, self.file.as_raw_fd(), 0) };
+        if p as isize == -1 {
+            return Err(io::Error::last_os_error().into());
+        }
+        self.base = p as *mut u8;
+        Ok(())
+    }
+
+    fn same(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).map_or(false, |m| m.dev() == self.dev && m.ino() == self.ino)
+    }
+
+    // OFD locks: they belong to the open file, and vanish with the process.
+    fn setlk(&self, kind: i16, at: i64) -> io::Result<()> {
+        let l = Flock { kind, whence: 0, start: at, len: 1, pid: 0 };
+        match unsafe { fcntl(self.file.as_raw_fd(), 37, &l as *const Flock) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Held by anyone but us?
+    fn held(&self, at: i64, n: i64) -> bool {
+        let mut l = Flock { kind: 1, whence: 0, start: at, len: n, pid: 0 };
+        let r = unsafe { fcntl(self.file.as_raw_fd(), 36, &mut l as *mut Flock) };
+        r == -1 || l.kind != 2
+    }
+
+    fn enter(&self, deadline: Instant) -> Result<()> {
+        while let Err(e) = self.setlk(1, GATE) {
+            if e.kind() != io::ErrorKind::WouldBlock && e.kind() != io::ErrorKind::PermissionDenied {
+                return Err(e.into());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Busy(format!("{}: another process holds the gate; it may be stopped", self.path)));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok(())
+    }
+
+    fn leave(&self) {
+        let _ = self.setlk(2, GATE);
+    }
+
+    fn attach(&mut self) -> Result<()> {
+        let page = self.check()?; // what changes is read under the gate
+        let owner = u64_at(&page, OWNER);
+        let state = owner >> 32;
+        if state > 3 || (state == 1) != (owner as u32 > 1023) {
+            return Err(Error::Bad(format!("{}: its owner word is damaged", self.path)));
+        }
+        if state == 3 || state != 2 && !self.held(PRESENCE, 1 + self.count as i64) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: its owner has left or died", self.path)).into());
+        }
+        let mut slots = vec![0; self.count as usize * 64];
+        self.file.read_exact_at(&mut slots, self.slots)?;
+        for hinted in [true, false] {
+            // the pid is a hint where to look first
+            for i in 0..self.count {
+                let old = &slots[i as usize * 64..][..64];
+                if hinted != (u32_at(old, 32) == 0) {
+                    continue;
+                }
+                if let Err(e) = self.setlk(1, SLOT + i as i64) {
+                    if e.kind() != io::ErrorKind::WouldBlock && e.kind() != io::ErrorKind::PermissionDenied {
+                        return Err(e.into());
+                    }
+                    continue;
+                }
+                let gen = match u32_at(old, 0).wrapping_add(1) & 0x1f_ffff {
+                    0 => 1,
+                    n => n,
+                };
+                let ns = std::fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino());
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
+                let mut rec = [0u8; 64];
+                rec[0..4].copy_from_slice(&gen.to_ne_bytes());
+                rec[32..36].copy_from_slice(&std::process::id().to_ne_bytes());
+                rec[40..48].copy_from_slice(&ns.to_ne_bytes());
+                rec[48..56].copy_from_slice(&now.to_ne_bytes());
+                rec[56..64].copy_from_slice(&old[56..64]);
+                self.file.write_all_at(&rec, self.slots + i as u64 * 64)?;
+                if u32_at(&page, HIGH) <= i {
+                    self.file.write_all_at(&(i + 1).to_ne_bytes(), (self.size - 4096 + HIGH) as u64)?;
+                }
+                self.id = gen << 10 | i;
+                return Ok(());
+            }
+        }
+        Err(Error::Busy(format!("{}: every slot is taken", self.path)))
+    }
+
+    fn w32(&self, off: usize) -> &AtomicU32 {
+        unsafe { &*(self.base.add(self.size - 4096 + off) as *const AtomicU32) }
+    }
+
+    fn seq(&self) -> &AtomicU64 {
+        unsafe { &*(self.base.add(self.size - 4096 + SEQ) as *const AtomicU64) }
+    }
+
+    fn slot32(&self, i: u32, off: usize) -> &AtomicU32 {
+        unsafe { &*(self.base.add(self.slots as usize + i as usize * 64 + off) as *const AtomicU32) }
+    }
+
+    fn slot64(&self, i: u32, off: usize) -> &AtomicU64 {
+        unsafe { &*(self.base.add(self.slots as usize + i as usize * 64 + off) as *const AtomicU64) }
+    }
+
+    fn high(&self) -> u32 {
+        self.w32(HIGH).load(SeqCst).min(self.count)
+    }
+
+    /// Copies by whole words, while others may write; the counter tells whether they are good.
+    unsafe fn copy(mut dst: *mut u8, mut src: *const u8, mut n: usize) {
+        while n > 0 && (src as usize & 7 != 0 || n < 8) {
+            *dst = (*(src as *const AtomicU8)).load(Relaxed);
+            dst = dst.add(1);
+            src = src.add(1);
+            n -= 1;
+        }
+        while n >= 8 {
+            (dst as *mut u64).write_unaligned((*(src as *const AtomicU64)).load(Relaxed));
+            dst = dst.add(8);
+            src = src.add(8);
+            n -= 8;
+        }
+        while n > 0 {
+            *dst = (*(src as *const AtomicU8)).load(Relaxed);
+            dst = dst.add(1);
+            src = src.add(1);
+            n -= 1;
+        }
+    }
+
+    unsafe fn put(mut dst: *mut u8, mut src: *const u8, mut n: usize) {
+        while n > 0 && (dst as usize & 7 != 0 || n < 8) {
+            (*(dst as *const AtomicU8)).store(*src, Relaxed);
+            dst = dst.add(1);
+            src = src.add(1);
+            n -= 1;
+        }
+        while n >= 8 {
+            (*(dst as *const AtomicU64)).store((src as *const u64).read_unaligned(), Relaxed);
+            dst = dst.add(8);
+            src = src.add(8);
+            n -= 8;
+        }
+        while n > 0 {
+            (*(dst as *const AtomicU8)).store(*src, Relaxed);
+            dst = dst.add(1);
+            src = src.add(1);
+            n -= 1;
+        }
+    }
+
+    unsafe fn put_parts(&self, dst: *mut u8, src: *const u8) {
+        for (off, n) in PARTS.iter() {
+            Segment::put(dst.add(*off), src.add(*off), *n);
+        }
+    }
+
+    unsafe fn load(&self, dst: *mut u8) -> Result<()> {
+        let mut deadline = None;
+        for tries in 1u64.. {
+            let s = self.seq().load(Acquire);
+            if s & 1 == 0 || self.image != 0 {
+                Segment::copy(dst, self.base, SIZE);
+                if s & 1 != 0 {
+                    // the image counts, but for what is never undone
+                    for (off, n) in PARTS.iter() {
+                        Segment::copy(dst.add(*off), self.base.add(self.image as usize + *off), *n);
+                    }
+                }
+                fence(Acquire);
+                if self.seq().load(Relaxed) == s {
+                    return Ok(());
+                }
+            }
+            if tries % 64 == 0 {
+                let end = *deadline.get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
+                if Instant::now() > end {
+                    break;
+                }
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+        Err(Error::Busy(format!("{}: the value is being changed all the time, or its writer died and there is no undo image", self.path)))
+    }
+
+    fn alive(&self, id: u32) -> bool {
+        let (slot, gen) = (id & 1023, id >> 10 & 0x1f_ffff);
+        if id == self.id {
+            return true;
+        }
+        gen != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == gen && self.held(SLOT + slot as i64, 1)
+    }
+
+    /// Wakes who waits at the object whose armed word is at off in the header page.
+    fn wake(&self, off: usize) {
+        let armed = self.w32(off);
+        let g = armed.load(SeqCst);
+        if g & 1 == 0 {
+            return;
+        }
+        let at = (self.size - 4096 + off) as u64;
+        let bit = 1u64 << (((at >> 2) as u32).wrapping_mul(0x9E37_79B1) >> 26);
+        for i in 0..self.high() {
+            if self.slot64(i, 16).load(SeqCst) & bit == 0 {
+                continue;
+            }
+            self.slot64(i, 24).fetch_or(bit, SeqCst);
+            self.slot32(i, 4).fetch_add(1, SeqCst);
+            if self.slot32(i, 8).load(SeqCst) != 0 && SYS_FUTEX >= 0 {
+                unsafe { syscall(SYS_FUTEX, self.slot32(i, 4) as *const AtomicU32, 1i32, i32::MAX, 0usize, 0usize, 0i32) };
+            }
+        }
+        let _ = armed.compare_exchange(g, g & !1, SeqCst, SeqCst);
+    }
+
+    fn unlock(&self) {
+        let word = self.w32(LOCK);
+        let mut w = self.id;
+        while w & !WAITERS == self.id {
+            match word.compare_exchange(w, 0, SeqCst, SeqCst) {
+                Ok(_) => {
+                    if w & WAITERS != 0 {
+                        self.wake(LOCK_ARMED);
+                    }
+                    return;
+                }
+                Err(now) => w = now,
+            }
+        }
+    }
+
+    /// Takes the box's own lock. A dead holder's passes to us, and what it had half done is undone. It
+    /// polls: nothing depends on a waiter's being known.
+    fn lock(&self, timeout: Duration) -> Result<()> {
+        if self.id == 0 {
+            return Err(Error::Bad(format!("{}: it was opened to read; attach to write", self.path)));
+        }
+        let word = self.w32(LOCK);
+        let mut deadline = None;
+        let (mut pause, mut waited) = (20u64, 0);
+        loop {
+            let w = word.load(SeqCst);
+            let owner = w & !WAITERS;
+            let probe = waited >= 1000;
+            if probe {
+                waited = 0;
+            }
+            if owner <= 1 || probe && !self.alive(owner) {
+                if word.compare_exchange(w, self.id | w & WAITERS, SeqCst, SeqCst).is_ok() {
+                    break;
+                }
+                continue;
+            }
+            if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + timeout) {
+                return Err(Error::Busy(format!("{}: slot {} holds the lock", self.path, owner & 1023)));
+            }
+            std::thread::sleep(Duration::from_micros(pause));
+            waited += pause;
+            pause = (pause * 2).min(500);
+        }
+        // Readers published their mark before they looked at the word: wait for those that live.
+        for i in 0..self.high() {
+            loop {
+                let r = self.slot32(i, 12).load(SeqCst);
+                if r == 0 || r & 1023 != i || !self.alive(r) {
+                    break;
+                }
+                if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + timeout) {
+                    self.unlock();
+                    return Err(Error::Busy(format!("{}: slot {} reads", self.path, i)));
+                }
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+        let s = self.seq().load(SeqCst);
+        if s & 1 != 0 {
+            if self.image == 0 {
+                self.unlock();
+                return Err(Error::OwnerDied(format!("{}: a writer died over the value, and there is no undo image", self.path)));
+            }
+            unsafe { self.put_parts(self.base, self.base.add(self.image as usize)) };
+            self.seq().store(s + 1, SeqCst);
+            self.wake(SEQ_ARMED);
+        }
+        Ok(())
+    }
+
+    unsafe fn store(&self, src: *const u8, timeout: Duration) -> Result<()> {
+        self.lock(timeout)?;
+        let s = self.seq().load(SeqCst);
+        if self.image != 0 {
+            self.put_parts(self.base.add(self.image as usize), src);
+        }
+        self.seq().store(s + 1, SeqCst); // odd: the image counts
+        fence(SeqCst);
+        self.put_parts(self.base, src);
+        self.seq().store(s + 2, SeqCst); // even: the payload counts
+        self.wake(SEQ_ARMED);
+        self.unlock();
+        Ok(())
+    }
+
+    fn resign(&self) -> Result<()> {
+        self.enter(Instant::now() + Duration::from_secs(5))?;
+        let word = (self.size - 4096 + OWNER) as u64;
+        let mut owner = [0u8; 8];
+        let done = self.file.write_all_at(&[0; 4], self.slots + (self.id & 1023) as u64 * 64 + 32).and_then(|_| self.file.read_exact_at(&mut owner, word));
+        if done.is_ok() {
+            let owner = u64::from_ne_bytes(owner);
+            let dead = owner >> 32 == 0 || owner >> 32 == 1 && !self.alive(owner as u32);
+            if dead && !self.held(PRESENCE, 1 + self.count as i64) && self.same() && self.file.write_all_at(&(3u64 << 32).to_ne_bytes(), word).is_ok() {
+                let _ = std::fs::remove_file(&self.path);
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+}
+
+impl Drop for Segment {
+    /// The last one to leave an orphan unlinks it, as its owner would have.
+    fn drop(&mut self) {
+        if self.id != 0 && !self.base.is_null() {
+            let _ = self.resign();
+        }
+        if !self.base.is_null() {
+            unsafe { munmap(self.base as *mut c_void, self.size) };
+        }
+    }
+}
+
+/// A box that is read: it has no lock and no slot, and looking keeps nothing alive.
+pub struct Reader(Segment);
+
+impl Reader {
+    /// Opens the box of that name, in /dev/shm, or at a path.
+    pub fn open(name: &str) -> Result<Reader> {
+        Segment::open(name, false).map(Reader)
+    }
+
+    /// The value as it was at one moment; it waits for nobody. Atomics may be newer than the rest, and
+    /// what a lock holds means nothing in a copy.
+    pub fn load(&self) -> Result<Value> {
+        let mut v = std::mem::MaybeUninit::<Value>::zeroed();
+        unsafe {
+            self.0.load(v.as_mut_ptr() as *mut u8)?;
+            Ok(v.assume_init())
+        }
+    }
+
+    /// Counts the changes of the value.
+    pub fn version(&self) -> u64 {
+        self.0.seq().load(Acquire) / 2
+    }
+}
+
+/// An attachment: it reads and writes.
+pub struct Attachment(Reader);
+
+impl Attachment {
+    /// Attaches to the box of that name. Do not fork without exec while attached.
+    pub fn attach(name: &str) -> Result<Attachment> {
+        Segment::open(name, true).map(|s| Attachment(Reader(s)))
+    }
+
+    /// Replaces the value as a whole, under the box's lock; atomics and locks in it stay as they are.
+    pub fn store(&mut self, v: &Value) -> Result<()> {
+        self.store_within(v, Duration::from_secs(5))
+    }
+
+    /// Is store that waits for the lock no longer than timeout.
+    pub fn store_within(&mut self, v: &Value, timeout: Duration) -> Result<()> {
+        unsafe { (self.0).0.store(v as *const Value as *const u8, timeout) }
+    }
+}
+
+impl std::ops::Deref for Attachment {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sys
+
+// TerminalSize is the size of the terminal that fd is open on; ok is false where there is none.
+func TerminalSize(uintptr) (columns, rows int, ok bool) { return 0, 0, false }
