@@ -281,9 +281,9 @@ func TestCloseWhileBlocked(t *testing.T) {
 			wg.Go(func() {
 				_, err := r.Recv(background)
 				want(t, err, shmem.ErrClosed)
+				check(t, r.Close())
 				_, err = r.TryRecv()
 				want(t, err, shmem.ErrClosed)
-				check(t, r.Close())
 			})
 			wg.Go(func() { want(t, s.Send(background, 2), shmem.ErrClosed); check(t, s.Close()) })
 		}
