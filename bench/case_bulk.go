@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+)
+
+// ends touches a message in place as little as one can: its first and its last byte.
+func ends(b []byte) {
+	b[0]++
+	b[len(b)-1]++
+}
+
+func look(b []byte) { sink += b[0] + b[len(b)-1] }
+
+var placeSource = role("source in place", func(t *Trial) error {
+	c := other(t).(placer)
+	for {
+		if err := c.SendInPlace(t.Size, ends); err != nil {
+			return err
+		}
+	}
+})
+
+// handOver is a stream of messages that are written and read where they are.
+func (tr transport) handOver() Contender {
+	return Contender{Name: tr.name + ", in place", Kind: tr.kind, Run: func(t *Trial) error {
+		c, err := tr.connect(t, placeSource)
+		if err != nil {
+			return err
+		}
+		p := c.(placer)
+		return t.Loop(func(n int) error {
+			return repeat(n, func() error { return p.RecvInPlace(look) })
+		})
+	}}
+}
+
+var memcpy = Contender{Name: "copy() once", Kind: Limit, Run: func(t *Trial) error {
+	from, to := make([]byte, t.Size), make([]byte, t.Size)
+	return t.Loop(func(n int) error {
+		for range n {
+			copy(to, from)
+		}
+		return nil
+	})
+}}
+
+func bulkCases() (cases []Case) {
+	for _, size := range []int{4 << 10, 64 << 10, 1 << 20, 8 << 20} {
+		name := fmt.Sprintf("%dKiB", size>>10)
+		if size >= 1<<20 {
+			name = fmt.Sprintf("%dMiB", size>>20)
+		}
+		copied := Case{Item: "c", Name: "bulk-" + name, Bytes: size, Unit: "message", Full: size == 4<<10 || size == 8<<20,
+			About: "a stream of messages of " + name + ", copied in and copied out"}
+		for _, tr := range []transport{singleBytes, manyBytes, unixSocket, pipe, tcp, channel} {
+			copied.Who = append(copied.Who, tr.stream(1))
+		}
+		copied.Who = append(copied.Who, memcpy)
+		if size <= 1<<20 {
+			copied.Who = append(copied.Who, external("Boost message_queue (C++)", Peer, "boost", "stream"))
+		}
+		copied.Who = append(copied.Who, external("Python multiprocessing.Queue", Peer, "python", "stream", "queue"))
+
+		inPlace := Case{Item: "c", Name: "inplace-" + name, Bytes: size, Unit: "message", Full: copied.Full,
+			About: "a stream of messages of " + name + ", handed over in place, their first and last byte touched"}
+		inPlace.Who = []Contender{singleBytes.handOver(), manyBytes.handOver(), channel.handOver(), bareStream[[8]uint64](1)}
+		cases = append(cases, copied, inPlace)
+	}
+	return cases
+}

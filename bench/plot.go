@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+var colours = map[Kind]color.Color{
+	Ours:  color.RGBA{0xc0, 0x39, 0x2b, 0xff},
+	Peer:  color.RGBA{0x2c, 0x5f, 0x8a, 0xff},
+	Note:  color.RGBA{0x99, 0x99, 0x99, 0xff},
+	Limit: color.RGBA{0, 0, 0, 0xff},
+}
+
+// dots is a row of a plot: the rounds' quartiles.
+type dots struct {
+	plotter.XYs
+	low, high float64
+}
+
+func (d dots) XError(int) (float64, float64) { return d.low, d.high }
+
+// plot draws each case as SVG: a dot for the median, a line for the middle half of the rounds, on a
+// logarithmic scale.
+func (r *Results) plot(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range r.Cases {
+		p := plot.New()
+		p.Title.Text = c.About
+		p.Title.TextStyle.Font.Size = 10
+		p.X.Label.Text = fmt.Sprintf("time per %s; %s, %s", c.Unit, r.Machine.CPU, r.Date.Format("2006-01-02"))
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, timeTicks{}
+		var names []string
+		rows := c.sorted()
+		for i := range rows {
+			row := rows[len(rows)-1-i] // from below
+			v := row.figures(ns)
+			m := quantile(v, 0.5)
+			if !(m > 0) {
+				continue
+			}
+			at := plotter.XYs{{X: m, Y: float64(len(names))}}
+			dot, err := plotter.NewScatter(at)
+			if err != nil {
+				return err
+			}
+			bar, err := plotter.NewXErrorBars(dots{at, m - quantile(v, 0.25), quantile(v, 0.75) - m})
+			if err != nil {
+				return err
+			}
+			dot.Color, dot.Shape, dot.Radius = colours[row.Kind], draw.CircleGlyph{}, vg.Points(4)
+			bar.Color, bar.Width = colours[row.Kind], vg.Points(1.5)
+			p.Add(bar, dot)
+			names = append(names, row.Who)
+		}
+		if len(names) == 0 {
+			continue
+		}
+		p.Add(plotter.NewGrid())
+		p.NominalY(names...)
+		p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(p.X.Min))), math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
+		height := vg.Length(len(names))*vg.Points(18) + vg.Points(80)
+		if err := p.Save(vg.Points(560), height, filepath.Join(dir, c.Name+".svg")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timeTicks marks the powers of ten.
+type timeTicks struct{}
+
+func (timeTicks) Ticks(low, high float64) (ticks []plot.Tick) {
+	for v := low; v <= high*1.01; v *= 10 {
+		ticks = append(ticks, plot.Tick{Value: v, Label: map[bool]string{true: fmt.Sprintf("%.0f ns", v), false: duration(v)}[v < 1000]})
+	}
+	return ticks
+}
