@@ -1,0 +1,6 @@
+//go:build !linux
+
+// Command queuestress needs Linux.
+package main
+
+func main() {}
