@@ -438,6 +438,7 @@ func TestDo(t *testing.T) {
 }
 
 func TestDoAfterTruncation(t *testing.T) {
+	needsFaults(t)
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")
 	check(t, os.Truncate(filepath.Join(dir, "p"), 0))

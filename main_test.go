@@ -107,3 +107,11 @@ func reclaim(t testing.TB, dir string) (taken []string) {
 	}
 	return taken
 }
+
+// needsFaults skips a test where the address of a fault is not to be had.
+func needsFaults(t *testing.T) {
+	t.Helper()
+	if os.Getenv(shmemtest.WrapEnv) != "" {
+		t.Skip("an emulator does not say at which address a fault was: needs a real processor")
+	}
+}
