@@ -77,7 +77,7 @@ func (t *Topic[T]) Subscribe(from Start) (*Sub[T], error) {
 		}
 		step.Reach(step.TopicHeld)
 		s.cur, s.held = cur, true
-		if pos < cur.Pos() {
+		if from != Now && pos < cur.Pos() {
 			s.past, s.until = t.ring.From(pos), cur.Pos()
 		}
 	}

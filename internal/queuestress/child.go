@@ -60,7 +60,7 @@ func limit() (context.Context, context.CancelFunc) {
 
 // bears reports whether the error is one that has to be borne.
 func bears(err error) bool {
-	return *hostile && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, shmem.ErrCorrupt) || err == errTorn ||
+	return *hostile && err != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, shmem.ErrCorrupt) || err == errTorn ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, topic.ErrLost) || errors.Is(err, topic.ErrFull) ||
 		strings.Contains(err.Error(), "ended") || strings.Contains(err.Error(), "has this end"))
 }
