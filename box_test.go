@@ -3,6 +3,8 @@
 package shmem_test
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +20,9 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -183,6 +188,25 @@ func TestLastOutOfAnOrphan(t *testing.T) {
 	check(t, two.Close())
 	if wantNames(t, dir); *n != 1 {
 		t.Errorf("%d drops, want 1 by the last one out", *n)
+	}
+}
+
+// TestLastTwoOutOfAnOrphan: one leaves while the other, who has seen it, has not gone yet.
+func TestLastTwoOutOfAnOrphan(t *testing.T) {
+	dir, n := shmemtest.Dir(t), drops(t)
+	owner, one, two := open[guest](t, dir, "g"), attach[guest](t, dir, "g"), attach[guest](t, dir, "g")
+	shmem.Abandon(owner.Segment())
+	left := false
+	step.Hook(func(p step.Point) {
+		if p == step.DetachRelease && !left {
+			left = true
+			check(t, two.Close())
+		}
+	})
+	defer step.Hook(nil)
+	check(t, one.Close())
+	if wantNames(t, dir); *n != 1 {
+		t.Errorf("%d drops, want 1: each took the other for one who stays", *n)
 	}
 }
 
@@ -383,6 +407,7 @@ func fault(f func()) (faulted bool) {
 }
 
 func TestStalePointer(t *testing.T) {
+	needsFaults(t)
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "old")
 	stale := b.Value()
@@ -457,6 +482,33 @@ func TestDoAfterTruncation(t *testing.T) {
 	}
 	wantErr(t, b.Own(), shmem.ErrCorrupt, "truncated")
 	wantErr(t, b.Close(), shmem.ErrCorrupt)
+	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
+}
+
+// TestAccessAfterTruncation: nothing faults outside a call that makes an error of it, and what had
+// faulted once hangs nobody.
+func TestAccessAfterTruncation(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	b := open[point](t, dir, "p")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	wantErr(t, b.Wait(ctx, b.Version()), context.DeadlineExceeded) // Close has a bell to ring now
+	check(t, os.Truncate(filepath.Join(dir, "p"), 0))
+	none := func(*point) error { return nil }
+	within(t, func() {
+		for range 2 {
+			wantErr(t, b.View(none), shmem.ErrFault)
+			wantErr(t, b.Update(none), shmem.ErrFault)
+			wantErr(t, b.Store(point{}), shmem.ErrFault)
+			_, err := b.Load()
+			wantErr(t, err, shmem.ErrFault)
+			wantErr(t, b.Wait(t.Context(), 0), shmem.ErrFault)
+			if v := b.Version(); v != 0 {
+				t.Errorf("version %d of nothing", v)
+			}
+		}
+		wantErr(t, b.Close(), shmem.ErrCorrupt)
+	})
 	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
 }
 
@@ -575,7 +627,7 @@ func TestMismatch(t *testing.T) {
 		open[limits](t, dir, "l")
 	}
 	_, err := shmem.Open[limits]("l", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrMismatch, "open l", "Limit", "uint64", "uint32", filepath.Base(os.Args[0])[:8], "ago")
+	wantErr(t, err, shmem.ErrMismatch, "open l", "Limit", "uint64", "uint32", filepath.Base(os.Args[0])[:10], "ago")
 	m, ok := errors.AsType[*shmem.MismatchError](err)
 	if !ok || len(m.Differences) == 0 || m.Program == "" || time.Since(m.Created) > time.Hour {
 		t.Errorf("detail %+v", m)
@@ -642,7 +694,38 @@ func TestAppend(t *testing.T) {
 	wantErr(t, err, shmem.ErrMismatch)
 }
 
+// TestAppendUndo: whoever changes the value, also by the shorter type, keeps what the longer one has
+// in the image, for those who read or undo meanwhile.
+func TestAppendUndo(t *testing.T) {
+	if robust.RaceEnabled {
+		t.Skip("Load waits for Update there")
+	}
+	dir := shmemtest.Dir(t)
+	b, err := shmem.Create[short]("a", &shmem.Options{Dir: dir, Reserve: 8})
+	old := opened(t, b, err)
+	check(t, old.Store(short{1})) // it knows the type as it was
+	l, err := shmem.Attach[long]("a", &shmem.Options{Dir: dir, Append: true})
+	l = opened(t, l, err)
+	check(t, l.Store(long{A: 1, C: 2}))
+	check(t, l.Update(func(v *long) error { v.C = 3; return nil }))
+	want := func(a uint32) {
+		t.Helper()
+		if v, err := l.Load(); err != nil || v != (long{A: a, C: 3}) {
+			t.Errorf("%+v, %v, want C 3", v, err)
+		}
+	}
+	check(t, old.Update(func(*short) error { want(1); return nil }))
+	failed := errors.New("failed")
+	if err := old.Update(func(v *short) error { v.A = 9; want(1); return failed }); err != failed {
+		t.Errorf("error %v, want %v", err, failed)
+	}
+	want(1)
+	check(t, old.Store(short{2}))
+	want(2)
+}
+
 func TestReadOnlyByWish(t *testing.T) {
+	needsFaults(t)
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")
 	o := &shmem.Options{Dir: dir, ReadOnly: true}
@@ -795,7 +878,7 @@ func TestListStates(t *testing.T) {
 	data[len(data)-4096+20]++
 	check(t, os.WriteFile(filepath.Join(dir, "damaged"), data, 0o600))
 	check(t, os.Mkdir(filepath.Join(dir, "directory"), 0o700))
-	check(t, os.WriteFile(filepath.Join(dir, ".shmem-temp"), nil, 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, ".shmem-0123456789abcdef0123456789abcdef"), nil, 0o600))
 
 	var got []string
 	for info, err := range shmem.List(o) {
@@ -811,7 +894,7 @@ func TestListStates(t *testing.T) {
 			t.Errorf("%+v", info)
 		}
 		if info.Name == "live" && (len(info.Peers) != 2 || info.Owner == nil || info.Owner.PID != os.Getpid() || info.Owner.Slot != 0 ||
-			info.Owner.PIDNamespace == 0 || time.Since(info.Owner.Since) > time.Hour || !strings.HasPrefix(filepath.Base(os.Args[0]), info.Program)) {
+			info.Owner.PIDNamespace == 0 || time.Since(info.Owner.Since) > time.Hour || info.Program != filepath.Base(os.Args[0])) {
 			t.Errorf("live: %+v", info)
 		}
 		if info.Name == "orphaned" && (len(info.Peers) != 1 || info.Owner != nil) {
@@ -824,7 +907,7 @@ func TestListStates(t *testing.T) {
 	for range shmem.List(o) {
 		break // may be left at any time
 	}
-	if taken := reclaim(t, dir); !slices.Equal(taken, []string{".shmem-temp", "garbage"}) {
+	if taken := reclaim(t, dir); !slices.Equal(taken, []string{".shmem-0123456789abcdef0123456789abcdef", "garbage"}) {
 		t.Errorf("reclaim has taken %q", taken)
 	}
 	if !live.Segment().Linked() {
@@ -888,4 +971,21 @@ func holdGate(t testing.TB, path string) (release func()) {
 	check(t, err)
 	check(t, f.Lock(sys.GateByte, false))
 	return func() { _ = f.Close() }
+}
+
+// TestScribbledLock: a lock word that says that nobody holds it and somebody waits.
+func TestScribbledLock(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	b := open[point](t, dir, "p")
+	f, err := os.OpenFile(filepath.Join(dir, "p"), os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	st, err := f.Stat()
+	check(t, err)
+	none := func(*point) error { return nil }
+	for _, access := range []func(func(*point) error) error{b.View, b.Update} {
+		_, err = f.WriteAt(binary.NativeEndian.AppendUint32(nil, 1<<31), st.Size()-format.HeaderSize+format.OffLock)
+		check(t, err)
+		within(t, func() { check(t, access(none)) })
+	}
 }
