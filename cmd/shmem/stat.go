@@ -50,7 +50,7 @@ func (c *statCmd) Run(e *env) error {
 		return err
 	}
 	held := ""
-	if len(st.Lock.Holders) > 0 {
+	if len(st.Lock.Holders) > 0 && !st.Lock.Dead {
 		if held, err = watchLock(s, st); err != nil {
 			return err
 		}
@@ -141,7 +141,10 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 	}
 	lock := st.Lock.State
 	if len(st.Lock.Holders) > 0 {
-		lock += " by " + st.Lock.Holders[0].String() + ", " + held
+		lock += " by " + st.Lock.Holders[0].String()
+		if !st.Lock.Dead {
+			lock += ", " + held
+		}
 	}
 	if st.Lock.Dead {
 		lock = sty.red(lock) + "; the next who locks undoes what it did"

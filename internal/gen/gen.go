@@ -542,7 +542,7 @@ func (g *generator) rust() []byte {
 //!     box_.store(&v)?;                               // as a whole, under the box's lock
 //!
 //! Both refuse a segment of another type. It needs nothing but std (Rust 1.59 or later).
-#![allow(non_snake_case, non_camel_case_types, dead_code, uncommon_codepoints)]
+#![allow(non_snake_case, non_camel_case_types, dead_code)]
 
 pub const FINGERPRINT: u64 = 0x%016[2]x;
 pub const SIZE: usize = %[3]d;

@@ -1,0 +1,321 @@
+//go:build linux
+
+package inspect_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/psync"
+)
+
+// Poly is the value that all languages share: everything in it follows from N, but for atomics and
+// locks, which cut it in pieces.
+type Poly struct {
+	N    uint64
+	A    [7]uint32
+	Name shmem.Text[[12]byte]
+	Hits atomic.Uint64
+	In   Inner
+	Mu   psync.Mutex
+	Tail [200]uint64
+	End  uint64
+}
+
+// Inner has padding.
+type Inner struct {
+	X int16
+	Y float64
+	Z [3]uint8
+}
+
+func (p *Poly) fill(n uint64) {
+	p.N, p.End = n, n
+	for i := range p.A {
+		p.A[i] = uint32(n)
+	}
+	for i := range p.Tail {
+		p.Tail[i] = n
+	}
+	_ = p.Name.Set(fmt.Sprint(n % 100000000))
+	p.In.X, p.In.Y = int16(n&0x7fff), float64(n)
+}
+
+func (p *Poly) good() bool {
+	var w Poly
+	w.fill(p.N)
+	return p.A == w.A && p.Tail == w.Tail && p.End == w.End && p.Name == w.Name && p.In == w.In
+}
+
+// A language runs the program of testdata with what was generated for it.
+type language struct {
+	name string
+	run  func(mode, path string, seconds float64) string
+}
+
+// tool finds a program, or skips.
+func tool(t *testing.T, names ...string) string {
+	for _, n := range names {
+		if p, err := exec.LookPath(n); err == nil {
+			return p
+		}
+	}
+	t.Skipf("%s is not installed (Debian: apt install gcc python3 python3-numpy rustc)", names[0])
+	return ""
+}
+
+func output(t *testing.T, name string, args ...string) string {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Error(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// languages builds the programs.
+func languages(t *testing.T, typ *inspect.Type) []language {
+	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "rustc"), tool(t, "/usr/bin/python3", "python3")
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	copied := func(name string) string {
+		b, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return write(name, b)
+	}
+	generate := func(lang inspect.Language, file string) {
+		b, err := typ.Generate(lang, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(file, b)
+	}
+	generate(inspect.C, "poly.h")
+	generate(inspect.Python, "poly.py")
+	generate(inspect.Rust, "poly.rs")
+	c, r := filepath.Join(dir, "poly-c"), filepath.Join(dir, "poly-rust")
+	var wg sync.WaitGroup
+	for _, args := range [][]string{
+		{gcc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", c, copied("poly.c")},
+		{rustc, "--edition=2021", "-O", "-o", r, copied("main.rs")},
+	} {
+		wg.Go(func() {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Errorf("%v: %v\n%s", args, err, out)
+			} else if len(out) > 0 {
+				t.Logf("%s: %s", args[0], out)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	script := copied("poly_main.py")
+	py := func(mode, path string, seconds float64) string {
+		return output(t, python, "-B", script, mode, path, fmt.Sprint(seconds), dir)
+	}
+	all := []language{
+		{"c", func(mode, path string, seconds float64) string { return output(t, c, mode, path, fmt.Sprint(seconds)) }},
+		{"rust", func(mode, path string, seconds float64) string { return output(t, r, mode, path, fmt.Sprint(seconds)) }},
+		{"python", py},
+		{"go", goPeer},
+	}
+	if exec.Command(python, "-c", "import numpy").Run() == nil {
+		all = append(all, language{"numpy", func(mode, path string, seconds float64) string {
+			if mode == "write" {
+				return "" // it is Python
+			}
+			return py("numpy", path, seconds)
+		}})
+	} else {
+		t.Log("numpy is not installed: its reader is left out")
+	}
+	return all
+}
+
+// goPeer reads or writes in this process, through an attachment of its own.
+func goPeer(mode, path string, seconds float64) string {
+	b, err := shmem.Attach[Poly](filepath.Base(path), &shmem.Options{Dir: filepath.Dir(path), ReadOnly: mode == "read"})
+	if err != nil {
+		return "error " + err.Error()
+	}
+	defer b.Close()
+	end := time.Now().Add(time.Duration(seconds * float64(time.Second)))
+	n, torn, busy, distinct, last := 0, 0, 0, 0, ^uint64(0)
+	v := new(Poly)
+	if err := b.LoadTo(v); err != nil {
+		return "error " + err.Error()
+	}
+	first := v.N
+	for time.Now().Before(end) {
+		if mode == "write" {
+			v.fill(first + uint64(n) + 1)
+			if err := b.StoreFrom(v); err != nil {
+				return "error " + err.Error()
+			}
+		} else if err := b.LoadTo(v); errors.Is(err, shmem.ErrBusy) {
+			busy++
+			continue
+		} else if err != nil {
+			return "error " + err.Error()
+		} else {
+			if !v.good() {
+				torn++
+			}
+			if v.N != last {
+				distinct++
+			}
+			last = v.N
+		}
+		n++
+	}
+	return fmt.Sprintf("done %d torn %d busy %d distinct %d", n, torn, busy, distinct)
+}
+
+// One writer at full speed in each language in turn, readers in all, which see no torn value; and a
+// field that drifted, which each refuses. SHMEM_POLYGLOT is for how many seconds each pair runs.
+func TestPolyglot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compilers take their time")
+	}
+	typ, err := inspect.TypeFor[Poly]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := languages(t, typ)
+	t.Run("whole", func(t *testing.T) { wholeInAll(t, all) })
+	t.Run("drift", func(t *testing.T) { refusedByAll(t, all, typ) })
+}
+
+func sharedDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "polyglot-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func wholeInAll(t *testing.T, all []language) {
+	dir := sharedDir(t)
+	path := filepath.Join(dir, "poly")
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir, Init: func(v any) error { v.(*Poly).fill(0); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Value().Mu.Lock(); err != nil { // nobody's Store may touch it
+		t.Fatal(err)
+	}
+	seconds := 0.15
+	if s, err := strconv.ParseFloat(os.Getenv("SHMEM_POLYGLOT"), 64); err == nil {
+		seconds = s
+	}
+	// Processes that wait for a CPU meet nobody: with few of them, a pair at a time.
+	groups := [][]language{all}
+	if runtime.NumCPU() < len(all)+1 {
+		groups = nil
+		for _, r := range all {
+			groups = append(groups, []language{r})
+		}
+	}
+	for _, w := range all {
+		if w.name == "numpy" {
+			continue
+		}
+		for _, readers := range groups {
+			var wg sync.WaitGroup
+			check := func(who, mode string, l language) {
+				wg.Go(func() {
+					r := l.run(mode, path, seconds)
+					t.Logf("%s writes, %s: %s", w.name, who, r)
+					var n, torn, busy, distinct int
+					if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy, &distinct); err != nil || n == 0 || torn != 0 {
+						t.Errorf("%s writes, %s: %s", w.name, who, r)
+					}
+				})
+			}
+			check("writer", "write", w)
+			for _, r := range readers {
+				check(r.name, "read", r)
+			}
+			wg.Wait()
+		}
+		if err := b.Value().Mu.Unlock(); err != nil {
+			t.Fatalf("after the writer in %s the mutex is not held: %v", w.name, err)
+		}
+		if err := b.Value().Mu.Lock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.Value().Hits.Load() == 0 {
+		t.Error("the atomic counter was stored over")
+	}
+	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
+		t.Errorf("afterwards: %+v, %v", info, err)
+	}
+}
+
+func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {
+	type Poly struct { // N is signed
+		N    int64
+		A    [7]uint32
+		Name shmem.Text[[12]byte]
+		Hits atomic.Uint64
+		In   Inner
+		Mu   psync.Mutex
+		Tail [200]uint64
+		End  uint64
+	}
+	drifted, err := inspect.TypeFor[Poly]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := sharedDir(t)
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, l := range all {
+		for _, mode := range []string{"read", "write"} {
+			r := l.run(mode, filepath.Join(dir, "poly"), 0.1)
+			want := []string{fmt.Sprintf("%016x in the segment", drifted.Fingerprint()), fmt.Sprintf("%016x in this code", typ.Fingerprint())}
+			if l.name == "go" {
+				want = []string{"field N: here uint64 at 0, in the segment int64 at 0"}
+			}
+			if l.name == "numpy" && mode == "write" {
+				continue
+			}
+			for _, w := range want {
+				if !strings.HasPrefix(r, "error ") || !strings.Contains(r, w) {
+					t.Errorf("%s, %s: %s; want an error with %q", l.name, mode, r, w)
+				}
+			}
+		}
+	}
+	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || len(info.Peers) != 1 {
+		t.Errorf("who was refused is attached: %+v, %v", info, err)
+	}
+}
