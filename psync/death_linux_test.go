@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/internal/wait/waittest"
 	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/shmemtest"
 )
 
 func wantErr(t *testing.T, what string, got, want error) {
@@ -498,11 +500,19 @@ var local psync.Mutex
 // TestTakeover measures the time from the moment at which the kernel frees a dead holder's lock byte,
 // as a blocked F_OFD_SETLKW sees it, to the moment at which a waiter knows.
 func TestTakeover(t *testing.T) {
-	t.Run("told", func(t *testing.T) { takeover(t, true) })
-	t.Run("looking", func(t *testing.T) { takeover(t, false) }) // as across PID namespaces
+	t.Run("told", func(t *testing.T) { takeover(t, shmemtest.Command{}, true) })
+	t.Run("looking", func(t *testing.T) { takeover(t, shmemtest.Command{}, false) })
+	t.Run("from another PID namespace", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("a PID namespace needs root")
+		}
+		takeover(t, shmemtest.Command{SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}}, true)
+	})
 }
 
-func takeover(t *testing.T, told bool) {
+// takeover kills holders of a lock that somebody waits for. The times are for people: a loaded machine
+// may take any time.
+func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 	n := 20
 	if testing.Short() {
 		n = 3
@@ -514,7 +524,8 @@ func takeover(t *testing.T, told bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := start(t, path)
+		holder.Role, holder.Args = "actor", []string{path}
+		c := holder.Start(t)
 		do(t, c, "lock")
 		if !told {
 			s.M.Peers.Slots[2].PIDNS.Store(0)
@@ -537,7 +548,4 @@ func takeover(t *testing.T, told bool) {
 	slices.Sort(after)
 	slices.Sort(total)
 	t.Logf("takeover: from the kernel's release median %v, max %v; from SIGKILL median %v, max %v", after[n/2], after[n-1], total[n/2], total[n-1])
-	if told && after[n/2] > 10*time.Millisecond && !testing.Short() {
-		t.Error("too slow: was the death seen only by looking?")
-	}
 }
