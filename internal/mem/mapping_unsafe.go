@@ -132,17 +132,24 @@ func (m *Mapping) unplace() {
 }
 
 // Pin keeps the mapping in place until Unpin. It reports false once retiring has begun.
+//
+// A refused one does not count, not even for a moment: Join takes any count for a call in flight,
+// and the last Unpin of a phase must be one that Drain waits for.
 func (m *Mapping) Pin() bool {
-	if m.pins.Add(1) > 0 {
-		return true
+	for {
+		n := m.pins.Load()
+		if n < 0 {
+			return false
+		}
+		if m.pins.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	m.Unpin()
-	return false
 }
 
 // Unpin ends what Pin began.
 func (m *Mapping) Unpin() {
-	ph := m.phase.Load() // before the count: Resume may begin the next phase after it
+	ph := m.phase.Load() // before the count: the next phase may begin after it
 	if m.pins.Add(-1) == retiring {
 		ph.once.Do(func() { close(ph.idle) })
 	}
@@ -163,7 +170,7 @@ func (m *Mapping) Drain() {
 	}
 	close(ph.closing)
 	if f := m.Ring.Load(); f != nil {
-		(*f)()
+		_ = m.Guard(*f) // where somebody truncated the file, sleepers see for themselves
 	}
 	<-ph.idle
 }

@@ -59,6 +59,7 @@ func TestPlaces(t *testing.T) {
 		"seqArmed":      {unsafe.Offsetof(w.SeqArmed), format.OffSeqArmed - format.OffOwner},
 		"readers":       {unsafe.Offsetof(w.Readers), format.OffReaders - format.OffOwner},
 		"readersArmed":  {unsafe.Offsetof(w.ReadersArmed), format.OffReadersArmed - format.OffOwner},
+		"fingerprint":   {unsafe.Offsetof(w.Fingerprint), format.OffRecordFingerprint - format.OffOwner},
 		"slot gen":      {unsafe.Offsetof(s.Gen), format.SlotGen},
 		"slot bell":     {unsafe.Offsetof(s.Bell), format.SlotBell},
 		"slot sleeping": {unsafe.Offsetof(s.Sleeping), format.SlotSleeping},
@@ -209,6 +210,42 @@ func TestGuard(t *testing.T) {
 		}
 	}()
 	m.Guard(func() { panic("mine") })
+}
+
+// TestPinAfterDrain: one who is refused is no call in flight, which Join would come after.
+func TestPinAfterDrain(t *testing.T) {
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
+	m.Drain()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 2_000_000 {
+				if m.Pin() {
+					t.Error("a drained mapping admits")
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 2_000_000 {
+				if m.Join() {
+					t.Error("a call joins others where there are none")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	m.Retire()
+}
+
+// TestHigh: what a peer says is a bound for nobody but itself, also where an int has 32 bits.
+func TestHigh(t *testing.T) {
+	p := Peers{Words: new(Words), Slots: make([]Slot, 4)}
+	for said, want := range map[uint32]int{0: 0, 3: 3, 5: 4, 1 << 31: 4, ^uint32(0): 4} {
+		if p.Words.SlotHigh.Store(said); p.High() != want {
+			t.Errorf("%d of 4 slots: %d, want %d", said, p.High(), want)
+		}
+	}
 }
 
 // TestDrain: retiring waits for calls in flight, refuses new ones, and can be taken back once.

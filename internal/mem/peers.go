@@ -37,6 +37,8 @@ type Words struct {
 	_            [52]byte
 	Readers      atomic.Uint32
 	ReadersArmed atomic.Uint32
+	_            [512]byte
+	Fingerprint  atomic.Uint64 // of the schema record; written under the gate only
 }
 
 // Peers is what an attachment knows of the others at its segment, by the control block and by
@@ -84,4 +86,4 @@ func (p *Peers) Alive(id format.ID) bool {
 }
 
 // High bounds the slots that were ever taken.
-func (p *Peers) High() int { return min(int(p.Words.SlotHigh.Load()), len(p.Slots)) }
+func (p *Peers) High() int { return int(min(p.Words.SlotHigh.Load(), uint32(len(p.Slots)))) }
