@@ -21,7 +21,8 @@ var ErrOwnerDied = mem.ErrOwnerDied
 // View calls f with the value, which nobody changes by Update or Store meanwhile, and returns its
 // error. f must not change it. Any number of goroutines and processes can be in View at once; it
 // waits for an Update that is going on, and an Update waits for it. If the process that changes the
-// value dies, what it did is undone first. f must not call Update, Store or Close of the same box.
+// value dies, what it did is undone first. f must not call View, Load, Update, Store or Close of the same
+// box: an Update that waits for the outer call comes before the inner one.
 func (b *Box[T]) View(f func(*T) error) error { return b.ViewContext(context.Background(), f) }
 
 // ViewContext is View that waits no longer than ctx.
@@ -41,8 +42,8 @@ func (b *Box[T]) ViewContext(ctx context.Context, f func(*T) error) (err error) 
 
 // Update calls f with the value, alone, and returns its error. What f did counts as a whole or not at
 // all: if f returns an error or panics, or if the process dies, the value is as it was before. Fields
-// of sync/atomic and psync types are left alone by that. f must not call View, Update, Store or Close
-// of the same box.
+// of sync/atomic and psync types are left alone by that. f must not call View, Load, Update, Store
+// or Close of the same box.
 //
 // In a segment without room to undo (see Options.Undo), what f did before an error stays, and after a
 // panic or a death the box answers ErrOwnerDied until Recover.
@@ -59,15 +60,22 @@ func (b *Box[T]) UpdateContext(ctx context.Context, f func(*T) error) (err error
 	if err := s.lock(ctx); err != nil {
 		return wrap("update", s.name, err)
 	}
+	begun, ran := false, false
+	defer func() {
+		if !begun { // a fault
+			s.unlock()
+			return
+		}
+		s.finish(ran && err == nil, ran)
+	}()
 	step.Reach(step.UpdateLocked)
 	if s.head.ImageOff != 0 {
 		s.copyShared(int(s.head.ImageOff), 0, step.UpdateWord)
 		step.Reach(step.UpdateImage)
 	}
+	begun = true
 	s.setOdd()
 	step.Reach(step.UpdateOdd)
-	ran := false
-	defer func() { s.finish(ran && err == nil, ran) }()
 	err = f(v)
 	ran = true
 	return err
@@ -251,6 +259,9 @@ func (b *Box[T]) store(ctx context.Context, v *T) (err error) {
 	defer s.unlock()
 	w := s.m.Peers.Words
 	if image := int(s.head.ImageOff); image != 0 {
+		if s.extent.size > s.plan.size {
+			s.copyShared(image, 0, "")
+		}
 		s.storeLocal(image, mem.Bytes(v))
 		step.Reach(step.StoreImage)
 		s.setOdd()
@@ -267,20 +278,24 @@ func (b *Box[T]) store(ctx context.Context, v *T) (err error) {
 }
 
 // Version counts the changes of the value by Update and Store; it never goes back while the segment
-// exists. An Update that failed may count too. It is 0 after Close and for foreign segments.
-func (b *Box[T]) Version() uint64 {
+// exists. An Update that failed may count too. It is 0 after Close, for foreign segments, and where
+// somebody truncated the file.
+func (b *Box[T]) Version() (n uint64) {
 	s := b.seg
 	if s.head == nil || !s.m.Pin() {
 		return 0
 	}
 	defer s.m.Unpin()
-	return s.m.Peers.Words.Seq.Load() / 2
+	if s.m.Guard(func() { n = s.m.Peers.Words.Seq.Load() / 2 }) != nil {
+		return 0
+	}
+	return n
 }
 
 // Wait waits until Version is not seen any more. It sleeps meanwhile; changes that follow each other
 // fast may be one for it. Whose death made the value fall back to what it was may wake it as well.
 // The errors are ErrClosed, when the box is closed meanwhile, and ctx's.
-func (b *Box[T]) Wait(ctx context.Context, seen uint64) error {
+func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	s := b.seg
 	if s.head == nil {
 		return wrap("wait", s.name, fmt.Errorf("%w: it does not tell of changes", ErrForeign))
@@ -288,9 +303,9 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) error {
 	if !s.m.Pin() {
 		return wrap("wait", s.name, ErrClosed)
 	}
-	defer s.m.Unpin()
+	defer s.end("wait", debug.SetPanicOnFault(true), &err)
 	w := s.m.Peers.Words
-	err := wait.Until(ctx, s.m, &w.SeqArmed, func() bool { return w.Seq.Load()/2 != seen }, wait.Options{})
+	err = wait.Until(ctx, s.m, &w.SeqArmed, func() bool { return w.Seq.Load()/2 != seen }, wait.Options{})
 	return wrap("wait", s.name, err)
 }
 

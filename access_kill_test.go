@@ -301,8 +301,9 @@ func TestAccessReadOnly(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	seen := r.Version()
 	go b.StoreFrom(new(ledger))
-	check(t, r.Wait(ctx, r.Version()))
+	check(t, r.Wait(ctx, seen))
 	none := func(*ledger) error { return nil }
 	for _, err := range []error{r.View(none), r.Update(none), r.StoreFrom(new(ledger)), r.Recover(none)} {
 		wantErr(t, err, shmem.ErrReadOnly, "Load")

@@ -48,7 +48,7 @@ func updateComposed(ctx context.Context, segment any, t *format.Type, f func(*me
 		return wrap("update", s.name, ErrCorrupt)
 	}
 	s.mu.Lock()
-	s.plan = newPlan(t)
+	s.plan, s.extent = newPlan(t), nil
 	s.mu.Unlock()
 	b := &Box[byte]{seg: s}
 	return b.UpdateContext(ctx, func(*byte) error { return f(s.m) })

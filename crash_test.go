@@ -312,7 +312,7 @@ var scenarios = []scenario{
 	}},
 	{name: "reclaim", setup: func(r *killRun) {
 		garbage(r)
-		check(r, os.WriteFile(filepath.Join(r.dir, ".shmem-dead"), make([]byte, 100), 0o600))
+		check(r, os.WriteFile(filepath.Join(r.dir, ".shmem-"+strings.Repeat("d", 32)), make([]byte, 100), 0o600))
 		r.join(shmem.Create[coin]("live", r.opts()))
 		r.at = "live"
 	}, victim: func(v *victim) error {

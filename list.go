@@ -258,4 +258,7 @@ func (s *Segment) peers(info *Info, page []byte, owner format.Owner) error {
 }
 
 // isTemp reports whether name is that of a file that is being made.
-func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+func isTemp(name string) bool {
+	id, ok := strings.CutPrefix(name, tempPrefix)
+	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
+}

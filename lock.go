@@ -27,14 +27,24 @@ func (s *Segment) lock(ctx context.Context) error {
 	if _, err := s.shared.Lock(ctx); err != nil {
 		return err
 	}
-	if s.whole() {
-		return nil
+	locked := false
+	defer func() {
+		if !locked { // also when memory faults: who lives must not keep it
+			s.unlock()
+		}
+	}()
+	if s.head.ImageOff != 0 {
+		if err := s.learn(); err != nil {
+			return err
+		}
 	}
-	if s.head.ImageOff == 0 {
-		s.unlock()
-		return errNoImage
+	if !s.whole() {
+		if s.head.ImageOff == 0 {
+			return errNoImage
+		}
+		s.restore()
 	}
-	s.restore()
+	locked = true
 	return nil
 }
 

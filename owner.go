@@ -170,6 +170,11 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 		step.Reach(step.DetachGate)
 	}
 	defer func() {
+		if !duty {
+			// From here on nobody uses the memory. Two who leave an orphan one after the other must not
+			// both take the other for one who stays.
+			_ = s.file.Unlock(sys.SlotByte + int64(s.id.Slot()))
+		}
 		leave(s.file)
 		step.Reach(step.DetachRelease)
 	}()

@@ -72,6 +72,9 @@ func (s *Segment) readSchema(page []byte) (rec format.Record, stored *format.Typ
 // schema is to be stored.
 func (s *Segment) compare(schema *format.Type, rec format.Record, stored *format.Type) (*format.Record, error) {
 	switch {
+	case rec.Kind != format.NoSchema && (stored != nil && uint64(stored.Size) > rec.PayloadSize ||
+		rec.Fingerprint == schema.Fingerprint() && uint64(schema.Size) > rec.PayloadSize):
+		return nil, fmt.Errorf("%w: a payload of %d bytes is too small for its type", ErrCorrupt, rec.PayloadSize)
 	case rec.Kind == format.NoSchema:
 		if uint64(schema.Size) > rec.PayloadSize {
 			return nil, s.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", schema.Size, rec.PayloadSize))

@@ -36,6 +36,8 @@ type Segment struct {
 	closed  atomic.Bool    // Close or Leak has begun
 	shared  *robust.Shared // the box's lock; nil without a slot
 	plan    *plan          // what of the value is copied; set with the box
+	extent  *plan          // what of the segment's value is, whose type may be longer: see learn
+	learnt  uint64         // the fingerprint of that type
 
 	mu     sync.Mutex // one lifecycle step of this attachment at a time
 	hidden func()     // makes the box's pointer unreachable

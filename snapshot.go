@@ -1,6 +1,7 @@
 package shmem
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -10,6 +11,7 @@ import (
 // A plan says what of a value is copied. Types of sync/atomic and psync are changed by others without
 // the box's lock: the undo image leaves them out.
 type plan struct {
+	of      *format.Type
 	size    int
 	parts   []format.Span // what the lock protects; nil: all of it
 	shared  []format.Span // what it does not
@@ -28,7 +30,7 @@ func planOf(t *format.Type) *plan {
 }
 
 func newPlan(t *format.Type) *plan {
-	p := &plan{size: t.Size}
+	p := &plan{of: t, size: t.Size}
 	at := 0
 	for s := range t.Spans() {
 		p.shared = append(p.shared, s)
@@ -46,17 +48,55 @@ func newPlan(t *format.Type) *plan {
 	return p
 }
 
+// learn looks whether the segment's type is still the one whose plan is known. Another process may have
+// appended fields since (Options.Append), and the image must always hold them as well: who reads them
+// or undoes a change takes them from it, whoever wrote it. The box's lock is held.
+func (s *Segment) learn() error {
+	if s.m.Peers.Words.Fingerprint.Load() == s.learnt && s.extent != nil {
+		return nil
+	}
+	var err error
+	for range learnTries { // without the gate it may be seen half written
+		var page []byte
+		var rec format.Record
+		var stored *format.Type
+		if _, page, err = readHeader(s.file, s.stat); err != nil {
+			continue
+		}
+		if rec, stored, err = s.readSchema(page); err != nil {
+			continue
+		}
+		own := s.plan
+		switch {
+		case rec.Kind == format.NoSchema, stored == nil && rec.Fingerprint == own.of.Fingerprint():
+			s.extent = own
+		case stored == nil || uint64(stored.Size) > s.head.PayloadCap:
+			return fmt.Errorf("%w: the segment has another type now, which is not stored", ErrMismatch)
+		case format.Prefix(own.of, stored):
+			s.extent = newPlan(stored)
+		default:
+			return fmt.Errorf("%w: the segment has another type now", ErrMismatch)
+		}
+		s.learnt = rec.Fingerprint
+		return nil
+	}
+	return err
+}
+
+// learnTries is how often a schema record is read that another process is writing.
+const learnTries = 100
+
 // copyShared copies the protected parts between payload and image.
 func (s *Segment) copyShared(dst, src int, each step.Point) {
 	var reached func()
 	if step.Hooked() && each != "" {
 		reached = func() { step.Reach(each) }
 	}
-	if s.plan.shared == nil {
-		s.m.Move(dst, src, s.plan.size, reached)
+	if s.extent.shared == nil {
+		s.m.Move(dst, src, s.extent.size, reached)
 		return
 	}
-	for _, p := range s.plan.parts {
+	for _, p := range s.extent.parts {
 		s.m.Move(dst+p.Off, src+p.Off, p.Len, reached)
 	}
 }

@@ -34,21 +34,28 @@ func NewShared(m *mem.Mapping) *Shared {
 // somebody died is not forgotten.
 func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	w := s.words
-	if died, err = Acquire(ctx, s.o, &w.Lock, &w.LockArmed, TakeOver); err != nil {
+	over, err := Acquire(ctx, s.o, &w.Lock, &w.LockArmed, TakeOver)
+	if err != nil {
 		return false, err
 	}
-	step.Reach(step.WriteWord)
-	if err := s.drain(ctx); err != nil {
-		if died {
+	locked := false
+	defer func() {
+		switch { // also when memory faults: who lives must not keep it
+		case locked:
+		case over:
 			_ = s.Abandon()
-		} else {
+		default:
 			_ = s.Unlock()
 		}
+	}()
+	step.Reach(step.WriteWord)
+	if err := s.drain(ctx); err != nil {
 		return false, err
 	}
+	locked = true
 	Acquired(s.o, &w.Readers)
 	step.Reach(step.WriteTaken)
-	return died, nil
+	return over, nil
 }
 
 // Unlock frees the lock that Lock took.
@@ -114,6 +121,7 @@ func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 		w := &s.words.Lock
 		owner := format.ID(w.Load() &^ waiters)
 		if owner == format.Nobody {
+			w.CompareAndSwap(waiters, free) // of nobody, which none of ours writes
 			continue
 		}
 		if owner == format.Dead {
