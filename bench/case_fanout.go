@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/topic"
 )
 
 // A fan is a way to tell many at once. Messages have 64 bytes.
@@ -20,11 +23,13 @@ type fan struct {
 }
 
 var fans = []fan{
+	topicFan("Topic, the slow lose the oldest", 0),
+	topicFan("Topic, the slow hold the one back", 64),
 	{"Box.Store, Watch (latest only)", "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
 		box, err := openBox[[8]uint64](t, "value")
 		return func(v *[8]uint64) error { return box.StoreFrom(v) }, err
 	}, func(t *Trial, i int, got *atomic.Int64) error {
-		box, err := openBox[[8]uint64](t, "value")
+		box, err := valueBox(t)
 		if err != nil {
 			return err
 		}
@@ -114,6 +119,39 @@ var fans = []fan{
 			return nil
 		}, nil
 	}, func(t *Trial, i int, got *atomic.Int64) error { got.Add(1); select {} }},
+}
+
+// shared opens what the readers of one process share, once.
+func shared[T any](open func(*Trial) (T, error)) func(*Trial) (T, error) {
+	var once sync.Once
+	var v T
+	var err error
+	return func(t *Trial) (T, error) {
+		once.Do(func() { v, err = open(t) })
+		return v, err
+	}
+}
+
+var valueBox = shared(func(t *Trial) (*shmem.Box[[8]uint64], error) { return openBox[[8]uint64](t, "value") })
+
+func topicFan(name string, hold int) fan {
+	open := shared(func(t *Trial) (*topic.Topic[[8]uint64], error) {
+		return topic.Open[[8]uint64]("topic", &topic.Options{Options: shmem.Options{Dir: t.Dir, Kept: true}, Capacity: 1024, Hold: hold})
+	})
+	return fan{name, "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
+		tp, err := open(t)
+		return func(v *[8]uint64) error { return tp.Publish(context.Background(), *v) }, err
+	}, func(t *Trial, i int, got *atomic.Int64) error {
+		tp, err := open(t)
+		if err != nil {
+			return err
+		}
+		sub, err := tp.Subscribe(topic.Now)
+		for got.Add(1); err == nil; got.Add(1) {
+			_, err = sub.Recv(context.Background())
+		}
+		return err
+	}}
 }
 
 var fanChans = func() (c [64]chan [8]uint64) {

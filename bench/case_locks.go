@@ -100,10 +100,10 @@ var (
 		if err != nil {
 			return nil, err
 		}
-		w := as[atomic.Uint32](m)
+		w, spin := as[atomic.Uint32](m), new(spinner)
 		return func() error {
 			for !w.CompareAndSwap(0, 1) {
-				pause()
+				spin.once()
 			}
 			w.Swap(0)
 			return nil
@@ -146,9 +146,8 @@ func (l locker) two() Contender {
 			}
 		}
 		a, b := as[atomic.Int64](m), as[atomic.Int64](m[128:])
-		for a.Load() == 0 || b.Load() == 0 {
-			pause()
-		}
+		until(a)
+		until(b)
 		a0, b0 := a.Load(), b.Load()
 		err = t.Count(func() int { return int(a.Load() + b.Load()) })
 		da, db := float64(a.Load()-a0), float64(b.Load()-b0)

@@ -25,7 +25,10 @@ var (
 	batchSource = role("batch source", func(t *Trial) error { return sendForever(t, batchSize) })
 )
 
-const batchSize = 32
+const (
+	batchSize = 32
+	batches   = ", batches" // ends the names of those who send so many at a time
+)
 
 func sendForever(t *Trial, batch int) error {
 	c, b := other(t), make([]byte, t.Size*batch)
@@ -56,7 +59,7 @@ func (tr transport) roundTrip() Contender {
 func (tr transport) stream(batch int) Contender {
 	name, role := tr.name, source
 	if batch > 1 {
-		name, role = name+", batches", batchSource
+		name, role = name+batches, batchSource
 	}
 	return Contender{Name: name, Kind: tr.kind, Run: func(t *Trial) error {
 		c, err := tr.connect(t, role)
@@ -156,11 +159,12 @@ var cacheLine = Contender{Name: "cache line", Kind: Limit, Run: func(t *Trial) e
 	}
 	there, back := as[atomic.Uint64](m), as[atomic.Uint64](m[128:])
 	i := uint64(0)
+	var spin spinner
 	return t.Each(func() error {
 		i++
 		there.Store(i)
 		for back.Load() != i {
-			pause()
+			spin.once()
 		}
 		return nil
 	})
@@ -172,9 +176,10 @@ var bouncer = role("bouncer", func(t *Trial) error {
 		return err
 	}
 	there, back := as[atomic.Uint64](m), as[atomic.Uint64](m[128:])
+	var spin spinner
 	for i := uint64(1); ; i++ {
 		for there.Load() != i {
-			pause()
+			spin.once()
 		}
 		back.Store(i)
 	}

@@ -72,7 +72,7 @@ func (r Result) row(who string) Row {
 
 // toLimit is each round's ratio to the best limit.
 func (r Result) toLimit(row Row) []float64 {
-	if limit := r.best(Limit); limit != nil {
+	if limit := r.best(Limit, row.Who); limit != nil {
 		return row.ratios(limit)
 	}
 	return nil

@@ -41,7 +41,7 @@ var (
 	mqueue     = transport{name: "POSIX message queue", kind: Peer, max: 8192, open: openMQ}
 	channel    = transport{name: "Go channel", kind: Note, local: true, open: openChan}
 	rawFutex   = transport{name: "futex", kind: Limit, open: func(t *Trial, side int) (conn, error) { return openMailbox(t, side, futexBox{}) }}
-	byHand     = transport{name: "mmap and spinning by hand", kind: Peer, open: func(t *Trial, side int) (conn, error) { return openMailbox(t, side, spinBox{}) }}
+	byHand     = transport{name: "mmap and spinning by hand", kind: Peer, open: func(t *Trial, side int) (conn, error) { return openMailbox(t, side, new(spinBox)) }}
 )
 
 type stream struct{ io.ReadWriter }
@@ -188,10 +188,10 @@ func (m *mailbox) Recv(b []byte) error {
 	return nil
 }
 
-type spinBox struct{}
+type spinBox struct{ spinner }
 
-func (spinBox) wait(*atomic.Uint32, uint32) { pause() }
-func (spinBox) wake(*atomic.Uint32)         {}
+func (s *spinBox) wait(*atomic.Uint32, uint32) { s.once() }
+func (s *spinBox) wake(*atomic.Uint32)         {}
 
 type futexBox struct{}
 

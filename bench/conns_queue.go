@@ -14,6 +14,7 @@ type queueConn[T any] struct {
 	r    *queue.Receiver[T]
 	size int
 	spin bool
+	spinner
 }
 
 func openQueue[T any](t *Trial, side int, single, spin bool) (conn, error) {
@@ -52,7 +53,7 @@ func (c *queueConn[T]) Recv(b []byte) (err error) {
 	}
 	if c.spin {
 		for *as[T](b), err = c.r.TryRecv(); err == queue.ErrEmpty; *as[T](b), err = c.r.TryRecv() {
-			pause()
+			c.once()
 		}
 		return err
 	}

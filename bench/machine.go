@@ -29,7 +29,7 @@ func thisMachine() Machine {
 		Governor: strings.TrimSpace(file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
 		Virtual:  strings.Contains(info, " hypervisor"),
 		Compiler: firstLine("gcc", "--version"), Python: firstLine("python3", "--version"),
-		Redis: firstLine("redis-server", "--version"), Commit: firstLine("git", "describe", "--always", "--dirty"),
+		Redis: redisVersion(), Commit: firstLine("git", "describe", "--always", "--dirty"),
 	}
 	fmt.Sscan(field(file("/proc/meminfo"), "MemTotal"), &m.MemoryGiB)
 	m.MemoryGiB >>= 20
@@ -46,7 +46,10 @@ func thisMachine() Machine {
 }
 
 func (m Machine) String() string {
-	s := fmt.Sprintf("%s, %d CPUs (%s), %d GiB, %s, %s", m.CPU, m.CPUs, m.Caches, m.MemoryGiB, m.Kernel, m.Go)
+	s := fmt.Sprintf("%s, %d CPUs, %d GiB, %s, %s", m.CPU, m.CPUs, m.MemoryGiB, m.Kernel, m.Go)
+	if m.Caches != "" {
+		s += ", " + m.Caches
+	}
 	if m.Virtual {
 		s += ", a virtual machine"
 	}
@@ -81,4 +84,12 @@ func firstLine(name string, args ...string) string {
 	out, _ := exec.Command(name, args...).Output()
 	line, _, _ := strings.Cut(string(out), "\n")
 	return line
+}
+
+func redisVersion() string {
+	_, v, _ := strings.Cut(firstLine("redis-server", "--version"), " v=")
+	if v, _, _ = strings.Cut(v, " "); v != "" {
+		v = "Redis " + v
+	}
+	return v
 }

@@ -68,6 +68,8 @@ func futexWake(w *atomic.Uint32, n int) {
 	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 1, uintptr(n), 0, 0, 0)
 }
 
+func yield() { unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // POSIX message queues, which the standard library and x/sys do not have.
 
 func mqOpen(name string, flags int, messages, size int) (int, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -100,7 +101,8 @@ func (t *Trial) External(tool string, args ...string) error {
 	if t.Pin {
 		c.Env = append(c.Env, "BENCH_PIN=1")
 	}
-	c.Stderr = os.Stderr
+	var complaint bytes.Buffer
+	c.Stderr = &complaint
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return err
@@ -110,7 +112,8 @@ func (t *Trial) External(tool string, args ...string) error {
 	}
 	b, err := io.ReadAll(out)
 	if err := c.Wait(); err != nil {
-		return fmt.Errorf("%s %v: %w", tool, args, err)
+		first, _, _ := strings.Cut(complaint.String(), "\n")
+		return fmt.Errorf("%s %w", first, err)
 	}
 	head, rest, _ := strings.Cut(string(b), "\n")
 	var ns, cpu float64

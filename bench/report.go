@@ -74,16 +74,22 @@ func (r Row) latencies() *hdrhistogram.Histogram {
 	return all
 }
 
-// best is the fastest row of a kind, nil if there is none.
-func (r Result) best(kind Kind) (best *Row) {
+// best is the fastest row of a kind to compare with who: those that work in batches are compared with
+// each other, and so are those that do not. It is nil if there is none.
+func (r Result) best(kind Kind, who string) (best *Row) {
 	for i := range r.Rows {
 		w := &r.Rows[i]
+		if batched(w.Who) != batched(who) {
+			continue
+		}
 		if m := w.median(ns); w.Kind == kind && m > 0 && (best == nil || m < best.median(ns)) {
 			best = w
 		}
 	}
 	return best
 }
+
+func batched(who string) bool { return strings.HasSuffix(who, batches) }
 
 // sorted is the rows, ours first, then by speed, those without figures last.
 func (r Result) sorted() []Row {
@@ -122,12 +128,13 @@ Time is by the clock; processor time is that of all processes of the contender t
 
 func (r Result) table(w io.Writer) {
 	fmt.Fprintf(w, "\n### %s\n\n%s. Per %s", r.Name, r.About, cmp.Or(r.Unit, "operation"))
-	limit, peer := r.best(Limit), r.best(Peer)
-	if limit != nil {
-		fmt.Fprintf(w, "; limit: %s", limit.Who)
-	}
-	if peer != nil {
-		fmt.Fprintf(w, "; best peer: %s", peer.Who)
+	for _, how := range []string{"", batches} {
+		if limit := r.best(Limit, how); limit != nil {
+			fmt.Fprintf(w, "; limit%s: %s", how, limit.Who)
+		}
+		if peer := r.best(Peer, how); peer != nil {
+			fmt.Fprintf(w, "; best peer%s: %s", how, peer.Who)
+		}
 	}
 	fmt.Fprintf(w, ".\n\n| | | time | × limit | × peer | p50 | p99 | p99.9 | CPU | threads | memory | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, row := range r.sorted() {
@@ -141,8 +148,8 @@ func (r Result) table(w io.Writer) {
 		}
 		vs := row.figures(ns)
 		half := (quantile(vs, 0.75) - quantile(vs, 0.25)) / 2
-		fmt.Fprintf(w, "| %s | %s | %s ± %.0f%% |", row.Who, row.Kind, duration(row.median(ns)), 100*half/row.median(ns))
-		for _, to := range []*Row{limit, peer} {
+		fmt.Fprintf(w, "| %s | %s | %s |", row.Who, row.Kind, spread(row.median(ns), half))
+		for _, to := range []*Row{r.best(Limit, row.Who), r.best(Peer, row.Who)} {
 			if to == nil || to.Who == row.Who {
 				fmt.Fprint(w, " |")
 			} else {
@@ -204,9 +211,16 @@ func duration(ns float64) string {
 	return fmt.Sprintf("%.2f s", ns/1e9)
 }
 
+func spread(ns, half float64) string {
+	if !(ns > 0) {
+		return "–"
+	}
+	return fmt.Sprintf("%s ± %.0f%%", duration(ns), 100*half/ns)
+}
+
 func times(r float64) string {
 	switch {
-	case math.IsNaN(r):
+	case math.IsNaN(r) || r == 0:
 		return ""
 	case r < 0.095:
 		return fmt.Sprintf("%.3f", r)

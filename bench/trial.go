@@ -108,7 +108,11 @@ func child(spec string) {
 	if t.hist.TotalCount() > 0 {
 		t.sample.Hist, _ = t.hist.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(t.sample); err != nil {
+	err := json.NewEncoder(os.Stdout).Encode(t.sample)
+	for _, pid := range t.peers { // they hold our standard error
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
 		fail(err)
 	}
 }
@@ -186,12 +190,13 @@ func (t *Trial) Each(op func() error) error {
 	return err
 }
 
-// Count measures operations that go on by themselves; count says how many there were so far.
+// Count measures operations that go on by themselves; count says how many there were so far. It takes
+// long enough for both sides to run, also where they have one CPU.
 func (t *Trial) Count(count func() int) error {
 	time.Sleep(t.For / 5)
 	t.Begin()
 	before := count()
-	time.Sleep(t.For)
+	time.Sleep(max(t.For, 100*time.Millisecond))
 	after := count()
 	t.End(after - before)
 	if after == before {

@@ -114,12 +114,13 @@ static inline __attribute__((always_inline)) void each(void (*op)(void)) {
   }
   fflush(stdout);
 }
-// count measures what others do.
+// count measures what others do, not too briefly.
 static void count(volatile uint64_t *counter) {
-  usleep(duration() / 5000);
+  uint64_t us = duration() / 1000;
+  usleep(us / 5);
   begin();
   uint64_t before = *counter;
-  usleep(duration() / 1000);
+  usleep(us < 100000 ? 100000 : us);
   end(*counter - before);
 }
 static void *shared(size_t n) {
