@@ -1,0 +1,6 @@
+//go:build !linux
+
+// Command queuebench needs Linux.
+package main
+
+func main() {}
