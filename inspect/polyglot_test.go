@@ -3,6 +3,7 @@
 package inspect_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -62,7 +63,23 @@ func (p *Poly) good() bool {
 // A language runs the program of testdata with what was generated for it.
 type language struct {
 	name string
-	run  func(mode, path string, seconds float64) string
+	run  func(mode, path string, seconds float64) *peer
+}
+
+// A peer is up, then runs once it is told to, then has a result; or that is an error at once.
+type peer struct {
+	up     chan struct{}
+	begin  func()
+	result chan string
+}
+
+func newPeer(begin func()) *peer { return &peer{make(chan struct{}), begin, make(chan string, 1)} }
+
+// at runs a peer at once.
+func (p *peer) at() string {
+	<-p.up
+	p.begin()
+	return <-p.result
 }
 
 // tool finds a program, or skips.
@@ -76,13 +93,28 @@ func tool(t *testing.T, names ...string) string {
 	return ""
 }
 
-func output(t *testing.T, name string, args ...string) string {
-	out, err := exec.Command(name, args...).CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Error(err)
+func program(t *testing.T, name string, args ...string) *peer {
+	cmd := exec.Command(name, args...)
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	cmd.Stderr = os.Stderr
+	p := newPeer(func() { fmt.Fprintln(in); in.Close() })
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	go func() {
+		lines := bufio.NewScanner(out)
+		if lines.Scan() && lines.Text() == "up" {
+			close(p.up)
+			lines.Scan()
+		} else {
+			close(p.up)
+		}
+		text := lines.Text()
+		_ = cmd.Wait()
+		p.result <- text
+	}()
+	return p
 }
 
 // languages builds the programs.
@@ -132,19 +164,24 @@ func languages(t *testing.T, typ *inspect.Type) []language {
 		t.FailNow()
 	}
 	script := copied("poly_main.py")
-	py := func(mode, path string, seconds float64) string {
-		return output(t, python, "-B", script, mode, path, fmt.Sprint(seconds), dir)
+	py := func(mode, path string, seconds float64) *peer {
+		return program(t, python, "-B", script, mode, path, fmt.Sprint(seconds), dir)
 	}
 	all := []language{
-		{"c", func(mode, path string, seconds float64) string { return output(t, c, mode, path, fmt.Sprint(seconds)) }},
-		{"rust", func(mode, path string, seconds float64) string { return output(t, r, mode, path, fmt.Sprint(seconds)) }},
+		{"c", func(mode, path string, seconds float64) *peer { return program(t, c, mode, path, fmt.Sprint(seconds)) }},
+		{"rust", func(mode, path string, seconds float64) *peer { return program(t, r, mode, path, fmt.Sprint(seconds)) }},
 		{"python", py},
-		{"go", goPeer},
+		{"go", func(mode, path string, seconds float64) *peer {
+			begin := make(chan struct{})
+			p := newPeer(func() { close(begin) })
+			go func() { p.result <- goPeer(mode, path, seconds, sync.OnceFunc(func() { close(p.up) }), begin) }()
+			return p
+		}},
 	}
 	if exec.Command(python, "-c", "import numpy").Run() == nil {
-		all = append(all, language{"numpy", func(mode, path string, seconds float64) string {
+		all = append(all, language{"numpy", func(mode, path string, seconds float64) *peer {
 			if mode == "write" {
-				return "" // it is Python
+				return nil // it is Python
 			}
 			return py("numpy", path, seconds)
 		}})
@@ -155,12 +192,15 @@ func languages(t *testing.T, typ *inspect.Type) []language {
 }
 
 // goPeer reads or writes in this process, through an attachment of its own.
-func goPeer(mode, path string, seconds float64) string {
+func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) string {
+	defer up()
 	b, err := shmem.Attach[Poly](filepath.Base(path), &shmem.Options{Dir: filepath.Dir(path), ReadOnly: mode == "read"})
 	if err != nil {
 		return "error " + err.Error()
 	}
 	defer b.Close()
+	up()
+	<-begin
 	end := time.Now().Add(time.Duration(seconds * float64(time.Second)))
 	n, torn, busy, distinct, last := 0, 0, 0, 0, ^uint64(0)
 	v := new(Poly)
@@ -246,9 +286,12 @@ func wholeInAll(t *testing.T, all []language) {
 		}
 		for _, readers := range groups {
 			var wg sync.WaitGroup
+			var peers []*peer
 			check := func(who, mode string, l language) {
+				p := l.run(mode, path, seconds)
+				peers = append(peers, p)
 				wg.Go(func() {
-					r := l.run(mode, path, seconds)
+					r := <-p.result
 					t.Logf("%s writes, %s: %s", w.name, who, r)
 					var n, torn, busy, distinct int
 					if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy, &distinct); err != nil || n == 0 || torn != 0 {
@@ -259,6 +302,12 @@ func wholeInAll(t *testing.T, all []language) {
 			check("writer", "write", w)
 			for _, r := range readers {
 				check(r.name, "read", r)
+			}
+			for _, p := range peers {
+				<-p.up
+			}
+			for _, p := range peers {
+				p.begin()
 			}
 			wg.Wait()
 		}
@@ -300,13 +349,13 @@ func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {
 	defer b.Close()
 	for _, l := range all {
 		for _, mode := range []string{"read", "write"} {
-			r := l.run(mode, filepath.Join(dir, "poly"), 0.1)
+			if l.name == "numpy" && mode == "write" {
+				continue
+			}
+			r := l.run(mode, filepath.Join(dir, "poly"), 0.1).at()
 			want := []string{fmt.Sprintf("%016x in the segment", drifted.Fingerprint()), fmt.Sprintf("%016x in this code", typ.Fingerprint())}
 			if l.name == "go" {
 				want = []string{"field N: here uint64 at 0, in the segment int64 at 0"}
-			}
-			if l.name == "numpy" && mode == "write" {
-				continue
 			}
 			for _, w := range want {
 				if !strings.HasPrefix(r, "error ") || !strings.Contains(r, w) {

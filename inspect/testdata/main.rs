@@ -20,15 +20,22 @@ fn good(v: &Poly) -> bool {
     w.End == v.End && w.A == v.A && w.Tail == v.Tail && w.Name == v.Name && w.In.X == v.In.X && w.In.Y == v.In.Y
 }
 
+/// Waits until everybody is up, and says when to end.
+fn begin(seconds: &str) -> Instant {
+    println!("up");
+    let _ = std::io::stdin().read_line(&mut String::new());
+    Instant::now() + Duration::from_secs_f64(seconds.parse().unwrap())
+}
+
 fn run() -> Result<String, Error> {
     let args: Vec<String> = std::env::args().collect();
-    let end = Instant::now() + Duration::from_secs_f64(args[3].parse().unwrap());
     let (mut n, mut torn, mut busy, mut distinct, mut last) = (0u64, 0, 0, 0, u64::MAX);
     if args[1] == "write" {
         let mut b = Attachment::attach(&args[2])?;
         let first = b.load()?.N;
         let mut v = Poly::default();
         n = first;
+        let end = begin(&args[3]);
         while Instant::now() < end {
             fill(&mut v, n + 1);
             b.store(&v)?;
@@ -37,6 +44,7 @@ fn run() -> Result<String, Error> {
         n -= first;
     } else {
         let b = Reader::open(&args[2])?;
+        let end = begin(&args[3]);
         while Instant::now() < end {
             match b.load() {
                 Ok(v) => {

@@ -26,6 +26,9 @@ int main(int argc, char **argv) {
 		printf("error %s\n", b.error);
 		return 1;
 	}
+	puts("up");
+	fflush(stdout);
+	getchar();
 	int64_t end = shmembox_now() + (int64_t)(atof(argv[3]) * 1e9);
 	uint64_t n = 0, torn = 0, busy = 0, last = 0, distinct = 0;
 	if (write) {

@@ -26,6 +26,8 @@ try:
 except (poly.SegmentError, OSError) as e:
     print("error", e)
     sys.exit(1)
+print("up", flush=True)
+sys.stdin.readline()
 end, n, torn, busy, last, distinct = time.monotonic() + seconds, 0, 0, 0, None, 0
 with box:
     if mode == "write":
