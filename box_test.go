@@ -488,6 +488,7 @@ func TestDoAfterTruncation(t *testing.T) {
 // TestAccessAfterTruncation: nothing faults outside a call that makes an error of it, and what had
 // faulted once hangs nobody.
 func TestAccessAfterTruncation(t *testing.T) {
+	needsFaults(t)
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
