@@ -30,12 +30,11 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// within fails the test if f takes longer than it may.
-func within(t *testing.T, d time.Duration, what string, f func() error) error {
+// within fails the test if f takes so long that it must have been forgotten. On a machine of any load
+// what is not forgotten takes less.
+func within(t *testing.T, what string, f func() error) error {
 	t.Helper()
-	if testing.Short() {
-		d *= 10 // an emulator, perhaps
-	}
+	const d = 20 * time.Second
 	start := time.Now()
 	err := f()
 	if took := time.Since(start); took > d {
@@ -56,8 +55,8 @@ func TestNewcomerInDeadSlot(t *testing.T) {
 	if high := s.M.Peers.High(); high != 2 {
 		t.Fatalf("the newcomer has another slot: %d were taken", high)
 	}
-	wantErr(t, "Lock", within(t, 60*time.Millisecond, "Lock", v.mu.Lock), psync.ErrOwnerDied)
-	wantErr(t, "RWMutex.Lock", within(t, 60*time.Millisecond, "RWMutex.Lock", v.rw.Lock), nil)
+	wantErr(t, "Lock", within(t, "Lock", v.mu.Lock), psync.ErrOwnerDied)
+	wantErr(t, "RWMutex.Lock", within(t, "RWMutex.Lock", v.rw.Lock), nil)
 }
 
 // TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else rescues.
@@ -75,7 +74,7 @@ func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	c.Send("unlock")
 	c.Expect(t, "reached")
 	c.Kill()
-	wantErr(t, "Lock", within(t, 300*time.Millisecond, "Lock", func() error { return <-done }), nil)
+	wantErr(t, "Lock", within(t, "Lock", func() error { return <-done }), nil)
 }
 
 // TestReaderMarkOfNewcomer: a mark that a dead reader left is not the newcomer's.
@@ -88,7 +87,7 @@ func TestDeadReaderWithNewcomer(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	c.Kill()
 	start(t, path)
-	wantErr(t, "Lock", within(t, 300*time.Millisecond, "Lock", func() error { return <-done }), nil)
+	wantErr(t, "Lock", within(t, "Lock", func() error { return <-done }), nil)
 }
 
 func TestRecover(t *testing.T) {
@@ -265,7 +264,7 @@ func TestCloseWhileBlocked(t *testing.T) {
 		start := time.Now()
 		s.Close()
 		wg.Wait()
-		if d := time.Since(start); d > 80*time.Millisecond && !testing.Short() {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("Close took %v", d)
 		}
 	}
@@ -346,7 +345,7 @@ func TestPromise(t *testing.T) {
 	go func() { done <- v.ev[0].Wait(context.Background()) }()
 	time.Sleep(10 * time.Millisecond)
 	c.Kill()
-	wantErr(t, "Wait", within(t, 150*time.Millisecond, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+	wantErr(t, "Wait", within(t, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
 	wantErr(t, "Wait", v.ev[0].Wait(context.Background()), psync.ErrOwnerDied)
 	v.ev[0].Set()
 	wantErr(t, "Wait", v.ev[0].Wait(context.Background()), nil)
@@ -364,7 +363,7 @@ func TestCondHolderDies(t *testing.T) {
 	c := start(t, path)
 	do(t, c, "lock")
 	c.Kill()
-	wantErr(t, "Wait", within(t, 300*time.Millisecond, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+	wantErr(t, "Wait", within(t, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
 }
 
 // TestCloseDuringOnce: Close waits for the function, and nothing faults.
@@ -503,8 +502,8 @@ func TestTakeover(t *testing.T) {
 	t.Run("told", func(t *testing.T) { takeover(t, shmemtest.Command{}, true) })
 	t.Run("looking", func(t *testing.T) { takeover(t, shmemtest.Command{}, false) })
 	t.Run("from another PID namespace", func(t *testing.T) {
-		if os.Getuid() != 0 {
-			t.Skip("a PID namespace needs root")
+		if os.Getuid() != 0 || os.Getenv(shmemtest.WrapEnv) != "" {
+			t.Skip("a PID namespace needs root, and no emulator")
 		}
 		takeover(t, shmemtest.Command{SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}}, true)
 	})

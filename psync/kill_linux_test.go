@@ -380,11 +380,11 @@ func TestKill(t *testing.T) {
 					}
 				}
 				w.wg.Wait()
-				if d := time.Since(died); d > time.Second && !testing.Short() {
+				if d := time.Since(died); d > 20*time.Second {
 					t.Errorf("the bystanders went on after %v", d)
 				}
 				w.all()
-				if d := time.Since(died); d > 3*time.Second && !testing.Short() {
+				if d := time.Since(died); d > 20*time.Second {
 					t.Errorf("all was usable after %v", d)
 				}
 			})
