@@ -118,7 +118,7 @@ func printLines(w io.Writer, s style, v inspect.Value, width, limit int, changed
 	for i, l := range all {
 		indent := strings.Repeat("  ", l.Depth)
 		label := l.Label
-		if l.Text != "" && label != "" {
+		if (l.Text != "" || l.Note != "") && label != "" {
 			label = pad(label, column[i])
 		}
 		text := l.Text

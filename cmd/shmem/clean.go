@@ -106,7 +106,7 @@ func (c *gcCmd) show(e *env, all []verdict) {
 				}
 				return e.style.faint(s)
 			}},
-			{head: "MEM", right: true}, {head: "WHY", least: 20},
+			{head: "MEM", right: true}, {head: "WHY", least: 20, fold: true},
 		}, rows)
 	}
 	verb := "taken away"

@@ -48,7 +48,7 @@ const (
 )
 
 type cli struct {
-	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments ($$SHMEM_DIR; default ${default})."`
+	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
 	Color string           `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $$NO_COLOR is set), always, never."`
 	Ver   kong.VersionFlag `name:"version" help:"Show the version."`
 

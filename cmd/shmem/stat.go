@@ -81,11 +81,11 @@ func watchLock(s *inspect.Segment, st *inspect.Status) (string, error) {
 func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 	sty := e.style
 	line := func(label, text string) {
-		for i, l := range fold(text, max(e.width-12, 40)) {
+		for i, l := range fold(text, max(e.width-14, 40)) {
 			if i > 0 {
 				label = ""
 			}
-			fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad(label, 10)), l)
+			fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad(label, 12)), l)
 		}
 	}
 	state := sty.state(st.State, st.State.String())
@@ -104,7 +104,7 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 		}
 		line("type", t)
 		if st.Fingerprint != 0 {
-			line("print", fmt.Sprintf("%016x", st.Fingerprint))
+			line("fingerprint", fmt.Sprintf("%016x", st.Fingerprint))
 		}
 		at := "at rest"
 		if st.Changing {
@@ -154,7 +154,7 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 	if st.Lock.Waiters {
 		lock += "; others wait"
 	}
-	fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad("lock", 10)), lock)
+	fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad("lock", 12)), lock)
 	for i, r := range st.Readers {
 		label := "readers"
 		if i > 0 {
@@ -173,7 +173,7 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 		} else if l.State == "locked" || l.State == "read" {
 			text = sty.magenta(text)
 		}
-		fmt.Fprintf(e.out, "  %s%s  %s  %s\n", sty.faint(pad(label, 10)), l.Path, sty.faint(strings.TrimPrefix(l.Type, "psync.")), text)
+		fmt.Fprintf(e.out, "  %s%s  %s  %s\n", sty.faint(pad(label, 12)), l.Path, sty.faint(strings.TrimPrefix(l.Type, "psync.")), text)
 	}
 	alive := 0
 	for _, sl := range st.Slots {

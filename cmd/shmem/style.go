@@ -144,6 +144,7 @@ type column struct {
 	head  string
 	right bool
 	least int // if positive, it may be cut down to so many columns
+	fold  bool // the last column: what does not fit goes on below
 	paint func(row int, text string) string
 }
 
@@ -202,8 +203,18 @@ func (e *env) table(columns []column, rows [][]string) {
 		heads[i] = c.head
 	}
 	line(-1, heads)
+	last := len(columns) - 1
 	for i, r := range rows {
-		line(i, r)
+		if !columns[last].fold || width(r[last]) <= w[last] {
+			line(i, r)
+			continue
+		}
+		r = append([]string(nil), r...)
+		for _, part := range fold(r[last], w[last]) {
+			r[last] = part
+			line(i, r)
+			clear(r)
+		}
 	}
 	fmt.Fprint(e.out, b.String())
 }
