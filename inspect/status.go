@@ -50,7 +50,8 @@ type Status struct {
 	Readers      []Holder // of the box's lock
 	Slots        []Slot   // those that are held, and dead ones that have left traces
 	Locks        []FieldLock
-	ChangeWaiter bool // somebody waits for a change of the value
+	Traffic      *Traffic // of a queue or topic
+	ChangeWaiter bool     // somebody waits for a change of the value
 }
 
 // A Slot is the record of an attachment.
@@ -97,6 +98,7 @@ func (s *Segment) words(st *Status) {
 	p := s.m.Peers
 	w := p.Words
 	owner := format.OwnerOf(w.Owner.Load())
+	st.Traffic = s.traffic()
 	st.OwnerWord = owner.State.String()
 	if owner.State == format.Owned {
 		st.OwnerSlot = int(owner.ID.Slot())

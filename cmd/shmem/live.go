@@ -189,7 +189,8 @@ type topCmd struct {
 }
 
 func (*topCmd) Help() string {
-	return `Sorted by changes a second. HELD is who holds the lock of the box, with how long this has been
+	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all. DEPTH is how
+full a queue is; LOST counts messages skipped or given back because a process died. HELD is who holds the lock of the box, with how long this has been
 seen; WAIT says how many wait for something. It ends with Ctrl-C.`
 }
 
@@ -265,16 +266,24 @@ func (c *topCmd) look(e *env, all map[string]*tracked, r row) {
 	}
 	now := time.Now()
 	if t.st != nil {
-		t.rate = float64(st.Version-t.version) / now.Sub(t.at).Seconds()
+		t.rate = float64(counter(st)-t.version) / now.Sub(t.at).Seconds()
 	}
 	held := inspect.Holder{}
 	if len(st.Lock.Holders) > 0 {
 		held = st.Lock.Holders[0]
 	}
-	if held != t.holder || st.Version != t.version {
+	if held != t.holder || counter(st) != t.version {
 		t.holder, t.since = held, now
 	}
-	t.st, t.at, t.version, t.seen = st, now, st.Version, true
+	t.st, t.at, t.version, t.seen = st, now, counter(st), true
+}
+
+// counter is what goes up with traffic.
+func counter(st *inspect.Status) uint64 {
+	if st.Traffic != nil {
+		return st.Traffic.Sent
+	}
+	return st.Version
 }
 
 func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
@@ -300,10 +309,16 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 	})
 	var cells [][]string
 	for _, l := range lines {
-		rate, held, wait, version := "-", "-", "-", "-"
+		rate, held, wait, version, depth, lost := "-", "-", "-", "-", "-", "-"
 		if l.t != nil && l.t.st != nil {
 			st := l.t.st
-			rate, version = perSecond(l.t.rate), strconv.FormatUint(st.Version, 10)
+			rate, version = perSecond(l.t.rate), strconv.FormatUint(counter(st), 10)
+			if st.Traffic != nil && strings.HasPrefix(st.Traffic.Kind, "queue.") {
+				depth = fmt.Sprintf("%d/%d", st.Traffic.Depth, st.Traffic.Capacity)
+			}
+			if st.Traffic != nil && st.Traffic.Skipped+st.Traffic.Again > 0 {
+				lost = strconv.FormatUint(st.Traffic.Skipped+st.Traffic.Again, 10)
+			}
 			if l.t.rate == 0 {
 				rate = "0"
 			}
@@ -329,7 +344,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		if l.r.State != shmem.Foreign && l.r.State != shmem.Damaged {
 			att = strconv.Itoa(len(l.r.Peers))
 		}
-		cells = append(cells, []string{l.r.Name, rate, version, held, wait, att, size(l.r.InUse), l.r.state()})
+		cells = append(cells, []string{l.r.Name, rate, version, depth, lost, held, wait, att, size(l.r.InUse), l.r.state()})
 	}
 	sub := *e
 	var b strings.Builder
@@ -337,8 +352,8 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top"), e.style.faint(fmt.Sprintf("%d segments in %s, %s of memory   %s", len(rows), e.dir, words(memory), time.Now().Format("15:04:05"))))
 	sub.table([]column{
 		{head: "NAME", least: 14, paint: func(_ int, s string) string { return e.style.bold(s) }},
-		{head: "CHANGES/s", right: true},
-		{head: "VERSION", right: true},
+		{head: "PER SEC", right: true},
+		{head: "TOTAL", right: true}, {head: "DEPTH", right: true}, {head: "LOST", right: true},
 		{head: "HELD", least: 8, paint: func(i int, s string) string {
 			if strings.HasPrefix(s, "dead") {
 				return e.style.red(s)

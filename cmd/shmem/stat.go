@@ -117,9 +117,14 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 		if st.PayloadCap > st.Size {
 			spare = fmt.Sprintf(", room for %d", st.PayloadCap)
 		}
+		if tr := st.Traffic; tr != nil {
+			line("traffic", traffic(tr))
+		}
 		line("value", fmt.Sprintf("%s%s, version %d, %s", words(st.Size), spare, st.Version, at))
 		undo := "yes"
-		if st.ImageOff == 0 {
+		if st.Traffic != nil {
+			undo = "not needed"
+		} else if st.ImageOff == 0 {
 			undo = "no: a writer that dies leaves the value half changed (Options.Undo)"
 		}
 		line("undo", undo)
@@ -219,6 +224,23 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 	}, rows)
 }
 
+func traffic(t *inspect.Traffic) string {
+	text := fmt.Sprintf("%d sent, %d received, %d waiting, room for %d", t.Sent, t.Received, t.Depth, t.Capacity)
+	if strings.HasPrefix(t.Kind, "topic.") {
+		text = fmt.Sprintf("%d published, the last %d kept", t.Sent, t.Capacity)
+	}
+	if t.Skipped > 0 {
+		text += fmt.Sprintf(", %d skipped (their sender died)", t.Skipped)
+	}
+	if t.Again > 0 {
+		text += fmt.Sprintf(", %d given back (their receiver died)", t.Again)
+	}
+	if t.Ended {
+		text += ", ended"
+	}
+	return text
+}
+
 func userName(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		return u.Username
@@ -252,6 +274,17 @@ type jsonSlot struct {
 	Waits      []string `json:"waits"`
 }
 
+type jsonTraffic struct {
+	Kind     string `json:"kind"`
+	Capacity int    `json:"capacity"`
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
+	Depth    uint64 `json:"depth"`
+	Skipped  uint64 `json:"skipped"`
+	Again    uint64 `json:"again"`
+	Ended    bool   `json:"ended"`
+}
+
 type jsonStat struct {
 	jsonInfo
 	Linked     bool         `json:"linked"`
@@ -266,6 +299,7 @@ type jsonStat struct {
 	ImageOff   int64        `json:"imageOff"`
 	SlotsHigh  int          `json:"slotsHigh"`
 	Version    uint64       `json:"version"`
+	Traffic    *jsonTraffic `json:"traffic,omitempty"`
 	Changing   bool         `json:"changing"`
 	Lock       jsonLock     `json:"lock"`
 	Readers    []jsonHolder `json:"readers"`
@@ -290,6 +324,10 @@ func jsonStatus(st *inspect.Status, s *inspect.Segment) jsonStat {
 		CreatorPID: st.CreatorPID, CreatorNS: st.CreatorNS, PayloadCap: st.PayloadCap, ControlOff: st.ControlOff, ImageOff: st.ImageOff,
 		SlotsHigh: st.SlotsHigh, Version: st.Version, Changing: st.Changing, Lock: lock("", st.Lock), Readers: holders(st.Readers),
 		Locks: []jsonLock{}, SlotList: []jsonSlot{},
+	}
+	if st.Traffic != nil {
+		t := jsonTraffic(*st.Traffic)
+		j.Traffic = &t
 	}
 	for _, l := range st.Locks {
 		j.Locks = append(j.Locks, lock(l.Path, l.LockState))

@@ -143,7 +143,7 @@ func fold(text string, n int) []string {
 type column struct {
 	head  string
 	right bool
-	least int // if positive, it may be cut down to so many columns
+	least int  // if positive, it may be cut down to so many columns
 	fold  bool // the last column: what does not fit goes on below
 	paint func(row int, text string) string
 }

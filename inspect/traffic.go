@@ -1,0 +1,62 @@
+package inspect
+
+import (
+	"strings"
+
+	"github.com/shmembox/shmem/internal/format"
+)
+
+// Traffic counts the messages of a queue or topic, as its own words have them. In a queue of bytes with
+// one sender they count bytes.
+type Traffic struct {
+	Kind     string // "queue.Queue", "queue.Bytes", "topic.Topic"
+	Capacity int    // messages there is room for
+	Sent     uint64
+	Received uint64 // of a queue
+	Depth    uint64 // of a queue: sent and not yet received
+	Skipped  uint64 // not sent, because the sender died
+	Again    uint64 // of a queue: given back, because the receiver died; of a topic: holds released so
+	Ended    bool
+}
+
+// traffic reads the counters of a queue or topic; nil for other types.
+func (s *Segment) traffic() *Traffic {
+	t := s.t
+	if t == nil || t.Kind != format.Struct || !strings.HasPrefix(t.Name, "queue.") && !strings.HasPrefix(t.Name, "topic.") || len(t.Fields) == 0 {
+		return nil
+	}
+	tr := &Traffic{Kind: t.Name}
+	words := map[string]uint64{}
+	head := t.Fields[0]
+	var read func(t *format.Type, off, depth int)
+	read = func(t *format.Type, off, depth int) {
+		for _, f := range t.Fields {
+			switch {
+			case f.Type.Kind == format.Struct && depth < 2:
+				read(f.Type, off+f.Offset, depth+1)
+			case f.Type.Atomic && f.Type.Size == 8:
+				b := make([]byte, 8)
+				s.m.LoadPart(b, off+f.Offset)
+				words[f.Name] = Value{b: b}.uint()
+			}
+		}
+	}
+	read(head.Type, head.Offset, 0)
+	if _, ok := words["Tail"]; !ok {
+		return nil
+	}
+	for _, f := range t.Fields[1:] {
+		if f.Type.Kind == format.Array && (tr.Capacity == 0 || f.Name == "Slots") {
+			tr.Capacity = f.Type.Len
+		}
+	}
+	tr.Sent, tr.Skipped, tr.Ended = words["Tail"], words["Skipped"], words["Closed"] != 0
+	tr.Again = words["Returned"] + words["Released"]
+	if h, ok := words["Head"]; ok {
+		tr.Received = h
+		if h < tr.Sent {
+			tr.Depth = tr.Sent - h
+		}
+	}
+	return tr
+}
