@@ -30,14 +30,14 @@ type base struct {
 	single *ring.SPSCHeader // nil in others
 	ends   *ends            // of a Single queue
 
-	closed, head       *atomic.Uint64
-	sendArmed          *atomic.Uint32 // where senders wait
-	recvArmed          *atomic.Uint32
-	canSend, canRecv   func() bool // something may have changed for who waits
-	sendMark, recvMark func() bool // the same where the other side has no barrier of its own
-	full               atomic.Uint64
-	repairing          func() bool
-	looked             atomic.Int64 // when Try last looked for the dead
+	closed, head     *atomic.Uint64
+	sendArmed        *atomic.Uint32 // where senders wait
+	recvArmed        *atomic.Uint32
+	canSend, canRecv func() bool   // something may have changed for who waits
+	sendEnd, recvEnd end           // of a Single queue
+	full             atomic.Uint64 // the head when the sender found no room
+	repairing        func() bool
+	looked           atomic.Int64 // when Try last looked for the dead
 
 	sendLock, recvLock lock // of the ends of a Single queue, for the methods of the queue
 
@@ -83,7 +83,8 @@ func (b *base) initSingle(t *format.Type) (err error) {
 	b.sendArmed, b.recvArmed = &h.SendArmed, &h.RecvArmed
 	b.canSend = func() bool { return h.Head.Load() != b.full.Load() || h.Closed.Load() != 0 }
 	b.canRecv = func() bool { return h.Tail.Load() != h.Head.Load() || h.Closed.Load() != 0 }
-	b.sendMark, b.recvMark = heavy(b.canSend), heavy(b.canRecv)
+	b.sendEnd.init(&h.SendWait, b.sendArmed, b.canSend)
+	b.recvEnd.init(&h.RecvWait, b.recvArmed, b.canRecv)
 	b.sendLock.init()
 	b.recvLock.init()
 	return nil
@@ -95,15 +96,55 @@ func (b *base) setSelf() {
 	}
 }
 
-// heavy looks again, if there is nothing, when the other side's stores are sure to be seen.
-func heavy(ready func() bool) func() bool {
-	return func() bool {
+// An end is what one end of a Single queue does when it has to wait.
+//
+// The other end publishes without a barrier between its store and its look at the armed word, which is most of what
+// makes a Single queue fast; so who waits runs a barrier in all processes (fence.Heavy), some microseconds. Where it
+// waits after every few messages, that is the dearer of the two: it asks, by a word beside the armed one, for
+// barriers at the other end. (The publish that is under way when it begins to ask has none: the chance that just
+// this one is overlooked later is next to nothing, and the backstop of the wait finds it.)
+type end struct {
+	ask    *atomic.Uint32 // not 0: the other end uses barriers
+	armed  *atomic.Uint32
+	ready  func() bool // there may be something to do
+	marked func() bool // the same, sure
+	at     uint64      // position of the last wait
+	looks  atomic.Uint32
+	sure   atomic.Bool // this time no barrier is needed here
+}
+
+// often is how many messages between two waits are too few for fence.Heavy.
+const often = 128
+
+func (e *end) init(ask, armed *atomic.Uint32, ready func() bool) {
+	e.ask, e.armed, e.ready = ask, armed, ready
+	e.marked = func() bool {
+		// The first look is before the word is armed: it needs no barrier.
 		if ready() {
 			return true
+		}
+		if e.looks.Add(1) == 1 || e.sure.Load() {
+			return false
 		}
 		fence.Heavy()
 		return ready()
 	}
+}
+
+// wait waits until ready; pos is how far this end has come, in messages or so.
+func (e *end) wait(ctx context.Context, m *mem.Mapping, pos uint64) error {
+	if wait.Spin(m, e.armed, e.ready) {
+		return nil
+	}
+	ask := uint32(0)
+	if pos-e.at < often {
+		ask = 1
+	}
+	e.at = pos
+	e.sure.Store(ask == 1 && e.ask.Load() == 1)
+	e.ask.Store(ask)
+	e.looks.Store(0)
+	return wait.Until(ctx, m, e.armed, e.marked, wait.Options{NoSpin: true})
 }
 
 func (b *base) object() robust.Object { return robust.Object{M: b.m, Me: format.ID(b.self)} }
@@ -119,6 +160,10 @@ func (b *base) enter() error {
 	}
 	return nil
 }
+
+// lightSend reports whether a sender may publish without a barrier, lightRecv whether a receiver may release so.
+func (b *base) lightSend() bool { return fence.Light && b.single.RecvWait.Load() == 0 }
+func (b *base) lightRecv() bool { return fence.Light && b.single.SendWait.Load() == 0 }
 
 // alive asks the kernel once for each of the last ids.
 func (b *base) alive() func(uint32) bool {
@@ -162,10 +207,7 @@ func (b *base) lookNow() bool {
 // waitSend waits until a sender that found no room should look again; ready is asked.
 func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 	if b.many == nil {
-		if wait.Spin(b.m, b.sendArmed, ready) {
-			return nil
-		}
-		return wait.Until(ctx, b.m, b.sendArmed, b.sendMark, wait.Options{NoSpin: true})
+		return b.sendEnd.wait(ctx, b.m, b.single.Tail.Load())
 	}
 	o := wait.Options{Look: b.repairing}
 	if _, consumer := b.many.Stuck(); consumer != 0 {
@@ -177,10 +219,7 @@ func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 // waitRecv waits until a receiver that found nothing should look again.
 func (b *base) waitRecv(ctx context.Context) error {
 	if b.many == nil {
-		if wait.Spin(b.m, b.recvArmed, b.canRecv) {
-			return nil
-		}
-		return wait.Until(ctx, b.m, b.recvArmed, b.recvMark, wait.Options{NoSpin: true})
+		return b.recvEnd.wait(ctx, b.m, b.single.Head.Load())
 	}
 	wait.Wake(b.m, b.sendArmed) // places of dead or canceled senders were passed over
 	if wait.Spin(b.m, b.recvArmed, b.canRecv) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/compose"
-	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
@@ -276,7 +275,7 @@ func (q *Bytes) publish(pos uint64, n int) error {
 		return nil
 	}
 	q.sender.Commit(n)
-	if fence.Light {
+	if q.lightSend() {
 		q.sender.Publish()
 	} else {
 		q.sender.PublishFence()
@@ -409,7 +408,7 @@ func (q *Bytes) release(pos uint64) error {
 		if err := q.ring.Release(q.self, pos); err != nil {
 			return q.errorOf(err)
 		}
-	case fence.Light:
+	case q.lightRecv():
 		q.receiver.Release()
 	default:
 		q.receiver.ReleaseFence()

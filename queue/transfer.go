@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -95,7 +94,7 @@ func (q *Queue[T]) publish(s *ring.Sender, at uint64, k int) error {
 		if err := q.ring.PublishN(q.self, at, k); err != nil {
 			return q.errorOf(err)
 		}
-	case fence.Light:
+	case q.lightSend():
 		s.Publish(k)
 	default:
 		s.PublishFence(k)
@@ -235,7 +234,7 @@ func (q *Queue[T]) release(r *ring.Receiver, at uint64, k int) error {
 		if err := q.ring.ReleaseN(q.self, at, k); err != nil {
 			return q.errorOf(err)
 		}
-	case fence.Light:
+	case q.lightRecv():
 		r.Release(k)
 	default:
 		r.ReleaseFence(k)
