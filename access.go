@@ -310,8 +310,8 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 }
 
 // Watch yields the value, and again each time it has changed by Update or Store: always the latest,
-// so that a slow loop misses what came between. It ends with an error: ctx's, or ErrClosed when the
-// box is closed.
+// so that a slow loop misses what came between. It ends with an error: ctx's, ErrClosed when the box is
+// closed, or one of Load's.
 func (b *Box[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {

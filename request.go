@@ -242,7 +242,8 @@ func (r *request) newFile(s *Segment) (err error) {
 			return r.explain(err)
 		}
 		step.Reach(step.CreateTemp)
-		if err := file.Lock(sys.GateByte, false); err == nil {
+		err = file.Lock(sys.GateByte, false)
+		if err == nil {
 			step.Reach(step.CreateTempGate)
 			mine, err1 := file.Stat()
 			there, err2 := sys.Lstat(temp)
@@ -251,7 +252,12 @@ func (r *request) newFile(s *Segment) (err error) {
 				return nil
 			}
 		}
-		_ = file.Close() // a sweeper was faster
+		_ = file.Close()
+		if err != nil && err != sys.ErrHeld { // a file system without such locks
+			_ = sys.Unlink(temp)
+			return err
+		}
+		// A sweeper was faster.
 		if !time.Now().Before(r.deadline) {
 			return ErrBusy
 		}

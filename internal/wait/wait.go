@@ -298,9 +298,12 @@ func (l *lot) closing() {
 // kick makes the leader look around; it may come when the mapping has gone.
 func (l *lot) kick() {
 	if l.m.Join() {
-		l.slot.Bell.Add(1)
-		l.slot.Rouse()
-		l.m.Unpin()
+		defer l.m.Unpin()
+		// It runs in a goroutine of its own: a fault here would be the end of the process.
+		_ = l.m.Guard(func() {
+			l.slot.Bell.Add(1)
+			l.slot.Rouse()
+		})
 	}
 }
 
@@ -318,54 +321,61 @@ func (l *lot) ringOwn(set uint64) {
 // dispatch rings the waiters in a set of buckets that are ready, and arms for the others.
 func (l *lot) dispatch(set uint64) {
 	for ; set != 0; set &= set - 1 {
-		b := &l.buckets[bits.TrailingZeros64(set)]
-		var last *atomic.Uint32
-		b.mu.Lock()
-		for w := b.first; w != nil; w = w.next {
-			if !w.ready() {
-				if w.armed != last {
-					last = w.armed
-					arm(last)
-				}
-				if !w.ready() {
-					continue
-				}
+		l.buckets[bits.TrailingZeros64(set)].dispatch()
+	}
+}
+
+func (b *bucket) dispatch() {
+	var last *atomic.Uint32
+	b.mu.Lock()
+	defer b.mu.Unlock() // also when memory faults: those who wait leave by way of the same lock
+	for w := b.first; w != nil; w = w.next {
+		if !w.ready() {
+			if w.armed != last {
+				last = w.armed
+				arm(last)
 			}
-			w.ring()
+			if !w.ready() {
+				continue
+			}
 		}
-		b.mu.Unlock()
+		w.ring()
 	}
 }
 
 func (l *lot) enter(k int, w *waiter) {
 	b := &l.buckets[k]
 	b.mu.Lock()
-	if w.next = b.first; w.next != nil {
-		w.next.prev = w
-	} else if l.slot != nil {
+	defer b.mu.Unlock()
+	if b.first == nil && l.slot != nil {
 		l.slot.Interest.Or(1 << k)
 	}
+	if w.next = b.first; w.next != nil {
+		w.next.prev = w
+	}
 	b.first = w
-	b.mu.Unlock()
 }
 
 func (l *lot) leave(k int, w *waiter) {
-	b := &l.buckets[k]
-	b.mu.Lock()
-	if w.next != nil {
-		w.next.prev = w.prev
-	}
-	if w.prev != nil {
-		w.prev.next = w.next
-	} else if b.first = w.next; b.first == nil && l.slot != nil {
-		l.slot.Interest.And(^(uint64(1) << k))
-	}
-	b.mu.Unlock()
+	l.buckets[k].remove(k, w, l.slot)
 	step.Reach(step.WaitLeave)
 	w.rung() // nobody rings it any more
 	w.died.Store(false)
 	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, nil, nil, nil
 	waiters.Put(w)
+}
+
+func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else if b.first = w.next; b.first == nil && slot != nil {
+		slot.Interest.And(^(uint64(1) << k))
+	}
 }
 
 // A look is when Options.Look is due.
@@ -431,9 +441,7 @@ func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *a
 	for {
 		select {
 		case <-l.lead:
-			done, err := l.leading(ctx, w, &lk)
-			l.lead <- struct{}{}
-			if done || err != nil {
+			if done, err := l.leading(ctx, w, &lk); done || err != nil {
 				return err
 			}
 			continue
@@ -450,9 +458,7 @@ func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *a
 		}
 		select {
 		case <-l.lead:
-			done, err := l.leading(ctx, w, &lk)
-			l.lead <- struct{}{}
-			if done || err != nil {
+			if done, err := l.leading(ctx, w, &lk); done || err != nil {
 				return err
 			}
 		case <-w.signal:
@@ -480,8 +486,10 @@ func (l *lot) again(w *waiter) bool {
 	return w.ready()
 }
 
-// leading sleeps on the doorbell for all who wait at this mapping, until w's own wait is over.
+// leading sleeps on the doorbell for all who wait at this mapping, until w's own wait is over. It has
+// taken the lead and hands it on, also when memory faults.
 func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
+	defer func() { l.lead <- struct{}{} }()
 	step.Reach(step.WaitLead)
 	s := l.slot
 	l.leader.Store(w)
@@ -510,17 +518,10 @@ func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
 			return true, ErrClosed
 		}
 		rest = lk.in(rest)
-		if sleepers.Add(1) <= maxSleepers {
-			s.Sleeping.Store(1)
-			step.Reach(step.WaitSleep)
-			s.Sleep(bell, rest)
-			s.Sleeping.Store(0)
-			step.Reach(step.WaitWoken)
-			sleepers.Add(-1)
+		if sleep(s, bell, rest) {
 			continue
 		}
 		// Too many threads sleep: look at the bell now and then.
-		sleepers.Add(-1)
 		if s.Bell.Load() == bell {
 			time.Sleep(min(nap, rest))
 			nap = min(2*nap, lastPoll)
@@ -528,6 +529,20 @@ func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
 			nap = time.Millisecond
 		}
 	}
+}
+
+// sleep sleeps on the bell, unless too many threads do.
+func sleep(s *mem.Slot, bell uint32, d time.Duration) bool {
+	defer sleepers.Add(-1)
+	if sleepers.Add(1) > maxSleepers {
+		return false
+	}
+	s.Sleeping.Store(1)
+	step.Reach(step.WaitSleep)
+	s.Sleep(bell, d)
+	s.Sleeping.Store(0)
+	step.Reach(step.WaitWoken)
+	return true
 }
 
 // poll is how an attachment waits that nobody can ring.

@@ -92,7 +92,7 @@ func (l *lot) died(id format.ID) {
 		}
 		b.mu.Unlock()
 	}
-	l.ringOwn(0)
+	_ = l.m.Guard(func() { l.ringOwn(0) }) // it runs in a goroutine of its own
 	l.m.Unpin()
 }
 

@@ -1,0 +1,53 @@
+//go:build linux
+
+package shmem_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+// TestTruncatedWhileWaiting: who waits when the file is truncated gets an error, and Close does not hang.
+func TestTruncatedWhileWaiting(t *testing.T) {
+	needsFaults(t)
+	type locked struct{ Mu psync.Mutex }
+	dir := shmemtest.Dir(t)
+	for name, call := range map[string]func(context.Context, *shmem.Box[locked]) error{
+		"update": func(_ context.Context, b *shmem.Box[locked]) error {
+			return b.Update(func(*locked) error { return nil })
+		},
+		"mutex": func(ctx context.Context, b *shmem.Box[locked]) error {
+			return b.Do(func(v *locked) error { return v.Mu.LockContext(ctx) })
+		},
+	} {
+		a, b := open[locked](t, dir, name), attach[locked](t, dir, name)
+		check(t, b.Value().Mu.Lock())
+		in, out, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = a.Update(func(*locked) error { close(in); <-out; return nil })
+		}()
+		<-in
+		ctx, cancel := context.WithCancel(t.Context())
+		err := make(chan error, 1)
+		go func() { err <- call(ctx, b) }()
+		time.Sleep(50 * time.Millisecond)
+		check(t, os.Truncate(filepath.Join(dir, name), 0))
+		cancel() // rings the bell from a goroutine of its own
+		within(t, func() {
+			wantErr(t, <-err, shmem.ErrFault)
+			wantErr(t, b.Close(), shmem.ErrCorrupt)
+		})
+		close(out)
+		<-ended
+		_ = a.Close()
+		check(t, shmem.Remove(name, &shmem.Options{Dir: dir}))
+	}
+}
