@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/compose"
@@ -65,8 +64,7 @@ func items[T any](group string, batch bool, n int) (all []bench) {
 	add := func(name string, n int, here, there side) {
 		all = append(all, bench{group: group, name: name, n: n, here: here, there: there, alone: there == nil})
 	}
-	var z T
-	size := int(unsafe.Sizeof(z))
+	size := mem.SizeOf[T]()
 	send := func(single, handle bool) side {
 		return func(n int) (func(), func(), error) {
 			q := typed[T](true, single, "")
@@ -247,11 +245,10 @@ func inherited(unix bool) io.ReadWriteCloser {
 // bare is a ring without anything around it.
 func bare[T any](here bool) (*ring.SPSCHeader, []T, func()) {
 	const n = 4096
-	var z T
 	open := func() (*shmem.Segment, error) { return shmem.AttachSegment(*base+"bare", nil) }
 	if here {
 		open = func() (*shmem.Segment, error) {
-			return shmem.CreateSegment(*base+"bare", 1024+n*int(unsafe.Sizeof(z)), nil)
+			return shmem.CreateSegment(*base+"bare", 1024+n*mem.SizeOf[T](), nil)
 		}
 	}
 	s, err := open()
