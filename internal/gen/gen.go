@@ -192,19 +192,34 @@ func field(name string) string {
 }
 
 // fields ranges over a struct's fields with unique names, and the padding before each and at the end.
-func (g *generator) fields(t *schema.Type, yield func(name string, f schema.Field, pad int)) {
-	seen, end := map[string]bool{}, 0
+func (g *generator) fields(t *schema.Type, yield func(name string, f schema.Field, padding string, pad int)) {
+	seen, end, pads := map[string]bool{}, 0, 0
+	for _, f := range t.Fields {
+		seen["."+clean(f.Name)] = true // no padding is called so
+	}
+	padding := func() string {
+		for {
+			n := fmt.Sprintf("pad%d_", pads)
+			if pads++; !seen["."+n] {
+				return n
+			}
+		}
+	}
 	for _, f := range t.Fields {
 		n := field(f.Name)
 		for seen[n] {
 			n += "_"
 		}
 		seen[n] = true
-		yield(n, f, f.Offset-end)
+		pad := ""
+		if f.Offset > end {
+			pad = padding()
+		}
+		yield(n, f, pad, f.Offset-end)
 		end = f.Offset + f.Type.Size
 	}
 	if end < t.Size {
-		yield("", schema.Field{Offset: end}, t.Size-end)
+		yield("", schema.Field{Offset: end}, padding(), t.Size-end)
 	}
 }
 
@@ -290,11 +305,9 @@ func (g *generator) c() []byte {
 		name := g.of[t]
 		g.f("typedef struct %s { /* %s */\n", name, comment(t.Name))
 		var asserts strings.Builder
-		pads := 0
-		g.fields(t, func(n string, f schema.Field, pad int) {
+		g.fields(t, func(n string, f schema.Field, padding string, pad int) {
 			if pad > 0 {
-				g.f("\tuint8_t pad%d_[%d];\n", pads, pad)
-				pads++
+				g.f("\tuint8_t %s[%d];\n", padding, pad)
 			}
 			if n == "" {
 				return
@@ -461,11 +474,9 @@ SIZE = %[4]d
 		name := g.of[t]
 		g.f("class %s(ctypes.Structure):\n    _fields_ = [\n", name)
 		var asserts strings.Builder
-		pads := 0
-		g.fields(t, func(n string, f schema.Field, pad int) {
+		g.fields(t, func(n string, f schema.Field, padding string, pad int) {
 			if pad > 0 {
-				g.f("        (\"pad%d_\", ctypes.c_uint8 * %d),\n", pads, pad)
-				pads++
+				g.f("        (%q, ctypes.c_uint8 * %d),\n", padding, pad)
 			}
 			if n == "" {
 				return
@@ -480,7 +491,7 @@ SIZE = %[4]d
 		g.f("    ]\n\n\nassert ctypes.sizeof(%s) == %d\n%s\n\n", name, t.Size, asserts.String())
 		g.f("def _dtype_%s():\n    return numpy.dtype({\n", name)
 		var names, formats, offsets []string
-		g.fields(t, func(n string, f schema.Field, _ int) {
+		g.fields(t, func(n string, f schema.Field, _ string, _ int) {
 			if n != "" {
 				names = append(names, strconv.Quote(n))
 				formats = append(formats, g.npType(f.Type))
@@ -559,12 +570,10 @@ const PARTS: [(usize, usize); %[4]d] = [`, g.ident, g.print, g.root.Size, len(g.
 		name := g.of[t]
 		g.f("#[repr(C)]\n#[derive(Clone, Copy)]\npub struct %s {\n", name)
 		var asserts strings.Builder
-		pads := 0
-		g.fields(t, func(n string, f schema.Field, pad int) {
+		g.fields(t, func(n string, f schema.Field, padding string, pad int) {
 			if pad > 0 {
-				g.f("    pub pad%d_: [u8; %d],\n", pads, pad)
+				g.f("    pub %s: [u8; %d],\n", padding, pad)
 				fmt.Fprintf(&asserts, "    end += %d;\n", pad)
-				pads++
 			}
 			if n == "" {
 				return

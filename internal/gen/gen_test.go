@@ -1,0 +1,129 @@
+package gen_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/gen"
+	"github.com/shmembox/shmem/psync"
+)
+
+type pair[A, B any] struct {
+	First  A
+	Second B
+}
+
+// odd has everything that is awkward in some language.
+type odd struct {
+	Type   int8 // keywords
+	class  int
+	match  uint
+	Self   uintptr
+	Flag   bool
+	On     atomic.Bool
+	C64    complex64
+	C128   complex128
+	Cube   [2][3][4]int16
+	Texts  [2]shmem.Text[[5]byte]
+	List   shmem.Vec[pair[uint8, float32], [3]pair[uint8, float32]]
+	P1     pair[uint8, float32]
+	P2     pair[uint64, [3]bool]
+	Anon   struct{ X, Y uint16 }
+	Many   [2]struct{ N atomic.Int64 }
+	Mu     psync.Mutex
+	RW     psync.RWMutex
+	Sem    [2]psync.Semaphore
+	D      time.Duration
+	Größe  uint32
+	Tail   uint8
+	_      uint64
+	Ptr    atomic.Uintptr
+	pad0_  uint8
+	end    [3]byte
+	NoMore struct{}
+}
+
+func typeOf(t *testing.T, v any) *format.Type {
+	typ, err := format.Of(reflect.TypeOf(v).Elem())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return typ
+}
+
+// What is generated compiles: its assertions hold.
+func TestCompiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compilers take their time")
+	}
+	_ = new(odd).unused()
+	dir := t.TempDir()
+	for name, typ := range map[string]*format.Type{"odd": typeOf(t, (*odd)(nil)), "array": typeOf(t, (*[5]uint16)(nil)), "number": typeOf(t, (*uint64)(nil))} {
+		ident := strings.ToUpper(name[:1]) + name[1:]
+		file := func(lang, ext, more string) string {
+			code, err := gen.Generate(lang, typ, ident)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := filepath.Join(dir, name+ext)
+			if err := os.WriteFile(p, []byte(string(code)+more), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		for _, c := range []struct{ tool, lang, ext, more, args string }{
+			{"gcc", "c", ".h", "", "-std=gnu11 -Wall -Wextra -Werror -fsyntax-only -x c"},
+			{"python3", "python", ".py", "", "-B"},
+			{"rustc", "rust", ".rs", "", "--edition=2021 --crate-type=lib --emit=metadata -A mixed_script_confusables --out-dir " + dir},
+			{"go", "go", ".go", "\nfunc main() {}\n", "vet"},
+		} {
+			t.Run(name+"/"+c.lang, func(t *testing.T) {
+				bin, err := exec.LookPath(c.tool)
+				if err != nil {
+					t.Skipf("%s is not installed", c.tool)
+				}
+				cmd := exec.Command(bin, append(strings.Fields(c.args), file(c.lang, c.ext, c.more))...)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Errorf("%v: %v\n%s", cmd, err, out)
+				} else if len(out) > 0 {
+					t.Logf("%s", out)
+				}
+			})
+		}
+	}
+}
+
+// unused uses the fields that exist for their names only.
+func (o *odd) unused() int { return o.class + int(o.match) + int(o.pad0_) + len(o.end) }
+
+func TestRefused(t *testing.T) {
+	typ := typeOf(t, (*uint64)(nil))
+	for _, c := range [][2]string{{"cobol", ""}, {"c", "no good"}} {
+		if _, err := gen.Generate(c[0], typ, c[1]); err == nil {
+			t.Errorf("Generate(%q, %q) succeeds", c[0], c[1])
+		}
+	}
+	type entry struct {
+		N uint32
+		A atomic.Uint32
+	}
+	if _, err := gen.Generate("c", typeOf(t, (*[1 << 15]entry)(nil)), ""); err == nil || !strings.Contains(err.Error(), "too many places") {
+		t.Errorf("a value in 32768 pieces: %v", err)
+	}
+	for _, lang := range []string{"c", "python", "rust"} {
+		code, err := gen.Generate(lang, typeOf(t, (*odd)(nil)), "")
+		if err != nil || !strings.Contains(strings.ToLower(string(code)), fmt.Sprintf("%016x", typeOf(t, (*odd)(nil)).Fingerprint())) {
+			t.Errorf("%s: the fingerprint is missing (%v)", lang, err)
+		}
+	}
+}
