@@ -59,9 +59,9 @@ func (o *Options) filled() (*Options, error) {
 		f.Bytes = defaultBytes
 	}
 	switch {
-	case f.Capacity < 0 || f.Capacity > 1<<31:
+	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
 		return nil, fmt.Errorf("Options.Capacity %d: must be 1 to 2^31", f.Capacity)
-	case f.Bytes < 0 || f.Bytes > 1<<40:
+	case f.Bytes < 0 || int64(f.Bytes) > 1<<40:
 		return nil, fmt.Errorf("Options.Bytes %d: must be 1 to 2^40", f.Bytes)
 	case f.Init != nil, f.Undo != shmem.UndoAuto, f.Reserve != 0, f.Append, f.Foreign, f.Offset != 0:
 		return nil, errors.New("Options.Init, Undo, Reserve, Append, Foreign and Offset are not for queues")

@@ -48,7 +48,7 @@ func (o *Options) filled() (*Options, error) {
 		f.Capacity = defaultCapacity
 	}
 	switch {
-	case f.Capacity < 0 || f.Capacity > 1<<31:
+	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
 		return nil, fmt.Errorf("Options.Capacity %d: must be 1 to 2^31", f.Capacity)
 	case f.Hold < 0 || f.Hold > 1<<16:
 		return nil, fmt.Errorf("Options.Hold %d: must be 0 to 65536", f.Hold)
