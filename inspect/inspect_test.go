@@ -62,12 +62,10 @@ func (c *config) fill() {
 // huge changes as a whole: all words are the same.
 type huge struct{ W [4096]uint64 }
 
-func TestMain(m *testing.M) {
-	shmemtest.Main(m,
-		shmemtest.Role{Name: "holder", Run: holder},
-		shmemtest.Role{Name: "writer", Run: writer},
-	)
-}
+// roles are those of child processes.
+var roles = []shmemtest.Role{{Name: "holder", Run: holder}, {Name: "writer", Run: writer}}
+
+func TestMain(m *testing.M) { shmemtest.Main(m, roles...) }
 
 // holder opens a box, fills it, takes locks, and stays.
 func holder(c *shmemtest.Conn) error {

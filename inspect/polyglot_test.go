@@ -20,7 +20,12 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/shmemtest"
 )
+
+func init() {
+	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}) // there may be no compilers
+}
 
 // Poly is the value that all languages share: everything in it follows from N, but for atomics and
 // locks, which cut it in pieces.
@@ -71,9 +76,10 @@ type peer struct {
 	up     chan struct{}
 	begin  func()
 	result chan string
+	kill   func() // nil in this process
 }
 
-func newPeer(begin func()) *peer { return &peer{make(chan struct{}), begin, make(chan string, 1)} }
+func newPeer(begin func()) *peer { return &peer{make(chan struct{}), begin, make(chan string, 1), nil} }
 
 // at runs a peer at once.
 func (p *peer) at() string {
@@ -102,6 +108,7 @@ func program(t *testing.T, name string, args ...string) *peer {
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
+	p.kill = func() { _ = cmd.Process.Kill() }
 	go func() {
 		lines := bufio.NewScanner(out)
 		if lines.Scan() && lines.Text() == "up" {
@@ -245,6 +252,7 @@ func TestPolyglot(t *testing.T) {
 	}
 	all := languages(t, typ)
 	t.Run("whole", func(t *testing.T) { wholeInAll(t, all) })
+	t.Run("killed", func(t *testing.T) { killedInAll(t, all) })
 	t.Run("drift", func(t *testing.T) { refusedByAll(t, all, typ) })
 }
 
@@ -268,7 +276,7 @@ func wholeInAll(t *testing.T, all []language) {
 	if err := b.Value().Mu.Lock(); err != nil { // nobody's Store may touch it
 		t.Fatal(err)
 	}
-	seconds, long := 0.3, false
+	seconds, long := 0.2, false
 	if s, err := strconv.ParseFloat(os.Getenv("SHMEM_POLYGLOT"), 64); err == nil {
 		seconds, long = s, true
 	}
@@ -324,6 +332,89 @@ func wholeInAll(t *testing.T, all []language) {
 	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
 		t.Errorf("afterwards: %+v, %v", info, err)
 	}
+}
+
+// A writer that is killed, in whatever language and wherever, leaves a whole value and a lock that the
+// next takes over, in whatever language; and the last one out of an orphan unlinks it.
+func killedInAll(t *testing.T, all []language) {
+	dir := sharedDir(t)
+	path := filepath.Join(dir, "poly")
+	o := &shmem.Options{Dir: dir}
+	b, err := shmem.Create[Poly]("poly", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd, held := 0, 0
+	for round := range 2 {
+		for _, w := range all {
+			if w.name == "go" || w.name == "numpy" {
+				continue
+			}
+			p := w.run("write", path, 60)
+			<-p.up
+			p.begin()
+			time.Sleep(time.Duration(20+7*round) * time.Millisecond)
+			p.kill()
+			<-p.result
+			s := look(t, dir, "poly")
+			if st, err := s.Status(); err != nil {
+				t.Fatal(err)
+			} else {
+				if st.Changing {
+					odd++
+				}
+				if st.Lock.State != "free" {
+					held++
+				}
+				if len(st.Peers) != 1 {
+					t.Errorf("%s was killed and is still attached: %+v", w.name, st.Peers)
+				}
+			}
+			var v Poly
+			if err := b.LoadTo(&v); err != nil || !v.good() {
+				t.Errorf("%s was killed: the value is torn (%v)", w.name, err)
+			}
+			next := all[(round+1)%3]
+			if r := next.run("write", path, 0.02).at(); !strings.HasPrefix(r, "done ") {
+				t.Errorf("%s was killed, then %s: %s", w.name, next.name, r)
+			}
+			if err := b.LoadTo(&v); err != nil || !v.good() {
+				t.Errorf("%s was killed, and %s wrote: the value is torn (%v)", w.name, next.name, err)
+			}
+		}
+	}
+	t.Logf("of 6 kills %d left the value half changed, %d the lock held", odd, held)
+	_ = b.Close()
+	for _, w := range all {
+		if w.name == "go" || w.name == "numpy" {
+			continue
+		}
+		c := shmemtest.Start(t, "polyowner", dir)
+		c.Expect(t, "up")
+		p := w.run("write", path, 0.05)
+		<-p.up
+		c.Kill()
+		p.begin()
+		if r := <-p.result; !strings.HasPrefix(r, "done ") {
+			t.Errorf("%s, after the owner's death: %s", w.name, r)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s was the last to leave an orphan, and did not unlink it (%v)", w.name, err)
+			_ = shmem.Remove("poly", o)
+		}
+	}
+}
+
+// polyOwner creates the box and stays.
+func polyOwner(c *shmemtest.Conn) error {
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: c.Args()[0]})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	c.Send("up")
+	_, err = c.Recv()
+	return err
 }
 
 func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {
