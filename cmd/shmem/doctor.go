@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/sys"
@@ -127,7 +126,7 @@ func (d *doctor) directory() bool {
 		d.add("inodes", "warn", fmt.Sprintf("%d free: each segment needs one", m.Inodes), "mount -o remount,nr_inodes=...")
 	}
 	switch {
-	case syscall.Access(dir, 2) != nil:
+	case !canCreate(dir):
 		d.add("permissions", "problem", "this user cannot create segments in "+dir, "chmod 1777 "+dir+", or use another --dir")
 	case st.Mode().Perm()&0o002 != 0 && st.Mode()&fs.ModeSticky == 0:
 		d.add("permissions", "warn", "everybody may remove everybody's segments", "chmod +t "+dir)
@@ -136,6 +135,15 @@ func (d *doctor) directory() bool {
 	}
 	d.hugePages(dir)
 	return true
+}
+
+func canCreate(dir string) bool {
+	f, err := os.CreateTemp(dir, ".shmem-doctor-")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return os.Remove(f.Name()) == nil
 }
 
 func (d *doctor) hugePages(dir string) {
@@ -225,13 +233,10 @@ func (d *doctor) system() {
 		d.ok("protected", "fs.protected_regular=%s: O_CREAT on another user's file is refused; we never do that, shm_open in C may", v)
 	}
 	d.memoryLimit()
-	var r syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) == nil {
-		if r.Cur < 4096 {
-			d.add("open files", "warn", fmt.Sprintf("at most %d: each attachment holds one", r.Cur), "ulimit -n 65536; systemd: LimitNOFILE=65536")
-		} else {
-			d.ok("open files", "at most %d; each attachment holds one", r.Cur)
-		}
+	if n, ok := openFiles(); ok && n < 4096 {
+		d.add("open files", "warn", fmt.Sprintf("at most %d: each attachment holds one", n), "ulimit -n 65536; systemd: LimitNOFILE=65536")
+	} else if ok {
+		d.ok("open files", "at most %d; each attachment holds one", n)
 	}
 	if n, err := strconv.Atoi(readLine("/proc/sys/vm/max_map_count")); err == nil {
 		d.ok("mappings", "vm.max_map_count=%d; each box needs two", n)
