@@ -238,13 +238,19 @@ func (b *base) waitRecv(ctx context.Context) error {
 	return wait.Until(ctx, b.m, b.recvArmed, b.canRecv, o)
 }
 
-// patience is how often a call is tried before it rests between tries: more often only where
-// somebody scribbles, or very many contend.
+// patience is how often a call is tried before it rests between tries, unless it has slept in between: more often
+// only where somebody scribbles, or very many contend.
 const patience = 256
 
+// tries counts those of one call.
+type tries struct {
+	n     int
+	since time.Time
+}
+
 // again comes before another try of a call.
-func (b *base) again(ctx context.Context, try int) error {
-	if try < patience {
+func (b *base) again(ctx context.Context, t *tries) error {
+	if t.n++; t.n < patience {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -253,8 +259,12 @@ func (b *base) again(ctx context.Context, try int) error {
 	if b.m.Closed() {
 		return shmem.ErrClosed
 	}
+	if now := time.Now(); now.Sub(t.since) > patience*10*time.Microsecond {
+		t.n, t.since = 0, now
+		return nil
+	}
 	b.lookNow()
-	time.Sleep(min(time.Duration(try-patience+1)*time.Microsecond, time.Millisecond))
+	time.Sleep(min(time.Duration(t.n-patience+1)*time.Microsecond, time.Millisecond))
 	return nil
 }
 

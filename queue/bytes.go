@@ -201,6 +201,7 @@ func (q *Bytes) unlockRecv() {
 
 // reserve finds room for n bytes in one piece. The position means nothing in a Single one.
 func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err error) {
+	var tried tries
 	for try := 0; ; try++ {
 		if q.ring != nil {
 			var off int
@@ -247,7 +248,7 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 		default:
 			return nil, 0, q.errorOf(err)
 		}
-		if err := q.again(ctx, try); err != nil {
+		if err := q.again(ctx, &tried); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -352,6 +353,7 @@ func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error
 
 // take finds the next message.
 func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
+	var tried tries
 	for try := 0; ; try++ {
 		if q.ring != nil {
 			if pos, _, err = q.ring.Take(q.self); err == nil {
@@ -395,7 +397,7 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 		if ctx == nil {
 			continue
 		}
-		if err := q.again(ctx, try); err != nil {
+		if err := q.again(ctx, &tried); err != nil {
 			return nil, 0, err
 		}
 	}

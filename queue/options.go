@@ -20,7 +20,8 @@ type Options struct {
 	// Default: 1 MiB. Create only.
 	Bytes int
 	// Single makes the queue one for one sender and one receiver at a time, which is several times as
-	// fast. A second one gets ErrTaken while the first lives. Create only.
+	// fast. Who sends or receives first has that end until it closes its attachment (or its Sender or
+	// Receiver); a second one gets ErrTaken while the first lives. Create only.
 	Single bool
 }
 

@@ -33,6 +33,7 @@ func (q *Queue[T]) reserve(ctx context.Context, s *ring.Sender, n int) (at uint6
 }
 
 func (q *Queue[T]) reserveSlow(ctx context.Context, s *ring.Sender, n int, err error) (at uint64, k int, _ error) {
+	var tried tries
 	for try := 0; ; try++ {
 		switch err {
 		case nil:
@@ -61,7 +62,7 @@ func (q *Queue[T]) reserveSlow(ctx context.Context, s *ring.Sender, n int, err e
 			return 0, 0, q.errorOf(err)
 		}
 		if ctx != nil {
-			if err := q.again(ctx, try); err != nil {
+			if err := q.again(ctx, &tried); err != nil {
 				return 0, 0, err
 			}
 		}
@@ -197,6 +198,7 @@ func (q *Queue[T]) taken() {
 }
 
 func (q *Queue[T]) takeSlow(ctx context.Context, r *ring.Receiver, n int, err error) (at uint64, k int, _ error) {
+	var tried tries
 	for try := 0; ; try++ {
 		switch err {
 		case nil:
@@ -222,7 +224,7 @@ func (q *Queue[T]) takeSlow(ctx context.Context, r *ring.Receiver, n int, err er
 			return 0, 0, q.errorOf(err)
 		}
 		if ctx != nil {
-			if err := q.again(ctx, try); err != nil {
+			if err := q.again(ctx, &tried); err != nil {
 				return 0, 0, err
 			}
 		}

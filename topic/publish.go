@@ -74,6 +74,7 @@ func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 
 // reserve claims a place. A nil context means not to wait.
 func (t *Topic[T]) reserve(ctx context.Context) (pos uint64, err error) {
+	var tried tries
 	for try := 0; ; try++ {
 		t.claim.Lock()
 		pos, err = t.pub.Claim()
@@ -101,7 +102,7 @@ func (t *Topic[T]) reserve(ctx context.Context) (pos uint64, err error) {
 		default:
 			return 0, t.corrupt(err)
 		}
-		if err := t.again(ctx, try); err != nil {
+		if err := t.again(ctx, &tried); err != nil {
 			return 0, err
 		}
 	}
@@ -111,6 +112,9 @@ func (t *Topic[T]) reserve(ctx context.Context) (pos uint64, err error) {
 func (t *Topic[T]) waitRoom(ctx context.Context) error {
 	o := wait.Options{Look: t.repair}
 	if id, _ := t.ring.Slowest(); id != 0 {
+		o.Watch = append(o.Watch, format.ID(id))
+	}
+	if id := t.ring.Holder(t.h.Tail.Load() - uint64(len(t.items))); id != 0 {
 		o.Watch = append(o.Watch, format.ID(id))
 	}
 	return wait.Until(ctx, t.m, &t.h.SendArmed, t.ring.CanClaim, o)
@@ -131,9 +135,9 @@ func (t *Topic[T]) commit(pos uint64) error {
 	return nil
 }
 
-// Latest is the newest message and its sequence number, without subscribing. ErrEmpty: there is none yet.
-// ErrBusy does not happen: while publishers overwrite faster than it reads it tries again, and gives up with
-// ErrEmpty after a thousand times. It works on a topic attached to read-only. ErrClosed.
+// Latest is the newest message and its sequence number, without subscribing. ErrEmpty: there is none yet, or
+// publishers have overwritten it faster than it could be read, a thousand times. It works on a topic attached to
+// read-only. ErrClosed.
 func (t *Topic[T]) Latest() (v T, seq uint64, err error) {
 	if !t.m.Pin() {
 		return v, 0, errClosed

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -184,6 +185,7 @@ func (s *Sub[T]) cursor() *ring.Cursor {
 // next finds the next message. A nil context means not to wait.
 func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 	t := s.t
+	var tried tries
 	for try := 0; ; try++ {
 		if s.past != nil && s.past.Pos() >= s.until {
 			s.past = nil
@@ -219,7 +221,7 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 		default:
 			return 0, t.corrupt(err)
 		}
-		if err := t.again(ctx, try); err != nil {
+		if err := t.again(ctx, &tried); err != nil {
 			return 0, err
 		}
 	}
@@ -232,10 +234,14 @@ func (s *Sub[T]) wait(ctx context.Context, c *ring.Cursor) error {
 	if s.held {
 		wait.Wake(t.m, &t.h.SendArmed) // what was skipped need not be held any more
 	}
-	return wait.Until(ctx, t.m, &t.h.RecvArmed, s.ready, wait.Options{
+	o := wait.Options{
 		Look: func() bool { return t.repair() || !t.writes() && c.PassDead(t.alive) },
 		Poll: !t.writes(),
-	})
+	}
+	if id := t.ring.Holder(s.at); id != 0 {
+		o.Watch = []format.ID{format.ID(id)}
+	}
+	return wait.Until(ctx, t.m, &t.h.RecvArmed, s.ready, o)
 }
 
 // All receives until the topic ends, or until there is an error, which is the last that is yielded.

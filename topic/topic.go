@@ -242,23 +242,33 @@ func (t *Topic[T]) lookNow() bool {
 	return t.repair()
 }
 
-// patience is how often a call is tried before it rests between tries: more often only where somebody
-// scribbles, or very many contend.
+// patience is how often a call is tried before it rests between tries, unless it has slept in between: more often
+// only where somebody scribbles, or very many contend.
 const patience = 256
 
+// tries counts those of one call.
+type tries struct {
+	n     int
+	since time.Time
+}
+
 // again comes before another try of a call.
-func (t *Topic[T]) again(ctx context.Context, try int) error {
-	if try < patience {
+func (tp *Topic[T]) again(ctx context.Context, t *tries) error {
+	if t.n++; t.n < patience {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.m.Closed() {
+	if tp.m.Closed() {
 		return shmem.ErrClosed
 	}
-	t.lookNow()
-	time.Sleep(min(time.Duration(try-patience+1)*time.Microsecond, time.Millisecond))
+	if now := time.Now(); now.Sub(t.since) > patience*10*time.Microsecond {
+		t.n, t.since = 0, now
+		return nil
+	}
+	tp.lookNow()
+	time.Sleep(min(time.Duration(t.n-patience+1)*time.Microsecond, time.Millisecond))
 	return nil
 }
 

@@ -149,6 +149,15 @@ func (r *Broadcast) CanNext(pos uint64) bool {
 	return true
 }
 
+// Holder is who is writing the message at a position; 0: nobody.
+func (r *Broadcast) Holder(pos uint64) uint32 {
+	i, lap := r.at(pos)
+	if w := word(r.slots[i].Load()); w.state() == claimed && w.ahead(lap) == 0 {
+		return w.id()
+	}
+	return 0
+}
+
 // Holds is how many readers can hold publishers back, Holding how many do.
 func (r *Broadcast) Holds() int { return len(r.holds) }
 
