@@ -145,7 +145,7 @@ func (v Value) parse(text string) error {
 		if !isBytes(v.t) || strings.HasPrefix(text, "[") {
 			return v.parseJSON(text)
 		}
-		p := []byte(text)
+		var p []byte
 		if h, ok := strings.CutPrefix(text, "0x"); ok {
 			var err error
 			if p, err = hex.DecodeString(h); err != nil {
