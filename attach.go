@@ -52,6 +52,10 @@ func (r *request) attachFile() (*Segment, error) {
 	}
 	r.path = nameOf(file)
 	s, err := r.join(file, write)
+	if err == errAgain && r.path != "" {
+		r.path = "" // the name was taken away meanwhile: attach without it
+		s, err = r.join(file, write)
+	}
 	if s == nil {
 		_ = file.Close()
 	}

@@ -16,6 +16,7 @@ import (
 	"testing/iotest"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/shmemtest"
 )
 
@@ -331,4 +332,25 @@ func TestFromFileOfANamedSegment(t *testing.T) {
 	wantNames(t, dir, "box")
 	check(t, s.Close())
 	wantNames(t, dir)
+}
+
+// TestFromFileOfARemovedSegment: a descriptor leads to a segment that has lost its name, also while
+// it is attached to.
+func TestFromFileOfARemovedSegment(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	b := open[uint64](t, dir, "box")
+	f, err := b.Segment().File()
+	check(t, err)
+	defer f.Close()
+	step.Hook(func(p step.Point) {
+		if p == step.AttachRead {
+			_ = os.Remove(filepath.Join(dir, "box"))
+		}
+	})
+	s, err := shmem.FromFile(f, nil)
+	step.Hook(nil)
+	segment(t, s, err)
+	if s.Linked() {
+		t.Error("a name that is gone leads to it")
+	}
 }
