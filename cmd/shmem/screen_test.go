@@ -1,0 +1,94 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+)
+
+// The live views in a real terminal of 80 columns.
+func TestScreens(t *testing.T) {
+	tmux, err := exec.LookPath("tmux")
+	if err != nil {
+		t.Skip("tmux is not installed")
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "screens-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(dir)
+	bin := filepath.Join(t.TempDir(), "shmem") // testscript.Main goes by the name
+	self, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(self, bin)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := shmem.Create[Config]("config", &shmem.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+				_ = b.Update(func(c *Config) error { c.Limit++; return nil })
+			}
+		}
+	}()
+	socket := ""
+	run := func(args ...string) string {
+		out, err := exec.Command(tmux, append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("tmux %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	for verb, want := range map[string]string{
+		"watch -i 100ms config": `(?s)^config  live  version \d+  \+\d+ changes/s.*\n.*Limit .*\x1b\[[0-9;]*7m\d+.*Routes .*per second.*Limit.* \+\d+`,
+		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +ATT +MEM +STATE.*config +\+\d+ +\d+`,
+	} {
+		socket = filepath.Join(t.TempDir(), "tmux") // a server of its own
+		run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24", fmt.Sprintf("SHMEM_DIR=%s %s %s", dir, bin, verb))
+		re, escapes := regexp.MustCompile(want), regexp.MustCompile(`\x1b\[[0-9;]*m`)
+		var screen string
+		for range 200 {
+			time.Sleep(50 * time.Millisecond)
+			screen = run("capture-pane", "-t", "v", "-p", "-e")
+			// Reverse video is what marks a change; the other colours are left out of account.
+			screen = escapes.ReplaceAllStringFunc(screen, func(s string) string {
+				if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") {
+					return s
+				}
+				return ""
+			})
+			if re.MatchString(screen) {
+				break
+			}
+		}
+		if !re.MatchString(screen) {
+			t.Errorf("%s shows\n%s", verb, screen)
+		}
+		for _, l := range strings.Split(escapes.ReplaceAllString(screen, ""), "\n") {
+			if width(l) > 80 {
+				t.Errorf("%s: a line of %d columns: %s", verb, width(l), l)
+			}
+		}
+		run("kill-server")
+	}
+}
