@@ -38,7 +38,7 @@ typedef struct {
 	size_t size;
 	int fd;
 	uint32_t id; /* of the attachment; 0: read-only, without a slot */
-	uint64_t cap, image, slots;
+	uint64_t cap, image, slots, fingerprint;
 	uint32_t slot_count;
 	dev_t dev;
 	ino_t ino;
@@ -176,7 +176,7 @@ static inline int shmembox_openat(shmembox *b, const char *name, int flags, uint
 	snprintf(b->path, sizeof b->path, strchr(name, '/') ? "%s" : "/dev/shm/%s", name);
 	b->fd = open(b->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (b->fd < 0) return shmembox_fail(b, errno, "%s: %s", b->path, strerror(errno));
-	(void)fingerprint;
+	b->fingerprint = fingerprint;
 	return 0;
 }
 
@@ -391,6 +391,10 @@ static inline int shmembox_lock(shmembox *b, int timeout_ms) {
 			shmembox_sleep(20000);
 		}
 	}
+	if (__atomic_load_n((uint64_t *)(void *)(shmembox_head(b) + 968), __ATOMIC_SEQ_CST) != b->fingerprint) {
+		shmembox_unlock(b); /* the image must hold the appended fields too */
+		return shmembox_fail(b, ESTALE, "%s: fields were appended to its type meanwhile; generate this code anew", b->path);
+	}
 	uint64_t *seq = shmembox_seq(b), s = __atomic_load_n(seq, __ATOMIC_SEQ_CST);
 	if (!(s & 1)) return 0;
 	if (!b->image) {
@@ -430,6 +434,7 @@ static inline void shmembox_close(shmembox *b) {
 			    shmembox_same(b) && pwrite(b->fd, &dropped, 8, word) == 8)
 				unlink(b->path);
 		}
+		shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_SLOT + (b->id & 1023)); /* under the gate: of two who leave, one is the last */
 		shmembox_leave(b);
 	}
 	shmembox_unmap(b);

@@ -326,6 +326,8 @@ class _Box:
                     if time.monotonic() > deadline:
                         raise BusyError("%s: slot %d reads" % (self.path, i))
                     time.sleep(20e-6)
+            if a.load8(self._at + self._head + 968) != FINGERPRINT:  # the image must hold the appended fields too
+                raise MismatchError("%s: fields were appended to its type meanwhile; generate this code anew" % self.path)
             s = a.load8(self._at + self._head + _SEQ)
             if s & 1:  # a writer died: undo what it did
                 if not self._image:
@@ -370,6 +372,7 @@ class _Box:
                 if dead and not self._held(_PRESENCE, 1 + self._count) and self._same():
                     os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER)
                     os.unlink(self.path)
+                self._setlk(fcntl.F_UNLCK, _SLOT + (self._id & 1023))  # under the gate: of two who leave, one is the last
                 self._setlk(fcntl.F_UNLCK, _GATE)
             except (OSError, SegmentError):
                 pass

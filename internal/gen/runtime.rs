@@ -482,6 +482,11 @@ impl Segment {
                 std::thread::sleep(Duration::from_micros(20));
             }
         }
+        let print = unsafe { &*(self.base.add(self.size - 4096 + 968) as *const AtomicU64) };
+        if print.load(SeqCst) != FINGERPRINT {
+            self.unlock(); // the image must hold the appended fields too
+            return Err(Error::Mismatch(format!("{}: fields were appended to its type meanwhile; generate this code anew", self.path)));
+        }
         let s = self.seq().load(SeqCst);
         if s & 1 != 0 {
             if self.image == 0 {
@@ -522,6 +527,7 @@ impl Segment {
                 let _ = std::fs::remove_file(&self.path);
             }
         }
+        let _ = self.setlk(2, SLOT + (self.id & 1023) as i64); // under the gate: of two who leave, one is the last
         self.leave();
         Ok(())
     }
