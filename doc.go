@@ -68,6 +68,10 @@
 // between goroutines. Atomics in T work as they do in one process, and package psync has locks that live
 // in T and report the death of their holder. The race detector sees only the goroutines of its own process.
 //
+// [Box.View] and [Box.Update] bracket access by a lock of the box's own, which undoes what a failing
+// or dying Update did; [Box.Load] and [Box.Store] copy the value as a whole, Load without a lock;
+// [Box.Wait] and [Box.Watch] tell of changes.
+//
 // A pointer to the value is valid until Close. Later it faults, which [Box.Do] turns into an error;
 // it never leads to other memory.
 //
