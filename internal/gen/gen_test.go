@@ -86,6 +86,9 @@ func TestCompiles(t *testing.T) {
 			{"rustc", "rust", ".rs", "", "--edition=2021 --crate-type=lib --emit=metadata -A mixed_script_confusables --out-dir " + dir},
 			{"go", "go", ".go", "\nfunc main() {}\n", "vet"},
 		} {
+			if name == "number" && c.lang != "c" {
+				continue // as an array
+			}
 			t.Run(name+"/"+c.lang, func(t *testing.T) {
 				bin, err := exec.LookPath(c.tool)
 				if err != nil {
