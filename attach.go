@@ -161,8 +161,7 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 	if err := r.admit(st); err != nil {
 		return nil, r.orExist(err)
 	}
-	h, _, err := readHeader(file, st)
-	if err != nil {
+	if _, _, err := readHeader(file, st); err != nil {
 		return nil, r.orExist(err)
 	}
 	step.Reach(step.AttachRead)

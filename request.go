@@ -198,7 +198,7 @@ func (r *request) prepare() (err error) {
 	s.shared = robust.NewShared(s.m)
 	if r.init != nil && !step.Flawed(step.LateInit) {
 		if err := r.init(s.m); err != nil {
-			return fmt.Errorf("Init: %w", err)
+			return fmt.Errorf("the value's Init: %w", err)
 		}
 	}
 	step.Reach(step.CreateInit)

@@ -21,6 +21,7 @@ type value struct {
 	ev   [4]psync.Event
 	once psync.Once
 
+	//lint:ignore U1000 race builds use it
 	n, m uint64 // n == m unless somebody is inside mu or rw
 	raw  [2]atomic.Uint32
 }

@@ -36,7 +36,7 @@ type config struct {
 
 // lock stands for a type of psync: the tests call this package psync.
 type lock struct {
-	word, armed uint32
+	Word, Armed uint32
 }
 
 type pair[A, B any] struct {

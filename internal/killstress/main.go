@@ -39,13 +39,11 @@ type shared struct {
 	mu   psync.Mutex
 	rw   psync.RWMutex
 	sem  psync.Semaphore
-	cond psync.Cond
 	once [4]psync.Once
 
 	word, armed [8]atomic.Uint32
 
 	byMu, byRW, byBox pair
-	box               atomic.Uint32 // dirty
 	cells             [permits]atomic.Uint32
 	ran               [4]atomic.Uint32
 

@@ -247,7 +247,6 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 		}
 	}
 	alive := func(id uint32) bool { return rnd.IntN(3) > 0 }
-	data := make([]byte, 8*n)
 	var op func()
 	switch kind {
 	case 0, 1:
@@ -353,7 +352,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 		}
 	case 3:
 		n += 2 - min(n, 2)
-		data = make([]byte, 8*max(n, 2))
+		data := make([]byte, 8*max(n, 2))
 		s.bytes = data
 		var h SPSCHeader
 		s.words = append(s.words, &h.Tail, &h.Head, &h.Closed, &h.Producer, &h.Consumer)

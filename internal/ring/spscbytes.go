@@ -45,7 +45,6 @@ type ByteSender struct {
 	size uint64 // reserved, with header and unused rest; 0: nothing
 	skip uint64 // of which unused rest
 	max8 uint64 // reserved for the message
-	sent uint64 // moved on by, not yet seen by the consumer
 }
 
 // Sender makes self the producer. ErrOccupied: there is one, alive.
