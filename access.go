@@ -170,8 +170,12 @@ func (b *Box[T]) pinned() (*T, error) {
 	return v, nil
 }
 
-// loadTries is how often Load looks again because the value has changed meanwhile.
-const loadTries = 64
+// How often Load looks again because the value has changed meanwhile, before it takes the lock, and where
+// there is no lock to take.
+const (
+	loadTries         = 64
+	loadTriesReadOnly = 1 << 14
+)
 
 // Load returns a copy of the value as it was at one moment between two changes by Update or Store. It
 // takes no lock, and waits neither for those who change the value nor for those who died over it.
@@ -198,11 +202,15 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 	defer s.end("load", debug.SetPanicOnFault(true), &err)
 	dst := mem.Bytes(v)
 	seq := &s.m.Peers.Words.Seq
-	if robust.RaceEnabled && s.lockable() == nil && (s.head.ImageOff != 0 || s.whole()) {
+	if robust.RaceEnabled && s.canLock() && (s.head.ImageOff != 0 || s.whole()) {
 		// Update writes plainly, and the detector knows nothing of sequence counters.
 		return wrap("load", s.name, b.loadLocked(v))
 	}
-	for try := range loadTries {
+	tries := loadTries
+	if !s.canLock() {
+		tries = loadTriesReadOnly
+	}
+	for try := range tries {
 		before := seq.Load()
 		src := 0
 		if before&1 != 0 {
@@ -214,11 +222,11 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 		if seq.Load() == before {
 			return nil
 		}
-		if try > loadTries/2 {
+		if try >= loadTries/2 {
 			runtime.Gosched()
 		}
 	}
-	if s.lockable() != nil || s.head.ImageOff == 0 && !s.whole() {
+	if !s.canLock() || s.head.ImageOff == 0 && !s.whole() {
 		return wrap("load", s.name, errLoadBusy)
 	}
 	return wrap("load", s.name, b.loadLocked(v))

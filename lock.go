@@ -21,6 +21,8 @@ func (s *Segment) lockable() error {
 	return nil
 }
 
+func (s *Segment) canLock() bool { return s.shared != nil && s.m.Writable() }
+
 // lock takes the box's lock for writing and undoes what a dead holder left half done, which the
 // sequence counter tells. s.m is pinned.
 func (s *Segment) lock(ctx context.Context) error {
