@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type base struct {
 	canSend, canRecv func() bool   // something may have changed for who waits
 	sendEnd, recvEnd end           // of a Single queue
 	full             atomic.Uint64 // the head when the sender found no room
+	sendAt, recvAt   atomic.Uint64 // position of the last wait, but in a Single queue
+	burst            uint64        // messages between two waits that are a stream
 	repairing        func() bool
 	looked           atomic.Int64 // when Try last looked for the dead
 
@@ -108,13 +111,23 @@ type end struct {
 	armed  *atomic.Uint32
 	ready  func() bool // there may be something to do
 	marked func() bool // the same, sure
+	count  uint64      // of messages, in a Bytes
 	at     uint64      // position of the last wait
+	parked uint64      // of the last that was not over soon
 	looks  atomic.Uint32
 	sure   atomic.Bool // this time no barrier is needed here
 }
 
 // often is how many messages between two waits are too few for fence.Heavy.
 const often = 128
+
+// stream sets how many messages between two waits are a stream, in which a wait begins with a rest: both sides at
+// the same line would be slower than either alone. Where few messages fit there is none.
+func (b *base) stream(capacity int) {
+	if b.burst = 16; capacity < 256 {
+		b.burst = math.MaxUint64
+	}
+}
 
 func (e *end) init(ask, armed *atomic.Uint32, ready func() bool) {
 	e.ask, e.armed, e.ready = ask, armed, ready
@@ -131,16 +144,24 @@ func (e *end) init(ask, armed *atomic.Uint32, ready func() bool) {
 	}
 }
 
-// wait waits until ready; pos is how far this end has come, in messages or so.
-func (e *end) wait(ctx context.Context, m *mem.Mapping, pos uint64) error {
+// wait waits until ready; pos is how far this end has come, unless the end counts messages itself.
+func (e *end) wait(ctx context.Context, m *mem.Mapping, pos, burst uint64) error {
+	if e.count != 0 {
+		pos = e.count
+	}
+	come := pos - e.at
+	e.at = pos
+	if come >= burst {
+		wait.Rest()
+	}
 	if wait.Spin(m, e.armed, e.ready) {
 		return nil
 	}
 	ask := uint32(0)
-	if pos-e.at < often {
+	if pos-e.parked < often {
 		ask = 1
 	}
-	e.at = pos
+	e.parked = pos
 	e.sure.Store(ask == 1 && e.ask.Load() == 1)
 	e.ask.Store(ask)
 	e.looks.Store(0)
@@ -207,7 +228,10 @@ func (b *base) lookNow() bool {
 // waitSend waits until a sender that found no room should look again; ready is asked.
 func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 	if b.many == nil {
-		return b.sendEnd.wait(ctx, b.m, b.single.Tail.Load())
+		return b.sendEnd.wait(ctx, b.m, b.single.Tail.Load(), b.burst)
+	}
+	if pos := b.head.Load(); pos-b.sendAt.Swap(pos) >= b.burst {
+		wait.Rest()
 	}
 	o := wait.Options{Look: b.repairing}
 	if _, consumer := b.many.Stuck(); consumer != 0 {
@@ -219,9 +243,12 @@ func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 // waitRecv waits until a receiver that found nothing should look again.
 func (b *base) waitRecv(ctx context.Context) error {
 	if b.many == nil {
-		return b.recvEnd.wait(ctx, b.m, b.single.Head.Load())
+		return b.recvEnd.wait(ctx, b.m, b.single.Head.Load(), b.burst)
 	}
 	wait.Wake(b.m, b.sendArmed) // places of dead or canceled senders were passed over
+	if pos := b.head.Load(); pos-b.recvAt.Swap(pos) >= b.burst {
+		wait.Rest()
+	}
 	if wait.Spin(b.m, b.recvArmed, b.canRecv) {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -75,6 +76,7 @@ func openBytes(op, name string, opts *Options) (*Bytes, error) {
 }
 
 func (q *Bytes) lay(t *format.Type) (err error) {
+	q.stream(math.MaxInt)
 	if q.data, err = part[byte](q.m, t, "Data"); err != nil {
 		return err
 	}
@@ -281,6 +283,8 @@ func (q *Bytes) publish(pos uint64, n int) error {
 	} else {
 		q.sender.PublishFence()
 	}
+	q.sendEnd.count++
+	mem.PrefetchWrite(q.sender.Ahead())
 	q.published()
 	return nil
 }
@@ -313,7 +317,7 @@ func (q *Bytes) send(ctx context.Context, p []byte) error {
 	if err != nil {
 		return err
 	}
-	copy(b, p)
+	mem.Copy(b, p)
 	return q.publish(pos, len(p))
 }
 
@@ -367,6 +371,9 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 			}
 		} else {
 			b, err = q.receiver.Next()
+			if p := q.receiver.Ahead(); p != nil {
+				mem.Prefetch(p)
+			}
 		}
 		switch err {
 		case nil:
@@ -405,16 +412,19 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 
 func (q *Bytes) release(pos uint64) error {
 	step.Reach(step.QueueRead)
-	switch {
-	case q.ring != nil:
+	if q.ring != nil {
 		if err := q.ring.Release(q.self, pos); err != nil {
 			return q.errorOf(err)
 		}
-	case q.lightRecv():
+		q.released()
+		return nil
+	}
+	if q.lightRecv() {
 		q.receiver.Release()
-	default:
+	} else {
 		q.receiver.ReleaseFence()
 	}
+	q.recvEnd.count++
 	q.released()
 	return nil
 }
@@ -447,7 +457,9 @@ func (q *Bytes) recv(ctx context.Context, buf []byte) ([]byte, error) {
 	if err != nil {
 		return buf, err
 	}
-	buf = append(buf, b...)
+	n := len(buf)
+	buf = slices.Grow(buf, len(b))[:n+len(b)]
+	mem.Copy(buf[n:], b)
 	return buf, q.release(pos)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -109,8 +110,9 @@ func (q *Queue[T]) send(ctx context.Context, s *ring.Sender, v *T) error {
 	if s != nil && !step.Hooked() && !robust.RaceEnabled && q.closed.Load() == 0 && q.lightSend() {
 		// What follows below, without the detours.
 		if i, _, err := s.Reserve(1); err == nil {
-			q.items[i] = *v
+			mem.Assign(&q.items[i], v)
 			s.Publish(1)
+			q.sentSingle(i)
 			wait.Wake(q.m, q.recvArmed)
 			return nil
 		}
@@ -119,8 +121,12 @@ func (q *Queue[T]) send(ctx context.Context, s *ring.Sender, v *T) error {
 	if err != nil {
 		return err
 	}
-	*q.item(s != nil, at, 0) = *v
-	return q.publish(s, at, 1)
+	mem.Assign(q.item(s != nil, at, 0), v)
+	err = q.publish(s, at, 1)
+	if s == nil {
+		q.sentAt(at)
+	}
+	return err
 }
 
 func (q *Queue[T]) sendFunc(ctx context.Context, s *ring.Sender, f func(*T) error) (err error) {
@@ -162,8 +168,9 @@ func (q *Queue[T]) copyIn(single bool, at uint64, vs []T) {
 	if !single {
 		i = q.ring.Index(at)
 	}
-	k := copy(q.items[i:], vs)
-	copy(q.items, vs[k:])
+	k := min(len(q.items)-i, len(vs))
+	mem.CopySlice(q.items[i:], vs[:k])
+	mem.CopySlice(q.items, vs[k:])
 }
 
 func (q *Queue[T]) copyOut(single bool, at uint64, vs []T) {
@@ -261,6 +268,7 @@ func (q *Queue[T]) recv(ctx context.Context, r *ring.Receiver, v *T) error {
 		if i, _, err := r.Peek(1); err == nil {
 			*v = q.items[i]
 			r.Release(1)
+			q.receivedSingle(i)
 			wait.Wake(q.m, q.sendArmed)
 			return nil
 		}
@@ -270,7 +278,11 @@ func (q *Queue[T]) recv(ctx context.Context, r *ring.Receiver, v *T) error {
 		return err
 	}
 	*v = *q.item(r != nil, at, 0)
-	return q.release(r, at, 1)
+	err = q.release(r, at, 1)
+	if r == nil {
+		q.receivedAt(at)
+	}
+	return err
 }
 
 func (q *Queue[T]) recvFunc(ctx context.Context, r *ring.Receiver, f func(*T) error) error {

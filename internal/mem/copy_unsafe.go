@@ -38,11 +38,55 @@ func getLocal(b []byte) uintptr {
 // head is how many bytes of a range come before its first whole word.
 func head(off, n uintptr) uintptr { return min(-off&(word-1), n) }
 
+// copyMany copies n bytes, a multiple of 64 and not 0, both sides aligned to words.
+func copyMany(dst, src unsafe.Pointer, n uintptr) {
+	if n >= stringsFrom {
+		copyString(dst, src, n)
+	} else {
+		copyBlocks(dst, src, n)
+	}
+}
+
+// Copy copies src to dst, which is as long, where nobody else reads or writes either: it is copy, but
+// faster where much goes to memory that another process has read.
+func Copy(dst, src []byte) {
+	if n := uintptr(len(src)); n >= stringsFrom {
+		_ = dst[n-1]
+		copyString(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), n)
+		return
+	}
+	copy(dst, src)
+}
+
+// Assign is *dst = *src by Copy.
+func Assign[T any](dst, src *T) {
+	if unsafe.Sizeof(*src) >= stringsFrom {
+		Copy(Bytes(dst), Bytes(src))
+		return
+	}
+	*dst = *src
+}
+
+// CopySlice is Copy of values.
+func CopySlice[T any](dst, src []T) {
+	n := min(len(dst), len(src))
+	size := uintptr(n) * unsafe.Sizeof(*(*T)(nil))
+	if size < stringsFrom {
+		copy(dst, src)
+		return
+	}
+	copyString(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), size)
+}
+
+// Prefetch asks for the line of *p, to be read soon; nothing is read yet. PrefetchWrite asks for the only copy of it.
+func Prefetch[T any](p *T)      { prefetch(unsafe.Pointer(p)) }
+func PrefetchWrite[T any](p *T) { prefetchWrite(unsafe.Pointer(p)) }
+
 // Load copies len(dst) bytes from off to memory of this process. off is a multiple of 8.
 func (m *Mapping) Load(dst []byte, off int) {
 	p := unsafe.Add(m.base, off)
 	if n := uintptr(len(dst)) &^ 63; blocks && n > 0 {
-		copyBlocks(unsafe.Pointer(unsafe.SliceData(dst)), p, n)
+		copyMany(unsafe.Pointer(unsafe.SliceData(dst)), p, n)
 		dst, p = dst[n:], unsafe.Add(p, n)
 	}
 	for ; uintptr(len(dst)) >= word; dst, p = dst[word:], unsafe.Add(p, word) {
@@ -74,7 +118,7 @@ func (m *Mapping) Store(off int, src []byte) {
 		src, p = src[h:], unsafe.Add(p, h)
 	}
 	if n := uintptr(len(src)) &^ 63; blocks && n > 0 {
-		copyBlocks(p, unsafe.Pointer(unsafe.SliceData(src)), n)
+		copyMany(p, unsafe.Pointer(unsafe.SliceData(src)), n)
 		src, p = src[n:], unsafe.Add(p, n)
 	}
 	for ; uintptr(len(src)) >= word; src, p = src[word:], unsafe.Add(p, word) {
@@ -93,7 +137,7 @@ func (m *Mapping) Move(dst, src, n int, reached func()) {
 	}
 	bytes(head(uintptr(dst), rest))
 	if n := rest &^ 63; blocks && n > 0 && reached == nil {
-		copyBlocks(d, s, n)
+		copyMany(d, s, n)
 		d, s, rest = unsafe.Add(d, n), unsafe.Add(s, n), rest-n
 	}
 	for ; rest >= word; d, s, rest = unsafe.Add(d, word), unsafe.Add(s, word), rest-word {

@@ -260,7 +260,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 			r, _ = NewMPMC(&h.MPMCHeader, slots)
 		} else {
 			b, _ = NewMPMCBytes(&h, slots, extents, 8*n)
-			r = &b.q
+			r = b.q
 			s.words = append(s.words, &h.Gate, &h.Low)
 			for i := range extents {
 				s.words = append(s.words, &extents[i].Start, &extents[i].Size)

@@ -42,6 +42,11 @@ type MPMC struct {
 	h     *MPMCHeader
 	slots []atomic.Uint64
 	circle
+	_    Line
+	head atomic.Uint64 // of h, as RoomAhead saw it last
+	_    Line
+	tail atomic.Uint64 // of h, as MessageAhead saw it last
+	_    Line
 }
 
 // NewMPMC lays a ring over h and slots. Any number of slots from 1 will do; a

@@ -28,7 +28,7 @@ type MPMCBytesHeader struct {
 // to open the gate of a dead one. Bytes are used again when the slot in front
 // of them is released, or skipped.
 type MPMCBytes struct {
-	q       MPMC
+	q       *MPMC
 	h       *MPMCBytesHeader
 	extents []Extent
 	size    uint64
@@ -44,7 +44,7 @@ func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, s
 	if err != nil {
 		return nil, err
 	}
-	return &MPMCBytes{q: *m, h: h, extents: extents, size: uint64(size)}, nil
+	return &MPMCBytes{q: m, h: h, extents: extents, size: uint64(size)}, nil
 }
 
 // Size is the number of bytes, and that of the largest message.

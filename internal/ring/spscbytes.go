@@ -108,6 +108,9 @@ func (s *ByteSender) Commit(n int) {
 	s.size = 0
 }
 
+// Ahead is where the next message will begin.
+func (s *ByteSender) Ahead() *byte { return &s.data[s.s.i] }
+
 // Publish hands all that was committed to the consumer; see Sender.Publish.
 func (s *ByteSender) Publish() { release("send.publish", &s.s.h.Tail, s.s.tail) }
 
@@ -169,6 +172,14 @@ func (c *ByteReceiver) Next() ([]byte, error) {
 		return c.data[at+recordSize : at+recordSize+n : at+recordSize+n], nil
 	}
 	return nil, ErrCorrupt
+}
+
+// Ahead is where the message after that of Next begins, if it is there already; nil otherwise.
+func (c *ByteReceiver) Ahead() *byte {
+	if c.c.tail == c.c.head {
+		return nil
+	}
+	return &c.data[c.c.i]
 }
 
 // Release consumes all messages that Next has moved on to.

@@ -454,3 +454,25 @@ func BenchmarkWakeNobodyBare(b *testing.B) {
 		wait.Wake(s.M, &v.o[0].armed)
 	}
 }
+
+// Two sides that both park, and wait only for each other to wake up, come to spin; who waits for something far off
+// spins less and less.
+func TestLearn(t *testing.T) {
+	if first := wait.Learn(0, time.Hour); first != wait.MaxSpin {
+		t.Errorf("after the first wait: %v, want %v", first, wait.MaxSpin)
+	}
+	limit := wait.MaxSpin
+	for range 20 {
+		limit = wait.Learn(limit, time.Hour)
+	}
+	if limit > wait.MaxSpin/32 || limit == 0 {
+		t.Errorf("after many long waits: %v", limit)
+	}
+	for range 20 {
+		// A moment of rest of the machine in here may cost one step.
+		limit = wait.Learn(limit, 0)
+	}
+	if limit < wait.MaxSpin/2 {
+		t.Errorf("after many short waits: %v", limit)
+	}
+}
