@@ -20,7 +20,7 @@ var layers = map[string][]string{
 	"internal/step":          {},
 	"internal/format":        {},
 	"internal/ring":          {"internal/step"},
-	"internal/sys":           {"golang.org/x/sys/unix"},
+	"internal/sys":           {"golang.org/x/sys/unix", "golang.org/x/sys/cpu"},
 	"internal/mem":           {"internal/sys", "internal/format"},
 	"internal/wait":          {"internal/step", "internal/sys", "internal/format", "internal/mem"},
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
