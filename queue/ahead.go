@@ -1,46 +1,43 @@
 package queue
 
-import "github.com/shmembox/shmem/internal/mem"
+import (
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+)
 
-// ahead is how many messages ahead a sender or receiver asks for the lines of a message: some hundred nanoseconds,
-// which is what a line takes from one core to another.
-const ahead = 16
-
-// lineWords is how many words of slots share a line.
-const lineWords = 8
-
-// sentAt asks for what a sender that was at position pos, or at slot i of a Single queue, comes to soon.
+// sentAt asks for the lines that a sender at position pos comes to soon.
 func (q *Queue[T]) sentAt(pos uint64) {
-	slot, i, ok := q.ring.RoomAhead(pos, ahead)
+	word, i, ok := q.ring.RoomAhead(pos)
 	if !ok {
 		return
 	}
-	if i%lineWords == 0 {
-		mem.PrefetchWrite(slot)
+	if word != nil {
+		mem.PrefetchWrite(word)
 	}
 	mem.PrefetchWrite(&q.items[i])
 }
 
+// sentSingle is that of the sender of a Single queue at slot i.
 func (q *Queue[T]) sentSingle(i int) {
-	if i += ahead; i < len(q.items) {
+	if i += ring.Ahead; i < len(q.items) {
 		mem.PrefetchWrite(&q.items[i])
 	}
 }
 
-// receivedAt is the same for receivers.
+// receivedAt asks for those that a receiver comes to.
 func (q *Queue[T]) receivedAt(pos uint64) {
-	slot, i, ok := q.ring.MessageAhead(pos, ahead)
+	word, i, ok := q.ring.MessageAhead(pos)
 	if !ok {
 		return
 	}
-	if i%lineWords == 0 {
-		mem.PrefetchWrite(slot)
+	if word != nil {
+		mem.PrefetchWrite(word)
 	}
 	mem.Prefetch(&q.items[i])
 }
 
 func (q *Queue[T]) receivedSingle(i int) {
-	if i += ahead; i < len(q.items) {
+	if i += ring.Ahead; i < len(q.items) {
 		mem.Prefetch(&q.items[i])
 	}
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,7 +37,7 @@ type base struct {
 	sendEnd, recvEnd end           // of a Single queue
 	full             atomic.Uint64 // the head when the sender found no room
 	sendAt, recvAt   atomic.Uint64 // position of the last wait, but in a Single queue
-	burst            uint64        // messages between two waits that are a stream
+	capacity         int           // messages; of a Bytes: many
 	repairing        func() bool
 	looked           atomic.Int64 // when Try last looked for the dead
 
@@ -121,14 +120,6 @@ type end struct {
 // often is how many messages between two waits are too few for fence.Heavy.
 const often = 128
 
-// stream sets how many messages between two waits are a stream, in which a wait begins with a rest: both sides at
-// the same line would be slower than either alone. Where few messages fit there is none.
-func (b *base) stream(capacity int) {
-	if b.burst = 16; capacity < 256 {
-		b.burst = math.MaxUint64
-	}
-}
-
 func (e *end) init(ask, armed *atomic.Uint32, ready func() bool) {
 	e.ask, e.armed, e.ready = ask, armed, ready
 	e.marked = func() bool {
@@ -145,15 +136,13 @@ func (e *end) init(ask, armed *atomic.Uint32, ready func() bool) {
 }
 
 // wait waits until ready; pos is how far this end has come, unless the end counts messages itself.
-func (e *end) wait(ctx context.Context, m *mem.Mapping, pos, burst uint64) error {
+func (e *end) wait(ctx context.Context, m *mem.Mapping, pos uint64, capacity int) error {
 	if e.count != 0 {
 		pos = e.count
 	}
 	come := pos - e.at
 	e.at = pos
-	if come >= burst {
-		wait.Rest()
-	}
+	wait.Rest(come, capacity)
 	if wait.Spin(m, e.armed, e.ready) {
 		return nil
 	}
@@ -228,11 +217,10 @@ func (b *base) lookNow() bool {
 // waitSend waits until a sender that found no room should look again; ready is asked.
 func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 	if b.many == nil {
-		return b.sendEnd.wait(ctx, b.m, b.single.Tail.Load(), b.burst)
+		return b.sendEnd.wait(ctx, b.m, b.single.Tail.Load(), b.capacity)
 	}
-	if pos := b.head.Load(); pos-b.sendAt.Swap(pos) >= b.burst {
-		wait.Rest()
-	}
+	pos := b.head.Load()
+	wait.Rest(pos-b.sendAt.Swap(pos), b.capacity)
 	o := wait.Options{Look: b.repairing}
 	if _, consumer := b.many.Stuck(); consumer != 0 {
 		o.Watch = []format.ID{format.ID(consumer)}
@@ -243,12 +231,11 @@ func (b *base) waitSend(ctx context.Context, ready func() bool) error {
 // waitRecv waits until a receiver that found nothing should look again.
 func (b *base) waitRecv(ctx context.Context) error {
 	if b.many == nil {
-		return b.recvEnd.wait(ctx, b.m, b.single.Head.Load(), b.burst)
+		return b.recvEnd.wait(ctx, b.m, b.single.Head.Load(), b.capacity)
 	}
 	wait.Wake(b.m, b.sendArmed) // places of dead or canceled senders were passed over
-	if pos := b.head.Load(); pos-b.recvAt.Swap(pos) >= b.burst {
-		wait.Rest()
-	}
+	pos := b.head.Load()
+	wait.Rest(pos-b.recvAt.Swap(pos), b.capacity)
 	if wait.Spin(b.m, b.recvArmed, b.canRecv) {
 		return nil
 	}

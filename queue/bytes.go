@@ -76,7 +76,7 @@ func openBytes(op, name string, opts *Options) (*Bytes, error) {
 }
 
 func (q *Bytes) lay(t *format.Type) (err error) {
-	q.stream(math.MaxInt)
+	q.capacity = math.MaxInt
 	if q.data, err = part[byte](q.m, t, "Data"); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (q *Queue[T]) lay(t *format.Type) (err error) {
 	if q.items, err = part[T](q.m, t, "Items"); err != nil {
 		return err
 	}
-	q.stream(len(q.items))
+	q.capacity = len(q.items)
 	if compose.First(t) == formSingle {
 		if err := q.initSingle(t); err != nil {
 			return err

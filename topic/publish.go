@@ -128,6 +128,7 @@ func (t *Topic[T]) commit(pos uint64) error {
 	if err := t.pub.Publish(pos); err != nil {
 		return t.corrupt(err)
 	}
+	t.publishedAt(pos)
 	step.Reach(step.TopicPublished)
 	wait.Wake(t.m, &t.h.RecvArmed)
 	wait.Wake(t.m, &t.h.SendArmed) // publishers that came round to this message

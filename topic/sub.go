@@ -166,6 +166,7 @@ func (s *Sub[T]) recv(ctx context.Context, read func(pos uint64) error) error {
 	if robust.RaceEnabled {
 		robust.Acquired(t.object(), &t.h.RecvArmed)
 	}
+	t.readBy(s.cursor())
 	s.seq, s.any = pos, true
 	if s.held {
 		step.Reach(step.TopicTold)
@@ -230,10 +231,12 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 // wait waits until there is something to be looked at.
 func (s *Sub[T]) wait(ctx context.Context, c *ring.Cursor) error {
 	t := s.t
+	come := c.Pos() - s.at
 	s.at = c.Pos()
 	if s.held {
 		wait.Wake(t.m, &t.h.SendArmed) // what was skipped need not be held any more
 	}
+	wait.Rest(come, t.Cap())
 	o := wait.Options{
 		Look: func() bool { return t.repair() || !t.writes() && c.PassDead(t.alive) },
 		Poll: !t.writes(),

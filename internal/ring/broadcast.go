@@ -241,6 +241,7 @@ func (r *Broadcast) Latest() (pos uint64, err error) {
 type Cursor struct {
 	r       *Broadcast
 	pos     uint64
+	tail    uint64 // as Ahead saw it last
 	skipped uint64
 	hold    *Hold
 	self    uint32

@@ -65,10 +65,26 @@ var (
 	noSpin   atomic.Bool
 )
 
-// SetSpin switches spinning on or off for the process; it is on at first. With one CPU there is none.
+// SetSpin switches spinning on or off for the process; it is on at first.
 func SetSpin(on bool) { noSpin.Store(!on) }
 
-var oneCPU = runtime.NumCPU() == 1
+// maxSpinners bounds the goroutines of this process that spin at a time: the others have work to do, perhaps the very
+// work that is waited for. With one CPU there are none.
+var maxSpinners = int32(runtime.NumCPU() / 2)
+
+var spinners atomic.Int32
+
+// startSpin reports whether the caller may spin; it takes 1 from spinners afterwards if so.
+func startSpin() bool {
+	if noSpin.Load() {
+		return false
+	}
+	if spinners.Add(1) > maxSpinners {
+		spinners.Add(-1)
+		return false
+	}
+	return true
+}
 
 // Options of Until.
 type Options struct {
@@ -129,11 +145,14 @@ func Spin(m *mem.Mapping, armed *atomic.Uint32, ready func() bool) bool {
 	return l.spin(l.bucketOf(armed), ready)
 }
 
-// Rest comes before Spin where things came thick and fast until now: for some 3 µs it leaves the lines to the
-// other side, which gets ahead undisturbed.
-func Rest() {
-	if !oneCPU && !noSpin.Load() {
+// Rest comes before Spin at a queue with room for n messages, of which come have come since the last wait. If that is
+// a stream it leaves the lines to the other side for some 3 µs, which gets ahead undisturbed: both at the same line
+// would be slower than either alone.
+func Rest(come uint64, n int) {
+	const stream = 16
+	if come >= stream && n >= 16*stream && startSpin() {
 		pause(160)
+		spinners.Add(-1)
 	}
 }
 
@@ -275,9 +294,10 @@ func bucketAt(off uintptr) int { return int(uint32(off>>2) * 0x9E3779B1 >> 26) }
 
 // spin looks for a while, which is halved by every miss and doubled by every hit.
 func (l *lot) spin(k int, ready func() bool) bool {
-	if oneCPU || noSpin.Load() {
+	if !startSpin() {
 		return false
 	}
+	defer spinners.Add(-1)
 	b := &l.buckets[k]
 	limit := b.spin.Load()
 	if limit == 0 {
