@@ -107,8 +107,20 @@ func (q *Queue[T]) publish(s *ring.Sender, at uint64, k int) error {
 }
 
 func (q *Queue[T]) send(ctx context.Context, s *ring.Sender, v *T) error {
-	if s != nil && !step.Hooked() && !robust.RaceEnabled && q.closed.Load() == 0 && q.lightSend() {
-		// What follows below, without the detours.
+	// What follows below, without the detours.
+	switch {
+	case step.Hooked() || robust.RaceEnabled:
+	case s == nil:
+		if at, err := q.ring.Claim(q.self); err == nil {
+			mem.Assign(&q.items[q.ring.Index(at)], v)
+			if err := q.ring.PublishFence(q.self, at); err != nil {
+				return q.errorOf(err)
+			}
+			wait.Wake(q.m, q.recvArmed)
+			q.sentAt(at)
+			return nil
+		}
+	case q.closed.Load() == 0 && q.lightSend():
 		if i, _, err := s.Reserve(1); err == nil {
 			mem.Assign(&q.items[i], v)
 			s.Publish(1)
@@ -122,11 +134,7 @@ func (q *Queue[T]) send(ctx context.Context, s *ring.Sender, v *T) error {
 		return err
 	}
 	mem.Assign(q.item(s != nil, at, 0), v)
-	err = q.publish(s, at, 1)
-	if s == nil {
-		q.sentAt(at)
-	}
-	return err
+	return q.publish(s, at, 1)
 }
 
 func (q *Queue[T]) sendFunc(ctx context.Context, s *ring.Sender, f func(*T) error) (err error) {
@@ -263,8 +271,23 @@ func (q *Queue[T]) release(r *ring.Receiver, at uint64, k int) error {
 }
 
 func (q *Queue[T]) recv(ctx context.Context, r *ring.Receiver, v *T) error {
-	if r != nil && !step.Hooked() && !robust.RaceEnabled && q.lightRecv() {
-		// What follows below, without the detours.
+	// What follows below, without the detours.
+	switch {
+	case step.Hooked() || robust.RaceEnabled:
+	case r == nil:
+		if at, _, err := q.ring.Take(q.self); err == nil {
+			*v = q.items[q.ring.Index(at)]
+			if err := q.ring.ReleaseFence(q.self, at); err != nil {
+				return q.errorOf(err)
+			}
+			wait.Wake(q.m, q.sendArmed)
+			if q.closed.Load() != 0 {
+				wait.Wake(q.m, q.recvArmed)
+			}
+			q.receivedAt(at)
+			return nil
+		}
+	case q.lightRecv():
 		if i, _, err := r.Peek(1); err == nil {
 			*v = q.items[i]
 			r.Release(1)
@@ -278,11 +301,7 @@ func (q *Queue[T]) recv(ctx context.Context, r *ring.Receiver, v *T) error {
 		return err
 	}
 	*v = *q.item(r != nil, at, 0)
-	err = q.release(r, at, 1)
-	if r == nil {
-		q.receivedAt(at)
-	}
-	return err
+	return q.release(r, at, 1)
 }
 
 func (q *Queue[T]) recvFunc(ctx context.Context, r *ring.Receiver, f func(*T) error) error {
