@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -251,6 +252,29 @@ func TestMPMCEveryOrder(t *testing.T) {
 			c.start(b)
 			return b.check
 		})
+		if strings.Contains(c.name, "batches") {
+			continue
+		}
+		exhaust(t, "straight, "+c.name, c.kills, c.large || c.slots == 1, func(w *world) func() error {
+			b := newBench(w, c.slots)
+			b.straight()
+			c.start(b)
+			return b.check
+		})
+	}
+}
+
+// straight makes everybody go by Claim and Take, told that there is room, and a message, whether that is so or not.
+func (b *bench) straight() {
+	b.claim = func(self uint32, n int) (uint64, int, error) {
+		b.r.head.Store(b.h.Tail.Load())
+		pos, err := b.r.Claim(self)
+		return pos, 1, err
+	}
+	b.take = func(self uint32, n int) (uint64, int, bool, error) {
+		b.r.tail.Store(1 << 62)
+		pos, again, err := b.r.Take(self)
+		return pos, 1, again, err
 	}
 }
 
@@ -278,6 +302,22 @@ func TestMPMCGiveBackHint(t *testing.T) {
 }
 
 func TestMPMCBrokenVariants(t *testing.T) {
+	caught(t, "straight take of what is only claimed", 0, func(w *world) func() error {
+		b := newBench(w, 2)
+		b.take = func(self uint32, n int) (uint64, int, bool, error) {
+			h := load("broken.head", &b.h.Head)
+			i, lap := b.r.at(h)
+			if word(load("broken.look", &b.slots[i])).ahead(lap) != 0 { // not: is ready
+				return 0, 0, false, ErrEmpty
+			}
+			store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
+			advance("broken.advance", &b.h.Head, h, h+1)
+			return h, 1, false, nil
+		}
+		b.spawn(1, b.producer(1, 2, 1, 1))
+		b.spawn(2, b.consumer(2, 2, 1, 0))
+		return b.check
+	})
 	caught(t, "claim by the index first", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.claim = func(self uint32, n int) (uint64, int, error) {
