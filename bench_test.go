@@ -152,6 +152,9 @@ func TestNoAllocations(t *testing.T) {
 		"Update": func() { box.Update(inc) },
 		"Load":   func() { loaded, _ = box.Load() },
 		"Store":  func() { box.Store(loaded) },
+
+		"LoadTo":    func() { box.LoadTo(&loaded) },
+		"StoreFrom": func() { box.StoreFrom(&loaded) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)

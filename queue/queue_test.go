@@ -491,6 +491,7 @@ func TestAllocs(t *testing.T) {
 		batch, buf := make([][64]byte, 4), make([]byte, 0, 64)
 		msg := make([]byte, 48)
 		write := func(v *[64]byte) error { v[0]++; return nil }
+		fill := func(b []byte) error { b[0]++; return nil }
 		if n := testing.AllocsPerRun(1000, func() {
 			check(t, q.Send(background, [64]byte{}))
 			_, err := q.Recv(background)
@@ -509,16 +510,20 @@ func TestAllocs(t *testing.T) {
 			check(t, b.Send(background, msg))
 			buf, err = b.Recv(background, buf[:0])
 			check(t, err)
+			check(t, b.SendFunc(background, 8, fill))
+			check(t, b.RecvFunc(background, fill))
 			_, err = q.Stats()
 			check(t, err)
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
-		s, err := q.Sender()
-		if single {
+		if _, err := q.Sender(); single {
 			want(t, err, queue.ErrTaken)
-			return
 		}
+		q, err := queue.Create[[64]byte]("ends", &queue.Options{Options: shmem.Options{Dir: dir}, Capacity: 8, Single: single})
+		check(t, err)
+		defer q.Close()
+		s, err := q.Sender()
 		check(t, err)
 		r, err := q.Receiver()
 		check(t, err)
@@ -526,6 +531,15 @@ func TestAllocs(t *testing.T) {
 			check(t, s.Send(background, [64]byte{}))
 			_, err := r.Recv(background)
 			check(t, err)
+			check(t, s.SendFunc(background, write))
+			check(t, r.RecvFunc(background, write))
+			_, err = s.SendBatch(background, batch)
+			check(t, err)
+			for n := 0; n < len(batch); {
+				k, err := r.RecvBatch(background, batch[n:])
+				check(t, err)
+				n += k
+			}
 		}); n != 0 {
 			t.Errorf("handles: %v allocations", n)
 		}
