@@ -5,7 +5,7 @@
 //	go run ./internal/counts -write   # set amd64.txt
 //
 // It runs itself a second time and has the kernel stop that one after every instruction; where that is forbidden it
-// exits with 3. The count of one operation is the difference between 32 and 16 of them, by 16, the lesser of two.
+// exits with 3. The count of one operation is the difference between 16 and 8 of them, by 8, the lesser of two.
 // Instructions in the kernel do not count. Another version of Go makes other instructions: against a file of another
 // one more may differ.
 package main

@@ -114,7 +114,7 @@ var operations = []operation{
 
 func nothing(v *line) error { v[0]++; return nil }
 
-// child does every operation between marks: twice 16 of them, then 32.
+// child does every operation between marks: 8 of them, then 16, and again.
 func child() {
 	for _, o := range operations {
 		dir, err := os.MkdirTemp("/dev/shm", "counts-")
@@ -139,6 +139,6 @@ func child() {
 
 const (
 	childEnv = "SHMEM_COUNTS"
-	rounds   = 2
-	some     = 16
+	rounds   = 1
+	some     = 8
 )
