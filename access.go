@@ -313,6 +313,9 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	}
 	defer s.end("wait", debug.SetPanicOnFault(true), &err)
 	w := s.m.Peers.Words
+	if w.Seq.Load()/2 != seen {
+		return nil
+	}
 	err = wait.Until(ctx, s.m, &w.SeqArmed, func() bool { return w.Seq.Load()/2 != seen }, wait.Options{})
 	return wrap("wait", s.name, err)
 }

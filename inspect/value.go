@@ -22,6 +22,14 @@ type Value struct {
 	s   *Snapshot    // nil if it is not of a segment
 }
 
+// Of is the value of this type that b holds, such as one that was recorded. b is not copied.
+func (t *Type) Of(b []byte) (Value, error) {
+	if len(b) != t.t.Size {
+		return Value{}, fmt.Errorf("%d bytes for a value of %d", len(b), t.t.Size)
+	}
+	return Value{t.t, b, 0, nil}, nil
+}
+
 // Type is the value's type, nil for raw bytes.
 func (v Value) Type() *Type { return typeOf(v.t) }
 

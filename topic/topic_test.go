@@ -292,7 +292,7 @@ func TestSize(t *testing.T) {
 	for _, n := range []int{1, 10, 999} {
 		for _, hold := range []int{0, 5} {
 			tp := open[[11]byte](t, shmemtest.Dir(t), n, hold)
-			if got, want := tp.Segment().Size(), up(512+128*hold+8*n, 128)+up(11, strconv.IntSize/8)*n; got != want {
+			if got, want := tp.Segment().Size(), up(up(512+128*hold+8*n, 128)+up(11, strconv.IntSize/8)*n, 8); got != want {
 				t.Errorf("%d messages, %d holds: %d bytes, want %d", n, hold, got, want)
 			}
 			check(t, tp.Close())

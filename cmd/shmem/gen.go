@@ -54,8 +54,8 @@ fish:  shmem completion fish | source`
 }
 
 func (c *completionCmd) Run(e *env) error {
-	verbs := "ls stat cat set watch top pump tail diff gc rm doctor gen completion"
-	named := "stat cat set watch diff rm pump tail"
+	verbs := "ls stat cat set watch top pump tail record replay diff gc rm doctor gen completion"
+	named := "stat cat set watch diff rm pump tail record"
 	switch c.Shell {
 	case "fish":
 		fmt.Fprintf(e.out, "complete -c shmem -f\ncomplete -c shmem -n __fish_use_subcommand -a '%s'\n", verbs)

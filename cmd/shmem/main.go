@@ -58,8 +58,10 @@ type cli struct {
 	Set        setCmd        `cmd:"" help:"Change fields of a value, under the box's lock."`
 	Watch      watchCmd      `cmd:"" help:"Show a value live, with what changes."`
 	Top        topCmd        `cmd:"" help:"Show all segments live."`
-	Pump       pumpCmd       `cmd:"" help:"Send standard input to a queue, by lines or frames."`
-	Tail       tailCmd       `cmd:"" help:"Receive from a queue to standard output."`
+	Pump       pumpCmd       `cmd:"" help:"Send standard input to a queue or topic, by lines or frames."`
+	Tail       tailCmd       `cmd:"" help:"Receive from a queue or topic to standard output."`
+	Record     recordCmd     `cmd:"" help:"Record a topic to a file."`
+	Replay     replayCmd     `cmd:"" help:"Publish what was recorded, at its pace."`
 	Diff       diffCmd       `cmd:"" help:"Show what changes in a value within some time."`
 	Gc         gcCmd         `cmd:"" help:"Take away what dead programs have left, and say why."`
 	Rm         rmCmd         `cmd:"" help:"Remove segments, whatever their state."`

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/topic"
 )
 
 type Route struct {
@@ -56,6 +57,7 @@ func TestMain(m *testing.M) {
 // segment makes segments for the scripts and the eyes:
 //
 //	segment DIR kept|raw NAME        one that stays
+//	segment DIR topic NAME           a topic, and publishes a Tick each 5 ms
 //	segment DIR hold NAME [ACTION]   opens it and stays until its input ends or it is killed
 //
 // Actions of hold: lock (psync), update (dies or waits inside Update), count (stores all the time), ro.
@@ -82,6 +84,14 @@ func segment() {
 		_ = s.Close()
 		return
 	}
+	up := func() {
+		if err := os.WriteFile(filepath.Join(os.Getenv("WORK"), name+"-up"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if verb == "topic" {
+		publish(name, o, up)
+	}
 	b, err := shmem.Open[Config](name, o)
 	if err != nil {
 		log.Fatal(err)
@@ -90,11 +100,6 @@ func segment() {
 	action := ""
 	if len(os.Args) > 4 {
 		action = os.Args[4]
-	}
-	up := func() {
-		if err := os.WriteFile(filepath.Join(os.Getenv("WORK"), name+"-up"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-			log.Fatal(err)
-		}
 	}
 	stay := func() { _, _ = bufio.NewReader(os.Stdin).ReadString('\n'); time.Sleep(time.Hour) }
 	switch action {
@@ -119,6 +124,33 @@ func segment() {
 	}
 	up()
 	stay()
+}
+
+// A Tick is what the topic of the scripts is about.
+type Tick struct {
+	N     uint64
+	Price float64
+	Name  shmem.Text[[16]byte]
+}
+
+// publish publishes until it is killed.
+func publish(name string, o *shmem.Options, up func()) {
+	t, err := topic.Create[Tick](name, &topic.Options{Options: *o, Capacity: 1 << 16, Hold: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	for n := uint64(0); ; n++ {
+		tick := Tick{N: n, Price: float64(n) / 4}
+		_ = tick.Name.Set("ACME")
+		if err := t.Publish(ctx, tick); err != nil {
+			log.Fatal(err)
+		}
+		if n == 10 {
+			up()
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 func TestScripts(t *testing.T) {

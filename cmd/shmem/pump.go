@@ -2,44 +2,76 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/queue"
 )
 
 type pumpCmd struct {
-	Name     string `arg:"" help:"The queue; it is made if there is none."`
+	Name     string `arg:"" help:"The queue or topic; it is made if there is none."`
+	Topic    bool   `help:"Make a topic, which tells every message to all who listen; else a queue, which gives each to one."`
 	Frame    int    `placeholder:"N" help:"Frames of N bytes instead of lines."`
-	Capacity int    `default:"1024" help:"Messages there is room for, when it is made (${default})."`
-	Bytes    int    `default:"16777216" help:"Bytes there is room for, when it is made (${default})."`
-	Keep     bool   `help:"Do not end the stream at the end of the input: other senders go on."`
+	Line     int    `default:"1024" help:"Bytes that a line of a topic can have, when it is made (${default})."`
+	Capacity int    `placeholder:"N" help:"Messages there is room for, when it is made: 1024, but in a topic of frames no more than 64 MiB, 8 at least."`
+	Bytes    int    `default:"16777216" help:"Bytes there is room for, when a queue is made (${default})."`
+	Hold     int    `placeholder:"N" help:"When a topic is made: up to N subscribers (tail --hold) can make it wait for them."`
+	Keep     bool   `xor:"end" help:"Do not end the stream at the end of the input: others go on sending."`
+	End      bool   `xor:"end" help:"End it also if it is a topic that was there before."`
 }
 
 func (*pumpCmd) Help() string {
-	return `Sends standard input to a queue of bytes, a message a line (without its newline) or a frame. At the
-end of the input the stream ends, which "shmem tail" and queue.Bytes see as the end; the queue is left
-for its receivers. It waits while the queue is full.
+	return `Sends standard input to a queue or topic, a message a line (without its newline) or a frame. At the
+end of the input the stream ends, which "shmem tail" and every receiver see as the end, unless it is a
+topic that was there before; what was made stays for its receivers. It waits while the queue is full.
 
-  $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --frame $((1920*1080*3)) --bytes 64000000
-  $ shmem tail video --raw | ...`
+A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it with
+these types. To a topic that is there frames of the size of its items can be sent, and lines if these
+are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into their place.
+
+  $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --topic --frame $((1280*720*3))
+  $ shmem tail video | ...`
 }
 
 func (c *pumpCmd) Run(e *env) (err error) {
+	if c.Frame < 0 || c.Line < 1 || c.Capacity < 0 || c.Bytes < 0 {
+		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at least 1")}
+	}
+	there, err := e.isTopic(c.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	made := err != nil
+	if there || made && c.Topic {
+		return c.topic(e, made)
+	}
+	if c.Topic {
+		return fmt.Errorf("%s: %w: it is no topic", c.Name, errRefused)
+	}
+	if c.Capacity == 0 {
+		c.Capacity = 1024
+	}
 	o := &queue.Options{Options: shmem.Options{Dir: e.dir, Kept: true}, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
 	q, err := queue.OpenBytes(c.Name, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	in := bufio.NewReaderSize(os.Stdin, 64<<10)
 	if c.Frame > 0 {
-		err = frames(e, q, in, c.Frame)
+		err = frames(os.Stdin, c.Frame, func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
 	} else {
-		err = textLines(e, q, in)
+		err = eachLine(os.Stdin, func(line []byte) error { return q.Send(e.ctx, line) })
 	}
 	if err == nil && !c.Keep {
 		err = q.CloseSend()
@@ -47,15 +79,94 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	return err
 }
 
-// frames reads each frame into its place in the queue.
-func frames(e *env, q *queue.Bytes, in io.Reader, n int) error {
+// topic pumps into a topic.
+func (c *pumpCmd) topic(e *env, made bool) (err error) {
+	var t *topicEnd
+	if made {
+		item := textType(c.Line)
+		if c.Capacity == 0 {
+			c.Capacity = 1024
+		}
+		if c.Frame > 0 {
+			item = bytesType(c.Frame)
+			c.Capacity = min(c.Capacity, max(8, 64<<20/c.Frame))
+		}
+		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold)
+	} else {
+		t, err = e.attachTopic(c.Name)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	item := t.Item
+	frame := c.Frame
+	if frame == 0 && item.Kind == format.Array && item.Elem.Kind == format.Uint8 {
+		frame = item.Size
+	}
+	if frame > 0 {
+		if frame != item.Size {
+			return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name, errRefused, item, item.Size, frame)
+		}
+		err = frames(os.Stdin, frame, func(f func([]byte) error) error { return t.publish(e.ctx, f) })
+	} else {
+		set := lineSetter(item)
+		if set == nil {
+			return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
+		}
+		err = eachLine(os.Stdin, func(line []byte) error {
+			return t.publish(e.ctx, func(p []byte) error { return set(p, line) })
+		})
+	}
+	if err == nil && (made && !c.Keep || c.End) {
+		t.end()
+	}
+	return err
+}
+
+// lineSetter writes a line as an item of that type; nil if it cannot hold one.
+func lineSetter(t *format.Type) func(p, line []byte) error {
+	put := func(p, line []byte) error {
+		if len(line) > len(p) {
+			return fmt.Errorf("a line of %d bytes does not fit into an item of %d: --line makes a topic for longer ones", len(line), len(p))
+		}
+		clear(p[copy(p, line):])
+		return nil
+	}
+	isBytes := func(t *format.Type) bool { return t.Kind == format.Array && t.Elem.Kind == format.Uint8 }
+	switch {
+	case strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1:
+		return func(p, line []byte) error {
+			if bytes.IndexByte(line, 0) >= 0 {
+				return errors.New("a line has a NUL byte, which a text cannot have: --frame sends bytes")
+			}
+			return put(p, line)
+		}
+	case strings.HasPrefix(t.Name, "shmem.Vec[") && len(t.Fields) == 2 && isBytes(t.Fields[1].Type):
+		n, items := t.Fields[0], t.Fields[1]
+		return func(p, line []byte) error {
+			if err := put(p[items.Offset:][:items.Type.Len], line); err != nil {
+				return err
+			}
+			binary.NativeEndian.PutUint32(p[n.Offset:], uint32(len(line)))
+			return nil
+		}
+	}
+	return nil
+}
+
+// frames sends frame after frame: send gives each its place, into which it is read.
+func frames(in io.Reader, n int, send func(func([]byte) error) error) error {
+	if n < 64<<10 {
+		in = bufio.NewReaderSize(in, 64<<10)
+	}
 	for first := make([]byte, 1); ; {
-		if _, err := io.ReadFull(in, first); err == io.EOF {
+		if _, err := io.ReadFull(in, first); err == io.EOF { // before a place is taken
 			return nil
 		} else if err != nil {
 			return err
 		}
-		err := q.SendFunc(e.ctx, n, func(p []byte) error {
+		err := send(func(p []byte) error {
 			p[0] = first[0]
 			_, err := io.ReadFull(in, p[1:])
 			return err
@@ -69,14 +180,11 @@ func frames(e *env, q *queue.Bytes, in io.Reader, n int) error {
 	}
 }
 
-func textLines(e *env, q *queue.Bytes, in *bufio.Reader) error {
-	for {
+func eachLine(r io.Reader, send func([]byte) error) error {
+	for in := bufio.NewReaderSize(r, 64<<10); ; {
 		line, err := in.ReadBytes('\n')
-		if n := len(line); n > 0 {
-			if line[n-1] == '\n' {
-				line = line[:n-1]
-			}
-			if err := q.Send(e.ctx, line); err != nil {
+		if len(line) > 0 {
+			if err := send(bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
 				return err
 			}
 		}
@@ -90,35 +198,198 @@ func textLines(e *env, q *queue.Bytes, in *bufio.Reader) error {
 }
 
 type tailCmd struct {
-	Name  string `arg:"" help:"The queue."`
-	Raw   bool   `help:"No newline behind each message."`
+	Name  string `arg:"" help:"The queue or topic."`
+	Raw   bool   `xor:"form" help:"The bytes of each message, without a newline behind it."`
+	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic."`
+	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
+	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
 	Count int    `short:"n" help:"End after so many messages."`
-	Rm    bool   `help:"Remove the queue at the end of the stream."`
+	Rm    bool   `help:"Remove it at the end of the stream."`
 }
 
 func (*tailCmd) Help() string {
-	return `Receives from a queue of bytes until its stream ends. A message is received once, by one receiver:
-this one takes part. Frames go to standard output from their place in the queue, without a copy.`
+	return `Receives until the stream ends. Of a queue of bytes a message is received once, by one receiver: this
+one takes part, and writes each message from its place, without a copy.
+
+Of a topic everybody receives everything. Texts are a line each, arrays of bytes are written as they
+are, and other items are a line of JSON. It takes no slot and no lock: nobody waits for it, and if it
+is slower than the publishers for a whole round it loses messages, and says how many. With --hold it
+attaches, and they wait.`
 }
 
 func (c *tailCmd) Run(e *env) (err error) {
-	q, err := queue.AttachBytes(c.Name, &queue.Options{Options: shmem.Options{Dir: e.dir}})
+	s, err := e.open(c.Name)
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	ended := false
-	defer func() {
-		err = errors.Join(err, q.Close())
-		if ended && c.Rm && err == nil {
-			err = shmem.Remove(c.Name, e.opts())
+	if s.MessageType() != nil {
+		ended, err = c.topic(e, s)
+	} else {
+		if s.Info().State == shmem.Garbage {
+			return fmt.Errorf("%s: %w: its owner has died", c.Name, fs.ErrNotExist)
 		}
-	}()
+		ended, err = c.queue(e)
+	}
+	if ended && c.Rm && err == nil {
+		err = shmem.Remove(c.Name, e.opts())
+	}
+	return err
+}
+
+// parseFrom is what --from says.
+func parseFrom(s string) (uint64, error) {
+	switch s {
+	case "now":
+		return inspect.FromNow, nil
+	case "oldest":
+		return inspect.FromOldest, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, usageError{fmt.Errorf("--from %s: now, oldest or a sequence number is needed", s)}
+	}
+	return n, nil
+}
+
+// errEnough ends a loop over messages.
+var errEnough = errors.New("enough")
+
+func (c *tailCmd) topic(e *env, s *inspect.Segment) (ended bool, err error) {
+	from, err := parseFrom(c.From)
+	if err != nil {
+		return false, err
+	}
+	t := s.MessageType()
+	out := bufio.NewWriterSize(os.Stdout, 64<<10)
+	n := 0
+	show := func(v inspect.Value) error {
+		if err := c.show(out, v); err != nil {
+			return err
+		}
+		if n++; n == c.Count {
+			return errEnough
+		}
+		return nil
+	}
+	if c.Hold {
+		if c.From != "now" {
+			return false, usageError{errors.New("--hold begins now: --from is for those who do not hold")}
+		}
+		err = c.held(e, t, out, show)
+	} else {
+		f, err1 := s.Follow(from)
+		if err1 != nil {
+			return false, err1
+		}
+		err = follow(e.ctx, f, out.Flush, func(m inspect.Message) error { return show(m.Value) })
+		if f.Lost() > 0 {
+			fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n", c.Name, f.Lost())
+		}
+	}
+	if err1 := out.Flush(); err == nil || err == io.EOF || err == errEnough {
+		if err1 != nil {
+			return false, err1
+		}
+	}
+	switch {
+	case err == io.EOF:
+		return true, nil
+	case err == errEnough, e.ctx.Err() != nil:
+		return false, nil
+	}
+	return false, err
+}
+
+func (c *tailCmd) held(e *env, t *inspect.Type, out *bufio.Writer, show func(inspect.Value) error) error {
+	end, err := e.attachTopic(c.Name)
+	if err != nil {
+		return err
+	}
+	defer end.Close()
+	return end.held(e.ctx, func(p []byte) error {
+		v, err := t.Of(p)
+		if err == nil {
+			err = show(v)
+		}
+		if err == nil && out.Buffered() > 0 && !end.more() {
+			err = out.Flush()
+		}
+		return err
+	})
+}
+
+// show writes a message of a topic.
+func (c *tailCmd) show(out *bufio.Writer, v inspect.Value) error {
+	switch k := v.Kind(); {
+	case c.JSON:
+	case c.Raw, k == inspect.Array && v.Type().Elem().Kind() == inspect.Uint && v.Type().Elem().Size() == 1:
+		_, err := out.Write(v.Bytes())
+		return err
+	case k == inspect.Text, k == inspect.List && v.Type().Elem().Kind() == inspect.Uint && v.Type().Elem().Size() == 1:
+		_, err := out.Write(lineOf(v))
+		if err == nil {
+			err = out.WriteByte('\n')
+		}
+		return err
+	}
+	b, err := v.MarshalJSON()
+	if err == nil {
+		_, err = out.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// lineOf is what a text or a list of bytes says.
+func lineOf(v inspect.Value) []byte {
+	if v.Kind() == inspect.Text {
+		return v.Bytes()[:v.Len()]
+	}
+	p := make([]byte, v.Len())
+	for i := range p {
+		p[i] = v.Index(i).Bytes()[0]
+	}
+	return p
+}
+
+// follow calls f for each message, and idle before it waits for one.
+func follow(ctx context.Context, fo *inspect.Follower, idle func() error, f func(inspect.Message) error) error {
+	for {
+		m, ok, err := fo.Try()
+		if err == nil && !ok {
+			if err := idle(); err != nil {
+				return err
+			}
+			m, err = fo.Next(ctx)
+		}
+		if err == nil {
+			err = f(m)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *tailCmd) queue(e *env) (ended bool, err error) {
+	if c.From != "now" || c.Hold || c.JSON {
+		return false, usageError{fmt.Errorf("--from, --hold and --json are for topics, and %s is none", c.Name)}
+	}
+	q, err := queue.AttachBytes(c.Name, &queue.Options{Options: shmem.Options{Dir: e.dir}})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
 	out := io.Writer(os.Stdout)
 	var buf *bufio.Writer
 	if !c.Raw {
 		buf = bufio.NewWriterSize(os.Stdout, 64<<10)
 		out = buf
-		defer buf.Flush()
+		defer func() { err = errors.Join(err, buf.Flush()) }()
 	}
 	for n := 0; c.Count == 0 || n < c.Count; n++ {
 		err := q.RecvFunc(e.ctx, func(p []byte) error {
@@ -128,19 +399,18 @@ func (c *tailCmd) Run(e *env) (err error) {
 			return buf.WriteByte('\n')
 		})
 		switch {
-		case err == io.EOF || errors.Is(err, io.EOF):
-			ended = true
-			return nil
+		case errors.Is(err, io.EOF):
+			return true, nil
 		case e.ctx.Err() != nil:
-			return nil
+			return false, nil
 		case err != nil:
-			return err
+			return false, err
 		}
 		if buf != nil && q.Len() == 0 {
 			if err := buf.Flush(); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return false, nil
 }

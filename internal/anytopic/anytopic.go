@@ -1,0 +1,119 @@
+// Package anytopic lays a topic over a segment whose item type is known at run time only, as the
+// package topic does for a T: for tools, which are compiled without it.
+package anytopic
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/compose"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+)
+
+// A Topic is a topic in a mapping.
+type Topic struct {
+	Item   *format.Type
+	Header *ring.BroadcastHeader
+	Ring   *ring.Broadcast
+	Holds  []ring.Hold
+
+	m             *mem.Mapping
+	first, stride int
+}
+
+// ErrNone: it is no topic.
+var ErrNone = errors.New("the segment is no topic")
+
+const (
+	name = "topic.Topic"
+	cell = "topic.cell["
+)
+
+// Layout is the type of a topic of n messages; see topic.Options.
+func Layout(item *format.Type, n, holds int) (*format.Type, error) {
+	header, err1 := format.Of(reflect.TypeFor[ring.BroadcastHeader]())
+	hold, err2 := format.Of(reflect.TypeFor[ring.Hold]())
+	word, err3 := format.Of(reflect.TypeFor[atomic.Uint64]())
+	whole, err4 := format.Of(reflect.TypeFor[uint64]())
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return nil, err
+	}
+	parts := []compose.Part{{Name: "Topic", Type: header}}
+	if holds > 0 {
+		parts = append(parts, compose.Part{Name: "Holds", Type: hold, Len: holds})
+	}
+	if up := (item.Size + whole.Align - 1) / whole.Align * whole.Align; up != item.Size {
+		item = &format.Type{
+			Kind: format.Struct, Name: cell + item.Name + "]", Size: up, Align: max(item.Align, whole.Align),
+			Fields: []format.Field{{Name: "Value", Type: item}},
+		}
+	}
+	const lines = 128
+	return compose.Struct(name, append(parts,
+		compose.Part{Name: "Slots", Type: word, Len: n},
+		compose.Part{Name: "Items", Type: item, Len: n, Align: lines})...)
+}
+
+// Item is the type of a topic's messages; nil if t is no topic.
+func Item(t *format.Type) *format.Type {
+	if t == nil || t.Name != name || compose.First(t) != "Topic" || compose.Len(t, "Slots") == 0 || compose.Len(t, "Slots") != compose.Len(t, "Items") {
+		return nil
+	}
+	item := t.Fields[len(t.Fields)-1].Type.Elem
+	if strings.HasPrefix(item.Name, cell) && len(item.Fields) == 1 && item.Fields[0].Offset == 0 {
+		item = item.Fields[0].Type
+	}
+	return item
+}
+
+// Of lays a topic over a mapping with a payload of type t.
+func Of(m *mem.Mapping, t *format.Type) (*Topic, error) {
+	tp := &Topic{Item: Item(t), m: m}
+	if tp.Item == nil {
+		return nil, ErrNone
+	}
+	n, holds := compose.Len(t, "Items"), compose.Len(t, "Holds")
+	if want, err := Layout(tp.Item, n, holds); err != nil || want.Fingerprint() != t.Fingerprint() {
+		return nil, fmt.Errorf("%w of this version", ErrNone)
+	}
+	tp.first, tp.stride = compose.Offset(t, "Items"), t.Fields[len(t.Fields)-1].Type.Elem.Size
+	var err error
+	if tp.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
+		return nil, err
+	}
+	if holds > 0 {
+		if tp.Holds, err = mem.SliceAt[ring.Hold](m, compose.Offset(t, "Holds"), holds); err != nil {
+			return nil, err
+		}
+	}
+	slots, err := mem.SliceAt[atomic.Uint64](m, compose.Offset(t, "Slots"), n)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = mem.SliceAt[byte](m, tp.first, n*tp.stride); err != nil {
+		return nil, err
+	}
+	tp.Ring, err = ring.NewBroadcast(tp.Header, slots, tp.Holds)
+	return tp, err
+}
+
+// Place is the message at a position, in its place. The mapping is pinned.
+func (t *Topic) Place(pos uint64) []byte {
+	off := t.first + t.Ring.Index(pos)*t.stride
+	return t.m.Payload()[off:][:t.Item.Size:t.Item.Size]
+}
+
+// Load copies the message at a position, which may be overwritten meanwhile.
+func (t *Topic) Load(pos uint64, b []byte) {
+	t.m.Load(b, t.first+t.Ring.Index(pos)*t.stride)
+}
+
+// Store copies b to the message at a position that was claimed.
+func (t *Topic) Store(pos uint64, b []byte) {
+	t.m.Store(t.first+t.Ring.Index(pos)*t.stride, b)
+}

@@ -1,0 +1,37 @@
+//go:build !race
+
+package topic_test
+
+import (
+	"testing"
+
+	"github.com/shmembox/shmem/shmemtest"
+	"github.com/shmembox/shmem/topic"
+)
+
+// TestNoAllocations holds every call that moves a message, by itself.
+func TestNoAllocations(t *testing.T) {
+	for _, hold := range []int{0, 2} {
+		tp := open[[64]byte](t, shmemtest.Dir(t), 8, hold)
+		s := subscribe(t, tp, topic.Now)
+		var v [64]byte
+		see := func(*[64]byte) error { return nil }
+		for _, c := range []struct {
+			name string
+			f    func()
+		}{
+			{"Publish, Recv", func() { check(t, tp.Publish(background, v)); _, err := s.Recv(background); check(t, err) }},
+			{"TryPublish, TryRecv", func() { check(t, tp.TryPublish(v)); _, err := s.TryRecv(); check(t, err) }},
+			{"PublishFunc, RecvFunc", func() { check(t, tp.PublishFunc(background, see)); check(t, s.RecvFunc(background, see)) }},
+			{"TryRecv of nothing", func() { _, err := s.TryRecv(); want(t, err, topic.ErrEmpty) }},
+			{"Latest", func() { _, _, err := tp.Latest(); check(t, err) }},
+			{"Lost, Seq", func() { s.Lost(); s.Seq() }},
+		} {
+			if n := testing.AllocsPerRun(100, c.f); n != 0 {
+				t.Errorf("hold %d: %s: %v allocations", hold, c.name, n)
+			}
+		}
+		check(t, s.Close())
+		check(t, tp.Close())
+	}
+}
