@@ -64,7 +64,8 @@ func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 			free, err := robust.Free(mo, &mu.w.Word, &mu.w.Armed)
 			return !free && err != nil
 		},
-		Watch: holder(mu),
+		Subject: &mu.w.Word,
+		Watch:   holder(mu),
 	})
 	if err != nil {
 		return err

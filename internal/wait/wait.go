@@ -88,9 +88,12 @@ func startSpin() bool {
 
 // Options of Until.
 type Options struct {
-	// Look is called by the waiting goroutine after 10 ms, then less and less often, to see
-	// what nobody would ring for, such as a death. True ends the wait as if it were ready.
+	// Look is called after 10 ms, then less and less often, to see what nobody would ring for,
+	// such as a death. True ends the wait as if it were ready. Of all that wait for the same in
+	// this process one is on duty and looks; when its wait ends the next one is.
 	Look func() bool
+	// Subject is what Look looks at, where that does not follow from the armed word.
+	Subject *atomic.Uint32
 	// Watch are the attachments whose death Look looks for. Where the kernel can tell of it,
 	// Look is called at once when one dies.
 	Watch []format.ID
@@ -231,14 +234,20 @@ type bucket struct {
 	mu    sync.Mutex
 	first *waiter
 	turns map[*atomic.Uint32]*turn
-	spin  atomic.Int64 // ns to spin next time; 0: not tried yet
+	duty  map[subject]*waiter // who looks
+	spin  atomic.Int64        // ns to spin next time; 0: not tried yet
 }
+
+// A subject is what those look at who wait for the same.
+type subject struct{ armed, of *atomic.Uint32 }
 
 type waiter struct {
 	armed      *atomic.Uint32
 	ready      func() bool
+	look       look
+	duty       atomic.Bool // to look, for all of the same subject
 	watch      []format.ID
-	died       atomic.Bool // one of watch did
+	died       atomic.Bool // one of watch did, or another has seen what there is to see: look now
 	signal     chan struct{}
 	next, prev *waiter
 }
@@ -399,20 +408,44 @@ func (l *lot) enter(k int, w *waiter) {
 		w.next.prev = w
 	}
 	b.first = w
+	if w.look.f != nil && b.duty[w.look.subject] == nil {
+		if b.duty == nil {
+			b.duty = map[subject]*waiter{}
+		}
+		b.duty[w.look.subject] = w
+		w.duty.Store(true)
+	}
 }
 
 func (l *lot) leave(k int, w *waiter) {
-	l.buckets[k].remove(k, w, l.slot)
+	if l.buckets[k].remove(k, w, l.slot) && l.m != nil {
+		l.ringOwn(0) // the next on duty may lead
+	}
 	step.Reach(step.WaitLeave)
 	w.rung() // nobody rings it any more
 	w.died.Store(false)
-	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, nil, nil, nil
+	w.duty.Store(false)
+	w.armed, w.ready, w.look, w.watch, w.next, w.prev = nil, nil, look{}, nil, nil, nil
 	waiters.Put(w)
 }
 
-func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) {
+// remove takes a waiter out, and reports whether another is on duty in its place.
+func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.duty[w.look.subject] == w {
+		delete(b.duty, w.look.subject)
+		for next := b.first; next != nil; next = next.next {
+			if next != w && next.look.f != nil && next.look.subject == w.look.subject {
+				b.duty[w.look.subject] = next
+				next.duty.Store(true)
+				next.died.Store(w.look.saw)
+				next.ring()
+				handed = true
+				break
+			}
+		}
+	}
 	if w.next != nil {
 		w.next.prev = w.prev
 	}
@@ -421,13 +454,16 @@ func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) {
 	} else if b.first = w.next; b.first == nil && slot != nil {
 		slot.Interest.And(^(uint64(1) << k))
 	}
+	return handed
 }
 
 // A look is when Options.Look is due.
 type look struct {
-	f     func() bool
-	every time.Duration
-	due   time.Time
+	f       func() bool
+	subject subject
+	every   time.Duration // 0: it was not on duty yet
+	due     time.Time
+	saw     bool // f reported true
 }
 
 func (k *look) next() {
@@ -435,25 +471,39 @@ func (k *look) next() {
 	k.every = min(2*k.every, LastLook)
 }
 
-// in is how long to wait for it, at most d.
-func (k *look) in(d time.Duration) time.Duration {
-	if k.f == nil {
-		return d
+// onDuty reports whether it is this one that looks.
+func (w *waiter) onDuty() bool {
+	if !w.duty.Load() {
+		return false
 	}
-	return min(d, max(time.Until(k.due), 0))
+	if w.look.every == 0 {
+		w.look.every = FirstLook
+		w.look.next()
+	}
+	return true
 }
 
-// now looks if it is due, or if the watched attachment has died.
-func (k *look) now(w *waiter) bool {
+// in is how long to wait for the next look, at most d.
+func (w *waiter) in(d time.Duration) time.Duration {
+	if !w.onDuty() {
+		return d
+	}
+	return min(d, max(time.Until(w.look.due), 0))
+}
+
+// looked looks if that is due, or if there is something to see.
+func (w *waiter) looked() bool {
+	k := &w.look
 	if k.f == nil {
 		return false
 	}
+	duty := w.onDuty()
 	if w.died.Swap(false) {
 		k.every = time.Millisecond // the lock byte may be freed a moment after the process
-	} else if time.Now().Before(k.due) {
+	} else if !duty || time.Now().Before(k.due) {
 		return false
 	}
-	if k.f() {
+	if k.saw = k.f(); k.saw {
 		return true
 	}
 	k.next()
@@ -463,6 +513,7 @@ func (k *look) now(w *waiter) bool {
 func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options) error {
 	w := waiters.Get().(*waiter)
 	w.armed, w.ready, w.watch = armed, ready, o.Watch
+	w.look.f, w.look.subject = o.Look, subject{armed, o.Subject}
 	l.enter(k, w)
 	defer l.leave(k, w)
 	defer l.learn(k, time.Now())
@@ -472,47 +523,42 @@ func (l *lot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *a
 	if ready() {
 		return nil
 	}
-	var lk look
-	var timer *time.Timer
-	var due <-chan time.Time
-	if o.Look != nil {
-		lk = look{f: o.Look, every: FirstLook}
-		lk.next()
-		if l.m != nil {
-			for _, id := range o.Watch {
-				l.watch(id)
-			}
+	if o.Look != nil && l.m != nil {
+		for _, id := range o.Watch {
+			l.watch(id)
 		}
 	}
+	var timer *time.Timer
+	var due <-chan time.Time
 	for {
 		select {
 		case <-l.lead:
-			if done, err := l.leading(ctx, w, &lk); done || err != nil {
+			if done, err := l.leading(ctx, w); done || err != nil {
 				return err
 			}
 			continue
 		default:
 		}
-		if lk.f != nil {
+		if w.onDuty() {
 			if timer == nil {
-				timer = time.NewTimer(lk.in(LastLook))
+				timer = time.NewTimer(w.in(LastLook))
 				due = timer.C
 				defer timer.Stop()
 			} else {
-				timer.Reset(lk.in(LastLook))
+				timer.Reset(w.in(LastLook))
 			}
 		}
 		select {
 		case <-l.lead:
-			if done, err := l.leading(ctx, w, &lk); done || err != nil {
+			if done, err := l.leading(ctx, w); done || err != nil {
 				return err
 			}
 		case <-w.signal:
-			if l.again(w) || lk.now(w) {
+			if l.again(w) || w.looked() {
 				return nil
 			}
 		case <-due:
-			if lk.now(w) {
+			if w.looked() {
 				return nil
 			}
 		case <-ctx.Done():
@@ -534,7 +580,7 @@ func (l *lot) again(w *waiter) bool {
 
 // leading sleeps on the doorbell for all who wait at this mapping, until w's own wait is over. It has
 // taken the lead and hands it on, also when memory faults.
-func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
+func (l *lot) leading(ctx context.Context, w *waiter) (bool, error) {
 	defer func() { l.lead <- struct{}{} }()
 	step.Reach(step.WaitLead)
 	s := l.slot
@@ -554,7 +600,7 @@ func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
 		if set != 0 {
 			l.dispatch(set)
 		}
-		if w.rung() && l.again(w) || lk.now(w) {
+		if w.rung() && l.again(w) || w.looked() {
 			return true, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -563,7 +609,7 @@ func (l *lot) leading(ctx context.Context, w *waiter, lk *look) (bool, error) {
 		if l.m.Closed() {
 			return true, ErrClosed
 		}
-		rest = lk.in(rest)
+		rest = w.in(rest)
 		if sleep(s, bell, rest) {
 			continue
 		}
@@ -593,16 +639,16 @@ func sleep(s *mem.Slot, bell uint32, d time.Duration) bool {
 
 // poll is how an attachment waits that nobody can ring.
 func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Options) error {
-	lk := look{f: o.Look, every: FirstLook}
-	lk.next()
 	var w waiter
+	w.look.f = o.Look
+	w.duty.Store(o.Look != nil)
 	every := firstPoll
 	t := time.NewTimer(every)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			if ready() || lk.now(&w) {
+			if ready() || w.looked() {
 				return nil
 			}
 			every = min(2*every, lastPoll)

@@ -476,3 +476,57 @@ func TestLearn(t *testing.T) {
 		t.Errorf("after many short waits: %v", limit)
 	}
 }
+
+// TestDuty: of many that wait for the same one looks; when it goes another does; what one sees all see.
+func TestDuty(t *testing.T) {
+	const n = 500
+	_, s, v := newSeg(t)
+	for _, m := range []*mem.Mapping{s.M, nil} {
+		o := &v.o[0]
+		if m == nil {
+			o = new(object)
+		}
+		var looks atomic.Int32
+		var dead atomic.Bool
+		ctx, cancel := context.WithCancel(context.Background())
+		done, gone := make(chan error, n), make(chan error, n)
+		begin := func(ctx context.Context, end chan error) {
+			end <- wait.Until(ctx, m, &o.armed, o.isNot(0), wait.Options{
+				Look: func() bool { looks.Add(1); return dead.Load() },
+			})
+		}
+		for range n / 2 {
+			go begin(ctx, gone)
+			go begin(context.Background(), done)
+		}
+		start := time.Now()
+		time.Sleep(500 * time.Millisecond)
+		if got, most := int(looks.Load()), 10+int(time.Since(start)/(10*time.Millisecond)); got < 3 || got > most {
+			t.Errorf("%d waiters looked %d times within %v, want 3 to %d", n, got, time.Since(start), most)
+		}
+		cancel()
+		for range n / 2 {
+			if err := <-gone; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		before := looks.Load()
+		for end := time.Now().Add(rung); looks.Load() < before+3 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if looks.Load() < before+3 {
+			t.Error("nobody is on duty any more")
+		}
+		dead.Store(true)
+		for range n / 2 {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(rung):
+				t.Fatal("a waiter does not see what others saw")
+			}
+		}
+	}
+}

@@ -86,8 +86,12 @@ func (l *lot) died(id format.ID) {
 		b.mu.Lock()
 		for w := b.first; w != nil; w = w.next {
 			if slices.Contains(w.watch, id) {
-				w.died.Store(true)
-				w.ring()
+				for _, w := range []*waiter{w, b.duty[w.look.subject]} {
+					if w != nil {
+						w.died.Store(true)
+						w.ring()
+					}
+				}
 			}
 		}
 		b.mu.Unlock()
