@@ -36,7 +36,7 @@ func main() {
 		run   = flag.String("run", "", "only the cases whose name matches this `regexp`")
 		who   = flag.String("who", "", "only the contenders whose name matches this `regexp`")
 		round = flag.Int("rounds", 0, "how often everybody gets his turn (default 11, quick 3)")
-		dur   = flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 25ms)")
+		dur   = flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 50ms)")
 		pin   = flag.Bool("pin", false, "bind the processes of a trial to one CPU each, in turn")
 		dir   = flag.String("dir", "/dev/shm", "where shared memory is")
 		out   = flag.String("json", "", "write every figure to this `file`")
@@ -55,7 +55,7 @@ func main() {
 	}
 	r := runner{rounds: 11, dur: 300 * time.Millisecond, quick: *quick, pin: *pin, dir: *dir, verbose: *one}
 	if *quick {
-		r.rounds, r.dur = 3, 25*time.Millisecond
+		r.rounds, r.dur = 3, 50*time.Millisecond
 	}
 	if *round > 0 {
 		r.rounds = *round

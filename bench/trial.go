@@ -147,12 +147,15 @@ func (t *Trial) Ready(name string) error { return os.WriteFile(t.Path(name), nil
 
 // Loop measures run, which does n operations.
 func (t *Trial) Loop(run func(n int) error) error {
-	n := 1
-	for start := time.Now(); time.Since(start) < t.For/5; { // warms up, and finds out how many take a while
+	// It warms up, and finds out how many take a while. Some memory is touched first after many operations.
+	const laps, patience = 64, 200 * time.Millisecond
+	n, done := 1, 0
+	for start := time.Now(); time.Since(start) < t.For/5 || done < laps && time.Since(start) < patience; {
 		t0 := time.Now()
 		if err := run(n); err != nil {
 			return err
 		}
+		done += n
 		if time.Since(t0) < t.For/50 {
 			n *= 2
 		}
