@@ -3,6 +3,7 @@ package inspect
 import (
 	"strings"
 
+	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/format"
 )
 
@@ -16,6 +17,11 @@ type Traffic struct {
 	Depth    uint64 // of a queue: sent and not yet received
 	Skipped  uint64 // not sent, because the sender died
 	Again    uint64 // of a queue: given back, because the receiver died; of a topic: holds released so
+	Lost     uint64 // of a topic: overwritten before a subscriber had it, over all subscribers
+	Holding  int    // subscribers of a topic that hold its publishers back
+	Holds    int    // how many there can be
+	Lag      uint64 // how far the slowest of these is behind
+	Slowest  Holder // who that is, if there are any
 	Ended    bool
 }
 
@@ -52,6 +58,12 @@ func (s *Segment) traffic() *Traffic {
 	}
 	tr.Sent, tr.Skipped, tr.Ended = words["Tail"], words["Skipped"], words["Closed"] != 0
 	tr.Again = words["Returned"] + words["Released"]
+	if tp, err := anytopic.Of(s.m, t); err == nil {
+		tr.Sent, tr.Lost, tr.Holding, tr.Holds = tp.Ring.Now(), words["Lost"], tp.Ring.Holding(), tp.Ring.Holds()
+		if id, cursor := tp.Ring.Slowest(); id != 0 {
+			tr.Slowest, tr.Lag = s.holder(format.ID(id), "hold"), tr.Sent-min(cursor, tr.Sent)
+		}
+	}
 	if h, ok := words["Head"]; ok {
 		tr.Received = h
 		if h < tr.Sent {

@@ -11,6 +11,7 @@ type Stats struct {
 	Published uint64 // published or being published, skipped ones included: the next sequence number
 	Skipped   uint64 // not published, because the publisher died
 	Released  uint64 // subscribers that died holding publishers back
+	Lost      uint64 // not received in time, over all subscribers that can write to the segment
 	Holding   int    // subscribers that hold publishers back
 	Holds     int    // how many there can be
 	Lag       uint64 // how far the slowest of them is behind, in messages
@@ -27,7 +28,7 @@ func (t *Topic[T]) Stats() (Stats, error) {
 	defer t.m.Unpin()
 	now := t.ring.Now()
 	s := Stats{
-		Capacity: len(t.items), Published: now, Skipped: t.ring.Skipped(), Released: t.h.Released.Load(),
+		Capacity: len(t.items), Published: now, Skipped: t.ring.Skipped(), Released: t.h.Released.Load(), Lost: t.h.Lost.Load(),
 		Holding: t.ring.Holding(), Holds: t.ring.Holds(), Slowest: -1, Ended: t.ring.Closed(),
 	}
 	if id, cursor := t.ring.Slowest(); id != 0 {

@@ -195,11 +195,11 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 		pos, lost, err := c.Next()
 		if s.past != nil && c.Pos() >= s.until {
 			// What was lost or skipped led beyond the old ones; from there on nothing is.
-			s.lost += lost - min(lost, c.Pos()-s.until)
+			s.lose(lost - min(lost, c.Pos()-s.until))
 			s.past = nil
 			continue
 		}
-		s.lost += lost
+		s.lose(lost)
 		switch err {
 		case nil:
 			return pos, nil
@@ -225,6 +225,17 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 		if err := t.again(ctx, &tried); err != nil {
 			return 0, err
 		}
+	}
+}
+
+// lose counts what was overwritten before it was read.
+func (s *Sub[T]) lose(n uint64) {
+	if n == 0 {
+		return
+	}
+	s.lost += n
+	if s.t.writes() {
+		s.t.h.Lost.Add(n)
 	}
 }
 

@@ -136,8 +136,8 @@ func TestHold(t *testing.T) {
 		}
 		next++
 	}
-	if next != 1000 || s.Lost() != 4 {
-		t.Errorf("up to %d, lost %d", next, s.Lost())
+	if st, err := tp.Stats(); err != nil || next != 1000 || s.Lost() != 4 || st.Lost != 4 {
+		t.Errorf("up to %d, lost %d, %+v %v", next, s.Lost(), st, err)
 	}
 	s2 := subscribe(t, tp, topic.Now)
 	_, err = tp.Subscribe(topic.Now)

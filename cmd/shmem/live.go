@@ -190,8 +190,10 @@ type topCmd struct {
 
 func (*topCmd) Help() string {
 	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all. DEPTH is how
-full a queue is; LOST counts messages skipped or given back because a process died. HELD is who holds the lock of the box, with how long this has been
-seen; WAIT says how many wait for something. It ends with Ctrl-C.`
+full a queue is, or how far behind the slowest subscriber of a topic is of those that hold publishers
+back. LOST counts messages skipped or given back because a process died, and what subscribers were too
+slow for. HELD is who holds the lock of the box, with how long this has been seen, or that slowest
+subscriber; WAIT says how many wait for something. It ends with Ctrl-C.`
 }
 
 // A tracked segment is looked at again and again.
@@ -313,11 +315,11 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		if l.t != nil && l.t.st != nil {
 			st := l.t.st
 			rate, version = perSecond(l.t.rate), strconv.FormatUint(counter(st), 10)
-			if st.Traffic != nil && strings.HasPrefix(st.Traffic.Kind, "queue.") {
-				depth = fmt.Sprintf("%d/%d", st.Traffic.Depth, st.Traffic.Capacity)
-			}
-			if st.Traffic != nil && st.Traffic.Skipped+st.Traffic.Again > 0 {
-				lost = strconv.FormatUint(st.Traffic.Skipped+st.Traffic.Again, 10)
+			if tr := st.Traffic; tr != nil {
+				depth, lost = fmt.Sprintf("%d/%d", tr.Depth+tr.Lag, tr.Capacity), strconv.FormatUint(tr.Skipped+tr.Again+tr.Lost, 10)
+				if tr.Holding > 0 {
+					held = "slowest: " + comm(tr.Slowest.PID, "slot "+strconv.Itoa(tr.Slowest.Slot)) + " " + strconv.Itoa(tr.Slowest.PID)
+				}
 			}
 			if l.t.rate == 0 {
 				rate = "0"

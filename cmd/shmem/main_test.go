@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -191,6 +192,17 @@ func TestScripts(t *testing.T) {
 				if fmt.Sprint(got) != args[0] {
 					ts.Fatalf("exit code %d, want %s", got, args[0])
 				}
+			},
+			// until REGEXP COMMAND... runs a command until its output matches.
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				re := regexp.MustCompile(args[0])
+				for range 200 {
+					if ts.Exec(args[1], args[2:]...) == nil && re.MatchString(ts.ReadFile("stdout")) {
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				ts.Fatalf("%s does not say %s", args[1:], args[0])
 			},
 			// corrupt FILE damages the control block; truncate FILE N.
 			"corrupt": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -228,11 +228,19 @@ func traffic(t *inspect.Traffic) string {
 	text := fmt.Sprintf("%d sent, %d received, %d waiting, room for %d", t.Sent, t.Received, t.Depth, t.Capacity)
 	if strings.HasPrefix(t.Kind, "topic.") {
 		text = fmt.Sprintf("%d published, the last %d kept", t.Sent, t.Capacity)
+		if t.Holding > 0 {
+			text += fmt.Sprintf(", %d of %d hold publishers back: the slowest, %s, is %d behind", t.Holding, t.Holds, t.Slowest, t.Lag)
+		}
+		if t.Lost > 0 {
+			text += fmt.Sprintf(", %d lost by subscribers that were too slow", t.Lost)
+		}
 	}
 	if t.Skipped > 0 {
 		text += fmt.Sprintf(", %d skipped (their sender died)", t.Skipped)
 	}
-	if t.Again > 0 {
+	if t.Again > 0 && t.Holds > 0 {
+		text += fmt.Sprintf(", %d holds released (their subscriber died)", t.Again)
+	} else if t.Again > 0 {
 		text += fmt.Sprintf(", %d given back (their receiver died)", t.Again)
 	}
 	if t.Ended {
@@ -275,14 +283,19 @@ type jsonSlot struct {
 }
 
 type jsonTraffic struct {
-	Kind     string `json:"kind"`
-	Capacity int    `json:"capacity"`
-	Sent     uint64 `json:"sent"`
-	Received uint64 `json:"received"`
-	Depth    uint64 `json:"depth"`
-	Skipped  uint64 `json:"skipped"`
-	Again    uint64 `json:"again"`
-	Ended    bool   `json:"ended"`
+	Kind     string      `json:"kind"`
+	Capacity int         `json:"capacity"`
+	Sent     uint64      `json:"sent"`
+	Received uint64      `json:"received"`
+	Depth    uint64      `json:"depth"`
+	Skipped  uint64      `json:"skipped"`
+	Again    uint64      `json:"again"`
+	Lost     uint64      `json:"lost"`
+	Holding  int         `json:"holding"`
+	Holds    int         `json:"holds"`
+	Lag      uint64      `json:"lag"`
+	Slowest  *jsonHolder `json:"slowest,omitempty"`
+	Ended    bool        `json:"ended"`
 }
 
 type jsonStat struct {
@@ -326,8 +339,11 @@ func jsonStatus(st *inspect.Status, s *inspect.Segment) jsonStat {
 		Locks: []jsonLock{}, SlotList: []jsonSlot{},
 	}
 	if st.Traffic != nil {
-		t := jsonTraffic(*st.Traffic)
-		j.Traffic = &t
+		t := st.Traffic
+		j.Traffic = &jsonTraffic{t.Kind, t.Capacity, t.Sent, t.Received, t.Depth, t.Skipped, t.Again, t.Lost, t.Holding, t.Holds, t.Lag, nil, t.Ended}
+		if t.Holding > 0 {
+			j.Traffic.Slowest = &holders([]inspect.Holder{t.Slowest})[0]
+		}
 	}
 	for _, l := range st.Locks {
 		j.Locks = append(j.Locks, lock(l.Path, l.LockState))

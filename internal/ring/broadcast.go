@@ -15,7 +15,8 @@ type BroadcastHeader struct {
 	_        [104]byte
 
 	SendWait, SendArmed atomic.Uint32 // a hold moved on
-	_                   [120]byte
+	Lost                atomic.Uint64 // the caller's: messages overwritten before a reader had them, over all readers
+	_                   [112]byte
 	RecvWait, RecvArmed atomic.Uint32 // messages
 	_                   [120]byte
 }
