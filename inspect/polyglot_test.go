@@ -4,6 +4,7 @@ package inspect_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -124,8 +125,16 @@ func program(t *testing.T, name string, args ...string) *peer {
 	return p
 }
 
-// languages builds the programs.
-func languages(t *testing.T, typ *inspect.Type) []language {
+// broken is what makes the readers that are generated believe the first copy they make: what is
+// replaced, and by what.
+var broken = map[inspect.Language][2]string{
+	inspect.C:      {"if (__atomic_load_n(seq, __ATOMIC_RELAXED) == s) return 0;", "return 0;"},
+	inspect.Python: {" and self._seq() == s:", ":"},
+	inspect.Rust:   {"if self.seq().load(Relaxed) == s {", "if s != 1 {"},
+}
+
+// languages builds the programs, with readers that work or broken ones.
+func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "rustc"), tool(t, "/usr/bin/python3", "python3")
 	dir := t.TempDir()
 	write := func(name string, b []byte) string {
@@ -146,6 +155,12 @@ func languages(t *testing.T, typ *inspect.Type) []language {
 		b, err := typ.Generate(lang, "")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if edit := broken[lang]; !works {
+			if n := bytes.Count(b, []byte(edit[0])); n != 1 {
+				t.Fatalf("%s has %q %d times", file, edit[0], n)
+			}
+			b = bytes.Replace(b, []byte(edit[0]), []byte(edit[1]), 1)
 		}
 		write(file, b)
 	}
@@ -250,10 +265,11 @@ func TestPolyglot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := languages(t, typ)
+	all := languages(t, typ, true)
 	t.Run("whole", func(t *testing.T) { wholeInAll(t, all) })
 	t.Run("killed", func(t *testing.T) { killedInAll(t, all) })
 	t.Run("drift", func(t *testing.T) { refusedByAll(t, all, typ) })
+	t.Run("broken", func(t *testing.T) { tornInAll(t, languages(t, typ, false)) })
 }
 
 func sharedDir(t *testing.T) string {
@@ -332,6 +348,52 @@ func wholeInAll(t *testing.T, all []language) {
 	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
 		t.Errorf("afterwards: %+v, %v", info, err)
 	}
+}
+
+// What is torn is seen, in each language: readers that do not look again after copying read it.
+func tornInAll(t *testing.T, all []language) {
+	dir := sharedDir(t)
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir, Init: func(v any) error { v.(*Poly).fill(0); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		v := new(Poly)
+		for n := uint64(1); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			v.fill(n)
+			if err := b.StoreFrom(v); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for _, l := range all {
+		if l.name == "go" {
+			continue // nothing is generated for it
+		}
+		torn := 0
+		for end := time.Now().Add(30 * time.Second); torn == 0 && time.Now().Before(end); {
+			r := l.run("read", filepath.Join(dir, "poly"), 0.3).at()
+			var n, busy, distinct int
+			if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy, &distinct); err != nil {
+				t.Fatalf("%s: %s", l.name, r)
+			}
+			t.Logf("%s, broken: %s", l.name, r)
+		}
+		if torn == 0 {
+			t.Errorf("the broken reader in %s sees nothing torn", l.name)
+		}
+	}
+	close(stop)
+	<-stopped
 }
 
 // A writer that is killed, in whatever language and wherever, leaves a whole value and a lock that the
