@@ -81,7 +81,7 @@ const (
 )
 
 // Next is the next message, and waits until there is one. The errors are io.EOF when the topic has
-// ended; fs.ErrNotExist when its name is gone and nobody is attached, so that nothing can come any
+// ended; fs.ErrNotExist when nobody is attached and nobody can be, so that nothing can come any
 // more; the context's; shmem.ErrClosed, shmem.ErrCorrupt and shmem.ErrFault.
 func (f *Follower) Next(ctx context.Context) (Message, error) {
 	pause, idle, looked := firstPause, time.Time{}, time.Time{}
@@ -96,8 +96,8 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 		}
 		if now.Sub(looked) > goneAfter {
 			looked = now
-			if !f.s.Linked() && f.s.Refresh() == nil && len(f.s.info.Peers) == 0 && !f.s.info.Readers {
-				return Message{}, &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: fmt.Errorf("%w any more: its name is gone, and nobody is attached", fs.ErrNotExist)}
+			if f.s.Refresh() == nil && len(f.s.info.Peers) == 0 && (f.s.info.State == shmem.Garbage || !f.s.Linked() && !f.s.info.Readers) {
+				return Message{}, &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: fmt.Errorf("%w any more: nobody is attached, and nobody can be", fs.ErrNotExist)}
 			}
 		}
 		select {

@@ -5,6 +5,7 @@ package inspect_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,10 +23,12 @@ import (
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
+	"github.com/shmembox/shmem/topic"
 )
 
 func init() {
-	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}) // there may be no compilers
+	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}, // there may be no compilers
+		shmemtest.Role{Name: "lastwords", Run: lastWords}, shmemtest.Role{Name: "speaker", Run: speaker})
 }
 
 // Poly is the value that all languages share: everything in it follows from N, but for atomics and
@@ -477,6 +480,109 @@ func polyOwner(c *shmemtest.Conn) error {
 	c.Send("up")
 	_, err = c.Recv()
 	return err
+}
+
+// A message follows from N.
+type message struct {
+	N    uint64
+	Tail [200]uint64
+}
+
+// listener follows a topic, and is up when it has heard message 7.
+const listener = `import sys
+sys.path.insert(0, sys.argv[1])
+import heard
+seen, torn, last, order = 0, 0, -1, 0
+copied = sys.argv[3] == "copied"
+with heard.TopicBox.open(sys.argv[2]) as box:
+    for n, m in box.follow(0, copy=copied):
+        if not copied:
+            m = heard._ITEM.from_buffer_copy(m)
+            if not box.kept(n):
+                box.lost += 1
+                continue
+        torn, order = torn + (m.N != n or m.Tail[:] != [n] * 200), order + (n <= last)
+        seen, last = seen + 1, n
+        if n == 7:
+            print("up", flush=True)
+print(seen, box.lost, torn, order)
+`
+
+// TestPythonFollows: what Python makes of a topic is whole, in order and complete but for what it says it
+// lost, and it passes who died over a message; one that does not look again sees torn messages.
+func TestPythonFollows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Python takes its time")
+	}
+	python := tool(t, "/usr/bin/python3", "python3")
+	for _, how := range []string{"copied", "in place", "broken"} {
+		dir, code := sharedDir(t), t.TempDir()
+		tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := look(t, dir, "heard").Type().Generate(inspect.Python, "Topic")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how == "broken" {
+			const check = "return self._topic_slot(number)[:2] == (1, 0)"
+			if !bytes.Contains(b, []byte(check)) {
+				t.Fatalf("generated: no %q", check)
+			}
+			b = bytes.Replace(b, []byte(check), []byte("return True"), 1)
+		}
+		script := filepath.Join(code, "listen.py")
+		if err := errors.Join(os.WriteFile(filepath.Join(code, "heard.py"), b, 0o600), os.WriteFile(script, []byte(listener), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		published := 0
+		speak := func(stop func() bool) {
+			for ; !stop(); published++ {
+				err := tp.PublishFunc(t.Context(), func(m *message) error {
+					m.N = uint64(published)
+					for i := range m.Tail {
+						m.Tail[i] = m.N
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		speak(func() bool { return published == 5 })
+		c := shmemtest.Start(t, "lastwords", dir)
+		_ = c.Wait()
+		published++ // nobody repairs it: nobody waits
+		speak(func() bool { return published == 8 })
+		p := program(t, python, "-B", script, code, filepath.Join(dir, "heard"), strings.ReplaceAll(how, "broken", "in place"))
+		<-p.up
+		end := time.Now().Add(time.Second)
+		speak(func() bool { return published&255 == 0 && time.Now().After(end) })
+		if err := tp.End(); err != nil {
+			t.Fatal(err)
+		}
+		var seen, lost, torn, order int
+		r := <-p.result
+		if _, err := fmt.Sscan(r, &seen, &lost, &torn, &order); err != nil {
+			t.Fatalf("%s: %q", how, r)
+		}
+		t.Logf("%s: of %d published %d seen, %d lost, %d torn", how, published, seen, lost, torn)
+		if seen < 8 || seen+lost != published-1 || order != 0 || (torn != 0) != (how == "broken") {
+			t.Errorf("%s: of %d published %d seen, %d lost, %d torn, %d out of order", how, published, seen, lost, torn, order)
+		}
+		_ = tp.Close()
+	}
+}
+
+// lastWords dies over a message.
+func lastWords(c *shmemtest.Conn) error {
+	tp, err := topic.Attach[message]("heard", &topic.Options{Options: shmem.Options{Dir: c.Args()[0]}})
+	if err != nil {
+		return err
+	}
+	return tp.PublishFunc(context.Background(), func(*message) error { os.Exit(0); return nil })
 }
 
 func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {

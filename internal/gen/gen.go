@@ -21,6 +21,8 @@ var (
 	runtimeC string
 	//go:embed runtime.py
 	runtimePython string
+	//go:embed topic.py
+	topicPython string
 	//go:embed runtime.rs
 	runtimeRust string
 )
@@ -501,8 +503,19 @@ SIZE = %[4]d
 		g.f("        \"names\": [%s],\n        \"formats\": [%s],\n        \"offsets\": [%s],\n        \"itemsize\": %d,\n    })\n\n\n",
 			strings.Join(names, ", "), strings.Join(formats, ", "), strings.Join(offsets, ", "), t.Size)
 	}
+	if g.root.Name == "topic.Topic" {
+		items := g.root.Fields[len(g.root.Fields)-1].Type
+		item := items.Elem
+		if strings.HasPrefix(item.Name, "topic.cell[") {
+			item = item.Fields[0].Type
+		}
+		g.f("_ITEMS, _ITEM = %d, %s\n", items.Len, g.pyType(item))
+	}
 	g.f("VALUE = %s\nDTYPE = _dtype_%s() if numpy is not None else None\n\n", g.ident, g.ident)
 	g.WriteString(strings.ReplaceAll(runtimePython, "class _Box:", "class "+g.ident+"Box:"))
+	if g.root.Name == "topic.Topic" {
+		g.WriteString(topicPython)
+	}
 	return g.Bytes()
 }
 

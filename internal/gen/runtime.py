@@ -266,6 +266,10 @@ class _Box:
             raise SegmentError("numpy is not installed")
         return numpy.frombuffer(self.load_bytes(), DTYPE)[0]
 
+    def view(self):
+        """The bytes of the value where they are: a memoryview, in which changes show as they are made."""
+        return memoryview(self._map)[:SIZE]
+
     def _alive(self, i):
         slot, gen = i & 1023, i >> 10 & 0x1FFFFF
         if i == self._id:

@@ -1,0 +1,119 @@
+//go:build linux
+
+package inspect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"testing"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/shmemtest"
+	"github.com/shmembox/shmem/topic"
+)
+
+// TestFollow: the messages in order, what was lost, past one who died over a message, until the end.
+func TestFollow(t *testing.T) {
+	dir := sharedDir(t)
+	tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	s := look(t, dir, "heard")
+	f, err := s.Follow(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := f.Try(); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	publish := func(n ...uint64) {
+		for _, n := range n {
+			if err := tp.Publish(t.Context(), message{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hears := func(f *inspect.Follower, seq, lost uint64) {
+		t.Helper()
+		m, err := f.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := m.Value.At("N"); err != nil || n.String() != fmt.Sprint(seq) || m.Seq != seq || f.Lost() != lost {
+			t.Errorf("message %d, N %v, lost %d; want %d, %d (%v)", m.Seq, n, f.Lost(), seq, lost, err)
+		}
+	}
+	publish(0, 1)
+	hears(f, 0, 0)
+	hears(f, 1, 0)
+	publish(2, 3, 4, 5, 6, 7)
+	for seq := range uint64(4) {
+		hears(f, seq+4, 2)
+	}
+	_ = shmemtest.Start(t, "lastwords", dir).Wait() // over message 8
+	publish(9)
+	hears(f, 9, 2)
+	old, err := s.Follow(inspect.FromOldest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(old, 6, 0)
+	now, err := s.Follow(inspect.FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := now.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := tp.End(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*inspect.Follower{f, now} {
+		if _, err := f.Next(t.Context()); err != io.EOF {
+			t.Error(err)
+		}
+	}
+	b, err := shmem.Create[config]("box", &shmem.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := look(t, dir, "box").Follow(0); !errors.Is(err, shmem.ErrMismatch) {
+		t.Error(err)
+	}
+}
+
+// TestFollowGone: nobody waits for who cannot come any more.
+func TestFollowGone(t *testing.T) {
+	dir := sharedDir(t)
+	c := shmemtest.Start(t, "speaker", dir)
+	c.Expect(t, "up")
+	f, err := look(t, dir, "heard").Follow(inspect.FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Kill()
+	if _, err := f.Next(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// speaker owns a topic and stays.
+func speaker(c *shmemtest.Conn) error {
+	tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: c.Args()[0]}})
+	if err != nil {
+		return err
+	}
+	defer tp.Close()
+	c.Send("up")
+	_, err = c.Recv()
+	return err
+}

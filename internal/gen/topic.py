@@ -1,0 +1,69 @@
+
+    # ---- Topics ----
+
+    def follow(self, start=None, copy=True, pause=0.001):
+        """The messages of the topic as they come, from number start (None: the next one) until it ends: pairs of
+        number and message. It takes no slot and no lock, and holds no publisher back: what was overwritten unread is
+        counted in lost. It looks every pause seconds.
+
+        With copy=False the message is a memoryview of the place where it is, which publishers may overwrite
+        meanwhile: what was seen there counts if kept(number) is true afterwards.
+
+        FileNotFoundError: nobody is attached any more, and nobody can be."""
+        self.lost = 0
+        size, begin, view = VALUE.Items.size // _ITEMS, VALUE.Items.offset, memoryview(self._map)
+        head = dict(VALUE._fields_)["Topic"]
+        closed, tail = VALUE.Topic.offset + head.Closed.offset, VALUE.Topic.offset + head.Tail.offset
+        pos = self._word(tail) if start is None else start
+        looked = time.monotonic()
+        while True:
+            ended = self._word(closed)
+            state, ahead, holder = self._topic_slot(pos)
+            if ahead > 0:  # publishers are a round ahead, or more
+                n = (ahead - 1) * _ITEMS + 1
+                self.lost, pos = self.lost + n, pos + n
+            elif ahead == 0 and state == 5:  # given up by its publisher, who died
+                pos += 1
+            elif ahead == 0 and state == 1:
+                at = begin + pos % _ITEMS * size
+                place = view[at:at + ctypes.sizeof(_ITEM)]
+                if copy:
+                    place = _ITEM.from_buffer_copy(place)
+                    if not self.kept(pos):
+                        continue
+                yield pos, place
+                looked, pos = time.monotonic(), pos + 1
+            elif ended and (ahead < 0 or state == 0):
+                return
+            else:
+                time.sleep(pause)
+                if time.monotonic() - looked < 1:
+                    continue
+                looked = time.monotonic()
+                if ahead == 0 and state == 3 and not self._holds(holder):
+                    pos += 1  # it died over it
+                elif not self._held(_PRESENCE, 1 + self._count) and (self._word(self._head + _OWNER) >> 32 != 2 or not self._same()):
+                    raise FileNotFoundError(errno.ENOENT, "nobody is attached any more, and nobody can be", self.path)
+
+    def kept(self, number):
+        """Whether a message is there, not overwritten by a later one."""
+        _fence()
+        return self._topic_slot(number)[:2] == (1, 0)
+
+    def _word(self, at):
+        return struct.unpack_from("@Q", self._map, at)[0]
+
+    def _topic_slot(self, pos):
+        """The state of a position's slot, how many rounds it is ahead of the position, and its holder."""
+        word, bits, holder = self._word(VALUE.Slots.offset + pos % _ITEMS * 8), 61, 0
+        _fence()
+        state = word >> 61
+        if state >= 3:
+            word, bits, holder = word >> 31, 30, word & 0x7FFFFFFF
+        ahead = (word - pos // _ITEMS) & ((1 << bits) - 1)
+        return state, ahead - (1 << bits) if ahead >> (bits - 1) else ahead, holder
+
+    def _holds(self, holder):
+        slot, gen = holder & 1023, holder >> 10
+        return (slot < self._count and struct.unpack_from("=I", self._map, self._slots + slot * 64)[0] == gen
+                and (holder == self._id or self._held(_SLOT + slot, 1)))
