@@ -100,6 +100,12 @@ var examples = []struct {
 		`4 [\d:.]+ process \d+: request 4 served`,
 		`the topic has ended; 0 lines lost`,
 	)}},
+	{"ffmpeg", []call{ok([]string{"-frames", "40"},
+		`40 frames of 2764800 bytes, looked at by two programs`,
+		`shared memory .* 2\.\d times what was filmed.*`,
+		`pipes .* 6\.\d times what was filmed`,
+		`both ways the readers have seen the same`,
+	)}},
 	{"foreign-python", []call{ok(nil,
 		`go sees     1 0.50 "made by Python"`,
 		`python sees 2 0.75 "written by Go"`,
@@ -124,6 +130,12 @@ func TestExamples(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
+			if out, err := exec.Command("ffmpeg", "-version").CombinedOutput(); e.name == "ffmpeg" && err != nil {
+				t.Skipf("ffmpeg cannot be run: %v %s", err, out)
+			}
+			if e.name == "ffmpeg" && exec.Command("/usr/bin/python3", "-c", "import numpy").Run() != nil {
+				t.Skip("numpy is not there (Debian: apt install python3-numpy)")
+			}
 			if e.name == "foreign-python" {
 				if out, err := exec.Command("python3", "-c", "import mmap").CombinedOutput(); err != nil {
 					t.Skipf("python3 cannot be run: %v %s", err, out)
