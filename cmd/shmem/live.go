@@ -23,14 +23,14 @@ type screen struct {
 
 func (e *env) screen() *screen {
 	if e.tty {
-		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l")
+		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l\x1b[?7l")
 	}
 	return &screen{e}
 }
 
 func (s *screen) close() {
 	if s.e.tty {
-		fmt.Fprint(os.Stdout, "\x1b[?25h\x1b[?1049l")
+		fmt.Fprint(os.Stdout, "\x1b[?7h\x1b[?25h\x1b[?1049l")
 	}
 }
 
@@ -45,7 +45,7 @@ func (s *screen) draw(frame string) {
 		more := len(all) - (s.e.height - 2)
 		all = append(all[:s.e.height-2], s.e.style.faint(fmt.Sprintf("… %d more lines", more)))
 	}
-	_, _ = os.Stdout.WriteString("\x1b[H" + strings.Join(all, "\x1b[K\r\n") + "\x1b[K\x1b[J")
+	_, _ = os.Stdout.WriteString("\x1b[H\x1b[2K" + strings.Join(all, "\r\n\x1b[2K") + "\r\n\x1b[J")
 }
 
 // ticks calls f now and again each interval, until the user has had enough, n frames are shown, or
@@ -314,11 +314,11 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		rate, held, wait, version, depth, lost := "-", "-", "-", "-", "-", "-"
 		if l.t != nil && l.t.st != nil {
 			st := l.t.st
-			rate, version = perSecond(l.t.rate), strconv.FormatUint(counter(st), 10)
+			rate, version = perSecond(l.t.rate), count(counter(st))
 			if tr := st.Traffic; tr != nil {
-				depth, lost = fmt.Sprintf("%d/%d", tr.Depth+tr.Lag, tr.Capacity), strconv.FormatUint(tr.Skipped+tr.Again+tr.Lost, 10)
+				depth, lost = count(tr.Depth+tr.Lag)+"/"+count(uint64(tr.Capacity)), count(tr.Skipped+tr.Again+tr.Lost)
 				if tr.Holding > 0 {
-					held = "slowest: " + comm(tr.Slowest.PID, "slot "+strconv.Itoa(tr.Slowest.Slot)) + " " + strconv.Itoa(tr.Slowest.PID)
+					held = comm(tr.Slowest.PID, "slot "+strconv.Itoa(tr.Slowest.Slot)) + " " + strconv.Itoa(tr.Slowest.PID)
 				}
 			}
 			if l.t.rate == 0 {
@@ -351,7 +351,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 	sub := *e
 	var b strings.Builder
 	sub.out = &b
-	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top"), e.style.faint(fmt.Sprintf("%d segments in %s, %s of memory   %s", len(rows), e.dir, words(memory), time.Now().Format("15:04:05"))))
+	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")), e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, words(memory))))
 	sub.table([]column{
 		{head: "NAME", least: 14, paint: func(_ int, s string) string { return e.style.bold(s) }},
 		{head: "PER SEC", right: true},
@@ -362,7 +362,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 			}
 			return s
 		}},
-		{head: "WAIT", right: true}, {head: "ATT", right: true}, {head: "MEM", right: true},
+		{head: "WAIT", right: true}, {head: "ATT", right: true, spare: true}, {head: "MEM", right: true, spare: true},
 		{head: "STATE", paint: func(i int, s string) string {
 			if lines[i].r.unlinked {
 				return e.style.magenta(s)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/topic"
 )
 
 // The live views in a real terminal of 80 columns.
@@ -39,6 +40,19 @@ func TestScreens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
+	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 1 << 16, Hold: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	if _, err := tp.Subscribe(topic.Now); err != nil {
+		t.Fatal(err)
+	}
+	for range 12_345 {
+		if err := tp.TryPublish([1]byte{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
@@ -61,7 +75,7 @@ func TestScreens(t *testing.T) {
 	}
 	for verb, want := range map[string]string{
 		"watch -i 100ms config": `(?s)^config  live  version \d+  \+\d+ changes/s.*\n.*Limit .*\x1b\[[0-9;]*7m\d+.*Routes .*per second.*Limit.* \+\d+`,
-		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +ATT +MEM +STATE.*config +\+\d+ +\d+`,
+		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +.*STATE.*config +\+\d+ +\d+.*12k/66k +0 +\S`,
 	} {
 		socket = filepath.Join(t.TempDir(), "tmux") // a server of its own
 		run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24", fmt.Sprintf("SHMEM_DIR=%s %s %s", dir, bin, verb))
@@ -69,7 +83,7 @@ func TestScreens(t *testing.T) {
 		var screen string
 		for range 200 {
 			time.Sleep(50 * time.Millisecond)
-			screen = run("capture-pane", "-t", "v", "-p", "-e")
+			screen = run("capture-pane", "-t", "v", "-p", "-e", "-J")
 			// Reverse video is what marks a change; the other colours are left out of account.
 			screen = escapes.ReplaceAllStringFunc(screen, func(s string) string {
 				if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") {

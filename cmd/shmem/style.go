@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -66,6 +67,15 @@ func version() string {
 		v = b.Main.Version
 	}
 	return "shmem " + v
+}
+
+// count is a number in at most 5 characters.
+func count(n uint64) string {
+	f, unit := float64(n), 0
+	for n >= 10_000 && f >= 1000 {
+		f, unit = f/1000, unit+1
+	}
+	return fmt.Sprintf("%.0f%s", f, []string{"", "k", "M", "G", "T", "P", "E"}[unit])
 }
 
 // size is a number of bytes in at most five columns.
@@ -145,6 +155,7 @@ type column struct {
 	right bool
 	least int  // if positive, it may be cut down to so many columns
 	fold  bool // the last column: what does not fit goes on below
+	spare bool // left out where the table is too wide
 	paint func(row int, text string) string
 }
 
@@ -161,6 +172,16 @@ func (e *env) table(columns []column, rows [][]string) {
 		total := 2 * (len(w) - 1)
 		for _, n := range w {
 			total += n
+		}
+		for i := len(columns) - 1; i >= 0; i-- {
+			if c := columns[i]; c.spare && total > e.width {
+				total -= w[i] + 2
+				w = slices.Delete(w, i, i+1)
+				columns = slices.Delete(slices.Clone(columns), i, i+1)
+				for k, r := range rows {
+					rows[k] = slices.Delete(slices.Clone(r), i, i+1)
+				}
+			}
 		}
 		for total > e.width { // take from the widest that can give
 			widest := -1
