@@ -116,7 +116,6 @@ func openPipe(t *Trial, side int) (conn, error) {
 
 type mqConn struct {
 	in, out int
-	buf     []byte
 }
 
 func openMQ(t *Trial, side int) (conn, error) {
@@ -145,7 +144,6 @@ func (c mqConn) Recv(b []byte) error { return mqCall(unix.SYS_MQ_TIMEDRECEIVE, c
 // is for messages that are answered: who sends before the last one was taken is not woken.
 type mailbox struct {
 	mine, other *box
-	n           uint32
 	waiter
 }
 

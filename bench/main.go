@@ -5,6 +5,7 @@
 //	go run -C bench . --quick         # less of everything, under two minutes
 //	go run -C bench . -run roundtrip  # some of it; -list names all
 //	go run -C bench . compare OLD.json NEW.json
+//	go run -C bench . show FILE.json  # the tables of a run
 //
 // The tables are Markdown on standard output; -svg DIR draws them, -json FILE keeps every figure.
 // All contenders of a case take turns, in processes started anew each time, so that what disturbs the
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -29,6 +31,14 @@ func main() {
 		if err := compare(os.Stdout, os.Args[2], os.Args[3]); err != nil {
 			fail(err)
 		}
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == "show" {
+		results, err := load(os.Args[2])
+		if err != nil {
+			fail(err)
+		}
+		results.report(os.Stdout)
 		return
 	}
 	var (
@@ -45,7 +55,7 @@ func main() {
 		one   = flag.Bool("v", false, "print the samples as they come")
 	)
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n       bench compare OLD.json NEW.json")
+		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n       bench compare OLD.json NEW.json\n       bench show FILE.json")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -80,5 +90,8 @@ func main() {
 		if err := results.plot(*svg); err != nil {
 			fail(err)
 		}
+	}
+	if failed := results.failed(); len(failed) > 0 {
+		fail(fmt.Errorf("without a figure: %s", strings.Join(failed, ", ")))
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -28,9 +30,14 @@ type dots struct {
 
 func (d dots) XError(int) (float64, float64) { return d.low, d.high }
 
+// fonts are those that browsers have with the widths that the labels were laid out by.
+const fonts = "Liberation Sans, Arial, Helvetica, sans-serif"
+
 // plot draws each case as SVG: a dot for the median, a line for the middle half of the rounds, on a
 // logarithmic scale.
 func (r *Results) plot(dir string) error {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	plotter.DefaultFont = plot.DefaultFont
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -38,7 +45,9 @@ func (r *Results) plot(dir string) error {
 		p := plot.New()
 		p.Title.Text = c.About
 		p.Title.TextStyle.Font.Size = 10
-		p.X.Label.Text = fmt.Sprintf("time per %s; %s, %s", c.Unit, r.Machine.CPU, r.Date.Format("2006-01-02"))
+		p.X.Label.Text = fmt.Sprintf("time per %s; red: ShmemBox, blue: other ways between processes, grey: within one process, black: the limit", c.Unit)
+		p.X.Label.TextStyle.Font.Size = 8
+		p.Title.Text += fmt.Sprintf(" (%s, %s)", r.Machine.CPU, r.Date.Format("2006-01-02"))
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, timeTicks{}
 		var names []string
 		rows := c.sorted()
@@ -70,7 +79,16 @@ func (r *Results) plot(dir string) error {
 		p.NominalY(names...)
 		p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(p.X.Min))), math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
 		height := vg.Length(len(names))*vg.Points(18) + vg.Points(80)
-		if err := p.Save(vg.Points(560), height, filepath.Join(dir, c.Name+".svg")); err != nil {
+		w, err := p.WriterTo(vg.Points(560), height, "svg")
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if _, err := w.WriteTo(&b); err != nil {
+			return err
+		}
+		svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:"+fonts+";"))
+		if err := os.WriteFile(filepath.Join(dir, c.Name+".svg"), svg, 0o644); err != nil {
 			return err
 		}
 	}

@@ -121,9 +121,50 @@ medians of the rounds' ratios to the fastest limit and to the fastest other way 
 Time is by the clock; processor time is that of all processes of the contender together, as are threads and memory
 (resident; a Go side of this harness has about %s by itself, and shared memory counts in each process).
 `, size(float64(status(selfPID, "VmRSS:"))*1024))
+	r.summary(w)
 	for _, c := range r.Cases {
 		c.table(w)
 	}
+}
+
+// summary is a line for each case: the fastest of ours beside the fastest other way and the limit.
+func (r *Results) summary(w io.Writer) {
+	fmt.Fprint(w, "\n### Summary\n\n| | ShmemBox's fastest | time | CPU | fastest other way between processes | × | limit | × |\n|---|---|--:|--:|---|--:|---|--:|\n")
+	for _, c := range r.Cases {
+		for _, how := range []string{"", batches} {
+			ours := c.best(Ours, how)
+			if ours == nil {
+				continue
+			}
+			fmt.Fprintf(w, "| %s | %s | %s | %s |", c.Name, ours.Who, spread(ours.median(ns), ours.half()), duration(ours.median(func(s Sample) float64 { return s.CPU })))
+			for _, to := range []*Row{c.best(Peer, how), c.best(Limit, how)} {
+				if to == nil {
+					fmt.Fprint(w, " | |")
+				} else {
+					fmt.Fprintf(w, " %s, %s | %s |", to.Who, duration(to.median(ns)), times(quantile(ours.ratios(to), 0.5)))
+				}
+			}
+			fmt.Fprintln(w)
+		}
+	}
+}
+
+// failed names those of ours, and the limits, that have no figure.
+func (r *Results) failed() (names []string) {
+	for _, c := range r.Cases {
+		for _, row := range c.Rows {
+			if (row.Kind == Ours || row.Kind == Limit) && len(row.good()) == 0 {
+				names = append(names, c.Name+" "+row.Who)
+			}
+		}
+	}
+	return names
+}
+
+// half of what the middle half of the rounds spans.
+func (r Row) half() float64 {
+	vs := r.figures(ns)
+	return (quantile(vs, 0.75) - quantile(vs, 0.25)) / 2
 }
 
 func (r Result) table(w io.Writer) {
@@ -146,9 +187,7 @@ func (r Result) table(w io.Writer) {
 			fmt.Fprintf(w, "| %s | %s | – | | | | | | | | | %s |\n", row.Who, row.Kind, why)
 			continue
 		}
-		vs := row.figures(ns)
-		half := (quantile(vs, 0.75) - quantile(vs, 0.25)) / 2
-		fmt.Fprintf(w, "| %s | %s | %s |", row.Who, row.Kind, spread(row.median(ns), half))
+		fmt.Fprintf(w, "| %s | %s | %s |", row.Who, row.Kind, spread(row.median(ns), row.half()))
 		for _, to := range []*Row{r.best(Limit, row.Who), r.best(Peer, row.Who)} {
 			if to == nil || to.Who == row.Who {
 				fmt.Fprint(w, " |")

@@ -44,15 +44,15 @@ type Row struct {
 }
 
 type runner struct {
-	rounds            int
-	dur               time.Duration
-	quick, pin        bool
-	verbose           bool
-	dir               string
-	cases, who        *regexp.Regexp
-	tools, missing    map[string]string
-	done, all, failed int
-	start             time.Time
+	rounds         int
+	dur            time.Duration
+	quick, pin     bool
+	verbose        bool
+	dir            string
+	cases, who     *regexp.Regexp
+	tools, missing map[string]string
+	done, all      int
+	start          time.Time
 }
 
 func (r *runner) selected() (cases []Case) {
