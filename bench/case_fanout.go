@@ -242,13 +242,14 @@ func (f fan) contender() Contender {
 		}
 		var v [8]uint64
 		published := 0
-		before, start := sum(), time.Now()
+		before, start, cpu := sum(), time.Now(), processCPU(selfPID)
 		err = t.Each(func() error {
 			v[0]++
 			published++
 			return publish(&v)
 		})
 		if f.kind != Limit {
+			t.Extra("the publisher's CPU, ns", float64(processCPU(selfPID)-cpu)/float64(published))
 			t.Extra("received by each per s", float64(sum()-before)/float64(t.N)/time.Since(start).Seconds())
 			t.Extra("received of published, %", 100*float64(sum()-before)/float64(t.N)/float64(published))
 		}
