@@ -4,11 +4,14 @@ package inspect_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
@@ -116,4 +119,54 @@ func speaker(c *shmemtest.Conn) error {
 	c.Send("up")
 	_, err = c.Recv()
 	return err
+}
+
+// TestFollowHostile: whatever stands in the topic's memory, Follow ends with an answer or an error.
+func TestFollowHostile(t *testing.T) {
+	dir := sharedDir(t)
+	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 5, Hold: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	seed := time.Now().UnixNano()
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(uint64(seed), 0))
+	size := int64(tp.Segment().Size())
+	answers, failures := 0, 0
+	for range 3000 {
+		if _, err := tp.Segment().WriteAt(make([]byte, size), 0); err != nil { // a new topic
+			t.Fatal(err)
+		}
+		for range r.IntN(8) {
+			if err := tp.TryPublish([24]byte{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := make([]byte, 8)
+		for range 1 + r.IntN(4) {
+			binary.NativeEndian.PutUint64(b, r.Uint64()>>r.IntN(64))
+			if _, err := tp.Segment().WriteAt(b, r.Int64N(size/8)*8); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := look(t, dir, "heard")
+		if _, err := s.Status(); err != nil {
+			t.Fatal(err)
+		}
+		from := []uint64{0, inspect.FromNow, inspect.FromOldest, r.Uint64() >> r.IntN(64)}[r.IntN(4)]
+		f, err := s.Follow(from)
+		for range 20 {
+			if err == nil {
+				_, _, err = f.Try()
+			}
+		}
+		if err == nil || err == io.EOF {
+			answers++
+		} else if failures++; !errors.Is(err, shmem.ErrCorrupt) {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+	}
+	t.Log(answers, "answers,", failures, "errors")
 }
