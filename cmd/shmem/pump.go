@@ -48,6 +48,7 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	if c.Frame < 0 || c.Line < 1 || c.Capacity < 0 || c.Bytes < 0 {
 		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at least 1")}
 	}
+	defer e.endsReading()()
 	there, err := e.isTopic(c.Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

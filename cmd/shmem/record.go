@@ -135,6 +135,7 @@ func (c *replayCmd) Run(e *env) (err error) {
 		defer from.Close()
 	}
 	in := bufio.NewReaderSize(from, 64<<10)
+	defer e.endsReading()()
 	item, err := readRecordHeader(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", c.File, errRefused, err)

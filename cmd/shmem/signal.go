@@ -5,10 +5,21 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
-// interrupted is done when the user has had enough.
+// interrupted is done when the user has had enough. Who has had enough twice ends the program at once.
 func interrupted() context.Context {
-	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
 	return ctx
+}
+
+// endsReading ends the program, a moment after the user has had enough, until stop is called: reading cannot be
+// interrupted. What is in hand then is passed over, as that of any process that dies.
+func (e *env) endsReading() (stop func() bool) {
+	return context.AfterFunc(e.ctx, func() {
+		time.Sleep(100 * time.Millisecond)
+		os.Exit(130)
+	})
 }
