@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -119,20 +120,28 @@ func (r *request) admit(st sys.Stat) error {
 
 // readHeader reads the control block of an open file.
 func readHeader(file sys.FD, st sys.Stat) (*format.Header, []byte, error) {
-	if st.Size < format.HeaderSize {
-		return nil, nil, errForeign(st.Size)
-	}
 	page := make([]byte, format.HeaderSize)
+	h, err := readHeaderTo(page, file, st)
+	return h, page, err
+}
+
+func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error) {
+	if st.Size < format.HeaderSize {
+		return nil, errForeign(st.Size)
+	}
 	n, err := file.ReadAt(page, st.Size-format.HeaderSize)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if n < len(page) {
-		return nil, nil, fmt.Errorf("%w: the file was truncated while it was read", ErrCorrupt)
+		return nil, fmt.Errorf("%w: the file was truncated while it was read", ErrCorrupt)
 	}
 	h, err := format.DecodeHeader(page, st.Size)
-	return h, page, formatError(err, st.Size)
+	return h, formatError(err, st.Size)
 }
+
+// pages are for header pages that are not kept: collecting them as garbage would cost more than reading them.
+var pages = sync.Pool{New: func() any { return new([format.HeaderSize]byte) }}
 
 func errForeign(size int64) error {
 	return fmt.Errorf("%w: its %d bytes have no control block; if another program made it, attach with Options.Foreign; if it was ours, somebody truncated it, and Remove takes it away", ErrForeign, size)
@@ -161,7 +170,10 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 	if err := r.admit(st); err != nil {
 		return nil, r.orExist(err)
 	}
-	if _, _, err := readHeader(file, st); err != nil {
+	buf := pages.Get().(*[format.HeaderSize]byte)
+	defer pages.Put(buf)
+	page := buf[:]
+	if _, err := readHeaderTo(page, file, st); err != nil {
 		return nil, r.orExist(err)
 	}
 	step.Reach(step.AttachRead)
@@ -179,7 +191,7 @@ func (r *request) join(file sys.FD, write bool) (*Segment, error) {
 			return nil, errAgain
 		}
 	}
-	h, page, err := readHeader(file, st) // what changes is read under the gate
+	h, err := readHeaderTo(page, file, st) // what changes is read under the gate
 	if err != nil {
 		return nil, r.orExist(err)
 	}
@@ -270,9 +282,9 @@ func (r *request) takeSlot(s *Segment, page []byte, write bool) error {
 		step.Reach(step.AttachReader)
 		return nil
 	}
-	const chunk = 64
+	const chunk = 16
+	var buf [chunk * format.SlotSize]byte
 	n := int(s.head.SlotCount)
-	buf := make([]byte, min(chunk, n)*format.SlotSize)
 	// The pids are a hint where to look first: the lock alone is the truth.
 	for _, hinted := range []bool{true, false} {
 		for first := 0; first < n; first += chunk {
@@ -323,7 +335,7 @@ func (s *Segment) slotRecord(old []byte) []byte {
 	b := make([]byte, format.SlotSize)
 	copy(b[format.SlotSpare:], old[min(len(old), format.SlotSpare):])
 	putUint32(b[format.SlotGen:], s.id.Gen())
-	putUint32(b[format.SlotPID:], uint32(os.Getpid()))
+	putUint32(b[format.SlotPID:], pid())
 	if s.opts.ReadOnly {
 		putUint32(b[format.SlotFlags:], format.SlotReadOnly)
 	}

@@ -27,4 +27,4 @@ func enter(file sys.FD, shared bool, deadline time.Time) error {
 	}
 }
 
-func leave(file sys.FD) { _ = file.Unlock(sys.GateByte) }
+func leave(file sys.FD) { _ = file.Unlock(sys.GateByte, 1) }

@@ -170,12 +170,13 @@ func (s *Segment) resign(leak bool) (duty bool, err error) {
 		step.Reach(step.DetachGate)
 	}
 	defer func() {
-		if !duty {
+		if duty {
+			leave(s.file)
+		} else {
 			// From here on nobody uses the memory. Two who leave an orphan one after the other must not
-			// both take the other for one who stays.
-			_ = s.file.Unlock(sys.SlotByte + int64(s.id.Slot()))
+			// both take the other for one who stays: the slot goes with the gate, in one call.
+			_ = s.file.Unlock(sys.GateByte, sys.SlotByte-sys.GateByte+int64(s.id.Slot())+1)
 		}
-		leave(s.file)
 		step.Reach(step.DetachRelease)
 	}()
 	o, err := s.owner()

@@ -127,7 +127,7 @@ func (r *request) prepare() (err error) {
 	}
 	now := time.Now().UnixNano()
 	h.Created, h.Program, h.ID = now, program(), randomID()
-	h.CreatorPID, h.CreatorUID, h.CreatorNS = uint32(os.Getpid()), uint32(os.Geteuid()), pidNamespace()
+	h.CreatorPID, h.CreatorUID, h.CreatorNS = pid(), uint32(os.Geteuid()), pidNamespace()
 
 	s := &Segment{name: r.name, path: r.path, opts: o, head: h, file: sys.NoFD}
 	s.size.Store(int64(r.size))

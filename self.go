@@ -17,6 +17,8 @@ import (
 
 var pidNamespace = sync.OnceValue(sys.PIDNamespace)
 
+var pid = sync.OnceValue(func() uint32 { return uint32(os.Getpid()) })
+
 var program = sync.OnceValue(func() string { return filepath.Base(os.Args[0]) })
 
 func randomID() (id [16]byte) {

@@ -236,9 +236,9 @@ func (fd FD) LockWait(off int64) error {
 	return err
 }
 
-// Unlock frees a lock byte.
-func (fd FD) Unlock(off int64) error {
-	_, err := fd.flock(unix.F_OFD_SETLK, unix.F_UNLCK, off, 1)
+// Unlock frees n lock bytes at once.
+func (fd FD) Unlock(off, n int64) error {
+	_, err := fd.flock(unix.F_OFD_SETLK, unix.F_UNLCK, off, n)
 	return err
 }
 
