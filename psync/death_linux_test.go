@@ -533,7 +533,7 @@ func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 		go func() {
 			w.File().LockWait(sys.SlotByte + 2)
 			now := time.Now()
-			w.File().Unlock(sys.SlotByte + 2) // else it would pass for the holder, alive
+			w.File().Unlock(sys.SlotByte+2, 1) // else it would pass for the holder, alive
 			free <- now
 		}()
 		go func() { wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied); known <- time.Now() }()

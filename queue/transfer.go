@@ -121,9 +121,9 @@ func (q *Queue[T]) send(ctx context.Context, s *ring.Sender, v *T) error {
 			return nil
 		}
 	case q.closed.Load() == 0 && q.lightSend():
-		if i, _, err := s.Reserve(1); err == nil {
+		if i, ok := s.Next(); ok {
 			mem.Assign(&q.items[i], v)
-			s.Publish(1)
+			s.PublishNext()
 			q.sentSingle(i)
 			wait.Wake(q.m, q.recvArmed)
 			return nil
@@ -288,10 +288,12 @@ func (q *Queue[T]) recv(ctx context.Context, r *ring.Receiver, v *T) error {
 			return nil
 		}
 	case q.lightRecv():
-		if i, _, err := r.Peek(1); err == nil {
+		if i, ok := r.Next(); ok {
 			*v = q.items[i]
-			r.Release(1)
-			q.receivedSingle(i)
+			r.ReleaseNext()
+			if r.Far() {
+				q.receivedSingle(i)
+			}
 			wait.Wake(q.m, q.sendArmed)
 			return nil
 		}

@@ -106,6 +106,19 @@ func (s *Sender) Reserve(n int) (i, k int, err error) {
 	return int(s.i), int(min(uint64(n), room, s.n-s.i)), nil
 }
 
+// Next is Reserve of one slot, and ok if there is room without a look at the
+// consumer's index.
+func (s *Sender) Next() (i int, ok bool) { return int(s.i), s.tail-s.head < s.n }
+
+// PublishNext is Publish of the slot of Next.
+func (s *Sender) PublishNext() {
+	s.tail++
+	if s.i++; s.i >= s.n {
+		s.i = 0
+	}
+	release("send.publish", &s.h.Tail, s.tail)
+}
+
 // look loads the consumer's index.
 func (s *Sender) look() (room uint64, err error) {
 	head := load("send.head", &s.h.Head)
@@ -188,6 +201,28 @@ func (c *Receiver) Peek(n int) (i, k int, err error) {
 		}
 	}
 	return int(c.i), int(min(uint64(n), have, c.n-c.i)), nil
+}
+
+// Next is Peek of one message, and ok if there is one.
+func (c *Receiver) Next() (i int, ok bool) {
+	if c.tail == c.head {
+		if _, err := c.look(); err != nil {
+			return 0, false
+		}
+	}
+	return int(c.i), true
+}
+
+// Far tells whether there are messages beyond the next Ahead ones.
+func (c *Receiver) Far() bool { return c.tail-c.head > Ahead }
+
+// ReleaseNext is Release of the message of Next.
+func (c *Receiver) ReleaseNext() {
+	c.head++
+	if c.i++; c.i >= c.n {
+		c.i = 0
+	}
+	release("recv.release", &c.h.Head, c.head)
 }
 
 // look loads the producer's index.

@@ -34,6 +34,27 @@ func newSPSCBench(w *world, n int) *spscBench {
 	return b
 }
 
+// reserve is Reserve; a batch of 0 is one message by Next where that can be had.
+func reserve(s *Sender, batch int) (i, k int, next bool, err error) {
+	if batch == 0 {
+		if i, ok := s.Next(); ok {
+			return i, 1, true, nil
+		}
+	}
+	i, k, err = s.Reserve(max(batch, 1))
+	return i, k, false, err
+}
+
+func peek(c *Receiver, batch int) (i, k int, next bool, err error) {
+	if batch == 0 {
+		if i, ok := c.Next(); ok {
+			return i, 1, true, nil
+		}
+	}
+	i, k, err = c.Peek(max(batch, 1))
+	return i, k, false, err
+}
+
 func (b *spscBench) sender(id uint32, batch, tries int, early bool) func() {
 	return func() {
 		s, err := b.r.Sender(id, b.alive)
@@ -41,15 +62,19 @@ func (b *spscBench) sender(id uint32, batch, tries int, early bool) func() {
 			return
 		}
 		for range tries {
-			i, k, err := s.Reserve(batch)
+			i, k, next, err := reserve(s, batch)
 			if err != nil {
 				if err != ErrFull {
 					b.fail("reserve: %v", err)
 				}
 				continue
 			}
+			publish := func() { s.Publish(k) }
+			if next {
+				publish = s.PublishNext
+			}
 			if early { // broken: seen before it is written
-				s.Publish(k)
+				publish()
 			}
 			for j := i; j < i+k; j++ {
 				v := b.sent + uint64(j-i) + 1
@@ -57,7 +82,7 @@ func (b *spscBench) sender(id uint32, batch, tries int, early bool) func() {
 				store("item", &b.items[2*j+1], v)
 			}
 			if !early {
-				s.Publish(k)
+				publish()
 			}
 			b.sent += uint64(k)
 			b.note(b.sent)
@@ -83,15 +108,19 @@ func (b *spscBench) drain(c *Receiver, batch, tries int, early bool) {
 	b.got = b.got[:b.done] // what was not released comes again
 	b.note(uint64(b.done))
 	for range tries {
-		i, k, err := c.Peek(batch)
+		i, k, next, err := peek(c, batch)
 		if err != nil {
 			if err != ErrEmpty {
 				b.fail("peek: %v", err)
 			}
 			continue
 		}
+		release := func() { c.Release(k) }
+		if next {
+			release = c.ReleaseNext
+		}
 		if early {
-			c.Release(k)
+			release()
 			b.done += k
 		}
 		for j := i; j < i+k; j++ {
@@ -102,7 +131,7 @@ func (b *spscBench) drain(c *Receiver, batch, tries int, early bool) {
 			b.got = append(b.got, v)
 		}
 		if !early {
-			c.Release(k)
+			release()
 			b.done = len(b.got)
 		}
 	}
@@ -140,7 +169,10 @@ func TestSPSCEveryOrder(t *testing.T) {
 	exhaust(t, "2 slots, 2 kills", 2, true, build(2, 1, false, false))
 	exhaust(t, "2 slots, 1 kill", 1, false, build(2, 1, false, false))
 	exhaust(t, "3 slots, batches of 2, 1 kill", 1, true, build(3, 2, false, false))
+	exhaust(t, "one by one, 1 slot, 2 kills", 2, false, build(1, 0, false, false))
+	exhaust(t, "one by one, 2 slots, 1 kill", 1, false, build(2, 0, false, false))
 	caught(t, "publish before write", 1, build(1, 1, true, false))
+	caught(t, "one by one, publish before write", 1, build(2, 0, true, false))
 	caught(t, "release before read", 1, build(1, 1, false, true))
 }
 

@@ -98,7 +98,7 @@ func attach(fd sys.FD, how How) (*Seg, error) {
 func takeSlot(fd sys.FD, h *format.Header) (format.ID, error) {
 	for fd.Lock(sys.GateByte, false) != nil {
 	}
-	defer fd.Unlock(sys.GateByte)
+	defer fd.Unlock(sys.GateByte, 1)
 	m, err := mem.Map(mem.Spec{File: fd, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff), Write: true})
 	if err != nil {
 		return 0, err
