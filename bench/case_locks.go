@@ -109,7 +109,7 @@ var (
 			return nil
 		}, nil
 	}}
-	lockers = []locker{mutex, writeLock, readLock, boxAtomic, boxUpdate, fileLock, bareAtomic, bareLock, goMutex}
+	lockers = []locker{mutex, writeLock, readLock, boxAtomic, boxUpdate, fileLock, flockLock, bareAtomic, bareLock, goMutex}
 
 	localMutex sync.Mutex
 	localCount int
@@ -187,11 +187,11 @@ func repeat(n int, f func() error) error {
 
 func lockCases() []Case {
 	alone := Case{Item: "d", Name: "lock-alone", About: "lock, count and unlock, nobody else there", Unit: "lock"}
-	for _, l := range []locker{mutex, readLock, writeLock, boxUpdate, fileLock, goMutex, bareLock} {
+	for _, l := range []locker{mutex, readLock, writeLock, boxUpdate, fileLock, flockLock, goMutex, bareLock} {
 		alone.Who = append(alone.Who, l.alone())
 	}
 	two := Case{Item: "d", Name: "lock-two", About: "two processes at one lock, without a pause; locks of both together", Unit: "lock"}
-	for _, l := range []locker{mutex, writeLock, boxUpdate, fileLock, goMutex, bareLock} {
+	for _, l := range []locker{mutex, writeLock, boxUpdate, fileLock, flockLock, goMutex, bareLock} {
 		two.Who = append(two.Who, l.two())
 	}
 	for i, c := range []*Case{&alone, &two} {

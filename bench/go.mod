@@ -3,11 +3,13 @@ module github.com/shmembox/shmem/bench
 go 1.26.0
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // latencies
+	github.com/edsrzf/mmap-go v1.2.0 // a contender: opening
+	github.com/gofrs/flock v0.13.2 // a contender: locks
 	github.com/shmembox/shmem v0.0.0
-	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
-	golang.org/x/sys v0.49.0
-	gonum.org/v1/plot v0.17.0
+	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da // compare: significance
+	golang.org/x/sys v0.49.0 // what the contenders by hand call
+	gonum.org/v1/plot v0.17.0 // -svg
 )
 
 require (
