@@ -56,7 +56,7 @@ func bulkCases() (cases []Case) {
 		for _, tr := range []transport{singleBytes, manyBytes, unixSocket, pipe, tcp, channel} {
 			copied.Who = append(copied.Who, tr.stream(1))
 		}
-		copied.Who = append(copied.Who, memcpy)
+		copied.Who = append(copied.Who, memcpy, shmipc)
 		if size <= 1<<20 {
 			copied.Who = append(copied.Who, external("Boost message_queue (C++)", Peer, "boost", "stream"))
 		}
@@ -64,7 +64,7 @@ func bulkCases() (cases []Case) {
 
 		inPlace := Case{Item: "c", Name: "inplace-" + name, Bytes: size, Unit: "message", Full: copied.Full,
 			About: "a stream of messages of " + name + ", handed over in place, their first and last byte touched"}
-		inPlace.Who = []Contender{singleBytes.handOver(), manyBytes.handOver(), channel.handOver(), bareStream[[8]uint64](1)}
+		inPlace.Who = []Contender{singleBytes.handOver(), manyBytes.handOver(), channel.handOver(), shmipc, bareStream[[8]uint64](1)}
 		cases = append(cases, copied, inPlace)
 	}
 	return cases

@@ -264,6 +264,7 @@ func fanCases() (cases []Case) {
 		for _, f := range fans {
 			c.Who = append(c.Who, f.contender())
 		}
+		c.Who = append(c.Who, mangos, aeron)
 		cases = append(cases, c)
 	}
 	return cases

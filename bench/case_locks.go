@@ -196,7 +196,7 @@ func lockCases() []Case {
 	}
 	for i, c := range []*Case{&alone, &two} {
 		how := []string{"alone", "two"}[i]
-		c.Who = append(c.Who,
+		c.Who = append(c.Who, goIPC,
 			external("pthread mutex, shared and robust (C)", Peer, "c", "lock", how, "robust"),
 			external("pthread mutex, shared (C)", Peer, "c", "lock", how, "shared"),
 			external("POSIX semaphore (C)", Peer, "c", "lock", how, "semaphore"),

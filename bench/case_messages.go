@@ -93,7 +93,7 @@ func messageCases() []Case {
 	for _, tr := range []transport{singleQueue, manyQueue, unixSocket, pipe, tcp, mqueue, channel, rawFutex} {
 		blocking.Who = append(blocking.Who, tr.roundTrip())
 	}
-	blocking.Who = append(blocking.Who,
+	blocking.Who = append(blocking.Who, shmipc, goIPC, mangos, shmGo, aeron,
 		external("POSIX semaphores, memory beside (C)", Peer, "c", "pingpong"),
 		external("Boost message_queue (C++)", Peer, "boost", "roundtrip"),
 		external("Python multiprocessing.Pipe", Peer, "python", "roundtrip", "pipe"),
@@ -120,7 +120,8 @@ func messageCases() []Case {
 		default:
 			c.Who = append(c.Who, chanStream[[128]uint64](), bareStream[[128]uint64](1), bareStream[[128]uint64](batchSize))
 		}
-		c.Who = append(c.Who, external("Boost message_queue (C++)", Peer, "boost", "stream"),
+		c.Who = append(c.Who, shmipc, goIPC, mangos, aeron,
+			external("Boost message_queue (C++)", Peer, "boost", "stream"),
 			external("Python multiprocessing.Queue", Peer, "python", "stream", "queue"))
 		cases = append(cases, c)
 	}

@@ -68,7 +68,7 @@ func openCases() (cases []Case) {
 		c := Case{Item: "h", Name: name, About: about, Unit: "open and close", Who: []Contender{ours,
 			external("shm_open and mmap (C)", Peer, "c", "open", how),
 			external("Boost shared_memory_object (C++)", Peer, "boost", "open", how),
-			external("Python SharedMemory", Peer, "python", "open", how), mmapGo(create), bare}}
+			external("Python SharedMemory", Peer, "python", "open", how), mmapGo(create), goIPC, hidezShm, bare}}
 		if !create {
 			c.Who = append(c.Who, Contender{Name: "Unix socket, connect", Kind: Peer, Run: connectAndClose})
 		}

@@ -10,7 +10,8 @@
 // The tables are Markdown on standard output; -svg DIR draws them, -json FILE keeps every figure.
 // All contenders of a case take turns, in processes started anew each time, so that what disturbs the
 // machine disturbs all of them, and a ratio is the median of the ratios of the rounds. What is not
-// installed is named in the table: Debian's gcc, g++, libboost-dev, python3 and redis-server.
+// installed is named in the table: Debian's gcc, g++, libboost-dev, python3 and redis-server. So is what
+// the module proxy does not serve.
 package main
 
 import (

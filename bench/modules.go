@@ -53,3 +53,29 @@ func mmapGo(create bool) Contender {
 		})
 	}}
 }
+
+// unserved are the modules that would take part if they could be had; asked for in November 2026.
+var unserved = map[string]string{
+	"github.com/cloudwego/shmipc-go": refused,
+	"bitbucket.org/avd/go-ipc":       refused,
+	"go.nanomsg.org/mangos/v3":       refused,
+	"github.com/tmthrgd/shm-go":      refused,
+	"github.com/hidez8891/shm":       refused + "; it needs cgo as well",
+	"github.com/lirm/aeron-go":       refused + "; it needs a media driver as well",
+}
+
+const refused = "the module proxy does not serve its latest version"
+
+// absent is the row of a module that is in unserved.
+func absent(name, module string) Contender {
+	return Contender{Name: name, Kind: Peer, Needs: module}
+}
+
+var (
+	shmipc   = absent("shmipc-go", "github.com/cloudwego/shmipc-go")
+	goIPC    = absent("avd/go-ipc", "bitbucket.org/avd/go-ipc")
+	mangos   = absent("mangos over ipc://", "go.nanomsg.org/mangos/v3")
+	shmGo    = absent("tmthrgd/shm-go", "github.com/tmthrgd/shm-go")
+	hidezShm = absent("hidez8891/shm", "github.com/hidez8891/shm")
+	aeron    = absent("aeron-go", "github.com/lirm/aeron-go")
+)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 //go:embed native
 var native embed.FS
 
-// prepareTools builds and finds the programs of other languages; missing says what each lacks.
+// prepareTools builds and finds the programs of other languages; missing says what each lacks, and why a module is not there.
 func prepareTools() (tools, missing map[string]string) {
 	tools, missing = map[string]string{}, map[string]string{}
 	dir, err := nativeDir()
@@ -49,6 +50,7 @@ func prepareTools() (tools, missing map[string]string) {
 	} else {
 		missing["redis"] = "not installed: redis-server"
 	}
+	maps.Copy(missing, unserved)
 	return tools, missing
 }
 
