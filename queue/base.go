@@ -285,10 +285,6 @@ func (b *base) again(ctx context.Context, t *tries) error {
 // errorOf is what the caller is told for an error of the ring.
 func (b *base) errorOf(err error) error {
 	switch err {
-	case ring.ErrOccupied:
-		return ErrTaken
-	case ring.ErrTooBig:
-		return ErrTooBig
 	case ring.ErrFull:
 		return ErrFull
 	case ring.ErrEmpty, ring.ErrHeld, ring.ErrBusy:
@@ -332,6 +328,9 @@ func (b *base) giveBack(pos uint64) error {
 func enterEnd[E any](b *base, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
 	was := word.Load()
 	e, err := end(b.self, func(id uint32) bool { return b.m.Peers.Alive(format.ID(id)) })
+	if err == ring.ErrOccupied {
+		return e, b.taken(uint32(was))
+	}
 	if err != nil {
 		return e, b.errorOf(err)
 	}
@@ -339,6 +338,15 @@ func enterEnd[E any](b *base, word, died *atomic.Uint64, end func(uint32, func(u
 		died.Add(1)
 	}
 	return e, nil
+}
+
+// taken is the error of an end that another one has.
+func (b *base) taken(id uint32) error {
+	who := "the methods of this Queue or a handle made of it, which Close it"
+	if slot := int(format.ID(id).Slot()); id != b.self && slot < len(b.m.Peers.Slots) {
+		who = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", b.m.Peers.Slots[slot].PID.Load(), slot)
+	}
+	return fmt.Errorf("queue %s: %w by %s; for more than one sender and one receiver create it without Options.Single", b.name, ErrTaken, who)
 }
 
 // section opens a section for a Sender or Receiver. The mapping stays until all are shut.

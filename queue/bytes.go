@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"math"
@@ -61,7 +62,7 @@ func openBytes(op, name string, opts *Options) (*Bytes, error) {
 		func(stored *format.Type) (*format.Type, error) {
 			form, n, m := compose.First(stored), compose.Len(stored, "Slots"), compose.Len(stored, "Data")
 			if m == 0 || n == 0 && form == formMany {
-				return nil, errNoQueue
+				return nil, notA("queue.Bytes", stored)
 			}
 			return bytesLayout(form, n, m)
 		})
@@ -247,6 +248,8 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 				q.lookGate()
 				continue
 			}
+		case ring.ErrTooBig:
+			return nil, 0, fmt.Errorf("queue %s: %w: %d bytes, MaxLen is %d; it is created with Options.Bytes", q.name, ErrTooBig, n, q.MaxLen())
 		default:
 			return nil, 0, q.errorOf(err)
 		}

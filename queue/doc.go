@@ -36,6 +36,12 @@
 //
 // Recv does not end because every sender has died, nor Send because every receiver has: others may come.
 //
+// # Owners
+//
+// A queue is owned like any segment: when its owner closes it, its name is gone, and if the owner is killed the last one
+// to leave takes it away, with the messages that are still in it. If it is to outlive those who use it, create it with
+// Options.Kept, or end the owner with Leak.
+//
 // # Trust
 //
 // Messages and the words that order them are memory that all attached processes can write. A peer that

@@ -56,7 +56,7 @@ func typedLayout(form string, item *format.Type, n int) (*format.Type, error) {
 			compose.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
 			compose.Part{Name: "Ends", Type: typeOf[ends]()}, items)
 	}
-	return nil, errNoQueue
+	return nil, errLayout
 }
 
 // bytesLayout is the type of a queue of n messages of m bytes in all.
@@ -73,10 +73,19 @@ func bytesLayout(form string, n, m int) (*format.Type, error) {
 			compose.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
 			compose.Part{Name: "Ends", Type: typeOf[ends]()}, data)
 	}
-	return nil, errNoQueue
+	return nil, errLayout
 }
 
-var errNoQueue = errors.New("the segment is no queue")
+var errLayout = errors.New("neither a queue for many nor a Single one")
+
+// notA is the error of a segment that is something else.
+func notA(want string, stored *format.Type) error {
+	const types = "; Queue[T] is for queue.Open, Bytes for queue.OpenBytes, Topic for topic.Open"
+	if stored == nil {
+		return fmt.Errorf("the segment is raw bytes, not a %s", want)
+	}
+	return fmt.Errorf("the segment is a %s, not a %s%s", stored.Name, want, types)
+}
 
 // open opens the segment. create is its type if it is new, attach the one it must have, given the one it
 // has.
@@ -94,7 +103,7 @@ func (b *base) open(op, name string, o *Options, create func() (*format.Type, er
 			if plan.Create && payload == plan.Size {
 				return create()
 			}
-			return nil, errNoQueue
+			return nil, notA("queue", nil)
 		}
 		t, err := attach(stored)
 		if err == nil && t.Size != payload {

@@ -40,11 +40,11 @@ var (
 	// ErrEmpty: TryRecv found no message that can be received now.
 	ErrEmpty = errors.New("queue: empty")
 	// ErrEnded: the stream has ended by CloseSend; nothing more can be sent.
-	ErrEnded = errors.New("queue: the stream has ended")
+	ErrEnded = errors.New("queue: the stream has ended by CloseSend; a queue that is removed and created anew begins another")
 	// ErrTaken: another sender, or receiver, has this end of a Single queue, and lives.
-	ErrTaken = errors.New("queue: another one has this end of a Single queue")
+	ErrTaken = errors.New("this end of the Single queue is taken")
 	// ErrTooBig: the message is larger than MaxLen, and will never fit.
-	ErrTooBig = errors.New("queue: message larger than fits")
+	ErrTooBig = errors.New("message larger than fits")
 )
 
 // filled is a copy with every default in place.

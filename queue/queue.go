@@ -72,7 +72,7 @@ func open[T any](op, name string, opts *Options) (*Queue[T], error) {
 		func(stored *format.Type) (*format.Type, error) {
 			n := compose.Len(stored, "Items")
 			if n == 0 {
-				return nil, errNoQueue
+				return nil, notA("queue.Queue", stored)
 			}
 			return typedLayout(compose.First(stored), item, n)
 		})
@@ -117,8 +117,9 @@ func (q *Queue[T]) lay(t *format.Type) (err error) {
 // Cap is how many messages there is room for.
 func (q *Queue[T]) Cap() int { return len(q.items) }
 
-// Len is the number of messages sent, or being sent, that nobody has begun to receive; in a Single queue,
-// that nobody has received. Others change it at any time. After Close it is 0.
+// Len is the number of messages sent, or being sent, that nobody has begun to receive, and of places given up by a
+// sender that nobody has come to yet; in a Single queue, of messages that nobody has received. Others change it at any
+// time; Stats has the exact Depth. After Close it is 0.
 func (q *Queue[T]) Len() int {
 	if !q.m.Pin() {
 		return 0
@@ -219,8 +220,9 @@ func (q *Queue[T]) TrySend(v T) error {
 }
 
 // SendFunc sends a message that f writes in its place in the queue, without a copy. The value f finds is
-// that of an older message. If f fails or panics nothing is sent. Other messages can be sent meanwhile,
-// but not be received before this one; in a Single queue f must not send. The pointer is not to be used after f.
+// that of an older message. If f fails or panics nothing is sent; the place is used again when the ring has come
+// round to it. Other messages can be sent meanwhile, but not be received before this one; in a Single queue f must
+// not send. The pointer is not to be used after f.
 // The errors are those of f and of Send.
 func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 	s, err := q.lockSend(ctx)
@@ -284,7 +286,7 @@ func (q *Queue[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 }
 
 // RecvBatch receives up to len(vs) messages, in order, and waits until there is one. It returns how many
-// they are: at least one, or an error, one of those of Recv.
+// they are: at least one, or an error, one of those of Recv. Where vs is empty it returns 0 and nil at once.
 func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	r, err := q.lockRecv(ctx)
 	if err != nil {

@@ -34,6 +34,12 @@
 //
 // A subscriber goes on waiting when the last publisher has died: another may come.
 //
+// # Owners
+//
+// A topic is owned like any segment: when its owner closes it, its name is gone, and if the owner is killed the last one
+// to leave takes it away, with the messages that are still in it. If it is to outlive those who use it, create it with
+// Options.Kept, or end the owner with Leak.
+//
 // # Trust
 //
 // What is said in package queue holds here too: a peer that writes nonsense can make calls return ErrCorrupt or

@@ -28,7 +28,7 @@ const defaultCapacity = 1024
 // calls return io.EOF when the topic has ended.
 var (
 	// ErrEnded: the topic has ended by End; nothing more can be published.
-	ErrEnded = errors.New("topic: it has ended")
+	ErrEnded = errors.New("topic: it has ended by End; a topic that is removed and created anew begins another")
 	// ErrEmpty: there is no message that can be received now.
 	ErrEmpty = errors.New("topic: nothing there")
 	// ErrFull: TryPublish found that a subscriber holds it back; Subscribe found that Options.Hold subscribers

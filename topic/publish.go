@@ -36,8 +36,9 @@ func (t *Topic[T]) publish(ctx context.Context, v *T) error {
 }
 
 // PublishFunc publishes a message that f writes in its place in the topic, without a copy. The value f finds is
-// that of an older message. If f fails or panics nothing is published. Other messages can be published meanwhile,
-// but not be received before this one. The pointer is not to be used after f. The errors are those of f and of
+// that of an older message, which is lost: the oldest that was kept. If f fails or panics nothing is published, and
+// its place, a sequence number, stays empty. Other messages can be published meanwhile, but not be received before this
+// one. The pointer is not to be used after f. The errors are those of f and of
 // Publish.
 func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 	if err := t.enter(); err != nil {

@@ -9,7 +9,7 @@ import (
 type Stats struct {
 	Capacity  int    // messages kept
 	Published uint64 // published or being published, skipped ones included: the next sequence number
-	Skipped   uint64 // not published, because the publisher died
+	Skipped   uint64 // not published, because the publisher died; not those that PublishFunc's function gave up
 	Released  uint64 // subscribers that died holding publishers back
 	Lost      uint64 // not received in time, over all subscribers that can write to the segment
 	Holding   int    // subscribers that hold publishers back

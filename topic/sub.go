@@ -28,7 +28,8 @@ var (
 )
 
 // After is the start behind the message with that sequence number: what was published since and is kept no longer
-// counts as lost.
+// counts as lost. Behind a number that the topic has not reached yet it is Now: sequence numbers are of one topic, and
+// begin anew where it is removed and created anew (shmem.Stat tells when it was created).
 func After(seq uint64) Start { return Start{after: true, seq: seq} }
 
 // A Sub is a subscription, for one goroutine at a time. It ends with its topic.

@@ -46,7 +46,13 @@ type cell[T any] struct {
 
 const lines = 128 // two cache lines: CPUs fetch them in pairs
 
-var errNoTopic = errors.New("the segment is no topic")
+// notA is the error of a segment that is something else.
+func notA(stored *format.Type) error {
+	if stored == nil {
+		return errors.New("the segment is raw bytes, not a topic.Topic")
+	}
+	return fmt.Errorf("the segment is a %s, not a topic.Topic; see queue.Open, queue.OpenBytes", stored.Name)
+}
 
 // Open attaches to the topic of that name, or creates it, and owns it, if there is none. Capacity and Hold are
 // those of the topic that is there. The errors are those of shmem.Open; a segment that is no topic of T is
@@ -117,11 +123,11 @@ func open[T any](op, name string, opts *Options) (*Topic[T], error) {
 			if plan.Create && payload == made.Size {
 				return made, nil
 			}
-			return nil, errNoTopic
+			return nil, notA(nil)
 		}
 		n := compose.Len(stored, "Items")
 		if n == 0 || compose.First(stored) != "Topic" {
-			return nil, errNoTopic
+			return nil, notA(stored)
 		}
 		t, err := layout(item, cellType, n, compose.Len(stored, "Holds"))
 		if err == nil && t.Size != payload {
