@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,9 +44,9 @@ type base struct {
 
 	sendLock, recvLock lock // of the ends of a Single queue, for the methods of the queue
 
-	mu       sync.Mutex
-	sections []*fence.Section // of Senders and Receivers
-	pinned   bool             // for them
+	mu     sync.Mutex
+	leave  map[any]func() // what Close does when calls have ended, by whose it is
+	pinned bool           // for that
 }
 
 // many is what MPMC and MPMCBytes have in common.
@@ -58,6 +59,7 @@ type many interface {
 	Stuck() (producer, consumer uint32)
 	Holders(ids []uint32, n int) []uint32
 	CanTake(self uint32) bool
+	Sweep() bool
 	Stats() ring.MPMCStats
 	Len() int
 	Close()
@@ -196,7 +198,8 @@ func (b *base) repair() bool {
 		return false
 	}
 	skips, returns := b.many.Repair(b.alive())
-	if skips+returns == 0 {
+	// Claims that were given up while somebody waits for room are passed over by him: there may be no receiver.
+	if swept := b.many.Sweep(); skips+returns == 0 && !swept {
 		return false
 	}
 	step.Reach(step.QueueRepaired)
@@ -207,11 +210,7 @@ func (b *base) repair() bool {
 
 // lookNow is repair for who does not wait, at most every 10 ms.
 func (b *base) lookNow() bool {
-	now, last := time.Now().UnixNano(), b.looked.Load()
-	if now-last < int64(wait.FirstLook) || !b.looked.CompareAndSwap(last, now) {
-		return false
-	}
-	return b.repair()
+	return wait.Due(&b.looked) && b.repair()
 }
 
 // waitSend waits until a sender that found no room should look again; ready is asked.
@@ -313,6 +312,9 @@ func (b *base) released() {
 func (b *base) cancel(pos uint64) error {
 	err := b.many.Cancel(b.self, pos)
 	step.Reach(step.QueueCanceled)
+	if b.many.Sweep() {
+		wait.Wake(b.m, b.sendArmed)
+	}
 	wait.Wake(b.m, b.recvArmed)
 	return err
 }
@@ -325,7 +327,7 @@ func (b *base) giveBack(pos uint64) error {
 }
 
 // enterEnd takes an end of a Single queue, and counts it if its holder had died.
-func enterEnd[E any](b *base, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
+func enterEnd[E interface{ Leave() }](b *base, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
 	was := word.Load()
 	e, err := end(b.self, func(id uint32) bool { return b.m.Peers.Alive(format.ID(id)) })
 	if err == ring.ErrOccupied {
@@ -340,6 +342,23 @@ func enterEnd[E any](b *base, word, died *atomic.Uint64, end func(uint32, func(u
 	return e, nil
 }
 
+// ownEnd is enterEnd for the methods of the queue itself, under their lock l, until Close.
+func ownEnd[E interface{ Leave() }](b *base, l *lock, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
+	e, err := enterEnd(b, word, died, end)
+	if err != nil {
+		return e, err
+	}
+	err = b.atClose(l, func() {
+		_ = l.lock(context.Background(), func() <-chan struct{} { return nil })
+		e.Leave()
+		l.unlock()
+	})
+	if err != nil {
+		e.Leave()
+	}
+	return e, err
+}
+
 // taken is the error of an end that another one has.
 func (b *base) taken(id uint32) error {
 	who := "the methods of this Queue or a handle made of it, which Close it"
@@ -349,43 +368,46 @@ func (b *base) taken(id uint32) error {
 	return fmt.Errorf("queue %s: %w by %s; for more than one sender and one receiver create it without Options.Single", b.name, ErrTaken, who)
 }
 
-// section opens a section for a Sender or Receiver. The mapping stays until all are shut.
-func (b *base) section() (*fence.Section, error) {
-	if err := b.enter(); err != nil {
-		return nil, err
-	}
+// atClose says what Close does once no call is admitted any more, before the mapping goes: f waits for calls in flight
+// of who, and leaves its end, which no one takes for a dead one's then. The caller has pinned the mapping.
+func (b *base) atClose(who any, f func()) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pinned {
-		b.m.Unpin()
-	} else {
-		b.pinned = true // that pin is theirs
+	if b.m.Closed() {
+		return shmem.ErrClosed
+	}
+	if !b.pinned {
+		if !b.m.Pin() {
+			return shmem.ErrClosed
+		}
+		b.pinned, b.leave = true, map[any]func(){}
 		closing := b.m.Closing()
 		go func() {
 			<-closing
 			b.mu.Lock()
-			open := slices.Clone(b.sections)
+			leave := slices.Collect(maps.Values(b.leave))
 			b.mu.Unlock()
-			for _, s := range open {
-				s.Shut()
+			for _, f := range leave {
+				f()
 			}
 			b.m.Unpin()
 		}()
 	}
-	if b.m.Closed() {
-		return nil, shmem.ErrClosed
-	}
-	s := new(fence.Section)
-	b.sections = append(b.sections, s)
-	return s, nil
+	b.leave[who] = f
+	return nil
 }
 
-// shut ends a section.
-func (b *base) shut(s *fence.Section) {
-	s.Shut()
+// closeEnd closes a Sender or Receiver.
+func (b *base) closeEnd(sec *fence.Section, leave func()) {
+	if !b.m.Pin() { // the queue's Close leaves the end
+		sec.Shut()
+		return
+	}
+	defer b.m.Unpin()
+	leave()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sections = slices.DeleteFunc(b.sections, func(o *fence.Section) bool { return o == s })
+	delete(b.leave, sec)
 }
 
 // CloseSend ends the stream, for all senders in all processes: sending calls return ErrEnded from now

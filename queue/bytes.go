@@ -153,7 +153,7 @@ func (q *Bytes) lockSend(ctx context.Context) error {
 			return nil
 		}
 		var s *ring.ByteSender
-		if s, err = enterEnd(&q.base, &q.single.Producer, &q.ends.SenderDied, q.spsc.Sender); err == nil {
+		if s, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.ends.SenderDied, q.spsc.Sender); err == nil {
 			q.sender = s
 			return nil
 		}
@@ -183,7 +183,7 @@ func (q *Bytes) lockRecv(ctx context.Context) error {
 			return nil
 		}
 		var r *ring.ByteReceiver
-		if r, err = enterEnd(&q.base, &q.single.Consumer, &q.ends.ReceiverDied, q.spsc.Receiver); err == nil {
+		if r, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.ends.ReceiverDied, q.spsc.Receiver); err == nil {
 			q.receiver = r
 			return nil
 		}
@@ -224,8 +224,11 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 		case ring.ErrClosed:
 			return nil, 0, ErrEnded
 		case ring.ErrFull:
-			if q.ring != nil && q.ring.Sweep() {
-				continue
+			if q.ring != nil && (ctx != nil || try < patience) && q.ring.Sweep() {
+				if ctx == nil {
+					continue
+				}
+				break
 			}
 			if ctx == nil {
 				if try == 0 && q.lookNow() {
@@ -273,7 +276,7 @@ func (q *Bytes) publish(pos uint64, n int) error {
 		robust.Releasing(q.object(), q.recvArmed)
 	}
 	if q.ring != nil {
-		if err := q.ring.Publish(q.self, pos); err != nil {
+		if err := q.ring.PublishFence(q.self, pos); err != nil { // nobody runs the barrier for us here
 			return q.errorOf(err)
 		}
 		q.published()
@@ -366,7 +369,7 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 			if pos, _, err = q.ring.Take(q.self); err == nil {
 				var off, n int
 				if off, n, err = q.ring.Message(pos); err != nil {
-					_ = q.ring.Release(q.self, pos) // there is nothing to be given back
+					_ = q.ring.ReleaseFence(q.self, pos) // there is nothing to be given back
 					q.released()
 				} else {
 					b = q.data[off : off+n : off+n]
@@ -416,7 +419,7 @@ func (q *Bytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
 func (q *Bytes) release(pos uint64) error {
 	step.Reach(step.QueueRead)
 	if q.ring != nil {
-		if err := q.ring.Release(q.self, pos); err != nil {
+		if err := q.ring.ReleaseFence(q.self, pos); err != nil {
 			return q.errorOf(err)
 		}
 		q.released()

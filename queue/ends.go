@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"sync"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/fence"
@@ -15,38 +16,44 @@ import (
 type Sender[T any] struct {
 	q   *Queue[T]
 	s   *ring.Sender // nil but in a Single queue
-	sec *fence.Section
+	sec fence.Section
+
+	left sync.Once
 }
 
 // Sender makes a sending end. In a Single queue it is the only one, and the methods of the queue that send
 // return ErrTaken while it is there, as does Sender when there is another, alive, here or in another process.
 // ErrReadOnly, ErrClosed.
 func (q *Queue[T]) Sender() (*Sender[T], error) {
-	sec, err := q.section()
-	if err != nil {
+	if err := q.enter(); err != nil {
 		return nil, err
 	}
-	s := &Sender[T]{q: q, sec: sec}
+	defer q.m.Unpin()
+	s := &Sender[T]{q: q}
 	if q.ring == nil {
+		var err error
 		if s.s, err = enterEnd(&q.base, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err != nil {
-			q.shut(sec)
 			return nil, err
 		}
+	}
+	if err := q.atClose(&s.sec, s.leave); err != nil {
+		s.leave()
+		return nil, err
 	}
 	return s, nil
 }
 
+// leave gives the end free when a call in flight has ended; the mapping is pinned.
+func (s *Sender[T]) leave() {
+	s.sec.Shut()
+	if s.s != nil {
+		s.left.Do(s.s.Leave)
+	}
+}
+
 // Close gives the end free. It waits for a call in flight. A second Close returns nil.
 func (s *Sender[T]) Close() error {
-	if s.s != nil && s.q.m.Pin() {
-		if s.sec.Open() {
-			s.q.shut(s.sec)
-			s.s.Leave()
-		}
-		s.q.m.Unpin()
-		return nil
-	}
-	s.q.shut(s.sec)
+	s.q.closeEnd(&s.sec, s.leave)
 	return nil
 }
 
@@ -55,9 +62,8 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 	if !s.sec.Enter() {
 		return shmem.ErrClosed
 	}
-	err := s.q.send(ctx, s.s, &v)
-	s.sec.Leave()
-	return err
+	defer s.sec.Leave()
+	return s.q.send(ctx, s.s, &v)
 }
 
 // TrySend is that of the queue.
@@ -65,9 +71,8 @@ func (s *Sender[T]) TrySend(v T) error {
 	if !s.sec.Enter() {
 		return shmem.ErrClosed
 	}
-	err := s.q.send(nil, s.s, &v)
-	s.sec.Leave()
-	return err
+	defer s.sec.Leave()
+	return s.q.send(nil, s.s, &v)
 }
 
 // SendFunc is that of the queue. f must not use the Sender.
@@ -84,9 +89,8 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 	if !s.sec.Enter() {
 		return 0, shmem.ErrClosed
 	}
-	n, err := s.q.sendBatch(ctx, s.s, vs)
-	s.sec.Leave()
-	return n, err
+	defer s.sec.Leave()
+	return s.q.sendBatch(ctx, s.s, vs)
 }
 
 // A Receiver is a receiving end of a queue for one goroutine at a time: it is faster than the methods of the
@@ -94,38 +98,44 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 type Receiver[T any] struct {
 	q   *Queue[T]
 	r   *ring.Receiver // nil but in a Single queue
-	sec *fence.Section
+	sec fence.Section
+
+	left sync.Once
 }
 
 // Receiver makes a receiving end. In a Single queue it is the only one, and the methods of the queue that
 // receive return ErrTaken while it is there, as does Receiver when there is another, alive, here or in
 // another process. ErrReadOnly, ErrClosed.
 func (q *Queue[T]) Receiver() (*Receiver[T], error) {
-	sec, err := q.section()
-	if err != nil {
+	if err := q.enter(); err != nil {
 		return nil, err
 	}
-	r := &Receiver[T]{q: q, sec: sec}
+	defer q.m.Unpin()
+	r := &Receiver[T]{q: q}
 	if q.ring == nil {
+		var err error
 		if r.r, err = enterEnd(&q.base, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err != nil {
-			q.shut(sec)
 			return nil, err
 		}
+	}
+	if err := q.atClose(&r.sec, r.leave); err != nil {
+		r.leave()
+		return nil, err
 	}
 	return r, nil
 }
 
+// leave gives the end free when a call in flight has ended; the mapping is pinned.
+func (r *Receiver[T]) leave() {
+	r.sec.Shut()
+	if r.r != nil {
+		r.left.Do(r.r.Leave)
+	}
+}
+
 // Close gives the end free. It waits for a call in flight. A second Close returns nil.
 func (r *Receiver[T]) Close() error {
-	if r.r != nil && r.q.m.Pin() {
-		if r.sec.Open() {
-			r.q.shut(r.sec)
-			r.r.Leave()
-		}
-		r.q.m.Unpin()
-		return nil
-	}
-	r.q.shut(r.sec)
+	r.q.closeEnd(&r.sec, r.leave)
 	return nil
 }
 
@@ -134,8 +144,8 @@ func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {
 	if !r.sec.Enter() {
 		return v, shmem.ErrClosed
 	}
+	defer r.sec.Leave()
 	err = r.q.recv(ctx, r.r, &v)
-	r.sec.Leave()
 	return v, err
 }
 
@@ -144,8 +154,8 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 	if !r.sec.Enter() {
 		return v, shmem.ErrClosed
 	}
+	defer r.sec.Leave()
 	err = r.q.recv(nil, r.r, &v)
-	r.sec.Leave()
 	return v, err
 }
 
@@ -163,9 +173,8 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	if !r.sec.Enter() {
 		return 0, shmem.ErrClosed
 	}
-	n, err := r.q.recvBatch(ctx, r.r, vs)
-	r.sec.Leave()
-	return n, err
+	defer r.sec.Leave()
+	return r.q.recvBatch(ctx, r.r, vs)
 }
 
 // All is that of the queue.

@@ -144,7 +144,7 @@ func (q *Queue[T]) lockSend(ctx context.Context) (*ring.Sender, error) {
 		if q.sender != nil {
 			return q.sender, nil
 		}
-		if q.sender, err = enterEnd(&q.base, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err == nil {
+		if q.sender, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err == nil {
 			return q.sender, nil
 		}
 		q.sender = nil
@@ -174,7 +174,7 @@ func (q *Queue[T]) lockRecv(ctx context.Context) (*ring.Receiver, error) {
 		if q.receiver != nil {
 			return q.receiver, nil
 		}
-		if q.receiver, err = enterEnd(&q.base, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err == nil {
+		if q.receiver, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err == nil {
 			return q.receiver, nil
 		}
 		q.receiver = nil

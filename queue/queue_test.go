@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -324,6 +326,71 @@ func TestSingleEnds(t *testing.T) {
 	if v, err := a.Recv(background); v != 3 || err != nil {
 		t.Error(v, err)
 	}
+	err = b.Send(background, 4)
+	if text := fmt.Sprint(err); !strings.Contains(text, "queue q: ") || !strings.Contains(text, fmt.Sprint("pid ", os.Getpid())) {
+		t.Error("the error does not say who has the end of what:", err)
+	}
+}
+
+// An end is free when its queue is closed, and that is no death.
+func TestCloseIsNoDeath(t *testing.T) {
+	for _, handles := range []bool{false, true} {
+		dir := shmemtest.Dir(t)
+		a := open[int](t, dir, shaped(true, 4))
+		b := open[int](t, dir, nil)
+		send, recv := b.Send, b.Recv
+		if handles {
+			s, err := b.Sender()
+			check(t, err)
+			r, err := b.Receiver()
+			check(t, err)
+			send, recv = s.Send, r.Recv
+		}
+		check(t, send(background, 1))
+		_, err := recv(background)
+		check(t, err)
+		waits := make(chan error)
+		go func() {
+			_, err := recv(background)
+			waits <- err
+		}()
+		check(t, b.Close())
+		want(t, <-waits, shmem.ErrClosed)
+		check(t, a.Send(background, 2))
+		_, err = a.Recv(background)
+		check(t, err)
+		if s, err := a.Stats(); err != nil || s.Skipped+s.Redelivered != 0 {
+			t.Errorf("nobody died: %+v, %v", s, err)
+		}
+	}
+}
+
+// Who waits for room gets the place of a message that is given up, also where nobody receives.
+func TestGivenUp(t *testing.T) {
+	fail, armed := errors.New("no"), make(chan struct{}, 8)
+	step.Hook(func(p step.Point) {
+		if p == step.WaitArmed {
+			armed <- struct{}{}
+		}
+	})
+	defer step.Hook(nil)
+	waiting := func(giveUp func(f func()) error, send func() error) {
+		t.Helper()
+		sent := make(chan error, 1)
+		want(t, giveUp(func() {
+			go func() { sent <- send() }()
+			<-armed
+		}), fail)
+		check(t, <-sent) // or the test ends by its time limit
+	}
+	q := open[int](t, shmemtest.Dir(t), shaped(false, 1))
+	waiting(func(f func()) error {
+		return q.SendFunc(background, func(*int) error { f(); return fail })
+	}, func() error { return q.Send(background, 7) })
+	b := openBytes(t, shmemtest.Dir(t), func(o *queue.Options) { o.Capacity, o.Bytes = 8, 64 })
+	waiting(func(f func()) error {
+		return b.SendFunc(background, 64, func([]byte) error { f(); return fail })
+	}, func() error { return b.Send(background, make([]byte, 64)) })
 }
 
 func TestHandles(t *testing.T) {

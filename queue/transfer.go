@@ -43,7 +43,7 @@ func (q *Queue[T]) reserveSlow(ctx context.Context, s *ring.Sender, n int, err e
 		case ring.ErrClosed:
 			return 0, 0, ErrEnded
 		case ring.ErrFull:
-			if s == nil && q.ring.Sweep() {
+			if s == nil && (ctx != nil || try < patience) && q.ring.Sweep() {
 				break
 			}
 			if ctx == nil {

@@ -55,6 +55,7 @@ func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 			_ = t.ring.Publisher(t.self).Cancel(pos)
 			step.Reach(step.TopicCanceled)
 			wait.Wake(t.m, &t.h.RecvArmed)
+			wait.Wake(t.m, &t.h.SendArmed) // as in commit
 		}
 	}()
 	if robust.RaceEnabled {

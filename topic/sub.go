@@ -78,6 +78,7 @@ func (t *Topic[T]) Subscribe(from Start) (*Sub[T], error) {
 			return nil, ErrFull
 		}
 		step.Reach(step.TopicHeld)
+		wait.Wake(t.m, &t.h.SendArmed) // until now the cursor of him who had this hold before counted
 		s.cur, s.held = cur, true
 		if from != Now && pos < cur.Pos() {
 			s.past, s.until = t.ring.From(pos), cur.Pos()
@@ -115,9 +116,18 @@ func (s *Sub[T]) Seq() (seq uint64, ok bool) { return s.seq, s.any }
 // A publisher that dies in the middle of its message is found after 100 ms at most, and Recv goes on with the next
 // one.
 func (s *Sub[T]) Recv(ctx context.Context) (v T, err error) {
-	for {
+	for try := 0; ; try++ {
 		err = s.recv(ctx, func(pos uint64) error { s.t.load(pos, &v); return nil })
 		if err != ErrLost {
+			break
+		}
+		// Publishers may be faster for ever.
+		if ctx == nil {
+			if try == patience {
+				err = ErrEmpty
+				break
+			}
+		} else if err = ctx.Err(); err != nil {
 			break
 		}
 	}
@@ -210,6 +220,9 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 			if ctx == nil {
 				if err == ring.ErrHeld && try == 0 && (t.lookNow() || c.PassDead(t.alive)) {
 					continue
+				}
+				if s.held {
+					wait.Wake(t.m, &t.h.SendArmed) // as in wait
 				}
 				return 0, ErrEmpty
 			}

@@ -241,11 +241,7 @@ func (t *Topic[T]) repair() bool {
 
 // lookNow is repair for who does not wait, at most every 10 ms.
 func (t *Topic[T]) lookNow() bool {
-	now, last := time.Now().UnixNano(), t.looked.Load()
-	if now-last < int64(wait.FirstLook) || !t.looked.CompareAndSwap(last, now) {
-		return false
-	}
-	return t.repair()
+	return wait.Due(&t.looked) && t.repair()
 }
 
 // patience is how often a call is tried before it rests between tries, unless it has slept in between: more often

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
 )
@@ -298,4 +299,43 @@ func TestSize(t *testing.T) {
 			check(t, tp.Close())
 		}
 	}
+}
+
+// Publishers that overwrite every message while it is copied keep nobody for ever.
+func TestOvertaken(t *testing.T) {
+	tp := open[int](t, shmemtest.Dir(t), 4, 0)
+	s := subscribe(t, tp, topic.Now)
+	check(t, tp.Publish(background, 1))
+	step.Hook(func(p step.Point) {
+		if p == step.TopicRead {
+			for range 4 {
+				check(t, tp.Publish(background, 1))
+			}
+		}
+	})
+	defer step.Hook(nil)
+	_, err := s.TryRecv() // or the test ends by its time limit
+	want(t, err, topic.ErrEmpty)
+	ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	_, err = s.Recv(ctx)
+	want(t, err, context.DeadlineExceeded)
+}
+
+// A publisher that has come round to a message goes on when that is given up.
+func TestGivenUp(t *testing.T) {
+	tp := open[int](t, shmemtest.Dir(t), 1, 0)
+	fail, armed, published := errors.New("no"), make(chan struct{}, 8), make(chan error, 1)
+	step.Hook(func(p step.Point) {
+		if p == step.WaitArmed {
+			armed <- struct{}{}
+		}
+	})
+	defer step.Hook(nil)
+	want(t, tp.PublishFunc(background, func(*int) error {
+		go func() { published <- tp.Publish(background, 7) }()
+		<-armed
+		return fail
+	}), fail)
+	check(t, <-published)
 }

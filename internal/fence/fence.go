@@ -19,10 +19,13 @@ import (
 // itself, and Heavy of every process reaches this one.
 var Light = plainStores && sys.RegisterBarrier() == nil
 
+// plainPeers: there may be processes with Light, if not this one: it may be built for the race detector, or for 386.
+const plainPeers = runtime.GOARCH == "amd64" || runtime.GOARCH == "386"
+
 // Heavy is a full barrier here and in every process in which Light holds. Where the kernel refuses
 // it, it is one here alone, and the seldom side may overlook the frequent one: it looks again later.
 func Heavy() {
-	if !plainStores || sys.Barrier() != nil {
+	if !plainPeers || sys.Barrier() != nil {
 		var w atomic.Uint32
 		w.Add(1)
 	}
@@ -55,9 +58,6 @@ func (s *Section) Leave() {
 		s.busy.Store(0)
 	}
 }
-
-// Open reports whether Shut was not called yet.
-func (s *Section) Open() bool { return s.shut.Load() == 0 }
 
 // Shut lets nobody enter any more, and waits until nobody is inside.
 func (s *Section) Shut() {

@@ -23,10 +23,13 @@ type BroadcastHeader struct {
 
 // Hold is the record of a reader that holds publishers back.
 type Hold struct {
-	ID     atomic.Uint64 // 0: free
+	ID     atomic.Uint64 // 0: free; with the bit coming: the cursor is not written yet
 	Cursor atomic.Uint64 // the position it reads next
 	_      [112]byte
 }
+
+// coming is in the ID of a hold whose cursor is still that of the one before.
+const coming = 1 << 32
 
 // Broadcast is a ring of slots in which publishers overwrite the oldest, and
 // which any number of readers follow, each with a cursor of its own that is
@@ -159,7 +162,7 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 func (r *Broadcast) limit(t uint64) uint64 {
 	low := t
 	for i := range r.holds {
-		if load("limit.id", &r.holds[i].ID) != 0 {
+		if id := load("limit.id", &r.holds[i].ID); id != 0 && id&coming == 0 {
 			low = min(low, load("limit.cursor", &r.holds[i].Cursor))
 		}
 	}
@@ -198,7 +201,7 @@ func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	}
 	for i := range r.holds {
 		id := load("repair.hold", &r.holds[i].ID)
-		if id != 0 && (id > idMask || !live.is(uint32(id))) && cas("repair.free", &r.holds[i].ID, id, 0) {
+		if id != 0 && (id&^coming > idMask || !live.is(uint32(id))) && cas("repair.free", &r.holds[i].ID, id, 0) {
 			holds++
 		}
 	}
@@ -209,9 +212,9 @@ func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 func (r *Broadcast) Slowest() (id uint32, cursor uint64) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if n := h.ID.Load() & idMask; n != 0 {
+		if n := h.ID.Load(); n != 0 && n&coming == 0 {
 			if c := h.Cursor.Load(); id == 0 || c < cursor {
-				id, cursor = uint32(n), c
+				id, cursor = uint32(n&idMask), c
 			}
 		}
 	}
@@ -259,7 +262,7 @@ func (r *Broadcast) From(pos uint64) *Cursor {
 func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)) {
+		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)|coming) {
 			continue
 		}
 		// A publisher that saw no hold may go on until one lap after the tail
@@ -268,6 +271,9 @@ func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 		// back: Now may be older than the Now before.
 		seen := r.Now()
 		store("hold.cursor", &h.Cursor, seen)
+		if !cas("hold.there", &h.ID, uint64(self)|coming, uint64(self)) {
+			continue // somebody scribbles: nobody frees what the living hold
+		}
 		c := &Cursor{r: r, pos: max(seen, r.Now()), hold: h, self: self}
 		store("hold.cursor", &h.Cursor, c.pos)
 		return c, nil

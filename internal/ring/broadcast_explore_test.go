@@ -226,3 +226,30 @@ func TestBroadcastEveryOrder(t *testing.T) {
 		return b.check
 	})
 }
+
+// While a new reader has a hold but not yet written its cursor, that of the one before does not count.
+func TestNewHold(t *testing.T) {
+	r, _ := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 2), make([]Hold, 1))
+	c, err := r.Hold(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Leave() // its cursor stays: 0
+	p := r.Publisher(2)
+	for range 2 {
+		pos, _ := p.Claim()
+		_ = p.Publish(pos)
+	}
+	got := ErrBusy
+	hook = func(step string, w *atomic.Uint64) {
+		if step == "hold.cursor" {
+			hook = nil
+			_, got = r.Publisher(3).Claim()
+		}
+	}
+	_, err = r.Hold(4)
+	hook = nil
+	if err != nil || got != nil {
+		t.Error(err, got)
+	}
+}

@@ -53,6 +53,14 @@ const (
 	minSpin   = MaxSpin / 64
 )
 
+var began = time.Now()
+
+// Due reports whether at least FirstLook has passed since it reported true for last, and is so for one caller only.
+func Due(last *atomic.Int64) bool {
+	now, was := int64(time.Since(began)), last.Load()
+	return (was == 0 || now-was >= int64(FirstLook)) && last.CompareAndSwap(was, max(now, 1))
+}
+
 // backstop is Backstop, but in tests that want to see who is rung and who is only looked for.
 var backstop time.Duration = Backstop
 

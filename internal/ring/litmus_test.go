@@ -1,0 +1,85 @@
+package ring
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Who publishes and then looks at the armed word, and who arms and then looks for a message: one of them must see
+// the other, or the message lies there until the backstop. Needs two processors to catch anything: Publish in place of
+// PublishFence loses some in ten thousand.
+func TestLitmus(t *testing.T) {
+	const n = 64
+	h := new(MPMCBytesHeader)
+	r, err := NewMPMCBytes(h, make([]atomic.Uint64, n), make([]Extent, n), 1<<12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claimed, ready, loaded, start, done, last atomic.Uint64
+	var saw atomic.Uint32
+	until := func(w *atomic.Uint64, v uint64) {
+		for i := 0; w.Load() < v; i++ {
+			if i > 1000 {
+				runtime.Gosched()
+			}
+		}
+	}
+	go func() { // the sender
+		for k := uint64(1); last.Load() == 0 || k <= last.Load(); k++ {
+			pos, _, err := r.Claim(1, 8)
+			if err != nil {
+				t.Error(err)
+			}
+			claimed.Store(k)
+			until(&ready, k)
+			for range 20 {
+				_ = h.RecvArmed.Load() // as where nobody has waited for a while: in this core's cache
+			}
+			loaded.Store(k)
+			until(&start, k)
+			if err := r.PublishFence(1, pos); err != nil {
+				t.Error(err)
+			}
+			saw.Store(h.RecvArmed.Load() & 1) // wait.Wake
+			done.Store(k)
+		}
+	}()
+	lost := 0
+	end := time.Now().Add(time.Second)
+	for k := uint64(1); ; k++ {
+		until(&claimed, k)
+		h.RecvArmed.Store(0)
+		_ = r.CanTake(2) // so that the slot is in both caches, and a store to it takes a while
+		if time.Now().After(end) {
+			last.Store(k)
+		}
+		ready.Store(k)
+		until(&loaded, k)
+		start.Store(k)
+		for range k % 16 {
+			_ = last.Load()
+		}
+		a := h.RecvArmed.Load() // wait.arm
+		h.RecvArmed.CompareAndSwap(a, (a+2)|1)
+		can := r.CanTake(2)
+		until(&done, k)
+		if !can && saw.Load() == 0 {
+			lost++
+		}
+		pos, _, err := r.Take(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.ReleaseFence(2, pos); err != nil {
+			t.Fatal(err)
+		}
+		if last.Load() != 0 {
+			if lost > 0 {
+				t.Errorf("%d of %d wake-ups lost", lost, k)
+			}
+			return
+		}
+	}
+}
