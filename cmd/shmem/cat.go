@@ -76,7 +76,11 @@ func (c *catCmd) show(e *env, v inspect.Value) error {
 		}
 		return nil
 	case c.Path != "" && v.Kind() == inspect.Text:
-		fmt.Fprintln(e.out, v.Any())
+		text := fmt.Sprint(v.Any())
+		if e.tty { // it could send the terminal anything
+			text = printable(text)
+		}
+		fmt.Fprintln(e.out, text)
 		return nil
 	case v.Kind() == inspect.Raw:
 		for l := range inspect.Hex(v.Bytes(), v.Offset()) {
@@ -88,12 +92,13 @@ func (c *catCmd) show(e *env, v inspect.Value) error {
 	if c.All {
 		limit = 0
 	}
-	printLines(e.out, e.style, v, e.width, limit, nil)
+	printLines(e.out, e.style, v, e.width, limit, nil, nil)
 	return nil
 }
 
-// printLines shows a value; lines whose path begins with one of changed are marked.
-func printLines(w io.Writer, s style, v inspect.Value, width, limit int, changed map[string]bool) {
+// printLines shows a value; lines whose path begins with one of changed are marked. What beside says of a
+// line's path stands behind it, and is taken out of beside.
+func printLines(w io.Writer, s style, v inspect.Value, width, limit int, changed map[string]bool, beside map[string]string) {
 	var all []inspect.Line
 	for l := range v.Lines(width, limit) {
 		all = append(all, l)
@@ -141,6 +146,10 @@ func printLines(w io.Writer, s style, v inspect.Value, width, limit int, changed
 		note := l.Note
 		if note != "" {
 			note = "  " + s.faint(note)
+		}
+		if r := beside[l.Path]; r != "" && l.Span <= 1 {
+			note += "  " + r
+			delete(beside, l.Path)
 		}
 		fmt.Fprintf(w, "%s%s%s%s\n", indent, label, text, note)
 	}

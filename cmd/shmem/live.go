@@ -13,46 +13,127 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
-// A screen draws frames in place: on the alternate screen of a terminal, and one below the other
-// where there is none.
+// A screen draws frames in place: on the alternate screen of a terminal, with keys to scroll and to
+// leave, and one below the other where there is none.
 type screen struct {
-	e *env
+	e       *env
+	keys    <-chan string // nil: there is no keyboard
+	restore func()
+	frame   []string
+	fixed   int // lines at the top that do not scroll
+	top     int // the first of the others that is shown
+	paused  bool
 }
 
 func (e *env) screen() *screen {
+	s := &screen{e: e, restore: func() {}}
 	if e.tty {
 		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l\x1b[?7l")
+		if restore, err := sys.KeyInput(os.Stdin.Fd()); err == nil {
+			s.restore, s.keys = restore, keys(os.Stdin)
+		}
 	}
-	return &screen{e}
+	return s
+}
+
+// keys reads what is typed, as long as the program runs. What a key sends comes in one piece.
+func keys(in *os.File) <-chan string {
+	c := make(chan string)
+	go func() {
+		for b := make([]byte, 64); ; {
+			n, err := in.Read(b)
+			if err != nil {
+				return
+			}
+			c <- string(b[:n])
+		}
+	}()
+	return c
 }
 
 func (s *screen) close() {
 	if s.e.tty {
 		fmt.Fprint(os.Stdout, "\x1b[?7h\x1b[?25h\x1b[?1049l")
 	}
+	s.restore()
 }
 
-// draw shows a frame in one write, so that it does not flicker.
-func (s *screen) draw(frame string) {
+// draw shows a frame, whose first lines stay where they are when the others are scrolled.
+func (s *screen) draw(frame string, fixed int) {
 	if !s.e.tty {
 		_, _ = os.Stdout.WriteString(frame)
 		return
 	}
-	all := strings.Split(strings.TrimSuffix(frame, "\n"), "\n")
-	if len(all) > s.e.height-1 {
-		more := len(all) - (s.e.height - 2)
-		all = append(all[:s.e.height-2], s.e.style.faint(fmt.Sprintf("… %d more lines", more)))
+	s.frame, s.fixed = strings.Split(strings.TrimSuffix(frame, "\n"), "\n"), fixed
+	s.show()
+}
+
+// room is how many lines there are for what scrolls.
+func (s *screen) room() int { return max(s.e.height-1-s.fixed, 1) }
+
+// show draws in one write, so that it does not flicker.
+func (s *screen) show() {
+	s.fixed = min(s.fixed, len(s.frame))
+	rest := s.frame[s.fixed:]
+	s.top = max(min(s.top, len(rest)-s.room()), 0)
+	end := min(s.top+s.room(), len(rest))
+	status := ""
+	if s.keys != nil {
+		status = "q quit  p pause"
 	}
-	_, _ = os.Stdout.WriteString("\x1b[H\x1b[2K" + strings.Join(all, "\r\n\x1b[2K") + "\r\n\x1b[J")
+	if len(rest) > s.room() {
+		status = fmt.Sprintf("lines %d to %d of %d  ", s.top+1, end, len(rest)) + status
+		if s.keys != nil {
+			status += "  ↑↓ PgUp PgDn Home End scroll"
+		}
+	}
+	if s.paused {
+		status = "PAUSED  " + status
+	}
+	status = cut(status, s.e.width)
+	all := append(slices.Clone(s.frame[:s.fixed]), rest[s.top:end]...)
+	for len(all) < s.e.height-1 {
+		all = append(all, "")
+	}
+	_, _ = os.Stdout.WriteString("\x1b[H\x1b[2K" + strings.Join(all, "\r\n\x1b[2K") + "\r\n\x1b[2K" + s.e.style.faint(status))
+}
+
+// key does what a key says, and reports whether the user has had enough.
+func (s *screen) key(k string) (enough bool) {
+	switch k {
+	case "q", "Q", "\x1b":
+		return true
+	case "p", "P":
+		s.paused = !s.paused
+	case "\x1b[A", "\x1bOA", "k":
+		s.top--
+	case "\x1b[B", "\x1bOB", "j":
+		s.top++
+	case "\x1b[5~", "b":
+		s.top -= s.room()
+	case "\x1b[6~", " ":
+		s.top += s.room()
+	case "\x1b[H", "\x1b[1~", "\x1bOH", "g":
+		s.top = 0
+	case "\x1b[F", "\x1b[4~", "\x1bOF", "G":
+		s.top = len(s.frame)
+	}
+	s.show()
+	return false
 }
 
 // ticks calls f now and again each interval, until the user has had enough, n frames are shown, or
-// f fails. A terminal may have changed its size.
-func (e *env) ticks(interval time.Duration, n int, f func() error) error {
+// f fails. A terminal may have changed its size. The screen is nil where there is none.
+func (e *env) ticks(s *screen, interval time.Duration, n int, f func() error) error {
 	t := time.NewTicker(max(interval, 10*time.Millisecond))
 	defer t.Stop()
+	var keys <-chan string
+	if s != nil {
+		keys = s.keys
+	}
 	for i := 1; ; i++ {
 		e.resize()
 		if err := f(); err != nil {
@@ -61,10 +142,17 @@ func (e *env) ticks(interval time.Duration, n int, f func() error) error {
 		if i == n {
 			return nil
 		}
-		select {
-		case <-t.C:
-		case <-e.ctx.Done():
-			return nil
+		for next := false; !next; {
+			select {
+			case <-t.C:
+				next = s == nil || !s.paused
+			case k := <-keys:
+				if s.key(k) {
+					return nil
+				}
+			case <-e.ctx.Done():
+				return nil
+			}
 		}
 	}
 }
@@ -78,8 +166,9 @@ type watchCmd struct {
 }
 
 func (*watchCmd) Help() string {
-	return `What has changed since the last look is highlighted, with the rate of numbers beside it. It ends
-with Ctrl-C. It takes no lock and no slot.`
+	return `What has changed since the last look is highlighted, with the rate of numbers beside it, or
+below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End
+scroll. It takes no lock and no slot.`
 }
 
 func (c *watchCmd) Run(e *env) error {
@@ -90,7 +179,7 @@ func (c *watchCmd) Run(e *env) error {
 	defer func() { s.Close() }()
 	var last *inspect.Snapshot
 	if c.JSON {
-		return e.ticks(c.Interval, c.Count, func() error {
+		return e.ticks(nil, c.Interval, c.Count, func() error {
 			p, err := s.Snapshot()
 			if err != nil {
 				return err
@@ -109,7 +198,7 @@ func (c *watchCmd) Run(e *env) error {
 	}
 	scr := e.screen()
 	defer scr.close()
-	return e.ticks(c.Interval, c.Count, func() error {
+	return e.ticks(scr, c.Interval, c.Count, func() error {
 		if !s.Linked() { // the same name again?
 			if again, err := inspect.Open(c.Name, e.opts()); err == nil {
 				s.Close()
@@ -118,7 +207,7 @@ func (c *watchCmd) Run(e *env) error {
 		}
 		p, err := s.Snapshot()
 		if errors.Is(err, shmem.ErrBusy) {
-			scr.draw(e.style.red("the value changes faster than it can be copied") + "\n")
+			scr.draw(e.style.red("the value changes faster than it can be copied")+"\n", 0)
 			return nil
 		}
 		if err != nil {
@@ -132,7 +221,7 @@ func (c *watchCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		scr.draw(frame)
+		scr.draw(frame, 3)
 		last = p
 		return nil
 	})
@@ -166,14 +255,20 @@ func (c *watchCmd) frame(e *env, st *inspect.Status, last, p *inspect.Snapshot) 
 		who += ", lock: " + st.Lock.Holders[0].String()
 	}
 	fmt.Fprintf(&b, "%s\n\n", e.style.faint(who))
-	printLines(&b, e.style, v, e.width, 32, changed)
-	n := 0
+	beside := map[string]string{}
 	for _, d := range rates {
 		if r := rate(d, p.Time.Sub(last.Time)); r != "" {
+			beside[strings.TrimPrefix(strings.TrimPrefix(d.Path, c.Path), ".")] = r + "/s"
+		}
+	}
+	printLines(&b, e.style, v, e.width, 32, changed, beside)
+	n := 0
+	for _, d := range rates { // of what has no line of its own
+		if r := beside[strings.TrimPrefix(strings.TrimPrefix(d.Path, c.Path), ".")]; r != "" {
 			if n == 0 {
-				fmt.Fprintf(&b, "\n%s\n", e.style.faint("per second"))
+				fmt.Fprintf(&b, "\n%s\n", e.style.faint("in lines above"))
 			}
-			if n++; n > 8 {
+			if n++; n > 32 {
 				break
 			}
 			fmt.Fprintf(&b, "  %s  %s\n", e.style.cyan(pad(cut(d.Path, 40), 24)), r)
@@ -193,7 +288,8 @@ func (*topCmd) Help() string {
 full a queue is, or how far behind the slowest subscriber of a topic is of those that hold publishers
 back. LOST counts messages skipped or given back because a process died, and what subscribers were too
 slow for. HELD is who holds the lock of the box, with how long this has been seen, or that slowest
-subscriber; WAIT says how many wait for something. It ends with Ctrl-C.`
+subscriber; WAIT says how many wait for something. q ends it (and Ctrl-C), p pauses, arrows and PgUp,
+PgDn, Home and End scroll.`
 }
 
 // A tracked segment is looked at again and again.
@@ -217,7 +313,7 @@ func (c *topCmd) Run(e *env) error {
 	}()
 	scr := e.screen()
 	defer scr.close()
-	return e.ticks(c.Interval, c.Count, func() error {
+	return e.ticks(scr, c.Interval, c.Count, func() error {
 		rows, err := e.rows(nil)
 		if err != nil {
 			return err
@@ -237,7 +333,7 @@ func (c *topCmd) Run(e *env) error {
 				delete(all, n)
 			}
 		}
-		scr.draw(c.frame(e, rows, all))
+		scr.draw(c.frame(e, rows, all), 3)
 		return nil
 	})
 }
@@ -307,7 +403,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		if b.t != nil {
 			y = b.t.rate
 		}
-		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.r.State, b.r.State), cmp.Compare(a.r.Name, b.r.Name))
+		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.r.rank(), b.r.rank()), cmp.Compare(a.r.Name, b.r.Name))
 	})
 	var cells [][]string
 	for _, l := range lines {
@@ -343,7 +439,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 			wait = strconv.Itoa(n)
 		}
 		att := "-"
-		if l.r.State != shmem.Foreign && l.r.State != shmem.Damaged {
+		if l.r.err == nil && l.r.State != shmem.Foreign && l.r.State != shmem.Damaged {
 			att = strconv.Itoa(len(l.r.Peers))
 		}
 		cells = append(cells, []string{l.r.Name, rate, version, depth, lost, held, wait, att, size(l.r.InUse), l.r.state()})

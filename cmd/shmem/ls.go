@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,10 +28,10 @@ type lsCmd struct {
 func (*lsCmd) Help() string {
 	return `States:
   live      its owner is attached
-  orphaned  its owner has died, others are attached; the last one to leave takes it away
+  orphaned  its owner has died, others are attached; the last of them unlinks it
   kept      it stays until it is owned or removed
-  garbage   its owner has died and nobody is attached; the next Open or "shmem gc" takes it away
-  unlinked  its name is gone (rm, Remove, Python's resource tracker) while processes still share it
+  garbage   its owner has died, nobody is attached: "shmem gc" takes it away
+  unlinked  its name is gone (rm, Remove, another program), its users are not
   foreign   another program's file
   damaged   its control block cannot be read; only "shmem rm" takes it away
 
@@ -66,6 +67,9 @@ func (e *env) rows(patterns []string) ([]row, error) {
 			rows = append(rows, row{Info: info, err: err})
 		}
 	}
+	for i := range rows {
+		rows[i].outside()
+	}
 	lost, _ := inspect.Unlinked(e.opts())
 	for _, info := range lost {
 		if match(patterns, info.Name) {
@@ -73,6 +77,28 @@ func (e *env) rows(patterns []string) ([]row, error) {
 		}
 	}
 	return rows, nil
+}
+
+// outside fills in what can be seen of a segment that may not be read.
+func (r *row) outside() {
+	if !errors.Is(r.err, fs.ErrPermission) {
+		return
+	}
+	r.Size = -1
+	if st, err := os.Lstat(r.Path); err == nil {
+		r.File, r.Created = st.Size(), st.ModTime()
+	}
+	if st, err := sys.Lstat(r.Path); err == nil {
+		r.InUse = st.Blocks * 512
+	}
+}
+
+// rank sorts by state, what cannot be read last.
+func (r row) rank() int {
+	if r.err != nil {
+		return 1 << 30
+	}
+	return int(r.State)
 }
 
 func match(patterns []string, name string) bool {
@@ -104,7 +130,7 @@ func (c *lsCmd) Run(e *env) error {
 		case "age":
 			return a.Created.Compare(b.Created)
 		case "state":
-			return cmp.Compare(a.State, b.State)
+			return cmp.Compare(a.rank(), b.rank())
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
@@ -140,6 +166,8 @@ func (e *env) list(rows []row) {
 		count[r.state()]++
 		owner, att, typ := "-", "-", r.Type
 		switch {
+		case errors.Is(r.err, fs.ErrPermission):
+			typ, owner = "no permission", "("+userName(r.UID)+"'s)"
 		case r.err != nil:
 			typ = "cannot be read: " + reason(r.err)
 		case r.State == shmem.Damaged:

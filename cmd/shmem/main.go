@@ -25,8 +25,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
 )
@@ -48,9 +46,8 @@ const (
 )
 
 type cli struct {
-	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
-	Color string           `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $$NO_COLOR is set), always, never."`
-	Ver   kong.VersionFlag `name:"version" help:"Show the version."`
+	Dir   string `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
+	Color string `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $NO_COLOR is set), always, never."`
 
 	Ls         lsCmd         `cmd:"" help:"List segments: type, size, owner, state."`
 	Stat       statCmd       `cmd:"" help:"Everything about one segment: control block, slots, locks, waiters, fate."`
@@ -95,21 +92,18 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	var c cli
-	code := -1
-	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(help+"\n\n"+exitCodes), kong.Vars{"version": version()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		panic(err)
-	}
-	if len(args) == 0 {
-		args = []string{"ls"}
-	}
-	k, err := p.Parse(args)
-	if code >= 0 { // --help, --version
-		return code
-	}
+	p := newParser(&c)
+	v, err := p.parse(args)
 	e := newEnv(&c)
-	if err != nil {
+	switch err {
+	case nil:
+	case errHelp:
+		fmt.Fprint(e.out, p.help(v, e.width))
+		return 0
+	case errVersion:
+		fmt.Fprintln(e.out, version())
+		return 0
+	default:
 		fmt.Fprintf(os.Stderr, "shmem: %v\n", err)
 		fmt.Fprintln(os.Stderr, "shmem --help shows what there is")
 		return exitUsage
@@ -119,7 +113,7 @@ func run(args []string) int {
 		w.f = f
 		e.out = w
 	}
-	err = k.Run(e)
+	err = v.run.Run(e)
 	w.flush()
 	return e.report(err)
 }

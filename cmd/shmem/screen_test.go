@@ -74,7 +74,7 @@ func TestScreens(t *testing.T) {
 		return string(out)
 	}
 	for verb, want := range map[string]string{
-		"watch -i 100ms config": `(?s)^config  live  version \d+  \+\d+ changes/s.*\n.*Limit .*\x1b\[[0-9;]*7m\d+.*Routes .*per second.*Limit.* \+\d+`,
+		"watch -i 100ms config": `(?s)^config  live  version \d+  \+\d+ changes/s.*\n.*Limit .*\x1b\[[0-9;]*7m\d+.* \+\d+/s\n.*Routes .*q quit`,
 		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +.*STATE.*config +\+\d+ +\d+.*12k/66k +0 +\S`,
 	} {
 		socket = filepath.Join(t.TempDir(), "tmux") // a server of its own
@@ -86,7 +86,7 @@ func TestScreens(t *testing.T) {
 			screen = run("capture-pane", "-t", "v", "-p", "-e", "-J")
 			// Reverse video is what marks a change; the other colours are left out of account.
 			screen = escapes.ReplaceAllStringFunc(screen, func(s string) string {
-				if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") {
+				if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") && !strings.Contains(s, ";5;") {
 					return s
 				}
 				return ""
@@ -103,6 +103,22 @@ func TestScreens(t *testing.T) {
 				t.Errorf("%s: a line of %d columns: %s", verb, width(l), l)
 			}
 		}
-		run("kill-server")
+		run("send-keys", "-t", "v", "p")
+		for i := 0; !strings.Contains(run("capture-pane", "-t", "v", "-p"), "PAUSED"); i++ {
+			if i == 100 {
+				t.Fatalf("%s does not pause", verb)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		// The session ends with the program, and the server with the session.
+		run("send-keys", "-t", "v", "q")
+		for i := 0; exec.Command(tmux, "-S", socket, "has-session", "-t", "v").Run() == nil; i++ {
+			if i == 100 {
+				t.Errorf("%s does not end with q", verb)
+				run("kill-server")
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os/user"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +15,14 @@ import (
 )
 
 type statCmd struct {
-	Name string `arg:"" help:"The segment, or a path."`
-	JSON bool   `name:"json" help:"JSON."`
+	Name string        `arg:"" help:"The segment, or a path."`
+	For  time.Duration `default:"100ms" placeholder:"TIME" help:"How long to look at locks that are held (${default})."`
+	JSON bool          `name:"json" help:"JSON."`
 }
 
 func (*statCmd) Help() string {
-	return `Takes no lock and no slot. A held lock is looked at for a tenth of a second, to say whether it
-changes hands. NAME may be a path, such as /proc/PID/fd/N of a segment that lost its name.`
+	return `Takes no lock and no slot. Locks that are held are looked at again and again for some time, to say
+whether they change hands: when they were taken is written nowhere. NAME may be a path, such as /proc/PID/fd/N of a segment that lost its name.`
 }
 
 // open looks at a segment, also at one that has lost its name.
@@ -49,45 +50,62 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	held := ""
-	if len(st.Lock.Holders) > 0 && !st.Lock.Dead {
-		if held, err = watchLock(s, st); err != nil {
-			return err
-		}
+	held, err := watchLocks(s, st, c.For)
+	if err != nil {
+		return err
 	}
 	if c.JSON {
-		return e.json(jsonStatus(st, s))
+		return e.json(jsonStatus(st, s, held))
 	}
 	e.stat(st, s, held)
 	return nil
 }
 
-// watchLock says for how long a lock is held, as far as can be seen in a tenth of a second.
-func watchLock(s *inspect.Segment, st *inspect.Status) (string, error) {
-	start := time.Now()
-	for time.Since(start) < 100*time.Millisecond {
+// watchLocks says of each lock that is held, by its path ("" is the box's), for how long, as far as can be
+// seen. Of the box's lock the version tells whether a writer has let go meanwhile; of others nothing does.
+func watchLocks(s *inspect.Segment, st *inspect.Status, long time.Duration) (map[string]string, error) {
+	held, who := map[string]string{}, map[string]string{}
+	text := fmt.Sprintf("%.1f s", long.Seconds())
+	if len(st.Lock.Holders) > 0 && !st.Lock.Dead {
+		held[""], who[""] = "for "+text+" at least", st.Lock.String()
+	}
+	for _, l := range st.Locks {
+		if n := len(l.Holders); n > 0 && !l.Dead && l.State != "done" {
+			held[l.Path], who[l.Path] = "at each look for "+text, fmt.Sprint(l.Holders)
+		}
+	}
+	if len(held) == 0 {
+		return held, nil
+	}
+	const changing = "changing hands"
+	for start := time.Now(); time.Since(start) < long; {
 		time.Sleep(10 * time.Millisecond)
 		now, err := s.Status()
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		if len(now.Lock.Holders) == 0 || now.Lock.Holders[0] != st.Lock.Holders[0] || now.Version != st.Version {
-			return "changing hands", nil
+		if held[""] != "" && (len(now.Lock.Holders) == 0 || now.Lock.Holders[0] != st.Lock.Holders[0] || now.Version != st.Version) {
+			held[""] = changing
+		}
+		for _, l := range now.Locks {
+			if held[l.Path] != "" && fmt.Sprint(l.Holders) != who[l.Path] {
+				held[l.Path] = changing
+			}
 		}
 	}
-	return "for 0.1 s at least", nil
+	return held, nil
 }
 
-func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
+func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]string) {
 	sty := e.style
-	line := func(label, text string) {
-		for i, l := range fold(text, max(e.width-14, 40)) {
-			if i > 0 {
-				label = ""
-			}
-			fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad(label, 12)), l)
+	paint := func(label, text string, colour func(string) string) {
+		for _, l := range fold(printable(text), max(e.width-14, 40)) {
+			fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad(label, 12)), colour(l))
+			label = ""
 		}
 	}
+	plain := func(s string) string { return s }
+	line := func(label, text string) { paint(label, text, plain) }
 	state := sty.state(st.State, st.State.String())
 	if !st.Linked && st.State != shmem.Damaged {
 		state += ", " + sty.magenta("unlinked")
@@ -141,25 +159,35 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 		made = "last changed " + made
 	}
 	line("made", made)
+	if st.ID != "" {
+		word := st.OwnerWord
+		if st.OwnerSlot >= 0 {
+			word += fmt.Sprintf(" by slot %d", st.OwnerSlot)
+		}
+		image := "no undo image"
+		if st.ImageOff != 0 {
+			image = fmt.Sprintf("undo image at %d", st.ImageOff)
+		}
+		line("control", fmt.Sprintf("at %d, %s, pages of %d, words of %d, %d of %d slots ever used, id %s; owner word: %s",
+			st.ControlOff, image, st.PageSize, st.WordSize, st.SlotsHigh, st.Info.Slots, st.ID, word))
+	}
 	if st.SlotsHigh == 0 {
 		return
 	}
-	lock := st.Lock.State
+	lock, colour := st.Lock.State, plain
 	if len(st.Lock.Holders) > 0 {
-		lock += " by " + st.Lock.Holders[0].String()
-		if !st.Lock.Dead {
-			lock += ", " + held
-		}
+		lock, colour = lock+" by "+st.Lock.Holders[0].String(), sty.magenta
+	}
+	if h := held[""]; h != "" {
+		lock += ", " + h
 	}
 	if st.Lock.Dead {
-		lock = sty.red(lock) + "; the next who locks undoes what it did"
-	} else if len(st.Lock.Holders) > 0 {
-		lock = sty.magenta(lock)
+		lock, colour = lock+"; the next who locks undoes what it did", sty.red
 	}
 	if st.Lock.Waiters {
 		lock += "; others wait"
 	}
-	fmt.Fprintf(e.out, "  %s%s\n", sty.faint(pad("lock", 12)), lock)
+	paint("lock", lock, colour)
 	for i, r := range st.Readers {
 		label := "readers"
 		if i > 0 {
@@ -172,13 +200,16 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held string) {
 		if i > 0 {
 			label = ""
 		}
-		text := l.LockState.String()
+		text, colour := l.LockState.String(), plain
 		if l.Dead {
-			text = sty.red(text)
+			colour = sty.red
 		} else if l.State == "locked" || l.State == "read" {
-			text = sty.magenta(text)
+			colour = sty.magenta
 		}
-		fmt.Fprintf(e.out, "  %s%s  %s  %s\n", sty.faint(pad(label, 12)), l.Path, sty.faint(strings.TrimPrefix(l.Type, "psync.")), text)
+		if h := held[l.Path]; h != "" {
+			text += ", " + h
+		}
+		paint(label, l.Path+"  "+strings.TrimPrefix(l.Type, "psync.")+"  "+text, colour)
 	}
 	alive := 0
 	for _, sl := range st.Slots {
@@ -249,11 +280,17 @@ func traffic(t *inspect.Traffic) string {
 	return text
 }
 
+// userName looks into /etc/passwd and not, as os/user would, at what the C library knows besides: the
+// program needs none.
 func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
+	b, _ := os.ReadFile("/etc/passwd")
+	id := strconv.Itoa(uid)
+	for l := range strings.Lines(string(b)) {
+		if f := strings.Split(l, ":"); len(f) > 2 && f[2] == id {
+			return f[0]
+		}
 	}
-	return "uid " + strconv.Itoa(uid)
+	return "uid " + id
 }
 
 type jsonHolder struct {
@@ -271,6 +308,7 @@ type jsonLock struct {
 	State   string       `json:"state"`
 	Dead    bool         `json:"dead"`
 	Waiters bool         `json:"waiters"`
+	Held    string       `json:"held,omitempty"` // for how long, in words
 	Holders []jsonHolder `json:"holders"`
 }
 
@@ -311,6 +349,8 @@ type jsonStat struct {
 	ControlOff int64        `json:"controlOff"`
 	ImageOff   int64        `json:"imageOff"`
 	SlotsHigh  int          `json:"slotsHigh"`
+	PageSize   int          `json:"pageSize"`
+	WordSize   int          `json:"wordSize"`
 	Version    uint64       `json:"version"`
 	Traffic    *jsonTraffic `json:"traffic,omitempty"`
 	Changing   bool         `json:"changing"`
@@ -321,7 +361,7 @@ type jsonStat struct {
 	Decl       string       `json:"declaration,omitempty"`
 }
 
-func jsonStatus(st *inspect.Status, s *inspect.Segment) jsonStat {
+func jsonStatus(st *inspect.Status, s *inspect.Segment, held map[string]string) jsonStat {
 	holders := func(hs []inspect.Holder) []jsonHolder {
 		all := []jsonHolder{}
 		for _, h := range hs {
@@ -330,12 +370,12 @@ func jsonStatus(st *inspect.Status, s *inspect.Segment) jsonStat {
 		return all
 	}
 	lock := func(path string, l inspect.LockState) jsonLock {
-		return jsonLock{path, l.Type, l.State, l.Dead, l.Waiters, holders(l.Holders)}
+		return jsonLock{path, l.Type, l.State, l.Dead, l.Waiters, held[path], holders(l.Holders)}
 	}
 	j := jsonStat{
 		jsonInfo: row{Info: st.Info}.json(), Linked: st.Linked, Fate: st.Fate, ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot,
 		CreatorPID: st.CreatorPID, CreatorNS: st.CreatorNS, PayloadCap: st.PayloadCap, ControlOff: st.ControlOff, ImageOff: st.ImageOff,
-		SlotsHigh: st.SlotsHigh, Version: st.Version, Changing: st.Changing, Lock: lock("", st.Lock), Readers: holders(st.Readers),
+		SlotsHigh: st.SlotsHigh, PageSize: st.PageSize, WordSize: st.WordSize, Version: st.Version, Changing: st.Changing, Lock: lock("", st.Lock), Readers: holders(st.Readers),
 		Locks: []jsonLock{}, SlotList: []jsonSlot{},
 	}
 	if st.Traffic != nil {

@@ -13,23 +13,34 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// A style colours text. Only colours that can be read on dark and light ground are used.
-type style bool
+// A style colours text. Where the terminal has 256 colours they are of middle brightness, which can be
+// read on black and on white (4 to 1 at least); where it has 16 they are those that its palette makes of
+// them.
+type style int
 
-func (s style) paint(code, text string) string {
-	if !s || text == "" {
+const (
+	colourless style = iota
+	colours16
+	colours256
+)
+
+func (s style) paint(code, better, text string) string {
+	switch {
+	case text == "" || s == colourless:
 		return text
+	case s == colours256:
+		code = better
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (s style) bold(t string) string    { return s.paint("1", t) }
-func (s style) faint(t string) string   { return s.paint("2", t) }
-func (s style) green(t string) string   { return s.paint("32", t) }
-func (s style) red(t string) string     { return s.paint("31", t) }
-func (s style) magenta(t string) string { return s.paint("35", t) }
-func (s style) cyan(t string) string    { return s.paint("36", t) }
-func (s style) changed(t string) string { return s.paint("1;7", t) }
+func (s style) bold(t string) string    { return s.paint("1", "1", t) }
+func (s style) faint(t string) string   { return s.paint("2", "38;5;243", t) }
+func (s style) green(t string) string   { return s.paint("32", "38;5;28", t) }
+func (s style) red(t string) string     { return s.paint("31", "38;5;196", t) }
+func (s style) magenta(t string) string { return s.paint("35", "38;5;133", t) }
+func (s style) cyan(t string) string    { return s.paint("36", "38;5;30", t) }
+func (s style) changed(t string) string { return s.paint("1;7", "1;7", t) }
 
 // state colours a word by the state that it belongs to.
 func (s style) state(st shmem.State, text string) string {
@@ -51,12 +62,12 @@ func newEnv(c *cli) *env {
 	if w, h, ok := sys.TerminalSize(os.Stdout.Fd()); ok {
 		e.width, e.height, e.tty = w, h, true
 	}
-	switch c.Color {
-	case "always":
-		e.style = true
-	case "never":
-	default:
-		e.style = style(e.tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
+	term := os.Getenv("TERM")
+	if c.Color == "always" || c.Color == "auto" && e.tty && os.Getenv("NO_COLOR") == "" && term != "dumb" {
+		e.style = colours16
+		if strings.Contains(term, "256color") || os.Getenv("COLORTERM") != "" {
+			e.style = colours256
+		}
 	}
 	return e
 }
@@ -200,7 +211,7 @@ func (e *env) table(columns []column, rows [][]string) {
 	var b strings.Builder
 	line := func(row int, cells []string) {
 		for i, c := range columns {
-			s := cut(cells[i], w[i])
+			s := cut(printable(cells[i]), w[i])
 			if c.right {
 				s = lpad(s, w[i])
 			} else if i < len(columns)-1 {

@@ -10,3 +10,19 @@ func TerminalSize(fd uintptr) (columns, rows int, ok bool) {
 	}
 	return int(w.Col), int(w.Row), true
 }
+
+// KeyInput makes the terminal that fd is open on hand over each key at once, without showing it, until
+// restore is called. Ctrl-C and its like still send signals.
+func KeyInput(fd uintptr) (restore func(), err error) {
+	was, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	now := *was
+	now.Lflag &^= unix.ICANON | unix.ECHO
+	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(int(fd), unix.TCSETS, &now); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(int(fd), unix.TCSETS, was) }, nil
+}
