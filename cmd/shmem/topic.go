@@ -39,7 +39,7 @@ func (e *env) attachTopic(name string) (*topicEnd, error) {
 
 // createTopic makes a topic, which stays.
 func (e *env) createTopic(name string, item *format.Type, capacity, holds int) (*topicEnd, error) {
-	if capacity < 1 || capacity > 1<<31 || holds < 0 || holds > 1<<16 {
+	if capacity < 1 || int64(capacity) > 1<<31 || holds < 0 || holds > 1<<16 {
 		return nil, usageError{fmt.Errorf("a topic has 1 to 2^31 messages, and 0 to 65536 holds")}
 	}
 	t, err := anytopic.Layout(item, capacity, holds)
