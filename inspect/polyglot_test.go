@@ -138,7 +138,13 @@ var broken = map[inspect.Language][2]string{
 
 // languages builds the programs, with readers that work or broken ones.
 func languages(t *testing.T, typ *inspect.Type, works bool) []language {
-	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "rustc"), tool(t, "/usr/bin/python3", "python3")
+	// Debian's own before newer ones in PATH: what is generated must do with these.
+	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "/usr/bin/rustc", "rustc"), tool(t, "/usr/bin/python3", "python3")
+	for _, p := range []string{gcc, rustc, python} {
+		out, _ := exec.Command(p, "--version").CombinedOutput()
+		version, _, _ := bytes.Cut(out, []byte{'\n'})
+		t.Logf("%s: %s", p, version)
+	}
 	dir := t.TempDir()
 	write := func(name string, b []byte) string {
 		p := filepath.Join(dir, name)
