@@ -6,6 +6,7 @@ go 1.26.0
 require golang.org/x/sys v0.49.0 // internal/sys
 
 require (
+	github.com/alecthomas/kong v1.17.0 // cmd/shmem: flags
 	github.com/anishathalye/porcupine v1.3.1 // tests: linearizability
 	github.com/rogpeppe/go-internal v1.16.0 // tests of cmd/shmem: testscript
 )

@@ -28,7 +28,7 @@ type lsCmd struct {
 func (*lsCmd) Help() string {
 	return `States:
   live      its owner is attached
-  orphaned  its owner has died, others are attached; the last of them unlinks it
+  orphaned  its owner has died; the last one of the others unlinks it
   kept      it stays until it is owned or removed
   garbage   its owner has died, nobody is attached: "shmem gc" takes it away
   unlinked  its name is gone (rm, Remove, another program), its users are not

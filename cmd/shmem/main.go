@@ -25,6 +25,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
 )
@@ -46,8 +48,9 @@ const (
 )
 
 type cli struct {
-	Dir   string `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
-	Color string `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $NO_COLOR is set), always, never."`
+	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
+	Color string           `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $$NO_COLOR is set), always, never."`
+	Ver   kong.VersionFlag `name:"version" help:"Show the version."`
 
 	Ls         lsCmd         `cmd:"" help:"List segments: type, size, owner, state."`
 	Stat       statCmd       `cmd:"" help:"Everything about one segment: control block, slots, locks, waiters, fate."`
@@ -92,18 +95,21 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	var c cli
-	p := newParser(&c)
-	v, err := p.parse(args)
+	code := -1
+	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(help+"\n\n"+exitCodes), kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Exit(func(n int) { code = n }))
+	if err != nil {
+		panic(err)
+	}
+	if len(args) == 0 {
+		args = []string{"ls"}
+	}
+	k, err := p.Parse(args)
+	if code >= 0 { // --help, --version
+		return code
+	}
 	e := newEnv(&c)
-	switch err {
-	case nil:
-	case errHelp:
-		fmt.Fprint(e.out, p.help(v, e.width))
-		return 0
-	case errVersion:
-		fmt.Fprintln(e.out, version())
-		return 0
-	default:
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "shmem: %v\n", err)
 		fmt.Fprintln(os.Stderr, "shmem --help shows what there is")
 		return exitUsage
@@ -113,7 +119,7 @@ func run(args []string) int {
 		w.f = f
 		e.out = w
 	}
-	err = v.run.Run(e)
+	err = k.Run(e)
 	w.flush()
 	return e.report(err)
 }
