@@ -35,6 +35,66 @@ func (tr transport) handOver() Contender {
 	}}
 }
 
+// barePlaces is a bare ring of places in which the same is touched.
+var barePlaces = Contender{Name: "bare ring, the same touched", Kind: Limit, Run: func(t *Trial) error {
+	if _, err := t.Start(barePlaceSource); err != nil {
+		return err
+	}
+	r, data, err := openPlaces(t)
+	if err != nil {
+		return err
+	}
+	head, tail := uint64(0), uint64(0)
+	var spin spinner
+	return t.Loop(func(n int) error {
+		for range n {
+			for tail == head {
+				if tail = r.tail.Load(); tail == head {
+					spin.once()
+				}
+			}
+			look(place(data, head, t.Size))
+			head++
+			storeRelease(&r.head, head)
+		}
+		return nil
+	})
+}}
+
+var barePlaceSource = role("bare source in place", func(t *Trial) error {
+	r, data, err := openPlaces(t)
+	if err != nil {
+		return err
+	}
+	head, tail := uint64(0), uint64(0)
+	var spin spinner
+	for {
+		for tail-head == placeSlots {
+			if head = r.head.Load(); tail-head == placeSlots {
+				spin.once()
+			}
+		}
+		ends(place(data, tail, t.Size))
+		tail++
+		storeRelease(&r.tail, tail)
+	}
+})
+
+const placeSlots = 64
+
+func openPlaces(t *Trial) (*bareRing, []byte, error) {
+	m, err := mapOpen(t, "places", 4096+placeSlots*t.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return as[bareRing](m), m[4096:], nil
+}
+
+func place(data []byte, pos uint64, size int) []byte {
+	i := int(pos%placeSlots) * size
+	return data[i : i+size]
+}
+
 var memcpy = Contender{Name: "copy() once", Kind: Limit, Run: func(t *Trial) error {
 	from, to := make([]byte, t.Size), make([]byte, t.Size)
 	return t.Loop(func(n int) error {
@@ -64,7 +124,7 @@ func bulkCases() (cases []Case) {
 
 		inPlace := Case{Item: "c", Name: "inplace-" + name, Bytes: size, Unit: "message", Full: copied.Full,
 			About: "a stream of messages of " + name + ", handed over in place, their first and last byte touched"}
-		inPlace.Who = []Contender{singleBytes.handOver(), manyBytes.handOver(), channel.handOver(), shmipc, bareStream[[8]uint64](1)}
+		inPlace.Who = []Contender{singleBytesPlace.handOver(), manyBytesPlace.handOver(), channel.handOver(), shmipc, barePlaces}
 		cases = append(cases, copied, inPlace)
 	}
 	return cases

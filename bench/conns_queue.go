@@ -96,11 +96,17 @@ var (
 // bytesConn is a queue of bytes, from side 1 to side 0.
 type bytesConn struct{ q *queue.Bytes }
 
-func openBytes(t *Trial, side int, single bool) (conn, error) {
-	q, err := queue.OpenBytes("bytes", &queue.Options{Options: shmem.Options{Dir: t.Dir, Kept: true},
-		Bytes: max(1<<20, min(16*(t.Size+64), 33<<20)), Single: single})
-	return bytesConn{q: q}, err
+func bytesTransport(name string, single bool, room func(size int) int) transport {
+	return transport{name: name, kind: Ours, open: func(t *Trial, side int) (conn, error) {
+		q, err := queue.OpenBytes("bytes", &queue.Options{Options: shmem.Options{Dir: t.Dir, Kept: true}, Bytes: room(t.Size), Single: single})
+		return bytesConn{q: q}, err
+	}}
 }
+
+func copyRoom(size int) int { return max(1<<20, min(16*(size+64), 33<<20)) }
+
+// placeRoom holds as many messages of any size, or their cost would seem to depend on it.
+func placeRoom(size int) int { return placeSlots * (size + 64) }
 
 func (c bytesConn) Send(b []byte) error { return c.q.Send(context.Background(), b) }
 func (c bytesConn) Recv(b []byte) error {
@@ -117,6 +123,8 @@ func (c bytesConn) RecvInPlace(f func([]byte)) error {
 }
 
 var (
-	singleBytes = transport{name: "Bytes, Single", kind: Ours, open: func(t *Trial, side int) (conn, error) { return openBytes(t, side, true) }}
-	manyBytes   = transport{name: "Bytes", kind: Ours, open: func(t *Trial, side int) (conn, error) { return openBytes(t, side, false) }}
+	singleBytes      = bytesTransport("Bytes, Single", true, copyRoom)
+	manyBytes        = bytesTransport("Bytes", false, copyRoom)
+	singleBytesPlace = bytesTransport("Bytes, Single", true, placeRoom)
+	manyBytesPlace   = bytesTransport("Bytes", false, placeRoom)
 )

@@ -214,7 +214,9 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 		} else if q.closed.Load() != 0 {
 			err = ring.ErrClosed
 		} else {
-			q.full.Store(q.single.Head.Load())
+			if try > 0 { // the first time it would fetch the receiver's line for every message
+				q.full.Store(q.single.Head.Load())
+			}
 			b, err = q.sender.Reserve(n)
 		}
 		switch err {
@@ -224,6 +226,9 @@ func (q *Bytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err e
 		case ring.ErrClosed:
 			return nil, 0, ErrEnded
 		case ring.ErrFull:
+			if q.ring == nil && try == 0 {
+				continue
+			}
 			if q.ring != nil && (ctx != nil || try < patience) && q.ring.Sweep() {
 				if ctx == nil {
 					continue
