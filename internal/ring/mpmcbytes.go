@@ -106,25 +106,29 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 		}
 		stop = start + round8(size)
 	}
-	low, err := r.low(t)
-	if err != nil {
-		return 0, 0, err
-	}
 	start := stop
 	if off := stop % r.size; off+size > r.size {
 		start += r.size - off
 	}
-	first := start // of the bytes in use
-	if low < t {
-		i, _ := r.q.at(low)
-		if first, _, err = r.extent(i); err != nil {
+	low := load("low.load", &r.h.Low)
+	if low > t || t-low > r.q.n {
+		return 0, 0, ErrCorrupt
+	}
+	// Low is looked for anew only where there is no room behind the last one
+	// found: that takes the lines of slots from consumers. As long as its slot
+	// is not claimed again, its extent is there.
+	fits := false
+	if t-low < r.q.n {
+		if fits, err = r.fits(low, t, stop, start+round8(size)); err != nil {
 			return 0, 0, err
 		}
-		if first > stop || stop-first > r.size {
-			return 0, 0, ErrCorrupt
+	}
+	if !fits {
+		if fits, err = r.fits(r.low(low, t), t, stop, start+round8(size)); err != nil {
+			return 0, 0, err
 		}
 	}
-	if start+round8(size)-first > r.size {
+	if !fits {
 		return 0, 0, ErrFull
 	}
 	i, lap := r.q.at(t)
@@ -160,13 +164,26 @@ func (r *MPMCBytes) tail() (uint64, error) {
 	return 0, ErrCorrupt
 }
 
-// low finds the oldest position in use, or t, under the gate.
-func (r *MPMCBytes) low(t uint64) (uint64, error) {
-	l := load("low.load", &r.h.Low)
-	if l > t || t-l > r.q.n {
-		return 0, ErrCorrupt
+// fits tells whether the bytes up to end have room, where low is the oldest
+// position in use and the last message before t stops at stop.
+func (r *MPMCBytes) fits(low, t, stop, end uint64) (bool, error) {
+	if low == t {
+		return true, nil
 	}
-	was := l
+	i, _ := r.q.at(low)
+	first, _, err := r.extent(i)
+	if err != nil {
+		return false, err
+	}
+	if first > stop || stop-first > r.size {
+		return false, ErrCorrupt
+	}
+	return end-first <= r.size, nil
+}
+
+// low finds the oldest position in use, from was on, or t, under the gate.
+func (r *MPMCBytes) low(was, t uint64) uint64 {
+	l := was
 	for l < t {
 		i, lap := r.q.at(l)
 		if word(load("low.look", &r.q.slots[i])).ahead(lap) <= 0 {
@@ -177,7 +194,7 @@ func (r *MPMCBytes) low(t uint64) (uint64, error) {
 	if l != was {
 		store("low.store", &r.h.Low, l)
 	}
-	return l, nil
+	return l
 }
 
 // Publish is as for MPMC, and so are the others that stand alone.
