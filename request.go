@@ -169,7 +169,10 @@ func (r *request) prepare() (err error) {
 		}
 	}
 	step.Reach(step.CreateSlot)
-	page := make([]byte, format.HeaderSize)
+	buf := pages.Get().(*[format.HeaderSize]byte)
+	defer pages.Put(buf)
+	page := buf[:]
+	clear(page)
 	h.Encode(page)
 	putUint64(page[format.OffOwner:], owner.Word())
 	putUint32(page[format.OffSlotHigh:], 1)
@@ -208,8 +211,10 @@ func (r *request) prepare() (err error) {
 // allocate reserves the memory of a new file. It is taken piece by piece; what cannot be had at all is
 // refused before anybody is robbed of what there is, or killed for it.
 func (r *request) allocate(file sys.FD, n int64) error {
-	if total := sys.Memory(); total > 0 && n > total {
-		return sys.ErrNoSpace
+	if n > sys.Piece {
+		if total := sys.Memory(); total > 0 && n > total {
+			return sys.ErrNoSpace
+		}
 	}
 	if n > sys.Piece && !r.anonymous {
 		if m, err := sys.MountOf(r.opts.Dir); err == nil && m.Size > 0 && n > m.Avail {
