@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ func thisMachine() Machine {
 		Governor: strings.TrimSpace(file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
 		Virtual:  strings.Contains(info, " hypervisor"),
 		Compiler: firstLine("gcc", "--version"), Python: firstLine("python3", "--version"),
-		Redis: redisVersion(), Commit: firstLine("git", "describe", "--always", "--dirty"),
+		Redis: redisVersion(), Commit: cmp.Or(firstLine("git", "describe", "--always", "--dirty"), "(no git)"),
 	}
 	fmt.Sscan(field(file("/proc/meminfo"), "MemTotal"), &m.MemoryGiB)
 	m.MemoryGiB >>= 20

@@ -75,10 +75,16 @@ func main() {
 		r.dur = *dur
 	}
 	r.cases, r.who = must(regexp.Compile(*run)), must(regexp.Compile(*who))
+	if len(r.selected()) == 0 {
+		fail(fmt.Errorf("no case matches -run %q; -list names them", *run))
+	}
 	r.tools, r.missing = prepareTools()
 	if *list {
 		r.list()
 		return
+	}
+	if !*quick && *run == "" {
+		fmt.Fprintln(os.Stderr, "this takes about half an hour, on a machine that does nothing else; -quick: under two minutes")
 	}
 	results := r.run()
 	if *out != "" {
