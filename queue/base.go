@@ -350,8 +350,7 @@ func ownEnd[E interface{ Leave() }](b *base, l *lock, word, died *atomic.Uint64,
 	}
 	err = b.atClose(l, func() {
 		_ = l.lock(context.Background(), func() <-chan struct{} { return nil })
-		e.Leave()
-		l.unlock()
+		e.Leave() // the lock stays: who was admitted before, and comes to it only now, must not use the end any more
 	})
 	if err != nil {
 		e.Leave()
@@ -388,7 +387,7 @@ func (b *base) atClose(who any, f func()) error {
 			leave := slices.Collect(maps.Values(b.leave))
 			b.mu.Unlock()
 			for _, f := range leave {
-				f()
+				_ = b.m.Guard(f) // where somebody truncated the file, a fault here would be the end of the process
 			}
 			b.m.Unpin()
 		}()

@@ -16,13 +16,18 @@ type lock struct {
 
 func (l *lock) init() { l.bell = make(chan struct{}, 1) }
 
-// lock takes the lock. A nil context: ErrFull at once if it is not free.
+// lock takes the lock. A nil context: ErrFull at once if it is not free. Close keeps the lock for good.
 func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
 	if l.held.CompareAndSwap(0, 1) {
 		return nil
 	}
 	if ctx == nil {
-		return ErrFull
+		select {
+		case <-closing():
+			return shmem.ErrClosed
+		default:
+			return ErrFull
+		}
 	}
 	l.waiters.Add(1)
 	defer l.waiters.Add(-1)
