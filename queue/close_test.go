@@ -85,6 +85,9 @@ func TestCloseEndsCallsThatComeLate(t *testing.T) {
 
 // Close leaves ends in a goroutine of its own, where nobody could catch a fault.
 func TestCloseEndsAfterTruncation(t *testing.T) {
+	if os.Getenv(shmemtest.WrapEnv) != "" {
+		t.Skip("an emulator does not say at which address a fault was: needs a real processor")
+	}
 	for _, handle := range []bool{true, false} {
 		dir := shmemtest.Dir(t)
 		q, err := queue.Create[int]("cut", &queue.Options{Options: shmem.Options{Dir: dir}, Single: true, Capacity: 8})
