@@ -97,8 +97,10 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	if err != nil {
 		return 0, 0, err
 	}
-	stop := uint64(0) // where the last message stops
-	if t > 0 {
+	// Where the last message stops. With one slot it is gone, and its extent
+	// may be half written over by a producer that was killed here.
+	stop := uint64(0)
+	if t > 0 && r.q.n > 1 {
 		i, _ := r.q.at(t - 1)
 		start, size, err := r.extent(i)
 		if err != nil {
