@@ -164,7 +164,7 @@ func (r *Broadcast) Holds() int { return len(r.holds) }
 // Holding is how many readers hold publishers back.
 func (r *Broadcast) Holding() (n int) {
 	for i := range r.holds {
-		if r.holds[i].ID.Load() != 0 {
+		if id := r.holds[i].ID.Load(); id != 0 && id&coming == 0 { // as in Slowest
 			n++
 		}
 	}

@@ -1,0 +1,31 @@
+package ring
+
+import (
+	"sync/atomic"
+	"testing"
+)
+
+// Who was killed before his cursor stood holds nobody back, and is not told of as if he did: there is no slowest one.
+func TestHoldingWithoutCursor(t *testing.T) {
+	defer func() { hook = nil }()
+	r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		hook = func(step string, _ *atomic.Uint64) {
+			if step == "hold.there" {
+				panic("killed")
+			}
+		}
+		_, _ = r.Hold(5)
+	}()
+	hook = nil
+	if id, _ := r.Slowest(); (id != 0) != (r.Holding() != 0) {
+		t.Errorf("%d hold, the slowest is %d", r.Holding(), id)
+	}
+	if _, holds := r.Repair(func(uint32) bool { return false }); holds != 1 {
+		t.Errorf("%d repaired", holds)
+	}
+}
