@@ -328,15 +328,21 @@ func (b *base) giveBack(pos uint64) error {
 
 // enterEnd takes an end of a Single queue, and counts it if its holder had died.
 func enterEnd[E interface{ Leave() }](b *base, word, died *atomic.Uint64, end func(uint32, func(uint32) bool) (E, error)) (E, error) {
-	was := word.Load()
-	e, err := end(b.self, func(id uint32) bool { return b.m.Peers.Alive(format.ID(id)) })
+	was, dead := uint32(0), false // of him whom the ring found there
+	e, err := end(b.self, func(id uint32) bool {
+		was, dead = id, !b.m.Peers.Alive(format.ID(id))
+		return !dead
+	})
 	if err == ring.ErrOccupied {
-		return e, b.taken(uint32(was))
+		if was == 0 || dead { // another was faster
+			was = uint32(word.Load())
+		}
+		return e, b.taken(was)
 	}
 	if err != nil {
 		return e, b.errorOf(err)
 	}
-	if was != 0 {
+	if dead {
 		died.Add(1)
 	}
 	return e, nil
@@ -361,7 +367,9 @@ func ownEnd[E interface{ Leave() }](b *base, l *lock, word, died *atomic.Uint64,
 // taken is the error of an end that another one has.
 func (b *base) taken(id uint32) error {
 	who := "the methods of this Queue or a handle made of it, which Close it"
-	if slot := int(format.ID(id).Slot()); id != b.self && slot < len(b.m.Peers.Slots) {
+	if slot := int(format.ID(id).Slot()); id == 0 {
+		who = "another one, who has left it just now"
+	} else if id != b.self && slot < len(b.m.Peers.Slots) {
 		who = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", b.m.Peers.Slots[slot].PID.Load(), slot)
 	}
 	return fmt.Errorf("queue %s: %w by %s; for more than one sender and one receiver create it without Options.Single", b.name, ErrTaken, who)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,5 +112,35 @@ func TestCloseEndsAfterTruncation(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "cut")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Ends that change hands count nobody as dead.
+func TestEndsThatAreLeftAreNotDead(t *testing.T) {
+	o := &queue.Options{Options: shmem.Options{Dir: shmemtest.Dir(t)}, Single: true, Capacity: 8}
+	a, err := queue.Create[int]("left", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	var wg sync.WaitGroup
+	until := time.Now().Add(300 * time.Millisecond)
+	for range 2 {
+		b, err := queue.Attach[int]("left", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			defer b.Close()
+			for time.Now().Before(until) {
+				if s, err := b.Sender(); err == nil {
+					s.Close()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s, err := a.Stats(); err != nil || s.Skipped != 0 {
+		t.Errorf("%d died, %v; nobody has", s.Skipped, err)
 	}
 }
