@@ -16,6 +16,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
 
@@ -62,7 +63,7 @@ func limit() (context.Context, context.CancelFunc) {
 func bears(err error) bool {
 	return *hostile && err != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, shmem.ErrCorrupt) || err == errTorn ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, topic.ErrLost) || errors.Is(err, topic.ErrFull) ||
-		strings.Contains(err.Error(), "ended") || strings.Contains(err.Error(), "has this end"))
+		errors.Is(err, topic.ErrEnded) || errors.Is(err, queue.ErrEnded) || errors.Is(err, queue.ErrTaken))
 }
 
 func produce(l *ledger, q pipe) error {
