@@ -77,6 +77,7 @@ func (r *Results) plot(dir string) error {
 		}
 		p.Add(plotter.NewGrid())
 		p.NominalY(names...)
+		p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5
 		p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(p.X.Min))), math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
 		height := vg.Length(len(names))*vg.Points(18) + vg.Points(80)
 		w, err := p.WriterTo(vg.Points(560), height, "svg")
