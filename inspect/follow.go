@@ -71,6 +71,9 @@ func (s *Segment) Follow(from uint64) (*Follower, error) {
 	return f, nil
 }
 
+// Seq is the number of the message that is looked for next.
+func (f *Follower) Seq() uint64 { return f.c.Pos() }
+
 // Lost is how many messages were overwritten before they could be read.
 func (f *Follower) Lost() uint64 { return f.lost }
 

@@ -494,6 +494,10 @@ func hostile(t testing.TB, dir string, content []byte) {
 	if _, err := s.Status(); err != nil && !errors.Is(err, shmem.ErrFault) {
 		t.Fatal(err)
 	}
+	if _, err := s.Traffic(); err != nil && !errors.Is(err, shmem.ErrFault) && !errors.Is(err, shmem.ErrClosed) {
+		t.Fatal(err)
+	}
+	_, _ = s.Messages(0)
 	p, err := s.Snapshot()
 	if err != nil {
 		return

@@ -67,7 +67,7 @@ func open(name string, opts *shmem.Options) (*Segment, error) {
 		return nil, err
 	}
 	s := &Segment{file: file}
-	if err := s.look(path, filepath.Base(path)); err != nil {
+	if err := s.look(path, nameOf(path)); err != nil {
 		_ = file.Close()
 		return nil, err
 	}
@@ -76,6 +76,16 @@ func open(name string, opts *shmem.Options) (*Segment, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// nameOf is the name of the segment that a path leads to; that of a descriptor is the one the file has, or had.
+func nameOf(path string) string {
+	if strings.HasPrefix(path, "/proc/") {
+		if to, err := os.Readlink(path); err == nil {
+			path = strings.TrimSuffix(to, " (deleted)")
+		}
+	}
+	return filepath.Base(path)
 }
 
 func (s *Segment) look(path, name string) error {
@@ -161,6 +171,9 @@ func (s *Segment) Linked() bool {
 	st, err := s.file.Stat()
 	if err != nil {
 		return false
+	}
+	if strings.HasPrefix(s.info.Path, "/proc/") { // by descriptor: under what name it is there is not known
+		return st.Nlink > 0
 	}
 	there, err := sys.Lstat(s.info.Path)
 	return err == nil && there.Same(st)

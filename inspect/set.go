@@ -42,7 +42,7 @@ func Set(ctx context.Context, name string, opts *shmem.Options, all ...Assignmen
 }
 
 func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment) error {
-	s, err := Open(name, opts)
+	s, err := open(name, opts)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,8 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 		return info.Err
 	case info.State == shmem.Garbage:
 		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts afresh; it can be read but not set", fs.ErrNotExist)
+	case s.t.Stream() != "":
+		return fmt.Errorf("a %s cannot be set: who sends and receives changes it without the box's lock", s.t.Stream())
 	case s.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

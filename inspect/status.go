@@ -227,8 +227,14 @@ func (st *Status) fate() string {
 		if n == 0 {
 			return "its owner has died, and only readers without a slot are attached: it is garbage when they leave" + undo
 		}
+		if !st.Linked {
+			return fmt.Sprintf("its owner has died and its name is gone; the last one of %d attached to leave drops the value, and the memory goes with it%s", n, undo)
+		}
 		return fmt.Sprintf("its owner has died; the last one of %d attached to leave drops the value and unlinks the name, unless somebody owns it%s", n, undo)
 	case shmem.Kept:
+		if !st.Linked {
+			return "its name is gone and nobody owns it: the memory goes with the last process attached" + undo
+		}
 		return "nobody owns it: it stays until somebody owns it or removes it (shmem rm)" + undo
 	case shmem.Garbage:
 		if st.OwnerWord == "dropped" {

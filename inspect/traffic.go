@@ -1,9 +1,8 @@
 package inspect
 
 import (
-	"strings"
-
 	"github.com/shmembox/shmem/internal/anytopic"
+	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
 )
 
@@ -23,12 +22,25 @@ type Traffic struct {
 	Lag      uint64 // how far the slowest of these is behind
 	Slowest  Holder // who that is, if there are any
 	Ended    bool
+
+	// Of a queue of bytes: how many bytes its messages take, headers and what rounds them up included, and how many
+	// there is room for.
+	Bytes, BytesCap uint64
+
+	Single           bool   // a queue with one sender and one receiver
+	Sender, Receiver Holder // who has these ends; the zero Holder: nobody
+}
+
+// Traffic reads the counters of a queue or topic; nil if the segment is none.
+func (s *Segment) Traffic() (tr *Traffic, err error) {
+	err = s.looking("inspect", func() error { tr = s.traffic(); return nil })
+	return tr, err
 }
 
 // traffic reads the counters of a queue or topic; nil for other types.
 func (s *Segment) traffic() *Traffic {
 	t := s.t
-	if t == nil || t.Kind != format.Struct || !strings.HasPrefix(t.Name, "queue.") && !strings.HasPrefix(t.Name, "topic.") || len(t.Fields) == 0 {
+	if t.Stream() == "" {
 		return nil
 	}
 	tr := &Traffic{Kind: t.Name}
@@ -69,6 +81,21 @@ func (s *Segment) traffic() *Traffic {
 		if h < tr.Sent {
 			tr.Depth = tr.Sent - h
 		}
+	}
+	if t.Name == "queue.Bytes" {
+		tr.BytesCap = uint64(compose.Len(t, "Data"))
+		tr.Bytes = tr.Depth
+	}
+	if tr.Single = head.Name == "Single"; tr.Single {
+		end := func(name, what string) Holder {
+			if id := words[name]; id != 0 && id>>31 == 0 {
+				return s.holder(format.ID(id), what)
+			}
+			return Holder{}
+		}
+		tr.Sender, tr.Receiver = end("Producer", "send"), end("Consumer", "receive")
+	} else if q, err := s.queue(); err == nil && tr.BytesCap > 0 {
+		tr.Bytes = q.fill()
 	}
 	return tr
 }

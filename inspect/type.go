@@ -96,6 +96,13 @@ func (t *Type) Elem() *Type {
 	return nil
 }
 
+// Stream is "queue.Queue", "queue.Bytes" or "topic.Topic" if the type is that of a queue or topic, else "". What is in
+// one is told by Segment.Messages; the value itself is its innards.
+func (t *Type) Stream() string { return t.t.Stream() }
+
+// Item is the type of the messages of a queue or topic; nil for other types, and for a queue.Bytes.
+func (t *Type) Item() *Type { return typeOf(t.t.Item()) }
+
 // Atomic reports whether it is a type of sync/atomic, which changes without the box's lock.
 func (t *Type) Atomic() bool { return t.t.Atomic }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/compose"
@@ -29,10 +28,7 @@ type Topic struct {
 // ErrNone: it is no topic.
 var ErrNone = errors.New("the segment is no topic")
 
-const (
-	name = "topic.Topic"
-	cell = "topic.cell["
-)
+const name = "topic.Topic"
 
 // Layout is the type of a topic of n messages; see topic.Options.
 func Layout(item *format.Type, n, holds int) (*format.Type, error) {
@@ -49,7 +45,7 @@ func Layout(item *format.Type, n, holds int) (*format.Type, error) {
 	}
 	if up := (item.Size + whole.Align - 1) / whole.Align * whole.Align; up != item.Size {
 		item = &format.Type{
-			Kind: format.Struct, Name: cell + item.Name + "]", Size: up, Align: max(item.Align, whole.Align),
+			Kind: format.Struct, Name: format.Cell + item.Name + "]", Size: up, Align: max(item.Align, whole.Align),
 			Fields: []format.Field{{Name: "Value", Type: item}},
 		}
 	}
@@ -61,14 +57,10 @@ func Layout(item *format.Type, n, holds int) (*format.Type, error) {
 
 // Item is the type of a topic's messages; nil if t is no topic.
 func Item(t *format.Type) *format.Type {
-	if t == nil || t.Name != name || compose.First(t) != "Topic" || compose.Len(t, "Slots") == 0 || compose.Len(t, "Slots") != compose.Len(t, "Items") {
+	if t.Stream() != name || compose.Len(t, "Slots") == 0 || compose.Len(t, "Slots") != compose.Len(t, "Items") {
 		return nil
 	}
-	item := t.Fields[len(t.Fields)-1].Type.Elem
-	if strings.HasPrefix(item.Name, cell) && len(item.Fields) == 1 && item.Fields[0].Offset == 0 {
-		item = item.Fields[0].Type
-	}
-	return item
+	return t.Item()
 }
 
 // Of lays a topic over a mapping with a payload of type t.
