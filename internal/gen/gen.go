@@ -30,8 +30,39 @@ var (
 // maxParts bounds the ranges of bytes that a generated Store copies.
 const maxParts = 1 << 14
 
-// Generate writes the code for a value of type t, called ident, or as in Go if that is empty.
+// ErrStream: the value is a queue or topic, which code that stores it as a whole would break.
+var ErrStream = errors.New("it is no box")
+
+// refuse is the error of a queue or topic that there is no code for.
+func refuse(lang string, t *schema.Type) error {
+	item := ""
+	if i := t.Item(); i != nil {
+		item = i.String()
+		if i.Name != "" {
+			item = i.Name
+		}
+	}
+	switch stream := t.Stream(); {
+	case stream == "queue.Queue":
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others send and receive; Go programs join it by queue.Attach[%s]", ErrStream, stream, item)
+	case stream == "queue.Bytes":
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others send and receive; Go programs join it by queue.AttachBytes, others by pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
+	case stream != "" && (lang == "c" || lang == "rust"):
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others publish; Go programs join it by topic.Attach[%s], Python by the follow() of gen python, others by pipes from `shmem tail --raw` and to `shmem pump`; docs/FORMAT.md tells how to follow one",
+			ErrStream, stream, item)
+	}
+	return nil
+}
+
+// Generate writes the code for a value of type t, called ident, or as in Go if that is empty. Of a topic Go gets the
+// type of its messages, and Python code that follows it; for other languages, and for queues, it is ErrStream.
 func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
+	if err := refuse(lang, t); err != nil {
+		return nil, err
+	}
+	if t.Stream() != "" && lang == "go" {
+		t = t.Item()
+	}
 	if ident == "" {
 		ident = identOf(t.Name)
 	}
@@ -503,17 +534,12 @@ SIZE = %[4]d
 		g.f("        \"names\": [%s],\n        \"formats\": [%s],\n        \"offsets\": [%s],\n        \"itemsize\": %d,\n    })\n\n\n",
 			strings.Join(names, ", "), strings.Join(formats, ", "), strings.Join(offsets, ", "), t.Size)
 	}
-	if g.root.Name == "topic.Topic" {
-		items := g.root.Fields[len(g.root.Fields)-1].Type
-		item := items.Elem
-		if strings.HasPrefix(item.Name, "topic.cell[") {
-			item = item.Fields[0].Type
-		}
-		g.f("_ITEMS, _ITEM = %d, %s\n", items.Len, g.pyType(item))
+	if item := g.root.Item(); item != nil {
+		g.f("_ITEMS, _ITEM = %d, %s\n", g.root.Fields[len(g.root.Fields)-1].Type.Len, g.pyType(item))
 	}
 	g.f("VALUE = %s\nDTYPE = _dtype_%s() if numpy is not None else None\n\n", g.ident, g.ident)
 	g.WriteString(strings.ReplaceAll(runtimePython, "class _Box:", "class "+g.ident+"Box:"))
-	if g.root.Name == "topic.Topic" {
+	if g.root.Stream() != "" {
 		g.WriteString(topicPython)
 	}
 	return g.Bytes()

@@ -1,6 +1,7 @@
 package gen_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -128,5 +129,38 @@ func TestRefused(t *testing.T) {
 		if err != nil || !strings.Contains(strings.ToLower(string(code)), fmt.Sprintf("%016x", typeOf(t, (*odd)(nil)).Fingerprint())) {
 			t.Errorf("%s: the fingerprint is missing (%v)", lang, err)
 		}
+	}
+}
+
+// TestStreams: nobody gets code that stores into a queue or topic.
+func TestStreams(t *testing.T) {
+	item := &format.Type{Kind: format.Struct, Name: "main.Job", Size: 8, Align: 8, Fields: []format.Field{{Name: "N", Type: typeOf(t, (*uint64)(nil))}}}
+	stream := func(name, first, last string) *format.Type {
+		return &format.Type{Kind: format.Struct, Name: name, Size: 24, Align: 8, Fields: []format.Field{
+			{Name: first, Type: typeOf(t, (*struct{ Tail atomic.Uint64 })(nil))},
+			{Name: last, Offset: 8, Type: &format.Type{Kind: format.Array, Len: 2, Elem: item, Size: 16, Align: 8}},
+		}}
+	}
+	for _, c := range []struct {
+		lang, want string
+		typ        *format.Type
+	}{
+		{"c", "queue.Attach[main.Job]", stream("queue.Queue", "Many", "Items")},
+		{"go", "queue.Attach[main.Job]", stream("queue.Queue", "Single", "Items")},
+		{"python", "shmem pump", stream("queue.Bytes", "Many", "Data")},
+		{"rust", "topic.Attach[main.Job]", stream("topic.Topic", "Topic", "Items")},
+		{"c", "gen python", stream("topic.Topic", "Topic", "Items")},
+	} {
+		if _, err := gen.Generate(c.lang, c.typ, ""); !errors.Is(err, gen.ErrStream) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s of a %s: %v, want %s", c.lang, c.typ.Name, err, c.want)
+		}
+	}
+	code, err := gen.Generate("go", stream("topic.Topic", "Topic", "Items"), "")
+	if err != nil || !strings.Contains(string(code), "type Job struct") || strings.Contains(string(code), "Items") {
+		t.Errorf("go of a topic: %v\n%s", err, code)
+	}
+	// One that is only called so is a box like any other.
+	if _, err := gen.Generate("c", stream("queue.Queue", "Mine", "Items"), ""); err != nil {
+		t.Error(err)
 	}
 }

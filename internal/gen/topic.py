@@ -1,6 +1,10 @@
 
     # ---- Topics ----
 
+    def store(self, value, timeout=5.0):
+        """A topic cannot be stored: its words are ordered by its publishers, not by the box's lock."""
+        raise TypeError("a topic cannot be stored: publish to it from Go, or by `shmem pump`")
+
     def follow(self, start=None, copy=True, pause=0.001):
         """The messages of the topic as they come, from number start (None: the next one) until it ends: pairs of
         number and message. It takes no slot and no lock, and holds no publisher back: what was overwritten unread is
