@@ -108,7 +108,7 @@ func (d *doctor) directory() bool {
 		return true
 	}
 	if m.Type == sys.TmpfsMagic {
-		d.ok("directory", "%s is a tmpfs, mode %v", dir, st.Mode().Perm())
+		d.ok("directory", "%s is a tmpfs, mode %s", dir, lsMode(st.Mode()))
 	} else {
 		d.add("directory", "problem", fmt.Sprintf("%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type), "use /dev/shm, or mount a tmpfs there")
 	}
@@ -135,6 +135,19 @@ func (d *doctor) directory() bool {
 	}
 	d.hugePages(dir)
 	return true
+}
+
+// lsMode is the mode of a directory as ls shows it, with the sticky bit.
+func lsMode(m fs.FileMode) string {
+	s := "d" + m.Perm().String()[1:]
+	switch {
+	case m&fs.ModeSticky == 0:
+	case m&1 != 0:
+		s = s[:9] + "t"
+	default:
+		s = s[:9] + "T"
+	}
+	return s
 }
 
 func canCreate(dir string) bool {
