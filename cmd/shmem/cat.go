@@ -19,7 +19,7 @@ type catCmd struct {
 	Hex  bool   `xor:"form" help:"The bytes in hex; of a damaged segment those of the file."`
 	Raw  bool   `xor:"form" help:"The bytes themselves."`
 	Type bool   `xor:"form" help:"The type, with offsets."`
-	All  bool   `short:"a" help:"Every element of long arrays."`
+	All  bool   `short:"a" help:"Every element of long arrays, every message of a queue or topic."`
 }
 
 func (*catCmd) Help() string {
@@ -27,7 +27,10 @@ func (*catCmd) Help() string {
 program had half done. Numbers, texts and flags of a PATH are printed bare, for scripts:
 
   $ shmem cat config Routes[0].Name
-  default`
+  default
+
+Of a queue or topic it shows what it counts and the last messages that are there, oldest first, each with
+its number, and takes none out. With a PATH, or --raw or --hex, it shows the innards.`
 }
 
 // arrayLines is how many lines of an array cat shows without --all.
@@ -49,6 +52,9 @@ func (c *catCmd) Run(e *env) error {
 	if info := s.Info(); info.State == shmem.Damaged && !c.Hex && !c.Raw {
 		return fmt.Errorf("%s: %w\n  --hex shows its bytes", c.Name, info.Err)
 	}
+	if isStream(s) && c.Path == "" && !c.Raw && !c.Hex {
+		return c.stream(e, s)
+	}
 	p, err := s.Snapshot()
 	if err != nil {
 		return err
@@ -61,6 +67,23 @@ func (c *catCmd) Run(e *env) error {
 		fmt.Fprintf(e.err, "shmem: %s: somebody is changing the value, or died over it, and it has no undo image: old and new may be mixed\n", c.Name)
 	}
 	return c.show(e, v)
+}
+
+// stream shows a queue or topic.
+func (c *catCmd) stream(e *env, s *inspect.Segment) error {
+	n := lastMessages
+	if c.All {
+		n = 0
+	}
+	v, err := streamOf(s, n)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return e.json(v)
+	}
+	_, err = io.WriteString(e.out, v.text(e))
+	return err
 }
 
 func (c *catCmd) show(e *env, v inspect.Value) error {
@@ -199,6 +222,9 @@ last one to others.`
 }
 
 func (c *setCmd) Run(e *env) error {
+	if err := plainName(c.Name); err != nil {
+		return err
+	}
 	var all []inspect.Assignment
 	for _, s := range c.Set {
 		path, value, ok := strings.Cut(s, "=")

@@ -199,6 +199,9 @@ func (c *rmCmd) Run(e *env) error {
 }
 
 func (c *rmCmd) remove(e *env, name string) error {
+	if err := plainName(name); err != nil {
+		return err
+	}
 	info, err := shmem.Stat(name, e.opts())
 	if err == nil && !c.Force && (len(info.Peers) > 0 || info.Readers) {
 		who := "some who may only read are attached"

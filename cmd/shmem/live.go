@@ -31,6 +31,13 @@ type screen struct {
 func (e *env) screen() *screen {
 	s := &screen{e: e, restore: func() {}}
 	if e.tty {
+		// Also who has had enough twice gets his terminal back.
+		screenOff.Lock()
+		defer screenOff.Unlock()
+		screenOff.f = func() {
+			s.restore()
+			fmt.Fprint(os.Stdout, "\x1b[?7h\x1b[?25h\x1b[?1049l")
+		}
 		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l\x1b[?7l")
 		if restore, err := sys.KeyInput(os.Stdin.Fd()); err == nil {
 			s.restore, s.keys = restore, keys(os.Stdin)
@@ -52,13 +59,6 @@ func keys(in *os.File) <-chan string {
 		}
 	}()
 	return c
-}
-
-func (s *screen) close() {
-	if s.e.tty {
-		fmt.Fprint(os.Stdout, "\x1b[?7h\x1b[?25h\x1b[?1049l")
-	}
-	s.restore()
 }
 
 // draw shows a frame, whose first lines stay where they are when the others are scrolled.
@@ -168,7 +168,8 @@ type watchCmd struct {
 func (*watchCmd) Help() string {
 	return `What has changed since the last look is highlighted, with the rate of numbers beside it, or
 below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End
-scroll. It takes no lock and no slot.`
+scroll. It takes no lock and no slot. Of a queue or topic it shows the counters and the last messages;
+with a PATH the innards.`
 }
 
 func (c *watchCmd) Run(e *env) error {
@@ -178,6 +179,9 @@ func (c *watchCmd) Run(e *env) error {
 	}
 	defer func() { s.Close() }()
 	var last *inspect.Snapshot
+	if isStream(s) && c.Path == "" {
+		return c.stream(e, &s)
+	}
 	if c.JSON {
 		return e.ticks(nil, c.Interval, c.Count, func() error {
 			p, err := s.Snapshot()
@@ -197,13 +201,10 @@ func (c *watchCmd) Run(e *env) error {
 		})
 	}
 	scr := e.screen()
-	defer scr.close()
+	defer leaveScreen()
 	return e.ticks(scr, c.Interval, c.Count, func() error {
-		if !s.Linked() { // the same name again?
-			if again, err := inspect.Open(c.Name, e.opts()); err == nil {
-				s.Close()
-				s, last = again, nil
-			}
+		if c.again(e, &s) {
+			last = nil
 		}
 		p, err := s.Snapshot()
 		if errors.Is(err, shmem.ErrBusy) {
@@ -223,6 +224,75 @@ func (c *watchCmd) Run(e *env) error {
 		}
 		scr.draw(frame, 3)
 		last = p
+		return nil
+	})
+}
+
+// again looks at another segment if that has taken the name, and reports whether it has.
+func (c *watchCmd) again(e *env, s **inspect.Segment) bool {
+	if (*s).Linked() {
+		return false
+	}
+	again, err := e.inspect(c.Name)
+	if err != nil {
+		return false
+	}
+	(*s).Close()
+	*s = again
+	return true
+}
+
+// stream watches a queue or topic: its counters and its last messages. No version tells of their changes.
+func (c *watchCmd) stream(e *env, s **inspect.Segment) error {
+	look := func(n int) (streamView, error) {
+		c.again(e, s)
+		if !isStream(*s) {
+			return streamView{}, fmt.Errorf("%s: another segment has taken the name, which is no queue or topic", c.Name)
+		}
+		return streamOf(*s, n)
+	}
+	last, sent, at := "", uint64(0), time.Time{}
+	if c.JSON {
+		return e.ticks(nil, c.Interval, c.Count, func() error {
+			v, err := look(lastMessages)
+			if err != nil {
+				return err
+			}
+			b, err := v.MarshalJSON()
+			if err == nil && string(b) != last {
+				last = string(b)
+				_, err = fmt.Fprintln(os.Stdout, last)
+			}
+			return err
+		})
+	}
+	scr := e.screen()
+	defer leaveScreen()
+	return e.ticks(scr, c.Interval, c.Count, func() error {
+		v, err := look(max(lastMessages, e.height-5))
+		if err != nil {
+			return err
+		}
+		st, err := (*s).Status()
+		if err != nil {
+			return err
+		}
+		state := e.style.state(st.State, st.State.String())
+		if !st.Linked {
+			state += " " + e.style.magenta("unlinked")
+		}
+		rate, now := "", time.Now()
+		if !at.IsZero() {
+			rate = perSecond(float64(v.traffic.Sent-sent)/now.Sub(at).Seconds()) + "/s"
+		}
+		sent, at = v.traffic.Sent, now
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", e.style.bold(st.Name), state, typeName(v.t), rate, e.style.faint(now.Format("15:04:05.0")))
+		fmt.Fprintf(&b, "%s\n\n", e.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers), traffic(v.traffic)), e.width)))
+		for _, l := range v.lines(e.style, e.width) {
+			fmt.Fprintln(&b, l)
+		}
+		scr.draw(b.String(), 3)
 		return nil
 	})
 }
@@ -312,7 +382,7 @@ func (c *topCmd) Run(e *env) error {
 		}
 	}()
 	scr := e.screen()
-	defer scr.close()
+	defer leaveScreen()
 	return e.ticks(scr, c.Interval, c.Count, func() error {
 		rows, err := e.rows(nil)
 		if err != nil {
@@ -442,7 +512,7 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		if l.r.err == nil && l.r.State != shmem.Foreign && l.r.State != shmem.Damaged {
 			att = strconv.Itoa(len(l.r.Peers))
 		}
-		cells = append(cells, []string{l.r.Name, rate, version, depth, lost, held, wait, att, size(l.r.InUse), l.r.state()})
+		cells = append(cells, []string{l.r.Name, rate, version, depth, lost, held, wait, att, size(l.r.InUse), l.r.shown()})
 	}
 	sub := *e
 	var b strings.Builder

@@ -34,6 +34,7 @@ func (*lsCmd) Help() string {
   unlinked  its name is gone (rm, Remove, another program), its users are not
   foreign   another program's file
   damaged   its control block cannot be read; only "shmem rm" takes it away
+  ended     besides: nothing more can be sent to this queue or topic
 
 MEM is the memory in use, control block included. ATT is how many are attached, +r if somebody is
 attached who may only read. OWNER is the process that owns it, or (in brackets) the program that
@@ -45,6 +46,8 @@ type row struct {
 	shmem.Info
 	unlinked bool
 	err      error
+	item     string // type of the messages of a queue or topic
+	ended    bool   // a queue or topic
 }
 
 func (r row) state() string {
@@ -55,6 +58,40 @@ func (r row) state() string {
 		return "unlinked"
 	}
 	return r.State.String()
+}
+
+// shown is the state for people.
+func (r row) shown() string {
+	if r.ended {
+		return r.state() + ", ended"
+	}
+	return r.state()
+}
+
+// typeName is the type, with that of the messages of a queue or topic.
+func (r row) typeName() string {
+	if r.item != "" {
+		return r.Type + "[" + cut(r.item, 60) + "]"
+	}
+	return r.Type
+}
+
+// stream fills in what is to be said of a queue or topic: it is not in an Info.
+func (r *row) stream() {
+	if r.err != nil || !strings.HasPrefix(r.Type, "queue.") && !strings.HasPrefix(r.Type, "topic.") {
+		return
+	}
+	s, err := inspect.Open(r.Path, nil)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	if t := s.Type(); t != nil && t.Item() != nil {
+		r.item = t.Item().String()
+	}
+	if tr, err := s.Traffic(); err == nil && tr != nil {
+		r.ended = tr.Ended
+	}
 }
 
 func (e *env) rows(patterns []string) ([]row, error) {
@@ -75,6 +112,9 @@ func (e *env) rows(patterns []string) ([]row, error) {
 		if match(patterns, info.Name) {
 			rows = append(rows, row{Info: info, unlinked: true})
 		}
+	}
+	for i := range rows {
+		rows[i].stream()
 	}
 	return rows, nil
 }
@@ -164,7 +204,7 @@ func (e *env) list(rows []row) {
 	for i, r := range rows {
 		memory += r.InUse
 		count[r.state()]++
-		owner, att, typ := "-", "-", r.Type
+		owner, att, typ := "-", "-", r.typeName()
 		switch {
 		case errors.Is(r.err, fs.ErrPermission):
 			typ, owner = "no permission", "("+userName(r.UID)+"'s)"
@@ -191,7 +231,7 @@ func (e *env) list(rows []row) {
 		if r.Owner != nil {
 			when = r.Owner.Since
 		}
-		cells[i] = []string{r.Name, typ, size(r.Size), size(r.InUse), owner, since(when), att, r.state()}
+		cells[i] = []string{r.Name, typ, size(r.Size), size(r.InUse), owner, since(when), att, r.shown()}
 	}
 	plain := func(f func(string) string) func(int, string) string {
 		return func(_ int, s string) string { return f(s) }
@@ -280,6 +320,8 @@ type jsonInfo struct {
 	Unlinked    bool       `json:"unlinked,omitempty"`
 	Error       string     `json:"error,omitempty"`
 	Type        string     `json:"type,omitempty"`
+	Item        string     `json:"item,omitempty"` // type of the messages of a queue or topic
+	Ended       bool       `json:"ended,omitempty"`
 	Fingerprint string     `json:"fingerprint,omitempty"`
 	Size        int64      `json:"size"`
 	File        int64      `json:"file"`
@@ -296,7 +338,7 @@ type jsonInfo struct {
 
 func (r row) json() jsonInfo {
 	j := jsonInfo{
-		Name: r.Name, Path: r.Path, State: r.state(), Unlinked: r.unlinked, Type: r.Type, Size: r.Size, File: r.File, Memory: r.InUse,
+		Name: r.Name, Path: r.Path, State: r.state(), Unlinked: r.unlinked, Type: r.Type, Item: r.item, Ended: r.ended, Size: r.Size, File: r.File, Memory: r.InUse,
 		Mode: r.Mode.String(), UID: r.UID, Created: r.Created, Program: r.Program, Slots: r.Slots, Readers: r.Readers, Peers: []jsonPeer{},
 	}
 	if r.unlinked {

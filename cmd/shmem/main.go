@@ -73,6 +73,7 @@ type cli struct {
 // A context is what a verb needs of the world.
 type env struct {
 	ctx      context.Context
+	verb     string
 	dir      string
 	out, err io.Writer
 	style    style
@@ -119,7 +120,8 @@ func run(args []string) int {
 		w.f = f
 		e.out = w
 	}
-	err = k.Run(e)
+	e.verb, _, _ = strings.Cut(k.Command(), " ")
+	err = k.Run(e, p)
 	w.flush()
 	return e.report(err)
 }
@@ -153,6 +155,8 @@ func (e *env) report(err error) int {
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.Is(err, context.Canceled) && e.ctx.Err() != nil:
+		return e.report(e.signalled())
 	}
 	text := err.Error()
 	if !strings.HasPrefix(text, "shmem: ") {
@@ -164,14 +168,14 @@ func (e *env) report(err error) int {
 	}
 	var usage usageError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, shmem.ErrBadName):
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist):
 		return exitAbsent
 	case errors.Is(err, shmem.ErrBusy), errors.Is(err, context.DeadlineExceeded):
 		return exitBusy
 	case errors.Is(err, shmem.ErrMismatch), errors.Is(err, shmem.ErrForeign), errors.Is(err, shmem.ErrCorrupt), errors.Is(err, shmem.ErrVersion),
-		errors.Is(err, shmem.ErrNotRegular), errors.Is(err, shmem.ErrOtherUser), errors.Is(err, shmem.ErrReadOnly), errors.Is(err, shmem.ErrBadName),
+		errors.Is(err, shmem.ErrNotRegular), errors.Is(err, shmem.ErrOtherUser), errors.Is(err, shmem.ErrReadOnly),
 		errors.Is(err, fs.ErrPermission), errors.Is(err, shmem.ErrFull), errors.Is(err, psync.ErrOwnerDied), errors.Is(err, errRefused):
 		return exitRefused
 	}
@@ -182,7 +186,10 @@ func (e *env) report(err error) int {
 var errRefused = errors.New("refused")
 
 func (e *env) hint(err error) string {
+	_, noDir := os.Stat(e.dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && noDir != nil:
+		return "there is no directory " + e.dir + "; --dir or $SHMEM_DIR says where segments are"
 	case errors.Is(err, fs.ErrNotExist):
 		if n := e.near(err); n != "" {
 			return "did you mean " + n + "? `shmem ls` lists what there is"
@@ -205,7 +212,7 @@ func (e *env) near(err error) string {
 	d, _ := os.ReadDir(e.dir)
 	best, least := "", 3
 	for _, f := range d {
-		if n := distance(se.Name, f.Name(), least); n < least {
+		if n := distance(se.Name, f.Name(), least); n < least && n > 0 { // 0: another one of that name
 			best, least = f.Name(), n
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
 
@@ -58,6 +59,8 @@ func TestMain(m *testing.M) {
 // segment makes segments for the scripts and the eyes:
 //
 //	segment DIR kept|raw NAME        one that stays
+//	segment DIR jobs NAME            a queue.Queue that stays, with 12 Jobs
+//	segment DIR single NAME          a Single queue.Bytes with a message, whose sender stays
 //	segment DIR topic NAME           a topic, and publishes a Tick each 5 ms
 //	segment DIR hold NAME [ACTION]   opens it and stays until its input ends or it is killed
 //
@@ -84,14 +87,42 @@ func segment() {
 		_, _ = s.WriteAt([]byte("raw bytes"), 0)
 		_ = s.Close()
 		return
+	case "jobs":
+		o.Kept = true
+		q, err := queue.Create[Job](name, &queue.Options{Options: *o, Capacity: 16})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for n := range uint32(13) {
+			if err := q.Send(context.Background(), Job{N: n}); err != nil {
+				log.Fatal(err)
+			}
+		}
+		_, _ = q.Recv(context.Background())
+		_ = q.Close()
+		return
 	}
 	up := func() {
 		if err := os.WriteFile(filepath.Join(os.Getenv("WORK"), name+"-up"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 			log.Fatal(err)
 		}
 	}
-	if verb == "topic" {
+	stay := func() { _, _ = bufio.NewReader(os.Stdin).ReadString('\n'); time.Sleep(time.Hour) }
+	switch verb {
+	case "topic":
 		publish(name, o, up)
+	case "single":
+		q, err := queue.CreateBytes(name, &queue.Options{Options: *o, Bytes: 1024, Single: true})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, m := range []string{"first", "second"} {
+			if err := q.Send(context.Background(), []byte(m)); err != nil {
+				log.Fatal(err)
+			}
+		}
+		up()
+		stay()
 	}
 	b, err := shmem.Open[Config](name, o)
 	if err != nil {
@@ -102,7 +133,6 @@ func segment() {
 	if len(os.Args) > 4 {
 		action = os.Args[4]
 	}
-	stay := func() { _, _ = bufio.NewReader(os.Stdin).ReadString('\n'); time.Sleep(time.Hour) }
 	switch action {
 	case "lock":
 		_ = b.Value().Mu.Lock()
@@ -126,6 +156,9 @@ func segment() {
 	up()
 	stay()
 }
+
+// A Job is what the queue of the scripts is about.
+type Job struct{ N uint32 }
 
 // A Tick is what the topic of the scripts is about.
 type Tick struct {

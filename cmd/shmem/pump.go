@@ -12,29 +12,32 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
 )
 
 type pumpCmd struct {
-	Name     string `arg:"" help:"The queue or topic; it is made if there is none."`
+	Name     string `arg:"" help:"The queue.Bytes or topic; it is made if there is none."`
 	Topic    bool   `help:"Make a topic, which tells every message to all who listen; else a queue, which gives each to one."`
 	Frame    int    `placeholder:"N" help:"Frames of N bytes instead of lines."`
 	Line     int    `default:"1024" help:"Bytes that a line of a topic can have, when it is made (${default})."`
 	Capacity int    `placeholder:"N" help:"Messages there is room for, when it is made: 1024, but in a topic of frames no more than 64 MiB, 8 at least."`
 	Bytes    int    `default:"16777216" help:"Bytes there is room for, when a queue is made (${default})."`
 	Hold     int    `placeholder:"N" help:"When a topic is made: up to N subscribers (tail --hold) can make it wait for them."`
-	Keep     bool   `xor:"end" help:"Do not end the stream at the end of the input: others go on sending."`
-	End      bool   `xor:"end" help:"End it also if it is a topic that was there before."`
+	Keep     bool   `xor:"end" help:"Do not end the stream that was made: others go on sending."`
+	End      bool   `xor:"end" help:"End also a queue or topic that was there before."`
 }
 
 func (*pumpCmd) Help() string {
-	return `Sends standard input to a queue or topic, a message a line (without its newline) or a frame. At the
-end of the input the stream ends, which "shmem tail" and every receiver see as the end, unless it is a
-topic that was there before; what was made stays for its receivers. It waits while the queue is full.
+	return `Sends standard input to a queue of bytes or a topic, a message a line (without its newline) or a frame. What
+it made itself it ends when its input ends, and also when it fails or is interrupted: "shmem tail" and every
+receiver see the end. A queue or topic that was there before it leaves open for others, but with --end. What was
+made stays for its receivers. It waits while the queue is full.
 
 A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it with
 these types. To a topic that is there frames of the size of its items can be sent, and lines if these
@@ -48,36 +51,91 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	if c.Frame < 0 || c.Line < 1 || c.Capacity < 0 || c.Bytes < 0 {
 		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at least 1")}
 	}
-	defer e.endsReading()()
-	there, err := e.isTopic(c.Name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := plainName(c.Name); err != nil {
 		return err
 	}
-	made := err != nil
-	if there || made && c.Topic {
+	kind, err := e.stream(c.Name)
+	switch made := errors.Is(err, fs.ErrNotExist); {
+	case err != nil && !made:
+		return err
+	case kind == "topic.Topic", made && c.Topic:
 		return c.topic(e, made)
-	}
-	if c.Topic {
+	case kind == "queue.Queue":
+		return fmt.Errorf("%s: %w: it is a queue.Queue, whose messages are values of a Go type; pump sends to a queue.Bytes or a topic", c.Name, errRefused)
+	case c.Topic:
 		return fmt.Errorf("%s: %w: it is no topic", c.Name, errRefused)
 	}
+	return c.queue(e)
+}
+
+// ending says whether the stream is this one's to end.
+func (c *pumpCmd) ending(made bool) bool { return made && !c.Keep || c.End }
+
+// queue pumps into a queue.
+func (c *pumpCmd) queue(e *env) (err error) {
 	if c.Capacity == 0 {
 		c.Capacity = 1024
 	}
 	o := &queue.Options{Options: shmem.Options{Dir: e.dir, Kept: true}, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
-	q, err := queue.OpenBytes(c.Name, o)
+	q, err := queue.AttachBytes(c.Name, o)
+	made := errors.Is(err, fs.ErrNotExist)
+	if made {
+		q, err = queue.CreateBytes(c.Name, o)
+		if errors.Is(err, fs.ErrExist) { // somebody was faster
+			made = false
+			q, err = queue.AttachBytes(c.Name, o)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	if c.Frame > 0 {
-		err = frames(os.Stdin, c.Frame, func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
-	} else {
-		err = eachLine(os.Stdin, func(line []byte) error { return q.Send(e.ctx, line) })
+	if st, err := q.Stats(); err == nil && st.Ended {
+		return ended(c.Name, queue.ErrEnded)
 	}
-	if err == nil && !c.Keep {
-		err = q.CloseSend()
+	if c.Frame > q.MaxLen() {
+		return fmt.Errorf("%s: %w: frames of %d bytes do not fit, a message has %d at most: --bytes makes a queue with more", c.Name, errRefused, c.Frame, q.MaxLen())
 	}
-	return err
+	return e.pumping(c.Name, c.ending(made), q.CloseSend, func() error {
+		if c.Frame > 0 {
+			return frames(os.Stdin, c.Frame, func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
+		}
+		return eachLine(os.Stdin, func(n int, line []byte) error {
+			if len(line) > q.MaxLen() {
+				return fmt.Errorf("%s: line %d has %d bytes, a message %d at most: --bytes makes a queue with more", c.Name, n, len(line), q.MaxLen())
+			}
+			return q.Send(e.ctx, line)
+		})
+	})
+}
+
+// pumping calls send, and ends the stream behind it, if it is to be ended, whatever becomes of send: those who receive
+// would wait for ever.
+func (e *env) pumping(name string, ending bool, end, send func() error) error {
+	defer e.endsReading(func() {
+		if ending {
+			_ = end()
+		}
+	})()
+	err := send()
+	if isEnded(err) {
+		return ended(name, err)
+	}
+	if !ending {
+		return err
+	}
+	if err != nil {
+		fmt.Fprintf(e.err, "shmem: %s has ended, with what was sent before the error\n", name)
+	}
+	return errors.Join(err, end())
+}
+
+func isEnded(err error) bool { return errors.Is(err, queue.ErrEnded) || errors.Is(err, topic.ErrEnded) }
+
+// ended is the error of a stream that nothing can be sent to.
+func ended(name string, err error) error {
+	return fmt.Errorf("%s: %w: it has ended, nothing more can be sent: `shmem rm %s` removes it (`shmem tail --rm %s` receives first what is left), then another can be made",
+		name, errRefused, name, name)
 }
 
 // topic pumps into a topic.
@@ -92,44 +150,52 @@ func (c *pumpCmd) topic(e *env, made bool) (err error) {
 			item = bytesType(c.Frame)
 			c.Capacity = min(c.Capacity, max(8, 64<<20/c.Frame))
 		}
-		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold)
-	} else {
+		if t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold); errors.Is(err, fs.ErrExist) { // somebody was faster
+			made = false
+		}
+	}
+	if !made {
 		t, err = e.attachTopic(c.Name)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
+	if t.Ring.Closed() {
+		return ended(c.Name, topic.ErrEnded)
+	}
 	item := t.Item
 	frame := c.Frame
 	if frame == 0 && item.Kind == format.Array && item.Elem.Kind == format.Uint8 {
 		frame = item.Size
 	}
-	if frame > 0 {
-		if frame != item.Size {
-			return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name, errRefused, item, item.Size, frame)
+	set := lineSetter(item)
+	switch {
+	case frame > 0 && frame != item.Size:
+		return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name, errRefused, item, item.Size, frame)
+	case frame == 0 && set == nil:
+		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
+	}
+	return e.pumping(c.Name, c.ending(made), t.end, func() error {
+		if frame > 0 {
+			return frames(os.Stdin, frame, func(f func([]byte) error) error { return t.publish(e.ctx, f) })
 		}
-		err = frames(os.Stdin, frame, func(f func([]byte) error) error { return t.publish(e.ctx, f) })
-	} else {
-		set := lineSetter(item)
-		if set == nil {
-			return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
-		}
-		err = eachLine(os.Stdin, func(line []byte) error {
-			return t.publish(e.ctx, func(p []byte) error { return set(p, line) })
+		return eachLine(os.Stdin, func(n int, line []byte) error {
+			return t.publish(e.ctx, func(p []byte) error {
+				if err := set(p, line); err != nil {
+					return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
+				}
+				return nil
+			})
 		})
-	}
-	if err == nil && (made && !c.Keep || c.End) {
-		t.end()
-	}
-	return err
+	})
 }
 
 // lineSetter writes a line as an item of that type; nil if it cannot hold one.
 func lineSetter(t *format.Type) func(p, line []byte) error {
 	put := func(p, line []byte) error {
 		if len(line) > len(p) {
-			return fmt.Errorf("a line of %d bytes does not fit into an item of %d: --line makes a topic for longer ones", len(line), len(p))
+			return fmt.Errorf("%d bytes do not fit into an item of %d: --line makes a topic for longer ones", len(line), len(p))
 		}
 		clear(p[copy(p, line):])
 		return nil
@@ -139,7 +205,7 @@ func lineSetter(t *format.Type) func(p, line []byte) error {
 	case strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1:
 		return func(p, line []byte) error {
 			if bytes.IndexByte(line, 0) >= 0 {
-				return errors.New("a line has a NUL byte, which a text cannot have: --frame sends bytes")
+				return errors.New("it has a NUL byte, which a text cannot have: --frame sends bytes")
 			}
 			return put(p, line)
 		}
@@ -181,11 +247,13 @@ func frames(in io.Reader, n int, send func(func([]byte) error) error) error {
 	}
 }
 
-func eachLine(r io.Reader, send func([]byte) error) error {
-	for in := bufio.NewReaderSize(r, 64<<10); ; {
+// eachLine sends line after line, with its number from 1.
+func eachLine(r io.Reader, send func(int, []byte) error) error {
+	in := bufio.NewReaderSize(r, 64<<10)
+	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
 		if len(line) > 0 {
-			if err := send(bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
+			if err := send(n, bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
 				return err
 			}
 		}
@@ -199,7 +267,8 @@ func eachLine(r io.Reader, send func([]byte) error) error {
 }
 
 type tailCmd struct {
-	Name  string `arg:"" help:"The queue or topic."`
+	Name  string `arg:"" help:"The queue.Bytes or topic."`
+	Wait  bool   `help:"Wait until it is there."`
 	Raw   bool   `xor:"form" help:"The bytes of each message, without a newline behind it."`
 	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
@@ -219,24 +288,54 @@ attaches, and they wait.`
 }
 
 func (c *tailCmd) Run(e *env) (err error) {
-	s, err := e.open(c.Name)
+	s, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	ended := false
-	if s.MessageType() != nil {
-		ended, err = c.topic(e, s)
-	} else {
-		if s.Info().State == shmem.Garbage {
-			return fmt.Errorf("%s: %w: its owner has died", c.Name, fs.ErrNotExist)
-		}
-		ended, err = c.queue(e)
+	done := false
+	switch t := s.Type(); {
+	case s.MessageType() != nil:
+		done, err = c.topic(e, s)
+	case t != nil && t.Stream() == "queue.Queue":
+		return fmt.Errorf("%s: %w: it is a %s, whose messages go to Go programs that know the type (queue.Attach); `shmem cat %s` shows what is in it and takes nothing out",
+			c.Name, errRefused, typeName(t), c.Name)
+	default:
+		done, err = c.queue(e)
 	}
-	if ended && c.Rm && err == nil {
+	if done && c.Rm && err == nil {
 		err = shmem.Remove(c.Name, e.opts())
 	}
+	if err == nil && !done {
+		err = e.signalled()
+	}
 	return err
+}
+
+// open looks at the queue or topic, with --wait when it is there.
+func (c *tailCmd) open(e *env) (*inspect.Segment, error) {
+	for {
+		open := e.open
+		if c.Wait {
+			open = e.inspect // which says nothing of those that have lost their name
+		}
+		s, err := open(c.Name)
+		if err == nil && s.Info().State == shmem.Garbage {
+			s.Close()
+			err = fmt.Errorf("%s: %w: its owner has died and nobody is attached, nothing more can come; `shmem cat %s` shows what is left", c.Name, fs.ErrNotExist, c.Name)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(c.Name, "/") {
+			return s, err
+		}
+		if !c.Wait {
+			return nil, fmt.Errorf("%w; tail --wait waits until it is there", err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-e.ctx.Done():
+			return nil, e.signalled()
+		}
+	}
 }
 
 // parseFrom is what --from says.
@@ -280,7 +379,7 @@ func (c *tailCmd) topic(e *env, s *inspect.Segment) (ended bool, err error) {
 		}
 		err = c.held(e, t, out, show)
 	} else {
-		f, err1 := s.Follow(from)
+		f, err1 := e.follow(s, from)
 		if err1 != nil {
 			return false, err1
 		}
@@ -299,8 +398,22 @@ func (c *tailCmd) topic(e *env, s *inspect.Segment) (ended bool, err error) {
 		return true, nil
 	case err == errEnough, e.ctx.Err() != nil:
 		return false, nil
+	case errors.Is(err, fs.ErrNotExist) && !s.Linked():
+		if now, err1 := e.inspect(c.Name); err1 == nil {
+			now.Close()
+			err = fmt.Errorf("%w; another one has taken its name", err)
+		}
 	}
 	return false, err
+}
+
+// follow begins to follow a topic, and says so if that is not where it was to begin.
+func (e *env) follow(s *inspect.Segment, from uint64) (*inspect.Follower, error) {
+	f, err := s.Follow(from)
+	if err == nil && from < inspect.FromOldest && f.Seq() < from {
+		fmt.Fprintf(e.err, "shmem: %s has not come to message %d: this begins with the next one, %d\n", s.Info().Name, from, f.Seq())
+	}
+	return f, err
 }
 
 func (c *tailCmd) held(e *env, t *inspect.Type, out *bufio.Writer, show func(inspect.Value) error) error {
@@ -309,6 +422,9 @@ func (c *tailCmd) held(e *env, t *inspect.Type, out *bufio.Writer, show func(ins
 		return err
 	}
 	defer end.Close()
+	if end.Ring.Holds() == 0 {
+		return fmt.Errorf("%s: %w: nobody can hold its publishers back; `shmem pump --hold N` and topic.Options.Hold make a topic for N who do", c.Name, errRefused)
+	}
 	return end.held(e.ctx, func(p []byte) error {
 		v, err := t.Of(p)
 		if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/topic"
 )
 
 // A recording is this header, the schema of the topic's items, and a frame for each message: its
@@ -60,14 +61,14 @@ func (c *recordCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer s.Close()
-	f, err := s.Follow(from)
+	f, err := e.follow(s, from)
 	if err != nil {
 		return err
 	}
 	to := os.Stdout
 	if c.File != "-" {
 		if to, err = os.Create(c.File); err != nil {
-			return err
+			return fileError(err)
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
 	}
@@ -107,6 +108,9 @@ func (c *recordCmd) Run(e *env) (err error) {
 	return errors.Join(err, out.Flush())
 }
 
+// fileError is an error of a file that is no segment: it has not the exit codes and hints of those.
+func fileError(err error) error { return errors.New(err.Error()) }
+
 type replayCmd struct {
 	File     string  `arg:"" help:"The recording; - is standard input."`
 	Name     string  `arg:"" help:"The topic; it is made if there is none."`
@@ -114,13 +118,14 @@ type replayCmd struct {
 	Max      bool    `help:"As fast as it goes."`
 	Capacity int     `default:"1024" help:"Messages that are kept, when the topic is made (${default})."`
 	Hold     int     `placeholder:"N" help:"When it is made: up to N subscribers can make it wait for them."`
-	Keep     bool    `xor:"end" help:"Do not end a topic that was made."`
-	End      bool    `xor:"end" help:"End it also if it was there before."`
+	Keep     bool    `xor:"end" help:"Do not end the topic that was made."`
+	End      bool    `xor:"end" help:"End also a topic that was there before."`
 }
 
 func (*replayCmd) Help() string {
 	return `The topic's items must have the layout of those that were recorded; if not, it is refused, with the
-fingerprints of both. Subscribers see new sequence numbers.`
+fingerprints of both. Subscribers see new sequence numbers. A topic that it made itself ends behind it, also if it
+fails or is interrupted; one that was there before stays open, but with --end.`
 }
 
 func (c *replayCmd) Run(e *env) (err error) {
@@ -130,13 +135,17 @@ func (c *replayCmd) Run(e *env) (err error) {
 	from := os.Stdin
 	if c.File != "-" {
 		if from, err = os.Open(c.File); err != nil {
-			return fmt.Errorf("%s: %w", c.File, errors.Unwrap(err))
+			return fileError(err)
 		}
 		defer from.Close()
 	}
+	if err := plainName(c.Name); err != nil {
+		return err
+	}
 	in := bufio.NewReaderSize(from, 64<<10)
-	defer e.endsReading()()
+	stop := e.endsReading(func() {})
 	item, err := readRecordHeader(in)
+	stop()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", c.File, errRefused, err)
 	}
@@ -145,12 +154,14 @@ func (c *replayCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	n, missing, err := c.replay(e, t, in)
-	fmt.Fprintf(e.err, "%d messages replayed, %d are missing in the recording\n", n, missing)
-	if err == nil && (made && !c.Keep || c.End) {
-		t.end()
+	if t.Ring.Closed() {
+		return ended(c.Name, topic.ErrEnded)
 	}
-	return err
+	return e.pumping(c.Name, made && !c.Keep || c.End, t.end, func() error {
+		n, missing, err := c.replay(e, t, in)
+		fmt.Fprintf(e.err, "%d messages replayed, %d are missing in the recording\n", n, missing)
+		return err
+	})
 }
 
 func readRecordHeader(in io.Reader) (*format.Type, error) {

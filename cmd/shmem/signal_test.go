@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestInterrupted(t *testing.T) {
 	if err := os.Symlink(self, bin); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "pump", "--dir", dir, "--topic", "--frame", "4", "frames")
+	cmd := exec.Command(bin, "pump", "--dir", dir, "--topic", "--keep", "--frame", "4", "frames")
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -68,6 +69,58 @@ func TestInterrupted(t *testing.T) {
 	for _, want := range []string{"abcd", "next"} {
 		if got, err := sub.Recv(t.Context()); string(got[:]) != want || err != nil {
 			t.Errorf("%q, want %q (%v)", got, want, err)
+		}
+	}
+}
+
+// TestInterruptedEnds: what pump has made it ends also when it is interrupted, and tail says by what it was ended.
+func TestInterruptedEnds(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "interrupted-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "shmem")
+	if err := os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(bin, append([]string{"--dir", dir}, args...)...)
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd
+	}
+	pump, tail, killed := run("pump", "lines"), run("tail", "--wait", "lines"), run("tail", "--wait", "never")
+	for {
+		st, err := shmem.Stat("lines", &shmem.Options{Dir: dir})
+		if err == nil && len(st.Peers) == 2 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // until it waits for input
+	for _, c := range []struct {
+		cmd  *exec.Cmd
+		sig  os.Signal // nil: it ends by itself
+		code int
+	}{{pump, os.Interrupt, 130}, {tail, nil, 0}, {killed, syscall.SIGTERM, 143}} {
+		if c.sig != nil {
+			if err := c.cmd.Process.Signal(c.sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = c.cmd.Wait()
+		if code := c.cmd.ProcessState.ExitCode(); code != c.code {
+			t.Errorf("%v: exit code %d, want %d", c.cmd.Args[3:], code, c.code)
 		}
 	}
 }

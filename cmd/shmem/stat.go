@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,15 +28,25 @@ whether they change hands: when they were taken is written nowhere. NAME may be 
 
 // open looks at a segment, also at one that has lost its name.
 func (e *env) open(name string) (*inspect.Segment, error) {
-	s, err := inspect.Open(name, e.opts())
+	s, err := e.inspect(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		lost, _ := inspect.Unlinked(e.opts())
 		for _, info := range lost {
 			if info.Name == name {
 				fmt.Fprintf(e.err, "shmem: %s has lost its name (rm, Remove or another program unlinked it); %d still attached\n", name, len(info.Peers))
-				return inspect.Open(info.Path, nil)
+				return e.inspect(info.Path)
 			}
 		}
+	}
+	return s, err
+}
+
+// inspect opens a segment to look at it; errors say that it was for this verb.
+func (e *env) inspect(name string) (*inspect.Segment, error) {
+	s, err := inspect.Open(name, e.opts())
+	var se *shmem.Error
+	if errors.As(err, &se) && e.verb != "" {
+		se.Op = e.verb
 	}
 	return s, err
 }
@@ -110,42 +121,32 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]strin
 	if !st.Linked && st.State != shmem.Damaged {
 		state += ", " + sty.magenta("unlinked")
 	}
+	if st.Traffic != nil && st.Traffic.Ended {
+		state += ", ended"
+	}
 	fmt.Fprintf(e.out, "%s  %s\n", sty.bold(st.Name), state)
 	line("fate", st.Fate)
 	if st.Err != nil {
 		line("damage", reason(st.Err))
 	}
 	if st.State != shmem.Foreign && st.State != shmem.Damaged {
-		t := st.Type
-		if t == "" {
-			t = "bytes, without a schema"
+		t := "bytes, without a schema"
+		if s.Type() != nil {
+			t = cmp.Or(typeName(s.Type()), st.Type, "bytes, without a schema")
 		}
 		line("type", t)
 		if st.Fingerprint != 0 {
 			line("fingerprint", fmt.Sprintf("%016x", st.Fingerprint))
 		}
-		at := "at rest"
-		if st.Changing {
-			at = "somebody is changing it"
-			if st.Lock.Dead {
-				at = "its writer died changing it"
-			}
-		}
-		spare := ""
-		if st.PayloadCap > st.Size {
-			spare = fmt.Sprintf(", room for %d", st.PayloadCap)
-		}
+		// What is said of the version, of undo and of the box's lock has no meaning for a queue or topic.
 		if tr := st.Traffic; tr != nil {
 			line("traffic", traffic(tr))
+			if tr.Single {
+				line("ends", "Single: sender "+endOf(tr.Sender)+", receiver "+endOf(tr.Receiver))
+			}
+		} else {
+			e.statValue(st, line)
 		}
-		line("value", fmt.Sprintf("%s%s, version %d, %s", words(st.Size), spare, st.Version, at))
-		undo := "yes"
-		if st.Traffic != nil {
-			undo = "not needed"
-		} else if st.ImageOff == 0 {
-			undo = "no: a writer that dies leaves the value half changed (Options.Undo)"
-		}
-		line("undo", undo)
 	}
 	line("memory", fmt.Sprintf("%s in use, file of %s", words(st.InUse), words(st.File)))
 	line("file", fmt.Sprintf("%s %s %s", st.Mode, userName(st.UID), st.Path))
@@ -164,11 +165,13 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]strin
 		if st.OwnerSlot >= 0 {
 			word += fmt.Sprintf(" by slot %d", st.OwnerSlot)
 		}
-		image := "no undo image"
+		image := ", no undo image"
 		if st.ImageOff != 0 {
-			image = fmt.Sprintf("undo image at %d", st.ImageOff)
+			image = fmt.Sprintf(", undo image at %d", st.ImageOff)
+		} else if st.Traffic != nil {
+			image = ""
 		}
-		line("control", fmt.Sprintf("at %d, %s, pages of %d, words of %d, %d of %d slots ever used, id %s; owner word: %s",
+		line("control", fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; owner word: %s",
 			st.ControlOff, image, st.PageSize, st.WordSize, st.SlotsHigh, st.Info.Slots, st.ID, word))
 	}
 	if st.SlotsHigh == 0 {
@@ -187,7 +190,9 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]strin
 	if st.Lock.Waiters {
 		lock += "; others wait"
 	}
-	paint("lock", lock, colour)
+	if st.Traffic == nil || len(st.Lock.Holders) > 0 {
+		paint("lock", lock, colour)
+	}
 	for i, r := range st.Readers {
 		label := "readers"
 		if i > 0 {
@@ -255,8 +260,51 @@ func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]strin
 	}, rows)
 }
 
+// statValue says how it stands with the value of a box.
+func (e *env) statValue(st *inspect.Status, line func(label, text string)) {
+	at := "at rest"
+	if st.Changing {
+		at = "somebody is changing it"
+		if st.Lock.Dead {
+			at = "its writer died changing it"
+		}
+	}
+	spare := ""
+	if st.PayloadCap > st.Size {
+		spare = fmt.Sprintf(", room for %d", st.PayloadCap)
+	}
+	line("value", fmt.Sprintf("%s%s, version %d, %s", words(st.Size), spare, st.Version, at))
+	undo := "yes"
+	if st.ImageOff == 0 {
+		undo = "no: a writer that dies leaves the value half changed (Options.Undo)"
+	}
+	line("undo", undo)
+}
+
+// endOf says who has an end of a Single queue.
+func endOf(h inspect.Holder) string {
+	if h == (inspect.Holder{}) {
+		return "nobody"
+	}
+	return h.String()
+}
+
+// several is a number of things.
+func several(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 func traffic(t *inspect.Traffic) string {
-	text := fmt.Sprintf("%d sent, %d received, %d waiting, room for %d", t.Sent, t.Received, t.Depth, t.Capacity)
+	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting", t.Sent, t.Received, t.Depth, t.Capacity)
+	switch {
+	case t.Single && t.BytesCap > 0: // all of these are bytes
+		text = fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting", t.Sent, t.Received, t.Bytes, t.BytesCap)
+	case t.BytesCap > 0:
+		text += fmt.Sprintf(", %d of %d bytes", t.Bytes, t.BytesCap)
+	}
 	if strings.HasPrefix(t.Kind, "topic.") {
 		text = fmt.Sprintf("%d published, the last %d kept", t.Sent, t.Capacity)
 		if t.Holding > 0 {
@@ -270,7 +318,7 @@ func traffic(t *inspect.Traffic) string {
 		text += fmt.Sprintf(", %d skipped (their sender died)", t.Skipped)
 	}
 	if t.Again > 0 && t.Holds > 0 {
-		text += fmt.Sprintf(", %d holds released (their subscriber died)", t.Again)
+		text += fmt.Sprintf(", %s released (the subscriber died)", several(t.Again, "hold"))
 	} else if t.Again > 0 {
 		text += fmt.Sprintf(", %d given back (their receiver died)", t.Again)
 	}
@@ -334,6 +382,26 @@ type jsonTraffic struct {
 	Lag      uint64      `json:"lag"`
 	Slowest  *jsonHolder `json:"slowest,omitempty"`
 	Ended    bool        `json:"ended"`
+	Bytes    uint64      `json:"bytes,omitempty"`    // of a queue.Bytes
+	BytesCap uint64      `json:"bytesCap,omitempty"` //
+	Single   bool        `json:"single,omitempty"`
+	Sender   *jsonHolder `json:"sender,omitempty"` // of a Single queue
+	Receiver *jsonHolder `json:"receiver,omitempty"`
+}
+
+func jsonHolderOf(h inspect.Holder) *jsonHolder {
+	if h == (inspect.Holder{}) {
+		return nil
+	}
+	j := jsonHolder(h)
+	return &j
+}
+
+func jsonTrafficOf(t *inspect.Traffic) *jsonTraffic {
+	return &jsonTraffic{
+		t.Kind, t.Capacity, t.Sent, t.Received, t.Depth, t.Skipped, t.Again, t.Lost, t.Holding, t.Holds, t.Lag, jsonHolderOf(t.Slowest), t.Ended,
+		t.Bytes, t.BytesCap, t.Single, jsonHolderOf(t.Sender), jsonHolderOf(t.Receiver),
+	}
 }
 
 type jsonStat struct {
@@ -379,10 +447,10 @@ func jsonStatus(st *inspect.Status, s *inspect.Segment, held map[string]string) 
 		Locks: []jsonLock{}, SlotList: []jsonSlot{},
 	}
 	if st.Traffic != nil {
-		t := st.Traffic
-		j.Traffic = &jsonTraffic{t.Kind, t.Capacity, t.Sent, t.Received, t.Depth, t.Skipped, t.Again, t.Lost, t.Holding, t.Holds, t.Lag, nil, t.Ended}
-		if t.Holding > 0 {
-			j.Traffic.Slowest = &holders([]inspect.Holder{t.Slowest})[0]
+		j.Traffic = jsonTrafficOf(st.Traffic)
+		j.Ended = st.Traffic.Ended
+		if item := s.Type().Item(); item != nil {
+			j.Item = item.String()
 		}
 	}
 	for _, l := range st.Locks {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
@@ -134,10 +135,15 @@ func (t *topicEnd) repair() bool {
 func (t *topicEnd) more() bool { return t.Ring.Now() > t.at+1 }
 
 // end ends the topic.
-func (t *topicEnd) end() {
+func (t *topicEnd) end() error {
+	if !t.m.Pin() {
+		return shmem.ErrClosed
+	}
+	defer t.m.Unpin()
 	t.Ring.Close()
 	wait.Wake(t.m, &t.Header.RecvArmed)
 	wait.Wake(t.m, &t.Header.SendArmed)
+	return nil
 }
 
 // held receives as a subscriber that holds publishers back: f sees each message in its place.
@@ -180,17 +186,39 @@ func (t *topicEnd) held(ctx context.Context, f func([]byte) error) error {
 	}
 }
 
-// isTopic looks what is there under a name: fs.ErrNotExist, or whether it is a topic.
-func (e *env) isTopic(name string) (bool, error) {
-	s, err := inspect.Open(name, e.opts())
+// stream looks what is there under a name: fs.ErrNotExist, or what a queue or topic is called, see Type.Stream.
+func (e *env) stream(name string) (string, error) {
+	s, err := e.inspect(name)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer s.Close()
-	if s.Info().State == shmem.Garbage {
-		return false, fmt.Errorf("%s: %w: its owner has died", name, fs.ErrNotExist)
+	switch t := s.Type(); {
+	case s.Info().State == shmem.Garbage:
+		return "", fmt.Errorf("%s: %w: its owner has died", name, fs.ErrNotExist)
+	case t == nil:
+		return "", fmt.Errorf("%s: %w: it is no queue or topic", name, errRefused)
+	case t.Stream() == "":
+		return "", fmt.Errorf("%s: %w: it is a %s, no queue or topic", name, errRefused, t)
+	default:
+		return t.Stream(), nil
 	}
-	return s.MessageType() != nil, nil
+}
+
+// typeName is what a type is called, with that of the messages of a queue or topic.
+func typeName(t *inspect.Type) string {
+	if item := t.Item(); item != nil {
+		return t.Name() + "[" + cut(item.String(), 60) + "]"
+	}
+	return t.Name()
+}
+
+// plainName refuses a path where the name of a segment is needed.
+func plainName(name string) error {
+	if dir, base := filepath.Split(name); dir != "" {
+		return usageError{fmt.Errorf("%s: a name has no slash; --dir %s is for the directory, and then the name is %s", name, filepath.Clean(dir), base)}
+	}
+	return nil
 }
 
 // bytesType is [n]byte.

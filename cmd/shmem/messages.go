@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/shmembox/shmem/inspect"
+)
+
+// A streamView is a queue or topic as cat and watch show it: what it counts, and the messages that are there.
+type streamView struct {
+	t        *inspect.Type
+	traffic  *inspect.Traffic
+	messages []inspect.Message
+}
+
+// lastMessages is how many messages are shown that nobody asked for all of.
+const lastMessages = 10
+
+// isStream tells whether a segment is shown as a streamView.
+func isStream(s *inspect.Segment) bool { return s.Type() != nil && s.Type().Stream() != "" }
+
+// streamOf looks at the last n messages, all if n is 0.
+func streamOf(s *inspect.Segment, n int) (v streamView, err error) {
+	v.t = s.Type()
+	if v.traffic, err = s.Traffic(); err == nil {
+		v.messages, err = s.Messages(n)
+	}
+	return v, err
+}
+
+// head is the line of what it counts.
+func (v streamView) head() string { return typeName(v.t) + "  " + traffic(v.traffic) }
+
+// lines are the messages, each on a line of at most width columns, behind its number.
+func (v streamView) lines(s style, width int) (all []string) {
+	long := 0
+	for _, m := range v.messages {
+		long = max(long, len(fmt.Sprint(m.Seq)))
+	}
+	for _, m := range v.messages {
+		text := cut(printable(messageText(m.Value)), max(width-long-3, 20))
+		all = append(all, s.cyan(lpad(fmt.Sprint(m.Seq), long))+"  "+text)
+	}
+	return all
+}
+
+// messageText is a message on one line: bytes as text, if that is what they are.
+func messageText(v inspect.Value) string {
+	if v.Kind() == inspect.Raw && len(v.Bytes()) == 0 {
+		return `""`
+	}
+	return v.String()
+}
+
+// text is all of it.
+func (v streamView) text(e *env) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, v.head())
+	width := 1000 // where nobody reads along, what is long is cut all the same: a frame may have megabytes
+	if e.tty {
+		width = e.width
+	}
+	for _, l := range v.lines(e.style, width) {
+		fmt.Fprintln(&b, l)
+	}
+	return b.String()
+}
+
+type jsonMessage struct {
+	Seq   uint64 `json:"seq"`
+	Value any    `json:"value"`
+}
+
+type jsonStream struct {
+	Item string `json:"item,omitempty"`
+	*jsonTraffic
+	Messages []jsonMessage `json:"messages"`
+}
+
+// MarshalJSON has the counters as stat has them. The value of a message of a queue.Bytes is a text, if it is one, or
+// in base64: {"base64": "..."}.
+func (v streamView) MarshalJSON() ([]byte, error) {
+	j := jsonStream{jsonTraffic: jsonTrafficOf(v.traffic), Messages: []jsonMessage{}}
+	if item := v.t.Item(); item != nil {
+		j.Item = item.String()
+	}
+	for _, m := range v.messages {
+		value := any(m.Value)
+		if b := m.Value.Bytes(); m.Value.Kind() == inspect.Raw {
+			value = map[string][]byte{"base64": b}
+			if utf8.Valid(b) {
+				value = string(b)
+			}
+		}
+		j.Messages = append(j.Messages, jsonMessage{m.Seq, value})
+	}
+	return json.Marshal(j)
+}
