@@ -13,6 +13,8 @@
 //	3  there is nothing of that name
 //	4  refused: the schema, the segment's state or the permissions do not allow it
 //	5  busy: somebody holds the lock or the gate
+//
+// What a signal ends before it is done (pump, tail, replay) exits with 128 and the signal's number.
 package main
 
 import (
@@ -36,7 +38,7 @@ const help = `See into shared memory: what there is, whose it is, what is in it 
 Start with "shmem ls", then "shmem stat NAME" and "shmem cat NAME". Everything that reads takes no
 lock: it disturbs nobody and keeps nothing alive.`
 
-const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segment, 4 refused, 5 busy.`
+const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segment, 4 refused, 5 busy, 130 and 143 by a signal.`
 
 // Exit codes.
 const (

@@ -278,7 +278,7 @@ type tailCmd struct {
 }
 
 func (*tailCmd) Help() string {
-	return `Receives until the stream ends. Of a queue of bytes a message is received once, by one receiver: this
+	return `Receives until the stream ends, or Ctrl-C. Of a queue of bytes a message is received once, by one receiver: this
 one takes part, and writes each message from its place, without a copy.
 
 Of a topic everybody receives everything. Texts are a line each, arrays of bytes are written as they
