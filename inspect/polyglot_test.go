@@ -21,6 +21,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
@@ -583,6 +584,9 @@ func TestPythonFollows(t *testing.T) {
 	}
 	listen("copied")
 	listen("in place")
+	if robust.RaceEnabled {
+		return // publishers are too slow there to overtake a reader in the middle of a message
+	}
 	// A reader that does not look again is seen to tear, sooner or later.
 	for try := 0; listen("broken") == 0; try++ {
 		if try == 20 {
