@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command ffmpeg hands the frames of ffmpeg to two programs, one in Go and one in Python with numpy:
 // first through shared memory, then, beside it, through pipes.
 //
