@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -322,13 +323,21 @@ func TestOvertaken(t *testing.T) {
 	want(t, err, context.DeadlineExceeded)
 }
 
-// A publisher that has come round to a message goes on when that is given up.
+// A publisher that has come round to a message is rung when that is given up, and need not look by itself.
 func TestGivenUp(t *testing.T) {
 	tp := open[int](t, shmemtest.Dir(t), 1, 0)
 	fail, armed, published := errors.New("no"), make(chan struct{}, 8), make(chan error, 1)
+	var canceled, rung atomic.Bool
 	step.Hook(func(p step.Point) {
-		if p == step.WaitArmed {
+		switch p {
+		case step.WaitArmed:
 			armed <- struct{}{}
+		case step.TopicCanceled:
+			canceled.Store(true)
+		case step.WakeArmed:
+			if canceled.Load() {
+				rung.Store(true)
+			}
 		}
 	})
 	defer step.Hook(nil)
@@ -337,5 +346,8 @@ func TestGivenUp(t *testing.T) {
 		<-armed
 		return fail
 	}), fail)
+	if !rung.Load() {
+		t.Error("nobody is rung")
+	}
 	check(t, <-published)
 }
