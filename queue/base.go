@@ -51,9 +51,7 @@ type base struct {
 
 // many is what MPMC and MPMCBytes have in common.
 type many interface {
-	Publish(self uint32, pos uint64) error
 	Cancel(self uint32, pos uint64) error
-	Release(self uint32, pos uint64) error
 	GiveBack(self uint32, pos uint64) error
 	Repair(alive func(uint32) bool) (skips, returns int)
 	Stuck() (producer, consumer uint32)
@@ -61,7 +59,6 @@ type many interface {
 	CanTake(self uint32) bool
 	Sweep() bool
 	Stats() ring.MPMCStats
-	Len() int
 	Close()
 }
 
@@ -366,7 +363,7 @@ func ownEnd[E interface{ Leave() }](b *base, l *lock, word, died *atomic.Uint64,
 
 // taken is the error of an end that another one has.
 func (b *base) taken(id uint32) error {
-	who := "the methods of this Queue or a handle made of it, which Close it"
+	who := "this Queue's own methods or a Sender or Receiver of it, until the queue or that one is closed"
 	if slot := int(format.ID(id).Slot()); id == 0 {
 		who = "another one, who has left it just now"
 	} else if id != b.self && slot < len(b.m.Peers.Slots) {

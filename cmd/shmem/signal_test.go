@@ -14,21 +14,27 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// TestInterrupted: Ctrl-C also ends what waits for input in the middle of a frame, which nobody waits for.
-func TestInterrupted(t *testing.T) {
+// interruptible is a fresh directory, and this program under its own name.
+func interruptible(t *testing.T) (dir, bin string) {
 	dir, err := os.MkdirTemp("/dev/shm", "interrupted-")
 	if err != nil {
 		t.Skip(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(t.TempDir(), "shmem") // testscript.Main goes by the name
+	bin = filepath.Join(t.TempDir(), "shmem") // testscript.Main goes by the name
 	if err := os.Symlink(self, bin); err != nil {
 		t.Fatal(err)
 	}
+	return dir, bin
+}
+
+// TestInterrupted: Ctrl-C also ends what waits for input in the middle of a frame, which nobody waits for.
+func TestInterrupted(t *testing.T) {
+	dir, bin := interruptible(t)
 	cmd := exec.Command(bin, "pump", "--dir", dir, "--topic", "--keep", "--frame", "4", "frames")
 	in, err := cmd.StdinPipe()
 	if err == nil {
@@ -75,19 +81,7 @@ func TestInterrupted(t *testing.T) {
 
 // TestInterruptedEnds: what pump has made it ends also when it is interrupted, and tail says by what it was ended.
 func TestInterruptedEnds(t *testing.T) {
-	dir, err := os.MkdirTemp("/dev/shm", "interrupted-")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "shmem")
-	if err := os.Symlink(self, bin); err != nil {
-		t.Fatal(err)
-	}
+	dir, bin := interruptible(t)
 	run := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, append([]string{"--dir", dir}, args...)...)
 		if _, err := cmd.StdinPipe(); err != nil {

@@ -213,19 +213,8 @@ func (r *MPMCBytes) Cap() int                                   { return r.q.Cap
 func (r *MPMCBytes) Stats() MPMCStats                           { return r.q.Stats() }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)         { return r.q.Stuck() }
 
-// PublishN publishes k positions from pos.
-func (r *MPMCBytes) PublishN(self uint32, pos uint64, k int) error { return r.q.PublishN(self, pos, k) }
-
-// ReleaseN ends k leases from pos.
-func (r *MPMCBytes) ReleaseN(self uint32, pos uint64, k int) error { return r.q.ReleaseN(self, pos, k) }
-
 // Take takes the oldest message; Message tells where it is.
 func (r *MPMCBytes) Take(self uint32) (pos uint64, again bool, err error) { return r.q.Take(self) }
-
-// TakeN takes up to n messages in a row, pos to pos+k-1, at least one.
-func (r *MPMCBytes) TakeN(self uint32, n int) (pos uint64, k int, again bool, err error) {
-	return r.q.TakeN(self, n)
-}
 
 // Message tells the offset and the length of the message at a position that
 // the caller has taken. ErrCorrupt: out of range; release it all the same.
