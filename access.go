@@ -2,7 +2,6 @@ package shmem
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -23,10 +22,7 @@ var ErrOwnerDied = mem.ErrOwnerDied
 // waits for an Update that is going on, and an Update waits for it. If the process that changes the
 // value dies, what it did is undone first. f must not call View, Load, Update, Store or Close of the same
 // box: an Update that waits for the outer call comes before the inner one.
-func (b *Box[T]) View(f func(*T) error) error { return b.ViewContext(context.Background(), f) }
-
-// ViewContext is View that waits no longer than ctx.
-func (b *Box[T]) ViewContext(ctx context.Context, f func(*T) error) (err error) {
+func (b *Box[T]) View(ctx context.Context, f func(*T) error) (err error) {
 	s := b.seg
 	v, err := b.begin()
 	if err != nil {
@@ -47,10 +43,7 @@ func (b *Box[T]) ViewContext(ctx context.Context, f func(*T) error) (err error) 
 //
 // In a segment without room to undo (see Options.Undo), what f did before an error stays, and after a
 // panic or a death the box answers ErrOwnerDied until Recover.
-func (b *Box[T]) Update(f func(*T) error) error { return b.UpdateContext(context.Background(), f) }
-
-// UpdateContext is Update that waits for the lock no longer than ctx. Once f runs, ctx has no effect.
-func (b *Box[T]) UpdateContext(ctx context.Context, f func(*T) error) (err error) {
+func (b *Box[T]) Update(ctx context.Context, f func(*T) error) (err error) {
 	s := b.seg
 	v, err := b.begin()
 	if err != nil {
@@ -105,7 +98,7 @@ func (s *Segment) finish(commit, ran bool) {
 // Recover repairs a value that a process died over while it changed it, where there was no room to
 // undo that: f is called with the value, alone. If f returns nil the box is usable again; if it fails,
 // panics or is killed, the box stays as it was. If nobody died, f is not called and Recover returns nil.
-func (b *Box[T]) Recover(f func(*T) error) (err error) {
+func (b *Box[T]) Recover(ctx context.Context, f func(*T) error) (err error) {
 	s := b.seg
 	v, err := b.begin()
 	if err != nil {
@@ -113,14 +106,14 @@ func (b *Box[T]) Recover(f func(*T) error) (err error) {
 	}
 	defer s.end("recover", debug.SetPanicOnFault(true), &err)
 	if s.head.ImageOff != 0 { // taking the lock is all
-		if err := s.lock(context.Background()); err != nil {
+		if err := s.lock(ctx); err != nil {
 			return wrap("recover", s.name, err)
 		}
 		s.unlock()
 		return nil
 	}
 	w := s.m.Peers.Words
-	if _, err := s.shared.Lock(context.Background()); err != nil {
+	if _, err := s.shared.Lock(ctx); err != nil {
 		return wrap("recover", s.name, err)
 	}
 	defer s.unlock()
@@ -183,15 +176,15 @@ const (
 //
 // If the value changes too fast for a copy, Load waits for its turn as View does; read-only, where that
 // cannot be, it is ErrBusy.
-func (b *Box[T]) Load() (v T, err error) {
-	err = b.LoadTo(&v)
+func (b *Box[T]) Load(ctx context.Context) (v T, err error) {
+	err = b.LoadTo(ctx, &v)
 	return v, err
 }
 
 // LoadTo is Load into memory of the caller's, for large values, which are copied once instead of three
 // times, and for those with locks and atomics, which `go vet` does not want copied. After an error what
 // is in *v is undefined.
-func (b *Box[T]) LoadTo(v *T) (err error) {
+func (b *Box[T]) LoadTo(ctx context.Context, v *T) (err error) {
 	s := b.seg
 	if s.head == nil {
 		return wrap("load", s.name, fmt.Errorf("%w: it has no snapshots; use Do", ErrForeign))
@@ -204,7 +197,7 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 	seq := &s.m.Peers.Words.Seq
 	if robust.RaceEnabled && s.canLock() && (s.head.ImageOff != 0 || s.whole()) {
 		// Update writes plainly, and the detector knows nothing of sequence counters.
-		return wrap("load", s.name, b.loadLocked(v))
+		return wrap("load", s.name, b.loadLocked(ctx, v))
 	}
 	tries := loadTries
 	if !s.canLock() {
@@ -229,14 +222,14 @@ func (b *Box[T]) LoadTo(v *T) (err error) {
 	if !s.canLock() || s.head.ImageOff == 0 && !s.whole() {
 		return wrap("load", s.name, errLoadBusy)
 	}
-	return wrap("load", s.name, b.loadLocked(v))
+	return wrap("load", s.name, b.loadLocked(ctx, v))
 }
 
-var errLoadBusy = fmt.Errorf("%w or changes the value all the time: %w", errors.New("another process is changing the value"), ErrBusy)
+var errLoadBusy = fmt.Errorf("%w: no consistent copy could be taken; try again, or attach for writing so that Load can wait its turn", ErrContended)
 
-func (b *Box[T]) loadLocked(v *T) error {
+func (b *Box[T]) loadLocked(ctx context.Context, v *T) error {
 	s := b.seg
-	if err := s.rlock(context.Background()); err != nil {
+	if err := s.rlock(ctx); err != nil {
 		return err
 	}
 	defer s.runlock()
@@ -246,14 +239,11 @@ func (b *Box[T]) loadLocked(v *T) error {
 
 // Store replaces the value by v, as a whole: whoever reads by View, Update or Load sees the old value
 // or the new one, also if the process dies. Fields of sync/atomic and psync types are left as they are.
-func (b *Box[T]) Store(v T) error { return b.store(context.Background(), &v) }
-
-// StoreContext is Store that waits for the lock no longer than ctx.
-func (b *Box[T]) StoreContext(ctx context.Context, v T) error { return b.store(ctx, &v) }
+func (b *Box[T]) Store(ctx context.Context, v T) error { return b.store(ctx, &v) }
 
 // StoreFrom is Store from memory of the caller's, for large values, and for those with locks and
 // atomics, which `go vet` does not want copied.
-func (b *Box[T]) StoreFrom(v *T) error { return b.store(context.Background(), v) }
+func (b *Box[T]) StoreFrom(ctx context.Context, v *T) error { return b.store(ctx, v) }
 
 func (b *Box[T]) store(ctx context.Context, v *T) (err error) {
 	s := b.seg
@@ -327,7 +317,7 @@ func (b *Box[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			seen := b.Version()
-			v, err := b.Load()
+			v, err := b.Load(ctx)
 			if err == nil {
 				err = ctx.Err()
 			}

@@ -76,7 +76,7 @@ var changes = map[string]struct {
 	counts step.Point // from here on it has happened; "": never
 }{
 	"update": {func(b *shmem.Box[ledger]) error {
-		return b.Update(func(l *ledger) error {
+		return b.Update(context.Background(), func(l *ledger) error {
 			// What is not the lock's must not be undone.
 			l.Hits.Add(1)
 			l.Low.Add(1)
@@ -85,7 +85,7 @@ var changes = map[string]struct {
 		})
 	}, step.UpdateEven},
 	"failed update": {func(b *shmem.Box[ledger]) error {
-		err := b.Update(func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); return errUndo })
+		err := b.Update(context.Background(), func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); return errUndo })
 		if err != errUndo {
 			return fmt.Errorf("Update: %v", err)
 		}
@@ -93,15 +93,15 @@ var changes = map[string]struct {
 	}, ""},
 	"panicking update": {func(b *shmem.Box[ledger]) error {
 		defer func() { _ = recover() }()
-		return b.Update(func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); panic("undo") })
+		return b.Update(context.Background(), func(l *ledger) error { l.Hits.Add(1); l.Low.Add(1); l.set(2); panic("undo") })
 	}, ""},
 	"store": {func(b *shmem.Box[ledger]) error {
 		var l ledger
 		l.set(2)
-		return b.StoreFrom(&l)
+		return b.StoreFrom(context.Background(), &l)
 	}, step.StoreOdd},
 	"view": {func(b *shmem.Box[ledger]) error {
-		return b.View(func(l *ledger) error { _, err := l.number(); return err })
+		return b.View(context.Background(), func(l *ledger) error { _, err := l.number(); return err })
 	}, ""},
 }
 
@@ -159,7 +159,7 @@ func newLedger(t *testing.T) (*shmem.Box[ledger], string) {
 func reset(t *testing.T, b *shmem.Box[ledger]) {
 	t.Helper()
 	for _, v := range []uint64{3, 1} {
-		check(t, b.Update(func(l *ledger) error { l.set(v); return nil }))
+		check(t, b.Update(context.Background(), func(l *ledger) error { l.set(v); return nil }))
 	}
 }
 
@@ -195,11 +195,11 @@ func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Po
 			return nil
 		}
 	}
-	look("Load", func(l *ledger) error { return b.LoadTo(l) })
-	look("View", func(l *ledger) error { return b.View(copied(l)) })
-	look("Update", func(l *ledger) error { return b.Update(copied(l)) })
-	look("Load after that", func(l *ledger) error { return b.LoadTo(l) })
-	if err := b.Value().Mu.Lock(); err != nil {
+	look("Load", func(l *ledger) error { return b.LoadTo(context.Background(), l) })
+	look("View", func(l *ledger) error { return b.View(context.Background(), copied(l)) })
+	look("Update", func(l *ledger) error { return b.Update(context.Background(), copied(l)) })
+	look("Load after that", func(l *ledger) error { return b.LoadTo(context.Background(), l) })
+	if err := b.Value().Mu.Lock(context.Background()); err != nil {
 		t.Errorf("the lock beside it: %v", err)
 	}
 	b.Value().Mu.Unlock()
@@ -277,17 +277,17 @@ func TestKilledWithoutImage(t *testing.T) {
 	steps := change(t, "update", dir, -1)
 	change(t, "update", dir, slices.Index(steps, changeHalf))
 	nothing := func(*ledger) error { t.Error("the function ran"); return nil }
-	wantErr(t, b.View(nothing), shmem.ErrOwnerDied, "Options.Undo")
-	wantErr(t, b.Update(nothing), shmem.ErrOwnerDied)
-	wantErr(t, b.StoreFrom(new(ledger)), shmem.ErrOwnerDied)
-	wantErr(t, b.LoadTo(new(ledger)), shmem.ErrBusy)
-	if err := b.Recover(func(*ledger) error { return errUndo }); err != errUndo {
+	wantErr(t, b.View(context.Background(), nothing), shmem.ErrOwnerDied, "Options.Undo")
+	wantErr(t, b.Update(context.Background(), nothing), shmem.ErrOwnerDied)
+	wantErr(t, b.StoreFrom(context.Background(), new(ledger)), shmem.ErrOwnerDied)
+	wantErr(t, b.LoadTo(context.Background(), new(ledger)), shmem.ErrContended)
+	if err := b.Recover(context.Background(), func(*ledger) error { return errUndo }); err != errUndo {
 		t.Errorf("a repair that fails: %v", err)
 	}
-	wantErr(t, b.Update(nothing), shmem.ErrOwnerDied)
-	check(t, b.Recover(func(l *ledger) error { l.set(7); return nil }))
+	wantErr(t, b.Update(context.Background(), nothing), shmem.ErrOwnerDied)
+	check(t, b.Recover(context.Background(), func(l *ledger) error { l.set(7); return nil }))
 	wantNumber(t, b, 7, steps)
-	check(t, b.Recover(nothing))
+	check(t, b.Recover(context.Background(), nothing))
 }
 
 // TestAccessReadOnly: what can be done without writing works.
@@ -296,16 +296,16 @@ func TestAccessReadOnly(t *testing.T) {
 	r, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: dir, ReadOnly: true})
 	opened(t, r, err)
 	var l ledger
-	if err := r.LoadTo(&l); err != nil || l.A != 1 {
+	if err := r.LoadTo(context.Background(), &l); err != nil || l.A != 1 {
 		t.Errorf("Load: %v, %v", l.A, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	seen := r.Version()
-	go b.StoreFrom(new(ledger))
+	go b.StoreFrom(ctx, new(ledger))
 	check(t, r.Wait(ctx, seen))
 	none := func(*ledger) error { return nil }
-	for _, err := range []error{r.View(none), r.Update(none), r.StoreFrom(new(ledger)), r.Recover(none)} {
+	for _, err := range []error{r.View(ctx, none), r.Update(ctx, none), r.StoreFrom(ctx, new(ledger)), r.Recover(ctx, none)} {
 		wantErr(t, err, shmem.ErrReadOnly, "Load")
 	}
 }
@@ -315,12 +315,12 @@ func TestCloseWakes(t *testing.T) {
 	b, dir := newLedger(t)
 	other := attach[ledger](t, dir, "ledger")
 	in, out := make(chan bool), make(chan bool)
-	go other.Update(func(*ledger) error { in <- true; <-out; return nil })
+	go other.Update(context.Background(), func(*ledger) error { in <- true; <-out; return nil })
 	<-in
 	errs := make(chan error, 3)
 	none := func(*ledger) error { return nil }
-	go func() { errs <- b.Update(none) }()
-	go func() { errs <- b.View(none) }()
+	go func() { errs <- b.Update(context.Background(), none) }()
+	go func() { errs <- b.View(context.Background(), none) }()
 	go func() { errs <- b.Wait(context.Background(), b.Version()) }()
 	time.Sleep(50 * time.Millisecond) // most likely they wait by now; if not, the errors are the same
 	check(t, b.Close())

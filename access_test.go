@@ -28,11 +28,11 @@ func TestUpdate(t *testing.T) {
 	set := func(v uint64) func(*pair) error {
 		return func(p *pair) error { *p = pair{v, v}; return nil }
 	}
-	if err := box.Update(set(1)); err != nil {
+	if err := box.Update(context.Background(), set(1)); err != nil {
 		t.Fatal(err)
 	}
 	oops := errors.New("oops")
-	if err := box.Update(func(p *pair) error { p.A = 9; return oops }); err != oops {
+	if err := box.Update(context.Background(), func(p *pair) error { p.A = 9; return oops }); err != oops {
 		t.Errorf("the function's error became %v", err)
 	}
 	func() {
@@ -41,9 +41,9 @@ func TestUpdate(t *testing.T) {
 				t.Errorf("recovered %v", r)
 			}
 		}()
-		box.Update(func(p *pair) error { p.B = 9; panic("boom") })
+		box.Update(context.Background(), func(p *pair) error { p.B = 9; panic("boom") })
 	}()
-	err := box.View(func(p *pair) error {
+	err := box.View(context.Background(), func(p *pair) error {
 		if *p != (pair{1, 1}) {
 			t.Errorf("after a failed Update: %v", *p)
 		}
@@ -52,14 +52,14 @@ func TestUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := box.Load(); err != nil || v != (pair{1, 1}) {
+	if v, err := box.Load(context.Background()); err != nil || v != (pair{1, 1}) {
 		t.Errorf("Load: %v %v", v, err)
 	}
 	before := box.Version()
-	if err := box.Store(pair{2, 2}); err != nil || box.Version() != before+1 {
+	if err := box.Store(context.Background(), pair{2, 2}); err != nil || box.Version() != before+1 {
 		t.Errorf("Store: %v, version %d after %d", err, box.Version(), before)
 	}
-	if v, _ := box.Load(); v != (pair{2, 2}) {
+	if v, _ := box.Load(context.Background()); v != (pair{2, 2}) {
 		t.Errorf("Load after Store: %v", v)
 	}
 }
@@ -83,7 +83,7 @@ func TestWatch(t *testing.T) {
 		if v := <-seen; v.A != i {
 			t.Errorf("saw %v, want %d", v, i)
 		}
-		box.Store(pair{i + 1, i + 1})
+		box.Store(ctx, pair{i + 1, i + 1})
 	}
 	<-seen
 	cancel()

@@ -20,10 +20,10 @@ func TestNoAllocationsBeside(t *testing.T) {
 	inc := func(p *page) error { p.N++; return nil }
 	b, s, ctx := make([]byte, 64), box.Segment(), context.Background()
 	for name, f := range map[string]func(){
-		"ViewContext":   func() { box.ViewContext(ctx, inc) },
-		"UpdateContext": func() { box.UpdateContext(ctx, inc) },
-		"StoreContext":  func() { box.StoreContext(ctx, loaded) },
-		"Version, Wait": func() { v := box.Version(); box.Update(inc); box.Wait(ctx, v) },
+		"ViewContext":   func() { box.View(ctx, inc) },
+		"UpdateContext": func() { box.Update(ctx, inc) },
+		"StoreContext":  func() { box.Store(ctx, loaded) },
+		"Version, Wait": func() { v := box.Version(); box.Update(ctx, inc); box.Wait(ctx, v) },
 		"ReadAt":        func() { s.ReadAt(b, 8) },
 		"WriteAt":       func() { s.WriteAt(b, 8) },
 	} {

@@ -310,7 +310,7 @@ func (r *request) takeSlot(s *Segment, page []byte, write bool) error {
 			}
 		}
 	}
-	return fmt.Errorf("%w: %d processes or handles are attached; create it with more Options.Slots (at most %d)", ErrFull, n, format.MaxSlots)
+	return fmt.Errorf("%w: %d processes or handles are attached; create it with more Options.Slots (at most %d)", ErrNoSlot, n, format.MaxSlots)
 }
 
 func (r *request) writeSlot(s *Segment, page []byte, slot uint32, old []byte) error {

@@ -3,6 +3,7 @@
 package shmem_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -148,13 +149,13 @@ func TestNoAllocations(t *testing.T) {
 	for name, f := range map[string]func(){
 		"Value":  func() { box.Value().N++ },
 		"Do":     func() { box.Do(inc) },
-		"View":   func() { box.View(inc) },
-		"Update": func() { box.Update(inc) },
-		"Load":   func() { loaded, _ = box.Load() },
-		"Store":  func() { box.Store(loaded) },
+		"View":   func() { box.View(context.Background(), inc) },
+		"Update": func() { box.Update(context.Background(), inc) },
+		"Load":   func() { loaded, _ = box.Load(context.Background()) },
+		"Store":  func() { box.Store(context.Background(), loaded) },
 
-		"LoadTo":    func() { box.LoadTo(&loaded) },
-		"StoreFrom": func() { box.StoreFrom(&loaded) },
+		"LoadTo":    func() { box.LoadTo(context.Background(), &loaded) },
+		"StoreFrom": func() { box.StoreFrom(context.Background(), &loaded) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
@@ -184,11 +185,11 @@ func benchAccess[T any](b *testing.B) {
 		f    func()
 	}{
 		{"copy", func() { *dst = *src }},
-		{"load", func() { *dst, _ = box.Load() }},
-		{"loadto", func() { box.LoadTo(dst) }},
-		{"store", func() { box.Store(*src) }},
-		{"update", func() { box.Update(none) }},
-		{"view", func() { box.View(none) }},
+		{"load", func() { *dst, _ = box.Load(context.Background()) }},
+		{"loadto", func() { box.LoadTo(context.Background(), dst) }},
+		{"store", func() { box.Store(context.Background(), *src) }},
+		{"update", func() { box.Update(context.Background(), none) }},
+		{"view", func() { box.View(context.Background(), none) }},
 	} {
 		b.Run(size+"/"+c.name, func(b *testing.B) {
 			for b.Loop() {
@@ -209,7 +210,7 @@ func BenchmarkList(b *testing.B) {
 	}
 	for b.Loop() {
 		n := 0
-		for _, err := range shmem.List(opts) {
+		for _, err := range shmem.List(opts.Dir) {
 			if err != nil {
 				b.Fatal(err)
 			}

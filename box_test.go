@@ -174,7 +174,7 @@ func TestKept(t *testing.T) {
 	}
 	check(t, b.Close())
 	wantNames(t, dir, "p")
-	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "p"))
 }
 
 func TestLastOutOfAnOrphan(t *testing.T) {
@@ -482,7 +482,7 @@ func TestDoAfterTruncation(t *testing.T) {
 	}
 	wantErr(t, b.Own(), shmem.ErrCorrupt, "truncated")
 	wantErr(t, b.Close(), shmem.ErrCorrupt)
-	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "p"))
 }
 
 // TestAccessAfterTruncation: nothing faults outside a call that makes an error of it, and what had
@@ -498,10 +498,10 @@ func TestAccessAfterTruncation(t *testing.T) {
 	none := func(*point) error { return nil }
 	within(t, func() {
 		for range 2 {
-			wantErr(t, b.View(none), shmem.ErrFault)
-			wantErr(t, b.Update(none), shmem.ErrFault)
-			wantErr(t, b.Store(point{}), shmem.ErrFault)
-			_, err := b.Load()
+			wantErr(t, b.View(ctx, none), shmem.ErrFault)
+			wantErr(t, b.Update(ctx, none), shmem.ErrFault)
+			wantErr(t, b.Store(ctx, point{}), shmem.ErrFault)
+			_, err := b.Load(ctx)
 			wantErr(t, err, shmem.ErrFault)
 			wantErr(t, b.Wait(t.Context(), 0), shmem.ErrFault)
 			if v := b.Version(); v != 0 {
@@ -510,7 +510,7 @@ func TestAccessAfterTruncation(t *testing.T) {
 		}
 		wantErr(t, b.Close(), shmem.ErrCorrupt)
 	})
-	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "p"))
 }
 
 func TestCloseWaitsForDo(t *testing.T) {
@@ -566,7 +566,7 @@ func TestBoxOf(t *testing.T) {
 	o := &shmem.Options{Dir: dir}
 	s, err := shmem.OpenSegment("s", 64, o)
 	s = segment(t, s, err)
-	if info, err := shmem.Stat("s", o); err != nil || info.Type != "" || info.Fingerprint != 0 {
+	if info, err := shmem.Stat(o.Dir, "s"); err != nil || info.Type != "" || info.Fingerprint != 0 {
 		t.Errorf("an untyped segment has type %q (%v)", info.Type, err)
 	}
 	_, err = shmem.BoxOf[[65]byte](s)
@@ -580,7 +580,7 @@ func TestBoxOf(t *testing.T) {
 	if _, err := shmem.BoxOf[point](s); err == nil {
 		t.Error("a segment has two boxes")
 	}
-	if info, _ := shmem.Stat("s", o); !strings.Contains(info.Type, "point") || info.Fingerprint == 0 || info.Size != 64 {
+	if info, _ := shmem.Stat(o.Dir, "s"); !strings.Contains(info.Type, "point") || info.Fingerprint == 0 || info.Size != 64 {
 		t.Errorf("after BoxOf the type is %q, the size %d", info.Type, info.Size)
 	}
 	// The first BoxOf has said what it is.
@@ -609,7 +609,7 @@ func TestBoxOfReadOnlyStoresNothing(t *testing.T) {
 	r = segment(t, r, err)
 	_, err = shmem.BoxOf[point](r)
 	check(t, err)
-	if info, _ := shmem.Stat("s", &shmem.Options{Dir: dir}); info.Type != "" {
+	if info, _ := shmem.Stat(dir, "s"); info.Type != "" {
 		t.Errorf("a reader has stored type %q", info.Type)
 	}
 }
@@ -705,24 +705,24 @@ func TestAppendUndo(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b, err := shmem.Create[short]("a", &shmem.Options{Dir: dir, Reserve: 8})
 	old := opened(t, b, err)
-	check(t, old.Store(short{1})) // it knows the type as it was
+	check(t, old.Store(context.Background(), short{1})) // it knows the type as it was
 	l, err := shmem.Attach[long]("a", &shmem.Options{Dir: dir, Append: true})
 	l = opened(t, l, err)
-	check(t, l.Store(long{A: 1, C: 2}))
-	check(t, l.Update(func(v *long) error { v.C = 3; return nil }))
+	check(t, l.Store(context.Background(), long{A: 1, C: 2}))
+	check(t, l.Update(context.Background(), func(v *long) error { v.C = 3; return nil }))
 	want := func(a uint32) {
 		t.Helper()
-		if v, err := l.Load(); err != nil || v != (long{A: a, C: 3}) {
+		if v, err := l.Load(context.Background()); err != nil || v != (long{A: a, C: 3}) {
 			t.Errorf("%+v, %v, want C 3", v, err)
 		}
 	}
-	check(t, old.Update(func(*short) error { want(1); return nil }))
+	check(t, old.Update(context.Background(), func(*short) error { want(1); return nil }))
 	failed := errors.New("failed")
-	if err := old.Update(func(v *short) error { v.A = 9; want(1); return failed }); err != failed {
+	if err := old.Update(context.Background(), func(v *short) error { v.A = 9; want(1); return failed }); err != failed {
 		t.Errorf("error %v, want %v", err, failed)
 	}
 	want(1)
-	check(t, old.Store(short{2}))
+	check(t, old.Store(context.Background(), short{2}))
 	want(2)
 }
 
@@ -743,7 +743,7 @@ func TestReadOnlyByWish(t *testing.T) {
 	wantErr(t, r.Own(), shmem.ErrReadOnly)
 	_, err = r.Segment().WriteAt([]byte{1}, 0)
 	wantErr(t, err, shmem.ErrReadOnly)
-	if info, err := shmem.Stat("p", o); err != nil || len(info.Peers) != 2 || info.Peers[0].ReadOnly || !info.Peers[1].ReadOnly || info.Readers {
+	if info, err := shmem.Stat(o.Dir, "p"); err != nil || len(info.Peers) != 2 || info.Peers[0].ReadOnly || !info.Peers[1].ReadOnly || info.Readers {
 		t.Errorf("peers %+v, readers %v (%v)", info.Peers, info.Readers, err)
 	}
 	_, err = shmem.Create[point]("q", o)
@@ -759,7 +759,7 @@ func TestReadOnlyByWish(t *testing.T) {
 func TestLinked(t *testing.T) {
 	for name, unlink := range map[string]func(dir string, owner *shmem.Box[point]) error{
 		"close":  func(_ string, owner *shmem.Box[point]) error { return owner.Close() },
-		"remove": func(dir string, _ *shmem.Box[point]) error { return shmem.Remove("p", &shmem.Options{Dir: dir}) },
+		"remove": func(dir string, _ *shmem.Box[point]) error { return shmem.Remove(dir, "p") },
 		"rm":     func(dir string, _ *shmem.Box[point]) error { return os.Remove(filepath.Join(dir, "p")) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -790,7 +790,7 @@ func TestReserveAndUndo(t *testing.T) {
 		o.Dir = dir
 		b, err := shmem.Create[[8192]byte]("x", &o)
 		opened(t, b, err)
-		info, err := shmem.Stat("x", &o)
+		info, err := shmem.Stat(o.Dir, "x")
 		check(t, errors.Join(err, b.Close()))
 		return info.File
 	}
@@ -816,7 +816,7 @@ func TestOptions(t *testing.T) {
 	}
 	b, err := shmem.Open[point]("p", &shmem.Options{Dir: dir, Mode: 0o666, Slots: 3})
 	opened(t, b, err)
-	info, err := shmem.Stat("p", &shmem.Options{Dir: dir})
+	info, err := shmem.Stat(dir, "p")
 	if err != nil || info.Mode.Perm() != 0o666 || info.Slots != 3 {
 		t.Errorf("mode %v (umask must not count), %d slots (%v)", info.Mode, info.Slots, err)
 	}
@@ -883,10 +883,10 @@ func TestListStates(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, ".shmem-0123456789abcdef0123456789abcdef"), nil, 0o600))
 
 	var got []string
-	for info, err := range shmem.List(o) {
+	for info, err := range shmem.List(o.Dir) {
 		check(t, err)
 		got = append(got, info.Name+" "+info.State.String())
-		if one, err := shmem.Stat(info.Name, o); err != nil || one.State != info.State {
+		if one, err := shmem.Stat(o.Dir, info.Name); err != nil || one.State != info.State {
 			t.Errorf("Stat %s: %v (%v)", info.Name, one.State, err)
 		}
 		if (info.Err != nil) != (info.State == shmem.Damaged) {
@@ -906,7 +906,7 @@ func TestListStates(t *testing.T) {
 	if want := []string{"damaged damaged", "foreign foreign", "garbage garbage", "kept kept", "live live", "orphaned orphaned"}; !slices.Equal(got, want) {
 		t.Errorf("states %q\nwant %q", got, want)
 	}
-	for range shmem.List(o) {
+	for range shmem.List(o.Dir) {
 		break // may be left at any time
 	}
 	if taken := reclaim(t, dir); !slices.Equal(taken, []string{".shmem-0123456789abcdef0123456789abcdef", "garbage"}) {
@@ -916,11 +916,11 @@ func TestListStates(t *testing.T) {
 		t.Error("reclaim has taken a live segment")
 	}
 	for _, name := range []string{"damaged", "foreign", "kept"} {
-		check(t, shmem.Remove(name, o))
+		check(t, shmem.Remove(o.Dir, name))
 	}
 	check(t, os.Remove(filepath.Join(dir, "directory")))
-	wantErr(t, shmem.Remove("kept", o), fs.ErrNotExist, "remove kept", dir)
-	_, err = shmem.Stat("kept", o)
+	wantErr(t, shmem.Remove(o.Dir, "kept"), fs.ErrNotExist, "remove kept", dir)
+	_, err = shmem.Stat(o.Dir, "kept")
 	wantErr(t, err, fs.ErrNotExist, "stat kept")
 }
 
@@ -928,7 +928,7 @@ func TestRemoveLive(t *testing.T) {
 	dir, n := shmemtest.Dir(t), drops(t)
 	b := open[guest](t, dir, "g")
 	b.Value().N = 2
-	check(t, shmem.Remove("g", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "g"))
 	if wantNames(t, dir); b.Value().N != 2 || !b.Owned() {
 		t.Error("Remove has disturbed the owner")
 	}
@@ -946,8 +946,8 @@ func TestBusy(t *testing.T) {
 	o := &shmem.Options{Dir: dir, Timeout: 20 * time.Millisecond}
 	_, err := shmem.Attach[point]("p", o)
 	wantErr(t, err, shmem.ErrBusy, "stopped", "Options.Timeout")
-	wantErr(t, shmem.Remove("p", o), shmem.ErrBusy)
-	if info, err := shmem.Stat("p", o); err != nil || info.State != shmem.Live {
+	wantErr(t, shmem.Remove(o.Dir, "p"), shmem.ErrBusy)
+	if info, err := shmem.Stat(o.Dir, "p"); err != nil || info.State != shmem.Live {
 		t.Errorf("Stat takes no lock: %v (%v)", info.State, err)
 	}
 	if taken := reclaim(t, dir); len(taken) > 0 {
@@ -985,9 +985,9 @@ func TestScribbledLock(t *testing.T) {
 	st, err := f.Stat()
 	check(t, err)
 	none := func(*point) error { return nil }
-	for _, access := range []func(func(*point) error) error{b.View, b.Update} {
+	for _, access := range []func(context.Context, func(*point) error) error{b.View, b.Update} {
 		_, err = f.WriteAt(binary.NativeEndian.AppendUint32(nil, 1<<31), st.Size()-format.HeaderSize+format.OffLock)
 		check(t, err)
-		within(t, func() { check(t, access(none)) })
+		within(t, func() { check(t, access(context.Background(), none)) })
 	}
 }

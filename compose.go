@@ -51,5 +51,5 @@ func updateComposed(ctx context.Context, segment any, t *format.Type, f func(*me
 	s.plan, s.extent = newPlan(t), nil
 	s.mu.Unlock()
 	b := &Box[byte]{seg: s}
-	return b.UpdateContext(ctx, func(*byte) error { return f(s.m) })
+	return b.Update(ctx, func(*byte) error { return f(s.m) })
 }

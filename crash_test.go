@@ -305,10 +305,10 @@ var scenarios = []scenario{
 		return b.Leak()
 	}},
 	{name: "leak an orphan", setup: ownedFirst, asked: orphan, victim: atOrphan((*shmem.Box[coin]).Leak)},
-	{name: "remove live", setup: create, victim: func(v *victim) error { v.armed = true; return shmem.Remove("box", &v.opts) }},
+	{name: "remove live", setup: create, victim: func(v *victim) error { v.armed = true; return shmem.Remove(v.opts.Dir, "box") }},
 	{name: "remove kept", kept: true, setup: leaked, victim: func(v *victim) error {
 		v.armed = true
-		return shmem.Remove("box", &v.opts)
+		return shmem.Remove(v.opts.Dir, "box")
 	}},
 	{name: "reclaim", setup: func(r *killRun) {
 		garbage(r)
@@ -317,7 +317,7 @@ var scenarios = []scenario{
 		r.at = "live"
 	}, victim: func(v *victim) error {
 		v.armed = true
-		for info, err := range shmem.Reclaim(&v.opts) {
+		for info, err := range shmem.Reclaim(v.opts.Dir) {
 			if err != nil || info.Name == "live" {
 				return fmt.Errorf("reclaim: %v, %v", info.Name, err)
 			}
@@ -430,7 +430,7 @@ func (r *killRun) aftermath(sc *scenario) {
 	if r.heal != nil {
 		r.heal()
 	}
-	for info, err := range shmem.List(r.opts()) {
+	for info, err := range shmem.List(r.dir) {
 		if err != nil || info.State == shmem.Damaged || info.State == shmem.Foreign {
 			r.Errorf("half-made: %s is %v (%v, %v)", info.Name, info.State, info.Err, err)
 		}
@@ -503,7 +503,7 @@ func (r *killRun) reclaimCopy(kept bool) {
 	reclaim(r, dir)
 	if kept {
 		wantNames(r, dir, "box")
-		check(r, shmem.Remove("box", &shmem.Options{Dir: dir}))
+		check(r, shmem.Remove(dir, "box"))
 		return
 	}
 	wantNames(r, dir)

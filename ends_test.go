@@ -50,7 +50,7 @@ func TestEndsLikeKill(t *testing.T) {
 			if err := shmemtest.Start(t, "ends", name, opts.Dir).Wait(); err == nil {
 				t.Error("the process has ended without error")
 			}
-			if info, err := shmem.Stat("box", opts); err != nil || info.State != shmem.Garbage {
+			if info, err := shmem.Stat(opts.Dir, "box"); err != nil || info.State != shmem.Garbage {
 				t.Errorf("%v, %v: want garbage", info.State, err)
 			}
 			if _, err := shmem.Attach[uint64]("box", opts); !errors.Is(err, fs.ErrNotExist) {

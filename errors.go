@@ -33,14 +33,16 @@ var (
 	ErrCorrupt = mem.ErrCorrupt
 	// ErrVersion: another version of ShmemBox, or a machine of another byte order, made the segment.
 	ErrVersion = errors.New("made by another version of ShmemBox")
+	// ErrContended: other processes changed what the call needed faster than it could finish.
+	ErrContended = errors.New("other processes change it all the time")
 	// ErrBusy: another process held the segment's gate for the whole of Options.Timeout; it may be stopped.
 	ErrBusy = errors.New("another process holds the gate")
 	// ErrReadOnly: the segment is attached read-only.
 	ErrReadOnly = mem.ErrReadOnly
 	// ErrNoSpace: the memory cannot be had. The detail is a *SpaceError.
 	ErrNoSpace = errors.New("not enough shared memory")
-	// ErrFull: every slot of the segment is taken.
-	ErrFull = errors.New("every slot is taken")
+	// ErrNoSlot: every slot of the segment is taken.
+	ErrNoSlot = errors.New("every slot is taken")
 	// ErrDropped: the owner has dropped the value; only those who were attached still see its memory.
 	ErrDropped = errors.New("the value was dropped")
 	// ErrFault: memory could not be accessed. The detail is a *FaultError.

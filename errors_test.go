@@ -82,13 +82,13 @@ func reference(t *testing.T, dir string) []byte {
 	check(t, b.Leak())
 	data, err := os.ReadFile(filepath.Join(dir, "reference"))
 	check(t, err)
-	check(t, shmem.Remove("reference", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "reference"))
 	return data
 }
 
 // documented are the errors that attaching to a damaged file may give.
 func documented(err error) bool {
-	for _, e := range []error{shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrFull, fs.ErrNotExist} {
+	for _, e := range []error{shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSlot, fs.ErrNotExist} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -137,7 +137,7 @@ func TestCorrupt(t *testing.T) {
 			}
 			if !counts {
 				// Stat reads nothing else of it than Attach does.
-			} else if _, err := shmem.Stat("c", o); err != nil {
+			} else if _, err := shmem.Stat(o.Dir, "c"); err != nil {
 				t.Errorf("byte %d: stat: %v", off-header, err)
 			}
 			for _, part := range [][2]int{{slots, slots + 4*format.SlotSize}, {header, len(data)}} { // attaching writes as well
@@ -181,7 +181,7 @@ func TestCorruptedWhileAttached(t *testing.T) {
 	wantMapped(t, dir, false)
 	reclaim(t, dir)
 	wantNames(t, dir, "p")
-	check(t, shmem.Remove("p", o))
+	check(t, shmem.Remove(o.Dir, "p"))
 }
 
 func TestTruncated(t *testing.T) {
@@ -197,12 +197,12 @@ func TestTruncated(t *testing.T) {
 		}
 		_, err = shmem.Create[point]("c", o)
 		wantErr(t, err, fs.ErrExist)
-		check(t, shmem.Remove("c", o))
+		check(t, shmem.Remove(o.Dir, "c"))
 	}
 	check(t, os.WriteFile(path, append(make([]byte, 4096), data...), 0o600)) // longer than it says
 	_, err := shmem.Open[point]("c", o)
 	wantErr(t, err, shmem.ErrCorrupt, "Remove")
-	check(t, shmem.Remove("c", o))
+	check(t, shmem.Remove(o.Dir, "c"))
 }
 
 func TestNewerVersion(t *testing.T) {
@@ -214,10 +214,10 @@ func TestNewerVersion(t *testing.T) {
 	_, err := shmem.Open[point]("c", o)
 	wantErr(t, err, shmem.ErrVersion, "99", "Remove")
 	reclaim(t, dir)
-	if info, err := shmem.Stat("c", o); err != nil || info.State != shmem.Damaged || !errors.Is(info.Err, shmem.ErrVersion) {
+	if info, err := shmem.Stat(o.Dir, "c"); err != nil || info.State != shmem.Damaged || !errors.Is(info.Err, shmem.ErrVersion) {
 		t.Errorf("state %v, %v (%v)", info.State, info.Err, err)
 	}
-	check(t, shmem.Remove("c", o))
+	check(t, shmem.Remove(o.Dir, "c"))
 }
 
 func TestNotRegular(t *testing.T) {
@@ -245,8 +245,8 @@ func TestNotRegular(t *testing.T) {
 				wantErr(t, err, shmem.ErrNotRegular, "open x", what)
 				_, err = shmem.Create[point]("x", o)
 				wantErr(t, err, shmem.ErrNotRegular)
-				wantErr(t, shmem.Remove("x", o), shmem.ErrNotRegular, what)
-				_, err = shmem.Stat("x", o)
+				wantErr(t, shmem.Remove(o.Dir, "x"), shmem.ErrNotRegular, what)
+				_, err = shmem.Stat(o.Dir, "x")
 				wantErr(t, err, shmem.ErrNotRegular)
 				_, err = shmem.Attach[point](p, &shmem.Options{Foreign: true, Dir: "/nowhere"})
 				if what != "symbolic link" { // a foreign path may be one
@@ -280,10 +280,10 @@ func TestNoDirectory(t *testing.T) {
 	_, err = shmem.Open[point]("p", o)
 	wantErr(t, err, syscall.ENOTDIR, "directory "+dir, "tmpfs")
 	check(t, os.Remove(dir))
-	for _, err := range shmem.List(o) {
+	for _, err := range shmem.List(o.Dir) {
 		wantErr(t, err, fs.ErrNotExist, "list "+dir)
 	}
-	for _, err := range shmem.Reclaim(o) {
+	for _, err := range shmem.Reclaim(o.Dir) {
 		wantErr(t, err, fs.ErrNotExist, "reclaim")
 	}
 }
@@ -297,8 +297,8 @@ func TestBadNames(t *testing.T) {
 		o := &shmem.Options{Dir: dir}
 		_, err := shmem.Open[point](name, o)
 		wantErr(t, err, shmem.ErrBadName, word)
-		wantErr(t, shmem.Remove(name, o), shmem.ErrBadName, word)
-		_, err = shmem.Stat(name, o)
+		wantErr(t, shmem.Remove(o.Dir, name), shmem.ErrBadName, word)
+		_, err = shmem.Stat(o.Dir, name)
 		wantErr(t, err, shmem.ErrBadName, word)
 	}
 	open[point](t, dir, strings.Repeat("x", 200))

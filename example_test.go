@@ -279,7 +279,7 @@ func ExampleList() {
 		}
 		defer box.Close()
 	}
-	for info, err := range shmem.List(opts) {
+	for info, err := range shmem.List(opts.Dir) {
 		if err != nil {
 			fmt.Println(err)
 			continue
@@ -297,7 +297,7 @@ func ExampleReclaim() {
 	defer remove()
 
 	another("die", opts) // runs otherDies in another process
-	for info, err := range shmem.Reclaim(opts) {
+	for info, err := range shmem.Reclaim(opts.Dir) {
 		fmt.Println(info.Name, info.State, err)
 	}
 	// Output:

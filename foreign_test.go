@@ -124,7 +124,7 @@ func TestForeignIsNotOurs(t *testing.T) {
 
 func TestRemoveForeign(t *testing.T) {
 	dir, _ := foreignFile(t, 10)
-	check(t, shmem.Remove("foreign", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "foreign"))
 	wantNames(t, dir)
 }
 
@@ -162,7 +162,7 @@ func TestReadAtWriteAt(t *testing.T) {
 	if n, err := s.ReadAt(nil, 5000); n != 0 || err != nil {
 		t.Errorf("ReadAt nothing at the end: %d, %v", n, err)
 	}
-	if info, err := shmem.Stat("s", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live {
+	if info, err := shmem.Stat(dir, "s"); err != nil || info.State != shmem.Live {
 		t.Errorf("what was written beyond the end has hit the control block: %v (%v)", info.State, err)
 	}
 }
@@ -288,7 +288,7 @@ func TestFromFileOfNamed(t *testing.T) {
 	f, err := b.Segment().File()
 	check(t, err)
 	defer f.Close()
-	check(t, shmem.Remove("p", &shmem.Options{Dir: dir}))
+	check(t, shmem.Remove(dir, "p"))
 	s, err := shmem.FromFile(f, nil) // needs no name
 	s = segment(t, s, err)
 	box, err := shmem.BoxOf[point](s)

@@ -3,6 +3,7 @@
 package shmem_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,14 +75,14 @@ func (k call) do(box *shmem.Box[register]) (got uint64, err error) {
 	var r register
 	switch k.Kind {
 	case "load":
-		r, err = box.Load()
+		r, err = box.Load(context.Background())
 	case "store":
 		for i := range r.N {
 			r.N[i] = k.Arg
 		}
-		return k.Arg, box.Store(r)
+		return k.Arg, box.Store(context.Background(), r)
 	case "add":
-		err = box.Update(func(p *register) error {
+		err = box.Update(context.Background(), func(p *register) error {
 			for i := range p.N {
 				p.N[i]++
 			}
@@ -140,7 +141,7 @@ func TestHistory(t *testing.T) {
 		}
 		wg.Wait()
 		// Whoever comes last sees what is left.
-		last, err := box.Load()
+		last, err := box.Load(context.Background())
 		check(t, err)
 		ops = append(ops, porcupine.Operation{ClientId: 99, Input: call{Kind: "load"}, Output: last.N[0], Call: math.MaxInt64 - 1, Return: math.MaxInt64})
 		if len(ops) < 100 {

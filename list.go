@@ -72,8 +72,8 @@ type Info struct {
 
 // Stat describes the segment of that name. It takes no lock and attaches to nothing, so that
 // looking never changes what becomes of a segment.
-func Stat(name string, opts *Options) (Info, error) {
-	o, err := opts.filled()
+func Stat(dir, name string) (Info, error) {
+	o, err := (&Options{Dir: dir}).filled()
 	if err == nil {
 		err = checkName(name)
 	}
@@ -90,9 +90,9 @@ func Stat(name string, opts *Options) (Info, error) {
 // List describes every segment and every other regular file of the directory, by name. Like Stat it
 // takes no lock. A file that cannot be looked at is yielded with its name and the error; an error of
 // the directory itself comes with no name. What is gone meanwhile is left out.
-func List(opts *Options) iter.Seq2[Info, error] {
+func List(dir string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		o, err := opts.filled()
+		o, err := (&Options{Dir: dir}).filled()
 		if err == nil && !sys.Supported {
 			err = errors.ErrUnsupported
 		}

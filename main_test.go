@@ -99,7 +99,7 @@ func exists(dir, name string) bool {
 // reclaim is Reclaim; it gives the names of what was taken away.
 func reclaim(t testing.TB, dir string) (taken []string) {
 	t.Helper()
-	for info, err := range shmem.Reclaim(&shmem.Options{Dir: dir}) {
+	for info, err := range shmem.Reclaim(dir) {
 		if err != nil {
 			t.Errorf("reclaim: %v", err)
 		}

@@ -53,7 +53,7 @@ func boxRole(c *shmemtest.Conn) error {
 			continue
 		case "reclaim":
 			n := 0
-			for range shmem.Reclaim(o) {
+			for range shmem.Reclaim(o.Dir) {
 				n++
 			}
 			c.Send("%d", n)
@@ -162,14 +162,14 @@ func otherUserRole(c *shmemtest.Conn) error {
 			err = errors.Join(b.Segment().Populate(), b.Close())
 		}
 	case "remove":
-		err = shmem.Remove("p", o)
+		err = shmem.Remove(o.Dir, "p")
 	case "stat":
 		var info shmem.Info
-		if info, err = shmem.Stat("p", o); err == nil {
+		if info, err = shmem.Stat(o.Dir, "p"); err == nil {
 			c.Send("state %v", info.State)
 		}
 	case "reclaim":
-		for info, err := range shmem.Reclaim(o) {
+		for info, err := range shmem.Reclaim(o.Dir) {
 			c.Send("%s %v", info.Name, err)
 		}
 	case "leave":
@@ -269,12 +269,12 @@ func TestReaderByPermission(t *testing.T) {
 	b.Value().X = 5
 	c := other(t, "read", dir)
 	c.Expect(t, "X 5")
-	info, err := shmem.Stat("p", &shmem.Options{Dir: dir})
+	info, err := shmem.Stat(dir, "p")
 	if err != nil || !info.Readers || len(info.Peers) != 1 {
 		t.Errorf("readers %v, %d peers (%v)", info.Readers, len(info.Peers), err)
 	}
 	shmem.Abandon(b.Segment())
-	if info, err = shmem.Stat("p", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Orphaned {
+	if info, err = shmem.Stat(dir, "p"); err != nil || info.State != shmem.Orphaned {
 		t.Errorf("with a reader it is %v (%v)", info.State, err)
 	}
 	if taken := reclaim(t, dir); len(taken) > 0 {
@@ -305,7 +305,7 @@ func TestSegmentOfAnotherUser(t *testing.T) {
 	}
 	reclaim(t, dir)
 	wantNames(t, dir, "theirs")
-	check(t, shmem.Remove("theirs", o)) // we are root
+	check(t, shmem.Remove(o.Dir, "theirs")) // we are root
 }
 
 func TestUnwritableDirectory(t *testing.T) {

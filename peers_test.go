@@ -48,7 +48,7 @@ func peer(t *testing.T, dir string, run func(path string) *exec.Cmd) {
 	ours(b.Value())
 	start(filepath.Join(dir, "record"))
 	wants(b)
-	if info, err := shmem.Stat("record", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live {
+	if info, err := shmem.Stat(dir, "record"); err != nil || info.State != shmem.Live {
 		t.Errorf("it is %v now (%v)", info.State, err)
 	}
 	check(t, b.Close())

@@ -17,8 +17,8 @@ import (
 
 // Remove unlinks the name, whatever the file is and whoever is attached: those go on undisturbed,
 // and the owner's Close still drops the value, once. It is fs.ErrNotExist if there is nothing.
-func Remove(name string, opts *Options) error {
-	o, err := opts.filled()
+func Remove(dir, name string) error {
+	o, err := (&Options{Dir: dir}).filled()
 	if err == nil {
 		err = checkName(name)
 	}
@@ -88,9 +88,9 @@ func removeOnce(r *request) error {
 // and foreign files too.
 //
 // Values are not dropped: that of a dead process may be half changed.
-func Reclaim(opts *Options) iter.Seq2[Info, error] {
+func Reclaim(dir string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		o, err := opts.filled()
+		o, err := (&Options{Dir: dir}).filled()
 		if err == nil && !sys.Supported {
 			err = errors.ErrUnsupported
 		}

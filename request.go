@@ -79,7 +79,7 @@ func (r *request) run() (*Segment, error) {
 			return s, err
 		}
 		if !time.Now().Before(r.deadline) {
-			return nil, fmt.Errorf("%w: others create and remove it all the time", ErrBusy)
+			return nil, fmt.Errorf("%w: they create and remove the name; try again, or let one process create it", ErrContended)
 		}
 	}
 }

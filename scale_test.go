@@ -46,7 +46,7 @@ func TestManyBoxes(t *testing.T) {
 		}
 	}
 	count := 0
-	for info, err := range shmem.List(o) {
+	for info, err := range shmem.List(o.Dir) {
 		if err != nil || info.State != shmem.Live {
 			t.Fatalf("%s: %v (%v)", info.Name, info.State, err)
 		}
@@ -86,8 +86,8 @@ func TestManyHandles(t *testing.T) {
 		handles = append(handles, b)
 	}
 	_, err = shmem.Attach[point]("p", o)
-	wantErr(t, err, shmem.ErrFull, "1024", "Options.Slots")
-	info, err := shmem.Stat("p", o)
+	wantErr(t, err, shmem.ErrNoSlot, "1024", "Options.Slots")
+	info, err := shmem.Stat(o.Dir, "p")
 	if err != nil || len(info.Peers) != 1024 {
 		t.Errorf("%d peers (%v)", len(info.Peers), err)
 	}
@@ -114,7 +114,7 @@ func TestFewSlots(t *testing.T) {
 	opened(t, b, err)
 	second := attach[point](t, dir, "p")
 	_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrFull, "2 processes", "Options.Slots")
+	wantErr(t, err, shmem.ErrNoSlot, "2 processes", "Options.Slots")
 	// The slot of one that died is free.
 	shmem.Abandon(second.Segment())
 	attach[point](t, dir, "p")
@@ -124,7 +124,7 @@ func TestFewSlots(t *testing.T) {
 func TestSizeOfDefaultBox(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	open[page](t, dir, "p")
-	info, err := shmem.Stat("p", &shmem.Options{Dir: dir})
+	info, err := shmem.Stat(dir, "p")
 	check(t, err)
 	if info.InUse > 32<<10 || info.File > 32<<10 || info.InUse < info.File {
 		t.Errorf("%d bytes, %d in use; all of it is reserved, and at most 32 KiB", info.File, info.InUse)

@@ -21,18 +21,18 @@ func TestTruncatedWhileWaiting(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for name, call := range map[string]func(context.Context, *shmem.Box[locked]) error{
 		"update": func(_ context.Context, b *shmem.Box[locked]) error {
-			return b.Update(func(*locked) error { return nil })
+			return b.Update(context.Background(), func(*locked) error { return nil })
 		},
 		"mutex": func(ctx context.Context, b *shmem.Box[locked]) error {
-			return b.Do(func(v *locked) error { return v.Mu.LockContext(ctx) })
+			return b.Do(func(v *locked) error { return v.Mu.Lock(ctx) })
 		},
 	} {
 		a, b := open[locked](t, dir, name), attach[locked](t, dir, name)
-		check(t, b.Value().Mu.Lock())
+		check(t, b.Value().Mu.Lock(context.Background()))
 		in, out, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = a.Update(func(*locked) error { close(in); <-out; return nil })
+			_ = a.Update(context.Background(), func(*locked) error { close(in); <-out; return nil })
 		}()
 		<-in
 		ctx, cancel := context.WithCancel(t.Context())
@@ -48,6 +48,6 @@ func TestTruncatedWhileWaiting(t *testing.T) {
 		close(out)
 		<-ended
 		_ = a.Close()
-		check(t, shmem.Remove(name, &shmem.Options{Dir: dir}))
+		check(t, shmem.Remove(dir, name))
 	}
 }

@@ -27,7 +27,7 @@ var fans = []fan{
 	topicFan("Topic, the slow hold the one back", 64),
 	{"Box.Store, Watch (latest only)", "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
 		box, err := openBox[[8]uint64](t, "value")
-		return func(v *[8]uint64) error { return box.StoreFrom(v) }, err
+		return func(v *[8]uint64) error { return box.StoreFrom(context.Background(), v) }, err
 	}, func(t *Trial, i int, got *atomic.Int64) error {
 		box, err := valueBox(t)
 		if err != nil {
@@ -136,7 +136,7 @@ var valueBox = shared(func(t *Trial) (*shmem.Box[[8]uint64], error) { return ope
 
 func topicFan(name string, hold int) fan {
 	open := shared(func(t *Trial) (*topic.Topic[[8]uint64], error) {
-		return topic.Open[[8]uint64]("topic", &topic.Options{Options: shmem.Options{Dir: t.Dir, Kept: true}, Capacity: 1024, Hold: hold})
+		return topic.Open[[8]uint64]("topic", &topic.Options{Dir: t.Dir, Kept: true, Capacity: 1024, Hold: hold})
 	})
 	return fan{name, "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
 		tp, err := open(t)

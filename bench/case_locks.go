@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,21 +41,21 @@ func inBox(name string, add func(v *guarded) error) locker {
 
 var (
 	mutex = inBox("psync.Mutex", func(v *guarded) error {
-		if err := v.mu.Lock(); err != nil {
+		if err := v.mu.Lock(context.Background()); err != nil {
 			return err
 		}
 		v.plain++
 		return v.mu.Unlock()
 	})
 	writeLock = inBox("psync.RWMutex, write", func(v *guarded) error {
-		if err := v.rw.Lock(); err != nil {
+		if err := v.rw.Lock(context.Background()); err != nil {
 			return err
 		}
 		v.plain++
 		return v.rw.Unlock()
 	})
 	readLock = inBox("psync.RWMutex, read", func(v *guarded) error {
-		if err := v.rw.RLock(); err != nil {
+		if err := v.rw.RLock(context.Background()); err != nil {
 			return err
 		}
 		sink += byte(v.plain)
@@ -67,7 +68,7 @@ var (
 			return nil, err
 		}
 		inc := func(v *[8]uint64) error { v[0]++; return nil }
-		return func() error { return box.Update(inc) }, nil
+		return func() error { return box.Update(context.Background(), inc) }, nil
 	}}
 	goMutex = locker{"sync.Mutex", Note, func(t *Trial) (func() error, error) {
 		return func() error { localMutex.Lock(); localCount++; localMutex.Unlock(); return nil }, nil

@@ -32,7 +32,7 @@ var eventPingPong = pingPong("psync.Event",
 
 var condPingPong = pingPong("psync.Cond",
 	func(v *table, to int) error {
-		if err := v.mu.Lock(); err != nil {
+		if err := v.mu.Lock(context.Background()); err != nil {
 			return err
 		}
 		v.whose = uint32(to)
@@ -42,7 +42,7 @@ var condPingPong = pingPong("psync.Cond",
 		return v.mu.Unlock()
 	},
 	func(v *table, me int) error {
-		if err := v.mu.Lock(); err != nil {
+		if err := v.mu.Lock(context.Background()); err != nil {
 			return err
 		}
 		for v.whose != uint32(me) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync/atomic"
@@ -28,7 +29,7 @@ var victims = []victim{
 	{"psync.Mutex, ErrOwnerDied", Ours, func(t *Trial, held func()) error {
 		box, err := openBox[guarded](t, "guarded")
 		if err == nil {
-			err = box.Value().mu.Lock()
+			err = box.Value().mu.Lock(context.Background())
 		}
 		held()
 		return err
@@ -37,7 +38,7 @@ var victims = []victim{
 		if err != nil {
 			return err
 		}
-		if err := box.Value().mu.Lock(); !errors.Is(err, psync.ErrOwnerDied) {
+		if err := box.Value().mu.Lock(context.Background()); !errors.Is(err, psync.ErrOwnerDied) {
 			return errors.New("death was not seen")
 		}
 		return nil
@@ -45,7 +46,7 @@ var victims = []victim{
 	{"psync.Mutex, Recover and Lock", Ours, func(t *Trial, held func()) error {
 		box, err := openBox[guarded](t, "guarded")
 		if err == nil {
-			err = box.Value().mu.Lock()
+			err = box.Value().mu.Lock(context.Background())
 		}
 		held()
 		return err
@@ -55,8 +56,8 @@ var victims = []victim{
 			return err
 		}
 		mu := &box.Value().mu
-		for err = mu.Lock(); errors.Is(err, psync.ErrOwnerDied); err = mu.Lock() {
-			if err := mu.Recover(func() error { return nil }); err != nil {
+		for err = mu.Lock(context.Background()); errors.Is(err, psync.ErrOwnerDied); err = mu.Lock(context.Background()) {
+			if err := mu.Recover(context.Background(), func() error { return nil }); err != nil {
 				return err
 			}
 		}
@@ -67,13 +68,13 @@ var victims = []victim{
 		if err != nil {
 			return err
 		}
-		return box.Update(func(p *page) error { p[0] = 1; held(); select {} })
+		return box.Update(context.Background(), func(p *page) error { p[0] = 1; held(); select {} })
 	}, func(t *Trial) error {
 		box, err := openBox[page](t, "page")
 		if err != nil {
 			return err
 		}
-		return box.Update(func(p *page) error {
+		return box.Update(context.Background(), func(p *page) error {
 			if p[0] != 0 {
 				return errors.New("not rolled back")
 			}

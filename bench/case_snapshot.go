@@ -40,10 +40,16 @@ type lockedPage struct {
 var thePage atomic.Pointer[page]
 
 var keepers = []keeper{
-	pageBox("Box.LoadTo, StoreFrom", (*shmem.Box[page]).StoreFrom, (*shmem.Box[page]).LoadTo),
+	pageBox("Box.LoadTo, StoreFrom",
+		func(b *shmem.Box[page], p *page) error { return b.StoreFrom(context.Background(), p) },
+		func(b *shmem.Box[page], p *page) error { return b.LoadTo(context.Background(), p) }),
 	pageBox("Box.View, Update",
-		func(b *shmem.Box[page], p *page) error { return b.Update(func(v *page) error { *v = *p; return nil }) },
-		func(b *shmem.Box[page], p *page) error { return b.View(func(v *page) error { *p = *v; return nil }) }),
+		func(b *shmem.Box[page], p *page) error {
+			return b.Update(context.Background(), func(v *page) error { *v = *p; return nil })
+		},
+		func(b *shmem.Box[page], p *page) error {
+			return b.View(context.Background(), func(v *page) error { *p = *v; return nil })
+		}),
 	{"psync.RWMutex by hand", Ours, "", func(t *Trial) (w, r func(*page) error, err error) {
 		box, err := openBox[lockedPage](t, "page")
 		if err != nil {
@@ -51,13 +57,13 @@ var keepers = []keeper{
 		}
 		v := box.Value()
 		return func(p *page) error {
-				if err := v.mu.Lock(); err != nil {
+				if err := v.mu.Lock(context.Background()); err != nil {
 					return err
 				}
 				v.page = *p
 				return v.mu.Unlock()
 			}, func(p *page) error {
-				if err := v.mu.RLock(); err != nil {
+				if err := v.mu.RLock(context.Background()); err != nil {
 					return err
 				}
 				*p = v.page
@@ -178,7 +184,7 @@ func watchCase() Case {
 		answer, err := openBox[page](t, "answer")
 		for v, err := range box.Watch(context.Background()) {
 			if err == nil {
-				err = answer.StoreFrom(&v)
+				err = answer.StoreFrom(context.Background(), &v)
 			}
 			if err != nil {
 				return err
@@ -201,12 +207,12 @@ func watchCase() Case {
 		var p, q page
 		return t.Each(func() error {
 			p[0]++
-			if err := box.StoreFrom(&p); err != nil {
+			if err := box.StoreFrom(context.Background(), &p); err != nil {
 				return err
 			}
 			for q[0] != p[0] {
 				seen := answer.Version()
-				if err := answer.LoadTo(&q); err != nil || q[0] == p[0] {
+				if err := answer.LoadTo(context.Background(), &q); err != nil || q[0] == p[0] {
 					return err
 				}
 				if err := answer.Wait(context.Background(), seen); err != nil {

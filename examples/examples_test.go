@@ -184,9 +184,9 @@ func TestTaken(t *testing.T) {
 func boxName(t *testing.T) string {
 	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())
 	t.Cleanup(func() {
-		if info, err := shmem.Stat(name, nil); err == nil {
+		if info, err := shmem.Stat("", name); err == nil {
 			t.Errorf("left behind: %+v", info)
-			_ = shmem.Remove(name, nil)
+			_ = shmem.Remove("", name)
 		}
 	})
 	return name

@@ -29,9 +29,9 @@ func Example() {
 		return
 	}
 	defer box.Close()
-	_ = box.Update(func(s *Server) error { s.Port = 80; return s.Name.Set("web") })
+	_ = box.Update(context.Background(), func(s *Server) error { s.Port = 80; return s.Name.Set("web") })
 
-	s, err := inspect.Open("server", opts)
+	s, err := inspect.Open(opts.Dir, "server")
 	if err != nil {
 		return
 	}

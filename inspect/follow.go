@@ -33,7 +33,7 @@ type Message struct {
 // slot and no lock, holds no publisher back and cannot be woken: it looks for messages every 1 to
 // 50 ms. It is for one goroutine, and ends with its Segment.
 type Follower struct {
-	s    *Segment
+	s    *Observer
 	m    *mem.Mapping
 	t    *anytopic.Topic
 	c    *ring.Cursor
@@ -42,11 +42,11 @@ type Follower struct {
 }
 
 // MessageType is the type of a topic's messages; nil if the segment is no topic.
-func (s *Segment) MessageType() *Type { return typeOf(anytopic.Item(s.t)) }
+func (s *Observer) MessageType() *Type { return typeOf(anytopic.Item(s.t)) }
 
 // Follow begins to read a topic at a sequence number; what is kept no longer counts as lost. A
 // segment that is no topic is shmem.ErrMismatch.
-func (s *Segment) Follow(from uint64) (*Follower, error) {
+func (s *Observer) Follow(from uint64) (*Follower, error) {
 	fail := func(err error) (*Follower, error) {
 		return nil, &shmem.Error{Op: "follow", Name: s.info.Name, Err: err}
 	}

@@ -22,7 +22,7 @@ import (
 // TestFollow: the messages in order, what was lost, past one who died over a message, until the end.
 func TestFollow(t *testing.T) {
 	dir := sharedDir(t)
-	tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 4})
+	tp, err := topic.Create[message]("heard", &topic.Options{Dir: dir, Capacity: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestFollowGone(t *testing.T) {
 
 // speaker owns a topic and stays.
 func speaker(c *shmemtest.Conn) error {
-	tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: c.Args()[0]}})
+	tp, err := topic.Create[message]("heard", &topic.Options{Dir: c.Args()[0]})
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func speaker(c *shmemtest.Conn) error {
 // TestFollowHostile: whatever stands in the topic's memory, Follow ends with an answer or an error.
 func TestFollowHostile(t *testing.T) {
 	dir := sharedDir(t)
-	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 5, Hold: 2})
+	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Dir: dir, Capacity: 5, Hold: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,9 +83,9 @@ func holder(c *shmemtest.Conn) error {
 		}
 		switch line {
 		case "lock":
-			err = b.Value().Mu.Lock()
+			err = b.Value().Mu.Lock(context.Background())
 		case "update":
-			err = b.Update(func(v *config) error {
+			err = b.Update(context.Background(), func(v *config) error {
 				v.Limit = 7
 				v.Hits.Add(1)
 				c.Send("inside")
@@ -113,9 +113,9 @@ func writer(c *shmemtest.Conn) error {
 			v.W[i] = n
 		}
 		if n%2 == 0 {
-			err = b.StoreFrom(&v)
+			err = b.StoreFrom(context.Background(), &v)
 		} else {
-			err = b.Update(func(p *huge) error { *p = v; return nil })
+			err = b.Update(context.Background(), func(p *huge) error { *p = v; return nil })
 		}
 		if err != nil {
 			return err
@@ -123,9 +123,9 @@ func writer(c *shmemtest.Conn) error {
 	}
 }
 
-func look(t testing.TB, dir, name string) *inspect.Segment {
+func look(t testing.TB, dir, name string) *inspect.Observer {
 	t.Helper()
-	s, err := inspect.Open(name, &shmem.Options{Dir: dir})
+	s, err := inspect.Open(dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func look(t testing.TB, dir, name string) *inspect.Segment {
 	return s
 }
 
-func snap(t testing.TB, s *inspect.Segment) *inspect.Snapshot {
+func snap(t testing.TB, s *inspect.Observer) *inspect.Snapshot {
 	t.Helper()
 	v, err := s.Snapshot()
 	if err != nil {
@@ -269,7 +269,7 @@ func TestCrashed(t *testing.T) {
 	if err := inspect.Set(context.Background(), "config", &shmem.Options{Dir: dir}, inspect.Assignment{"Limit", "1"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Set of garbage: %v", err)
 	}
-	_ = shmem.Remove("config", &shmem.Options{Dir: dir})
+	_ = shmem.Remove(dir, "config")
 }
 
 // No snapshot is torn, whatever the writer does.
@@ -348,7 +348,7 @@ func TestSet(t *testing.T) {
 	if err := inspect.Set(context.Background(), "config", o, inspect.Assignment{"Routes", `[{"Name":"only","Weight":3}]`}); err != nil || v.Routes.Len() != 1 {
 		t.Errorf("Set of a list: %v, %v", v.Routes.Len(), err)
 	}
-	if err := b.Update(func(*config) error {
+	if err := b.Update(context.Background(), func(*config) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 		defer cancel()
 		err := inspect.Set(ctx, "config", o, inspect.Assignment{"Limit", "1"})
@@ -381,7 +381,7 @@ func TestSetAtAnOrphan(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := inspect.Open("config", o); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := inspect.Open(o.Dir, "config"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after the last one left: %v", err)
 	}
 }
@@ -413,7 +413,7 @@ func TestForeignDamagedTruncated(t *testing.T) {
 		t.Errorf("status of a truncated file: %v", err)
 	}
 	_ = os.Remove(filepath.Join(dir, "huge"))
-	if _, err := inspect.Open("none", &shmem.Options{Dir: dir}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := inspect.Open(dir, "none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("nothing: %v", err)
 	}
 }
@@ -429,17 +429,17 @@ func TestStrangerUnlinks(t *testing.T) {
 	defer b.Close()
 	c := shmemtest.Start(t, "holder", dir) // it knows the name
 	c.Expect(t, "up")
-	if all, err := inspect.Unlinked(o); err != nil || len(all) != 0 {
+	if all, err := inspect.Unlinked(o.Dir); err != nil || len(all) != 0 {
 		t.Errorf("unlinked: %v, %v", all, err)
 	}
 	if err := os.Remove(filepath.Join(dir, "config")); err != nil {
 		t.Fatal(err)
 	}
-	all, err := inspect.Unlinked(o)
+	all, err := inspect.Unlinked(o.Dir)
 	if err != nil || len(all) != 1 || all[0].Name != "config" || all[0].State != shmem.Live {
 		t.Fatalf("unlinked: %+v, %v", all, err)
 	}
-	s, err := inspect.Open(all[0].Path, nil)
+	s, err := inspect.Open("", all[0].Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +486,7 @@ func hostile(t testing.TB, dir string, content []byte) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := inspect.Open("x", &shmem.Options{Dir: dir})
+	s, err := inspect.Open(dir, "x")
 	if err != nil {
 		return
 	}
@@ -523,7 +523,7 @@ func image(t testing.TB, dir string) []byte {
 		t.Fatal(err)
 	}
 	b.Value().fill()
-	_ = b.Store(*b.Value()) //nolint
+	_ = b.Store(context.Background(), *b.Value()) //nolint
 	raw, err := os.ReadFile(filepath.Join(dir, "seed"))
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func (v Value) word(off int) uint32 {
 
 func (v Value) lock() LockState {
 	l := LockState{Type: v.t.Name, State: "free"}
-	var seg *Segment
+	var seg *Observer
 	if v.s != nil {
 		seg = v.s.s
 	}
@@ -154,7 +154,7 @@ func (v Value) lock() LockState {
 }
 
 // holder says what is known of an attachment. Without a segment nothing is.
-func (s *Segment) holder(id format.ID, what string) Holder {
+func (s *Observer) holder(id format.ID, what string) Holder {
 	h := Holder{Slot: int(id.Slot()), Generation: int(id.Gen()), Alive: true, What: what}
 	if s == nil || s.m == nil || s.m.Peers == nil || !s.m.Pin() {
 		return h

@@ -19,13 +19,13 @@ import (
 // receives nothing and disturbs nobody: each was there, whole, while it was copied, but they need not have been there
 // all at once. The Seq of a queue's message counts from its creation; in a queue of bytes with one sender it counts
 // bytes. The value of a message of a queue of bytes is raw. A segment that is no queue or topic is shmem.ErrMismatch.
-func (s *Segment) Messages(n int) (all []Message, err error) {
+func (s *Observer) Messages(n int) (all []Message, err error) {
 	err = s.looking("messages", func() (err error) { all, err = s.messages(n); return err })
 	return all, err
 }
 
 // looking calls f with the mapping pinned; a fault is an error.
-func (s *Segment) looking(op string, f func() error) (err error) {
+func (s *Observer) looking(op string, f func() error) (err error) {
 	if s.m == nil || !s.m.Pin() {
 		return &shmem.Error{Op: op, Name: s.info.Name, Err: shmem.ErrClosed}
 	}
@@ -39,7 +39,7 @@ func (s *Segment) looking(op string, f func() error) (err error) {
 	return nil
 }
 
-func (s *Segment) messages(n int) ([]Message, error) {
+func (s *Observer) messages(n int) ([]Message, error) {
 	if s.t.Stream() == "" {
 		return nil, fmt.Errorf("%w: it is no queue or topic", shmem.ErrMismatch)
 	}
@@ -102,7 +102,7 @@ type queue struct {
 	bytes   uint64
 }
 
-func (s *Segment) queue() (q *queue, err error) {
+func (s *Observer) queue() (q *queue, err error) {
 	t := s.t
 	q = &queue{m: s.m, item: t.Item()}
 	last := t.Fields[len(t.Fields)-1]

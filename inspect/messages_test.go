@@ -34,7 +34,7 @@ func texts(t *testing.T, dir, name string, n int) string {
 // TestMessages: what waits in each kind of queue and in a topic, round after round, and nothing of what was received.
 func TestMessages(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	o := queue.Options{Options: shmem.Options{Dir: dir}, Capacity: 5, Bytes: 64}
+	o := queue.Options{Dir: dir, Capacity: 5, Bytes: 64}
 	want := func(name string, n int, want string) {
 		t.Helper()
 		if got := texts(t, dir, name, n); got != want {
@@ -84,7 +84,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%+v %v", tr, err)
 		}
 	}
-	tp, err := topic.Create[uint8]("t", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 3})
+	tp, err := topic.Create[uint8]("t", &topic.Options{Dir: dir, Capacity: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestMutatedStreams(t *testing.T) {
 		_ = c.Close()
 	}
 	for _, single := range []bool{false, true} {
-		o := &queue.Options{Options: shmem.Options{Dir: dir, Slots: 4}, Capacity: 4, Bytes: 64, Single: single}
+		o := &queue.Options{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single}
 		q, err := queue.Create[uint64]("q", o)
 		if err == nil {
 			err = q.Send(t.Context(), 1)
@@ -139,7 +139,7 @@ func TestMutatedStreams(t *testing.T) {
 		}
 		add("b", b, err)
 	}
-	tp, err := topic.Create[uint64]("t", &topic.Options{Options: shmem.Options{Dir: dir, Slots: 4}, Capacity: 4, Hold: 1})
+	tp, err := topic.Create[uint64]("t", &topic.Options{Dir: dir, Slots: 4, Capacity: 4, Hold: 1})
 	if err == nil {
 		err = tp.Publish(t.Context(), 1)
 	}

@@ -236,17 +236,17 @@ func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) 
 	end := time.Now().Add(time.Duration(seconds * float64(time.Second)))
 	n, torn, busy, distinct, last := 0, 0, 0, 0, ^uint64(0)
 	v := new(Poly)
-	if err := b.LoadTo(v); err != nil && !errors.Is(err, shmem.ErrBusy) {
+	if err := b.LoadTo(context.Background(), v); err != nil && !errors.Is(err, shmem.ErrBusy) {
 		return "error " + err.Error()
 	}
 	first := v.N
 	for time.Now().Before(end) {
 		if mode == "write" {
 			v.fill(first + uint64(n) + 1)
-			if err := b.StoreFrom(v); err != nil {
+			if err := b.StoreFrom(context.Background(), v); err != nil {
 				return "error " + err.Error()
 			}
-		} else if err := b.LoadTo(v); errors.Is(err, shmem.ErrBusy) {
+		} else if err := b.LoadTo(context.Background(), v); errors.Is(err, shmem.ErrBusy) {
 			busy++
 			continue
 		} else if err != nil {
@@ -299,7 +299,7 @@ func wholeInAll(t *testing.T, all []language) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := b.Value().Mu.Lock(); err != nil { // nobody's Store may touch it
+	if err := b.Value().Mu.Lock(context.Background()); err != nil { // nobody's Store may touch it
 		t.Fatal(err)
 	}
 	seconds, long := 0.2, false
@@ -348,14 +348,14 @@ func wholeInAll(t *testing.T, all []language) {
 		if err := b.Value().Mu.Unlock(); err != nil {
 			t.Fatalf("after the writer in %s the mutex is not held: %v", w.name, err)
 		}
-		if err := b.Value().Mu.Lock(); err != nil {
+		if err := b.Value().Mu.Lock(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if b.Value().Hits.Load() == 0 {
 		t.Error("the atomic counter was stored over")
 	}
-	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
+	if info, err := shmem.Stat(dir, "poly"); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
 		t.Errorf("afterwards: %+v, %v", info, err)
 	}
 }
@@ -379,7 +379,7 @@ func tornInAll(t *testing.T, all []language) {
 			default:
 			}
 			v.fill(n)
-			if err := b.StoreFrom(v); err != nil {
+			if err := b.StoreFrom(context.Background(), v); err != nil {
 				t.Error(err)
 				return
 			}
@@ -443,14 +443,14 @@ func killedInAll(t *testing.T, all []language) {
 				}
 			}
 			var v Poly
-			if err := b.LoadTo(&v); err != nil || !v.good() {
+			if err := b.LoadTo(context.Background(), &v); err != nil || !v.good() {
 				t.Errorf("%s was killed: the value is torn (%v)", w.name, err)
 			}
 			next := all[(round+1)%3]
 			if r := next.run("write", path, 0.02).at(); !strings.HasPrefix(r, "done ") {
 				t.Errorf("%s was killed, then %s: %s", w.name, next.name, r)
 			}
-			if err := b.LoadTo(&v); err != nil || !v.good() {
+			if err := b.LoadTo(context.Background(), &v); err != nil || !v.good() {
 				t.Errorf("%s was killed, and %s wrote: the value is torn (%v)", w.name, next.name, err)
 			}
 		}
@@ -472,7 +472,7 @@ func killedInAll(t *testing.T, all []language) {
 		}
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s was the last to leave an orphan, and did not unlink it (%v)", w.name, err)
-			_ = shmem.Remove("poly", o)
+			_ = shmem.Remove(o.Dir, "poly")
 		}
 	}
 }
@@ -524,7 +524,7 @@ func TestPythonFollows(t *testing.T) {
 	python := tool(t, "/usr/bin/python3", "python3")
 	listen := func(how string) (torn int) {
 		dir, code := sharedDir(t), t.TempDir()
-		tp, err := topic.Create[message]("heard", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 16})
+		tp, err := topic.Create[message]("heard", &topic.Options{Dir: dir, Capacity: 16})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -597,7 +597,7 @@ func TestPythonFollows(t *testing.T) {
 
 // lastWords dies over a message.
 func lastWords(c *shmemtest.Conn) error {
-	tp, err := topic.Attach[message]("heard", &topic.Options{Options: shmem.Options{Dir: c.Args()[0]}})
+	tp, err := topic.Attach[message]("heard", &topic.Options{Dir: c.Args()[0]})
 	if err != nil {
 		return err
 	}
@@ -642,7 +642,7 @@ func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {
 			}
 		}
 	}
-	if info, err := shmem.Stat("poly", &shmem.Options{Dir: dir}); err != nil || len(info.Peers) != 1 {
+	if info, err := shmem.Stat(dir, "poly"); err != nil || len(info.Peers) != 1 {
 		t.Errorf("who was refused is attached: %+v, %v", info, err)
 	}
 }

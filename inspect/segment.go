@@ -21,7 +21,7 @@ func itoa(i int) string { return strconv.Itoa(i) }
 
 // A Segment is a segment that is looked at. It holds the file open and mapped, read-only, without a
 // lock or a slot. It is not safe for concurrent use.
-type Segment struct {
+type Observer struct {
 	file sys.FD
 	info shmem.Info
 	head *format.Header // nil if foreign or damaged
@@ -32,15 +32,15 @@ type Segment struct {
 // Open opens the segment of that name to look at it, whatever state it is in: that of a crashed
 // program, a foreign file, or a damaged segment, of which only the bytes can be seen. A name with a
 // slash is a path, such as /proc/PID/fd/N. Of the options only Dir counts.
-func Open(name string, opts *shmem.Options) (*Segment, error) {
-	s, err := open(name, opts)
+func Open(dir, name string) (*Observer, error) {
+	s, err := open(dir, name)
 	if err != nil {
 		return nil, &shmem.Error{Op: "inspect", Name: name, Err: err}
 	}
 	return s, nil
 }
 
-func open(name string, opts *shmem.Options) (*Segment, error) {
+func open(dir, name string) (*Observer, error) {
 	if !sys.Supported {
 		return nil, errors.ErrUnsupported
 	}
@@ -49,9 +49,8 @@ func open(name string, opts *shmem.Options) (*Segment, error) {
 	}
 	path, how := name, sys.OpenAny
 	if !strings.Contains(name, "/") {
-		dir := sys.DefaultDir
-		if opts != nil && opts.Dir != "" {
-			dir = opts.Dir
+		if dir == "" {
+			dir = sys.DefaultDir
 		}
 		path, how = filepath.Join(dir, name), sys.Open
 	}
@@ -66,7 +65,7 @@ func open(name string, opts *shmem.Options) (*Segment, error) {
 	case err != nil:
 		return nil, err
 	}
-	s := &Segment{file: file}
+	s := &Observer{file: file}
 	if err := s.look(path, nameOf(path)); err != nil {
 		_ = file.Close()
 		return nil, err
@@ -88,7 +87,7 @@ func nameOf(path string) string {
 	return filepath.Base(path)
 }
 
-func (s *Segment) look(path, name string) error {
+func (s *Observer) look(path, name string) error {
 	info, head, t, err := compose.Look(int(s.file), path, name)
 	if err != nil {
 		return err
@@ -103,7 +102,7 @@ func (s *Segment) look(path, name string) error {
 	return nil
 }
 
-func (s *Segment) mapFile() (err error) {
+func (s *Observer) mapFile() (err error) {
 	spec := mem.Spec{File: s.file, Payload: int(s.info.File), Length: int(s.info.File), Populate: -1}
 	switch {
 	case s.head != nil:
@@ -123,7 +122,7 @@ func (s *Segment) mapFile() (err error) {
 	return nil
 }
 
-func (s *Segment) unmap() {
+func (s *Observer) unmap() {
 	if s.m != nil {
 		s.m.Drain()
 		s.m.Retire()
@@ -132,7 +131,7 @@ func (s *Segment) unmap() {
 }
 
 // Close ends the look. Snapshots that were taken stay valid.
-func (s *Segment) Close() error {
+func (s *Observer) Close() error {
 	if s.file == sys.NoFD {
 		return nil
 	}
@@ -143,13 +142,13 @@ func (s *Segment) Close() error {
 }
 
 // Info describes the segment as it was at Open or at the last Refresh.
-func (s *Segment) Info() shmem.Info { return s.info }
+func (s *Observer) Info() shmem.Info { return s.info }
 
 // Type is the schema of the value; nil if there is none, and bytes are all there is.
-func (s *Segment) Type() *Type { return typeOf(s.t) }
+func (s *Observer) Type() *Type { return typeOf(s.t) }
 
 // Refresh looks at the control block again: who is attached, in what state the segment is.
-func (s *Segment) Refresh() error {
+func (s *Observer) Refresh() error {
 	if s.file == sys.NoFD {
 		return &shmem.Error{Op: "inspect", Name: s.info.Name, Err: shmem.ErrClosed}
 	}
@@ -167,7 +166,7 @@ func (s *Segment) Refresh() error {
 }
 
 // Linked reports whether the name still leads to this segment.
-func (s *Segment) Linked() bool {
+func (s *Observer) Linked() bool {
 	st, err := s.file.Stat()
 	if err != nil {
 		return false
@@ -180,7 +179,7 @@ func (s *Segment) Linked() bool {
 }
 
 // ReadAt reads from the file, bookkeeping included; see io.ReaderAt.
-func (s *Segment) ReadAt(b []byte, off int64) (int, error) { return s.readAt(b, off) }
+func (s *Observer) ReadAt(b []byte, off int64) (int, error) { return s.readAt(b, off) }
 
 // A Snapshot is a copy of a segment's value as it was at one moment.
 type Snapshot struct {
@@ -196,7 +195,7 @@ type Snapshot struct {
 
 	t *format.Type
 	b []byte
-	s *Segment
+	s *Observer
 }
 
 // Value is the value.
@@ -208,7 +207,7 @@ const snapshotTime = time.Second
 // Snapshot copies the value. It waits for nobody. A value that changes too fast for a copy is
 // shmem.ErrBusy, after a second; of a value without undo image that somebody is changing, or has
 // died over, there is a torn copy. A file that was truncated under us is shmem.ErrFault.
-func (s *Segment) Snapshot() (*Snapshot, error) {
+func (s *Observer) Snapshot() (*Snapshot, error) {
 	snap, err := s.snapshot()
 	if err != nil {
 		return nil, &shmem.Error{Op: "snapshot", Name: s.info.Name, Err: err}
@@ -216,7 +215,7 @@ func (s *Segment) Snapshot() (*Snapshot, error) {
 	return snap, nil
 }
 
-func (s *Segment) snapshot() (snap *Snapshot, err error) {
+func (s *Observer) snapshot() (snap *Snapshot, err error) {
 	if s.file == sys.NoFD {
 		return nil, shmem.ErrClosed
 	}
@@ -240,7 +239,7 @@ func (s *Segment) snapshot() (snap *Snapshot, err error) {
 	return snap, err
 }
 
-func (s *Segment) copy(snap *Snapshot) error {
+func (s *Observer) copy(snap *Snapshot) error {
 	if s.head == nil || s.m.Peers == nil {
 		s.m.Load(snap.b, 0)
 		snap.Torn = true
@@ -284,10 +283,9 @@ func (s *Segment) copy(snap *Snapshot) error {
 // after Remove, after rm, or after Python's resource tracker. A segment whose owner has dropped it
 // is none of them. A name that only its creator has seen is # and a number. It looks at the open files of those processes that this user may look at. The
 // path in an Info leads to the segment as long as that process lives.
-func Unlinked(opts *shmem.Options) ([]shmem.Info, error) {
-	dir := sys.DefaultDir
-	if opts != nil && opts.Dir != "" {
-		dir = opts.Dir
+func Unlinked(dir string) ([]shmem.Info, error) {
+	if dir == "" {
+		dir = sys.DefaultDir
 	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real

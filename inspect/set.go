@@ -42,7 +42,11 @@ func Set(ctx context.Context, name string, opts *shmem.Options, all ...Assignmen
 }
 
 func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment) error {
-	s, err := open(name, opts)
+	dir := ""
+	if opts != nil {
+		dir = opts.Dir
+	}
+	s, err := open(dir, name)
 	if err != nil {
 		return err
 	}

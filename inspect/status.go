@@ -12,7 +12,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-func (s *Segment) readAt(b []byte, off int64) (int, error) {
+func (s *Observer) readAt(b []byte, off int64) (int, error) {
 	if s.file == sys.NoFD {
 		return 0, shmem.ErrClosed
 	}
@@ -76,7 +76,7 @@ type FieldLock struct {
 const maxLocks = 1000
 
 // Status looks at the segment anew and says what it sees.
-func (s *Segment) Status() (*Status, error) {
+func (s *Observer) Status() (*Status, error) {
 	if err := s.Refresh(); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Segment) Status() (*Status, error) {
 	return st, nil
 }
 
-func (s *Segment) words(st *Status) {
+func (s *Observer) words(st *Status) {
 	p := s.m.Peers
 	w := p.Words
 	owner := format.OwnerOf(w.Owner.Load())

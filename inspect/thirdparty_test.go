@@ -4,6 +4,7 @@ package inspect_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func TestPythonTakesTheName(t *testing.T) {
 		t.Skip(err)
 	}
 	defer b.Close()
-	_ = b.Update(func(v *huge) error { v.W[0] = 7; return nil })
+	_ = b.Update(context.Background(), func(v *huge) error { v.W[0] = 7; return nil })
 	a, err := shmem.Attach[huge](name, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ s.close()
 	if err != nil {
 		t.Skipf("python3 has no shared_memory: %v %s", err, out)
 	}
-	if _, err := shmem.Stat(name, nil); err == nil {
+	if _, err := shmem.Stat("", name); err == nil {
 		t.Skip("this python3 leaves the name alone")
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
@@ -64,13 +65,13 @@ s.close()
 	if b.Segment().Linked() || a.Segment().Linked() {
 		t.Error("Linked does not see that the name is gone")
 	}
-	if err := b.Update(func(v *huge) error { v.W[1] = 8; return nil }); err != nil {
+	if err := b.Update(context.Background(), func(v *huge) error { v.W[1] = 8; return nil }); err != nil {
 		t.Error(err)
 	}
-	if v, err := a.Load(); err != nil || v.W[0] != 7 || v.W[1] != 8 {
+	if v, err := a.Load(context.Background()); err != nil || v.W[0] != 7 || v.W[1] != 8 {
 		t.Errorf("the others see %d, %d, %v", v.W[0], v.W[1], err)
 	}
-	lost, err := inspect.Unlinked(nil)
+	lost, err := inspect.Unlinked("")
 	found := false
 	for _, i := range lost {
 		found = found || i.Name == name && i.State == shmem.Live && len(i.Peers) == 2
@@ -156,7 +157,7 @@ func TestXvfb(t *testing.T) {
 		t.Errorf("beside it is %x in X, %v", got, err)
 	}
 	// The inspector sees another program's file.
-	i, err := inspect.Open(file, nil)
+	i, err := inspect.Open("", file)
 	if err != nil {
 		t.Fatal(err)
 	}

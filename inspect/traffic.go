@@ -32,13 +32,13 @@ type Traffic struct {
 }
 
 // Traffic reads the counters of a queue or topic; nil if the segment is none.
-func (s *Segment) Traffic() (tr *Traffic, err error) {
+func (s *Observer) Traffic() (tr *Traffic, err error) {
 	err = s.looking("inspect", func() error { tr = s.traffic(); return nil })
 	return tr, err
 }
 
 // traffic reads the counters of a queue or topic; nil for other types.
-func (s *Segment) traffic() *Traffic {
+func (s *Observer) traffic() *Traffic {
 	t := s.t
 	if t.Stream() == "" {
 		return nil

@@ -13,11 +13,11 @@ func TestNoAllocations(t *testing.T) {
 	v.sem.SetLimit(2)
 	ctx := context.Background()
 	for name, f := range map[string]func(){
-		"RWMutex.LockContext":  func() { v.rw.LockContext(ctx); v.rw.Unlock() },
+		"RWMutex.LockContext":  func() { v.rw.Lock(ctx); v.rw.Unlock() },
 		"RWMutex.TryLock":      func() { v.rw.TryLock(); v.rw.Unlock() },
-		"RWMutex.RLockContext": func() { v.rw.RLockContext(ctx); v.rw.RUnlock() },
+		"RWMutex.RLockContext": func() { v.rw.RLock(ctx); v.rw.RUnlock() },
 		"RWMutex.TryRLock":     func() { v.rw.TryRLock(); v.rw.RUnlock() },
-		"RWMutex held":         func() { v.rw.Lock(); v.rw.TryLock(); v.rw.TryRLock(); v.rw.Unlock() },
+		"RWMutex held":         func() { v.rw.Lock(ctx); v.rw.TryLock(); v.rw.TryRLock(); v.rw.Unlock() },
 		"Semaphore.TryAcquire": func() { v.sem.TryAcquire(1); v.sem.Release(1) },
 		"Semaphore.Available":  func() { v.sem.Available(); v.sem.Limit() },
 		"Event.IsSet":          func() { v.ev[0].IsSet() },

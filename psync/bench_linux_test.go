@@ -28,7 +28,7 @@ func BenchmarkLock(b *testing.B) {
 	b.Run("ordinary memory", func(b *testing.B) {
 		mu := new(psync.Mutex)
 		for b.Loop() {
-			mu.Lock()
+			mu.Lock(context.Background())
 			mu.Unlock()
 		}
 	})
@@ -55,7 +55,7 @@ func BenchmarkLock(b *testing.B) {
 			for b.Loop() {
 				start := time.Now()
 				for range 1000 {
-					mu.Lock()
+					mu.Lock(context.Background())
 					mu.Unlock()
 				}
 				best = min(best, time.Since(start))
@@ -76,13 +76,13 @@ func BenchmarkRLock(b *testing.B) {
 	})
 	b.Run("psync", func(b *testing.B) {
 		for b.Loop() {
-			v.rw.RLock()
+			v.rw.RLock(context.Background())
 			v.rw.RUnlock()
 		}
 	})
 	b.Run("psync write", func(b *testing.B) {
 		for b.Loop() {
-			v.rw.Lock()
+			v.rw.Lock(context.Background())
 			v.rw.Unlock()
 		}
 	})
@@ -91,7 +91,7 @@ func BenchmarkRLock(b *testing.B) {
 func BenchmarkOthers(b *testing.B) {
 	_, _, v := newSeg(b)
 	v.sem.SetLimit(2)
-	v.once.Do(func() error { return nil })
+	v.once.Do(context.Background(), func() error { return nil })
 	v.ev[0].Set()
 	ctx := context.Background()
 	b.Run("Semaphore", func(b *testing.B) {
@@ -113,7 +113,7 @@ func BenchmarkOthers(b *testing.B) {
 	})
 	b.Run("Once done", func(b *testing.B) {
 		for b.Loop() {
-			v.once.Do(nil)
+			v.once.Do(ctx, nil)
 		}
 	})
 	b.Run("Broadcast nobody", func(b *testing.B) {
@@ -167,7 +167,7 @@ func hammer(c *shmemtest.Conn) error {
 	}
 	c.Send("ready")
 	for {
-		if err := v.mu.Lock(); err != nil {
+		if err := v.mu.Lock(context.Background()); err != nil {
 			return err
 		}
 		v.m++
@@ -218,18 +218,18 @@ func BenchmarkContended(b *testing.B) {
 	path, _, v := newSeg(b)
 	c := shmemtest.Start(b, "hammer", path)
 	c.Expect(b, "ready")
-	v.mu.Lock()
+	v.mu.Lock(context.Background())
 	before := v.m
 	v.mu.Unlock()
 	start, mine := time.Now(), 0
 	for b.Loop() {
-		v.mu.Lock()
+		v.mu.Lock(context.Background())
 		v.m++
 		v.mu.Unlock()
 		mine++
 	}
 	d := time.Since(start)
-	v.mu.Lock()
+	v.mu.Lock(context.Background())
 	all := v.m - before
 	v.mu.Unlock()
 	b.ReportMetric(float64(all)/d.Seconds(), "locks/s")
@@ -257,13 +257,13 @@ func BenchmarkSideBySide(b *testing.B) {
 		}},
 		{name: "psync.Mutex", f: func() {
 			for range batch {
-				v.mu.Lock()
+				v.mu.Lock(ctx)
 				v.mu.Unlock()
 			}
 		}},
 		{name: "psync.Mutex_ordinary", f: func() {
 			for range batch {
-				lmu.Lock()
+				lmu.Lock(ctx)
 				lmu.Unlock()
 			}
 		}},
@@ -275,13 +275,13 @@ func BenchmarkSideBySide(b *testing.B) {
 		}},
 		{name: "psync.RLock", f: func() {
 			for range batch {
-				v.rw.RLock()
+				v.rw.RLock(ctx)
 				v.rw.RUnlock()
 			}
 		}},
 		{name: "psync.RWMutex.Lock", f: func() {
 			for range batch {
-				v.rw.Lock()
+				v.rw.Lock(ctx)
 				v.rw.Unlock()
 			}
 		}},

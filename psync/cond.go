@@ -70,7 +70,7 @@ func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 	if err != nil {
 		return err
 	}
-	return mu.LockContext(ctx)
+	return mu.Lock(ctx)
 }
 
 func holder(mu *Mutex) []format.ID {

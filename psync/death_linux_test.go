@@ -55,8 +55,8 @@ func TestNewcomerInDeadSlot(t *testing.T) {
 	if high := s.M.Peers.High(); high != 2 {
 		t.Fatalf("the newcomer has another slot: %d were taken", high)
 	}
-	wantErr(t, "Lock", within(t, "Lock", v.mu.Lock), psync.ErrOwnerDied)
-	wantErr(t, "RWMutex.Lock", within(t, "RWMutex.Lock", v.rw.Lock), nil)
+	wantErr(t, "Lock", within(t, "Lock", func() error { return v.mu.Lock(context.Background()) }), psync.ErrOwnerDied)
+	wantErr(t, "RWMutex.Lock", within(t, "RWMutex.Lock", func() error { return v.rw.Lock(context.Background()) }), nil)
 }
 
 // TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else rescues.
@@ -66,7 +66,7 @@ func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	do(t, c, "lock")
 	s.M.Peers.Slots[1].PIDNS.Store(0) // the kernel does not tell of its end either
 	done := make(chan error)
-	go func() { done <- v.mu.Lock() }()
+	go func() { done <- v.mu.Lock(context.Background()) }()
 	for s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -83,7 +83,7 @@ func TestDeadReaderWithNewcomer(t *testing.T) {
 	c := start(t, path)
 	do(t, c, "rlock", "rlock")
 	done := make(chan error)
-	go func() { done <- v.rw.Lock() }()
+	go func() { done <- v.rw.Lock(context.Background()) }()
 	time.Sleep(20 * time.Millisecond)
 	c.Kill()
 	start(t, path)
@@ -94,9 +94,9 @@ func TestRecover(t *testing.T) {
 	path, _, v := newSeg(t)
 	ran := 0
 	repair := func() error { ran++; return nil }
-	wantErr(t, "nobody died", v.mu.Recover(repair), nil)
-	v.mu.Lock()
-	wantErr(t, "held by the living", v.mu.Recover(repair), nil)
+	wantErr(t, "nobody died", v.mu.Recover(context.Background(), repair), nil)
+	v.mu.Lock(context.Background())
+	wantErr(t, "held by the living", v.mu.Recover(context.Background(), repair), nil)
 	v.mu.Unlock()
 	if ran != 0 {
 		t.Error("repair ran although nobody had died")
@@ -106,7 +106,7 @@ func TestRecover(t *testing.T) {
 	do(t, c, "lock")
 	c.Kill()
 	for range 2 {
-		wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+		wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied)
 		ok, err := v.mu.TryLock()
 		if ok {
 			t.Error("TryLock has locked")
@@ -115,22 +115,22 @@ func TestRecover(t *testing.T) {
 		wantErr(t, "Unlock", v.mu.Unlock(), psync.ErrNotHeld)
 	}
 	no := errors.New("no")
-	wantErr(t, "a repair that fails", v.mu.Recover(func() error { return no }), no)
-	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+	wantErr(t, "a repair that fails", v.mu.Recover(context.Background(), func() error { return no }), no)
+	wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied)
 	func() {
 		defer func() {
 			if recover() == nil {
 				t.Error("the panic did not pass")
 			}
 		}()
-		v.mu.Recover(func() error { panic("no") })
+		v.mu.Recover(context.Background(), func() error { panic("no") })
 	}()
-	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
-	wantErr(t, "Recover", v.mu.Recover(repair), nil)
+	wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied)
+	wantErr(t, "Recover", v.mu.Recover(context.Background(), repair), nil)
 	if ran != 1 {
 		t.Errorf("repair ran %d times", ran)
 	}
-	wantErr(t, "Lock", v.mu.Lock(), nil)
+	wantErr(t, "Lock", v.mu.Lock(context.Background()), nil)
 	wantErr(t, "Unlock", v.mu.Unlock(), nil)
 	wantErr(t, "Unlock", v.mu.Unlock(), psync.ErrNotHeld)
 }
@@ -140,8 +140,8 @@ func TestOtherAttachment(t *testing.T) {
 	s2, v2 := again(t, path)
 	v.sem.SetLimit(3)
 	ctx := context.Background()
-	wantErr(t, "", v.mu.Lock(), nil)
-	wantErr(t, "", v.rw.RLock(), nil)
+	wantErr(t, "", v.mu.Lock(ctx), nil)
+	wantErr(t, "", v.rw.RLock(ctx), nil)
 	wantErr(t, "", v.sem.Acquire(ctx, 2), nil)
 	wantErr(t, "Unlock", v2.mu.Unlock(), psync.ErrNotHeld)
 	wantErr(t, "RUnlock", v2.rw.RUnlock(), psync.ErrNotHeld)
@@ -164,40 +164,40 @@ func TestOtherAttachment(t *testing.T) {
 		t.Error(n, err)
 	}
 	wantErr(t, "", v.mu.Unlock(), nil)
-	wantErr(t, "", v2.mu.Lock(), nil)
+	wantErr(t, "", v2.mu.Lock(ctx), nil)
 
 	// Closing an attachment is its death: its locks are left, its permits are free.
 	wantErr(t, "", v.rw.RUnlock(), nil)
 	s2.Close()
-	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
-	wantErr(t, "RWMutex.Lock", v.rw.Lock(), nil)
+	wantErr(t, "Lock", v.mu.Lock(ctx), psync.ErrOwnerDied)
+	wantErr(t, "RWMutex.Lock", v.rw.Lock(ctx), nil)
 	if !robust.RaceEnabled { // there it faults
-		wantErr(t, "Lock of what was taken away", v2.mu.Lock(), psync.ErrClosed)
+		wantErr(t, "Lock of what was taken away", v2.mu.Lock(ctx), psync.ErrClosed)
 	}
 }
 
 func TestNotShared(t *testing.T) {
 	path, _, v := newSeg(t)
 	v.sem.SetLimit(3)
-	v.mu.Lock()
-	v.rw.RLock()
+	v.mu.Lock(context.Background())
+	v.rw.RLock(context.Background())
 	v.sem.Acquire(context.Background(), 1)
 	c := new(value) // as "copied := *box.Value()" does
 	copy(mem.Bytes(c), mem.Bytes(v))
-	wantErr(t, "Lock", c.mu.Lock(), psync.ErrNotShared)
+	wantErr(t, "Lock", c.mu.Lock(context.Background()), psync.ErrNotShared)
 	_, err := c.mu.TryLock()
 	wantErr(t, "TryLock", err, psync.ErrNotShared)
 	wantErr(t, "Unlock", c.mu.Unlock(), psync.ErrNotShared)
-	wantErr(t, "Recover", c.mu.Recover(nil), psync.ErrNotShared)
+	wantErr(t, "Recover", c.mu.Recover(context.Background(), nil), psync.ErrNotShared)
 	wantErr(t, "RUnlock", c.rw.RUnlock(), psync.ErrNotShared)
 	wantErr(t, "Release", c.sem.Release(1), psync.ErrNotShared)
 	_ = path
 
 	// The other way round: a lock held in ordinary memory, copied into a segment, is a dead one's.
 	l := new(value)
-	l.mu.Lock()
+	l.mu.Lock(context.Background())
 	copy(mem.Bytes(&v.mu), mem.Bytes(&l.mu))
-	wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied)
+	wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied)
 }
 
 // TestGarbage: whatever the words hold, calls return.
@@ -206,8 +206,8 @@ func TestGarbage(t *testing.T) {
 	for _, word := range []uint32{3, 7, 2 << 10, 1<<10 | 900, 1<<31 | 1, 1<<31 | 5<<10, ^uint32(0)} {
 		words, _ := mem.At[[2]uint32](mem.Of(&v.mu), mem.Offset(mem.Of(&v.mu), &v.mu))
 		words[0] = word
-		wantErr(t, strconv.Itoa(int(word)), v.mu.Lock(), psync.ErrOwnerDied)
-		wantErr(t, "", v.mu.Recover(func() error { return nil }), nil)
+		wantErr(t, strconv.Itoa(int(word)), v.mu.Lock(context.Background()), psync.ErrOwnerDied)
+		wantErr(t, "", v.mu.Recover(context.Background(), func() error { return nil }), nil)
 		wantErr(t, "", v.useMutex(), nil)
 	}
 	for i, b := range mem.Bytes(&v.rw) {
@@ -226,13 +226,13 @@ func TestGarbage(t *testing.T) {
 func TestCloseWhileBlocked(t *testing.T) {
 	path := newFile(t)
 	_, holder := again(t, path)
-	holder.mu.Lock()
-	holder.rw.Lock()
+	holder.mu.Lock(context.Background())
+	holder.rw.Lock(context.Background())
 	holder.sem.SetLimit(1)
 	holder.sem.Acquire(context.Background(), 1)
 	hold := make(chan struct{})
 	inside := make(chan struct{})
-	go holder.once.Do(func() error { close(inside); <-hold; return nil })
+	go holder.once.Do(context.Background(), func() error { close(inside); <-hold; return nil })
 	<-inside
 	defer close(hold)
 	for range 3 {
@@ -243,12 +243,14 @@ func TestCloseWhileBlocked(t *testing.T) {
 		ctx := context.Background()
 		var mu psync.Mutex // ordinary memory
 		calls := []func() error{
-			v.mu.Lock, v.rw.Lock, v.rw.RLock,
+			func() error { return v.mu.Lock(ctx) },
+			func() error { return v.rw.Lock(ctx) },
+			func() error { return v.rw.RLock(ctx) },
 			func() error { return v.sem.Acquire(ctx, 1) },
 			func() error { return v.ev[0].Wait(ctx) },
-			func() error { return v.once.Do(func() error { return nil }) },
+			func() error { return v.once.Do(ctx, func() error { return nil }) },
 			func() error {
-				mu.Lock()
+				mu.Lock(ctx)
 				return v.cond.Wait(ctx, &mu)
 			},
 		}
@@ -279,14 +281,14 @@ func TestReadOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, f := range []func() error{
-			v.mu.Lock, v.mu.Unlock, func() error { _, err := v.mu.TryLock(); return err },
-			func() error { return v.mu.Recover(nil) },
-			v.rw.Lock, v.rw.Unlock, v.rw.RLock, v.rw.RUnlock,
+			func() error { return v.mu.Lock(ctx) }, v.mu.Unlock, func() error { _, err := v.mu.TryLock(); return err },
+			func() error { return v.mu.Recover(ctx, nil) },
+			func() error { return v.rw.Lock(ctx) }, v.rw.Unlock, func() error { return v.rw.RLock(ctx) }, v.rw.RUnlock,
 			func() error { return v.sem.Acquire(ctx, 1) }, func() error { return v.sem.Release(1) },
 			func() error { return v.sem.SetLimit(1) },
 			v.ev[0].Set, v.ev[0].Reset, v.ev[0].Promise, v.cond.Broadcast,
 			func() error { return v.cond.Wait(ctx, &v.mu) },
-			func() error { return v.once.Do(nil) },
+			func() error { return v.once.Do(ctx, nil) },
 		} {
 			wantErr(t, strconv.Itoa(i), f(), psync.ErrReadOnly)
 		}
@@ -299,8 +301,8 @@ func TestReadOnly(t *testing.T) {
 			t.Error("the event is not set")
 		}
 		w.ev[0].Reset()
-		w.once.Do(func() error { return nil })
-		wantErr(t, "Once that is done", v.once.Do(nil), nil)
+		w.once.Do(ctx, func() error { return nil })
+		wantErr(t, "Once that is done", v.once.Do(ctx, nil), nil)
 		s.Close()
 		w.once = *new(psync.Once)
 	}
@@ -308,7 +310,7 @@ func TestReadOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantErr(t, "foreign", v.mu.Lock(), errors.ErrUnsupported)
+	wantErr(t, "foreign", v.mu.Lock(ctx), errors.ErrUnsupported)
 	s.Close()
 }
 
@@ -323,8 +325,8 @@ func TestStopped(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for i, f := range []func() error{
-		func() error { return v.mu.LockContext(ctx) },
-		func() error { return v.rw.LockContext(ctx) },
+		func() error { return v.mu.Lock(ctx) },
+		func() error { return v.rw.Lock(ctx) },
 		func() error { return v.sem.Acquire(ctx, 1) },
 		func() error { return v.ev[0].Wait(ctx) },
 	} {
@@ -356,7 +358,7 @@ func TestCondHolderDies(t *testing.T) {
 	path, _, v := newSeg(t)
 	done := make(chan error)
 	go func() {
-		v.mu.Lock()
+		v.mu.Lock(context.Background())
 		done <- v.cond.Wait(context.Background(), &v.mu)
 	}()
 	time.Sleep(10 * time.Millisecond)
@@ -375,19 +377,19 @@ func TestCloseDuringOnce(t *testing.T) {
 	}
 	inside, closed := make(chan struct{}), make(chan struct{})
 	go func() { <-inside; s.Close(); close(closed) }()
-	wantErr(t, "Do", v.once.Do(func() error {
+	wantErr(t, "Do", v.once.Do(context.Background(), func() error {
 		close(inside)
 		time.Sleep(20 * time.Millisecond)
 		return nil
 	}), nil)
 	<-closed
 	_, w := again(t, path)
-	wantErr(t, "it counts", w.once.Do(func() error { return errors.New("again") }), nil)
+	wantErr(t, "it counts", w.once.Do(context.Background(), func() error { return errors.New("again") }), nil)
 }
 
 func TestCondContext(t *testing.T) {
 	_, _, v := newSeg(t)
-	v.mu.Lock()
+	v.mu.Lock(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 	defer cancel()
 	wantErr(t, "Wait", v.cond.Wait(ctx, &v.mu), context.DeadlineExceeded)
@@ -398,13 +400,13 @@ func TestOnce(t *testing.T) {
 	path, _, v := newSeg(t)
 	_, v2 := again(t, path)
 	no := errors.New("no")
-	wantErr(t, "", v.once.Do(func() error { return no }), no)
+	wantErr(t, "", v.once.Do(context.Background(), func() error { return no }), no)
 	var ran atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
 			o := &[]*value{v, v2}[i%2].once
-			wantErr(t, "", o.Do(func() error { ran.Add(1); time.Sleep(time.Millisecond); return nil }), nil)
+			wantErr(t, "", o.Do(context.Background(), func() error { ran.Add(1); time.Sleep(time.Millisecond); return nil }), nil)
 		})
 	}
 	wg.Wait()
@@ -445,7 +447,7 @@ func TestManyGoroutines(t *testing.T) {
 			case 2:
 				f, g = v.rw.Lock, v.rw.Unlock
 			}
-			if err := f(); err != nil {
+			if err := f(context.Background()); err != nil {
 				t.Error(err)
 			}
 			if i%3 == 0 {
@@ -471,22 +473,22 @@ func TestManyGoroutines(t *testing.T) {
 func TestAllocs(t *testing.T) {
 	_, _, v := newSeg(t)
 	v.sem.SetLimit(2)
-	v.once.Do(func() error { return nil })
+	v.once.Do(context.Background(), func() error { return nil })
 	v.ev[0].Set()
 	ctx := context.Background()
 	for name, f := range map[string]func(){
-		"Mutex":        func() { v.mu.Lock(); v.mu.Unlock() },
-		"LockContext":  func() { v.mu.LockContext(ctx); v.mu.Unlock() },
+		"Mutex":        func() { v.mu.Lock(ctx); v.mu.Unlock() },
+		"LockContext":  func() { v.mu.Lock(ctx); v.mu.Unlock() },
 		"TryLock":      func() { v.mu.TryLock(); v.mu.Unlock() },
-		"RWMutex":      func() { v.rw.Lock(); v.rw.Unlock() },
-		"RLock":        func() { v.rw.RLock(); v.rw.RUnlock() },
+		"RWMutex":      func() { v.rw.Lock(ctx); v.rw.Unlock() },
+		"RLock":        func() { v.rw.RLock(ctx); v.rw.RUnlock() },
 		"Semaphore":    func() { v.sem.Acquire(ctx, 1); v.sem.Release(1) },
 		"Event":        func() { v.ev[1].Set(); v.ev[1].Reset() },
 		"Event.Wait":   func() { v.ev[0].Wait(ctx) },
-		"Once":         func() { v.once.Do(nil) },
+		"Once":         func() { v.once.Do(ctx, nil) },
 		"Broadcast":    func() { v.cond.Broadcast() },
-		"ordinary":     func() { local.Lock(); local.Unlock() },
-		"TryLock held": func() { v.mu.Lock(); v.mu.TryLock(); v.mu.Unlock() },
+		"ordinary":     func() { local.Lock(ctx); local.Unlock() },
+		"TryLock held": func() { v.mu.Lock(ctx); v.mu.TryLock(); v.mu.Unlock() },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
@@ -536,7 +538,7 @@ func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 			w.File().Unlock(sys.SlotByte+2, 1) // else it would pass for the holder, alive
 			free <- now
 		}()
-		go func() { wantErr(t, "Lock", v.mu.Lock(), psync.ErrOwnerDied); known <- time.Now() }()
+		go func() { wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied); known <- time.Now() }()
 		time.Sleep(15 * time.Millisecond)
 		kill := time.Now()
 		go c.Kill()

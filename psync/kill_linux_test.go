@@ -43,18 +43,18 @@ func actor(c *shmemtest.Conn) error {
 	ctx := context.Background()
 	nothing := func() error { return nil }
 	ops := map[string]func() error{
-		"lock": v.mu.Lock, "unlock": v.mu.Unlock,
-		"rlock": v.rw.RLock, "runlock": v.rw.RUnlock, "wlock": v.rw.Lock, "wunlock": v.rw.Unlock,
+		"lock": func() error { return v.mu.Lock(ctx) }, "unlock": v.mu.Unlock,
+		"rlock": func() error { return v.rw.RLock(ctx) }, "runlock": v.rw.RUnlock, "wlock": func() error { return v.rw.Lock(ctx) }, "wunlock": v.rw.Unlock,
 		"acquire": func() error { return v.sem.Acquire(ctx, 1) },
 		"release": func() error { return v.sem.Release(1) },
 		"set":     v.ev[0].Set, "promise": v.ev[0].Promise,
 		"wait":        func() error { return v.ev[0].Wait(ctx) },
 		"condwait":    func() error { return v.cond.Wait(ctx, &v.mu) },
 		"broadcast":   v.cond.Broadcast,
-		"once":        func() error { return v.once.Do(nothing) },
-		"recover":     func() error { return v.mu.Recover(nothing) },
-		"recoverfail": func() error { return v.mu.Recover(func() error { return errors.New("no") }) },
-		"recoverrw":   func() error { return v.rw.Recover(nothing) },
+		"once":        func() error { return v.once.Do(ctx, nothing) },
+		"recover":     func() error { return v.mu.Recover(ctx, nothing) },
+		"recoverfail": func() error { return v.mu.Recover(ctx, func() error { return errors.New("no") }) },
+		"recoverrw":   func() error { return v.rw.Recover(ctx, nothing) },
 		"close":       func() error { s.Close(); return nil },
 	}
 	for {
@@ -119,12 +119,13 @@ func (w *world) waits(f func() error) {
 }
 
 // locks returns a function that locks and unlocks, recovering where that is due.
-func locks(lock, unlock func() error, recov func(func() error) error) func() error {
+func locks(lock func(context.Context) error, unlock func() error, recov func(context.Context, func() error) error) func() error {
+	ctx := context.Background()
 	return func() error {
 		for {
-			err := lock()
+			err := lock(ctx)
 			if errors.Is(err, psync.ErrOwnerDied) {
-				if err = recov(func() error { return nil }); err == nil {
+				if err = recov(ctx, func() error { return nil }); err == nil {
 					continue
 				}
 			}
@@ -162,12 +163,12 @@ func (w *world) all() {
 		must("write", v.useWrite())
 		must("read", v.useRead())
 		must("semaphore", v.useSem())
-		must("once", v.once.Do(func() error { return nil }))
+		must("once", v.once.Do(ctx, func() error { return nil }))
 		must("reset", v.ev[1].Reset())
 		done := make(chan error, 2)
 		go func() { done <- other.ev[1].Wait(ctx) }()
 		go func() {
-			err := other.mu.LockContext(ctx)
+			err := other.mu.Lock(ctx)
 			if err == nil {
 				if err = other.cond.Wait(ctx, &other.mu); err == nil {
 					err = other.mu.Unlock()
@@ -191,8 +192,8 @@ func (w *world) all() {
 }
 
 // hold locks and returns what unlocks later.
-func hold(w *world, lock, unlock func() error) func() {
-	if err := lock(); err != nil {
+func hold(w *world, lock func(context.Context) error, unlock func() error) func() {
+	if err := lock(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}
 	return func() {
@@ -271,7 +272,7 @@ var kills = []kill{
 	{name: "recover with waiters", at: points(step.RecoverTaken, step.RecoverRan), op: "recover",
 		start: func(w *world) func() {
 			w.dies("lock")
-			w.a.mu.Lock() // DEAD
+			w.a.mu.Lock(context.Background()) // DEAD
 			return nil
 		},
 		during: func(w *world) func() { w.waits(w.a.useMutex); return nil }},
@@ -292,7 +293,7 @@ var kills = []kill{
 	{name: "acquire", at: points(step.SemLocked, step.SemTaken), op: "acquire"},
 	{name: "acquire waits", at: points(waitSteps), op: "acquire",
 		start: func(w *world) func() {
-			return hold(w, func() error { return w.a.sem.Acquire(context.Background(), 3) }, func() error { return w.a.sem.Release(3) })
+			return hold(w, func(context.Context) error { return w.a.sem.Acquire(context.Background(), 3) }, func() error { return w.a.sem.Release(3) })
 		}},
 	{name: "acquire finds the dead", at: points(step.SemSwept, step.SemTaken, step.LockTaken), op: "acquire",
 		start: func(w *world) func() { w.dies("acquire", "acquire", "acquire"); return nil }},
@@ -315,7 +316,7 @@ var kills = []kill{
 	{name: "broadcast", at: points(step.CondCount, wakeSteps), op: "broadcast",
 		start: func(w *world) func() {
 			w.waits(func() error {
-				if err := w.a.mu.Lock(); err != nil {
+				if err := w.a.mu.Lock(context.Background()); err != nil {
 					return err
 				}
 				if err := w.a.cond.Wait(context.Background(), &w.a.mu); err != nil {

@@ -74,17 +74,17 @@ func history(c *shmemtest.Conn) error {
 							continue
 						}
 					} else {
-						record(g, "lock", 0, did(v.mu.Lock))
+						record(g, "lock", 0, did(func() error { return v.mu.Lock(ctx) }))
 					}
 					inside()
 					record(g, "unlock", 0, did(v.mu.Unlock))
 				case "rwmutex":
 					if rand.IntN(3) == 0 {
-						record(g, "lock", 0, did(v.rw.Lock))
+						record(g, "lock", 0, did(func() error { return v.rw.Lock(ctx) }))
 						inside()
 						record(g, "unlock", 0, did(v.rw.Unlock))
 					} else {
-						record(g, "rlock", 0, did(v.rw.RLock))
+						record(g, "rlock", 0, did(func() error { return v.rw.RLock(ctx) }))
 						inside()
 						record(g, "runlock", 0, did(v.rw.RUnlock))
 					}

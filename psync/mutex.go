@@ -17,16 +17,8 @@ type Mutex struct {
 
 // Lock locks the mutex, and waits as long as another process or goroutine holds it and lives.
 // If the holder has died Lock answers [ErrOwnerDied], now and until [Mutex.Recover].
-func (mu *Mutex) Lock() error {
-	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
-		step.Reach(step.LockTaken)
-		return nil
-	}
-	return mu.lock(context.Background())
-}
-
-// LockContext is Lock that gives up when ctx is done. A mutex that is free is locked even then.
-func (mu *Mutex) LockContext(ctx context.Context) error {
+// A mutex that is free is locked even when ctx is done.
+func (mu *Mutex) Lock(ctx context.Context) error {
 	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
 		return nil
@@ -80,7 +72,7 @@ func (mu *Mutex) unlock() error {
 // fails or panics the mutex stays as it was, for the next to recover; so it does if the process dies
 // in repair. If nobody died, or somebody else has recovered the mutex or is at it, Recover does
 // nothing and returns nil: lock again.
-func (mu *Mutex) Recover(repair func() error) error {
+func (mu *Mutex) Recover(ctx context.Context, repair func() error) error {
 	o, err := robust.Of(mu)
 	if err != nil {
 		return err

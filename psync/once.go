@@ -21,10 +21,7 @@ type Once struct {
 // Do runs f unless it, or another, has run to its end without error. Others wait meanwhile. If f
 // fails or panics, or its process dies, it does not count, and the next runs: f has to bear that.
 // f must not call Do. Close waits for f.
-func (o *Once) Do(f func() error) error { return o.DoContext(context.Background(), f) }
-
-// DoContext is Do that stops waiting for another's f when ctx is done.
-func (o *Once) DoContext(ctx context.Context, f func() error) error {
+func (o *Once) Do(ctx context.Context, f func() error) error {
 	if o.done.Load() != 0 {
 		if at, err := watcher(o); err == nil {
 			robust.Acquired(at, &o.done)

@@ -43,27 +43,27 @@ var racy = map[string]struct {
 		both(func() { v.n++ }, func() { v.n++ })
 	}},
 	"different locks": {true, func(t *testing.T, v, w *value) {
-		both(func() { v.mu.Lock(); v.n++; v.mu.Unlock() }, func() { v.rw.Lock(); v.n++; v.rw.Unlock() })
+		both(func() { v.mu.Lock(context.Background()); v.n++; v.mu.Unlock() }, func() { v.rw.Lock(context.Background()); v.n++; v.rw.Unlock() })
 	}},
 	"readers write": {true, func(t *testing.T, v, w *value) {
-		both(func() { v.rw.RLock(); v.n++; v.rw.RUnlock() }, func() { v.rw.RLock(); v.n++; v.rw.RUnlock() })
+		both(func() { v.rw.RLock(context.Background()); v.n++; v.rw.RUnlock() }, func() { v.rw.RLock(context.Background()); v.n++; v.rw.RUnlock() })
 	}},
 	"an event that is set too soon": {true, func(t *testing.T, v, w *value) {
 		pair(func() { v.ev[0].Set(); v.n++ }, func() { v.ev[0].Wait(context.Background()); time.Sleep(10 * time.Millisecond); v.n++ })
 	}},
 	"Mutex": {false, func(t *testing.T, v, w *value) {
-		both(func() { v.mu.Lock(); v.n++; v.mu.Unlock() }, func() { v.mu.Lock(); v.n++; v.mu.Unlock() })
+		both(func() { v.mu.Lock(context.Background()); v.n++; v.mu.Unlock() }, func() { v.mu.Lock(context.Background()); v.n++; v.mu.Unlock() })
 	}},
 	"Mutex by two attachments": {false, func(t *testing.T, v, w *value) {
 		n := 0
-		both(func() { v.mu.Lock(); n++; v.mu.Unlock() }, func() { w.mu.Lock(); n++; w.mu.Unlock() })
+		both(func() { v.mu.Lock(context.Background()); n++; v.mu.Unlock() }, func() { w.mu.Lock(context.Background()); n++; w.mu.Unlock() })
 	}},
 	"Mutex in ordinary memory": {false, func(t *testing.T, v, w *value) {
 		n, mu := 0, new(psync.Mutex)
-		both(func() { mu.Lock(); n++; mu.Unlock() }, func() { mu.Lock(); n++; mu.Unlock() })
+		both(func() { mu.Lock(context.Background()); n++; mu.Unlock() }, func() { mu.Lock(context.Background()); n++; mu.Unlock() })
 	}},
 	"RWMutex": {false, func(t *testing.T, v, w *value) {
-		both(func() { v.rw.RLock(); _ = v.n; v.rw.RUnlock() }, func() { w.rw.Lock(); v.n++; w.rw.Unlock() })
+		both(func() { v.rw.RLock(context.Background()); _ = v.n; v.rw.RUnlock() }, func() { w.rw.Lock(context.Background()); v.n++; w.rw.Unlock() })
 	}},
 	"Semaphore": {false, func(t *testing.T, v, w *value) {
 		v.sem.SetLimit(1)
@@ -74,7 +74,7 @@ var racy = map[string]struct {
 		pair(func() { v.n++; v.ev[0].Set() }, func() { w.ev[0].Wait(context.Background()); v.n++ })
 	}},
 	"Once": {false, func(t *testing.T, v, w *value) {
-		f := func() { v.once.Do(func() error { v.n++; return nil }); _ = v.n }
+		f := func() { v.once.Do(context.Background(), func() error { v.n++; return nil }); _ = v.n }
 		both(f, f)
 	}},
 	"by way of a peer": {false, func(t *testing.T, v, w *value) {

@@ -48,10 +48,7 @@ func (k mark) less() mark { // one reader fewer
 }
 
 // Lock locks the mutex for writing, as [Mutex.Lock].
-func (rw *RWMutex) Lock() error { return rw.LockContext(context.Background()) }
-
-// LockContext is Lock that gives up when ctx is done.
-func (rw *RWMutex) LockContext(ctx context.Context) error {
+func (rw *RWMutex) Lock(ctx context.Context) error {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return err
@@ -182,14 +179,14 @@ func (rw *RWMutex) Unlock() error {
 }
 
 // Recover reopens a mutex whose writer died, as [Mutex.Recover], when nobody reads any more.
-func (rw *RWMutex) Recover(repair func() error) error {
+func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return err
 	}
 	return robust.Recover(o, &rw.w.Word, &rw.w.Armed, func() error {
 		if !rw.unread() {
-			if err := rw.await(context.Background(), o, rw.unread); err != nil {
+			if err := rw.await(ctx, o, rw.unread); err != nil {
 				return err
 			}
 		}
@@ -200,10 +197,7 @@ func (rw *RWMutex) Recover(repair func() error) error {
 
 // RLock locks the mutex for reading, and waits as long as a writer holds it or waits for it and
 // lives. [ErrOwnerDied]: a writer died.
-func (rw *RWMutex) RLock() error { return rw.RLockContext(context.Background()) }
-
-// RLockContext is RLock that gives up when ctx is done.
-func (rw *RWMutex) RLockContext(ctx context.Context) error {
+func (rw *RWMutex) RLock(ctx context.Context) error {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return err

@@ -414,11 +414,11 @@ func (b *base) closeEnd(sec *fence.Section, leave func()) {
 	delete(b.leave, sec)
 }
 
-// CloseSend ends the stream, for all senders in all processes: sending calls return ErrEnded from now
+// End ends the stream, for all senders in all processes: sending calls return ErrEnded from now
 // on, receiving calls io.EOF after the last message. It may be called by anyone, at any time, more than
 // once; in a Single queue by the sender, for what it sends at that moment may come too late otherwise.
 // ErrReadOnly, ErrClosed.
-func (b *base) CloseSend() error {
+func (b *base) End() error {
 	if err := b.enter(); err != nil {
 		return err
 	}

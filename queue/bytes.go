@@ -302,7 +302,7 @@ func (q *Bytes) publish(pos uint64, n int) error {
 
 // Send sends a copy of p, and waits while there is no room. When it returns nil the message is in the queue,
 // whatever happens to this process; with an error it is not, but for ErrCorrupt. The errors are ErrTooBig, the
-// context's, ErrEnded after CloseSend, ErrTaken in a Single queue with another sender, ErrClosed, ErrReadOnly
+// context's, ErrEnded after End, ErrTaken in a Single queue with another sender, ErrClosed, ErrReadOnly
 // and ErrCorrupt. The context counts only where Send has to wait.
 //
 // A receiver that dies holding a message is found after 100 ms at most.
@@ -441,7 +441,7 @@ func (q *Bytes) release(pos uint64) error {
 }
 
 // Recv receives the oldest message, and waits until there is one. It appends the message to buf, which may be
-// nil, and returns the result. The errors are io.EOF when the stream has ended (CloseSend) and nothing is
+// nil, and returns the result. The errors are io.EOF when the stream has ended (End) and nothing is
 // left, the context's, ErrTaken in a Single queue with another receiver, ErrClosed, ErrReadOnly and
 // ErrCorrupt. The context counts only where Recv has to wait.
 //

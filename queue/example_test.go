@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
 )
 
@@ -13,7 +12,7 @@ func Example() {
 	type Job struct{ Number, Size int64 }
 	ctx := context.Background()
 
-	q, err := queue.Open[Job]("example-jobs", &queue.Options{Capacity: 16, Options: shmem.Options{Slots: 8}})
+	q, err := queue.Open[Job]("example-jobs", &queue.Options{Capacity: 16, Slots: 8})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -25,7 +24,7 @@ func Example() {
 			return
 		}
 	}
-	_ = q.CloseSend()
+	_ = q.End()
 
 	// Usually in another process.
 	for job, err := range q.All(ctx) {

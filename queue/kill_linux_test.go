@@ -49,7 +49,7 @@ func victim(c *shmemtest.Conn) error {
 	case "back":
 		err = q.RecvFunc(background, func(v *int64) error { return fail })
 	case "end":
-		err = q.CloseSend()
+		err = q.End()
 	case "bsend":
 		err = b.Send(background, []byte("100"))
 	case "brecv":
@@ -108,14 +108,14 @@ func TestKillAtEveryStep(t *testing.T) {
 						defer b.Close()
 						send = func(v int64) error { return b.Send(background, fmt.Append(nil, v)) }
 						recv = func(ctx context.Context) (string, error) { p, err := b.Recv(ctx, nil); return string(p), err }
-						end, stats = b.CloseSend, b.Stats
+						end, stats = b.End, b.Stats
 					} else {
 						q, err := queue.Create[int64]("q", o)
 						check(t, err)
 						defer q.Close()
 						send = func(v int64) error { return q.Send(background, v) }
 						recv = func(ctx context.Context) (string, error) { v, err := q.Recv(ctx); return fmt.Sprint(v), err }
-						end, stats = q.CloseSend, q.Stats
+						end, stats = q.End, q.Stats
 					}
 					sends := slices.Contains([]string{"send", "fail", "bsend", "end"}, c.op)
 					if !sends || !single { // the child is to have the end of a Single queue

@@ -111,7 +111,7 @@ func (b *base) open(op, name string, o *Options, create func() (*format.Type, er
 		}
 		return t, err
 	}
-	seg, m, t, err := compose.Open(plan, &o.Options)
+	seg, m, t, err := compose.Open(plan, o.segment())
 	if err != nil {
 		return nil, err
 	}

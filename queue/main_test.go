@@ -6,7 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -27,7 +26,7 @@ func check(t testing.TB, err error) {
 }
 
 func options(dir string) *queue.Options {
-	return &queue.Options{Options: shmem.Options{Dir: dir}}
+	return &queue.Options{Dir: dir}
 }
 
 // open opens a queue, and closes it at the end of the test.
@@ -65,7 +64,7 @@ func echo(c *shmemtest.Conn) error {
 			return err
 		}
 	}
-	return b.CloseSend()
+	return b.End()
 }
 
 func TestTwoProcesses(t *testing.T) {
@@ -91,7 +90,7 @@ func TestTwoProcesses(t *testing.T) {
 				for i := range int64(5000) {
 					_ = there.Send(background, i)
 				}
-				_ = there.CloseSend()
+				_ = there.End()
 			}()
 			n := int64(0)
 			for v, err := range back.All(background) {

@@ -195,7 +195,7 @@ func (q *Queue[T]) unlockRecv() {
 
 // Send sends v, and waits while there is no room. When it returns nil the message is in the queue,
 // whatever happens to this process; with an error it is not, but for ErrCorrupt. The errors are the
-// context's, ErrEnded after CloseSend, ErrTaken in a Single queue with another sender, ErrClosed,
+// context's, ErrEnded after End, ErrTaken in a Single queue with another sender, ErrClosed,
 // ErrReadOnly and ErrCorrupt. The context counts only where Send has to wait.
 //
 // A receiver that dies holding a message is found after 100 ms at most, and Send goes on when it has come
@@ -245,7 +245,7 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 }
 
 // Recv receives the oldest message, and waits until there is one. The errors are io.EOF when the stream
-// has ended (CloseSend) and nothing is left, the context's, ErrTaken in a Single queue with another
+// has ended (End) and nothing is left, the context's, ErrTaken in a Single queue with another
 // receiver, ErrClosed, ErrReadOnly and ErrCorrupt. The context counts only where Recv has to wait.
 //
 // A sender that dies in the middle of its message is found after 100 ms at most, and Recv goes on with the

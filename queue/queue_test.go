@@ -74,7 +74,7 @@ func TestOneByOne(t *testing.T) {
 			}
 		}
 		check(t, q.TrySend([3]uint32{9}))
-		check(t, q.CloseSend())
+		check(t, q.End())
 		want(t, q.Send(background, [3]uint32{}), queue.ErrEnded)
 		if v, err := q.TryRecv(); v[0] != 9 || err != nil {
 			t.Error(v, err)
@@ -103,7 +103,7 @@ func TestBatch(t *testing.T) {
 			if k, err := q.SendBatch(background, vs); k != n || err != nil {
 				t.Error(k, err)
 			}
-			check(t, q.CloseSend())
+			check(t, q.End())
 		}()
 		buf := make([]int, 5)
 		next := 0
@@ -170,7 +170,7 @@ func TestBytes(t *testing.T) {
 				}
 				check(t, err)
 			}
-			check(t, q.CloseSend())
+			check(t, q.End())
 		}()
 		i := 0
 		oops := errors.New("oops")
@@ -235,7 +235,7 @@ func TestManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	check(t, a.CloseSend())
+	check(t, a.End())
 	cg.Wait()
 	for p := range got {
 		if n := got[p].Load(); n != each*(each+1)/2 {
@@ -421,7 +421,7 @@ func TestHandles(t *testing.T) {
 					i += 3
 				}
 			}
-			check(t, q.CloseSend())
+			check(t, q.End())
 		}()
 		i := 0
 		for v, err := range r.All(background) {
@@ -462,13 +462,9 @@ func TestAttachErrors(t *testing.T) {
 	want(t, err, fs.ErrExist)
 	_, err = queue.Open[string]("s", options(dir))
 	want(t, err, shmem.ErrBadType)
-	_, err = queue.Open[int]("s", &queue.Options{Capacity: -1, Options: shmem.Options{Dir: dir}})
+	_, err = queue.Open[int]("s", &queue.Options{Capacity: -1, Dir: dir})
 	if err == nil {
 		t.Error("a negative capacity")
-	}
-	_, err = queue.Open[int]("s", &queue.Options{Options: shmem.Options{Dir: dir, Append: true}})
-	if err == nil {
-		t.Error("Append")
 	}
 	box, err := shmem.Create[[64]byte]("box", &shmem.Options{Dir: dir})
 	check(t, err)
@@ -485,7 +481,7 @@ func TestAttachErrors(t *testing.T) {
 	want(t, ro.Send(background, 1), shmem.ErrReadOnly)
 	_, err = ro.TryRecv()
 	want(t, err, shmem.ErrReadOnly)
-	want(t, ro.CloseSend(), shmem.ErrReadOnly)
+	want(t, ro.End(), shmem.ErrReadOnly)
 	if s, err := ro.Stats(); s.Depth != 1 || err != nil || ro.Len() != 1 {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -519,7 +515,7 @@ func TestSize(t *testing.T) {
 				if c.s.Size() != c.want {
 					t.Errorf("%d: %d bytes, want %d", n, c.s.Size(), c.want)
 				}
-				info, err := shmem.Stat(c.s.Name(), &o.Options)
+				info, err := shmem.Stat(o.Dir, c.s.Name())
 				check(t, err)
 				if w := int64(up(up(c.want, page)+640+page, page)); info.File != w {
 					t.Errorf("%d: file of %d bytes, want %d", n, info.File, w)
@@ -587,7 +583,7 @@ func TestAllocs(t *testing.T) {
 		if _, err := q.Sender(); single {
 			want(t, err, queue.ErrTaken)
 		}
-		q, err := queue.Create[[64]byte]("ends", &queue.Options{Options: shmem.Options{Dir: dir}, Capacity: 8, Single: single})
+		q, err := queue.Create[[64]byte]("ends", &queue.Options{Dir: dir, Capacity: 8, Single: single})
 		check(t, err)
 		defer q.Close()
 		s, err := q.Sender()

@@ -16,7 +16,7 @@ type Stats struct {
 	Received    uint64 // received or being received; of a Single Bytes, bytes
 	Skipped     uint64 // not sent, because the sender died; in a Single queue, how often it died
 	Redelivered uint64 // given back, because the receiver died; in a Single queue, how often it died
-	Ended       bool   // by CloseSend
+	Ended       bool   // by End
 
 	// Sender and Receiver tell whether the ends of a Single queue are taken by somebody alive.
 	Sender, Receiver bool

@@ -9,7 +9,7 @@ import (
 )
 
 // BenchmarkAlone is what calls cost when nobody is in the way: one goroutine publishes and receives. Between processes
-// see internal/queuebench.
+// see bench/queues.
 func BenchmarkAlone(b *testing.B) {
 	tp := open[[8]uint64](b, shmemtest.Dir(b), 1024, 0)
 	defer tp.Close()

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
@@ -21,7 +20,7 @@ func init() { roles = append(roles, shmemtest.Role{Name: "victim", Run: victim})
 // victim does one thing and kills itself at a step of it.
 func victim(c *shmemtest.Conn) error {
 	op, at := c.Args()[1], step.Point(c.Args()[2])
-	t, err := topic.Attach[int]("t", &topic.Options{Options: shmem.Options{Dir: c.Args()[0]}})
+	t, err := topic.Attach[int]("t", &topic.Options{Dir: c.Args()[0]})
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func open[T any](op, name string, opts *Options) (*Topic[T], error) {
 		}
 		return t, err
 	}
-	seg, m, typ, err := compose.Open(plan, &o.Options)
+	seg, m, typ, err := compose.Open(plan, o.segment())
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func want(t testing.TB, err, want error) {
 
 func open[T any](t testing.TB, dir string, capacity, hold int) *topic.Topic[T] {
 	t.Helper()
-	tp, err := topic.Open[T]("t", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: capacity, Hold: hold})
+	tp, err := topic.Open[T]("t", &topic.Options{Dir: dir, Capacity: capacity, Hold: hold})
 	check(t, err)
 	t.Cleanup(func() { check(t, tp.Close()) })
 	return tp
@@ -247,7 +247,7 @@ func TestClose(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	tp := open[int](t, dir, 8, 0)
-	ro, err := topic.Attach[int]("t", &topic.Options{Options: shmem.Options{Dir: dir, ReadOnly: true}})
+	ro, err := topic.Attach[int]("t", &topic.Options{Dir: dir, ReadOnly: true})
 	check(t, err)
 	defer ro.Close()
 	s := subscribe(t, ro, topic.Now)
@@ -259,7 +259,7 @@ func TestReadOnly(t *testing.T) {
 	if v, _, err := ro.Latest(); v != 5 || err != nil {
 		t.Error(v, err)
 	}
-	_, err = topic.Attach[uint8]("t", &topic.Options{Options: shmem.Options{Dir: dir}})
+	_, err = topic.Attach[uint8]("t", &topic.Options{Dir: dir})
 	want(t, err, shmem.ErrMismatch)
 }
 

@@ -70,7 +70,7 @@ func (c *catCmd) Run(e *env) error {
 }
 
 // stream shows a queue or topic.
-func (c *catCmd) stream(e *env, s *inspect.Segment) error {
+func (c *catCmd) stream(e *env, s *inspect.Observer) error {
 	n := lastMessages
 	if c.All {
 		n = 0
@@ -246,7 +246,7 @@ func (c *setCmd) Run(e *env) error {
 // known errors have their own exit codes; others of Set are those of the schema.
 func known(err error) bool {
 	for _, k := range []error{
-		shmem.ErrBusy, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSpace, shmem.ErrFull,
+		shmem.ErrBusy, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSpace, shmem.ErrNoSlot,
 		context.DeadlineExceeded, context.Canceled, errors.ErrUnsupported,
 	} {
 		if errors.Is(err, k) {

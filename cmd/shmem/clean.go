@@ -50,7 +50,7 @@ func (c *gcCmd) Run(e *env) error {
 		}
 		all = append(all, e.temporary()...)
 	} else {
-		for info, err := range shmem.Reclaim(e.opts()) {
+		for info, err := range shmem.Reclaim(e.dir) {
 			if err != nil && info.Name == "" {
 				return err
 			}
@@ -202,7 +202,7 @@ func (c *rmCmd) remove(e *env, name string) error {
 	if err := plainName(name); err != nil {
 		return err
 	}
-	info, err := shmem.Stat(name, e.opts())
+	info, err := shmem.Stat(e.dir, name)
 	if err == nil && !c.Force && (len(info.Peers) > 0 || info.Readers) {
 		who := "some who may only read are attached"
 		if info.Owner != nil {
@@ -212,5 +212,5 @@ func (c *rmCmd) remove(e *env, name string) error {
 		}
 		return fmt.Errorf("%s is %v, %s: %w; --force removes its name all the same", name, info.State, who, errRefused)
 	}
-	return shmem.Remove(name, e.opts())
+	return shmem.Remove(e.dir, name)
 }

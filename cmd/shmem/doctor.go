@@ -191,7 +191,7 @@ func (d *doctor) works() {
 		d.add("segments", "problem", reason(err), "")
 		return
 	}
-	info, err := shmem.Stat(name, d.e.opts())
+	info, err := shmem.Stat(d.e.dir, name)
 	_ = s.Close()
 	switch {
 	case err != nil:

@@ -229,7 +229,7 @@ func (c *watchCmd) Run(e *env) error {
 }
 
 // again looks at another segment if that has taken the name, and reports whether it has.
-func (c *watchCmd) again(e *env, s **inspect.Segment) bool {
+func (c *watchCmd) again(e *env, s **inspect.Observer) bool {
 	if (*s).Linked() {
 		return false
 	}
@@ -243,7 +243,7 @@ func (c *watchCmd) again(e *env, s **inspect.Segment) bool {
 }
 
 // stream watches a queue or topic: its counters and its last messages. No version tells of their changes.
-func (c *watchCmd) stream(e *env, s **inspect.Segment) error {
+func (c *watchCmd) stream(e *env, s **inspect.Observer) error {
 	look := func(n int) (streamView, error) {
 		c.again(e, s)
 		if !isStream(*s) {
@@ -364,7 +364,7 @@ PgDn, Home and End scroll.`
 
 // A tracked segment is looked at again and again.
 type tracked struct {
-	s       *inspect.Segment
+	s       *inspect.Observer
 	st      *inspect.Status
 	at      time.Time
 	version uint64
@@ -415,7 +415,7 @@ func (c *topCmd) look(e *env, all map[string]*tracked, r row) {
 		if r.unlinked {
 			name = r.Path
 		}
-		s, err := inspect.Open(name, e.opts())
+		s, err := inspect.Open(e.dir, name)
 		if err != nil {
 			return
 		}

@@ -81,7 +81,7 @@ func (r *row) stream() {
 	if r.err != nil || !strings.HasPrefix(r.Type, "queue.") && !strings.HasPrefix(r.Type, "topic.") {
 		return
 	}
-	s, err := inspect.Open(r.Path, nil)
+	s, err := inspect.Open("", r.Path)
 	if err != nil {
 		return
 	}
@@ -96,7 +96,7 @@ func (r *row) stream() {
 
 func (e *env) rows(patterns []string) ([]row, error) {
 	var rows []row
-	for info, err := range shmem.List(e.opts()) {
+	for info, err := range shmem.List(e.dir) {
 		if err != nil && info.Name == "" {
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func (e *env) rows(patterns []string) ([]row, error) {
 	for i := range rows {
 		rows[i].outside()
 	}
-	lost, _ := inspect.Unlinked(e.opts())
+	lost, _ := inspect.Unlinked(e.dir)
 	for _, info := range lost {
 		if match(patterns, info.Name) {
 			rows = append(rows, row{Info: info, unlinked: true})

@@ -178,7 +178,7 @@ func (e *env) report(err error) int {
 		return exitBusy
 	case errors.Is(err, shmem.ErrMismatch), errors.Is(err, shmem.ErrForeign), errors.Is(err, shmem.ErrCorrupt), errors.Is(err, shmem.ErrVersion),
 		errors.Is(err, shmem.ErrNotRegular), errors.Is(err, shmem.ErrOtherUser), errors.Is(err, shmem.ErrReadOnly),
-		errors.Is(err, fs.ErrPermission), errors.Is(err, shmem.ErrFull), errors.Is(err, psync.ErrOwnerDied), errors.Is(err, errRefused):
+		errors.Is(err, fs.ErrPermission), errors.Is(err, shmem.ErrNoSlot), errors.Is(err, psync.ErrOwnerDied), errors.Is(err, errRefused):
 		return exitRefused
 	}
 	return exitFailed

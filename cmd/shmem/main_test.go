@@ -89,7 +89,7 @@ func segment() {
 		return
 	case "jobs":
 		o.Kept = true
-		q, err := queue.Create[Job](name, &queue.Options{Options: *o, Capacity: 16})
+		q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 16})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func segment() {
 	case "topic":
 		publish(name, o, up)
 	case "single":
-		q, err := queue.CreateBytes(name, &queue.Options{Options: *o, Bytes: 1024, Single: true})
+		q, err := queue.CreateBytes(name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Bytes: 1024, Single: true})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -135,9 +135,9 @@ func segment() {
 	}
 	switch action {
 	case "lock":
-		_ = b.Value().Mu.Lock()
+		_ = b.Value().Mu.Lock(context.Background())
 	case "update":
-		_ = b.Update(func(c *Config) error {
+		_ = b.Update(context.Background(), func(c *Config) error {
 			c.Limit = 1
 			up()
 			stay()
@@ -146,7 +146,7 @@ func segment() {
 	case "count":
 		up()
 		for n := uint64(0); ; n++ {
-			_ = b.Update(func(c *Config) error { c.Limit = n; c.Hits.Add(1); return nil })
+			_ = b.Update(context.Background(), func(c *Config) error { c.Limit = n; c.Hits.Add(1); return nil })
 			time.Sleep(100 * time.Microsecond)
 		}
 	case "wait":
@@ -169,7 +169,7 @@ type Tick struct {
 
 // publish publishes until it is killed.
 func publish(name string, o *shmem.Options, up func()) {
-	t, err := topic.Create[Tick](name, &topic.Options{Options: *o, Capacity: 1 << 16, Hold: 4})
+	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 1 << 16, Hold: 4})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -20,10 +20,10 @@ type streamView struct {
 const lastMessages = 10
 
 // isStream tells whether a segment is shown as a streamView.
-func isStream(s *inspect.Segment) bool { return s.Type() != nil && s.Type().Stream() != "" }
+func isStream(s *inspect.Observer) bool { return s.Type() != nil && s.Type().Stream() != "" }
 
 // streamOf looks at the last n messages, all if n is 0.
-func streamOf(s *inspect.Segment, n int) (v streamView, err error) {
+func streamOf(s *inspect.Observer, n int) (v streamView, err error) {
 	v.t = s.Type()
 	if v.traffic, err = s.Traffic(); err == nil {
 		v.messages, err = s.Messages(n)

@@ -76,7 +76,7 @@ func (c *pumpCmd) queue(e *env) (err error) {
 	if c.Capacity == 0 {
 		c.Capacity = 1024
 	}
-	o := &queue.Options{Options: shmem.Options{Dir: e.dir, Kept: true}, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
+	o := &queue.Options{Dir: e.dir, Kept: true, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
 	q, err := queue.AttachBytes(c.Name, o)
 	made := errors.Is(err, fs.ErrNotExist)
 	if made {
@@ -96,7 +96,7 @@ func (c *pumpCmd) queue(e *env) (err error) {
 	if c.Frame > q.MaxLen() {
 		return fmt.Errorf("%s: %w: frames of %d bytes do not fit, a message has %d at most: --bytes makes a queue with more", c.Name, errRefused, c.Frame, q.MaxLen())
 	}
-	return e.pumping(c.Name, c.ending(made), q.CloseSend, func() error {
+	return e.pumping(c.Name, c.ending(made), q.End, func() error {
 		if c.Frame > 0 {
 			return frames(os.Stdin, c.Frame, func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
 		}
@@ -304,7 +304,7 @@ func (c *tailCmd) Run(e *env) (err error) {
 		done, err = c.queue(e)
 	}
 	if done && c.Rm && err == nil {
-		err = shmem.Remove(c.Name, e.opts())
+		err = shmem.Remove(e.dir, c.Name)
 	}
 	if err == nil && !done {
 		err = e.signalled()
@@ -313,7 +313,7 @@ func (c *tailCmd) Run(e *env) (err error) {
 }
 
 // open looks at the queue or topic, with --wait when it is there.
-func (c *tailCmd) open(e *env) (*inspect.Segment, error) {
+func (c *tailCmd) open(e *env) (*inspect.Observer, error) {
 	for {
 		open := e.open
 		if c.Wait {
@@ -356,7 +356,7 @@ func parseFrom(s string) (uint64, error) {
 // errEnough ends a loop over messages.
 var errEnough = errors.New("enough")
 
-func (c *tailCmd) topic(e *env, s *inspect.Segment) (ended bool, err error) {
+func (c *tailCmd) topic(e *env, s *inspect.Observer) (ended bool, err error) {
 	from, err := parseFrom(c.From)
 	if err != nil {
 		return false, err
@@ -408,7 +408,7 @@ func (c *tailCmd) topic(e *env, s *inspect.Segment) (ended bool, err error) {
 }
 
 // follow begins to follow a topic, and says so if that is not where it was to begin.
-func (e *env) follow(s *inspect.Segment, from uint64) (*inspect.Follower, error) {
+func (e *env) follow(s *inspect.Observer, from uint64) (*inspect.Follower, error) {
 	f, err := s.Follow(from)
 	if err == nil && from < inspect.FromOldest && f.Seq() < from {
 		fmt.Fprintf(e.err, "shmem: %s has not come to message %d: this begins with the next one, %d\n", s.Info().Name, from, f.Seq())
@@ -496,7 +496,7 @@ func (c *tailCmd) queue(e *env) (ended bool, err error) {
 	if c.From != "now" || c.Hold || c.JSON {
 		return false, usageError{fmt.Errorf("--from, --hold and --json are for topics, and %s is none", c.Name)}
 	}
-	q, err := queue.AttachBytes(c.Name, &queue.Options{Options: shmem.Options{Dir: e.dir}})
+	q, err := queue.AttachBytes(c.Name, &queue.Options{Dir: e.dir})
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,7 +41,7 @@ func TestScreens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Options: shmem.Options{Dir: dir}, Capacity: 1 << 16, Hold: 1})
+	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Dir: dir, Capacity: 1 << 16, Hold: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestScreens(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(2 * time.Millisecond):
-				_ = b.Update(func(c *Config) error { c.Limit++; return nil })
+				_ = b.Update(context.Background(), func(c *Config) error { c.Limit++; return nil })
 			}
 		}
 	}()

@@ -49,7 +49,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	var tp *topic.Topic[[4]byte]
 	for tp == nil {
-		if tp, err = topic.Attach[[4]byte]("frames", &topic.Options{Options: shmem.Options{Dir: dir}}); err != nil {
+		if tp, err = topic.Attach[[4]byte]("frames", &topic.Options{Dir: dir}); err != nil {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -95,7 +95,7 @@ func TestInterruptedEnds(t *testing.T) {
 	}
 	pump, tail, killed := run("pump", "lines"), run("tail", "--wait", "lines"), run("tail", "--wait", "never")
 	for {
-		st, err := shmem.Stat("lines", &shmem.Options{Dir: dir})
+		st, err := shmem.Stat(dir, "lines")
 		if err == nil && len(st.Peers) == 2 {
 			break
 		}

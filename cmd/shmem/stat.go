@@ -27,10 +27,10 @@ whether they change hands: when they were taken is written nowhere. NAME may be 
 }
 
 // open looks at a segment, also at one that has lost its name.
-func (e *env) open(name string) (*inspect.Segment, error) {
+func (e *env) open(name string) (*inspect.Observer, error) {
 	s, err := e.inspect(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		lost, _ := inspect.Unlinked(e.opts())
+		lost, _ := inspect.Unlinked(e.dir)
 		for _, info := range lost {
 			if info.Name == name {
 				fmt.Fprintf(e.err, "shmem: %s has lost its name (rm, Remove or another program unlinked it); %d still attached\n", name, len(info.Peers))
@@ -42,8 +42,8 @@ func (e *env) open(name string) (*inspect.Segment, error) {
 }
 
 // inspect opens a segment to look at it; errors say that it was for this verb.
-func (e *env) inspect(name string) (*inspect.Segment, error) {
-	s, err := inspect.Open(name, e.opts())
+func (e *env) inspect(name string) (*inspect.Observer, error) {
+	s, err := inspect.Open(e.dir, name)
 	var se *shmem.Error
 	if errors.As(err, &se) && e.verb != "" {
 		se.Op = e.verb
@@ -74,7 +74,7 @@ func (c *statCmd) Run(e *env) error {
 
 // watchLocks says of each lock that is held, by its path ("" is the box's), for how long, as far as can be
 // seen. Of the box's lock the version tells whether a writer has let go meanwhile; of others nothing does.
-func watchLocks(s *inspect.Segment, st *inspect.Status, long time.Duration) (map[string]string, error) {
+func watchLocks(s *inspect.Observer, st *inspect.Status, long time.Duration) (map[string]string, error) {
 	held, who := map[string]string{}, map[string]string{}
 	text := fmt.Sprintf("%.1f s", long.Seconds())
 	if len(st.Lock.Holders) > 0 && !st.Lock.Dead {
@@ -107,7 +107,7 @@ func watchLocks(s *inspect.Segment, st *inspect.Status, long time.Duration) (map
 	return held, nil
 }
 
-func (e *env) stat(st *inspect.Status, s *inspect.Segment, held map[string]string) {
+func (e *env) stat(st *inspect.Status, s *inspect.Observer, held map[string]string) {
 	sty := e.style
 	paint := func(label, text string, colour func(string) string) {
 		for _, l := range fold(printable(text), max(e.width-14, 40)) {
@@ -429,7 +429,7 @@ type jsonStat struct {
 	Decl       string       `json:"declaration,omitempty"`
 }
 
-func jsonStatus(st *inspect.Status, s *inspect.Segment, held map[string]string) jsonStat {
+func jsonStatus(st *inspect.Status, s *inspect.Observer, held map[string]string) jsonStat {
 	holders := func(hs []inspect.Holder) []jsonHolder {
 		all := []jsonHolder{}
 		for _, h := range hs {

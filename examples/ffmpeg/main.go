@@ -219,13 +219,13 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	pump := func(in io.Reader, args ...string) error {
 		return c.run(ctx, in, nil, c.at("shmem"), append([]string{"pump", *name, "--frame", strconv.Itoa(size)}, args...)...)
 	}
-	if _, err := shmem.Stat(*name, nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := shmem.Stat("", *name); !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("%s: %w", *name, errors.Join(err, fs.ErrExist))
 	}
 	if err := pump(nil, "--topic", "--capacity", "16", "--hold", "1", "--keep"); err != nil { // no frames yet
 		return v, err
 	}
-	defer shmem.Remove(*name, nil)
+	defer shmem.Remove("", *name)
 	module, err := os.Create(c.at("video.py"))
 	if err != nil {
 		return v, err

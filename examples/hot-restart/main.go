@@ -67,7 +67,7 @@ func older(ctx context.Context) error {
 	fmt.Print(line)
 	fmt.Println("old: owner:", box.Owned())
 	err = box.Close()
-	_, gone := shmem.Stat(*name, nil)
+	_, gone := shmem.Stat("", *name)
 	fmt.Println("old: closed; the name is still there:", gone == nil)
 	in.Close() // a real one would end here
 	io.Copy(os.Stdout, lines)

@@ -73,7 +73,7 @@ func parent(ctx context.Context) error {
 				return
 			}
 		}
-		sent <- jobs.CloseSend()
+		sent <- jobs.End()
 	}()
 	done := map[Job]int64{}
 	for len(done) < n {

@@ -50,7 +50,7 @@ func TestCopySlice(t *testing.T) {
 	}
 }
 
-// What a copy to memory costs that is in this core's cache; between two cores see internal/queuebench.
+// What a copy to memory costs that is in this core's cache; between two cores see bench/queues.
 func BenchmarkCopy(b *testing.B) {
 	for _, n := range []int{1 << 10, 4 << 10, 64 << 10} {
 		src, dst := make([]byte, n), make([]byte, n)

@@ -52,5 +52,5 @@ const (
 const Piece = 16 << 20
 
 // AvoidNameless has every file made with a temporary name first, as where there are no nameless
-// ones. Only tests and internal/chaos set it, before anything else runs.
+// ones. Only tests and tests/chaos set it, before anything else runs.
 var AvoidNameless = false

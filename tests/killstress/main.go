@@ -5,7 +5,7 @@
 // It checks that what the locks guard is never seen half changed without ErrOwnerDied, that no
 // permit is lost or given twice, and that nobody waits in vain. It exits with 1 if anything was wrong.
 //
-//	go run ./internal/killstress -for 60s
+//	go run ./tests/killstress -for 60s
 package main
 
 import (
@@ -247,10 +247,10 @@ func (p *pair) repair() error { p.b.Store(p.a.Load()); return nil }
 
 func (v *shared) mutex(ctx context.Context) error {
 	for {
-		err := v.mu.LockContext(ctx)
+		err := v.mu.Lock(ctx)
 		if errors.Is(err, psync.ErrOwnerDied) {
 			v.died.Add(1)
-			if err := v.mu.Recover(v.byMu.repair); err != nil {
+			if err := v.mu.Recover(ctx, v.byMu.repair); err != nil {
 				return err
 			}
 			continue
@@ -264,15 +264,15 @@ func (v *shared) mutex(ctx context.Context) error {
 }
 
 func (v *shared) rwmutex(ctx context.Context) error {
-	lock, unlock, f := v.rw.RLockContext, v.rw.RUnlock, v.byRW.check
+	lock, unlock, f := v.rw.RLock, v.rw.RUnlock, v.byRW.check
 	if rand.IntN(3) == 0 {
-		lock, unlock, f = v.rw.LockContext, v.rw.Unlock, v.byRW.change
+		lock, unlock, f = v.rw.Lock, v.rw.Unlock, v.byRW.change
 	}
 	for {
 		err := lock(ctx)
 		if errors.Is(err, psync.ErrOwnerDied) {
 			v.died.Add(1)
-			if err := v.rw.Recover(v.byRW.repair); err != nil {
+			if err := v.rw.Recover(ctx, v.byRW.repair); err != nil {
 				return err
 			}
 			continue
@@ -352,7 +352,7 @@ func (v *shared) boxWrite(ctx context.Context, box *robust.Shared, f func()) err
 
 func (v *shared) runOnce(ctx context.Context) error {
 	i := rand.IntN(len(v.once))
-	return v.once[i].DoContext(ctx, func() error {
+	return v.once[i].Do(ctx, func() error {
 		v.ran[i].Add(1)
 		if rand.IntN(2) == 0 {
 			return nil

@@ -60,7 +60,7 @@ func value(f func(*shmem.Box[line])) func(string) func() {
 
 func many(single bool, f func(*queue.Queue[line]) func()) func(string) func() {
 	return func(dir string) func() {
-		q, err := queue.Create[line](fmt.Sprint("q", single), &queue.Options{Options: shmem.Options{Dir: dir}, Single: single})
+		q, err := queue.Create[line](fmt.Sprint("q", single), &queue.Options{Dir: dir, Single: single})
 		must(err)
 		return f(q)
 	}
@@ -87,20 +87,20 @@ func ends(q *queue.Queue[line]) func() {
 }
 
 var operations = []operation{
-	{"Mutex: Lock, Unlock", sync(func(v *shared) { must(v.Mutex.Lock()); must(v.Mutex.Unlock()) })},
-	{"RWMutex: RLock, RUnlock", sync(func(v *shared) { must(v.RW.RLock()); must(v.RW.RUnlock()) })},
+	{"Mutex: Lock, Unlock", sync(func(v *shared) { must(v.Mutex.Lock(ctx)); must(v.Mutex.Unlock()) })},
+	{"RWMutex: RLock, RUnlock", sync(func(v *shared) { must(v.RW.RLock(ctx)); must(v.RW.RUnlock()) })},
 	{"Event: Set, Reset", sync(func(v *shared) { must(v.Event.Set()); must(v.Event.Reset()) })},
 	{"Box of 64 B: Value", value(func(b *shmem.Box[line]) { b.Value()[0]++ })},
-	{"Box of 64 B: Load", value(func(b *shmem.Box[line]) { var err error; kept, err = b.Load(); must(err) })},
-	{"Box of 64 B: Store", value(func(b *shmem.Box[line]) { must(b.Store(kept)) })},
-	{"Box of 64 B: View", value(func(b *shmem.Box[line]) { must(b.View(nothing)) })},
-	{"Box of 64 B: Update", value(func(b *shmem.Box[line]) { must(b.Update(nothing)) })},
+	{"Box of 64 B: Load", value(func(b *shmem.Box[line]) { var err error; kept, err = b.Load(ctx); must(err) })},
+	{"Box of 64 B: Store", value(func(b *shmem.Box[line]) { must(b.Store(ctx, kept)) })},
+	{"Box of 64 B: View", value(func(b *shmem.Box[line]) { must(b.View(ctx, nothing)) })},
+	{"Box of 64 B: Update", value(func(b *shmem.Box[line]) { must(b.Update(ctx, nothing)) })},
 	{"Queue of 64 B: Send, Recv", many(false, methods)},
 	{"Queue of 64 B: Sender, Receiver", many(false, ends)},
 	{"Queue of 64 B, Single: Send, Recv", many(true, methods)},
 	{"Queue of 64 B, Single: Sender, Receiver", many(true, ends)},
 	{"Topic of 64 B: Publish, Recv", func(dir string) func() {
-		t, err := topic.Create[line]("t", &topic.Options{Options: shmem.Options{Dir: dir}})
+		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
 		must(err)
 		s, err := t.Subscribe(topic.Now)
 		must(err)

@@ -1,8 +1,8 @@
 // Command counts counts the instructions of what programs do most, and compares them with those in a file: they
 // show on any machine, however busy, what a change has made dearer.
 //
-//	go run ./internal/counts          # compare with amd64.txt
-//	go run ./internal/counts -write   # set amd64.txt
+//	go run ./tests/instructions          # compare with amd64.txt
+//	go run ./tests/instructions -write   # set amd64.txt
 //
 // It runs itself a second time and has the kernel stop that one after every instruction; where that is forbidden it
 // exits with 3. The count of one operation is the difference between 16 and 8 of them, by 8, the lesser of two.
@@ -25,7 +25,7 @@ import (
 //go:embed amd64.txt
 var baseline string
 
-const file = "internal/counts/amd64.txt"
+const file = "tests/instructions/amd64.txt"
 
 // How much more than in the file is an error, and how much less is a reason to set it anew, in percent.
 const (
@@ -51,7 +51,7 @@ func main() {
 	}
 	if *write {
 		var b strings.Builder
-		fmt.Fprintf(&b, "# Instructions of an operation, by internal/counts -write with\n%s\n", runtime.Version())
+		fmt.Fprintf(&b, "# Instructions of an operation, by tests/instructions -write with\n%s\n", runtime.Version())
 		for i, o := range operations {
 			fmt.Fprintf(&b, "%d\t%s\n", counts[i], o.name)
 		}

@@ -24,9 +24,8 @@ type pipe interface {
 }
 
 func openPipe(create bool) (pipe, error) {
-	so := shmem.Options{Dir: *dir, Slots: 64}
 	name := *base + ".pipe"
-	op := func(o *queue.Options) *queue.Options { o.Options = so; o.Capacity = *capacity; return o }
+	op := func(o *queue.Options) *queue.Options { o.Dir, o.Slots, o.Capacity = *dir, 64, *capacity; return o }
 	switch *mode {
 	case "many", "single":
 		open := queue.Attach[Message]
@@ -47,7 +46,7 @@ func openPipe(create bool) (pipe, error) {
 	if create {
 		open = topic.Create[Message]
 	}
-	t, err := open(name, &topic.Options{Options: so, Capacity: *capacity, Hold: 2 * maxProcs})
+	t, err := open(name, &topic.Options{Dir: *dir, Slots: 64, Capacity: *capacity, Hold: 2 * maxProcs})
 	return &cast{t: t}, err
 }
 
@@ -101,7 +100,7 @@ func (t *typed) recv(ctx context.Context, hold func(int, int, uint64), seen func
 	return err
 }
 
-func (t *typed) end() error              { return t.q.CloseSend() }
+func (t *typed) end() error              { return t.q.End() }
 func (t *typed) segment() *shmem.Segment { return t.q.Segment() }
 func (t *typed) control() int            { return t.q.Segment().Size() - 64**capacity }
 func (t *typed) stats() (uint64, uint64, uint64) {
@@ -126,7 +125,7 @@ func (r *raw) recv(ctx context.Context, hold func(int, int, uint64), seen func(i
 	})
 }
 
-func (r *raw) end() error              { return r.q.CloseSend() }
+func (r *raw) end() error              { return r.q.End() }
 func (r *raw) segment() *shmem.Segment { return r.q.Segment() }
 func (r *raw) control() int            { return r.q.Segment().Size() - 100**capacity }
 func (r *raw) stats() (uint64, uint64, uint64) {

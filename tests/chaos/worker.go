@@ -308,7 +308,7 @@ func (w *worker) remove(n int) {
 	w.r.removing.Store(uint64(n) + 1)
 	w.a.removals[n].Add(1)
 	begun := time.Now()
-	err := shmem.Remove(w.name(n), &shmem.Options{Dir: w.dir, Timeout: time.Duration(w.cfg.timeout)})
+	err := shmem.Remove(w.dir, w.name(n))
 	w.r.removing.Store(0)
 	if w.expect("Remove", err, begun, fs.ErrNotExist) {
 		w.a.count(removed)
@@ -316,7 +316,7 @@ func (w *worker) remove(n int) {
 }
 
 func (w *worker) reclaim() {
-	for info, err := range shmem.Reclaim(&shmem.Options{Dir: w.dir}) {
+	for info, err := range shmem.Reclaim(w.dir) {
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				w.violate(unexpected, "Reclaim: %v", err)
@@ -344,7 +344,7 @@ func (w *worker) expect(op string, err error, begun time.Time, allowed ...error)
 	case errors.Is(err, shmem.ErrNoSpace) && w.cfg.scarce != 0:
 		w.a.count(noSpace)
 		return false
-	case errors.Is(err, shmem.ErrFull):
+	case errors.Is(err, shmem.ErrNoSlot):
 		w.a.count(full)
 		return false
 	}

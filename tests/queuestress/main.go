@@ -2,9 +2,9 @@
 
 // Command queuestress sends messages between many processes, kills them, and checks what arrives.
 //
-//	go run ./internal/queuestress -mode many -messages 100000000
-//	go run ./internal/queuestress -mode many -kills 10000
-//	go run ./internal/queuestress -mode many -hostile -for 10m
+//	go run ./tests/queuestress -mode many -messages 100000000
+//	go run ./tests/queuestress -mode many -kills 10000
+//	go run ./tests/queuestress -mode many -hostile -for 10m
 //
 // Modes are many, single, bytes, bytes-single and topic (with Hold). Every message carries its producer, a
 // sequence number and a checksum. What each process is at stands in a ledger in shared memory of its own, so that

@@ -438,7 +438,7 @@ func (q *parent) finish() {
 		q.violate(unexpected, "%v", err)
 	}
 	for _, e := range entries {
-		info, err := shmem.Stat(e.Name(), &shmem.Options{Dir: dir})
+		info, err := shmem.Stat(dir, e.Name())
 		if err != nil || info.State != shmem.Kept {
 			q.violate(leaked, "%s: %v %v", e.Name(), info.State, err)
 			continue

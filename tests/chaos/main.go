@@ -3,9 +3,9 @@
 // Chaos runs many processes on a few names, kills them at random, and counts what the library must
 // never let happen.
 //
-//	go run ./internal/chaos -for 30s                  every variant, 30 s in all
-//	go run ./internal/chaos -variant mixed -kills 20000
-//	go run -tags shmemflaws ./internal/chaos -flaw all -for 15s
+//	go run ./tests/chaos -for 30s                  every variant, 30 s in all
+//	go run ./tests/chaos -variant mixed -kills 20000
+//	go run -tags shmemflaws ./tests/chaos -flaw all -for 15s
 //
 // The workers open, create, attach, see segments as boxes, own, leak, remove, reclaim, link and close.
 // The parent kills one every few milliseconds and stops some for a while; at every step of the library,
@@ -15,8 +15,8 @@
 //
 // In CI, about 20 s and at least 500 kills, and then the flaws that are found soonest:
 //
-//	go run ./internal/chaos -for 20s -kills 500
-//	go run -tags shmemflaws ./internal/chaos -flaw ci
+//	go run ./tests/chaos -for 20s -kills 500
+//	go run -tags shmemflaws ./tests/chaos -flaw ci
 //
 // The third command above shows that the checker sees: the library is built with one fault at a time turned
 // on (internal/step/flaw.go), and each must be reported; the command fails if one is not.
@@ -184,7 +184,7 @@ func again(args []string, clone uintptr) *result {
 // flawed shows that the checker finds the faults.
 func flawed() int {
 	if !step.WithFlaws {
-		fmt.Fprintln(os.Stderr, "chaos: -flaw needs a faulty library: go run -tags shmemflaws ./internal/chaos -flaw all")
+		fmt.Fprintln(os.Stderr, "chaos: -flaw needs a faulty library: go run -tags shmemflaws ./tests/chaos -flaw all")
 		return 2
 	}
 	var list []step.Flaw

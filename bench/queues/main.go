@@ -2,7 +2,7 @@
 
 // Command queuebench measures queues and topics between two processes, beside what else there is.
 //
-//	go run ./internal/queuebench
+//	go run ./queues
 //
 // Every case runs in several rounds, in turn with all others; shown are the median and the least of the time
 // a message, and the median of the CPU time a message, of both processes together.
