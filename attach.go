@@ -395,7 +395,7 @@ func (r *request) mapForeign(s *Segment) error {
 	}
 	s.size.Store(int64(r.size))
 	s.m, err = mem.Map(mem.Spec{
-		File: s.file, Offset: r.opts.Offset, Payload: r.size, Length: r.size,
+		Name: s.name, File: s.file, Offset: r.opts.Offset, Payload: r.size, Length: r.size,
 		Write: !r.opts.ReadOnly, Huge: r.opts.HugePages, Populate: r.opts.Populate,
 	})
 	return mapError(err)

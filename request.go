@@ -376,7 +376,7 @@ func (s *Segment) mapFile(slot bool) (*mem.Mapping, error) {
 		return nil, fmt.Errorf("mapping: %d bytes are too many for this machine's addresses", h.TotalSize)
 	}
 	m, err := mem.Map(mem.Spec{
-		File: s.file, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
+		Name: s.name, File: s.file, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
 		Write: !s.opts.ReadOnly, Slot: slot, Huge: s.opts.HugePages, Populate: s.opts.Populate,
 	})
 	return m, mapError(err)

@@ -28,6 +28,7 @@ type Mapping struct {
 	payload uintptr // bytes that typed views of the payload may reach, from delta on
 	delta   uintptr // where the payload begins: not 0 in a foreign file at an offset that is no page's
 	write   bool
+	name    string // of the segment, for the texts of errors
 
 	pins    atomic.Int64 // calls in flight, and retiring
 	phase   atomic.Pointer[phase]
@@ -57,6 +58,7 @@ const retiring = math.MinInt64 / 2
 
 // Spec says what to map.
 type Spec struct {
+	Name    string // of the segment, for the texts of errors
 	File    sys.FD
 	Offset  int64 // where the payload begins in the file
 	Payload int   // its bytes
@@ -79,6 +81,7 @@ func Map(s Spec) (*Mapping, error) {
 	m := &Mapping{
 		length:  roundUp(delta+uintptr(s.Length), page),
 		payload: uintptr(s.Payload), delta: delta, write: s.Write,
+		name: s.Name,
 	}
 	m.phase.Store(newPhase())
 	if err := m.place(s); err != nil {
@@ -187,6 +190,9 @@ func (m *Mapping) Retire() {
 	arena.register(m.base, m.length, nil)
 	m.unplace()
 }
+
+// Name returns the segment's name, for the texts of errors.
+func (m *Mapping) Name() string { return m.name }
 
 // Writable reports whether the payload can be written.
 func (m *Mapping) Writable() bool { return m.write }
