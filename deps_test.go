@@ -26,14 +26,15 @@ var layers = map[string][]string{
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
 	"internal/robust":        {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
 	"internal/compose":       {"internal/format", "internal/mem"},
+	"internal/layout":        {"internal/format"},
 	"internal/fence":         {"internal/sys"},
 	"psync":                  {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "psync"},
-	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
-	"topic":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "psync"},
+	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "internal/layout", "psync"},
+	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout", "psync"},
+	"topic":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout", "psync"},
 	"internal/gen":           {"internal/format"},
-	"internal/anytopic":      {"internal/format", "internal/mem", "internal/ring", "internal/compose"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/gen", "internal/anytopic"},
+	"internal/anytopic":      {"internal/format", "internal/mem", "internal/ring", "internal/layout"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/layout", "internal/gen", "internal/anytopic"},
 	"shmemtest":              {"."},
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/anytopic"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
@@ -110,14 +110,14 @@ func (s *Observer) queue() (q *queue, err error) {
 	if _, err := mem.SliceAt[byte](s.m, q.first, last.Type.Size); err != nil {
 		return nil, err
 	}
-	if compose.First(t) == "Single" {
+	if layout.First(t) == "Single" {
 		q.single, err = mem.At[ring.SPSCHeader](s.m, 0)
 		return q, err
 	}
 	if q.header, err = mem.At[ring.MPMCHeader](s.m, 0); err != nil {
 		return nil, err
 	}
-	if q.slots, err = mem.SliceAt[atomic.Uint64](s.m, compose.Offset(t, "Slots"), compose.Len(t, "Slots")); err != nil {
+	if q.slots, err = mem.SliceAt[atomic.Uint64](s.m, layout.Offset(t, "Slots"), layout.Len(t, "Slots")); err != nil {
 		return nil, err
 	}
 	if len(q.slots) == 0 {
@@ -125,7 +125,7 @@ func (s *Observer) queue() (q *queue, err error) {
 	}
 	if q.item == nil {
 		q.bytes, q.n = q.n, uint64(len(q.slots))
-		q.extents, err = mem.SliceAt[ring.Extent](s.m, compose.Offset(t, "Extents"), len(q.slots))
+		q.extents, err = mem.SliceAt[ring.Extent](s.m, layout.Offset(t, "Extents"), len(q.slots))
 	} else if len(q.slots) != last.Type.Len {
 		err = fmt.Errorf("%w: it has %d slots and %d items", shmem.ErrCorrupt, len(q.slots), last.Type.Len)
 	}

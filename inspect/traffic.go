@@ -2,8 +2,8 @@ package inspect
 
 import (
 	"github.com/shmembox/shmem/internal/anytopic"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
 // Traffic counts the messages of a queue or topic, as its own words have them. In a queue of bytes with
@@ -83,7 +83,7 @@ func (s *Observer) traffic() *Traffic {
 		}
 	}
 	if t.Name == "queue.Bytes" {
-		tr.BytesCap = uint64(compose.Len(t, "Data"))
+		tr.BytesCap = uint64(layout.Len(t, "Data"))
 		tr.Bytes = tr.Depth
 	}
 	if tr.Single = head.Name == "Single"; tr.Single {

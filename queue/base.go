@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -77,7 +77,7 @@ func (b *base) initSingle(t *format.Type) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.ends, err = mem.At[ends](b.m, compose.Offset(t, "Ends")); err != nil {
+	if b.ends, err = mem.At[ends](b.m, layout.Offset(t, "Ends")); err != nil {
 		return err
 	}
 	b.single, b.closed, b.head = h, &h.Closed, &h.Head

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -60,7 +60,7 @@ func openBytes(op, name string, opts *Options) (*Bytes, error) {
 	t, err := q.base.open(op, name, o,
 		func() (*format.Type, error) { return bytesLayout(form, o.Capacity, o.Bytes) },
 		func(stored *format.Type) (*format.Type, error) {
-			form, n, m := compose.First(stored), compose.Len(stored, "Slots"), compose.Len(stored, "Data")
+			form, n, m := layout.First(stored), layout.Len(stored, "Slots"), layout.Len(stored, "Data")
 			if m == 0 || n == 0 && form == formMany {
 				return nil, notA("queue.Bytes", stored)
 			}
@@ -81,7 +81,7 @@ func (q *Bytes) lay(t *format.Type) (err error) {
 	if q.data, err = part[byte](q.m, t, "Data"); err != nil {
 		return err
 	}
-	if compose.First(t) == formSingle {
+	if layout.First(t) == formSingle {
 		if err := q.initSingle(t); err != nil {
 			return err
 		}

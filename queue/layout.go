@@ -9,6 +9,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
@@ -45,33 +46,33 @@ const lines = 128 // two cache lines: CPUs fetch them in pairs
 
 // typedLayout is the type of a queue of n items.
 func typedLayout(form string, item *format.Type, n int) (*format.Type, error) {
-	items := compose.Part{Name: "Items", Type: item, Len: n, Align: lines}
+	items := layout.Part{Name: "Items", Type: item, Len: n, Align: lines}
 	switch form {
 	case formMany:
-		return compose.Struct("queue.Queue",
-			compose.Part{Name: formMany, Type: typeOf[ring.MPMCHeader]()},
-			compose.Part{Name: "Slots", Type: typeOf[atomic.Uint64](), Len: n}, items)
+		return layout.Struct("queue.Queue",
+			layout.Part{Name: formMany, Type: typeOf[ring.MPMCHeader]()},
+			layout.Part{Name: "Slots", Type: typeOf[atomic.Uint64](), Len: n}, items)
 	case formSingle:
-		return compose.Struct("queue.Queue",
-			compose.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
-			compose.Part{Name: "Ends", Type: typeOf[ends]()}, items)
+		return layout.Struct("queue.Queue",
+			layout.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
+			layout.Part{Name: "Ends", Type: typeOf[ends]()}, items)
 	}
 	return nil, errLayout
 }
 
 // bytesLayout is the type of a queue of n messages of m bytes in all.
 func bytesLayout(form string, n, m int) (*format.Type, error) {
-	data := compose.Part{Name: "Data", Type: typeOf[byte](), Len: m, Align: lines}
+	data := layout.Part{Name: "Data", Type: typeOf[byte](), Len: m, Align: lines}
 	switch form {
 	case formMany:
-		return compose.Struct("queue.Bytes",
-			compose.Part{Name: formMany, Type: typeOf[ring.MPMCBytesHeader]()},
-			compose.Part{Name: "Slots", Type: typeOf[atomic.Uint64](), Len: n},
-			compose.Part{Name: "Extents", Type: typeOf[ring.Extent](), Len: n}, data)
+		return layout.Struct("queue.Bytes",
+			layout.Part{Name: formMany, Type: typeOf[ring.MPMCBytesHeader]()},
+			layout.Part{Name: "Slots", Type: typeOf[atomic.Uint64](), Len: n},
+			layout.Part{Name: "Extents", Type: typeOf[ring.Extent](), Len: n}, data)
 	case formSingle:
-		return compose.Struct("queue.Bytes",
-			compose.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
-			compose.Part{Name: "Ends", Type: typeOf[ends]()}, data)
+		return layout.Struct("queue.Bytes",
+			layout.Part{Name: formSingle, Type: typeOf[ring.SPSCHeader]()},
+			layout.Part{Name: "Ends", Type: typeOf[ends]()}, data)
 	}
 	return nil, errLayout
 }
@@ -121,5 +122,5 @@ func (b *base) open(op, name string, o *Options, create func() (*format.Type, er
 
 // part is the array of that name.
 func part[E any](m *mem.Mapping, t *format.Type, name string) ([]E, error) {
-	return mem.SliceAt[E](m, compose.Offset(t, name), compose.Len(t, name))
+	return mem.SliceAt[E](m, layout.Offset(t, name), layout.Len(t, name))
 }

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
@@ -70,11 +70,11 @@ func open[T any](op, name string, opts *Options) (*Queue[T], error) {
 	t, err := q.base.open(op, name, o,
 		func() (*format.Type, error) { return typedLayout(form, item, o.Capacity) },
 		func(stored *format.Type) (*format.Type, error) {
-			n := compose.Len(stored, "Items")
+			n := layout.Len(stored, "Items")
 			if n == 0 {
 				return nil, notA("queue.Queue", stored)
 			}
-			return typedLayout(compose.First(stored), item, n)
+			return typedLayout(layout.First(stored), item, n)
 		})
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (q *Queue[T]) lay(t *format.Type) (err error) {
 		return err
 	}
 	q.capacity = len(q.items)
-	if compose.First(t) == formSingle {
+	if layout.First(t) == formSingle {
 		if err := q.initSingle(t); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -69,8 +70,8 @@ func Attach[T any](name string, opts *Options) (*Topic[T], error) {
 	return open[T]("attach", name, opts)
 }
 
-// layout is the type of a topic of n messages.
-func layout(item, cell *format.Type, n, holds int) (*format.Type, error) {
+// topicType is the type of a topic of n messages.
+func topicType(item, cell *format.Type, n, holds int) (*format.Type, error) {
 	header, err := format.Of(reflect.TypeFor[ring.BroadcastHeader]())
 	if err != nil {
 		return nil, err
@@ -83,16 +84,16 @@ func layout(item, cell *format.Type, n, holds int) (*format.Type, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := []compose.Part{{Name: "Topic", Type: header}}
+	parts := []layout.Part{{Name: "Topic", Type: header}}
 	if holds > 0 {
-		parts = append(parts, compose.Part{Name: "Holds", Type: hold, Len: holds})
+		parts = append(parts, layout.Part{Name: "Holds", Type: hold, Len: holds})
 	}
 	if item.Size == cell.Size {
 		cell = item
 	}
-	return compose.Struct("topic.Topic", append(parts,
-		compose.Part{Name: "Slots", Type: word, Len: n},
-		compose.Part{Name: "Items", Type: cell, Len: n, Align: lines})...)
+	return layout.Struct("topic.Topic", append(parts,
+		layout.Part{Name: "Slots", Type: word, Len: n},
+		layout.Part{Name: "Items", Type: cell, Len: n, Align: lines})...)
 }
 
 func open[T any](op, name string, opts *Options) (*Topic[T], error) {
@@ -113,7 +114,7 @@ func open[T any](op, name string, opts *Options) (*Topic[T], error) {
 	if err != nil {
 		return fail(err)
 	}
-	made, err := layout(item, cellType, o.Capacity, o.Hold)
+	made, err := topicType(item, cellType, o.Capacity, o.Hold)
 	if err != nil {
 		return fail(err)
 	}
@@ -125,11 +126,11 @@ func open[T any](op, name string, opts *Options) (*Topic[T], error) {
 			}
 			return nil, notA(nil)
 		}
-		n := compose.Len(stored, "Items")
-		if n == 0 || compose.First(stored) != "Topic" {
+		n := layout.Len(stored, "Items")
+		if n == 0 || layout.First(stored) != "Topic" {
 			return nil, notA(stored)
 		}
-		t, err := layout(item, cellType, n, compose.Len(stored, "Holds"))
+		t, err := topicType(item, cellType, n, layout.Len(stored, "Holds"))
 		if err == nil && t.Size != payload {
 			err = fmt.Errorf("%d bytes, its type has %d", payload, t.Size)
 		}
@@ -156,16 +157,16 @@ func (t *Topic[T]) lay(typ *format.Type) (err error) {
 		return err
 	}
 	var holds []ring.Hold
-	if n := compose.Len(typ, "Holds"); n > 0 {
-		if holds, err = mem.SliceAt[ring.Hold](t.m, compose.Offset(typ, "Holds"), n); err != nil {
+	if n := layout.Len(typ, "Holds"); n > 0 {
+		if holds, err = mem.SliceAt[ring.Hold](t.m, layout.Offset(typ, "Holds"), n); err != nil {
 			return err
 		}
 	}
-	slots, err := mem.SliceAt[atomic.Uint64](t.m, compose.Offset(typ, "Slots"), compose.Len(typ, "Slots"))
+	slots, err := mem.SliceAt[atomic.Uint64](t.m, layout.Offset(typ, "Slots"), layout.Len(typ, "Slots"))
 	if err != nil {
 		return err
 	}
-	t.first = compose.Offset(typ, "Items")
+	t.first = layout.Offset(typ, "Items")
 	if t.items, err = mem.SliceAt[cell[T]](t.m, t.first, len(slots)); err != nil {
 		return err
 	}

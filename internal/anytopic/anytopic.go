@@ -8,8 +8,8 @@ import (
 	"reflect"
 	"sync/atomic"
 
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
@@ -39,9 +39,9 @@ func Layout(item *format.Type, n, holds int) (*format.Type, error) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
-	parts := []compose.Part{{Name: "Topic", Type: header}}
+	parts := []layout.Part{{Name: "Topic", Type: header}}
 	if holds > 0 {
-		parts = append(parts, compose.Part{Name: "Holds", Type: hold, Len: holds})
+		parts = append(parts, layout.Part{Name: "Holds", Type: hold, Len: holds})
 	}
 	if up := (item.Size + whole.Align - 1) / whole.Align * whole.Align; up != item.Size {
 		item = &format.Type{
@@ -50,14 +50,14 @@ func Layout(item *format.Type, n, holds int) (*format.Type, error) {
 		}
 	}
 	const lines = 128
-	return compose.Struct(name, append(parts,
-		compose.Part{Name: "Slots", Type: word, Len: n},
-		compose.Part{Name: "Items", Type: item, Len: n, Align: lines})...)
+	return layout.Struct(name, append(parts,
+		layout.Part{Name: "Slots", Type: word, Len: n},
+		layout.Part{Name: "Items", Type: item, Len: n, Align: lines})...)
 }
 
 // Item is the type of a topic's messages; nil if t is no topic.
 func Item(t *format.Type) *format.Type {
-	if t.Stream() != name || compose.Len(t, "Slots") == 0 || compose.Len(t, "Slots") != compose.Len(t, "Items") {
+	if t.Stream() != name || layout.Len(t, "Slots") == 0 || layout.Len(t, "Slots") != layout.Len(t, "Items") {
 		return nil
 	}
 	return t.Item()
@@ -69,21 +69,21 @@ func Of(m *mem.Mapping, t *format.Type) (*Topic, error) {
 	if tp.Item == nil {
 		return nil, ErrNone
 	}
-	n, holds := compose.Len(t, "Items"), compose.Len(t, "Holds")
+	n, holds := layout.Len(t, "Items"), layout.Len(t, "Holds")
 	if want, err := Layout(tp.Item, n, holds); err != nil || want.Fingerprint() != t.Fingerprint() {
 		return nil, fmt.Errorf("%w of this version", ErrNone)
 	}
-	tp.first, tp.stride = compose.Offset(t, "Items"), t.Fields[len(t.Fields)-1].Type.Elem.Size
+	tp.first, tp.stride = layout.Offset(t, "Items"), t.Fields[len(t.Fields)-1].Type.Elem.Size
 	var err error
 	if tp.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
 		return nil, err
 	}
 	if holds > 0 {
-		if tp.Holds, err = mem.SliceAt[ring.Hold](m, compose.Offset(t, "Holds"), holds); err != nil {
+		if tp.Holds, err = mem.SliceAt[ring.Hold](m, layout.Offset(t, "Holds"), holds); err != nil {
 			return nil, err
 		}
 	}
-	slots, err := mem.SliceAt[atomic.Uint64](m, compose.Offset(t, "Slots"), n)
+	slots, err := mem.SliceAt[atomic.Uint64](m, layout.Offset(t, "Slots"), n)
 	if err != nil {
 		return nil, err
 	}
