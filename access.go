@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -15,7 +16,7 @@ import (
 
 // ErrOwnerDied: a process died while it changed the value, and there was no room to undo that (see
 // Options.Undo). Recover makes the value usable again.
-var ErrOwnerDied = mem.ErrOwnerDied
+var ErrOwnerDied = errs.OwnerDied
 
 // View calls f with the value, which nobody changes by Update or Store meanwhile, and returns its
 // error. f must not change it. Any number of goroutines and processes can be in View at once; it

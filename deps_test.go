@@ -18,18 +18,19 @@ const module = "github.com/shmembox/shmem"
 // rules on unsafe and x/sys like everything else.
 var layers = map[string][]string{
 	"internal/step":          {},
+	"internal/errs":          {},
 	"internal/format":        {},
 	"internal/ring":          {"internal/step"},
 	"internal/sys":           {"golang.org/x/sys/unix", "golang.org/x/sys/cpu"},
-	"internal/mem":           {"internal/sys", "internal/format"},
+	"internal/mem":           {"internal/errs", "internal/sys", "internal/format"},
 	"internal/wait":          {"internal/step", "internal/sys", "internal/format", "internal/mem"},
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
-	"internal/robust":        {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
+	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
 	"internal/compose":       {"internal/format", "internal/mem"},
 	"internal/layout":        {"internal/format"},
 	"internal/fence":         {"internal/sys"},
 	"psync":                  {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	".":                      {"internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "internal/layout", "psync"},
+	".":                      {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "internal/layout", "psync"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout", "psync"},
 	"topic":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout", "psync"},
 	"internal/gen":           {"internal/format"},

@@ -1,14 +1,12 @@
 package shmem
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"reflect"
 	"strings"
 	"time"
 
-	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/errs"
 )
 
 // Errors to be tested for with errors.Is. Besides these, fs.ErrNotExist (nothing to attach to),
@@ -16,37 +14,37 @@ import (
 // with their usual meaning, and every error of the operating system can be found with errors.As.
 var (
 	// ErrClosed: the box or segment was closed, or is being closed.
-	ErrClosed = fs.ErrClosed
+	ErrClosed = errs.Closed
 	// ErrBadName: the name is no segment's name; see the package documentation.
-	ErrBadName = errors.New("bad name")
+	ErrBadName = errs.BadName
 	// ErrBadType: the type cannot be shared. The detail is a *TypeError.
-	ErrBadType = errors.New("type cannot be shared")
+	ErrBadType = errs.BadType
 	// ErrMismatch: the segment holds something else than asked for. The detail is a *MismatchError.
-	ErrMismatch = errors.New("the segment holds another type")
+	ErrMismatch = errs.Mismatch
 	// ErrForeign: there is a file of that name, but ShmemBox did not make it.
-	ErrForeign = errors.New("not a ShmemBox segment")
+	ErrForeign = errs.Foreign
 	// ErrNotRegular: there is something of that name which is no regular file.
-	ErrNotRegular = errors.New("not a regular file")
+	ErrNotRegular = errs.NotRegular
 	// ErrOtherUser: the segment is another user's, and Options.AnyUser was not set.
-	ErrOtherUser = errors.New("belongs to another user")
+	ErrOtherUser = errs.OtherUser
 	// ErrCorrupt: the bookkeeping of the segment is damaged. Only Remove touches it.
-	ErrCorrupt = mem.ErrCorrupt
+	ErrCorrupt = errs.Corrupt
 	// ErrVersion: another version of ShmemBox, or a machine of another byte order, made the segment.
-	ErrVersion = errors.New("made by another version of ShmemBox")
+	ErrVersion = errs.Version
 	// ErrContended: other processes changed what the call needed faster than it could finish.
-	ErrContended = errors.New("other processes change it all the time")
+	ErrContended = errs.Contended
 	// ErrBusy: another process held the segment's gate for the whole of Options.Timeout; it may be stopped.
-	ErrBusy = errors.New("another process holds the gate")
+	ErrBusy = errs.Busy
 	// ErrReadOnly: the segment is attached read-only.
-	ErrReadOnly = mem.ErrReadOnly
+	ErrReadOnly = errs.ReadOnly
 	// ErrNoSpace: the memory cannot be had. The detail is a *SpaceError.
-	ErrNoSpace = errors.New("not enough shared memory")
+	ErrNoSpace = errs.NoSpace
 	// ErrNoSlot: every slot of the segment is taken.
-	ErrNoSlot = errors.New("every slot is taken")
+	ErrNoSlot = errs.NoSlot
 	// ErrDropped: the owner has dropped the value; only those who were attached still see its memory.
-	ErrDropped = errors.New("the value was dropped")
+	ErrDropped = errs.Dropped
 	// ErrFault: memory could not be accessed. The detail is a *FaultError.
-	ErrFault = errors.New("memory fault")
+	ErrFault = errs.Fault
 )
 
 // An Error says which operation failed on which segment. All functions of this package that can

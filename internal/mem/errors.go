@@ -1,10 +1,10 @@
 package mem
 
-import "errors"
+import "github.com/shmembox/shmem/internal/errs"
 
-// Errors that more than one layer answers with; the public packages export them under the same names.
+// Sentinels under the names that this package had for them.
 var (
-	ErrReadOnly  = errors.New("attached read-only")
-	ErrCorrupt   = errors.New("the segment's bookkeeping is corrupt")
-	ErrOwnerDied = errors.New("the process that held the lock died; Recover repairs the value and reopens it")
+	ErrReadOnly  = errs.ReadOnly
+	ErrCorrupt   = errs.Corrupt
+	ErrOwnerDied = errs.OwnerDied
 )

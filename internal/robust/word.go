@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
@@ -33,8 +34,8 @@ import (
 
 // Errors of locks; psync exports them.
 var (
-	ErrNotHeld   = errors.New("not locked by this attachment")
-	ErrNotShared = errors.New("the value was copied out of its segment")
+	ErrNotHeld   = errs.NotHeld
+	ErrNotShared = errs.NotShared
 	errForeign   = fmt.Errorf("a segment without control block has no locks: %w", errors.ErrUnsupported)
 )
 

@@ -1,0 +1,32 @@
+// Package errs holds the sentinel errors of all layers. An internal layer returns them wrapped with
+// the cause and the remedy; package shmem exports them, documents each one, and adds operation and name.
+package errs
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// The sentinels. Package shmem exports X as ErrX and says when it is returned; package psync
+// exports NotHeld and NotShared.
+var (
+	Closed     = fs.ErrClosed
+	BadName    = errors.New("bad name")
+	BadType    = errors.New("type cannot be shared")
+	Mismatch   = errors.New("the segment holds another type")
+	Foreign    = errors.New("not a ShmemBox segment")
+	NotRegular = errors.New("not a regular file")
+	OtherUser  = errors.New("belongs to another user")
+	Corrupt    = errors.New("the segment's bookkeeping is corrupt")
+	Version    = errors.New("made by another version of ShmemBox")
+	Contended  = errors.New("other processes change it all the time")
+	Busy       = errors.New("another process holds the gate")
+	ReadOnly   = errors.New("attached read-only")
+	NoSpace    = errors.New("not enough shared memory")
+	NoSlot     = errors.New("every slot is taken")
+	Dropped    = errors.New("the value was dropped")
+	Fault      = errors.New("memory fault")
+	OwnerDied  = errors.New("the process that held the lock died; Recover repairs the value and reopens it")
+	NotHeld    = errors.New("not locked by this attachment")
+	NotShared  = errors.New("the value was copied out of its segment")
+)
