@@ -1,8 +1,10 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -163,6 +165,8 @@ func (w *world) key() uint64 {
 
 const killMark = 64
 
+var errLimit = errors.New("there are more states than the limit")
+
 type outcome struct {
 	states, ends, steps int
 	err                 error
@@ -170,12 +174,17 @@ type outcome struct {
 }
 
 // explore runs build's actors in all ways with up to kills kills. check is
-// called at every end.
-func explore(kills, limit int, build func(w *world) (check func() error)) (out outcome) {
+// called at every end. With a pick, the next way to go into is chosen by pick
+// among those known, instead of the newest.
+func explore(kills, limit int, pick *rand.Rand, build func(w *world) (check func() error)) (out outcome) {
 	defer func() { hook = nil }()
 	seen := map[uint64]bool{}
 	stack := [][]byte{nil}
 	for len(stack) > 0 {
+		if pick != nil {
+			i, last := pick.IntN(len(stack)), len(stack)-1
+			stack[i], stack[last] = stack[last], stack[i]
+		}
 		path := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		w := &world{}
@@ -234,7 +243,7 @@ func explore(kills, limit int, build func(w *world) (check func() error)) (out o
 		}
 		w.close()
 		if len(seen) > limit {
-			out.err = fmt.Errorf("more than %d states", limit)
+			out.err = fmt.Errorf("%w: %d", errLimit, limit)
 			break
 		}
 	}
@@ -242,24 +251,41 @@ func explore(kills, limit int, build func(w *world) (check func() error)) (out o
 	return out
 }
 
-// long makes the tests go through the large cases too: RING_LONG=1 go test ./internal/ring, minutes.
-var long = os.Getenv("RING_LONG") != ""
+// The environment variable SHMEM_TESTS says how far the explorers go:
+//
+//   - unset: every case up to boundedStates states, in a random order that is the same every time;
+//   - full: every state of the usual cases, about one minute of processor time (CI);
+//   - long: the large cases too, and the other tests repeat more often, minutes (nightly).
+var (
+	long = os.Getenv("SHMEM_TESTS") == "long"
+	full = long || os.Getenv("SHMEM_TESTS") == "full"
+)
 
-// exhaust explores and fails the test on an error. Cases with more states than
-// a short run has time for run only when long is set. The explorer runs one
-// actor at a time, so that race builds, which are slow, add nothing: they leave
-// it to the others.
+const (
+	boundedStates = 20_000
+	mostStates    = 10_000_000
+)
+
+// exhaust explores a case and fails the test on an error. A large case runs only when long is set.
+// The explorer runs one actor at a time: race builds, which are slow, find nothing more by it, and
+// skip it.
 func exhaust(t *testing.T, name string, kills int, large bool, build func(w *world) func() error) {
 	t.Helper()
-	if (large || raceEnabled || testing.Short()) && !long {
+	if large && !long || (raceEnabled || testing.Short()) && !full {
 		t.Logf("not now: %s", name)
 		return
 	}
 	t.Run(name, func(t *testing.T) {
-		limit := 10_000_000
-		out := explore(kills, limit, build)
+		limit, pick := mostStates, (*rand.Rand)(nil)
+		if !full {
+			limit, pick = boundedStates, rand.New(rand.NewPCG(1, 2))
+		}
+		out := explore(kills, limit, pick, build)
 		t.Logf("%d states, %d ends, %d steps", out.states, out.ends, out.steps)
-		if out.err != nil {
+		switch {
+		case errors.Is(out.err, errLimit) && !full:
+			t.Log("there are more: SHMEM_TESTS=full goes through all")
+		case out.err != nil:
 			t.Fatalf("%v\n%s", out.err, out.trace)
 		}
 	})
@@ -269,7 +295,7 @@ func exhaust(t *testing.T, name string, kills int, large bool, build func(w *wor
 func caught(t *testing.T, name string, kills int, build func(w *world) func() error) {
 	t.Helper()
 	t.Run("broken "+name, func(t *testing.T) {
-		out := explore(kills, 3_000_000, build)
+		out := explore(kills, 3_000_000, nil, build)
 		if out.err == nil {
 			t.Fatalf("not caught in %d states, %d ends", out.states, out.ends)
 		}
