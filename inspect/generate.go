@@ -17,7 +17,7 @@ const (
 // from a Go type (TypeFor). ident is what the type is called there; "": as in Go. The code asserts
 // every offset and size, and refuses a segment with another fingerprint. In C, Python and Rust it
 // loads consistent snapshots without a lock and stores under the box's own lock, as Box.Load and
-// Box.Store do; docs/FORMAT.md tells the protocol. Of a topic Go gets the type of its messages, for topic.Attach, and
+// Box.Store do; docs/format.md tells the protocol. Of a topic Go gets the type of its messages, for topic.Attach, and
 // Python code that follows it; other languages get an error, and so do all for a queue: code that stores would
 // overwrite what others are sending.
 func (t *Type) Generate(lang Language, ident string) ([]byte, error) {

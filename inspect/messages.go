@@ -139,7 +139,7 @@ func (q *queue) load(pos uint64) Value {
 	return Value{q.item, b, 0, nil}
 }
 
-// States of a slot; see package internal/ring and docs/FORMAT.md.
+// States of a slot; see package internal/ring and docs/format.md.
 const (
 	stateShift, lapShift = 61, 31
 

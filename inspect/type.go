@@ -134,7 +134,7 @@ func (t *Type) Declaration() string { return t.t.Declaration() }
 // Fingerprint tells types with different bytes apart; it stands in the control block.
 func (t *Type) Fingerprint() uint64 { return t.t.Fingerprint() }
 
-// AppendBinary appends the schema as it stands in a segment, see docs/FORMAT.md. The error is nil.
+// AppendBinary appends the schema as it stands in a segment, see docs/format.md. The error is nil.
 func (t *Type) AppendBinary(b []byte) ([]byte, error) { return t.t.AppendBinary(b), nil }
 
 func kindOf(t *format.Type) Kind {

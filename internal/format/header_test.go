@@ -143,7 +143,7 @@ func checkApart(t *testing.T, h *Header) {
 	}
 }
 
-// TestHeaderStays holds the offsets of DESIGN.md, section 3.
+// TestHeaderStays holds the offsets of docs/format.md.
 func TestHeaderStays(t *testing.T) {
 	page := pageOf(full(t))
 	for off, want := range map[int]uint64{

@@ -1,5 +1,5 @@
 // Package gen writes code in other languages that joins a segment: types whose every offset and size
-// is asserted, and the protocol of docs/FORMAT.md. It is pure.
+// is asserted, and the protocol of docs/format.md. It is pure.
 package gen
 
 import (
@@ -48,7 +48,7 @@ func refuse(lang string, t *schema.Type) error {
 	case stream == "queue.Bytes":
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others send and receive; Go programs join it by queue.AttachBytes, others by pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
 	case stream != "" && (lang == "c" || lang == "rust"):
-		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others publish; Go programs join it by topic.Attach[%s], Python by the follow() of gen python, others by pipes from `shmem tail --raw` and to `shmem pump`; docs/FORMAT.md tells how to follow one",
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others publish; Go programs join it by topic.Attach[%s], Python by the follow() of gen python, others by pipes from `shmem tail --raw` and to `shmem pump`; docs/format.md tells how to follow one",
 			ErrStream, stream, item)
 	}
 	return nil

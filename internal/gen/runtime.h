@@ -1,4 +1,4 @@
-/* ---- ShmemBox runtime, the same in every generated header. The bytes: docs/FORMAT.md ---- */
+/* ---- ShmemBox runtime, the same in every generated header. The bytes: docs/format.md ---- */
 #ifndef SHMEMBOX_RUNTIME_1
 #define SHMEMBOX_RUNTIME_1
 

@@ -1,4 +1,4 @@
-# ---- ShmemBox runtime, the same in every generated module. The bytes: docs/FORMAT.md ----
+# ---- ShmemBox runtime, the same in every generated module. The bytes: docs/format.md ----
 #
 # Never multiprocessing.shared_memory: its resource tracker unlinks what it attached to.
 

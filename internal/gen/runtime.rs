@@ -1,4 +1,4 @@
-// ---- ShmemBox runtime, the same in every generated module. The bytes: docs/FORMAT.md ----
+// ---- ShmemBox runtime, the same in every generated module. The bytes: docs/format.md ----
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("ShmemBox segments need 64-bit Linux");
