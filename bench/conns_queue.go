@@ -97,7 +97,7 @@ type bytesConn struct{ q *queue.Bytes }
 
 func bytesTransport(name string, single bool, room func(size int) int) transport {
 	return transport{name: name, kind: Ours, open: func(t *Trial, side int) (conn, error) {
-		q, err := queue.OpenBytes("bytes", &queue.Options{Dir: t.Dir, Kept: true, Bytes: room(t.Size), Single: single})
+		q, err := queue.OpenBytes("bytes", &queue.BytesOptions{Dir: t.Dir, Kept: true, Bytes: room(t.Size), Single: single})
 		return bytesConn{q: q}, err
 	}}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
@@ -42,7 +43,12 @@ type Follower struct {
 }
 
 // MessageType is the type of a topic's messages; nil if the segment is no topic.
-func (s *Observer) MessageType() *Type { return typeOf(anytopic.Item(s.t)) }
+func (s *Observer) MessageType() *Type {
+	if layout.Stream(s.t) != layout.TopicName {
+		return nil
+	}
+	return typeOf(layout.Item(s.t))
+}
 
 // Follow begins to read a topic at a sequence number; what is kept no longer counts as lost. A
 // segment that is no topic is shmem.ErrMismatch.

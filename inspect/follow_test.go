@@ -124,7 +124,7 @@ func speaker(c *shmemtest.Conn) error {
 // TestFollowHostile: whatever stands in the topic's memory, Follow ends with an answer or an error.
 func TestFollowHostile(t *testing.T) {
 	dir := sharedDir(t)
-	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Dir: dir, Capacity: 5, Hold: 2})
+	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Dir: dir, Capacity: 5, Holds: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

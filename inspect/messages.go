@@ -40,13 +40,13 @@ func (s *Observer) looking(op string, f func() error) (err error) {
 }
 
 func (s *Observer) messages(n int) ([]Message, error) {
-	if s.t.Stream() == "" {
+	if layout.Stream(s.t) == "" {
 		return nil, fmt.Errorf("%w: it is no queue or topic", shmem.ErrMismatch)
 	}
 	if n <= 0 {
 		n = int(^uint(0) >> 1)
 	}
-	if s.t.Stream() == "topic.Topic" {
+	if layout.Stream(s.t) == "topic.Topic" {
 		tp, err := anytopic.Of(s.m, s.t)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
@@ -104,7 +104,7 @@ type queue struct {
 
 func (s *Observer) queue() (q *queue, err error) {
 	t := s.t
-	q = &queue{m: s.m, item: t.Item()}
+	q = &queue{m: s.m, item: layout.Item(t)}
 	last := t.Fields[len(t.Fields)-1]
 	q.first, q.n = last.Offset, uint64(last.Type.Len)
 	if _, err := mem.SliceAt[byte](s.m, q.first, last.Type.Size); err != nil {

@@ -34,7 +34,7 @@ func texts(t *testing.T, dir, name string, n int) string {
 // TestMessages: what waits in each kind of queue and in a topic, round after round, and nothing of what was received.
 func TestMessages(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	o := queue.Options{Dir: dir, Capacity: 5, Bytes: 64}
+	o := queue.Options{Dir: dir, Capacity: 5}
 	want := func(name string, n int, want string) {
 		t.Helper()
 		if got := texts(t, dir, name, n); got != want {
@@ -48,7 +48,8 @@ func TestMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer q.Close()
-		b, err := queue.CreateBytes(fmt.Sprint("bytes-", single), &o)
+		b, err := queue.CreateBytes(fmt.Sprint("bytes-", single),
+			&queue.BytesOptions{Dir: dir, Capacity: 5, Bytes: 64, Single: single})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,19 +128,19 @@ func TestMutatedStreams(t *testing.T) {
 		_ = c.Close()
 	}
 	for _, single := range []bool{false, true} {
-		o := &queue.Options{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single}
+		o := &queue.Options{Dir: dir, Slots: 4, Capacity: 4, Single: single}
 		q, err := queue.Create[uint64]("q", o)
 		if err == nil {
 			err = q.Send(t.Context(), 1)
 		}
 		add("q", q, err)
-		b, err := queue.CreateBytes("b", o)
+		b, err := queue.CreateBytes("b", &queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single})
 		if err == nil {
 			err = b.Send(t.Context(), []byte("message"))
 		}
 		add("b", b, err)
 	}
-	tp, err := topic.Create[uint64]("t", &topic.Options{Dir: dir, Slots: 4, Capacity: 4, Hold: 1})
+	tp, err := topic.Create[uint64]("t", &topic.Options{Dir: dir, Slots: 4, Capacity: 4, Holds: 1})
 	if err == nil {
 		err = tp.Publish(t.Context(), 1)
 	}

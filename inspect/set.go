@@ -18,6 +18,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 )
 
@@ -58,8 +59,8 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 		return info.Err
 	case info.State == shmem.Garbage:
 		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts afresh; it can be read but not set", fs.ErrNotExist)
-	case s.t.Stream() != "":
-		return fmt.Errorf("a %s cannot be set: who sends and receives changes it without the box's lock", s.t.Stream())
+	case layout.Stream(s.t) != "":
+		return fmt.Errorf("a %s cannot be set: who sends and receives changes it without the box's lock", layout.Stream(s.t))
 	case s.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

@@ -40,7 +40,7 @@ func (s *Observer) Traffic() (tr *Traffic, err error) {
 // traffic reads the counters of a queue or topic; nil for other types.
 func (s *Observer) traffic() *Traffic {
 	t := s.t
-	if t.Stream() == "" {
+	if layout.Stream(t) == "" {
 		return nil
 	}
 	tr := &Traffic{Kind: t.Name}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
 // A Kind is what a type is, seen by those who only look.
@@ -98,10 +99,10 @@ func (t *Type) Elem() *Type {
 
 // Stream is "queue.Queue", "queue.Bytes" or "topic.Topic" if the type is that of a queue or topic, else "". What is in
 // one is told by Segment.Messages; the value itself is its innards.
-func (t *Type) Stream() string { return t.t.Stream() }
+func (t *Type) Stream() string { return layout.Stream(t.t) }
 
 // Item is the type of the messages of a queue or topic; nil for other types, and for a queue.Bytes.
-func (t *Type) Item() *Type { return typeOf(t.t.Item()) }
+func (t *Type) Item() *Type { return typeOf(layout.Item(t.t)) }
 
 // Atomic reports whether it is a type of sync/atomic, which changes without the box's lock.
 func (t *Type) Atomic() bool { return t.t.Atomic }

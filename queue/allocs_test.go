@@ -14,7 +14,7 @@ func TestNoAllocations(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)
 		q := open[[64]byte](t, dir, shaped(single, 8))
-		b := openBytes(t, dir, shaped(single, 8))
+		b := openBytes(t, dir, shapedBytes(single, 8))
 		var v [64]byte
 		batch, msg, buf := make([][64]byte, 4), make([]byte, 48), make([]byte, 0, 64)
 		see := func(*[64]byte) error { return nil }

@@ -29,7 +29,7 @@ type base struct {
 
 	many   many             // nil in a Single queue
 	single *ring.SPSCHeader // nil in others
-	ends   *ends            // of a Single queue
+	deaths *deathCounters   // of a Single queue
 
 	closed, head     *atomic.Uint64
 	sendArmed        *atomic.Uint32 // where senders wait
@@ -71,13 +71,13 @@ func (b *base) initMany(h *ring.MPMCHeader, r many, canSend func() bool) {
 	b.repairing = func() bool { return b.repair() }
 }
 
-func (b *base) initSingle(t *format.Type) (err error) {
+func (b *base) initSingle(l *layout.Queue) (err error) {
 	b.setSelf()
 	h, err := mem.At[ring.SPSCHeader](b.m, 0)
 	if err != nil {
 		return err
 	}
-	if b.ends, err = mem.At[ends](b.m, layout.Offset(t, "Ends")); err != nil {
+	if b.deaths, err = mem.At[deathCounters](b.m, l.Deaths); err != nil {
 		return err
 	}
 	b.single, b.closed, b.head = h, &h.Closed, &h.Head
@@ -414,11 +414,8 @@ func (b *base) closeEnd(sec *fence.Section, leave func()) {
 	delete(b.leave, sec)
 }
 
-// End ends the stream, for all senders in all processes: sending calls return ErrEnded from now
-// on, receiving calls io.EOF after the last message. It may be called by anyone, at any time, more than
-// once; in a Single queue by the sender, for what it sends at that moment may come too late otherwise.
-// ErrReadOnly, ErrClosed.
-func (b *base) End() error {
+// end ends the stream.
+func (b *base) end() error {
 	if err := b.enter(); err != nil {
 		return err
 	}
@@ -433,17 +430,3 @@ func (b *base) End() error {
 	wait.Wake(b.m, b.sendArmed)
 	return nil
 }
-
-// Single reports whether the queue was created with Options.Single.
-func (b *base) Single() bool { return b.many == nil }
-
-// Segment is the queue's segment: for Own, Linked, Size and the like. Closing either closes both.
-func (b *base) Segment() *shmem.Segment { return b.seg }
-
-// Close ends the attachment, and the segment if this attachment owns it, see shmem.Segment.Close.
-// Calls that wait return ErrClosed; functions of SendFunc and RecvFunc that run are waited for, so they
-// must not call Close. Messages stay for the others. A second Close returns nil.
-func (b *base) Close() error { return b.seg.Close() }
-
-// Leak ends the attachment and leaves the queue to itself, see shmem.Segment.Leak.
-func (b *base) Leak() error { return b.seg.Leak() }

@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // Bytes is an attachment to a bounded queue of messages of any length. It is full when either
@@ -39,50 +39,49 @@ type Bytes struct {
 // OpenBytes attaches to the queue of that name, or creates it, and owns it, if there is none. The sizes and
 // Single are those of the queue that is there. The errors are those of shmem.Open; a segment that is no
 // queue of bytes is shmem.ErrMismatch.
-func OpenBytes(name string, opts *Options) (*Bytes, error) { return openBytes("open", name, opts) }
+func OpenBytes(name string, opts *BytesOptions) (*Bytes, error) {
+	return openBytes(name, stream.Open, opts)
+}
 
 // CreateBytes creates a queue and owns it. It is fs.ErrExist if there is something of that name.
-func CreateBytes(name string, opts *Options) (*Bytes, error) { return openBytes("create", name, opts) }
+func CreateBytes(name string, opts *BytesOptions) (*Bytes, error) {
+	return openBytes(name, stream.Create, opts)
+}
 
 // AttachBytes attaches to the queue of that name. It is fs.ErrNotExist if there is none.
-func AttachBytes(name string, opts *Options) (*Bytes, error) { return openBytes("attach", name, opts) }
+func AttachBytes(name string, opts *BytesOptions) (*Bytes, error) {
+	return openBytes(name, stream.Attach, opts)
+}
 
-func openBytes(op, name string, opts *Options) (*Bytes, error) {
-	o, err := opts.filled()
-	if err != nil {
-		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error) {
+	fail := func(err error) (*Bytes, error) {
+		return nil, &shmem.Error{Op: "queue " + string(mode), Name: name, Err: err}
 	}
-	form := formMany
-	if o.Single {
-		form = formSingle
+	c, err := opts.config()
+	if err != nil {
+		return fail(err)
 	}
 	q := new(Bytes)
-	t, err := q.base.open(op, name, o,
-		func() (*format.Type, error) { return bytesLayout(form, o.Capacity, o.Bytes) },
-		func(stored *format.Type) (*format.Type, error) {
-			form, n, m := layout.First(stored), layout.Len(stored, "Slots"), layout.Len(stored, "Data")
-			if m == 0 || n == 0 && form == formMany {
-				return nil, notA("queue.Bytes", stored)
-			}
-			return bytesLayout(form, n, m)
-		})
+	l, err := q.base.open(name, mode, layout.BytesName, c.segment,
+		func() (*layout.Queue, error) { return layout.NewBytes(c.capacity, c.bytes, c.single) },
+		layout.BytesLike)
 	if err != nil {
 		return nil, err
 	}
-	if err := q.lay(t); err != nil {
+	if err := q.bind(l); err != nil {
 		_ = q.seg.Close()
-		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+		return fail(err)
 	}
 	return q, nil
 }
 
-func (q *Bytes) lay(t *format.Type) (err error) {
+func (q *Bytes) bind(l *layout.Queue) (err error) {
 	q.capacity = math.MaxInt
-	if q.data, err = part[byte](q.m, t, "Data"); err != nil {
+	if q.data, err = mem.SliceAt[byte](q.m, l.Items, l.Bytes); err != nil {
 		return err
 	}
-	if layout.First(t) == formSingle {
-		if err := q.initSingle(t); err != nil {
+	if l.Single {
+		if err := q.initSingle(l); err != nil {
 			return err
 		}
 		q.spsc, err = ring.NewSPSCBytes(q.single, q.data)
@@ -91,11 +90,11 @@ func (q *Bytes) lay(t *format.Type) (err error) {
 	if q.h, err = mem.At[ring.MPMCBytesHeader](q.m, 0); err != nil {
 		return err
 	}
-	slots, err := part[atomic.Uint64](q.m, t, "Slots")
+	slots, err := mem.SliceAt[atomic.Uint64](q.m, l.Slots, l.Capacity)
 	if err != nil {
 		return err
 	}
-	extents, err := part[ring.Extent](q.m, t, "Extents")
+	extents, err := mem.SliceAt[ring.Extent](q.m, l.Extents, l.Capacity)
 	if err != nil {
 		return err
 	}
@@ -153,7 +152,7 @@ func (q *Bytes) lockSend(ctx context.Context) error {
 			return nil
 		}
 		var s *ring.ByteSender
-		if s, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.ends.SenderDied, q.spsc.Sender); err == nil {
+		if s, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.deaths.SenderDied, q.spsc.Sender); err == nil {
 			q.sender = s
 			return nil
 		}
@@ -183,7 +182,7 @@ func (q *Bytes) lockRecv(ctx context.Context) error {
 			return nil
 		}
 		var r *ring.ByteReceiver
-		if r, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.ends.ReceiverDied, q.spsc.Receiver); err == nil {
+		if r, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.deaths.ReceiverDied, q.spsc.Receiver); err == nil {
 			q.receiver = r
 			return nil
 		}
@@ -526,3 +525,35 @@ func (q *Bytes) All(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 var _ io.Writer = (*Bytes)(nil)
+
+// End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
+// receiving calls io.EOF after the last message. Any attachment that can write may call it, at any
+// time and more than once. In a Single queue the sender calls it: what is being sent at that moment
+// by another process may come too late.
+func (q *Bytes) End() error { return q.end() }
+
+// Single reports whether the queue was created with Options.Single.
+func (q *Bytes) Single() bool { return q.base.single != nil }
+
+// Name returns the name of the queue's segment.
+func (q *Bytes) Name() string { return q.seg.Name() }
+
+// Linked reports whether the name still leads to this queue. See shmem.Segment.Linked.
+func (q *Bytes) Linked() bool { return q.seg.Linked() }
+
+// Owned reports whether this attachment owns the queue.
+func (q *Bytes) Owned() bool { return q.seg.Owned() }
+
+// Own makes this attachment the owner of the queue. See shmem.Segment.Own.
+func (q *Bytes) Own() error { return q.seg.Own() }
+
+// Segment returns the queue's segment, for what has no method here. Closing either closes both.
+func (q *Bytes) Segment() *shmem.Segment { return q.seg }
+
+// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close. Calls
+// that wait return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that run, so
+// they must not call it. Messages stay for the other attachments. A second Close returns nil.
+func (q *Bytes) Close() error { return q.seg.Close() }
+
+// Leak ends the attachment and leaves the queue without an owner. See shmem.Segment.Leak.
+func (q *Bytes) Leak() error { return q.seg.Leak() }

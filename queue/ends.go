@@ -32,7 +32,7 @@ func (q *Queue[T]) Sender() (*Sender[T], error) {
 	s := &Sender[T]{q: q}
 	if q.ring == nil {
 		var err error
-		if s.s, err = enterEnd(&q.base, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err != nil {
+		if s.s, err = enterEnd(&q.base, &q.single.Producer, &q.deaths.SenderDied, q.spsc.Sender); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +114,7 @@ func (q *Queue[T]) Receiver() (*Receiver[T], error) {
 	r := &Receiver[T]{q: q}
 	if q.ring == nil {
 		var err error
-		if r.r, err = enterEnd(&q.base, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err != nil {
+		if r.r, err = enterEnd(&q.base, &q.single.Consumer, &q.deaths.ReceiverDied, q.spsc.Receiver); err != nil {
 			return nil, err
 		}
 	}

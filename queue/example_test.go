@@ -43,7 +43,7 @@ func Example() {
 // A message can be written and read in its place, without copying it.
 func ExampleBytes() {
 	ctx := context.Background()
-	q, err := queue.OpenBytes("example-bytes", &queue.Options{Bytes: 1 << 16})
+	q, err := queue.OpenBytes("example-bytes", &queue.BytesOptions{Bytes: 1 << 16})
 	if err != nil {
 		fmt.Println(err)
 		return

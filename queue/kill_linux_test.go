@@ -25,7 +25,7 @@ func victim(c *shmemtest.Conn) error {
 	var b *queue.Bytes
 	var err error
 	if op == "bsend" || op == "brecv" {
-		b, err = queue.AttachBytes("q", options(dir))
+		b, err = queue.AttachBytes("q", bytesOptions(dir))
 	} else {
 		q, err = queue.Attach[int64]("q", options(dir))
 	}
@@ -97,13 +97,13 @@ func TestKillAtEveryStep(t *testing.T) {
 					reached[at] = true
 					dir := shmemtest.Dir(t)
 					o := options(dir)
-					o.Single, o.Capacity, o.Bytes = single, 8, 256
+					o.Single, o.Capacity = single, 8
 					var send func(v int64) error
 					var recv func(context.Context) (string, error)
 					var end func() error
 					var stats func() (queue.Stats, error)
 					if c.op == "bsend" || c.op == "brecv" {
-						b, err := queue.CreateBytes("q", o)
+						b, err := queue.CreateBytes("q", &queue.BytesOptions{Dir: dir, Single: single, Capacity: 8, Bytes: 256})
 						check(t, err)
 						defer b.Close()
 						send = func(v int64) error { return b.Send(background, fmt.Append(nil, v)) }

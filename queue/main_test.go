@@ -25,9 +25,9 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func options(dir string) *queue.Options {
-	return &queue.Options{Dir: dir}
-}
+func options(dir string) *queue.Options { return &queue.Options{Dir: dir} }
+
+func bytesOptions(dir string) *queue.BytesOptions { return &queue.BytesOptions{Dir: dir} }
 
 // open opens a queue, and closes it at the end of the test.
 func open[T any](t testing.TB, dir string, change func(*queue.Options)) *queue.Queue[T] {

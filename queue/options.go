@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
-// Options say how a queue is created or attached to. A nil *Options, and the zero value of each field,
-// is the default.
+// Options say how a [Queue] is created or attached to. A nil *Options, and the zero value of each
+// field, is the default.
 type Options struct {
 	// Dir is the directory of the segment, on a tmpfs. Default: /dev/shm.
 	Dir string
@@ -33,21 +34,55 @@ type Options struct {
 	// HugePages asks for huge pages, where the mount has them.
 	HugePages bool
 
-	// Capacity is how many messages there is room for. Default: 1024. Create only.
+	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. Create only.
 	Capacity int
-	// Bytes is how many bytes of messages a Bytes has room for, rounded up to a multiple of 8.
-	// Default: 1 MiB. Create only.
-	Bytes int
-	// Single makes the queue one for one sender and one receiver at a time, which is several times as
-	// fast. Who sends or receives first has that end until it closes its attachment (or its Sender or
-	// Receiver); a second one gets ErrTaken while the first lives. Create only.
+	// Single limits the queue to one sender and one receiver at a time, which makes it several
+	// times as fast. The first caller that sends, or receives, has that end until it closes its
+	// attachment (or its Sender or Receiver). Until then other callers get ErrTaken, unless its
+	// process dies. Create only.
 	Single bool
 }
 
-// Defaults of Options.
+// BytesOptions say how a [Bytes] is created or attached to. A nil *BytesOptions, and the zero value
+// of each field, is the default.
+type BytesOptions struct {
+	// Dir is the directory of the segment, on a tmpfs. Default: /dev/shm.
+	Dir string
+	// Timeout is how long opening and closing wait for another process that is in the middle of
+	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
+	Timeout time.Duration
+	// Mode is the file's permission bits, whatever the umask is. Default: 0600. Create only.
+	Mode fs.FileMode
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	Slots int
+	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
+	Kept bool
+	// ReadOnly attaches without the right to write.
+	ReadOnly bool
+	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
+	AnyUser bool
+	// Populate is how large the segment may be, in bytes, for its pages to be made present when it
+	// is mapped. Default: 64 MiB. Negative: none.
+	Populate int
+	// HugePages asks for huge pages, where the mount has them.
+	HugePages bool
+
+	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. A Single queue is
+	// bounded by Bytes alone and ignores it. Create only.
+	Capacity int
+	// Bytes is how many bytes of messages there is room for, rounded up to a multiple of 8. A Single
+	// queue needs at least 32, and has messages of up to about half of it. Default: 1 MiB. Create only.
+	Bytes int
+	// Single limits the queue to one sender and one receiver at a time, as in Options. Create only.
+	Single bool
+}
+
+// Defaults and limits of the options.
 const (
 	defaultCapacity = 1024
+	maxCapacity     = 1 << 31
 	defaultBytes    = 1 << 20
+	maxBytes        = 1 << 40
 )
 
 // Errors to be tested for with errors.Is. Besides these the calls return shmem.ErrClosed after Close,
@@ -66,32 +101,53 @@ var (
 	ErrTooBig = errors.New("message larger than fits")
 )
 
-// filled is a copy with every default in place.
-func (o *Options) filled() (*Options, error) {
-	var f Options
-	if o != nil {
-		f = *o
-	}
-	if f.Capacity == 0 {
-		f.Capacity = defaultCapacity
-	}
-	if f.Bytes == 0 {
-		f.Bytes = defaultBytes
-	}
-	switch {
-	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
-		return nil, fmt.Errorf("Options.Capacity %d: must be 1 to 2^31", f.Capacity)
-	case f.Bytes < 0 || int64(f.Bytes) > 1<<40:
-		return nil, fmt.Errorf("Options.Bytes %d: must be 1 to 2^40", f.Bytes)
-	}
-	f.Bytes = max((f.Bytes+7)&^7, 16)
-	return &f, nil
+// A config is the options of either kind of queue, with every default in place.
+type config struct {
+	segment         *shmem.Options
+	capacity, bytes int
+	single          bool
 }
 
-// segment is the part of the options that describes the segment.
-func (o *Options) segment() *shmem.Options {
-	return &shmem.Options{
+func (o *Options) config() (config, error) {
+	if o == nil {
+		o = new(Options)
+	}
+	c := config{capacity: o.Capacity, single: o.Single, segment: &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,
 		AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages, Undo: shmem.UndoNever,
+	}}
+	return c, c.fill("Options")
+}
+
+func (o *BytesOptions) config() (config, error) {
+	if o == nil {
+		o = new(BytesOptions)
 	}
+	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, segment: &shmem.Options{
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,
+		AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages, Undo: shmem.UndoNever,
+	}}
+	return c, c.fill("BytesOptions")
+}
+
+// fill puts defaults in place, and refuses what is out of range.
+func (c *config) fill(options string) error {
+	if c.capacity == 0 {
+		c.capacity = defaultCapacity
+	}
+	if c.bytes == 0 {
+		c.bytes = defaultBytes
+	}
+	switch {
+	case c.capacity < 0 || int64(c.capacity) > maxCapacity:
+		return fmt.Errorf("%s.Capacity %d: must be 1 to 2^31", options, c.capacity)
+	case c.bytes < 0 || int64(c.bytes) > maxBytes:
+		return fmt.Errorf("%s.Bytes %d: must be 1 to 2^40", options, c.bytes)
+	}
+	c.bytes = (c.bytes + 7) &^ 7
+	if c.single && c.bytes < layout.MinSingleBytes {
+		return fmt.Errorf("%s.Bytes %d: a Single queue carries no message in it; at least %d are needed",
+			options, c.bytes, layout.MinSingleBytes)
+	}
+	return nil
 }

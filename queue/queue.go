@@ -2,10 +2,8 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
@@ -13,6 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Queue is an attachment to a bounded queue of values of type T. T must be free of Go pointers, as for
@@ -22,11 +21,11 @@ type Queue[T any] struct {
 	base
 	items []T
 	ring  *ring.MPMC // nil in a Single queue
-	ends2[T]
+	singleEnds[T]
 }
 
-// ends2 are the ends of a Single queue.
-type ends2[T any] struct {
+// singleEnds are the ends of a Single queue.
+type singleEnds[T any] struct {
 	spsc     *ring.SPSC
 	sender   *ring.Sender   // under sendLock
 	receiver *ring.Receiver // under recvLock
@@ -36,64 +35,53 @@ type ends2[T any] struct {
 // Single are those of the queue that is there. The errors are those of shmem.Open; a segment that is no
 // queue of T is shmem.ErrMismatch.
 func Open[T any](name string, opts *Options) (*Queue[T], error) {
-	return open[T]("open", name, opts)
+	return open[T](name, stream.Open, opts)
 }
 
 // Create creates a queue and owns it. It is fs.ErrExist if there is something of that name.
 func Create[T any](name string, opts *Options) (*Queue[T], error) {
-	return open[T]("create", name, opts)
+	return open[T](name, stream.Create, opts)
 }
 
 // Attach attaches to the queue of that name. It is fs.ErrNotExist if there is none.
 func Attach[T any](name string, opts *Options) (*Queue[T], error) {
-	return open[T]("attach", name, opts)
+	return open[T](name, stream.Attach, opts)
 }
 
-func open[T any](op, name string, opts *Options) (*Queue[T], error) {
-	o, err := opts.filled()
-	if err != nil {
-		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error) {
+	fail := func(err error) (*Queue[T], error) {
+		return nil, &shmem.Error{Op: "queue " + string(mode), Name: name, Err: err}
 	}
-	item, err := format.Of(reflect.TypeFor[T]())
+	c, err := opts.config()
 	if err != nil {
-		var te *format.TypeError
-		if errors.As(err, &te) {
-			err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
-		}
-		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+		return fail(err)
 	}
-	form := formMany
-	if o.Single {
-		form = formSingle
+	item, err := stream.ItemType[T]()
+	if err != nil {
+		return fail(err)
 	}
 	q := new(Queue[T])
-	t, err := q.base.open(op, name, o,
-		func() (*format.Type, error) { return typedLayout(form, item, o.Capacity) },
-		func(stored *format.Type) (*format.Type, error) {
-			n := layout.Len(stored, "Items")
-			if n == 0 {
-				return nil, notA("queue.Queue", stored)
-			}
-			return typedLayout(layout.First(stored), item, n)
-		})
+	l, err := q.base.open(name, mode, layout.QueueName, c.segment,
+		func() (*layout.Queue, error) { return layout.NewQueue(item, c.capacity, c.single) },
+		func(stored *format.Type) (*layout.Queue, error) { return layout.QueueLike(stored, item) })
 	if err != nil {
 		return nil, err
 	}
-	if err := q.lay(t); err != nil {
+	if err := q.bind(l); err != nil {
 		_ = q.seg.Close()
-		return nil, &shmem.Error{Op: op, Name: name, Err: err}
+		return fail(err)
 	}
 	return q, nil
 }
 
-// lay lays the ring over the memory.
-func (q *Queue[T]) lay(t *format.Type) (err error) {
-	if q.items, err = part[T](q.m, t, "Items"); err != nil {
+// bind lays the ring over the memory.
+func (q *Queue[T]) bind(l *layout.Queue) (err error) {
+	if q.items, err = mem.SliceAt[T](q.m, l.Items, l.Capacity); err != nil {
 		return err
 	}
 	q.capacity = len(q.items)
-	if layout.First(t) == formSingle {
-		if err := q.initSingle(t); err != nil {
+	if l.Single {
+		if err := q.initSingle(l); err != nil {
 			return err
 		}
 		q.spsc, err = ring.NewSPSC(q.single, len(q.items))
@@ -103,7 +91,7 @@ func (q *Queue[T]) lay(t *format.Type) (err error) {
 	if err != nil {
 		return err
 	}
-	slots, err := part[atomic.Uint64](q.m, t, "Slots")
+	slots, err := mem.SliceAt[atomic.Uint64](q.m, l.Slots, l.Capacity)
 	if err != nil {
 		return err
 	}
@@ -144,7 +132,7 @@ func (q *Queue[T]) lockSend(ctx context.Context) (*ring.Sender, error) {
 		if q.sender != nil {
 			return q.sender, nil
 		}
-		if q.sender, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.base.ends.SenderDied, q.spsc.Sender); err == nil {
+		if q.sender, err = ownEnd(&q.base, &q.sendLock, &q.single.Producer, &q.deaths.SenderDied, q.spsc.Sender); err == nil {
 			return q.sender, nil
 		}
 		q.sender = nil
@@ -174,7 +162,7 @@ func (q *Queue[T]) lockRecv(ctx context.Context) (*ring.Receiver, error) {
 		if q.receiver != nil {
 			return q.receiver, nil
 		}
-		if q.receiver, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.base.ends.ReceiverDied, q.spsc.Receiver); err == nil {
+		if q.receiver, err = ownEnd(&q.base, &q.recvLock, &q.single.Consumer, &q.deaths.ReceiverDied, q.spsc.Receiver); err == nil {
 			return q.receiver, nil
 		}
 		q.receiver = nil
@@ -311,3 +299,35 @@ func all[T any](ctx context.Context, recv func(context.Context) (T, error)) iter
 		}
 	}
 }
+
+// End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
+// receiving calls io.EOF after the last message. Any attachment that can write may call it, at any
+// time and more than once. In a Single queue the sender calls it: what is being sent at that moment
+// by another process may come too late.
+func (q *Queue[T]) End() error { return q.end() }
+
+// Single reports whether the queue was created with Options.Single.
+func (q *Queue[T]) Single() bool { return q.base.single != nil }
+
+// Name returns the name of the queue's segment.
+func (q *Queue[T]) Name() string { return q.seg.Name() }
+
+// Linked reports whether the name still leads to this queue. See shmem.Segment.Linked.
+func (q *Queue[T]) Linked() bool { return q.seg.Linked() }
+
+// Owned reports whether this attachment owns the queue.
+func (q *Queue[T]) Owned() bool { return q.seg.Owned() }
+
+// Own makes this attachment the owner of the queue. See shmem.Segment.Own.
+func (q *Queue[T]) Own() error { return q.seg.Own() }
+
+// Segment returns the queue's segment, for what has no method here. Closing either closes both.
+func (q *Queue[T]) Segment() *shmem.Segment { return q.seg }
+
+// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close. Calls
+// that wait return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that run, so
+// they must not call it. Messages stay for the other attachments. A second Close returns nil.
+func (q *Queue[T]) Close() error { return q.seg.Close() }
+
+// Leak ends the attachment and leaves the queue without an owner. See shmem.Segment.Leak.
+func (q *Queue[T]) Leak() error { return q.seg.Leak() }

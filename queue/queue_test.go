@@ -30,12 +30,16 @@ func forms(t *testing.T, f func(t *testing.T, single bool)) {
 }
 
 func shaped(single bool, capacity int) func(*queue.Options) {
-	return func(o *queue.Options) { o.Single, o.Capacity, o.Bytes = single, capacity, 64*capacity }
+	return func(o *queue.Options) { o.Single, o.Capacity = single, capacity }
 }
 
-func openBytes(t testing.TB, dir string, change func(*queue.Options)) *queue.Bytes {
+func shapedBytes(single bool, capacity int) func(*queue.BytesOptions) {
+	return func(o *queue.BytesOptions) { o.Single, o.Capacity, o.Bytes = single, capacity, 64*capacity }
+}
+
+func openBytes(t testing.TB, dir string, change func(*queue.BytesOptions)) *queue.Bytes {
 	t.Helper()
-	o := options(dir)
+	o := bytesOptions(dir)
 	change(o)
 	q, err := queue.OpenBytes("b", o)
 	check(t, err)
@@ -154,7 +158,7 @@ func TestInPlace(t *testing.T) {
 
 func TestBytes(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
-		q := openBytes(t, shmemtest.Dir(t), shaped(single, 8))
+		q := openBytes(t, shmemtest.Dir(t), shapedBytes(single, 8))
 		want(t, q.Send(background, make([]byte, q.MaxLen()+1)), queue.ErrTooBig)
 		go func() {
 			for i := range 3000 {
@@ -248,7 +252,7 @@ func TestContext(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)
 		q := open[int](t, dir, shaped(single, 1))
-		b := openBytes(t, dir, shaped(single, 1))
+		b := openBytes(t, dir, shapedBytes(single, 1))
 		ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
 		defer cancel()
 		_, err := q.Recv(ctx)
@@ -317,7 +321,7 @@ func TestSingleEnds(t *testing.T) {
 	if v, err := r.Recv(background); v != 1 || err != nil {
 		t.Error(v, err)
 	}
-	if s, _ := a.Stats(); !s.Sender || !s.Receiver {
+	if s, _ := a.Stats(); !s.HasSender || !s.HasReceiver {
 		t.Errorf("%+v", s)
 	}
 	check(t, r.Close())
@@ -387,7 +391,7 @@ func TestGivenUp(t *testing.T) {
 	waiting(func(f func()) error {
 		return q.SendFunc(background, func(*int) error { f(); return fail })
 	}, func() error { return q.Send(background, 7) })
-	b := openBytes(t, shmemtest.Dir(t), func(o *queue.Options) { o.Capacity, o.Bytes = 8, 64 })
+	b := openBytes(t, shmemtest.Dir(t), func(o *queue.BytesOptions) { o.Capacity, o.Bytes = 8, 64 })
 	waiting(func(f func()) error {
 		return b.SendFunc(background, 64, func([]byte) error { f(); return fail })
 	}, func() error { return b.Send(background, make([]byte, 64)) })
@@ -456,7 +460,7 @@ func TestAttachErrors(t *testing.T) {
 	if !strings.Contains(err.Error(), "Items") {
 		t.Errorf("the error does not say where: %v", err)
 	}
-	_, err = queue.AttachBytes("q", options(dir))
+	_, err = queue.AttachBytes("q", bytesOptions(dir))
 	want(t, err, shmem.ErrMismatch)
 	_, err = queue.Create[int32]("q", options(dir))
 	want(t, err, fs.ErrExist)
@@ -499,14 +503,14 @@ func TestSize(t *testing.T) {
 		for _, n := range []int{1, 3, 100, 1000} {
 			type item [3]uint64
 			o := options(dir)
-			o.Capacity, o.Single, o.Bytes, o.Slots = n, single, 8*n+8, 10
+			o.Capacity, o.Single, o.Slots = n, single, 10
 			q, err := queue.Create[item]("q", o)
 			check(t, err)
-			b, err := queue.CreateBytes("b", o)
+			b, err := queue.CreateBytes("b", &queue.BytesOptions{Dir: dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10})
 			check(t, err)
-			items, data := up(640+8*n, 128)+24*n, up(768+24*n, 128)+8*n+8
+			items, data := up(640+8*n, 128)+24*n, up(768+24*n, 128)+8*n+24
 			if single {
-				items, data = 768+24*n, 768+8*n+8
+				items, data = 768+24*n, 768+8*n+24
 			}
 			for _, c := range []struct {
 				s    *shmem.Segment
@@ -550,7 +554,7 @@ func TestAllocs(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)
 		q := open[[64]byte](t, dir, shaped(single, 8))
-		b := openBytes(t, dir, shaped(single, 8))
+		b := openBytes(t, dir, shapedBytes(single, 8))
 		batch, buf := make([][64]byte, 4), make([]byte, 0, 64)
 		msg := make([]byte, 48)
 		write := func(v *[64]byte) error { v[0]++; return nil }
@@ -615,8 +619,8 @@ func TestRaceOrder(t *testing.T) {
 		dir := shmemtest.Dir(t)
 		a := open[int](t, dir, shaped(single, 4))
 		b := open[int](t, dir, nil) // other addresses for the same memory
-		ba := openBytes(t, dir, shaped(single, 4))
-		bb := openBytes(t, dir, shaped(single, 4))
+		ba := openBytes(t, dir, shapedBytes(single, 4))
+		bb := openBytes(t, dir, shapedBytes(single, 4))
 		x := 0
 		go func() {
 			x = 1

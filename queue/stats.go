@@ -18,8 +18,8 @@ type Stats struct {
 	Redelivered uint64 // given back, because the receiver died; in a Single queue, how often it died
 	Ended       bool   // by End
 
-	// Sender and Receiver tell whether the ends of a Single queue are taken by somebody alive.
-	Sender, Receiver bool
+	// HasSender and HasReceiver report whether a live process has that end of a Single queue.
+	HasSender, HasReceiver bool
 }
 
 func (b *base) stats(capacity int) (Stats, error) {
@@ -32,8 +32,8 @@ func (b *base) stats(capacity int) (Stats, error) {
 		tail := h.Tail.Load()
 		return Stats{
 			Capacity: capacity, Depth: int(min(tail-head, uint64(capacity))), Sent: tail, Received: head,
-			Skipped: b.ends.SenderDied.Load(), Redelivered: b.ends.ReceiverDied.Load(),
-			Ended: h.Closed.Load() != 0, Sender: b.lives(h.Producer.Load()), Receiver: b.lives(h.Consumer.Load()),
+			Skipped: b.deaths.SenderDied.Load(), Redelivered: b.deaths.ReceiverDied.Load(),
+			Ended: h.Closed.Load() != 0, HasSender: b.lives(h.Producer.Load()), HasReceiver: b.lives(h.Consumer.Load()),
 		}, nil
 	}
 	s := b.many.Stats()

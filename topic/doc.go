@@ -15,7 +15,7 @@
 // # Slow subscribers
 //
 // Publishing overwrites the oldest message. A subscriber that is slower than the publishers for a whole round
-// loses the oldest, and Lost tells how many. In a topic created with [Options.Hold] publishers wait for the
+// loses the oldest, and Lost tells how many. In a topic created with [Options.Holds] publishers wait for the
 // slowest subscriber instead, as long as it lives.
 //
 // # Deaths

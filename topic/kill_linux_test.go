@@ -38,7 +38,7 @@ func victim(c *shmemtest.Conn) error {
 	case "end":
 		err = t.End()
 	case "subscribe":
-		var s *topic.Sub[int]
+		var s *topic.Subscription[int]
 		if s, err = t.Subscribe(topic.Oldest); err == nil {
 			if _, err = s.Recv(background); err == nil {
 				err = s.Close()

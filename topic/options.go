@@ -35,12 +35,16 @@ type Options struct {
 
 	// Capacity is how many messages are kept. Default: 1024. Create only.
 	Capacity int
-	// Hold, if not 0, makes subscribers hold publishers back, and is how many subscribers there can be
-	// at a time, 1 to 65536. Create only.
-	Hold int
+	// Holds is how many subscribers there can be at a time, each of which holds publishers back: no
+	// message is overwritten before it has received it. At most 65536. Default: 0, which is no limit,
+	// and no subscriber holds publishers back. Create only.
+	Holds int
 }
 
-const defaultCapacity = 1024
+const (
+	defaultCapacity = 1024
+	maxHolds        = 1 << 16
+)
 
 // Errors to be tested for with errors.Is. Besides these the calls return shmem.ErrClosed after Close,
 // shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and those of package shmem when opening. Receiving
@@ -50,9 +54,10 @@ var (
 	ErrEnded = errors.New("topic: it has ended by End; a topic that is removed and created anew begins another")
 	// ErrEmpty: there is no message that can be received now.
 	ErrEmpty = errors.New("topic: nothing there")
-	// ErrFull: TryPublish found that a subscriber holds it back; Subscribe found that Options.Hold subscribers
-	// are there.
+	// ErrFull is returned when TryPublish finds that a subscriber holds it back.
 	ErrFull = errors.New("topic: full")
+	// ErrNoHold is returned when Subscribe finds that all holds of the topic are taken (Options.Holds).
+	ErrNoHold = errors.New("topic: every hold is taken; Options.Holds is how many there are")
 	// ErrLost: the message was overwritten while RecvFunc's function looked at it; what it saw is worthless.
 	ErrLost = errors.New("topic: overwritten while it was read")
 )
@@ -69,8 +74,8 @@ func (o *Options) filled() (*Options, error) {
 	switch {
 	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
 		return nil, fmt.Errorf("Options.Capacity %d: must be 1 to 2^31", f.Capacity)
-	case f.Hold < 0 || f.Hold > 1<<16:
-		return nil, fmt.Errorf("Options.Hold %d: must be 0 to 65536", f.Hold)
+	case f.Holds < 0 || f.Holds > maxHolds:
+		return nil, fmt.Errorf("Options.Holds %d: must be 0 to 65536", f.Holds)
 	}
 	return &f, nil
 }

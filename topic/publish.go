@@ -10,7 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// Publish publishes v. It does not wait but where a subscriber holds it back (Options.Hold), or where another
+// Publish publishes v. It does not wait but where a subscriber holds it back (Options.Holds), or where another
 // publisher has been at its message for a whole round. When it returns nil the message is in the topic, whatever
 // happens to this process; with an error it is not, but for ErrCorrupt. Its cost does not grow with the number of
 // subscribers, but for waking those that wait. The errors are the context's, ErrEnded after End, ErrClosed,

@@ -12,10 +12,10 @@ type Stats struct {
 	Skipped   uint64 // not published, because the publisher died; not those that PublishFunc's function gave up
 	Released  uint64 // subscribers that died holding publishers back
 	Lost      uint64 // not received in time, over all subscribers that can write to the segment
-	Holding   int    // subscribers that hold publishers back
-	Holds     int    // how many there can be
-	Lag       uint64 // how far the slowest of them is behind, in messages
-	Slowest   int    // its slot, see shmem.Peer; -1 if there is none
+	Holds     int    // subscribers that hold publishers back now
+	MaxHolds  int    // how many of them there can be
+	Lag       uint64 // how many messages the slowest of them is behind
+	Slowest   int    // the slot of that one, see shmem.Peer; -1: there is none
 	Ended     bool   // by End
 }
 
@@ -29,7 +29,7 @@ func (t *Topic[T]) Stats() (Stats, error) {
 	now := t.ring.Now()
 	s := Stats{
 		Capacity: len(t.items), Published: now, Skipped: t.ring.Skipped(), Released: t.h.Released.Load(), Lost: t.h.Lost.Load(),
-		Holding: t.ring.Holding(), Holds: t.ring.Holds(), Slowest: -1, Ended: t.ring.Closed(),
+		Holds: t.ring.Holding(), MaxHolds: t.ring.Holds(), Slowest: -1, Ended: t.ring.Closed(),
 	}
 	if id, cursor := t.ring.Slowest(); id != 0 {
 		s.Slowest = int(format.ID(id).Slot())

@@ -2,21 +2,19 @@ package topic
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -45,129 +43,79 @@ type cell[T any] struct {
 	Value T
 }
 
-const lines = 128 // two cache lines: CPUs fetch them in pairs
-
-// notA is the error of a segment that is something else.
-func notA(stored *format.Type) error {
-	if stored == nil {
-		return errors.New("the segment is raw bytes, not a topic.Topic")
-	}
-	return fmt.Errorf("the segment is a %s, not a topic.Topic; see queue.Open, queue.OpenBytes", stored.Name)
-}
-
-// Open attaches to the topic of that name, or creates it, and owns it, if there is none. Capacity and Hold are
+// Open attaches to the topic of that name, or creates it, and owns it, if there is none. Capacity and Holds are
 // those of the topic that is there. The errors are those of shmem.Open; a segment that is no topic of T is
 // shmem.ErrMismatch.
-func Open[T any](name string, opts *Options) (*Topic[T], error) { return open[T]("open", name, opts) }
+func Open[T any](name string, opts *Options) (*Topic[T], error) {
+	return open[T](name, stream.Open, opts)
+}
 
 // Create creates a topic and owns it. It is fs.ErrExist if there is something of that name.
 func Create[T any](name string, opts *Options) (*Topic[T], error) {
-	return open[T]("create", name, opts)
+	return open[T](name, stream.Create, opts)
 }
 
 // Attach attaches to the topic of that name. It is fs.ErrNotExist if there is none.
 func Attach[T any](name string, opts *Options) (*Topic[T], error) {
-	return open[T]("attach", name, opts)
+	return open[T](name, stream.Attach, opts)
 }
 
-// topicType is the type of a topic of n messages.
-func topicType(item, cell *format.Type, n, holds int) (*format.Type, error) {
-	header, err := format.Of(reflect.TypeFor[ring.BroadcastHeader]())
-	if err != nil {
-		return nil, err
-	}
-	hold, err := format.Of(reflect.TypeFor[ring.Hold]())
-	if err != nil {
-		return nil, err
-	}
-	word, err := format.Of(reflect.TypeFor[atomic.Uint64]())
-	if err != nil {
-		return nil, err
-	}
-	parts := []layout.Part{{Name: "Topic", Type: header}}
-	if holds > 0 {
-		parts = append(parts, layout.Part{Name: "Holds", Type: hold, Len: holds})
-	}
-	if item.Size == cell.Size {
-		cell = item
-	}
-	return layout.Struct("topic.Topic", append(parts,
-		layout.Part{Name: "Slots", Type: word, Len: n},
-		layout.Part{Name: "Items", Type: cell, Len: n, Align: lines})...)
-}
-
-func open[T any](op, name string, opts *Options) (*Topic[T], error) {
+func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error) {
+	op := "topic " + string(mode)
 	fail := func(err error) (*Topic[T], error) { return nil, &shmem.Error{Op: op, Name: name, Err: err} }
 	o, err := opts.filled()
 	if err != nil {
 		return fail(err)
 	}
-	item, err := format.Of(reflect.TypeFor[T]())
-	if err != nil {
-		var te *format.TypeError
-		if errors.As(err, &te) {
-			err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
-		}
-		return fail(err)
-	}
-	cellType, err := format.Of(reflect.TypeFor[cell[T]]())
+	item, err := stream.ItemType[T]()
 	if err != nil {
 		return fail(err)
 	}
-	made, err := topicType(item, cellType, o.Capacity, o.Hold)
-	if err != nil {
-		return fail(err)
+	typeOf := func(l *layout.Topic, err error) (*format.Type, error) {
+		if err != nil {
+			return nil, err
+		}
+		return l.Type, nil
 	}
-	plan := compose.Plan{Op: op, Name: name, Create: op != "attach", Attach: op != "create", Size: made.Size}
-	plan.Type = func(payload int, stored *format.Type) (*format.Type, error) {
-		if stored == nil {
-			if plan.Create && payload == made.Size {
-				return made, nil
-			}
-			return nil, notA(nil)
-		}
-		n := layout.Len(stored, "Items")
-		if n == 0 || layout.First(stored) != "Topic" {
-			return nil, notA(stored)
-		}
-		t, err := topicType(item, cellType, n, layout.Len(stored, "Holds"))
-		if err == nil && t.Size != payload {
-			err = fmt.Errorf("%d bytes, its type has %d", payload, t.Size)
-		}
-		return t, err
+	plan := stream.Plan{
+		Op: op, Name: name, Mode: mode, Options: o.segment(), Kind: layout.TopicName,
+		New:  func() (*format.Type, error) { return typeOf(layout.NewTopic(item, o.Capacity, o.Holds)) },
+		Like: func(stored *format.Type) (*format.Type, error) { return typeOf(layout.TopicLike(stored, item)) },
 	}
-	seg, m, typ, err := compose.Open(plan, o.segment())
+	seg, m, typ, err := plan.Open()
 	if err != nil {
 		return nil, err
 	}
-	t := &Topic[T]{seg: seg.(*shmem.Segment), m: m, name: name}
-	if err := t.lay(typ); err != nil {
+	t := &Topic[T]{seg: seg, m: m, name: name}
+	l, err := layout.TopicLike(typ, item)
+	if err == nil {
+		err = t.bind(l)
+	}
+	if err != nil {
 		_ = t.seg.Close()
 		return fail(err)
 	}
 	return t, nil
 }
 
-// lay lays the ring over the memory.
-func (t *Topic[T]) lay(typ *format.Type) (err error) {
+// bind lays the ring over the memory.
+func (t *Topic[T]) bind(l *layout.Topic) (err error) {
 	if t.m.Peers != nil {
 		t.self = uint32(t.m.Peers.Self)
 	}
 	if t.h, err = mem.At[ring.BroadcastHeader](t.m, 0); err != nil {
 		return err
 	}
-	var holds []ring.Hold
-	if n := layout.Len(typ, "Holds"); n > 0 {
-		if holds, err = mem.SliceAt[ring.Hold](t.m, layout.Offset(typ, "Holds"), n); err != nil {
-			return err
-		}
-	}
-	slots, err := mem.SliceAt[atomic.Uint64](t.m, layout.Offset(typ, "Slots"), layout.Len(typ, "Slots"))
+	holds, err := mem.SliceAt[ring.Hold](t.m, l.HoldsAt, l.Holds)
 	if err != nil {
 		return err
 	}
-	t.first = layout.Offset(typ, "Items")
-	if t.items, err = mem.SliceAt[cell[T]](t.m, t.first, len(slots)); err != nil {
+	slots, err := mem.SliceAt[atomic.Uint64](t.m, l.Slots, l.Capacity)
+	if err != nil {
+		return err
+	}
+	t.first = l.Items
+	if t.items, err = mem.SliceAt[cell[T]](t.m, t.first, l.Capacity); err != nil {
 		return err
 	}
 	if t.ring, err = ring.NewBroadcast(t.h, slots, holds); err != nil {
@@ -180,15 +128,27 @@ func (t *Topic[T]) lay(typ *format.Type) (err error) {
 // Cap is how many messages are kept.
 func (t *Topic[T]) Cap() int { return len(t.items) }
 
-// Segment is the topic's segment: for Own, Linked, Size and the like. Closing either closes both.
+// Name returns the name of the topic's segment.
+func (t *Topic[T]) Name() string { return t.seg.Name() }
+
+// Linked reports whether the name still leads to this topic. See shmem.Segment.Linked.
+func (t *Topic[T]) Linked() bool { return t.seg.Linked() }
+
+// Owned reports whether this attachment owns the topic.
+func (t *Topic[T]) Owned() bool { return t.seg.Owned() }
+
+// Own makes this attachment the owner of the topic. See shmem.Segment.Own.
+func (t *Topic[T]) Own() error { return t.seg.Own() }
+
+// Segment returns the topic's segment, for what has no method here. Closing either closes both.
 func (t *Topic[T]) Segment() *shmem.Segment { return t.seg }
 
-// Close ends the attachment with all its subscriptions, and the segment if this attachment owns it, see
-// shmem.Segment.Close. Calls that wait return ErrClosed; functions of PublishFunc and RecvFunc that run are waited
-// for, so they must not call Close. A second Close returns nil.
+// Close ends the attachment with all its subscriptions, and the topic if this attachment owns it.
+// See shmem.Segment.Close. Calls that wait return ErrClosed. Close waits for the functions of
+// PublishFunc and RecvFunc that run, so they must not call it. A second Close returns nil.
 func (t *Topic[T]) Close() error { return t.seg.Close() }
 
-// Leak ends the attachment and leaves the topic to itself, see shmem.Segment.Leak.
+// Leak ends the attachment and leaves the topic without an owner. See shmem.Segment.Leak.
 func (t *Topic[T]) Leak() error { return t.seg.Leak() }
 
 // End ends the topic for all publishers in all processes: publishing calls return ErrEnded from now on, receiving

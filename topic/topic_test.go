@@ -40,13 +40,13 @@ func want(t testing.TB, err, want error) {
 
 func open[T any](t testing.TB, dir string, capacity, hold int) *topic.Topic[T] {
 	t.Helper()
-	tp, err := topic.Open[T]("t", &topic.Options{Dir: dir, Capacity: capacity, Hold: hold})
+	tp, err := topic.Open[T]("t", &topic.Options{Dir: dir, Capacity: capacity, Holds: hold})
 	check(t, err)
 	t.Cleanup(func() { check(t, tp.Close()) })
 	return tp
 }
 
-func subscribe[T any](t testing.TB, tp *topic.Topic[T], from topic.Start) *topic.Sub[T] {
+func subscribe[T any](t testing.TB, tp *topic.Topic[T], from topic.Start) *topic.Subscription[T] {
 	t.Helper()
 	s, err := tp.Subscribe(from)
 	check(t, err)
@@ -118,7 +118,7 @@ func TestHold(t *testing.T) {
 	want(t, tp.Publish(ctx, 10), context.DeadlineExceeded)
 	st, err := tp.Stats()
 	check(t, err)
-	if st.Holding != 1 || st.Holds != 2 || st.Lag != 4 || st.Published != 10 || st.Slowest < 0 {
+	if st.Holds != 1 || st.MaxHolds != 2 || st.Lag != 4 || st.Published != 10 || st.Slowest < 0 {
 		t.Errorf("%+v", st)
 	}
 	go func() { // waits for the subscriber
@@ -143,7 +143,7 @@ func TestHold(t *testing.T) {
 	}
 	s2 := subscribe(t, tp, topic.Now)
 	_, err = tp.Subscribe(topic.Now)
-	want(t, err, topic.ErrFull)
+	want(t, err, topic.ErrNoHold)
 	check(t, s.Close())
 	check(t, s.Close())
 	s3 := subscribe(t, tp, topic.Now)

@@ -390,7 +390,7 @@ func lengths(size int) (all []bench) {
 	group := fmt.Sprintf("messages of %d bytes", size)
 	n := min(400_000, max(2000, (1<<29)/size))
 	open := func(here, single bool) *queue.Bytes {
-		o := &queue.Options{Bytes: max(1<<20, 16*size), Capacity: 1024, Single: single}
+		o := &queue.BytesOptions{Bytes: max(1<<20, 16*size), Capacity: 1024, Single: single}
 		open := queue.AttachBytes
 		if here {
 			open = queue.CreateBytes
@@ -490,7 +490,7 @@ func topics(subs int) bench {
 		},
 		there: func(n int) (func(), func(), error) {
 			t := open(false)
-			var all []*topic.Sub[line]
+			var all []*topic.Subscription[line]
 			for range subs {
 				s, err := t.Subscribe(topic.Now)
 				must(err)

@@ -112,7 +112,7 @@ func segment() {
 	case "topic":
 		publish(name, o, up)
 	case "single":
-		q, err := queue.CreateBytes(name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Bytes: 1024, Single: true})
+		q, err := queue.CreateBytes(name, &queue.BytesOptions{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Bytes: 1024, Single: true})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -169,7 +169,7 @@ type Tick struct {
 
 // publish publishes until it is killed.
 func publish(name string, o *shmem.Options, up func()) {
-	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 1 << 16, Hold: 4})
+	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 1 << 16, Holds: 4})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (c *pumpCmd) queue(e *env) (err error) {
 	if c.Capacity == 0 {
 		c.Capacity = 1024
 	}
-	o := &queue.Options{Dir: e.dir, Kept: true, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
+	o := &queue.BytesOptions{Dir: e.dir, Kept: true, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
 	q, err := queue.AttachBytes(c.Name, o)
 	made := errors.Is(err, fs.ErrNotExist)
 	if made {
@@ -423,7 +423,7 @@ func (c *tailCmd) held(e *env, t *inspect.Type, out *bufio.Writer, show func(ins
 	}
 	defer end.Close()
 	if end.Ring.Holds() == 0 {
-		return fmt.Errorf("%s: %w: nobody can hold its publishers back; `shmem pump --hold N` and topic.Options.Hold make a topic for N who do", c.Name, errRefused)
+		return fmt.Errorf("%s: %w: nobody can hold its publishers back; `shmem pump --hold N` and topic.Options.Holds make a topic for N who do", c.Name, errRefused)
 	}
 	return end.held(e.ctx, func(p []byte) error {
 		v, err := t.Of(p)
@@ -496,7 +496,7 @@ func (c *tailCmd) queue(e *env) (ended bool, err error) {
 	if c.From != "now" || c.Hold || c.JSON {
 		return false, usageError{fmt.Errorf("--from, --hold and --json are for topics, and %s is none", c.Name)}
 	}
-	q, err := queue.AttachBytes(c.Name, &queue.Options{Dir: e.dir})
+	q, err := queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
 	if err != nil {
 		return false, err
 	}

@@ -41,7 +41,7 @@ func TestScreens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Dir: dir, Capacity: 1 << 16, Hold: 1})
+	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Dir: dir, Capacity: 1 << 16, Holds: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/wait"
@@ -43,10 +44,11 @@ func (e *env) createTopic(name string, item *format.Type, capacity, holds int) (
 	if capacity < 1 || int64(capacity) > 1<<31 || holds < 0 || holds > 1<<16 {
 		return nil, usageError{fmt.Errorf("a topic has 1 to 2^31 messages, and 0 to 65536 holds")}
 	}
-	t, err := anytopic.Layout(item, capacity, holds)
+	l, err := layout.NewTopic(item, capacity, holds)
 	if err != nil {
 		return nil, err
 	}
+	t := l.Type
 	return e.openTopic(compose.Plan{
 		Op: "create", Name: name, Create: true, Size: t.Size,
 		Type: func(int, *format.Type) (*format.Type, error) { return t, nil },
@@ -57,10 +59,11 @@ func (e *env) openTopic(p compose.Plan, o *shmem.Options) (*topicEnd, error) {
 	p.Visitor = true
 	if p.Type == nil {
 		p.Type = func(payload int, stored *format.Type) (*format.Type, error) {
-			if anytopic.Item(stored) == nil || stored.Size != payload {
+			l, err := layout.TopicOf(stored)
+			if err != nil || stored.Size != payload {
 				return nil, errNoTopic
 			}
-			return stored, nil
+			return l.Type, nil
 		}
 	}
 	seg, m, t, err := compose.Open(p, o)

@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	schema "github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
 var (
@@ -36,13 +37,13 @@ var ErrStream = errors.New("it is no box")
 // refuse is the error of a queue or topic that there is no code for.
 func refuse(lang string, t *schema.Type) error {
 	item := ""
-	if i := t.Item(); i != nil {
+	if i := layout.Item(t); i != nil {
 		item = i.String()
 		if i.Name != "" {
 			item = i.Name
 		}
 	}
-	switch stream := t.Stream(); {
+	switch stream := layout.Stream(t); {
 	case stream == "queue.Queue":
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while others send and receive; Go programs join it by queue.Attach[%s]", ErrStream, stream, item)
 	case stream == "queue.Bytes":
@@ -60,8 +61,8 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if err := refuse(lang, t); err != nil {
 		return nil, err
 	}
-	if t.Stream() != "" && lang == "go" {
-		t = t.Item()
+	if layout.Stream(t) != "" && lang == "go" {
+		t = layout.Item(t)
 	}
 	if ident == "" {
 		ident = identOf(t.Name)
@@ -534,12 +535,12 @@ SIZE = %[4]d
 		g.f("        \"names\": [%s],\n        \"formats\": [%s],\n        \"offsets\": [%s],\n        \"itemsize\": %d,\n    })\n\n\n",
 			strings.Join(names, ", "), strings.Join(formats, ", "), strings.Join(offsets, ", "), t.Size)
 	}
-	if item := g.root.Item(); item != nil {
+	if item := layout.Item(g.root); item != nil {
 		g.f("_ITEMS, _ITEM = %d, %s\n", g.root.Fields[len(g.root.Fields)-1].Type.Len, g.pyType(item))
 	}
 	g.f("VALUE = %s\nDTYPE = _dtype_%s() if numpy is not None else None\n\n", g.ident, g.ident)
 	g.WriteString(strings.ReplaceAll(runtimePython, "class _Box:", "class "+g.ident+"Box:"))
-	if g.root.Stream() != "" {
+	if layout.Stream(g.root) != "" {
 		g.WriteString(topicPython)
 	}
 	return g.Bytes()

@@ -6,7 +6,7 @@
 //	go run ./tests/queuestress -mode many -kills 10000
 //	go run ./tests/queuestress -mode many -hostile -for 10m
 //
-// Modes are many, single, bytes, bytes-single and topic (with Hold). Every message carries its producer, a
+// Modes are many, single, bytes, bytes-single and topic (with Holds). Every message carries its producer, a
 // sequence number and a checksum. What each process is at stands in a ledger in shared memory of its own, so that
 // what was at stake when one was killed is known:
 //

@@ -25,28 +25,31 @@ type pipe interface {
 
 func openPipe(create bool) (pipe, error) {
 	name := *base + ".pipe"
-	op := func(o *queue.Options) *queue.Options { o.Dir, o.Slots, o.Capacity = *dir, 64, *capacity; return o }
 	switch *mode {
 	case "many", "single":
 		open := queue.Attach[Message]
 		if create {
 			open = queue.Create[Message]
 		}
-		q, err := open(name, op(&queue.Options{Single: *mode == "single"}))
+		q, err := open(name, &queue.Options{
+			Dir: *dir, Slots: 64, Capacity: *capacity, Single: *mode == "single",
+		})
 		return &typed{q: q, buf: make([]Message, max(*batch, 1))}, err
 	case "bytes", "bytes-single":
 		open := queue.AttachBytes
 		if create {
 			open = queue.CreateBytes
 		}
-		q, err := open(name, op(&queue.Options{Single: *mode == "bytes-single", Bytes: 100 * *capacity}))
+		q, err := open(name, &queue.BytesOptions{
+			Dir: *dir, Slots: 64, Capacity: *capacity, Bytes: 100 * *capacity, Single: *mode == "bytes-single",
+		})
 		return &raw{q}, err
 	}
 	open := topic.Attach[Message]
 	if create {
 		open = topic.Create[Message]
 	}
-	t, err := open(name, &topic.Options{Dir: *dir, Slots: 64, Capacity: *capacity, Hold: 2 * maxProcs})
+	t, err := open(name, &topic.Options{Dir: *dir, Slots: 64, Capacity: *capacity, Holds: 2 * maxProcs})
 	return &cast{t: t}, err
 }
 
@@ -135,7 +138,7 @@ func (r *raw) stats() (uint64, uint64, uint64) {
 
 type cast struct {
 	t *topic.Topic[Message]
-	s *topic.Sub[Message]
+	s *topic.Subscription[Message]
 }
 
 func (c *cast) send(ctx context.Context, p int, seq uint64, max int) (int, error) {

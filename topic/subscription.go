@@ -32,8 +32,8 @@ var (
 // begin anew where it is removed and created anew (shmem.Stat tells when it was created).
 func After(seq uint64) Start { return Start{after: true, seq: seq} }
 
-// A Sub is a subscription, for one goroutine at a time. It ends with its topic.
-type Sub[T any] struct {
+// A Subscription is a subscription, for one goroutine at a time. It ends with its topic.
+type Subscription[T any] struct {
 	t     *Topic[T]
 	past  *ring.Cursor // messages from before hold, nil when they are all read
 	cur   *ring.Cursor
@@ -47,16 +47,16 @@ type Sub[T any] struct {
 	shut  bool
 }
 
-// Subscribe begins to listen. In a topic with Options.Hold publishers wait for this subscription from now on: it
-// loses nothing that is published after Subscribe has returned. ErrFull: Options.Hold subscribers are there.
+// Subscribe begins to listen. In a topic with Options.Holds publishers wait for this subscription from now on: it
+// loses nothing that is published after Subscribe has returned. ErrNoHold: Options.Holds subscribers are there.
 // ErrClosed; ErrReadOnly in a topic with Hold. A topic without Hold can be listened to by who is attached read-only;
 // he looks for messages every 1 to 50 ms.
-func (t *Topic[T]) Subscribe(from Start) (*Sub[T], error) {
+func (t *Topic[T]) Subscribe(from Start) (*Subscription[T], error) {
 	if !t.m.Pin() {
 		return nil, shmem.ErrClosed
 	}
 	defer t.m.Unpin()
-	s := &Sub[T]{t: t}
+	s := &Subscription[T]{t: t}
 	pos := t.ring.Now()
 	switch {
 	case from.after:
@@ -75,7 +75,7 @@ func (t *Topic[T]) Subscribe(from Start) (*Sub[T], error) {
 			cur, err = t.ring.Hold(t.self)
 		}
 		if err != nil {
-			return nil, ErrFull
+			return nil, ErrNoHold
 		}
 		step.Reach(step.TopicHeld)
 		wait.Wake(t.m, &t.h.SendArmed) // until now the cursor of him who had this hold before counted
@@ -89,7 +89,7 @@ func (t *Topic[T]) Subscribe(from Start) (*Sub[T], error) {
 }
 
 // Close ends the subscription. A second Close returns nil.
-func (s *Sub[T]) Close() error {
+func (s *Subscription[T]) Close() error {
 	if s.shut || !s.t.m.Pin() {
 		return nil
 	}
@@ -104,18 +104,18 @@ func (s *Sub[T]) Close() error {
 }
 
 // Lost is how many messages this subscription has lost so far because it was too slow.
-func (s *Sub[T]) Lost() uint64 { return s.lost }
+func (s *Subscription[T]) Lost() uint64 { return s.lost }
 
 // Seq is the sequence number of the message that was received last. They begin with 0, and a number may be left
 // out where a publisher died or gave up.
-func (s *Sub[T]) Seq() (seq uint64, ok bool) { return s.seq, s.any }
+func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.seq, s.any }
 
 // Recv receives the next message, and waits until there is one. The errors are io.EOF when the topic has ended and
 // nothing is left, the context's, ErrClosed, and ErrCorrupt. The context counts only where Recv has to wait.
 //
 // A publisher that dies in the middle of its message is found after 100 ms at most, and Recv goes on with the next
 // one.
-func (s *Sub[T]) Recv(ctx context.Context) (v T, err error) {
+func (s *Subscription[T]) Recv(ctx context.Context) (v T, err error) {
 	for try := 0; ; try++ {
 		err = s.recv(ctx, func(pos uint64) error { s.t.load(pos, &v); return nil })
 		if err != ErrLost {
@@ -139,14 +139,14 @@ func (s *Sub[T]) Recv(ctx context.Context) (v T, err error) {
 }
 
 // TryRecv is Recv that returns ErrEmpty where Recv would wait.
-func (s *Sub[T]) TryRecv() (T, error) { return s.Recv(nil) }
+func (s *Subscription[T]) TryRecv() (T, error) { return s.Recv(nil) }
 
 // RecvFunc receives a message that f reads in its place in the topic, without a copy. With ErrLost the message
 // was overwritten while f looked at it: what it saw can be a mixture, and counts for nothing. In a topic with
-// Options.Hold that cannot happen, but with old messages from before the subscription. If f fails the message is not
+// Options.Holds that cannot happen, but with old messages from before the subscription. If f fails the message is not
 // received and comes again, unless it is lost. The pointer is not to be used after f, nor written to. The errors
 // are those of f and of Recv.
-func (s *Sub[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
+func (s *Subscription[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 	return s.recv(ctx, func(pos uint64) error {
 		if robust.RaceEnabled { // see PublishFunc
 			var v T
@@ -157,7 +157,7 @@ func (s *Sub[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 	})
 }
 
-func (s *Sub[T]) recv(ctx context.Context, read func(pos uint64) error) error {
+func (s *Subscription[T]) recv(ctx context.Context, read func(pos uint64) error) error {
 	t := s.t
 	if s.shut || !t.m.Pin() {
 		return shmem.ErrClosed
@@ -187,7 +187,7 @@ func (s *Sub[T]) recv(ctx context.Context, read func(pos uint64) error) error {
 }
 
 // cursor is the one that is read by.
-func (s *Sub[T]) cursor() *ring.Cursor {
+func (s *Subscription[T]) cursor() *ring.Cursor {
 	if s.past != nil {
 		return s.past
 	}
@@ -195,7 +195,7 @@ func (s *Sub[T]) cursor() *ring.Cursor {
 }
 
 // next finds the next message. A nil context means not to wait.
-func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
+func (s *Subscription[T]) next(ctx context.Context) (pos uint64, err error) {
 	t := s.t
 	var tried tries
 	for try := 0; ; try++ {
@@ -243,7 +243,7 @@ func (s *Sub[T]) next(ctx context.Context) (pos uint64, err error) {
 }
 
 // lose counts what was overwritten before it was read.
-func (s *Sub[T]) lose(n uint64) {
+func (s *Subscription[T]) lose(n uint64) {
 	if n == 0 {
 		return
 	}
@@ -254,7 +254,7 @@ func (s *Sub[T]) lose(n uint64) {
 }
 
 // wait waits until there is something to be looked at.
-func (s *Sub[T]) wait(ctx context.Context, c *ring.Cursor) error {
+func (s *Subscription[T]) wait(ctx context.Context, c *ring.Cursor) error {
 	t := s.t
 	come := c.Pos() - s.at
 	s.at = c.Pos()
@@ -273,7 +273,7 @@ func (s *Sub[T]) wait(ctx context.Context, c *ring.Cursor) error {
 }
 
 // All receives until the topic ends, or until there is an error, which is the last that is yielded.
-func (s *Sub[T]) All(ctx context.Context) iter.Seq2[T, error] {
+func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			v, err := s.Recv(ctx)

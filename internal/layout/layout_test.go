@@ -1,0 +1,211 @@
+package layout_test
+
+import (
+	"math"
+	"reflect"
+	"sync/atomic"
+	"testing"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/ring"
+)
+
+// of returns the schema of a Go type.
+func of(t *testing.T, goType reflect.Type) *format.Type {
+	t.Helper()
+	s, err := format.Of(goType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestStructs compares the structs of package ring with what the layout says of them: names,
+// offsets, sizes, alignments and types of all fields.
+func TestStructs(t *testing.T) {
+	for _, c := range []struct {
+		goType reflect.Type
+		layout *format.Type
+	}{
+		{reflect.TypeFor[ring.MPMCHeader](), layout.ManyHeader},
+		{reflect.TypeFor[ring.MPMCBytesHeader](), layout.ManyBytesHeader},
+		{reflect.TypeFor[ring.SPSCHeader](), layout.SingleHeader},
+		{reflect.TypeFor[ring.Extent](), layout.Extent},
+		{reflect.TypeFor[ring.BroadcastHeader](), layout.TopicHeader},
+		{reflect.TypeFor[ring.Hold](), layout.Hold},
+		{reflect.TypeFor[atomic.Uint64](), layout.Word},
+	} {
+		if got := of(t, c.goType); !reflect.DeepEqual(got, c.layout) {
+			t.Errorf("%v is\n%s\nthe layout says\n%s", c.goType, got.Declaration(), c.layout.Declaration())
+		}
+		if c.goType.Kind() == reflect.Struct && c.goType.Name() != "Uint64" {
+			offsets(t, c.goType, c.layout)
+		}
+	}
+}
+
+// offsets compares offsets without the help of package format.
+func offsets(t *testing.T, goType reflect.Type, l *format.Type) {
+	t.Helper()
+	if int(goType.Size()) != l.Size {
+		t.Errorf("%v has %d bytes, the layout says %d", goType, goType.Size(), l.Size)
+	}
+	for _, f := range l.Fields {
+		if g, ok := goType.FieldByName(f.Name); !ok || int(g.Offset) != f.Offset || int(g.Type.Size()) != f.Type.Size {
+			t.Errorf("%v.%s: %d bytes at %d, the layout says %d at %d",
+				goType, f.Name, g.Type.Size(), g.Offset, f.Type.Size, f.Offset)
+		}
+	}
+}
+
+type item [3]uint32 // 12 bytes: no multiple of 8
+
+// The payloads as Go structs, for one number of items.
+type (
+	manyQueue struct {
+		Many  ring.MPMCHeader
+		Slots [7]atomic.Uint64
+		_     [72]byte
+		Items [7]item
+		_     [4]byte
+	}
+	manyBytes struct {
+		Many    ring.MPMCBytesHeader
+		Slots   [7]atomic.Uint64
+		Extents [7]ring.Extent
+		_       [88]byte
+		Data    [64]byte
+	}
+	heldTopic struct {
+		Topic ring.BroadcastHeader
+		Holds [2]ring.Hold
+		Slots [7]atomic.Uint64
+		_     [72]byte
+		Items [7]struct{ Value [2]uint64 }
+	}
+	freeTopic struct {
+		Topic ring.BroadcastHeader
+		Slots [7]atomic.Uint64
+		_     [72]byte
+		Items [7]struct{ Value [2]uint64 }
+	}
+)
+
+// TestPayloads compares whole payloads with Go structs that are written out.
+func TestPayloads(t *testing.T) {
+	it := of(t, reflect.TypeFor[item]())
+	check := func(goType reflect.Type, l *format.Type, err error, at map[string]int) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(goType.Size()) != l.Size {
+			t.Errorf("%s has %d bytes, want %d", l.Name, l.Size, goType.Size())
+		}
+		for name, off := range at {
+			if f, ok := goType.FieldByName(name); !ok || int(f.Offset) != off || layout.Offset(l, name) != off {
+				t.Errorf("%s.%s at %d and %d, want %d", l.Name, name, off, layout.Offset(l, name), f.Offset)
+			}
+		}
+	}
+	q, err := layout.NewQueue(it, 7, false)
+	check(reflect.TypeFor[manyQueue](), q.Type, err, map[string]int{"Many": 0, "Slots": q.Slots, "Items": q.Items})
+	b, err := layout.NewBytes(7, 64, false)
+	check(reflect.TypeFor[manyBytes](), b.Type, err,
+		map[string]int{"Many": 0, "Slots": b.Slots, "Extents": b.Extents, "Data": b.Items})
+	if reflect.TypeFor[uintptr]().Size() != 8 {
+		return // a cell is larger only where words are
+	}
+	h, err := layout.NewTopic(it, 7, 2)
+	check(reflect.TypeFor[heldTopic](), h.Type, err,
+		map[string]int{"Topic": 0, "Holds": h.HoldsAt, "Slots": h.Slots, "Items": h.Items})
+	f, err := layout.NewTopic(it, 7, 0)
+	check(reflect.TypeFor[freeTopic](), f.Type, err, map[string]int{"Topic": 0, "Slots": f.Slots, "Items": f.Items})
+	if h.Stride != 16 || f.HoldsAt != 0 {
+		t.Errorf("stride %d, holds at %d", h.Stride, f.HoldsAt)
+	}
+}
+
+// TestStored reads every layout back from the type that a segment stores.
+func TestStored(t *testing.T) {
+	for _, goType := range []reflect.Type{reflect.TypeFor[item](), reflect.TypeFor[uint64](), reflect.TypeFor[byte]()} {
+		it := of(t, goType)
+		for _, single := range []bool{false, true} {
+			q, err := layout.NewQueue(it, 5, single)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := layout.NewBytes(5, 80, single)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []*layout.Queue{q, b} {
+				got, err := layout.QueueOf(stored(t, want.Type))
+				if err != nil || got.Single != single || got.Capacity != want.Capacity || got.Bytes != want.Bytes ||
+					got.Items != want.Items || (got.Item == nil) != (want.Item == nil) {
+					t.Errorf("%v: got %+v, want %+v", err, got, want)
+				}
+				if _, err := layout.TopicOf(want.Type); err != layout.ErrNoTopic {
+					t.Errorf("%s taken for a topic: %v", want.Type.Name, err)
+				}
+			}
+		}
+		for _, holds := range []int{0, 3} {
+			want, err := layout.NewTopic(it, 5, holds)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := layout.TopicOf(stored(t, want.Type))
+			if err != nil || got.Capacity != 5 || got.Holds != holds || got.Items != want.Items ||
+				got.Stride != want.Stride || got.Item.Fingerprint() != it.Fingerprint() {
+				t.Errorf("%v: got %+v, want %+v", err, got, want)
+			}
+			if _, err := layout.QueueOf(want.Type); err != layout.ErrNoQueue {
+				t.Errorf("a topic taken for a queue: %v", err)
+			}
+		}
+	}
+}
+
+// stored returns the type as a segment gives it back.
+func stored(t *testing.T, l *format.Type) *format.Type {
+	t.Helper()
+	s, err := format.Decode(l.AppendBinary(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestRefused has types that look like streams and are none of this version.
+func TestRefused(t *testing.T) {
+	it := of(t, reflect.TypeFor[item]())
+	q, err := layout.NewQueue(it, 5, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := *q.Type
+	other.Fields = append([]format.Field(nil), q.Type.Fields...)
+	other.Fields[2].Offset += 128
+	if _, err := layout.QueueOf(&other); err != layout.ErrNoQueue {
+		t.Errorf("items at another offset: %v", err)
+	}
+	for _, typ := range []*format.Type{nil, it, layout.ManyHeader} {
+		if layout.Stream(typ) != "" || layout.Item(typ) != nil {
+			t.Errorf("%v is taken for a stream", typ)
+		}
+	}
+	for _, f := range []func() error{
+		func() error { _, err := layout.NewQueue(it, 0, true); return err },
+		func() error { _, err := layout.NewQueue(it, math.MaxInt, true); return err },
+		func() error { _, err := layout.NewBytes(0, 64, false); return err },
+		func() error { _, err := layout.NewBytes(0, 0, true); return err },
+		func() error { _, err := layout.NewTopic(it, 0, 0); return err },
+		func() error { _, err := layout.NewTopic(it, 1, -1); return err },
+	} {
+		if err := f(); err != layout.ErrSize {
+			t.Errorf("a size that is not possible: %v", err)
+		}
+	}
+}

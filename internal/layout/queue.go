@@ -1,0 +1,148 @@
+package layout
+
+import (
+	"errors"
+
+	"github.com/shmembox/shmem/internal/format"
+)
+
+// The names of the types that queues and topics have in their schemas.
+const (
+	QueueName = "queue.Queue"
+	BytesName = "queue.Bytes"
+	TopicName = "topic.Topic"
+)
+
+// The fields of these types. The name of the first one tells the form.
+const (
+	manyField   = "Many"
+	singleField = "Single"
+	topicField  = "Topic"
+
+	deathsField  = "Ends"
+	holdsField   = "Holds"
+	slotsField   = "Slots"
+	extentsField = "Extents"
+	itemsField   = "Items"
+	dataField    = "Data"
+)
+
+// pairAlign is where items and bytes begin: a multiple of two cache lines, because CPUs fetch these
+// in pairs.
+const pairAlign = 128
+
+// MinSingleBytes is the least number of bytes of a Single queue.Bytes that can carry a message of
+// one byte: a message has at most half of the ring, less a record header of 8 bytes.
+const MinSingleBytes = 32
+
+// Errors of a type that is not laid out as it should be.
+var (
+	ErrNoQueue = errors.New("it is no queue of this version")
+	ErrNoTopic = errors.New("it is no topic of this version")
+)
+
+// A Queue is the layout of a queue.Queue or queue.Bytes. Offsets are in bytes from the start of the
+// payload; an offset of a part that the form does not have is 0. The header is at 0.
+//
+//	Queue          ManyHeader;      Slots [Capacity]Word;                             Items [Capacity]Item
+//	Queue, Single  SingleHeader;    Ends Deaths;                                      Items [Capacity]Item
+//	Bytes          ManyBytesHeader; Slots [Capacity]Word; Extents [Capacity]Extent;   Data [Bytes]byte
+//	Bytes, Single  SingleHeader;    Ends Deaths;                                      Data [Bytes]byte
+type Queue struct {
+	Type     *format.Type // of the whole payload
+	Single   bool
+	Item     *format.Type // nil: a queue.Bytes
+	Capacity int          // messages; 0 in a Single queue.Bytes, which is bounded by Bytes alone
+	Bytes    int          // of a queue.Bytes
+
+	Deaths, Slots, Extents int // offsets
+	Items                  int // offset of Items or Data
+}
+
+// NewQueue lays out a queue.Queue of so many items.
+func NewQueue(item *format.Type, capacity int, single bool) (*Queue, error) {
+	q := &Queue{Single: single, Item: item, Capacity: capacity}
+	items := Part{Name: itemsField, Type: item, Len: capacity, Align: pairAlign}
+	if single {
+		return q.lay(QueueName, Part{Name: singleField, Type: SingleHeader},
+			Part{Name: deathsField, Type: Deaths}, items)
+	}
+	return q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
+		Part{Name: slotsField, Type: Word, Len: capacity}, items)
+}
+
+// NewBytes lays out a queue.Bytes. A Single one has no capacity in messages, and at least
+// MinSingleBytes.
+func NewBytes(capacity, bytes int, single bool) (*Queue, error) {
+	if single && bytes < MinSingleBytes {
+		return nil, ErrSize
+	}
+	q := &Queue{Single: single, Capacity: capacity, Bytes: bytes}
+	data := Part{Name: dataField, Type: octet, Len: bytes, Align: pairAlign}
+	if single {
+		q.Capacity = 0
+		return q.lay(BytesName, Part{Name: singleField, Type: SingleHeader},
+			Part{Name: deathsField, Type: Deaths}, data)
+	}
+	return q.lay(BytesName, Part{Name: manyField, Type: ManyBytesHeader},
+		Part{Name: slotsField, Type: Word, Len: capacity},
+		Part{Name: extentsField, Type: Extent, Len: capacity}, data)
+}
+
+func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
+	for _, p := range parts[1:] {
+		if p.Type != Deaths && p.Len < 1 {
+			return nil, ErrSize
+		}
+	}
+	t, err := Struct(name, parts...)
+	if err != nil {
+		return nil, err
+	}
+	q.Type = t
+	for _, f := range t.Fields {
+		switch f.Name {
+		case deathsField:
+			q.Deaths = f.Offset
+		case slotsField:
+			q.Slots = f.Offset
+		case extentsField:
+			q.Extents = f.Offset
+		case itemsField, dataField:
+			q.Items = f.Offset
+		}
+	}
+	return q, nil
+}
+
+// QueueLike lays out a queue.Queue of items with the form and the capacity of a stored one. It is
+// ErrNoQueue if stored is no queue.Queue.
+func QueueLike(stored, item *format.Type) (*Queue, error) {
+	if Stream(stored) != QueueName {
+		return nil, ErrNoQueue
+	}
+	return NewQueue(item, Len(stored, itemsField), First(stored) == singleField)
+}
+
+// BytesLike lays out a queue.Bytes with the form and the sizes of a stored one. It is ErrNoQueue if
+// stored is no queue.Bytes.
+func BytesLike(stored *format.Type) (*Queue, error) {
+	if Stream(stored) != BytesName {
+		return nil, ErrNoQueue
+	}
+	return NewBytes(Len(stored, slotsField), Len(stored, dataField), First(stored) == singleField)
+}
+
+// QueueOf is the layout of a stored queue.Queue or queue.Bytes. It is ErrNoQueue unless that is, to
+// the byte, what NewQueue or NewBytes make.
+func QueueOf(stored *format.Type) (q *Queue, err error) {
+	if Stream(stored) == BytesName {
+		q, err = BytesLike(stored)
+	} else {
+		q, err = QueueLike(stored, Item(stored))
+	}
+	if err != nil || q.Type.Fingerprint() != stored.Fingerprint() {
+		return nil, ErrNoQueue
+	}
+	return q, nil
+}

@@ -1,0 +1,117 @@
+package layout
+
+import (
+	"strings"
+
+	"github.com/shmembox/shmem/internal/format"
+)
+
+// A Topic is the layout of a topic.Topic. Offsets are in bytes from the start of the payload.
+//
+//	TopicHeader; Holds [Holds]Hold, if there are any; Slots [Capacity]Word; Items [Capacity]cell
+//
+// A cell is an item, or, where its size is no multiple of a word, the item in a struct that is: the
+// copy of a message reads and writes whole words.
+type Topic struct {
+	Type     *format.Type // of the whole payload
+	Item     *format.Type // of a message
+	Capacity int          // messages kept
+	Holds    int          // subscribers that can hold publishers back
+
+	HoldsAt, Slots, Items int // offsets; HoldsAt is 0 if there are no holds
+	Stride                int // from item to item
+}
+
+// cellName begins the name of the struct that pads an item.
+const cellName = "topic.cell["
+
+// machineWord is what the copy of a message moves at a time: the alignment and size of a Go uintptr.
+const machineWord = 4 << (^uint(0) >> 63)
+
+// NewTopic lays out a topic.
+func NewTopic(item *format.Type, capacity, holds int) (*Topic, error) {
+	if capacity < 1 || holds < 0 {
+		return nil, ErrSize
+	}
+	c := cell(item)
+	parts := []Part{{Name: topicField, Type: TopicHeader}}
+	if holds > 0 {
+		parts = append(parts, Part{Name: holdsField, Type: Hold, Len: holds})
+	}
+	t, err := Struct(TopicName, append(parts,
+		Part{Name: slotsField, Type: Word, Len: capacity},
+		Part{Name: itemsField, Type: c, Len: capacity, Align: pairAlign})...)
+	if err != nil {
+		return nil, err
+	}
+	return &Topic{
+		Type: t, Item: item, Capacity: capacity, Holds: holds, Stride: c.Size,
+		HoldsAt: max(0, Offset(t, holdsField)), Slots: Offset(t, slotsField), Items: Offset(t, itemsField),
+	}, nil
+}
+
+// TopicLike lays out a topic of items with the capacity and the holds of a stored one. It is
+// ErrNoTopic if stored is no topic.
+func TopicLike(stored, item *format.Type) (*Topic, error) {
+	if Stream(stored) != TopicName {
+		return nil, ErrNoTopic
+	}
+	return NewTopic(item, Len(stored, itemsField), Len(stored, holdsField))
+}
+
+// TopicOf is the layout of a stored topic. It is ErrNoTopic unless that is, to the byte, what
+// NewTopic makes.
+func TopicOf(stored *format.Type) (*Topic, error) {
+	t, err := TopicLike(stored, Item(stored))
+	if err != nil || t.Type.Fingerprint() != stored.Fingerprint() {
+		return nil, ErrNoTopic
+	}
+	return t, nil
+}
+
+func cell(item *format.Type) *format.Type {
+	size := roundUp(item.Size, max(item.Align, machineWord))
+	if size == item.Size {
+		return item
+	}
+	return &format.Type{
+		Kind: format.Struct, Name: cellName + item.Name + "]", Size: size, Align: max(item.Align, machineWord),
+		Fields: []format.Field{{Name: "Value", Type: item}},
+	}
+}
+
+// Stream is the name of t if t is the type of a queue or topic: QueueName, BytesName or TopicName;
+// else "". The value of such a segment is no box: protocols of their own order its words, not the
+// box's lock.
+func Stream(t *format.Type) string {
+	if t == nil || t.Kind != format.Struct || len(t.Fields) < 2 {
+		return ""
+	}
+	last := t.Fields[len(t.Fields)-1]
+	if last.Type.Kind != format.Array || last.Type.Len == 0 {
+		return ""
+	}
+	first := First(t)
+	queue := first == manyField || first == singleField
+	switch {
+	case t.Name == QueueName && queue && last.Name == itemsField,
+		t.Name == BytesName && queue && last.Name == dataField,
+		t.Name == TopicName && first == topicField && last.Name == itemsField:
+		return t.Name
+	}
+	return ""
+}
+
+// Item is the type of the messages of a queue.Queue or topic.Topic; nil if t is neither.
+func Item(t *format.Type) *format.Type {
+	if s := Stream(t); s == "" || s == BytesName {
+		return nil
+	}
+	item := t.Fields[len(t.Fields)-1].Type.Elem
+	isCell := strings.HasPrefix(item.Name, cellName) && len(item.Name) > len(cellName) &&
+		len(item.Fields) == 1 && item.Fields[0].Offset == 0
+	if t.Name == TopicName && isCell {
+		return item.Fields[0].Type
+	}
+	return item
+}

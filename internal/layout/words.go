@@ -1,0 +1,59 @@
+package layout
+
+import "github.com/shmembox/shmem/internal/format"
+
+// The types of single words in the payloads of queues and topics.
+var (
+	Word     = &format.Type{Kind: format.Uint64, Atomic: true, Name: "atomic.Uint64", Size: 8, Align: 8}
+	halfWord = &format.Type{Kind: format.Uint32, Atomic: true, Name: "atomic.Uint32", Size: 4, Align: 4}
+	octet    = &format.Type{Kind: format.Uint8, Size: 1, Align: 1}
+)
+
+// The structs in the payloads of queues and topics. Tests compare each with the Go struct of
+// package ring that has its name, and Deaths with the one of package queue.
+var (
+	// ManyHeader begins a queue.Queue for any number of senders and receivers.
+	ManyHeader = record("ring.MPMCHeader", 640,
+		word("Tail", 0), word("Head", 128),
+		word("Closed", 256), word("Suspects", 264), word("Skipped", 272), word("Returned", 280),
+		half("SendWait", 384), half("SendArmed", 388),
+		half("RecvWait", 512), half("RecvArmed", 516))
+
+	// ManyBytesHeader begins a queue.Bytes for any number of senders and receivers.
+	ManyBytesHeader = record("ring.MPMCBytesHeader", 768,
+		format.Field{Name: "MPMCHeader", Offset: 0, Type: ManyHeader},
+		word("Gate", 640), word("Low", 648))
+
+	// SingleHeader begins a queue.Queue or queue.Bytes for one sender and one receiver.
+	SingleHeader = record("ring.SPSCHeader", 640,
+		word("Tail", 0), word("Head", 128),
+		word("Closed", 256), word("Producer", 264), word("Consumer", 272),
+		half("SendWait", 384), half("SendArmed", 388),
+		half("RecvWait", 512), half("RecvArmed", 516))
+
+	// Deaths follows SingleHeader.
+	Deaths = record("queue.deathCounters", 128, word("SenderDied", 0), word("ReceiverDied", 8))
+
+	// Extent says where the bytes of one message are. A queue.Bytes for many has one for each slot.
+	Extent = record("ring.Extent", 16, word("Start", 0), word("Size", 8))
+
+	// TopicHeader begins a topic.Topic.
+	TopicHeader = record("ring.BroadcastHeader", 512,
+		word("Tail", 0),
+		word("Closed", 128), word("Skipped", 136), word("Released", 144),
+		half("SendWait", 256), half("SendArmed", 260), word("Lost", 264),
+		half("RecvWait", 384), half("RecvArmed", 388))
+
+	// Hold is the record of one subscriber that holds publishers back.
+	Hold = record("ring.Hold", 128, word("ID", 0), word("Cursor", 8))
+)
+
+func record(name string, size int, fields ...format.Field) *format.Type {
+	return &format.Type{Kind: format.Struct, Name: name, Size: size, Align: Word.Align, Fields: fields}
+}
+
+func word(name string, at int) format.Field { return format.Field{Name: name, Offset: at, Type: Word} }
+
+func half(name string, at int) format.Field {
+	return format.Field{Name: name, Offset: at, Type: halfWord}
+}

@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/compose"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+)
+
+// A Mode says whether a segment may be created and whether it may be there already.
+type Mode string
+
+// The modes, by the last word of the operation in errors.
+const (
+	Open   Mode = "open"   // attach, or create
+	Create Mode = "create" // create only
+	Attach Mode = "attach" // attach only
+)
+
+// A Plan says which segment to open, and of which type.
+type Plan struct {
+	Op      string // of errors, such as "queue open"
+	Name    string
+	Mode    Mode
+	Options *shmem.Options
+	Kind    string // the name of the type that is wanted, such as layout.QueueName
+
+	// New returns the type of a segment that is created. It is not called with Attach.
+	New func() (*format.Type, error)
+	// Like returns the type that this program expects of the segment that is there, given the one
+	// that is stored in it. An error says that the segment is something else.
+	Like func(stored *format.Type) (*format.Type, error)
+	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
+	Visitor bool
+}
+
+// Open opens a segment, and returns it with its mapping and its type. Every error is a *shmem.Error.
+func (p *Plan) Open() (*shmem.Segment, *mem.Mapping, *format.Type, error) {
+	plan := compose.Plan{
+		Op: p.Op, Name: p.Name, Create: p.Mode != Attach, Attach: p.Mode != Create, Visitor: p.Visitor,
+	}
+	var made *format.Type
+	if plan.Create {
+		var err error
+		if made, err = p.New(); err != nil {
+			return nil, nil, nil, &shmem.Error{Op: p.Op, Name: p.Name, Err: err}
+		}
+		plan.Size = made.Size
+	}
+	plan.Type = func(payload int, stored *format.Type) (*format.Type, error) {
+		return p.typeOf(made, payload, stored)
+	}
+	seg, m, t, err := compose.Open(plan, p.Options)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return seg.(*shmem.Segment), m, t, nil
+}
+
+// typeOf returns the type of a payload of that many bytes. made is the type of a new segment, nil
+// if none may be created; stored is the type in the segment that is there, nil if it has none.
+func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*format.Type, error) {
+	if stored == nil {
+		if made != nil && payload == made.Size {
+			return made, nil
+		}
+		return nil, fmt.Errorf("the segment is raw bytes, not a %s", p.Kind)
+	}
+	t, err := p.Like(stored)
+	if err == layout.ErrNoQueue || err == layout.ErrNoTopic {
+		return nil, fmt.Errorf("the segment is %s, not a %s", described(stored), p.Kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.Size != payload {
+		return nil, fmt.Errorf("the segment has %d bytes, a %s of its capacity has %d", payload, p.Kind, t.Size)
+	}
+	return t, nil
+}
+
+// described names a stored type, and says how to open what it is the type of.
+func described(t *format.Type) string {
+	name := t.Name
+	if name == "" {
+		name = fmt.Sprintf("%.60s", t)
+	}
+	switch layout.Stream(t) {
+	case layout.QueueName:
+		return "a " + name + " (see queue.Open)"
+	case layout.BytesName:
+		return "a " + name + " (see queue.OpenBytes)"
+	case layout.TopicName:
+		return "a " + name + " (see topic.Open)"
+	}
+	return "a box of " + name + " (see shmem.Open)"
+}
+
+// ItemType returns the schema of T. The error of a type that cannot be shared is a *shmem.TypeError.
+func ItemType[T any]() (*format.Type, error) {
+	t, err := format.Of(reflect.TypeFor[T]())
+	var te *format.TypeError
+	if errors.As(err, &te) {
+		err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
+	}
+	return t, err
+}
