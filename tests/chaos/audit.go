@@ -11,12 +11,12 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// The audit page is memory that every worker shares with the parent: what each of them is attached
-// to, and what was done to each segment. It is not one of the library's segments.
+// The audit page is memory that every worker shares with the parent. It records what each worker is
+// attached to, and what was done to each segment. It is not a segment of the library.
 //
-// The checks are made to be sound: a worker says what it is about to do before it does it, and takes
-// back what it holds before it gives it up, so that a death between two words never looks like a
-// fault. What cannot be told for certain is not counted.
+// The checks are sound. A worker records what it is about to do before it does it, and withdraws the
+// record of what it holds before it ends it, so that a death in between never looks like a fault.
+// What is not certain is not counted.
 
 const (
 	maxWorkers  = 64
@@ -50,29 +50,35 @@ var violationNames = [violations]string{
 	"left at the end", "hung", "unexpected error or end",
 }
 
-// holding is what one attachment of a worker says of itself.
+// A holding records one attachment. Only its worker writes it.
 type holding struct {
 	id    atomic.Uint64 // of the segment; written last, cleared first
 	name  atomic.Uint64
 	epoch atomic.Uint64 // removals of the name that had begun before it was attached
-	quiet atomic.Uint64 // and none of them was still going on
-	own   atomic.Uint64 // the segment again, if it owns it; written after owns
+	quiet atomic.Uint64 // 1: none of those removals was still going on
+	own   atomic.Uint64 // id if it owns the segment; written after owns
 	owns  atomic.Uint64 // calls of Own that had begun by then
 }
 
-// record is one worker's.
+// ownsNow reports whether the attachment owns the segment s of an id, owns calls of Own having begun.
+// The owner is read twice, and the calls last, so that a record that changes meanwhile does not count.
+func (h *holding) ownsNow(s *segment, id, owns uint64) bool {
+	return h.own.Load() == id && h.owns.Load() == owns && h.own.Load() == id && uint64(s.owns.Load()) == owns
+}
+
+// A record is that of one worker.
 type record struct {
-	doomed   atomic.Uint64 // about to be killed
+	doomed   atomic.Uint64 // 1: about to be killed
 	beat     atomic.Uint64 // cycles of this life
-	killMe   atomic.Uint64 // waits to be killed by the parent
+	killMe   atomic.Uint64 // 1: waits to be killed by the parent
 	removing atomic.Uint64 // name+1, during Remove
 	owning   atomic.Uint64 // segment, during Own
-	born     atomic.Uint64 // it runs
+	born     atomic.Uint64 // 1: it runs
 	at       [depths]holding
 	_        [8]uint64
 }
 
-// segment is what is known of one; it is found by its id, which stands in its value.
+// A segment records what was done to one segment. Its index is the id that stands in the value.
 type segment struct {
 	drops, ended, owns, kept, keptEpoch atomic.Uint32
 	name                                atomic.Uint32
@@ -82,15 +88,15 @@ type audit struct {
 	violations [violations]atomic.Uint64
 	counts     [counters]atomic.Uint64
 	cfg        config
-	ids        atomic.Uint64
-	quiet      atomic.Uint64 // no more deaths
-	stop       atomic.Uint64
+	ids        atomic.Uint64           // the last id that was given to a segment
+	quiet      atomic.Uint64           // 1: no more deaths
+	stop       atomic.Uint64           // 1: all workers leave
 	removals   [maxNames]atomic.Uint64 // calls of Remove that have begun
 	kept       [maxNames]atomic.Uint64 // the last segment that was left kept
 	workers    [maxWorkers]record
 }
 
-// shared is the audit page and the table behind it, in which each segment that ever was has a place.
+// shared is the audit page and the table of all segments behind it.
 type shared struct {
 	*audit
 	segments []segment
@@ -122,20 +128,22 @@ const (
 
 var counterNames = [counters]string{
 	"cycles", "created", "attached", "self-kills", "failed Inits", "drops", "opens in Drop", "Own", "Leak",
-	"Remove", "reclaimed", "ErrBusy", "ErrFull", "ErrNoSpace", "exits without Close", "hard links", "FromFile", "BoxOf",
+	"Remove", "reclaimed", "ErrBusy", "ErrNoSlot", "ErrNoSpace", "exits without Close", "hard links", "FromFile", "BoxOf",
 }
 
-// config is what the parent tells the workers; all fields are numbers, for it lies in the audit page.
+// config is what the parent tells the workers. It lies in the audit page, so all fields are numbers.
 type config struct {
-	names, raw    int64 // of the names, how many hold untyped segments
-	chance        int64 // one in so many steps is the last
-	temp          int64 // percent of workers that avoid nameless files
-	remove        int64 // percent of calls that are Remove, at odd names
-	timeout       int64 // of Options
-	payload       int64 // spare bytes in each value, where memory is short
-	scarce, links int64
-	reader        int64 // the last so many workers are another user, who may only read
-	seed          int64
+	names   int64
+	raw     int64 // so many of the names hold untyped segments
+	chance  int64 // one in so many steps is the last
+	temp    int64 // percent of the workers that avoid nameless files
+	remove  int64 // percent of the cycles that are a Remove, at odd names
+	timeout int64 // Options.Timeout, in nanoseconds
+	payload int64 // spare bytes in each value, where memory is short
+	scarce  int64 // 1: ErrNoSpace is expected
+	links   int64 // 1: files get second names
+	reader  int64 // the last so many workers run as another user, who may only read
+	seed    int64
 }
 
 func openAudit(path string, create bool) (*shared, error) {
@@ -170,7 +178,7 @@ func openAudit(path string, create bool) (*shared, error) {
 
 func (a *audit) count(c counter) { a.counts[c].Add(1) }
 
-// removing reports how many removals of a name have begun, and whether none is going on.
+// removing returns how many removals of a name have begun; quiet reports whether none is going on.
 func (a *audit) removing(name int) (epoch uint64, quiet bool) {
 	epoch = a.removals[name].Load()
 	for i := range a.workers {
@@ -181,7 +189,7 @@ func (a *audit) removing(name int) (epoch uint64, quiet bool) {
 	return epoch, true
 }
 
-// owning reports how many calls of Own on a segment have begun, and whether none is going on.
+// owning returns how many calls of Own on a segment have begun; quiet reports whether none is going on.
 func (a *shared) owning(id uint64) (n uint64, quiet bool) {
 	n = uint64(a.segments[id].owns.Load())
 	for i := range a.workers {
@@ -192,8 +200,8 @@ func (a *shared) owning(id uint64) (n uint64, quiet bool) {
 	return n, true
 }
 
-// clear forgets a worker that is dead.
-func (r *record) clear() {
+// reset clears the record of a worker that has ended.
+func (r *record) reset() {
 	for i := range r.at {
 		r.at[i].own.Store(0)
 		r.at[i].id.Store(0)

@@ -16,12 +16,12 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-// To start a Go program costs more than the few calls that most workers live for. So one process
-// starts, and then forks the workers: Go has no fork, but with one P, without the garbage collector
-// and with nothing yet that waits for a goroutine elsewhere, the one thread that is left in the child
-// can run everything that a worker does. The workers are children of the parent (CLONE_PARENT).
+// To start a Go program costs more than the few calls that most workers live for. So one process, the
+// forker, starts and forks the workers. Go has no fork. But with one P, without the garbage collector,
+// and with no goroutine in another thread, the one thread that is left in the child can run all that a
+// worker does. The workers are children of the parent (CLONE_PARENT).
 //
-// Those in another PID namespace are started as programs, like all of them with -fork=false.
+// Workers in another PID namespace are started as programs, and with -fork=false all workers are.
 
 const (
 	forkerArg   = "forker"
@@ -55,7 +55,7 @@ func startForker(exe, base string, env []string) (*forker, error) {
 	return &forker{cmd, w1, r2}, err
 }
 
-// start forks the worker of an index.
+// start has the forker fork the worker of an index, and returns its pid.
 func (f *forker) start(index int, reader bool) (pid int, err error) {
 	var b [8]byte
 	binary.NativeEndian.PutUint32(b[:], uint32(index))
@@ -75,20 +75,20 @@ func (f *forker) start(index int, reader bool) (pid int, err error) {
 	return pid, nil
 }
 
-// runForker is the process that forks.
+// runForker is the main function of the forker.
 func runForker(base string) {
 	a, err := openAudit(filepath.Join(base, "audit"), false)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
-	// What every worker would find out anew.
+	// So that the workers need not work out the layouts of the two types again.
 	o := &shmem.Options{Dir: filepath.Join(base, "spare")}
 	_, _ = shmem.Attach[value]("none", o)
 	_, _ = shmem.Attach[rawValue]("none", o)
 	var b [8]byte
 	for {
-		// Raw calls: nothing is to be handed to another thread.
+		// Raw system calls: the runtime must not move the goroutine to another thread.
 		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, 0, addressOf(b[:]), 8)
 		if errno == syscall.EINTR {
 			continue
@@ -98,27 +98,33 @@ func runForker(base string) {
 		}
 		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, cloneParent|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if errno == 0 && pid == 0 {
-			syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0)
-			_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 0, 0, 0)
-			_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 1, 0, 0)
-			if b[4] != 0 {
-				syscall.RawSyscall(syscall.SYS_SETRESGID, nobody, nobody, nobody)
-				syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody)
-				syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0)
-			}
-			w := newWorker(a, int(binary.NativeEndian.Uint32(b[:])), base)
-			w.token = uint64(time.Now().UnixNano())<<20 ^ uint64(os.Getpid())
-			w.rng = rand.New(rand.NewPCG(uint64(w.cfg.seed), w.token))
-			w.run()
-			os.Exit(0)
+			runForked(a, int(binary.NativeEndian.Uint32(b[:])), base, b[4] != 0)
 		}
-		answer := int64(pid)
+		reply := int64(pid)
 		if errno != 0 {
-			answer = -int64(errno)
+			reply = -int64(errno)
 		}
-		binary.NativeEndian.PutUint64(b[:], uint64(answer))
+		binary.NativeEndian.PutUint64(b[:], uint64(reply))
 		_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, 1, addressOf(b[:]), 8)
 	}
 }
 
-const nobody = 65534
+// runForked is the main function of a forked worker.
+func runForked(a *shared, index int, base string, reader bool) {
+	syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 1, 0, 0)
+	if reader {
+		syscall.RawSyscall(syscall.SYS_SETRESGID, nobodyID, nobodyID, nobodyID)
+		syscall.RawSyscall(syscall.SYS_SETRESUID, nobodyID, nobodyID, nobodyID)
+		syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0) // setresuid clears it
+	}
+	w := newWorker(a, index, base)
+	w.token = uint64(time.Now().UnixNano())<<20 ^ uint64(os.Getpid())
+	w.rng = rand.New(rand.NewPCG(uint64(w.cfg.seed), w.token))
+	w.run()
+	os.Exit(0)
+}
+
+// nobodyID is the user and the group that readers run as.
+const nobodyID = 65534

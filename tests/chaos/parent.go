@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -30,14 +29,14 @@ type variant struct {
 type plan struct {
 	config
 	workers  int
-	killMs   int // the parent kills about every so many milliseconds
-	stopMs   int // and stops one; 0: never
-	stopMax  time.Duration
-	pidns    int // percent of the workers in a fresh PID namespace
-	tmpfs    int64
+	killMs   int           // the parent kills about every so many milliseconds
+	stopMs   int           // the parent stops a worker about every so many milliseconds; 0: never
+	stopMax  time.Duration // how long a worker is stopped, at most
+	pidns    int           // percent of the workers in a fresh PID namespace
+	tmpfs    int64         // bytes of a tmpfs for the segments; 0: /dev/shm
 	duration time.Duration
-	kills    int64
-	enough   uint64 // violations after which it ends
+	kills    int64  // kills after which it ends; 0: duration alone counts
+	enough   uint64 // violations after which it ends; 0: it does not
 	fork     bool
 }
 
@@ -58,61 +57,51 @@ var variants = []variant{
 	}, true},
 }
 
-// result is what came of one run.
-type result struct {
-	Variant    string
-	Flaw       string `json:",omitempty"`
-	Seconds    float64
-	Kills      int64 // processes that a SIGKILL ended
-	ByParent   int64
-	Stops      int64
-	Workers    int64             // processes that were started
-	Stillborn  int64             `json:",omitempty"` // forked ones that were stuck before they began, not among the kills
-	First      float64           `json:",omitempty"` // seconds to the first violation
-	Total      uint64            // violations
-	Violations map[string]uint64 `json:",omitempty"`
-	Counts     map[string]uint64
-	Log        []string `json:",omitempty"`
-	Error      string   `json:",omitempty"`
-}
-
+// A child is one running worker, as the parent sees it.
 type child struct {
-	forked  bool
-	pid     int
-	index   int
-	beat    uint64
-	since   time.Time // of the last beat
-	resume  time.Time // when it is to go on; zero: it runs
-	reader  bool
-	pidns   bool
-	doomed  bool
-	started time.Time
+	forked bool // by the forker, not started as a program
+	pid    int
+	index  int
+	beat   uint64
+	since  time.Time // of the last beat
+	resume time.Time // when a stopped worker is to continue; zero: it is not stopped
+	reader bool
+	pidns  bool
+	doomed bool // the parent has killed it
 }
 
+// The parent starts the workers of one variant, kills them, and checks what is left at the end.
+// Only the goroutine of run uses it.
 type parent struct {
 	plan
 	a        *shared
 	base     string
 	exe      string
 	rng      *rand.Rand
-	children []*child
-	forker   *forker
+	children []*child // by index; nil: not running
+	forker   *forker  // nil: every worker is started as a program
 	res      *result
-	show     func(*parent)
+	began    time.Time
+	show     func(*parent) // nil: no progress is shown
+
+	nextKill, nextStop, nextShow time.Time
 }
 
-// run does one variant.
+// run runs one variant.
 func run(v variant, p plan, show func(*parent)) (res *result) {
-	res = &result{Variant: v.name, Flaw: os.Getenv("SHMEM_FLAW"), Counts: map[string]uint64{}, Violations: map[string]uint64{}}
-	begun := time.Now()
-	defer func() { res.Seconds = time.Since(begun).Seconds() }()
+	res = &result{Variant: v.name, Flaw: *flawFlag, Counts: map[string]uint64{}, Violations: map[string]uint64{}}
+	began := time.Now()
+	defer func() { res.Seconds = time.Since(began).Seconds() }()
 	base, err := os.MkdirTemp(sys.DefaultDir, "chaos-")
 	if err != nil {
 		res.Error = err.Error()
 		return res
 	}
 	defer os.RemoveAll(base)
-	q := &parent{plan: p, base: base, res: res, show: show, rng: rand.New(rand.NewPCG(uint64(p.seed), 0))}
+	q := &parent{
+		plan: p, base: base, res: res, show: show, began: began,
+		rng: rand.New(rand.NewPCG(uint64(p.seed), 0)),
+	}
 	if err := q.setUp(); err != nil {
 		res.Error = err.Error()
 		return res
@@ -120,28 +109,33 @@ func run(v variant, p plan, show func(*parent)) (res *result) {
 	if p.tmpfs != 0 {
 		defer syscall.Unmount(filepath.Join(base, "seg"), syscall.MNT_DETACH)
 	}
-	q.storm(begun)
+	q.killLoop()
 	q.calm()
 	q.finish()
+	q.sum()
+	return res
+}
+
+// sum takes the counts, the violations and the log into the result.
+func (q *parent) sum() {
 	for i, name := range counterNames {
 		if n := q.a.counts[i].Load(); n != 0 {
-			res.Counts[name] = n
+			q.res.Counts[name] = n
 		}
 	}
 	for i, name := range violationNames {
 		if n := q.a.violations[i].Load(); n != 0 {
-			res.Violations[name] = n
-			res.Total += n
+			q.res.Violations[name] = n
+			q.res.Total += n
 		}
 	}
-	log, _ := os.ReadFile(filepath.Join(base, "log"))
-	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
-	if len(log) > 0 {
-		res.Log = lines[:min(len(lines), 40)]
+	if log, _ := os.ReadFile(filepath.Join(q.base, "log")); len(log) > 0 {
+		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+		q.res.Log = lines[:min(len(lines), 40)]
 	}
-	return res
 }
 
+// setUp makes the directories, the log, the audit page, and the tmpfs if there is one.
 func (q *parent) setUp() (err error) {
 	if err := os.Chmod(q.base, 0o755); err != nil {
 		return err
@@ -151,29 +145,19 @@ func (q *parent) setUp() (err error) {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(q.base, "log"), nil, 0o600); err != nil {
+	log := filepath.Join(q.base, "log")
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
 		return err
 	}
-	if err := os.Chmod(filepath.Join(q.base, "log"), 0o666); err != nil {
+	if err := os.Chmod(log, 0o666); err != nil { // the other user writes as well
 		return err
 	}
-	// A copy of this program that the other user can run as well; go run's directory is closed to it.
-	q.exe = "/proc/self/exe"
-	if q.reader != 0 {
-		b, err := os.ReadFile("/proc/self/exe")
-		if err != nil {
-			return err
-		}
-		q.exe = filepath.Join(q.base, "worker")
-		if err := os.WriteFile(q.exe, b, 0o755); err != nil {
-			return err
-		}
-	}
-	if q.exe, err = filepath.EvalSymlinks(q.exe); err != nil {
+	if q.exe, err = q.executable(); err != nil {
 		return err
 	}
 	if q.tmpfs != 0 {
-		if err := syscall.Mount("chaos", filepath.Join(q.base, "seg"), "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", q.tmpfs)); err != nil {
+		options := fmt.Sprintf("size=%d,mode=755", q.tmpfs)
+		if err := syscall.Mount("chaos", filepath.Join(q.base, "seg"), "tmpfs", 0, options); err != nil {
 			return fmt.Errorf("mounting a tmpfs: %w", err)
 		}
 	}
@@ -185,10 +169,28 @@ func (q *parent) setUp() (err error) {
 	return nil
 }
 
+// executable returns the program of the workers. With readers it is a copy that the other user can
+// run: the directory of go run is closed to other users.
+func (q *parent) executable() (string, error) {
+	const self = "/proc/self/exe"
+	if q.reader == 0 {
+		return filepath.EvalSymlinks(self)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	exe := filepath.Join(q.base, "worker")
+	return exe, os.WriteFile(exe, b, 0o755)
+}
+
 // start starts the worker of an index.
 func (q *parent) start(index int) {
-	q.a.workers[index].clear()
-	c := &child{index: index, since: time.Now(), started: time.Now(), reader: index >= q.workers-int(q.reader), pidns: q.rng.IntN(100) < q.pidns}
+	q.a.workers[index].reset()
+	c := &child{
+		index: index, since: time.Now(),
+		reader: index >= q.workers-int(q.reader), pidns: q.rng.IntN(100) < q.pidns,
+	}
 	if q.forker != nil && !c.pidns {
 		pid, err := q.forker.start(index, c.reader)
 		if err == nil {
@@ -199,6 +201,11 @@ func (q *parent) start(index int) {
 		}
 		q.violate(unexpected, "forking a worker: %v", err)
 	}
+	q.startProgram(c)
+}
+
+// startProgram starts a worker as a program of its own.
+func (q *parent) startProgram(c *child) {
 	attr := &syscall.ProcAttr{
 		Env:   q.env(),
 		Files: []uintptr{0, 1, 2},
@@ -208,26 +215,27 @@ func (q *parent) start(index int) {
 		attr.Sys.Cloneflags = syscall.CLONE_NEWPID
 	}
 	if c.reader {
-		attr.Sys.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		attr.Sys.Credential = &syscall.Credential{Uid: nobodyID, Gid: nobodyID}
 	}
-	pid, err := syscall.ForkExec(q.exe, []string{"chaos-worker", workerArg, fmt.Sprint(index), q.base}, attr)
+	args := []string{"chaos-worker", workerArg, fmt.Sprint(c.index), q.base}
+	pid, err := syscall.ForkExec(q.exe, args, attr)
 	if err != nil {
 		if q.pidns > 0 && errors.Is(err, syscall.EPERM) {
 			q.pidns = 0 // not root
-			q.start(index)
+			q.start(c.index)
 			return
 		}
 		q.violate(unexpected, "starting a worker: %v", err)
-		q.children[index] = nil
+		q.children[c.index] = nil
 		return
 	}
 	c.pid = pid
 	q.res.Workers++
-	q.children[index] = c
+	q.children[c.index] = c
 }
 
 func (q *parent) env() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=off", "GOTRACEBACK=all", "SHMEM_FLAW=" + q.res.Flaw}
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GOTRACEBACK=all"}
 }
 
 func (q *parent) violate(v violation, format string, args ...any) {
@@ -235,10 +243,19 @@ func (q *parent) violate(v violation, format string, args ...any) {
 	w.violate(v, format, args...)
 }
 
+// kill kills a worker that is not reaped yet: its pid cannot be another process's.
 func (q *parent) kill(c *child) {
 	q.a.workers[c.index].doomed.Store(1)
 	c.doomed = true
-	_ = syscall.Kill(c.pid, syscall.SIGKILL) // it is not reaped yet: the pid is its own
+	_ = syscall.Kill(c.pid, syscall.SIGKILL)
+}
+
+// giveUp kills a worker that hangs, and has it print its stacks first.
+func (q *parent) giveUp(c *child, format string, args ...any) {
+	q.violate(hung, format, args...)
+	_ = syscall.Kill(c.pid, syscall.SIGQUIT)
+	time.Sleep(200 * time.Millisecond)
+	q.kill(c)
 }
 
 func (q *parent) violated() (n uint64) {
@@ -248,10 +265,10 @@ func (q *parent) violated() (n uint64) {
 	return n
 }
 
-// storm is the part with the deaths.
-func (q *parent) storm(begun time.Time) {
-	runtime.LockOSThread() // Pdeathsig goes by the thread
-	// The two that start workers are to be heard among many that are busy; the workers take it back.
+// killLoop starts the workers and kills them until the plan is fulfilled.
+func (q *parent) killLoop() {
+	runtime.LockOSThread() // Pdeathsig is sent when the thread that started a child ends
+	// The processes that start workers must run among many busy ones; the workers set the priority back.
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -15)
 	defer func() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 0) }()
 	q.children = make([]*child, q.workers)
@@ -266,62 +283,92 @@ func (q *parent) storm(begun time.Time) {
 	for i := range q.children {
 		q.start(i)
 	}
-	var nextKill, nextStop, nextShow time.Time
 	for {
 		now := time.Now()
-		if n := q.violated(); n > 0 {
-			if q.res.First == 0 {
-				q.res.First = now.Sub(begun).Seconds()
-			}
-			if q.enough != 0 && n >= q.enough {
-				return
-			}
-		}
-		switch {
-		case q.kills > 0 && q.res.Kills >= q.kills && (q.duration == 0 || now.Sub(begun) >= q.duration),
-			q.kills == 0 && now.Sub(begun) >= q.duration,
-			q.a.ids.Load() > maxSegments*9/10:
+		if q.over(now) {
 			return
 		}
 		for _, index := range q.reap() {
 			q.start(index)
 		}
-		for _, c := range q.children {
-			if c == nil {
-				continue
-			}
-			q.tend(c, now)
-		}
-		if nextKill.IsZero() || now.Sub(nextKill) > time.Second {
-			nextKill = now
-		}
-		for ; now.After(nextKill); nextKill = nextKill.Add(time.Duration(1+q.rng.IntN(2*q.killMs*1000)) * time.Microsecond) {
-			if c := q.children[q.rng.IntN(len(q.children))]; c != nil && q.a.workers[c.index].beat.Load() > 0 && !c.doomed && q.a.workers[c.index].doomed.Load() == 0 {
-				q.res.ByParent++
-				q.kill(c)
-			}
-		}
-		if q.stopMs > 0 && now.After(nextStop) {
-			nextStop = now.Add(time.Duration(q.rng.IntN(2*q.stopMs)) * time.Millisecond)
-			if c := q.children[q.rng.IntN(len(q.children))]; c != nil && c.resume.IsZero() && !c.doomed {
-				if syscall.Kill(c.pid, syscall.SIGSTOP) == nil {
-					q.res.Stops++
-					c.resume = now.Add(time.Duration(q.rng.Int64N(int64(q.stopMax))))
-				}
-			}
-		}
-		if now.After(nextShow) && q.show != nil {
-			nextShow = now.Add(500 * time.Millisecond)
+		q.serveAll(now)
+		q.killSome(now)
+		q.stopOne(now)
+		if q.show != nil && now.After(q.nextShow) {
+			q.nextShow = now.Add(500 * time.Millisecond)
 			q.show(q)
 		}
 		time.Sleep(500 * time.Microsecond)
 	}
 }
 
+// over reports whether the kill loop is to end. It notes when the first violation was seen.
+func (q *parent) over(now time.Time) bool {
+	took := now.Sub(q.began)
+	if n := q.violated(); n > 0 {
+		if q.res.First == 0 {
+			q.res.First = took.Seconds()
+		}
+		if q.enough != 0 && n >= q.enough {
+			return true
+		}
+	}
+	if q.a.ids.Load() > maxSegments*9/10 {
+		return true // the audit page is nearly full
+	}
+	if q.kills == 0 {
+		return took >= q.duration
+	}
+	return q.res.Kills >= q.kills && (q.duration == 0 || took >= q.duration)
+}
+
+// killSome kills as many workers as are due by now.
+func (q *parent) killSome(now time.Time) {
+	if q.nextKill.IsZero() || now.Sub(q.nextKill) > time.Second {
+		q.nextKill = now
+	}
+	for now.After(q.nextKill) {
+		c := q.children[q.rng.IntN(len(q.children))]
+		if c != nil && !c.doomed {
+			r := &q.a.workers[c.index]
+			if r.beat.Load() > 0 && r.doomed.Load() == 0 {
+				q.res.ByParent++
+				q.kill(c)
+			}
+		}
+		q.nextKill = q.nextKill.Add(time.Duration(1+q.rng.IntN(2*q.killMs*1000)) * time.Microsecond)
+	}
+}
+
+// stopOne stops a worker for a while, if that is due.
+func (q *parent) stopOne(now time.Time) {
+	if q.stopMs == 0 || !now.After(q.nextStop) {
+		return
+	}
+	q.nextStop = now.Add(time.Duration(q.rng.IntN(2*q.stopMs)) * time.Millisecond)
+	c := q.children[q.rng.IntN(len(q.children))]
+	if c == nil || !c.resume.IsZero() || c.doomed {
+		return
+	}
+	if syscall.Kill(c.pid, syscall.SIGSTOP) == nil {
+		q.res.Stops++
+		c.resume = now.Add(time.Duration(q.rng.Int64N(int64(q.stopMax))))
+	}
+}
+
 const patience = 30 * time.Second
 
-// tend does for one worker what it waits for.
-func (q *parent) tend(c *child, now time.Time) {
+func (q *parent) serveAll(now time.Time) {
+	for _, c := range q.children {
+		if c != nil {
+			q.serve(c, now)
+		}
+	}
+}
+
+// serve continues a stopped worker whose time is over, kills a worker that asks for it, and kills a
+// worker that hangs.
+func (q *parent) serve(c *child, now time.Time) {
 	r := &q.a.workers[c.index]
 	if !c.resume.IsZero() {
 		c.since = now
@@ -333,20 +380,21 @@ func (q *parent) tend(c *child, now time.Time) {
 	if r.killMe.Load() != 0 && !c.doomed {
 		q.kill(c)
 	}
-	if b := r.beat.Load(); b != c.beat {
+	b := r.beat.Load()
+	silent := now.Sub(c.since)
+	switch {
+	case b != c.beat:
 		c.beat, c.since = b, now
-	} else if r.born.Load() == 0 && c.forked && now.Sub(c.since) > 5*time.Second && !c.doomed {
+	case c.doomed:
+	case r.born.Load() == 0 && c.forked && silent > 5*time.Second:
 		q.res.Stillborn++
 		q.kill(c)
-	} else if now.Sub(c.since) > patience && !c.doomed {
-		q.violate(hung, "worker %d, after %d cycles", c.index, b)
-		_ = syscall.Kill(c.pid, syscall.SIGQUIT) // its stacks go to standard error
-		time.Sleep(200 * time.Millisecond)
-		q.kill(c)
+	case silent > patience:
+		q.giveUp(c, "worker %d, after %d cycles", c.index, b)
 	}
 }
 
-// reap takes in who has ended.
+// reap collects the workers that have ended, and returns their indices.
 func (q *parent) reap() (ended []int) {
 	for {
 		var ws syscall.WaitStatus
@@ -361,26 +409,32 @@ func (q *parent) reap() (ended []int) {
 		if i < 0 {
 			continue
 		}
-		switch {
-		case ws.Signaled() && ws.Signal() == syscall.SIGKILL:
-			if q.a.workers[i].born.Load() != 0 || !q.children[i].forked {
-				q.res.Kills++
-			}
-			if q.a.workers[i].doomed.Load() == 0 {
-				q.violate(unexpected, "worker %d was killed by a stranger", i)
-			}
-		case ws.Exited() && ws.ExitStatus() == exitCode:
-		case ws.Exited() && ws.ExitStatus() == 0 && q.a.stop.Load() != 0:
-		default:
-			q.violate(unexpected, "worker %d ended: %v, status %d", i, ws, ws.ExitStatus())
-		}
-		q.a.workers[i].clear()
+		q.judge(i, ws)
+		q.a.workers[i].reset()
 		q.children[i] = nil
 		ended = append(ended, i)
 	}
 }
 
-// calm lets everybody leave in peace.
+// judge counts the end of a worker: by a kill, by leaving without Close, or at the end of the run.
+// Every other end is a violation.
+func (q *parent) judge(i int, ws syscall.WaitStatus) {
+	switch {
+	case ws.Signaled() && ws.Signal() == syscall.SIGKILL:
+		if q.a.workers[i].born.Load() != 0 || !q.children[i].forked {
+			q.res.Kills++
+		}
+		if q.a.workers[i].doomed.Load() == 0 {
+			q.violate(unexpected, "worker %d was killed by a stranger", i)
+		}
+	case ws.Exited() && ws.ExitStatus() == exitCode:
+	case ws.Exited() && ws.ExitStatus() == 0 && q.a.stop.Load() != 0:
+	default:
+		q.violate(unexpected, "worker %d ended: %v, status %d", i, ws, ws.ExitStatus())
+	}
+}
+
+// calm ends the killing and has all workers leave normally.
 func (q *parent) calm() {
 	q.a.quiet.Store(1)
 	for _, c := range q.children {
@@ -391,11 +445,7 @@ func (q *parent) calm() {
 	}
 	for t := time.Now(); time.Since(t) < 300*time.Millisecond; time.Sleep(time.Millisecond) {
 		q.reap()
-		for _, c := range q.children {
-			if c != nil {
-				q.tend(c, time.Now())
-			}
-		}
+		q.serveAll(time.Now())
 	}
 	q.a.stop.Store(1)
 	for t := time.Now(); ; time.Sleep(time.Millisecond) {
@@ -407,12 +457,9 @@ func (q *parent) calm() {
 			}
 			left++
 			if time.Since(t) > patience {
-				q.violate(hung, "worker %d does not leave", c.index)
-				_ = syscall.Kill(c.pid, syscall.SIGQUIT)
-				time.Sleep(200 * time.Millisecond)
-				q.kill(c)
+				q.giveUp(c, "worker %d does not leave", c.index)
 			} else {
-				q.tend(c, time.Now())
+				q.serve(c, time.Now())
 			}
 		}
 		if left == 0 {
@@ -426,7 +473,7 @@ func (q *parent) calm() {
 	}
 }
 
-// finish checks that nothing is left but what was kept, and that nothing of that is lost.
+// finish checks that only kept segments are left, and that each of them is whole and can be removed.
 func (q *parent) finish() {
 	w := newWorker(q.a, maxWorkers-1, q.base)
 	w.mortal = false
@@ -443,42 +490,9 @@ func (q *parent) finish() {
 			q.violate(leaked, "%s: %v %v", e.Name(), info.State, err)
 			continue
 		}
-		var n int
-		_, _ = fmt.Sscanf(e.Name(), "name-%d", &n)
-		at := &attachment{name: n, h: &w.r.at[0], epoch: q.a.removals[n].Load(), quiet: true}
-		o := &shmem.Options{Dir: dir}
-		seg, err := shmem.AttachSegment(e.Name(), o)
-		if err != nil {
-			q.violate(unexpected, "attaching to what was kept: %v", err)
-			continue
-		}
-		at.seg = seg
-		if w.isRaw(n) {
-			at.check = func() string { return "" }
-			at.box = w.rawBox(at, seg)
-		} else {
-			box, err := shmem.BoxOf[value](seg)
-			if err != nil {
-				q.violate(unexpected, "the box of what was kept: %v", err)
-				continue
-			}
-			at.box, at.check = true, box.Value().wrong
-			at.id = box.Value().ID.Load() % maxSegments
-		}
-		found[at.id] = true
-		w.settle(at)
-		w.look(at)
-		w.own(at)
-		w.look(at)
-		w.depth = depths // its Drop opens nothing
-		begun := time.Now()
-		q.a.segments[at.id].ended.Store(1)
-		at.h.own.Store(0)
-		at.h.id.Store(0)
-		w.expect("Close", seg.Close(), begun)
-		w.depth = 0
-		if n := q.a.segments[at.id].drops.Load(); n != 1 && at.id != 0 {
-			q.violate(dutyUndone, "segment %d: %d drops at the end", at.id, n)
+		if at := q.attachKept(w, dir, e.Name()); at != nil {
+			found[at.id] = true
+			q.endKept(w, at)
 		}
 	}
 	for n := range int(q.names) {
@@ -487,7 +501,7 @@ func (q *parent) finish() {
 		}
 	}
 	if entries, _ = os.ReadDir(dir); len(entries) > 0 {
-		q.violate(leaked, "%v after everything was closed", entries)
+		q.violate(leaked, "%v after all was closed", entries)
 	}
 	if q.tmpfs != 0 {
 		if m, err := sys.MountOf(dir); err != nil || m.Avail != m.Size {
@@ -496,4 +510,46 @@ func (q *parent) finish() {
 	}
 }
 
-var _ = step.Flaws
+// attachKept attaches to a kept segment; nil: it cannot be attached.
+func (q *parent) attachKept(w *worker, dir, name string) *attachment {
+	var n int
+	_, _ = fmt.Sscanf(name, "name-%d", &n)
+	at := &attachment{name: n, h: &w.r.at[0], epoch: q.a.removals[n].Load(), quiet: true}
+	seg, err := shmem.AttachSegment(name, &shmem.Options{Dir: dir})
+	if err != nil {
+		q.violate(unexpected, "attaching to what was kept: %v", err)
+		return nil
+	}
+	at.seg = seg
+	if w.isRaw(n) {
+		at.check = unchecked
+		at.box = w.rawBox(at, seg)
+		return at
+	}
+	box, err := shmem.BoxOf[value](seg)
+	if err != nil {
+		q.violate(unexpected, "the box of what was kept: %v", err)
+		return nil
+	}
+	at.box, at.check = true, box.Value().wrong
+	at.id = box.Value().ID.Load() % maxSegments
+	return at
+}
+
+// endKept owns a kept segment and closes it, which must drop its value once.
+func (q *parent) endKept(w *worker, at *attachment) {
+	w.settle(at)
+	w.verify(at)
+	w.own(at)
+	w.verify(at)
+	w.depth = depths // Drop must open nothing
+	began := time.Now()
+	q.a.segments[at.id].ended.Store(1)
+	at.h.own.Store(0)
+	at.h.id.Store(0)
+	w.expect("Close", at.seg.Close(), began)
+	w.depth = 0
+	if n := q.a.segments[at.id].drops.Load(); n != 1 && at.id != 0 {
+		q.violate(dutyUndone, "segment %d: %d drops at the end", at.id, n)
+	}
+}
