@@ -1,26 +1,34 @@
 package inspect
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
-// A Change is a leaf of a value that differs between two snapshots.
+// A Change is a leaf of a value (see Value.Leaves) that differs between two snapshots.
 type Change struct {
-	Path     string
-	Old, New Value // the zero Value where there is none: a list that has grown, or other types
+	Path string
+	// Old and New are the leaf in both snapshots. One of them is the zero Value if a list has grown
+	// or shrunk.
+	Old, New Value
 }
 
-// Diff gives what has changed from old to new, leaf by leaf. Snapshots of different types differ as
-// a whole.
-func Diff(old, new *Snapshot) []Change {
-	a, b := old.Value(), new.Value()
-	if (a.t == nil) != (b.t == nil) || a.t != nil && a.t != b.t && a.t.Fingerprint() != b.t.Fingerprint() {
-		return []Change{{"", a, b}}
+// Diff returns what has changed from a to b, leaf by leaf, in the order of the type. Snapshots of
+// different types give one Change of the whole value, with the path "".
+func Diff(a, b *Snapshot) []Change {
+	v, w := a.Value(), b.Value()
+	sameType := v.t == w.t || v.t != nil && w.t != nil && v.t.Fingerprint() == w.t.Fingerprint()
+	if !sameType {
+		return []Change{{"", v, w}}
 	}
-	if bytes.Equal(a.b, b.b) {
+	if bytes.Equal(v.b, w.b) {
 		return nil
 	}
-	return diff(nil, "", a, b)
+	return diff(nil, "", v, w)
 }
 
+// diff appends the changes between two values of the same type to all. Parts with equal bytes are
+// not looked into.
 func diff(all []Change, path string, a, b Value) []Change {
 	switch k := a.Kind(); {
 	case k == Struct:
@@ -32,23 +40,26 @@ func diff(all []Change, path string, a, b Value) []Change {
 		}
 		return all
 	case (k == Array || k == List) && !isBytes(a.t):
-		n := min(a.Len(), b.Len())
-		for i := range max(a.Len(), b.Len()) {
-			at := path + "[" + itoa(i) + "]"
-			switch {
-			case i >= n && i < b.Len():
-				all = append(all, Change{at, Value{}, b.Index(i)})
-			case i >= n:
-				all = append(all, Change{at, a.Index(i), Value{}})
-			default:
-				if x, y := a.Index(i), b.Index(i); !bytes.Equal(x.b, y.b) {
-					all = diff(all, at, x, y)
-				}
-			}
-		}
-		return all
-	case k == Text && bytes.Equal(a.text(), b.text()):
+		return diffElements(all, path, a, b)
+	case k == Text && bytes.Equal(a.text(), b.text()): // bytes behind the end of a text do not count
 		return all
 	}
 	return append(all, Change{path, a, b})
+}
+
+func diffElements(all []Change, path string, a, b Value) []Change {
+	for i := range max(a.Len(), b.Len()) {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case i >= a.Len():
+			all = append(all, Change{at, Value{}, b.Index(i)})
+		case i >= b.Len():
+			all = append(all, Change{at, a.Index(i), Value{}})
+		default:
+			if x, y := a.Index(i), b.Index(i); !bytes.Equal(x.b, y.b) {
+				all = diff(all, at, x, y)
+			}
+		}
+	}
+	return all
 }

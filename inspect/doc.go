@@ -1,16 +1,16 @@
-// Package inspect sees into segments of shared memory without knowing their Go types: live ones, and
-// those of programs that have crashed. It is what the command shmem is made of.
+// Package inspect looks into segments of shared memory without knowing their Go types: live ones, and
+// those of programs that have crashed. The command shmem is made of it.
 //
-// Every segment carries the schema of its value: names, kinds and places of all fields. [Open] opens a
-// segment as an observer, which takes no lock and no slot, so that looking at a segment never keeps it
-// alive and never changes what becomes of it:
+// Every segment carries the schema of its value: names, kinds and offsets of all fields. [Open]
+// returns an [Observer], which takes no lock and no slot. So an observer never keeps a segment
+// alive, never makes a writer wait, and changes nothing:
 //
-//	s, err := inspect.Open("config", nil)
+//	o, err := inspect.Open("", "config") // "": in the default directory
 //	if err != nil {
 //		return err
 //	}
-//	defer s.Close()
-//	snap, err := s.Snapshot()
+//	defer o.Close()
+//	snap, err := o.Snapshot()
 //	if err != nil {
 //		return err
 //	}
@@ -18,16 +18,24 @@
 //	if err != nil {
 //		return err
 //	}
-//	fmt.Println(v)           // "default"
-//	json.Marshal(v)          // as encoding/json does it for the Go value
+//	fmt.Println(v)    // "default"
+//	json.Marshal(v)   // as encoding/json does it for the Go value
 //
-// A [Snapshot] is the value as it was at one moment, as Box.Load has it: neither a writer in the
-// middle of Update nor one that died there can make it a mixture of two values. [Diff] tells two of
-// them apart, field by field. [Segment.Status] says what else there is to know: who is attached, who
-// holds which lock, who waits, and what would happen if the owner died.
+// A [Snapshot] is the value as it was at one moment, as Box.Load returns it. A writer in the middle
+// of an Update, or one that died there, cannot make it a mixture of two values. [Diff] compares two
+// snapshots field by field.
 //
-// [Set] is the one function here that changes a value: under the box's lock, checked against the
-// schema, as an attachment that leaves the duty of the last one to others.
+// [Observer.Status] returns everything else: which processes are attached, which hold or wait for a
+// lock, and what becomes of the segment if its owner dies. For queues and topics there are
+// [Observer.Stats], [Observer.Messages] and [Observer.Follow].
 //
-// What is read is never trusted. A damaged segment gives errors that are shmem.ErrCorrupt.
+// [Set] is the only function here that changes a value: under the box's lock, and checked against
+// the schema.
+//
+// # Errors
+//
+// Every error is a *shmem.Error with the operation ("inspect open") and the name of the segment,
+// except a bare io.EOF and the errors of functions on a Value or a Type, which know no segment. No
+// byte of a segment is trusted: a damaged one gives errors that are shmem.ErrCorrupt, never a panic
+// or a fault.
 package inspect

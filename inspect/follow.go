@@ -12,88 +12,76 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/format"
-	"github.com/shmembox/shmem/internal/layout"
-	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 )
 
-// Where Follow begins, besides a sequence number.
+// Where Follow begins, instead of a sequence number.
 const (
 	FromNow    uint64 = math.MaxUint64     // with the next message that is published
-	FromOldest uint64 = math.MaxUint64 - 1 // with the oldest that is kept
+	FromOldest uint64 = math.MaxUint64 - 1 // with the oldest message that is kept
 )
 
-// A Message is one message of a topic.
-type Message struct {
-	Seq   uint64    // its number in the topic, from 0; one that is left out was given up, or lost
-	Time  time.Time // when it was seen
-	Value Value     // valid until the next call of Next
-}
-
-// A Follower reads the messages of a topic as they come, without knowing their Go type. It takes no
-// slot and no lock, holds no publisher back and cannot be woken: it looks for messages every 1 to
-// 50 ms. It is for one goroutine, and ends with its Segment.
+// A Follower reads the messages of a topic as they are published, without knowing their Go type.
+//
+// A Follower takes no slot and no lock. It holds no publisher back, so a slow one loses messages;
+// see Lost. No publisher can wake it: it polls every 1 to 50 ms. It is for one goroutine and ends
+// with its Observer.
 type Follower struct {
-	s    *Observer
-	m    *mem.Mapping
-	t    *anytopic.Topic
-	c    *ring.Cursor
-	buf  []byte
-	lost uint64
+	o      *Observer
+	topic  *anytopic.Topic
+	cursor *ring.Cursor
+	buf    []byte // the last message
+	lost   uint64
 }
 
-// MessageType is the type of a topic's messages; nil if the segment is no topic.
-func (s *Observer) MessageType() *Type {
-	if layout.Stream(s.t) != layout.TopicName {
-		return nil
-	}
-	return typeOf(layout.Item(s.t))
-}
-
-// Follow begins to read a topic at a sequence number; what is kept no longer counts as lost. A
-// segment that is no topic is shmem.ErrMismatch.
-func (s *Observer) Follow(from uint64) (*Follower, error) {
-	fail := func(err error) (*Follower, error) {
-		return nil, &shmem.Error{Op: "follow", Name: s.info.Name, Err: err}
-	}
-	if s.m == nil || !s.m.Pin() {
-		return fail(shmem.ErrClosed)
-	}
-	defer s.m.Unpin()
-	t, err := anytopic.Of(s.m, s.t)
-	if err != nil {
-		return fail(fmt.Errorf("%w: %v", shmem.ErrMismatch, err))
-	}
-	f := &Follower{s: s, m: s.m, t: t, buf: make([]byte, t.Item.Size)}
-	fault := s.m.Guard(func() {
+// Follow begins to read a topic with message number from, or FromNow, or FromOldest. A number that
+// is not published yet means FromNow. A segment that is no topic gives shmem.ErrMismatch.
+func (o *Observer) Follow(from uint64) (f *Follower, err error) {
+	err = o.guarded("inspect follow", func() error {
+		t, err := anytopic.Of(o.m, o.t)
+		if err != nil {
+			return fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
+		}
 		if from == FromOldest {
 			from = t.Ring.Oldest()
 		}
-		f.c = t.Ring.From(from)
+		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), buf: make([]byte, t.Item.Size)}
+		return nil
 	})
-	if fault != nil {
-		return fail(&shmem.FaultError{Name: s.info.Path, Addr: fault.Addr, Err: fault.Err})
+	if err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-// Seq is the number of the message that is looked for next.
-func (f *Follower) Seq() uint64 { return f.c.Pos() }
+// Seq returns the number of the message that Next looks for.
+func (f *Follower) Seq() uint64 { return f.cursor.Pos() }
 
-// Lost is how many messages were overwritten before they could be read.
+// Lost returns how many messages were overwritten before they could be read. Messages older than
+// the one that Follow began with do not count.
 func (f *Follower) Lost() uint64 { return f.lost }
 
 const (
+	// Next polls after firstPause, and backs off to lastPause.
 	firstPause, lastPause = time.Millisecond, 50 * time.Millisecond
-	deadAfter             = 100 * time.Millisecond // a publisher may take that long over a message before he is looked at
-	goneAfter             = time.Second            // and a topic be silent before its name is
+	// deadAfter is how long a message may be in the making before Next checks whether its
+	// publisher is alive.
+	deadAfter = 100 * time.Millisecond
+	// goneAfter is how long a topic may be silent before Next checks whether it can still get
+	// messages.
+	goneAfter = time.Second
 )
 
-// Next is the next message, and waits until there is one. The errors are io.EOF when the topic has
-// ended; fs.ErrNotExist when nobody is attached and nobody can be, so that nothing can come any
-// more; the context's; shmem.ErrClosed, shmem.ErrCorrupt and shmem.ErrFault.
+// Next returns the next message, and waits until there is one. It skips messages whose publisher
+// died. It returns:
+//
+//   - io.EOF when the topic has ended;
+//   - fs.ErrNotExist when no process is attached and none can attach, so that no message can come;
+//   - the error of ctx;
+//   - shmem.ErrClosed, shmem.ErrCorrupt, and shmem.ErrFault if another process truncated the file.
 func (f *Follower) Next(ctx context.Context) (Message, error) {
-	pause, idle, looked := firstPause, time.Time{}, time.Time{}
+	pause := firstPause
+	var idle, checked time.Time // since when there is no message; when gone was last called
 	for {
 		msg, err := f.try(!idle.IsZero() && time.Since(idle) > deadAfter)
 		if err != errNothing {
@@ -101,24 +89,33 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 		}
 		now := time.Now()
 		if idle.IsZero() {
-			idle, looked = now, now
+			idle, checked = now, now
 		}
-		if now.Sub(looked) > goneAfter {
-			looked = now
-			if f.s.Refresh() == nil && len(f.s.info.Peers) == 0 && (f.s.info.State == shmem.Garbage || !f.s.Linked() && !f.s.info.Readers) {
-				return Message{}, &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: fmt.Errorf("%w any more: nobody is attached, and nobody can be", fs.ErrNotExist)}
+		if now.Sub(checked) > goneAfter {
+			checked = now
+			if f.gone() {
+				return Message{}, f.error(fmt.Errorf("%w any more: no process is attached, and none can attach", fs.ErrNotExist))
 			}
 		}
 		select {
 		case <-time.After(pause):
 			pause = min(2*pause, lastPause)
 		case <-ctx.Done():
-			return Message{}, ctx.Err()
+			return Message{}, f.error(ctx.Err())
 		}
 	}
 }
 
-// Try is Next that does not wait; ok is false where Next would.
+// gone reports whether no process can publish any more: none is attached, and none can attach,
+// because the segment is garbage or has no name.
+func (f *Follower) gone() bool {
+	if f.o.Refresh() != nil || len(f.o.info.Peers) > 0 {
+		return false
+	}
+	return f.o.info.State == shmem.Garbage || !f.o.Linked() && !f.o.info.Readers
+}
+
+// Try returns the next message if there is one. ok is false where Next would wait.
 func (f *Follower) Try() (msg Message, ok bool, err error) {
 	msg, err = f.try(false)
 	if err == errNothing {
@@ -127,34 +124,43 @@ func (f *Follower) Try() (msg Message, ok bool, err error) {
 	return msg, err == nil, err
 }
 
-var errNothing = errors.New("nothing there")
+// errNothing means that Next has to wait.
+var errNothing = errors.New("no message yet")
 
-func (f *Follower) try(passDead bool) (msg Message, err error) {
-	if !f.m.Pin() {
-		return msg, &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: shmem.ErrClosed}
-	}
-	defer f.m.Unpin()
-	fault := f.m.Guard(func() { msg, err = f.next(passDead) })
-	if fault != nil {
-		err = &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: &shmem.FaultError{Name: f.s.info.Path, Addr: fault.Addr, Err: fault.Err}}
+// error wraps the cause of a failed call.
+func (f *Follower) error(err error) error { return f.o.error("inspect follow", err) }
+
+// try returns the next message, errNothing, or io.EOF. With skipDead it skips a message whose
+// publisher died.
+func (f *Follower) try(skipDead bool) (msg Message, err error) {
+	var end error // io.EOF and errNothing are not wrapped
+	err = f.o.guarded("inspect follow", func() (err error) {
+		msg, err = f.next(skipDead)
+		if err == io.EOF || err == errNothing {
+			end, err = err, nil
+		}
+		return err
+	})
+	if err == nil {
+		err = end
 	}
 	return msg, err
 }
 
-func (f *Follower) next(passDead bool) (Message, error) {
-	for range 1000 { // publishers may be faster than this loop
-		pos, lost, err := f.c.Next()
+func (f *Follower) next(skipDead bool) (Message, error) {
+	const tries = 1000 // publishers may be faster than this loop
+	for range tries {
+		pos, lost, err := f.cursor.Next()
 		f.lost += lost
 		switch err {
 		case nil:
-			f.t.Load(pos, f.buf)
-			if f.c.Done() != nil {
-				continue // overwritten meanwhile, which Next counts
+			f.topic.Load(pos, f.buf)
+			if f.cursor.Done() != nil {
+				continue // it was overwritten meanwhile: Next counts it as lost
 			}
-			return Message{pos, time.Now(), Value{f.t.Item, f.buf, 0, nil}}, nil
-		case ring.ErrHeld:
-			alive := func(id uint32) bool { return f.m.Peers != nil && f.m.Peers.Alive(format.ID(id)) }
-			if passDead && f.c.PassDead(alive) {
+			return Message{pos, time.Now(), Value{f.topic.Item, f.buf, 0, nil}}, nil
+		case ring.ErrHeld: // it is being published, or its publisher died
+			if skipDead && f.cursor.PassDead(f.alive) {
 				continue
 			}
 			return Message{}, errNothing
@@ -163,7 +169,12 @@ func (f *Follower) next(passDead bool) (Message, error) {
 		case ring.ErrClosed:
 			return Message{}, io.EOF
 		}
-		return Message{}, &shmem.Error{Op: "follow", Name: f.s.info.Name, Err: fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)}
+		return Message{}, fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	return Message{}, errNothing
+}
+
+// alive reports whether the attachment of that id lives.
+func (f *Follower) alive(id uint32) bool {
+	return f.o.m.Peers != nil && f.o.m.Peers.Alive(format.ID(id))
 }

@@ -286,7 +286,7 @@ func TestSnapshotIsWhole(t *testing.T) {
 	n, busy := 0, 0
 	for start := time.Now(); time.Since(start) < time.Second; n++ {
 		p, err := s.Snapshot()
-		if errors.Is(err, shmem.ErrBusy) {
+		if errors.Is(err, shmem.ErrContended) {
 			busy++
 			continue
 		}
@@ -494,7 +494,7 @@ func hostile(t testing.TB, dir string, content []byte) {
 	if _, err := s.Status(); err != nil && !errors.Is(err, shmem.ErrFault) {
 		t.Fatal(err)
 	}
-	if _, err := s.Traffic(); err != nil && !errors.Is(err, shmem.ErrFault) && !errors.Is(err, shmem.ErrClosed) {
+	if _, err := s.Stats(); err != nil && !errors.Is(err, shmem.ErrFault) && !errors.Is(err, shmem.ErrClosed) {
 		t.Fatal(err)
 	}
 	_, _ = s.Messages(0)

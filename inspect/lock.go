@@ -6,28 +6,29 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
-// A LockState is what can be seen of a lock of package psync.
+// A LockState is the state of a lock of package psync, or of a box's own lock, at one moment.
 type LockState struct {
-	Type    string   // as "psync.Mutex"
-	State   string   // in a word or two: free, locked, read, set, 3 of 5 free
-	Holders []Holder // who has it; for an Event who has promised to set it
-	Dead    bool     // a holder has died with it
-	Waiters bool     // somebody waits
+	Type    string   // such as "psync.Mutex"; "box" for the box's own lock
+	State   string   // in a few words: "free", "locked", "read", "set", "3 of 5 free"
+	Holders []Holder // for an Event: the attachment that promised to set it
+	Dead    bool     // a holder died without unlocking
+	Waiters bool     // at least one goroutine waits
 }
 
-// A Holder is an attachment that holds a lock.
+// A Holder is an attachment that holds a lock, a topic's publishers, or an end of a queue.
 type Holder struct {
 	Slot       int
-	Generation int
-	PID        int    // 0 if unknown
-	Count      int    // how often, or how many permits
-	Alive      bool   // as far as is known
-	What       string // "write", "read", "permits", "promise"
+	Generation int    // tells attachments apart that had the same slot one after the other
+	PID        int    // in the holder's own PID namespace; 0 if unknown
+	Count      int    // goroutines that read, or permits; 0 where there is nothing to count
+	Alive      bool   // true also where it cannot be checked: without a segment
+	What       string // "write", "read", "permits", "promise", "hold", "send", "receive"
 }
 
-// String is the state in words.
+// String returns the state with its holders, as "locked by pid 42 (slot 3), others wait".
 func (l LockState) String() string {
 	var b strings.Builder
 	b.WriteString(l.State)
@@ -43,7 +44,7 @@ func (l LockState) String() string {
 	return b.String()
 }
 
-// String names the attachment: its process, or its slot where that is not known.
+// String names the attachment by its process, or by its slot if the process is unknown.
 func (h Holder) String() string {
 	s := fmt.Sprintf("slot %d", h.Slot)
 	if h.PID != 0 {
@@ -58,7 +59,7 @@ func (h Holder) String() string {
 	return s
 }
 
-// Lock is the state of a lock of package psync; ok is false for other values.
+// Lock returns the state of a lock of package psync. ok is false if v is not a lock.
 func (v Value) Lock() (l LockState, ok bool) {
 	if v.Kind() != Lock {
 		return l, false
@@ -66,104 +67,134 @@ func (v Value) Lock() (l LockState, ok bool) {
 	return v.lock(), true
 }
 
-func (v Value) word(off int) uint32 {
-	if off+4 > len(v.b) {
-		return 0
-	}
-	return binary.NativeEndian.Uint32(v.b[off:])
-}
-
+// lock decodes the bytes of a psync type. A type that this version does not know is shown by its
+// name and size.
 func (v Value) lock() LockState {
-	l := LockState{Type: v.t.Name, State: "free"}
-	var seg *Observer
+	d := lockDecoder{b: v.b, LockState: LockState{Type: v.t.Name, State: "free"}}
 	if v.s != nil {
-		seg = v.s.s
+		d.seg = v.s.o
 	}
-	held := func(word uint32, state, what string) {
-		id := format.ID(word &^ format.WaitersBit)
-		l.Waiters = l.Waiters || word&format.WaitersBit != 0
-		switch {
-		case id == format.Nobody:
-		case id == format.Dead:
-			l.State, l.Dead = "DEAD: its holder died; Recover repairs it", true
-		default:
-			l.State = state
-			h := seg.holder(id, what)
-			l.Dead = l.Dead || !h.Alive
-			l.Holders = append(l.Holders, h)
-		}
-	}
-	marks := func(from int, what string) (n int) {
-		for off := from; off+8 <= len(v.b); off += 8 {
-			w := binary.NativeEndian.Uint64(v.b[off:])
-			if w == 0 {
-				continue
-			}
-			h := seg.holder(format.ID(w>>32), what)
-			h.Count = int(w &^ format.WaitersBit & (1<<32 - 1))
-			if !h.Alive {
-				continue // a dead one's mark does not count
-			}
-			n += h.Count
-			l.Holders = append(l.Holders, h)
-		}
-		return n
+	for _, off := range layout.Armed(v.t.Name) {
+		d.Waiters = d.Waiters || d.word(off)&1 != 0
 	}
 	switch v.t.Name {
 	case "psync.Mutex":
-		held(v.word(0), "locked", "write")
-		l.Waiters = l.Waiters || v.word(4)&1 != 0
+		d.lockWord(layout.MutexWord, "locked")
 	case "psync.RWMutex":
-		held(v.word(0), "locked", "write")
-		if marks(16, "read") > 0 && l.State == "free" {
-			l.State = "read"
-		}
-		l.Waiters = l.Waiters || v.word(4)&1 != 0 || v.word(8)&1 != 0
+		d.rwmutex()
 	case "psync.Once":
-		held(v.word(0), "running", "write")
-		if v.word(8) != 0 {
-			l.State = "done"
-		} else if l.State == "free" {
-			l.State = "not done"
-		}
+		d.once()
 	case "psync.Event":
-		l.State = "not set"
-		if v.word(0)&1 != 0 {
-			l.State = "set"
-		}
-		l.Waiters = v.word(4)&1 != 0
-		if id := format.ID(v.word(8)); id.Gen() != 0 {
-			h := seg.holder(id, "promise")
-			l.Holders = append(l.Holders, h)
-			l.State += ", promised"
-		}
+		d.event()
 	case "psync.Cond":
-		l.State = fmt.Sprintf("signalled %d times", v.word(0))
-		l.Waiters = v.word(4)&1 != 0
+		d.State = fmt.Sprintf("signalled %d times", d.word(layout.CondCount))
 	case "psync.Semaphore":
-		limit := int(v.word(8))
-		l.State = fmt.Sprintf("%d of %d free", max(limit-marks(16, "permits"), 0), limit)
-		for range l.Holders {
-			l.State = strings.TrimSuffix(l.State, ", held") + ", held"
-		}
-		l.Waiters = v.word(12)&1 != 0
+		d.semaphore()
 	default:
-		l.State = fmt.Sprintf("%s, %d bytes", v.t.Name, len(v.b))
+		d.State = fmt.Sprintf("%s, %d bytes", v.t.Name, len(v.b))
 	}
-	return l
+	return d.LockState
 }
 
-// holder says what is known of an attachment. Without a segment nothing is.
-func (s *Observer) holder(id format.ID, what string) Holder {
+// A lockDecoder turns the bytes of a lock into its LockState. The bytes are a copy of memory that
+// other processes write, and may hold anything.
+type lockDecoder struct {
+	b   []byte
+	seg *Observer // where the ids of holders mean something; nil if there is no segment
+	LockState
+}
+
+// word returns the 4 bytes at off, or 0 behind the end of a value that is too short.
+func (d *lockDecoder) word(off int) uint32 {
+	if off+4 > len(d.b) {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(d.b[off:])
+}
+
+// lockWord decodes a lock word; state is what a held lock is called.
+func (d *lockDecoder) lockWord(off int, state string) {
+	word := d.word(off)
+	d.Waiters = d.Waiters || word&format.WaitersBit != 0
+	switch id := format.ID(word &^ format.WaitersBit); id {
+	case format.Nobody:
+	case format.Dead:
+		d.State, d.Dead = "DEAD: its holder died; Recover repairs it", true
+	default:
+		d.State = state
+		h := d.seg.holder(id, "write")
+		d.Dead = d.Dead || !h.Alive
+		d.Holders = append(d.Holders, h)
+	}
+}
+
+// entries decodes a table of holders from offset off to the end, and returns the sum of their
+// counts. The entry of a dead process does not count: the next caller that needs it clears it.
+func (d *lockDecoder) entries(off int, what string) (sum int) {
+	for ; off+layout.EntrySize <= len(d.b); off += layout.EntrySize {
+		entry := binary.NativeEndian.Uint64(d.b[off:])
+		if entry == 0 {
+			continue
+		}
+		h := d.seg.holder(format.ID(entry>>32), what)
+		if !h.Alive {
+			continue
+		}
+		h.Count = int(uint32(entry) &^ layout.EntryFlag)
+		sum += h.Count
+		d.Holders = append(d.Holders, h)
+	}
+	return sum
+}
+
+func (d *lockDecoder) rwmutex() {
+	d.lockWord(layout.RWMutexWord, "locked")
+	if d.entries(layout.RWMutexMarks, "read") > 0 && d.State == "free" {
+		d.State = "read"
+	}
+}
+
+func (d *lockDecoder) once() {
+	d.lockWord(layout.OnceWord, "running")
+	if d.word(layout.OnceDone) != 0 {
+		d.State = "done"
+	} else if d.State == "free" {
+		d.State = "not done"
+	}
+}
+
+func (d *lockDecoder) event() {
+	d.State = "not set"
+	if d.word(layout.EventCount)&1 != 0 {
+		d.State = "set"
+	}
+	if id := format.ID(d.word(layout.EventPromise)); id.Gen() != 0 {
+		d.Holders = append(d.Holders, d.seg.holder(id, "promise"))
+		d.State += ", promised"
+	}
+}
+
+func (d *lockDecoder) semaphore() {
+	limit := int(d.word(layout.SemaphoreLimit))
+	held := d.entries(layout.SemaphoreHolds, "permits")
+	d.State = fmt.Sprintf("%d of %d free", max(limit-held, 0), limit)
+	if len(d.Holders) > 0 {
+		d.State += ", held"
+	}
+}
+
+// holder returns what is known of an attachment. It may be called on a nil Observer, of which
+// nothing is known.
+func (o *Observer) holder(id format.ID, what string) Holder {
 	h := Holder{Slot: int(id.Slot()), Generation: int(id.Gen()), Alive: true, What: what}
-	if s == nil || s.m == nil || s.m.Peers == nil || !s.m.Pin() {
+	if o == nil || o.m == nil || o.m.Peers == nil || !o.m.Pin() {
 		return h
 	}
-	defer s.m.Unpin()
-	_ = s.m.Guard(func() {
-		h.Alive = s.m.Peers.Alive(id)
-		if h.Slot < len(s.m.Peers.Slots) {
-			h.PID = int(s.m.Peers.Slots[h.Slot].PID.Load())
+	defer o.m.Unpin()
+	_ = o.m.Guard(func() {
+		h.Alive = o.m.Peers.Alive(id)
+		if h.Slot < len(o.m.Peers.Slots) {
+			h.PID = int(o.m.Peers.Slots[h.Slot].PID.Load())
 		}
 	})
 	return h

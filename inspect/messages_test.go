@@ -80,7 +80,7 @@ func TestMessages(t *testing.T) {
 				t.Fatal(err, err1)
 			}
 		}
-		tr, err := look(t, dir, fmt.Sprint("bytes-", single)).Traffic()
+		tr, err := look(t, dir, fmt.Sprint("bytes-", single)).Stats()
 		if err != nil || tr.Single != single || tr.BytesCap != 64 || tr.Bytes != map[bool]uint64{true: 32, false: 16}[single] || single != (tr.Sender.PID == os.Getpid()) {
 			t.Errorf("%+v %v", tr, err)
 		}

@@ -9,20 +9,23 @@ import (
 	"unicode/utf8"
 )
 
-// String is the value on one line, in full.
+// String returns the whole value on one line. Structs are in braces with the names of their fields,
+// arrays and lists in brackets.
 func (v Value) String() string {
 	s, _ := v.inline(int(^uint(0) >> 1))
 	return s
 }
 
-// inline is the value on one line if it has at most limit bytes.
-func (v Value) inline(limit int) (string, bool) {
+// inline returns the value on one line. ok is false if that takes more than limit bytes; the text is
+// then cut off anywhere.
+func (v Value) inline(limit int) (text string, ok bool) {
 	var b strings.Builder
-	ok := v.write(&b, limit)
+	ok = v.write(&b, limit)
 	return b.String(), ok && b.Len() <= limit
 }
 
-// write reports false once it has given up.
+// write appends the value to b. It stops and reports false when b has grown beyond limit, so that an
+// array of a million elements does not cost a million numbers where there is room for ten.
 func (v Value) write(b *strings.Builder, limit int) bool {
 	switch v.Kind() {
 	case Bool:
@@ -46,40 +49,50 @@ func (v Value) write(b *strings.Builder, limit int) bool {
 	case Raw:
 		writeBytes(b, v.b, limit)
 	case Struct:
-		b.WriteByte('{')
-		first := true
-		for n, f := range v.Fields() {
-			if !first {
-				b.WriteString(", ")
-			}
-			first = false
-			b.WriteString(n)
-			b.WriteByte(' ')
-			if !f.write(b, limit) || b.Len() > limit {
-				return false
-			}
-		}
-		b.WriteByte('}')
+		return v.writeFields(b, limit)
 	case Array, List:
 		if v.Kind() == Array && isBytes(v.t) {
 			writeBytes(b, v.b, limit)
 			break
 		}
-		b.WriteByte('[')
-		for i := range v.Len() {
-			if i > 0 {
-				b.WriteByte(' ')
-			}
-			if !v.Index(i).write(b, limit) || b.Len() > limit {
-				return false
-			}
-		}
-		b.WriteByte(']')
+		return v.writeElements(b, limit)
 	}
 	return b.Len() <= limit
 }
 
-// writeBytes shows bytes as text if that is what they are, else in hex.
+func (v Value) writeFields(b *strings.Builder, limit int) bool {
+	b.WriteByte('{')
+	first := true
+	for name, f := range v.Fields() {
+		if !first {
+			b.WriteString(", ")
+		}
+		first = false
+		b.WriteString(name)
+		b.WriteByte(' ')
+		if !f.write(b, limit) {
+			return false
+		}
+	}
+	b.WriteByte('}')
+	return b.Len() <= limit
+}
+
+func (v Value) writeElements(b *strings.Builder, limit int) bool {
+	b.WriteByte('[')
+	for i := range v.Len() {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if !v.Index(i).write(b, limit) {
+			return false
+		}
+	}
+	b.WriteByte(']')
+	return b.Len() <= limit
+}
+
+// writeBytes writes printable bytes as quoted text without the zeros at the end, and others in hex.
 func writeBytes(b *strings.Builder, p []byte, limit int) {
 	text := strings.TrimRight(string(p), "\x00")
 	if text == "" {
@@ -103,9 +116,13 @@ func writeBytes(b *strings.Builder, p []byte, limit int) {
 	}
 }
 
+// printable reports whether s is text: valid UTF-8 of printable characters, newlines and tabs.
 func printable(s string) bool {
 	for _, r := range s {
-		if r == utf8.RuneError || r < ' ' && r != '\n' && r != '\t' || !strconv.IsPrint(r) && r != '\n' && r != '\t' {
+		if r == '\n' || r == '\t' {
+			continue
+		}
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
 			return false
 		}
 	}
@@ -114,150 +131,151 @@ func printable(s string) bool {
 
 // A Line is one line of a value shown to people.
 type Line struct {
-	Path  string // of what it shows, from the value that was asked for on
-	Depth int    // how far it is to be indented
+	Path  string // of what the line shows, relative to the value that Lines was called on
+	Depth int    // levels of indentation
 	Label string // the field's name or the element's index; "" for the value itself
-	Text  string // "" if what it holds follows on deeper lines
-	Note  string // what else there is to say, such as a type
+	Text  string // "" if the parts follow on deeper lines
+	Note  string // an addition, such as a length or "atomic"
 	Kind  Kind
-	Span  int // how many elements it stands for: what is the same in a row is shown once
+	Span  int // how many elements the line stands for, if more than one
 }
 
-// Lines shows the value in lines of about width columns. Of an array at most limit lines are shown,
-// and how many are missing; no limit if it is not positive. The arrays and structs that fit are on
-// one line.
+// Lines shows the value in lines of about width columns. Structs and arrays that fit are on one
+// line, equal elements in a row are shown once. Of an array, at most limit lines are shown and then
+// one that says how many are missing; limit <= 0 means all.
 func (v Value) Lines(width, limit int) iter.Seq[Line] {
 	return func(yield func(Line) bool) {
 		p := &printer{width: max(width, 20), limit: limit, yield: yield}
-		if v.Kind() == Struct || (v.Kind() == Array || v.Kind() == List) && !v.fits(width) {
-			p.parts("", 0, v)
-			return
+		switch k := v.Kind(); {
+		case k == Struct:
+			p.fields("", 0, v)
+		case (k == Array || k == List) && !v.fits(width):
+			p.elements("", 0, v)
+		default:
+			p.value(Line{Kind: k}, v, 0)
 		}
-		p.one("", 0, "", v, 0)
 	}
 }
 
+// fits reports whether the value fits on a line of width columns.
 func (v Value) fits(width int) bool {
 	_, ok := v.inline(width)
 	return ok
 }
 
+// A printer makes lines. Its methods report false when the consumer wants no more.
 type printer struct {
 	width, limit int
 	yield        func(Line) bool
 }
 
-// one shows a value beside its label, or below it.
-func (p *printer) one(path string, depth int, label string, v Value, column int) bool {
-	l := Line{Path: path, Depth: depth, Label: label, Kind: v.Kind()}
+const (
+	minRoom  = 24 // columns that a value gets even where the line is full
+	maxLabel = 24 // a longer label does not widen the column of its neighbours
+)
+
+// room returns the columns beside a label.
+func (p *printer) room(depth, label int) int { return max(p.width-2*depth-label-2, minRoom) }
+
+// value shows a value beside the label of l, or below it. column is the width of the labels around.
+func (p *printer) value(l Line, v Value, column int) bool {
+	l.Kind = v.Kind()
 	if v.t != nil && v.t.Atomic {
 		l.Note = "atomic"
 	}
-	room := p.width - 2*depth - max(column, len(label)) - 2
-	text, ok := v.inline(max(room, 24))
-	switch k := v.Kind(); {
-	case ok && !(k == Array && v.zero() && v.Len() > 4), k != Struct && k != Array && k != List && k != Raw:
-		if !ok { // a text or number, however long
-			text = v.String()
-		}
+	text, ok := v.inline(p.room(l.Depth, max(column, len(l.Label))))
+	zeros := l.Kind == Array && v.zero() // shown in two words instead
+	switch {
+	case ok && !(zeros && v.Len() > 4):
 		l.Text = text
 		return p.yield(l)
-	case k == Raw || k == Array && isBytes(v.t):
-		if v.zero() {
-			l.Text = fmt.Sprintf("%d zero bytes", len(v.b))
-			return p.yield(l)
-		}
-		if s := strings.TrimRight(string(v.b), "\x00"); printable(s) {
-			l.Text = strconv.Quote(s)
-			return p.yield(l)
-		}
-		l.Note = fmt.Sprintf("%d bytes", len(v.b))
-		if label != "" {
-			if !p.yield(l) {
-				return false
-			}
-			depth++
-		}
-		return p.hex(path, depth, v.b)
-	case k == Array && v.zero() && v.t.Size > 0:
-		l.Text = "all zero"
-		l.Note = typeOf(v.t).String()
+	case l.Kind == Raw || l.Kind == Array && isBytes(v.t):
+		return p.bytes(l, v.b)
+	case zeros && v.t.Size > 0:
+		l.Text, l.Note = "all zero", typeOf(v.t).String()
 		return p.yield(l)
-	case k == List:
+	case l.Kind == Struct:
+		return p.yield(l) && p.fields(l.Path, l.Depth+1, v)
+	case l.Kind == List:
 		l.Note = fmt.Sprintf("%d of %d", v.Len(), v.t.Fields[1].Type.Len)
-	case k == Array:
-		l.Note = fmt.Sprintf("%d", v.Len())
+		return p.yield(l) && p.elements(l.Path, l.Depth+1, v)
+	case l.Kind == Array:
+		l.Note = strconv.Itoa(v.Len())
+		return p.yield(l) && p.elements(l.Path, l.Depth+1, v)
 	}
-	return p.yield(l) && p.parts(path, depth+1, v)
+	l.Text = v.String() // a text or number, however long
+	return p.yield(l)
 }
 
-// parts shows what a struct, array or list holds.
-func (p *printer) parts(path string, depth int, v Value) bool {
-	if v.Kind() == Struct {
-		column := 0
-		for _, f := range v.t.Fields {
-			if n := utf8.RuneCountInString(f.Name); n > column && n <= 24 {
-				column = n
-			}
-		}
-		for n, f := range v.Fields() {
-			if !p.one(join(path, n), depth, n, f, column) {
-				return false
-			}
-		}
-		return true
+// bytes shows bytes as text, or in hex on the lines below.
+func (p *printer) bytes(l Line, b []byte) bool {
+	text := strings.TrimRight(string(b), "\x00")
+	switch {
+	case text == "":
+		l.Text = fmt.Sprintf("%d zero bytes", len(b))
+		return p.yield(l)
+	case printable(text):
+		l.Text = strconv.Quote(text)
+		return p.yield(l)
 	}
+	l.Note = fmt.Sprintf("%d bytes", len(b))
+	depth := l.Depth
+	if l.Label != "" {
+		if !p.yield(l) {
+			return false
+		}
+		depth++
+	}
+	return p.hex(l.Path, depth, b)
+}
+
+// fields shows the fields of a struct.
+func (p *printer) fields(path string, depth int, v Value) bool {
+	column := 0
+	for _, f := range v.t.Fields {
+		if n := utf8.RuneCountInString(f.Name); n <= maxLabel {
+			column = max(column, n)
+		}
+	}
+	for name, f := range v.Fields() {
+		if !p.value(Line{Path: join(path, name), Depth: depth, Label: name}, f, column) {
+			return false
+		}
+	}
+	return true
+}
+
+// elements shows the elements of an array or list.
+func (p *printer) elements(path string, depth int, v Value) bool {
 	n := v.Len()
 	column := len(strconv.Itoa(max(n-1, 0))) + 2
 	lines := 0
-	for i := 0; i < n; {
-		at := path + "[" + strconv.Itoa(i) + "]"
-		if p.limit > 0 && lines == p.limit && n-i > 1 {
-			return p.yield(Line{Path: at, Depth: depth, Label: "...", Note: fmt.Sprintf("%d more", n-i), Kind: v.Kind()})
-		}
-		lines++
+	for i := 0; i < n; lines++ {
 		e := v.Index(i)
-		j := i + 1
-		for j < n && string(v.Index(j).b) == string(e.b) {
-			j++
+		l := Line{Path: path + "[" + strconv.Itoa(i) + "]", Depth: depth, Label: "[" + strconv.Itoa(i) + "]", Kind: e.Kind()}
+		if p.limit > 0 && lines == p.limit && n-i > 1 {
+			l.Label, l.Note, l.Kind = "...", fmt.Sprintf("%d more", n-i), v.Kind()
+			return p.yield(l)
 		}
-		label := "[" + strconv.Itoa(i) + "]"
-		if j-i > 2 { // the same in a row
-			l := Line{Path: at, Depth: depth, Label: fmt.Sprintf("[%d..%d]", i, j-1), Kind: e.Kind(), Span: j - i}
-			if e.zero() {
-				l.Text = "all zero"
-			} else if l.Text, _ = e.inline(max(p.width-2*depth-20, 24)); !e.fits(max(p.width-2*depth-20, 24)) {
-				l.Text = ""
-			}
-			if l.Text != "" {
+		if same := v.sameFrom(i, n); same > 2 {
+			if text, ok := p.shortText(e, depth); ok {
+				l.Label, l.Text, l.Span = fmt.Sprintf("[%d..%d]", i, i+same-1), text, same
 				if !p.yield(l) {
 					return false
 				}
-				i = j
+				i += same
 				continue
 			}
 		}
-		if small(e.Kind()) { // numbers: as many on a line as fit
-			var b strings.Builder
-			k := i
-			for k < n && (k == i || p.run(v, k) <= 2) {
-				s := v.Index(k).String()
-				if b.Len() > 0 && b.Len()+1+len(s) > p.width-2*depth-column-2 {
-					break
-				}
-				if b.Len() > 0 {
-					b.WriteByte(' ')
-				}
-				b.WriteString(s)
-				k++
-			}
-			if !p.yield(Line{Path: at, Depth: depth, Label: label, Text: b.String(), Kind: e.Kind(), Span: k - i}) {
+		if small(e.Kind()) {
+			l.Text, l.Span = p.numbers(v, i, p.width-2*depth-column-2)
+			if !p.yield(l) {
 				return false
 			}
-			i = k
+			i += l.Span
 			continue
 		}
-		if !p.one(at, depth, label, e, column) {
+		if !p.value(l, e, column) {
 			return false
 		}
 		i++
@@ -265,39 +283,71 @@ func (p *printer) parts(path string, depth int, v Value) bool {
 	return true
 }
 
-// run is how many elements from i on are the same, up to 3.
-func (p *printer) run(v Value, i int) int {
-	n := 1
-	for n < 3 && i+n < v.Len() && string(v.Index(i).b) == string(v.Index(i+n).b) {
+// sameFrom returns how many elements from i on have the same bytes, at most limit.
+func (v Value) sameFrom(i, limit int) int {
+	e, n := v.Index(i), 1
+	for n < limit && i+n < v.Len() && string(v.Index(i+n).b) == string(e.b) {
 		n++
 	}
 	return n
 }
 
+// shortText returns a value as text if that fits beside a label such as [100..199].
+func (p *printer) shortText(v Value, depth int) (string, bool) {
+	if v.zero() {
+		return "all zero", true
+	}
+	return v.inline(max(p.width-2*depth-20, minRoom))
+}
+
+// numbers shows as many elements from i on as fit into width columns, at least one. It stops before
+// three equal ones in a row, which get a line of their own. n is how many it shows.
+func (p *printer) numbers(v Value, i, width int) (text string, n int) {
+	var b strings.Builder
+	for i+n < v.Len() && (n == 0 || v.sameFrom(i+n, 3) < 3) {
+		s := v.Index(i + n).String()
+		if n > 0 {
+			if b.Len()+1+len(s) > width {
+				break
+			}
+			b.WriteByte(' ')
+		}
+		b.WriteString(s)
+		n++
+	}
+	return b.String(), n
+}
+
+// small reports whether several values of a kind share a line.
 func small(k Kind) bool { return k >= Bool && k <= Complex }
 
+// hex shows bytes in hex, in at most p.limit lines.
 func (p *printer) hex(path string, depth int, b []byte) bool {
 	lines := 0
-	for l := range Hex(b, 0) {
+	for text := range Hex(b, 0) {
+		l := Line{Path: path, Depth: depth, Text: text, Kind: Raw}
 		if p.limit > 0 && lines == p.limit {
-			return p.yield(Line{Path: path, Depth: depth, Label: "...", Note: fmt.Sprintf("%d bytes in all", len(b)), Kind: Raw})
+			l.Text, l.Label, l.Note = "", "...", fmt.Sprintf("%d bytes in all", len(b))
+			return p.yield(l)
 		}
 		lines++
-		if !p.yield(Line{Path: path, Depth: depth, Text: l, Kind: Raw}) {
+		if !p.yield(l) {
 			return false
 		}
 	}
 	return true
 }
 
-// Hex shows bytes 16 on a line, as hexdump -C does: the first is at offset off, and of lines that are
-// the same only the first is shown, and a star.
+// Hex shows bytes as hexdump -C does, 16 on a line. off is the offset that is shown for the first of
+// them. Of equal lines in a row only the first is shown, and then a star.
 func Hex(b []byte, off int) iter.Seq[string] {
+	const row = 16
 	return func(yield func(string) bool) {
 		starred := false
-		for i := 0; i < len(b); i += 16 {
-			row := b[i:min(i+16, len(b))]
-			if i >= 16 && len(row) == 16 && i+16 < len(b) && string(row) == string(b[i-16:i]) {
+		for i := 0; i < len(b); i += row {
+			this := b[i:min(i+row, len(b))]
+			last := i+row >= len(b) // always shown, so that the end can be seen
+			if i >= row && !last && string(this) == string(b[i-row:i]) {
 				if !starred && !yield("*") {
 					return
 				}
@@ -305,29 +355,34 @@ func Hex(b []byte, off int) iter.Seq[string] {
 				continue
 			}
 			starred = false
-			var s strings.Builder
-			fmt.Fprintf(&s, "%08x ", off+i)
-			for k := range 16 {
-				if k%8 == 0 {
-					s.WriteByte(' ')
-				}
-				if k < len(row) {
-					fmt.Fprintf(&s, "%02x ", row[k])
-				} else {
-					s.WriteString("   ")
-				}
-			}
-			s.WriteString(" |")
-			for _, c := range row {
-				if c < ' ' || c > '~' {
-					c = '.'
-				}
-				s.WriteByte(c)
-			}
-			s.WriteByte('|')
-			if !yield(s.String()) {
+			if !yield(hexRow(this, off+i, row)) {
 				return
 			}
 		}
 	}
+}
+
+// hexRow shows up to width bytes: the offset, hex digits in two groups, and ASCII.
+func hexRow(b []byte, off, width int) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%08x ", off)
+	for i := range width {
+		if i%8 == 0 {
+			s.WriteByte(' ')
+		}
+		if i < len(b) {
+			fmt.Fprintf(&s, "%02x ", b[i])
+		} else {
+			s.WriteString("   ")
+		}
+	}
+	s.WriteString(" |")
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			c = '.'
+		}
+		s.WriteByte(c)
+	}
+	s.WriteByte('|')
+	return s.String()
 }

@@ -1,15 +1,17 @@
 package inspect
 
 import (
+	"errors"
 	"iter"
 	"reflect"
 	"strings"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 )
 
-// A Kind is what a type is, seen by those who only look.
+// A Kind is a class of types that are shown and set alike.
 type Kind int
 
 // Kinds of types.
@@ -21,13 +23,13 @@ const (
 	Float               // of 4 or 8 bytes
 	Complex             // of 8 or 16 bytes
 	Text                // a shmem.Text
-	Array               //
+	Array               // of a fixed number of elements
 	List                // a shmem.Vec
-	Struct              //
+	Struct              // also sync/atomic types that are not a number
 	Lock                // a type of package psync
 )
 
-// String is the kind in a word.
+// String returns the kind in a word, such as "float".
 func (k Kind) String() string {
 	if k < Raw || k > Lock {
 		return "?"
@@ -35,7 +37,8 @@ func (k Kind) String() string {
 	return [...]string{"raw", "bool", "int", "uint", "float", "complex", "text", "array", "list", "struct", "lock"}[k]
 }
 
-// A Type is the schema of a value, as it is stored in its segment.
+// A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a segment
+// has no schema; then its methods must not be called.
 type Type struct{ t *format.Type }
 
 // A Field is a field of a struct.
@@ -45,11 +48,16 @@ type Field struct {
 	Type   *Type
 }
 
-// TypeFor is the schema of a Go type, as its boxes store it.
+// TypeFor returns the schema of a Go type, as its boxes store it. It returns shmem.ErrBadType if T
+// cannot be in shared memory; the detail is a *shmem.TypeError.
 func TypeFor[T any]() (*Type, error) {
 	t, err := format.Of(reflect.TypeFor[T]())
 	if err != nil {
-		return nil, err
+		var te *format.TypeError
+		if errors.As(err, &te) {
+			err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
+		}
+		return nil, &shmem.Error{Op: "inspect type", Err: err}
 	}
 	return &Type{t}, nil
 }
@@ -61,19 +69,20 @@ func typeOf(t *format.Type) *Type {
 	return &Type{t}
 }
 
-// Name is the name of the Go type, with its package; "" for types that have none, such as uint32.
+// Name returns the name of the Go type with its package, and "" for types without one, such as uint32.
 func (t *Type) Name() string { return t.t.Name }
 
-// Kind is what the type is.
+// Kind returns the kind of the type.
 func (t *Type) Kind() Kind { return kindOf(t.t) }
 
-// Size is the size in bytes.
+// Size returns the size in bytes.
 func (t *Type) Size() int { return t.t.Size }
 
-// Align is the alignment in bytes.
+// Align returns the alignment in bytes.
 func (t *Type) Align() int { return t.t.Align }
 
-// Len is how many elements an array has, or a list or text can have.
+// Len returns how many elements an array has, how many a list can have, and how many bytes a text can
+// have. It returns 0 for other types.
 func (t *Type) Len() int {
 	switch t.Kind() {
 	case Array:
@@ -86,7 +95,7 @@ func (t *Type) Len() int {
 	return 0
 }
 
-// Elem is the type of the elements of an array or list, nil for other types.
+// Elem returns the type of the elements of an array or list, and nil for other types.
 func (t *Type) Elem() *Type {
 	switch t.Kind() {
 	case Array:
@@ -97,17 +106,19 @@ func (t *Type) Elem() *Type {
 	return nil
 }
 
-// Stream is "queue.Queue", "queue.Bytes" or "topic.Topic" if the type is that of a queue or topic, else "". What is in
-// one is told by Segment.Messages; the value itself is its innards.
+// Stream returns "queue.Queue", "queue.Bytes" or "topic.Topic" for the type of a queue or topic, and
+// "" for other types. The value of such a type is the memory of the rings; Observer.Messages returns
+// the messages.
 func (t *Type) Stream() string { return layout.Stream(t.t) }
 
-// Item is the type of the messages of a queue or topic; nil for other types, and for a queue.Bytes.
+// Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes, and
+// for other types.
 func (t *Type) Item() *Type { return typeOf(layout.Item(t.t)) }
 
-// Atomic reports whether it is a type of sync/atomic, which changes without the box's lock.
+// Atomic reports whether t is a type of sync/atomic. Its values change without the box's lock.
 func (t *Type) Atomic() bool { return t.t.Atomic }
 
-// Fields ranges over the fields of a struct, by offset.
+// Fields ranges over the fields of a struct, by offset. For other types there are none.
 func (t *Type) Fields() iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		if t.Kind() != Struct {
@@ -121,7 +132,7 @@ func (t *Type) Fields() iter.Seq[Field] {
 	}
 }
 
-// String is the type in Go's words: its name, or the type itself on one line.
+// String returns the type's name or, if it has none, its Go notation on one line.
 func (t *Type) String() string {
 	if t.t.Name != "" {
 		return t.t.Name
@@ -129,13 +140,15 @@ func (t *Type) String() string {
 	return t.t.String()
 }
 
-// Declaration is the type as Go would declare it, a field on a line with its offset.
+// Declaration returns the type as a Go declaration, with a line and the offset for each field.
 func (t *Type) Declaration() string { return t.t.Declaration() }
 
-// Fingerprint tells types with different bytes apart; it stands in the control block.
+// Fingerprint returns a hash of the schema. Types whose bytes have another meaning have different
+// fingerprints. The control block of a segment has it.
 func (t *Type) Fingerprint() uint64 { return t.t.Fingerprint() }
 
-// AppendBinary appends the schema as it stands in a segment, see docs/format.md. The error is nil.
+// AppendBinary appends the schema in the encoding of the control block; see docs/format.md. The error
+// is always nil. It implements encoding.BinaryAppender.
 func (t *Type) AppendBinary(b []byte) ([]byte, error) { return t.t.AppendBinary(b), nil }
 
 func kindOf(t *format.Type) Kind {
@@ -165,6 +178,9 @@ func kindOf(t *format.Type) Kind {
 	}
 	return Raw
 }
+
+// Text and Vec are recognised by name and by shape, since a schema may be of any program: a type that
+// only has the name is shown as the struct it is.
 
 func isText(t *format.Type) bool {
 	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 && isBytes(t.Fields[0].Type) && t.Fields[0].Offset == 0

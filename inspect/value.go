@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -13,16 +14,17 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 )
 
-// A Value is a part of a snapshot: the whole value, or a field or element of it. It is a copy, and
-// does not change.
+// A Value is a part of a snapshot: the whole value, a field or an element. It is a copy and does not
+// change. The zero Value is raw and has no bytes.
 type Value struct {
 	t   *format.Type // nil: raw bytes
 	b   []byte       // its bytes
-	off int          // where they stand in the payload
-	s   *Snapshot    // nil if it is not of a segment
+	off int          // their offset in the payload
+	s   *Snapshot    // what it is a part of; nil if it does not come from a snapshot
 }
 
-// Of is the value of this type that b holds, such as one that was recorded. b is not copied.
+// Of returns the value of this type in b, such as one that was recorded. It fails if b has another
+// size than the type. b is not copied.
 func (t *Type) Of(b []byte) (Value, error) {
 	if len(b) != t.t.Size {
 		return Value{}, fmt.Errorf("%d bytes for a value of %d", len(b), t.t.Size)
@@ -30,10 +32,10 @@ func (t *Type) Of(b []byte) (Value, error) {
 	return Value{t.t, b, 0, nil}, nil
 }
 
-// Type is the value's type, nil for raw bytes.
+// Type returns the type of the value, and nil for raw bytes.
 func (v Value) Type() *Type { return typeOf(v.t) }
 
-// Kind is what the value is.
+// Kind returns the kind of the value.
 func (v Value) Kind() Kind {
 	if v.t == nil {
 		return Raw
@@ -41,24 +43,26 @@ func (v Value) Kind() Kind {
 	return kindOf(v.t)
 }
 
-// Offset is where in the payload the value stands.
+// Offset returns where the value begins in the payload of its segment.
 func (v Value) Offset() int { return v.off }
 
-// Bytes are the bytes of the value, not to be changed.
+// Bytes returns the bytes of the value, which must not be changed.
 func (v Value) Bytes() []byte { return v.b }
 
+// sub returns the part of type t at an offset in v.
 func (v Value) sub(t *format.Type, off int) Value {
 	return Value{t, v.b[off:][:t.Size:t.Size], v.off + off, v.s}
 }
 
-// Len is the number of fields of a struct, elements of an array or list, or bytes of a text.
+// Len returns the number of fields of a struct, of elements of an array or list, and of bytes of a
+// text or raw value. It returns 0 for other kinds.
 func (v Value) Len() int {
 	switch v.Kind() {
 	case Raw:
 		return len(v.b)
 	case Array:
 		return v.t.Len
-	case List:
+	case List: // the stored length may be anything
 		return int(min(uint64(binary.NativeEndian.Uint32(v.b[v.t.Fields[0].Offset:])), uint64(v.t.Fields[1].Type.Len)))
 	case Struct:
 		return len(v.t.Fields)
@@ -68,7 +72,7 @@ func (v Value) Len() int {
 	return 0
 }
 
-// Index is an element of an array or list. It panics if there is none.
+// Index returns element i of an array or list. It panics if there is none.
 func (v Value) Index(i int) Value {
 	if i < 0 || i >= v.Len() {
 		panic("inspect: index " + strconv.Itoa(i) + " of " + strconv.Itoa(v.Len()))
@@ -83,8 +87,8 @@ func (v Value) Index(i int) Value {
 	panic("inspect: Index of a " + v.Kind().String())
 }
 
-// Field is a field of a struct.
-func (v Value) Field(name string) (Value, bool) {
+// Field returns a field of a struct. ok is false if there is none of that name.
+func (v Value) Field(name string) (f Value, ok bool) {
 	for n, f := range v.Fields() {
 		if n == name {
 			return f, true
@@ -93,7 +97,7 @@ func (v Value) Field(name string) (Value, bool) {
 	return Value{}, false
 }
 
-// Fields ranges over the fields of a struct.
+// Fields ranges over the fields of a struct, by offset. For other kinds there are none.
 func (v Value) Fields() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
 		if v.Kind() != Struct {
@@ -107,8 +111,8 @@ func (v Value) Fields() iter.Seq2[string, Value] {
 	}
 }
 
-// Leaves ranges over everything that has no parts, with its path: numbers, texts, arrays of bytes
-// and locks.
+// Leaves ranges over the leaves of the value with their paths: numbers, texts, arrays of bytes and
+// locks. What is not a leaf consists of leaves.
 func (v Value) Leaves() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) { v.leaves("", yield) }
 }
@@ -140,46 +144,62 @@ func join(path, field string) string {
 	return path + "." + field
 }
 
-// At is the value at a path such as Routes[3].Name; the empty path is v itself. The error says what
-// there is instead.
+// At returns the value at a path such as Routes[3].Name. The path "" is v itself. The error of a path
+// that does not exist says what there is instead.
 func (v Value) At(path string) (Value, error) {
 	rest := path
-	for first := true; rest != ""; first = false {
-		at := path[:len(path)-len(rest)]
+	for rest != "" {
+		var err error
+		done := path[:len(path)-len(rest)]
 		if rest[0] == '[' {
-			end := strings.IndexByte(rest, ']')
-			if end < 0 {
-				return v, fmt.Errorf("path %s: ] is missing", path)
-			}
-			if k := v.Kind(); k != Array && k != List {
-				return v, fmt.Errorf("path %s: %s is no array%s", path, orValue(at), v.fieldsHint())
-			}
-			i, err := strconv.Atoi(rest[1:end])
-			if err != nil || i < 0 || i >= v.Len() {
-				return v, fmt.Errorf("path %s: %s has elements 0 to %d", path, orValue(at), v.Len()-1)
-			}
-			v, rest = v.Index(i), rest[end+1:]
-			continue
+			v, rest, err = v.atIndex(done, rest)
+		} else {
+			v, rest, err = v.atField(done, rest)
 		}
-		if !first {
-			if rest[0] != '.' {
-				return v, fmt.Errorf("path %s: . or [ expected before %q", path, rest)
-			}
-			rest = rest[1:]
+		if err != nil {
+			return v, fmt.Errorf("path %s: %w", path, err)
 		}
-		name := rest
-		if i := strings.IndexAny(rest, ".["); i >= 0 {
-			name = rest[:i]
-		}
-		f, ok := v.Field(name)
-		if !ok {
-			return v, fmt.Errorf("path %s: %s has no field %q%s", path, orValue(at), name, v.fieldsHint())
-		}
-		v, rest = f, rest[len(name):]
 	}
 	return v, nil
 }
 
+// atIndex resolves the [N] that rest begins with. done is the path of v. It returns the element and
+// what follows.
+func (v Value) atIndex(done, rest string) (Value, string, error) {
+	digits, after, ok := strings.Cut(rest[1:], "]")
+	if !ok {
+		return v, "", errors.New("] is missing")
+	}
+	if k := v.Kind(); k != Array && k != List {
+		return v, "", fmt.Errorf("%s is no array%s", orValue(done), v.fieldsHint())
+	}
+	i, err := strconv.Atoi(digits)
+	if err != nil || i < 0 || i >= v.Len() {
+		return v, "", fmt.Errorf("%s has elements 0 to %d", orValue(done), v.Len()-1)
+	}
+	return v.Index(i), after, nil
+}
+
+// atField resolves the name that rest begins with, behind a dot unless it is the first.
+func (v Value) atField(done, rest string) (Value, string, error) {
+	if done != "" {
+		if rest[0] != '.' {
+			return v, "", fmt.Errorf(". or [ expected before %q", rest)
+		}
+		rest = rest[1:]
+	}
+	name := rest
+	if i := strings.IndexAny(rest, ".["); i >= 0 {
+		name = rest[:i]
+	}
+	f, ok := v.Field(name)
+	if !ok {
+		return v, "", fmt.Errorf("%s has no field %q%s", orValue(done), name, v.fieldsHint())
+	}
+	return f, rest[len(name):], nil
+}
+
+// orValue returns how an error calls the value at a path.
 func orValue(path string) string {
 	if path == "" {
 		return "the value"
@@ -187,6 +207,7 @@ func orValue(path string) string {
 	return path
 }
 
+// fieldsHint ends the error of a path that does not exist: it says what v has.
 func (v Value) fieldsHint() string {
 	if v.Kind() == Raw {
 		return "; the segment holds raw bytes"
@@ -208,7 +229,8 @@ func (v Value) fieldsHint() string {
 	return "; it has " + b.String()
 }
 
-// numbers
+// The methods below decode the bytes of a value of the right kind and size; they return something
+// harmless for others.
 
 func (v Value) uint() uint64 {
 	switch len(v.b) {
@@ -242,15 +264,9 @@ func (v Value) complex() complex128 {
 	return complex(re.float(), im.float())
 }
 
-func (v Value) bool() bool {
-	for _, c := range v.b {
-		if c != 0 {
-			return true
-		}
-	}
-	return false
-}
+func (v Value) bool() bool { return !v.zero() }
 
+// text returns the bytes of a text, which end at the first NUL.
 func (v Value) text() []byte {
 	if i := bytes.IndexByte(v.b, 0); i >= 0 {
 		return v.b[:i]
@@ -258,6 +274,7 @@ func (v Value) text() []byte {
 	return v.b
 }
 
+// zero reports whether all bytes are 0.
 func (v Value) zero() bool {
 	for _, c := range v.b {
 		if c != 0 {
@@ -267,8 +284,8 @@ func (v Value) zero() bool {
 	return true
 }
 
-// Any is the value in Go's own types: bool, int64, uint64, float64, complex128, string, []byte (for
-// arrays of bytes and raw bytes), []any, map[string]any; locks are a string that says their state.
+// Any returns the value in Go's own types: bool, int64, uint64, float64, complex128, string, []byte
+// (of an array of bytes or a raw value), []any and map[string]any. A lock is a string with its state.
 func (v Value) Any() any {
 	switch v.Kind() {
 	case Bool:
@@ -304,9 +321,10 @@ func (v Value) Any() any {
 	return bytes.Clone(v.b)
 }
 
-// MarshalJSON gives the value as encoding/json gives the Go value, fields in their order and
-// unexported ones too. Floats that JSON does not have, and complex numbers, are strings; so are
-// locks, which tell their state. Raw bytes are a string in base64, as a []byte.
+// MarshalJSON returns the value as encoding/json encodes the Go value, except that fields keep their
+// order and unexported ones are included. Complex numbers, and floats that JSON lacks (NaN), are
+// strings. A lock is a string with its state. Raw bytes are a string in base64, as a []byte is. The
+// error is always nil.
 func (v Value) MarshalJSON() ([]byte, error) { return v.appendJSON(nil), nil }
 
 func (v Value) appendJSON(b []byte) []byte {
@@ -319,11 +337,11 @@ func (v Value) appendJSON(b []byte) []byte {
 		return strconv.AppendUint(b, v.uint(), 10)
 	case Float:
 		f := v.float()
-		var any any = f
-		if len(v.b) == 4 {
-			any = float32(f)
+		var j any = f
+		if len(v.b) == 4 { // as many digits as a float32 needs
+			j = float32(f)
 		}
-		if n, err := json.Marshal(any); err == nil {
+		if n, err := json.Marshal(j); err == nil {
 			return append(b, n...)
 		}
 		return strconv.AppendQuote(b, strconv.FormatFloat(f, 'g', -1, 64))

@@ -246,7 +246,7 @@ func (c *setCmd) Run(e *env) error {
 // known errors have their own exit codes; others of Set are those of the schema.
 func known(err error) bool {
 	for _, k := range []error{
-		shmem.ErrBusy, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSpace, shmem.ErrNoSlot,
+		shmem.ErrBusy, shmem.ErrContended, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSpace, shmem.ErrNoSlot,
 		context.DeadlineExceeded, context.Canceled, errors.ErrUnsupported,
 	} {
 		if errors.Is(err, k) {

@@ -207,7 +207,7 @@ func (c *watchCmd) Run(e *env) error {
 			last = nil
 		}
 		p, err := s.Snapshot()
-		if errors.Is(err, shmem.ErrBusy) {
+		if errors.Is(err, shmem.ErrContended) {
 			scr.draw(e.style.red("the value changes faster than it can be copied")+"\n", 0)
 			return nil
 		}
@@ -283,12 +283,12 @@ func (c *watchCmd) stream(e *env, s **inspect.Observer) error {
 		}
 		rate, now := "", time.Now()
 		if !at.IsZero() {
-			rate = perSecond(float64(v.traffic.Sent-sent)/now.Sub(at).Seconds()) + "/s"
+			rate = perSecond(float64(total(v.stats)-sent)/now.Sub(at).Seconds()) + "/s"
 		}
-		sent, at = v.traffic.Sent, now
+		sent, at = total(v.stats), now
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", e.style.bold(st.Name), state, typeName(v.t), rate, e.style.faint(now.Format("15:04:05.0")))
-		fmt.Fprintf(&b, "%s\n\n", e.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers), traffic(v.traffic)), e.width)))
+		fmt.Fprintf(&b, "%s\n\n", e.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers), statsText(v.stats)), e.width)))
 		for _, l := range v.lines(e.style, e.width) {
 			fmt.Fprintln(&b, l)
 		}
@@ -446,10 +446,13 @@ func (c *topCmd) look(e *env, all map[string]*tracked, r row) {
 	t.st, t.at, t.version, t.seen = st, now, counter(st), true
 }
 
+// total is the number of messages that were sent or published.
+func total(s *inspect.Stats) uint64 { return s.Sent + s.Published }
+
 // counter is what goes up with traffic.
 func counter(st *inspect.Status) uint64 {
-	if st.Traffic != nil {
-		return st.Traffic.Sent
+	if st.Stats != nil {
+		return total(st.Stats)
 	}
 	return st.Version
 }
@@ -481,10 +484,10 @@ func (c *topCmd) frame(e *env, rows []row, all map[string]*tracked) string {
 		if l.t != nil && l.t.st != nil {
 			st := l.t.st
 			rate, version = perSecond(l.t.rate), count(counter(st))
-			if tr := st.Traffic; tr != nil {
-				depth, lost = count(tr.Depth+tr.Lag)+"/"+count(uint64(tr.Capacity)), count(tr.Skipped+tr.Again+tr.Lost)
-				if tr.Holding > 0 {
-					held = comm(tr.Slowest.PID, "slot "+strconv.Itoa(tr.Slowest.Slot)) + " " + strconv.Itoa(tr.Slowest.PID)
+			if tr := st.Stats; tr != nil {
+				depth, lost = count(tr.Depth+tr.Lag)+"/"+count(uint64(tr.Capacity)), count(tr.Skipped+tr.Redelivered+tr.Released+tr.Lost)
+				if tr.Holds > 0 {
+					held = comm(tr.SlowestHolder.PID, "slot "+strconv.Itoa(tr.Slowest)) + " " + strconv.Itoa(tr.SlowestHolder.PID)
 				}
 			}
 			if l.t.rate == 0 {

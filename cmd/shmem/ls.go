@@ -89,7 +89,7 @@ func (r *row) stream() {
 	if t := s.Type(); t != nil && t.Item() != nil {
 		r.item = t.Item().String()
 	}
-	if tr, err := s.Traffic(); err == nil && tr != nil {
+	if tr, err := s.Stats(); err == nil && tr != nil {
 		r.ended = tr.Ended
 	}
 }

@@ -174,7 +174,7 @@ func (e *env) report(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist):
 		return exitAbsent
-	case errors.Is(err, shmem.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, shmem.ErrBusy), errors.Is(err, shmem.ErrContended), errors.Is(err, context.DeadlineExceeded):
 		return exitBusy
 	case errors.Is(err, shmem.ErrMismatch), errors.Is(err, shmem.ErrForeign), errors.Is(err, shmem.ErrCorrupt), errors.Is(err, shmem.ErrVersion),
 		errors.Is(err, shmem.ErrNotRegular), errors.Is(err, shmem.ErrOtherUser), errors.Is(err, shmem.ErrReadOnly),

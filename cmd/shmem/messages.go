@@ -12,7 +12,7 @@ import (
 // A streamView is a queue or topic as cat and watch show it: what it counts, and the messages that are there.
 type streamView struct {
 	t        *inspect.Type
-	traffic  *inspect.Traffic
+	stats    *inspect.Stats
 	messages []inspect.Message
 }
 
@@ -25,14 +25,14 @@ func isStream(s *inspect.Observer) bool { return s.Type() != nil && s.Type().Str
 // streamOf looks at the last n messages, all if n is 0.
 func streamOf(s *inspect.Observer, n int) (v streamView, err error) {
 	v.t = s.Type()
-	if v.traffic, err = s.Traffic(); err == nil {
+	if v.stats, err = s.Stats(); err == nil {
 		v.messages, err = s.Messages(n)
 	}
 	return v, err
 }
 
 // head is the line of what it counts.
-func (v streamView) head() string { return typeName(v.t) + "  " + traffic(v.traffic) }
+func (v streamView) head() string { return typeName(v.t) + "  " + statsText(v.stats) }
 
 // lines are the messages, each on a line of at most width columns, behind its number.
 func (v streamView) lines(s style, width int) (all []string) {
@@ -76,14 +76,14 @@ type jsonMessage struct {
 
 type jsonStream struct {
 	Item string `json:"item,omitempty"`
-	*jsonTraffic
+	*jsonStats
 	Messages []jsonMessage `json:"messages"`
 }
 
 // MarshalJSON has the counters as stat has them. The value of a message of a queue.Bytes is a text, if it is one, or
 // in base64: {"base64": "..."}.
 func (v streamView) MarshalJSON() ([]byte, error) {
-	j := jsonStream{jsonTraffic: jsonTrafficOf(v.traffic), Messages: []jsonMessage{}}
+	j := jsonStream{jsonStats: jsonStatsOf(v.stats), Messages: []jsonMessage{}}
 	if item := v.t.Item(); item != nil {
 		j.Item = item.String()
 	}

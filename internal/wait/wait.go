@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
 )
@@ -187,7 +188,7 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 	if p == nil || p.Self == format.Nobody {
 		return
 	}
-	k := bucketAt(uintptr(mem.Offset(m, armed)))
+	k := layout.Bucket(uintptr(mem.Offset(m, armed)))
 	bit := uint64(1) << k
 	own := int(p.Self.Slot())
 	for i := range p.Slots[:p.High()] {
@@ -235,7 +236,7 @@ type lot struct {
 	scanned time.Time              // the leader's: when it last looked at everything
 
 	watches watches
-	buckets [64]bucket
+	buckets [layout.Buckets]bucket
 }
 
 type bucket struct {
@@ -301,13 +302,10 @@ func lotOf(m *mem.Mapping) *lot {
 // bucketOf is the bucket of an object.
 func (l *lot) bucketOf(armed *atomic.Uint32) int {
 	if l.m == nil {
-		return bucketAt(mem.Address(armed))
+		return layout.Bucket(mem.Address(armed))
 	}
-	return bucketAt(uintptr(mem.Offset(l.m, armed)))
+	return layout.Bucket(uintptr(mem.Offset(l.m, armed)))
 }
-
-// bucketAt is the same in all processes.
-func bucketAt(off uintptr) int { return int(uint32(off>>2) * 0x9E3779B1 >> 26) }
 
 // spin looks for a while, which is halved by every miss and doubled by every hit.
 func (l *lot) spin(k int, ready func() bool) bool {

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+)
+
+// The JSON of stat, and of cat and watch for a queue or topic. Scripts depend on the keys: they may
+// be added to, but neither renamed nor removed.
+
+type jsonHolder struct {
+	Slot       int    `json:"slot"`
+	Generation int    `json:"generation"`
+	PID        int    `json:"pid"`
+	Count      int    `json:"count,omitempty"`
+	Alive      bool   `json:"alive"`
+	What       string `json:"what"`
+}
+
+type jsonLock struct {
+	Path    string       `json:"path,omitempty"`
+	Type    string       `json:"type"`
+	State   string       `json:"state"`
+	Dead    bool         `json:"dead"`
+	Waiters bool         `json:"waiters"`
+	Held    string       `json:"held,omitempty"` // for how long, in words
+	Holders []jsonHolder `json:"holders"`
+}
+
+type jsonSlot struct {
+	jsonPeer
+	Generation int      `json:"generation"`
+	Alive      bool     `json:"alive"`
+	Owner      bool     `json:"owner"`
+	Waits      []string `json:"waits"`
+}
+
+type jsonStats struct {
+	Kind     string `json:"kind"`
+	Capacity int    `json:"capacity"`
+	Skipped  uint64 `json:"skipped"`
+	Ended    bool   `json:"ended"`
+	*jsonQueueStats
+	*jsonTopicStats
+}
+
+type jsonQueueStats struct {
+	Sent        uint64      `json:"sent"`
+	Received    uint64      `json:"received"`
+	Depth       uint64      `json:"depth"`
+	Redelivered uint64      `json:"redelivered"`
+	Bytes       uint64      `json:"bytes,omitempty"`    // of a queue.Bytes
+	BytesCap    uint64      `json:"bytesCap,omitempty"` // of a queue.Bytes
+	Single      bool        `json:"single,omitempty"`
+	Sender      *jsonHolder `json:"sender,omitempty"`   // of a Single queue
+	Receiver    *jsonHolder `json:"receiver,omitempty"` // of a Single queue
+}
+
+type jsonTopicStats struct {
+	Published uint64      `json:"published"`
+	Lost      uint64      `json:"lost"`
+	Released  uint64      `json:"released"`
+	Holds     int         `json:"holds"`
+	MaxHolds  int         `json:"maxHolds"`
+	Lag       uint64      `json:"lag"`
+	Slowest   *jsonHolder `json:"slowest,omitempty"`
+}
+
+func jsonStatsOf(s *inspect.Stats) *jsonStats {
+	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: s.Skipped, Ended: s.Ended}
+	if isTopic(s) {
+		j.jsonTopicStats = &jsonTopicStats{
+			s.Published, s.Lost, s.Released, s.Holds, s.MaxHolds, s.Lag, jsonHolderOf(s.SlowestHolder),
+		}
+	} else {
+		j.jsonQueueStats = &jsonQueueStats{
+			s.Sent, s.Received, s.Depth, s.Redelivered, s.Bytes, s.BytesCap, s.Single,
+			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
+		}
+	}
+	return j
+}
+
+// jsonHolderOf returns nil for no holder.
+func jsonHolderOf(h inspect.Holder) *jsonHolder {
+	if h == (inspect.Holder{}) {
+		return nil
+	}
+	j := jsonHolder(h)
+	return &j
+}
+
+type jsonStat struct {
+	jsonInfo
+	Linked     bool         `json:"linked"`
+	Fate       string       `json:"fate"`
+	ID         string       `json:"id,omitempty"`
+	OwnerWord  string       `json:"ownerWord,omitempty"`
+	OwnerSlot  int          `json:"ownerSlot"`
+	CreatorPID int          `json:"creatorPid,omitempty"`
+	CreatorNS  uint64       `json:"creatorPidNamespace,omitempty"`
+	PayloadCap int64        `json:"payloadCap"`
+	ControlOff int64        `json:"controlOff"`
+	ImageOff   int64        `json:"imageOff"`
+	SlotsHigh  int          `json:"slotsHigh"`
+	PageSize   int          `json:"pageSize"`
+	WordSize   int          `json:"wordSize"`
+	Version    uint64       `json:"version"`
+	Stats      *jsonStats   `json:"stats,omitempty"` // of a queue or topic
+	Changing   bool         `json:"changing"`
+	Lock       jsonLock     `json:"lock"`
+	Readers    []jsonHolder `json:"readers"`
+	Locks      []jsonLock   `json:"locks"`
+	SlotList   []jsonSlot   `json:"slotList"`
+	Decl       string       `json:"declaration,omitempty"`
+}
+
+// jsonStatus is the report of stat. Lists are never null.
+func jsonStatus(st *inspect.Status, t *inspect.Type, held heldFor) jsonStat {
+	j := jsonStat{
+		jsonInfo: row{Info: st.Info}.json(), Linked: st.Linked, Fate: st.Fate,
+		ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot, CreatorPID: st.CreatorPID, CreatorNS: st.CreatorNS,
+		PayloadCap: st.PayloadCap, ControlOff: st.ControlOff, ImageOff: st.ImageOff,
+		SlotsHigh: st.SlotsHigh, PageSize: st.PageSize, WordSize: st.WordSize,
+		Version: st.Version, Changing: st.Changing,
+		Lock: jsonLockOf("", st.Lock, held[""]), Readers: jsonHolders(st.Readers),
+		Locks: []jsonLock{}, SlotList: []jsonSlot{},
+	}
+	if st.Stats != nil {
+		j.Stats = jsonStatsOf(st.Stats)
+		j.Ended = st.Stats.Ended
+	}
+	for _, l := range st.Locks {
+		j.Locks = append(j.Locks, jsonLockOf(l.Path, l.LockState, held[l.Path]))
+	}
+	for _, s := range st.Slots {
+		j.SlotList = append(j.SlotList, jsonSlotOf(s))
+	}
+	if t != nil {
+		j.Decl = t.Declaration()
+		if item := t.Item(); item != nil && st.Stats != nil {
+			j.Item = item.String()
+		}
+	}
+	return j
+}
+
+func jsonLockOf(path string, l inspect.LockState, held string) jsonLock {
+	return jsonLock{path, l.Type, l.State, l.Dead, l.Waiters, held, jsonHolders(l.Holders)}
+}
+
+func jsonHolders(hs []inspect.Holder) []jsonHolder {
+	all := []jsonHolder{}
+	for _, h := range hs {
+		all = append(all, jsonHolder(h))
+	}
+	return all
+}
+
+func jsonSlotOf(s inspect.Slot) jsonSlot {
+	p := jsonOf(shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace, Since: s.Since, ReadOnly: s.ReadOnly})
+	waits := s.Waits
+	if waits == nil {
+		waits = []string{}
+	}
+	return jsonSlot{p, s.Generation, s.Alive, s.Owner, waits}
+}

@@ -1,0 +1,338 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// A tone is how a line is painted.
+type tone int
+
+const (
+	plain   tone = iota
+	notable      // a lock that is held
+	alarm        // a death
+)
+
+// A statLine is an entry of the report: what it is about, and what there is to say. A line with the
+// label "" goes on with the entry before it.
+type statLine struct {
+	label, text string
+	tone        tone
+}
+
+// showStat prints the report: a head, the lines, and a table of slots.
+func (e *env) showStat(st *inspect.Status, t *inspect.Type, held heldFor) {
+	fmt.Fprintf(e.out, "%s  %s\n", e.style.bold(st.Name), e.statState(st))
+	for _, l := range statLines(st, t, held) {
+		e.showStatLine(l)
+	}
+	if len(st.Slots) > 0 {
+		fmt.Fprintln(e.out)
+		e.slotTable(st.Slots)
+	}
+}
+
+func (e *env) showStatLine(l statLine) {
+	paint := func(s string) string { return s }
+	switch l.tone {
+	case notable:
+		paint = e.style.magenta
+	case alarm:
+		paint = e.style.red
+	}
+	const column = 12
+	label := l.label
+	for _, text := range fold(printable(l.text), max(e.width-column-2, 40)) {
+		fmt.Fprintf(e.out, "  %s%s\n", e.style.faint(pad(label, column)), paint(text))
+		label = ""
+	}
+}
+
+// statState is the state of the segment and, beside it, what else concerns all of it.
+func (e *env) statState(st *inspect.Status) string {
+	state := e.style.state(st.State, st.State.String())
+	if !st.Linked && st.State != shmem.Damaged {
+		state += ", " + e.style.magenta("unlinked")
+	}
+	if st.Stats != nil && st.Stats.Ended {
+		state += ", ended"
+	}
+	return state
+}
+
+// statLines is the report in words. t is the type of the value, nil if there is none.
+func statLines(st *inspect.Status, t *inspect.Type, held heldFor) (lines []statLine) {
+	add := func(label, text string) { lines = append(lines, statLine{label: label, text: text}) }
+	add("fate", st.Fate)
+	if st.Err != nil {
+		add("damage", reason(st.Err))
+	}
+	if st.State != shmem.Foreign && st.State != shmem.Damaged {
+		lines = append(lines, valueLines(st, t)...)
+	}
+	add("memory", fmt.Sprintf("%s in use, file of %s", words(st.InUse), words(st.File)))
+	add("file", fmt.Sprintf("%s %s %s", st.Mode, userName(st.UID), st.Path))
+	add("made", madeText(st))
+	if st.ID != "" {
+		add("control", controlText(st))
+	}
+	if st.SlotsHigh > 0 {
+		lines = append(lines, lockLines(st, held)...)
+		add("attached", attachedText(st))
+	}
+	return lines
+}
+
+// valueLines describe the value. A queue or topic has counters instead of a version, an undo image
+// and a lock, which mean nothing there.
+func valueLines(st *inspect.Status, t *inspect.Type) (lines []statLine) {
+	add := func(label, text string) { lines = append(lines, statLine{label: label, text: text}) }
+	const untyped = "bytes, without a schema"
+	if t == nil {
+		add("type", untyped)
+	} else {
+		add("type", cmp.Or(typeName(t), st.Type, untyped))
+	}
+	if st.Fingerprint != 0 {
+		add("fingerprint", fmt.Sprintf("%016x", st.Fingerprint))
+	}
+	if s := st.Stats; s != nil {
+		add("traffic", statsText(s))
+		if s.Single {
+			add("ends", "Single: sender "+endText(s.Sender)+", receiver "+endText(s.Receiver))
+		}
+		return lines
+	}
+	spare := ""
+	if st.PayloadCap > st.Size {
+		spare = fmt.Sprintf(", room for %d", st.PayloadCap)
+	}
+	add("value", fmt.Sprintf("%s%s, version %d, %s", words(st.Size), spare, st.Version, changeText(st)))
+	if st.ImageOff != 0 {
+		add("undo", "yes")
+	} else {
+		add("undo", "no: a writer that dies leaves the value half changed (Options.Undo)")
+	}
+	return lines
+}
+
+// changeText says whether the value is being changed.
+func changeText(st *inspect.Status) string {
+	switch {
+	case !st.Changing:
+		return "at rest"
+	case st.Lock.Dead:
+		return "its writer died changing it"
+	}
+	return "a process is changing it"
+}
+
+// madeText says when and by which program the segment was made. A foreign file does not record that.
+func madeText(st *inspect.Status) string {
+	ago := since(st.Created) + " ago"
+	if st.Program == "" {
+		return "last changed " + ago
+	}
+	text := fmt.Sprintf("%s by %s, pid %d", ago, st.Program, st.CreatorPID)
+	if st.CreatorNS != sys.PIDNamespace() {
+		text += " in another PID namespace"
+	}
+	return text
+}
+
+func controlText(st *inspect.Status) string {
+	owner := st.OwnerWord
+	if st.OwnerSlot >= 0 {
+		owner += fmt.Sprintf(" by slot %d", st.OwnerSlot)
+	}
+	image := ", no undo image"
+	if st.ImageOff != 0 {
+		image = fmt.Sprintf(", undo image at %d", st.ImageOff)
+	} else if st.Stats != nil { // a queue or topic never has one
+		image = ""
+	}
+	return fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; owner word: %s",
+		st.ControlOff, image, st.PageSize, st.WordSize, st.SlotsHigh, st.Info.Slots, st.ID, owner)
+}
+
+// lockLines describe the box's own lock, its readers, and the locks in the value.
+func lockLines(st *inspect.Status, held heldFor) (lines []statLine) {
+	if st.Stats == nil || len(st.Lock.Holders) > 0 {
+		lines = append(lines, boxLockLine(st.Lock, held[""]))
+	}
+	label := "readers"
+	for _, r := range st.Readers {
+		lines = append(lines, statLine{label: label, text: "View in " + r.String()})
+		label = ""
+	}
+	label = "locks"
+	for _, l := range st.Locks {
+		lines = append(lines, fieldLockLine(label, l, held[l.Path]))
+		label = ""
+	}
+	return lines
+}
+
+func boxLockLine(l inspect.LockState, held string) statLine {
+	line := statLine{label: "lock", text: l.State}
+	if len(l.Holders) > 0 {
+		line.text += " by " + l.Holders[0].String()
+		line.tone = notable
+	}
+	if held != "" {
+		line.text += ", " + held
+	}
+	if l.Dead {
+		line.text += "; the next process that locks undoes what it did"
+		line.tone = alarm
+	}
+	if l.Waiters {
+		line.text += "; others wait"
+	}
+	return line
+}
+
+func fieldLockLine(label string, l inspect.FieldLock, held string) statLine {
+	line := statLine{label: label, text: l.Path + "  " + strings.TrimPrefix(l.Type, "psync.") + "  " + l.LockState.String()}
+	switch {
+	case l.Dead:
+		line.tone = alarm
+	case l.State == "locked" || l.State == "read":
+		line.tone = notable
+	}
+	if held != "" {
+		line.text += ", " + held
+	}
+	return line
+}
+
+func attachedText(st *inspect.Status) string {
+	alive := 0
+	for _, s := range st.Slots {
+		if s.Alive {
+			alive++
+		}
+	}
+	return fmt.Sprintf("%d of %d slots", alive, st.Info.Slots)
+}
+
+// slotTable prints a row for each attachment.
+func (e *env) slotTable(slots []inspect.Slot) {
+	var rows [][]string
+	for _, s := range slots {
+		rows = append(rows, slotRow(s))
+	}
+	e.table([]column{
+		{head: "  SLOT", right: true}, {head: "GEN", right: true}, {head: "PID", right: true}, {head: "PROCESS", least: 10},
+		{head: "SINCE", right: true},
+		{head: "WHAT", least: 10, paint: func(i int, s string) string {
+			if !slots[i].Alive {
+				return e.style.red(s)
+			}
+			return s
+		}},
+	}, rows)
+}
+
+func slotRow(s inspect.Slot) []string {
+	var what []string
+	name := "?"
+	if s.PIDNamespace == sys.PIDNamespace() { // elsewhere the pid is another process here
+		name = comm(s.PID, "?")
+	}
+	if !s.Alive {
+		what, name = append(what, "dead"), "-"
+	}
+	if s.Owner {
+		what = append(what, "owner")
+	}
+	if s.ReadOnly {
+		what = append(what, "read-only")
+	}
+	if len(s.Waits) > 0 {
+		what = append(what, "waits for "+strings.Join(s.Waits, ", "))
+	}
+	return []string{strconv.Itoa(s.Slot), strconv.Itoa(s.Generation), strconv.Itoa(s.PID), name, since(s.Since), strings.Join(what, ", ")}
+}
+
+// statsText is the counters of a queue or topic on one line.
+func statsText(s *inspect.Stats) string {
+	text := queueText(s)
+	if isTopic(s) {
+		text = topicText(s)
+	}
+	if s.Skipped > 0 {
+		text += fmt.Sprintf(", %d skipped (their sender died)", s.Skipped)
+	}
+	if s.Redelivered > 0 {
+		text += fmt.Sprintf(", %d redelivered (their receiver died)", s.Redelivered)
+	}
+	if s.Released > 0 {
+		text += fmt.Sprintf(", %s released (the subscriber died)", several(s.Released, "hold"))
+	}
+	if s.Ended {
+		text += ", ended"
+	}
+	return text
+}
+
+func isTopic(s *inspect.Stats) bool { return strings.HasPrefix(s.Kind, "topic.") }
+
+func queueText(s *inspect.Stats) string {
+	if s.Single && s.BytesCap > 0 { // here all counters are bytes
+		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Bytes, s.BytesCap)
+	}
+	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Depth, s.Capacity)
+	if s.BytesCap > 0 {
+		text += fmt.Sprintf(", %d of %d bytes", s.Bytes, s.BytesCap)
+	}
+	return text
+}
+
+func topicText(s *inspect.Stats) string {
+	text := fmt.Sprintf("%d published, the last %d kept", s.Published, s.Capacity)
+	if s.Holds > 0 {
+		text += fmt.Sprintf(", %d of %d hold publishers back: the slowest, %s, is %d behind", s.Holds, s.MaxHolds, s.SlowestHolder, s.Lag)
+	}
+	if s.Lost > 0 {
+		text += fmt.Sprintf(", %d lost by subscribers that were too slow", s.Lost)
+	}
+	return text
+}
+
+// endText names the process at an end of a Single queue.
+func endText(h inspect.Holder) string {
+	if h == (inspect.Holder{}) {
+		return "none"
+	}
+	return h.String()
+}
+
+// several is a number of things.
+func several(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// userName reads /etc/passwd. Package os/user would ask the C library, and the command is to be a
+// static program.
+func userName(uid int) string {
+	b, _ := os.ReadFile("/etc/passwd")
+	id := strconv.Itoa(uid)
+	for l := range strings.Lines(string(b)) {
+		if f := strings.Split(l, ":"); len(f) > 2 && f[2] == id {
+			return f[0]
+		}
+	}
+	return "uid " + id
+}

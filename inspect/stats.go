@@ -1,0 +1,128 @@
+package inspect
+
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/anytopic"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+)
+
+// Stats are the counters of a queue or topic, in the words of queue.Stats and topic.Stats. In a
+// queue.Bytes that is Single, Capacity, Depth, Sent and Received count bytes instead of messages.
+type Stats struct {
+	Kind     string // "queue.Queue", "queue.Bytes", "topic.Topic"
+	Capacity int    // messages there is room for; of a topic, messages kept
+	Skipped  uint64 // not sent, because the sender died; in a Single queue, how often it died
+	Ended    bool   // by End
+
+	// Of a queue.
+
+	Single      bool // one sender and one receiver at a time
+	Sent        uint64
+	Received    uint64
+	Depth       uint64 // sent and not yet received
+	Redelivered uint64 // because the receiver died; in a Single queue, how often it died
+	Bytes       uint64 // of a queue.Bytes: what its messages occupy, their headers and padding included
+	BytesCap    uint64 // of a queue.Bytes: what they can occupy
+	Sender      Holder // of a Single queue: who has this end; the zero Holder if no process has
+	Receiver    Holder // as Sender
+
+	// Of a topic.
+
+	Published     uint64
+	Lost          uint64 // overwritten before a subscriber received them, over all subscribers
+	Released      uint64 // holds released, because the subscriber died
+	Holds         int    // subscribers that hold publishers back
+	MaxHolds      int    // how many there can be
+	Lag           uint64 // how many messages the slowest of them is behind
+	Slowest       int    // its slot; -1 if there is none
+	SlowestHolder Holder // the same with its process; the zero Holder if there is none
+}
+
+// Stats returns the counters of a queue or topic, and nil if the segment is neither. It disturbs no
+// sender and no receiver.
+func (o *Observer) Stats() (st *Stats, err error) {
+	err = o.guarded("inspect stats", func() error { st = o.stats(); return nil })
+	return st, err
+}
+
+// stats is Stats with the mapping pinned and guarded. A queue or topic that is damaged, or of a
+// version with other fields, has none.
+func (o *Observer) stats() *Stats {
+	st := &Stats{Kind: layout.Stream(o.t), Slowest: -1}
+	var err error
+	switch st.Kind {
+	case "":
+		return nil
+	case layout.TopicName:
+		err = o.topicStats(st)
+	default:
+		err = o.queueStats(st)
+	}
+	if err != nil {
+		return nil
+	}
+	return st
+}
+
+func (o *Observer) topicStats(st *Stats) error {
+	t, err := anytopic.Of(o.m, o.t)
+	if err != nil {
+		return err
+	}
+	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Closed()
+	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(), t.Header.Lost.Load()
+	st.Holds, st.MaxHolds = t.Ring.Holding(), t.Ring.Holds()
+	if id, cursor := t.Ring.Slowest(); id != 0 {
+		st.SlowestHolder = o.holder(format.ID(id), "hold")
+		st.Slowest = st.SlowestHolder.Slot
+		st.Lag = st.Published - min(cursor, st.Published)
+	}
+	return nil
+}
+
+func (o *Observer) queueStats(st *Stats) error {
+	q, err := o.queue()
+	if err != nil {
+		return err
+	}
+	st.Single, st.Capacity, st.BytesCap = q.layout.Single, q.layout.Capacity, uint64(q.layout.Bytes)
+	if h := q.single; h != nil {
+		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), h.Closed.Load() != 0
+		st.Sender, st.Receiver = o.endHolder(h.Producer.Load(), "send"), o.endHolder(h.Consumer.Load(), "receive")
+		st.Skipped, st.Redelivered = q.deaths()
+	} else {
+		h := q.header
+		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), h.Closed.Load() != 0
+		st.Skipped, st.Redelivered = h.Skipped.Load(), h.Returned.Load()
+	}
+	st.Depth = st.Sent - min(st.Received, st.Sent)
+	switch {
+	case q.layout.Item != nil:
+	case st.Single:
+		st.Capacity, st.Bytes = q.layout.Bytes, st.Depth
+	default:
+		st.Bytes = q.bytesUsed()
+	}
+	return nil
+}
+
+// endHolder returns the process at an end of a Single queue, by the word of that end.
+func (o *Observer) endHolder(word uint64, what string) Holder {
+	if word == 0 || word>>31 != 0 { // not an id
+		return Holder{}
+	}
+	return o.holder(format.ID(word), what)
+}
+
+// deaths returns how often the ends of a Single queue were taken over from a dead process; see
+// layout.Deaths.
+func (q *queueView) deaths() (sender, receiver uint64) {
+	words, err := mem.SliceAt[atomic.Uint64](q.m, q.layout.Deaths, 2)
+	if err != nil {
+		return 0, 0
+	}
+	return words[0].Load(), words[1].Load()
+}
