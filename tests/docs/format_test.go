@@ -1,0 +1,119 @@
+package docs_test
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+)
+
+// tables returns the rows of every table whose header row has these cells, in the document's order.
+func tables(t *testing.T, d document, header string) (found [][][]string) {
+	t.Helper()
+	inside, wanted := false, false
+	for _, line := range d.lines {
+		if !strings.HasPrefix(line, "|") {
+			inside = false
+			continue
+		}
+		row := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range row {
+			row[i] = strings.TrimSpace(row[i])
+		}
+		switch {
+		case !inside:
+			inside, wanted = true, strings.Join(row, "|") == header
+			if wanted {
+				found = append(found, nil)
+			}
+		case wanted && !strings.HasPrefix(row[0], "-"):
+			found[len(found)-1] = append(found[len(found)-1], row)
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("%s has no table %q", d.file, header)
+	}
+	return found
+}
+
+// compare holds rows of offset, type and field to constants, in both directions.
+func compare(t *testing.T, what string, rows [][]string, at map[string]int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, r := range rows {
+		off, err := strconv.Atoi(r[0])
+		want, ok := at[r[2]]
+		if err != nil || !ok || off != want {
+			t.Errorf("%s: %s at %s, in the code at %d", what, r[2], r[0], want)
+		}
+		seen[r[2]] = true
+	}
+	for name := range at {
+		if !seen[name] {
+			t.Errorf("%s: %s is not in docs/format.md", what, name)
+		}
+	}
+}
+
+var header = map[string]int{
+	"magic": format.OffMagic, "version": format.OffVersion, "order": format.OffOrder,
+	"totalSize": format.OffTotalSize, "payloadCap": format.OffPayloadCap, "controlOff": format.OffControlOff,
+	"imageOff": format.OffImageOff, "schemaOff": format.OffSchemaOff, "schemaCap": format.OffSchemaCap,
+	"slotsOff": format.OffSlotsOff, "slotCount": format.OffSlotCount, "wordSize": format.OffWordSize,
+	"pageSize": format.OffPageSize, "flags": format.OffFlags, "created": format.OffCreated,
+	"creatorPID": format.OffCreatorPID, "creatorUID": format.OffCreatorUID, "creatorNS": format.OffCreatorNS,
+	"program": format.OffProgram, "id": format.OffID, "reserved": format.OffReserved, "check": format.OffCheck,
+	"owner": format.OffOwner, "slotHigh": format.OffSlotHigh,
+	"lock": format.OffLock, "lockArmed": format.OffLockArmed,
+	"seq": format.OffSeq, "seqArmed": format.OffSeqArmed,
+	"readers": format.OffReaders, "readersArmed": format.OffReadersArmed,
+	"kind": format.OffRecordKind, "length": format.OffRecordLength, "fingerprint": format.OffRecordFingerprint,
+	"payloadSize": format.OffRecordPayloadSize, "offset": format.OffRecordOffset,
+	"recordCheck": format.OffRecordCheck, "inline": format.OffInline,
+}
+
+var slot = map[string]int{
+	"gen": format.SlotGen, "bell": format.SlotBell, "sleeping": format.SlotSleeping, "reader": format.SlotReader,
+	"interest": format.SlotInterest, "pending": format.SlotPending, "pid": format.SlotPID, "flags": format.SlotFlags,
+	"pidNS": format.SlotPIDNS, "started": format.SlotStarted, "spare": format.SlotSpare,
+}
+
+// TestFormat compares the tables of docs/format.md with the constants that the code uses.
+func TestFormat(t *testing.T) {
+	d := parse(t, filepath.Join(root, "docs/format.md"))
+	found := tables(t, d, "offset|type|field|")
+	if len(found) != 2 {
+		t.Fatalf("%d tables of offsets, want those of the header and of a slot", len(found))
+	}
+	compare(t, "header", found[0], header)
+	compare(t, "slot", found[1], slot)
+
+	parts := map[string]*format.Type{"Topic": layout.TopicHeader, "Hold": layout.Hold}
+	for _, r := range tables(t, d, "part|offset|type|field|")[0] {
+		if off := layout.Offset(parts[r[0]], r[3]); strconv.Itoa(off) != r[1] {
+			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
+		}
+	}
+	text := strings.Join(d.lines, "\n")
+	for _, s := range []string{
+		"version " + strconv.Itoa(format.Version), "records of " + strconv.Itoa(format.SlotSize) + " bytes",
+		"The header has " + strconv.Itoa(layout.TopicHeader.Size) + " bytes, a hold " + strconv.Itoa(layout.Hold.Size),
+		"up to " + strconv.Itoa(format.InlineSchema) + " bytes", "1 to " + strconv.Itoa(format.MaxSlots),
+		"the last " + strconv.Itoa(format.HeaderSize) + " bytes", "Bytes 0 to " + strconv.Itoa(format.FixedSize-1) + " never change",
+	} {
+		if !strings.Contains(text, s) && !strings.Contains(blocksOf(d), s) {
+			t.Errorf("docs/format.md does not say %q", s)
+		}
+	}
+}
+
+func blocksOf(d document) string {
+	var b strings.Builder
+	for _, x := range d.blocks {
+		b.WriteString(x.text)
+	}
+	return b.String()
+}
