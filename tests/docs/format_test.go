@@ -81,6 +81,18 @@ var slot = map[string]int{
 	"pidNS": format.SlotPIDNS, "started": format.SlotStarted, "spare": format.SlotSpare,
 }
 
+var locks = map[string]int{
+	"Mutex.word": layout.MutexWord, "Mutex.armed": layout.MutexArmed,
+	"RWMutex.word": layout.RWMutexWord, "RWMutex.armed": layout.RWMutexArmed,
+	"RWMutex.drained": layout.RWMutexDrained, "RWMutex.marks": layout.RWMutexMarks,
+	"Semaphore.word": layout.SemaphoreWord, "Semaphore.armed": layout.SemaphoreArmed,
+	"Semaphore.limit": layout.SemaphoreLimit, "Semaphore.freed": layout.SemaphoreFreed,
+	"Semaphore.holds": layout.SemaphoreHolds,
+	"Event.count":     layout.EventCount, "Event.armed": layout.EventArmed, "Event.promise": layout.EventPromise,
+	"Cond.count": layout.CondCount, "Cond.armed": layout.CondArmed,
+	"Once.word": layout.OnceWord, "Once.armed": layout.OnceArmed, "Once.done": layout.OnceDone,
+}
+
 // TestFormat compares the tables of docs/format.md with the constants that the code uses.
 func TestFormat(t *testing.T) {
 	d := parse(t, filepath.Join(root, "docs/format.md"))
@@ -90,6 +102,12 @@ func TestFormat(t *testing.T) {
 	}
 	compare(t, "header", found[0], header)
 	compare(t, "slot", found[1], slot)
+
+	var rows [][]string
+	for _, r := range tables(t, d, "lock|offset|type|field|")[0] {
+		rows = append(rows, []string{r[1], r[2], r[0] + "." + r[3]})
+	}
+	compare(t, "locks", rows, locks)
 
 	parts := map[string]*format.Type{"Topic": layout.TopicHeader, "Hold": layout.Hold}
 	for _, r := range tables(t, d, "part|offset|type|field|")[0] {
@@ -101,6 +119,7 @@ func TestFormat(t *testing.T) {
 	for _, s := range []string{
 		"version " + strconv.Itoa(format.Version), "records of " + strconv.Itoa(format.SlotSize) + " bytes",
 		"The header has " + strconv.Itoa(layout.TopicHeader.Size) + " bytes, a hold " + strconv.Itoa(layout.Hold.Size),
+		"[" + strconv.Itoa(layout.RWMutexReaders) + "]u64 | marks", "[" + strconv.Itoa(layout.SemaphoreHolders) + "]u64 | holds",
 		"up to " + strconv.Itoa(format.InlineSchema) + " bytes", "1 to " + strconv.Itoa(format.MaxSlots),
 		"the last " + strconv.Itoa(format.HeaderSize) + " bytes", "Bytes 0 to " + strconv.Itoa(format.FixedSize-1) + " never change",
 	} {
