@@ -523,7 +523,7 @@ func image(t testing.TB, dir string) []byte {
 		t.Fatal(err)
 	}
 	b.Value().fill()
-	_ = b.Store(context.Background(), *b.Value()) //nolint
+	_ = b.Store(context.Background(), *b.Value())
 	raw, err := os.ReadFile(filepath.Join(dir, "seed"))
 	if err != nil {
 		t.Fatal(err)
