@@ -32,11 +32,10 @@ var layers = map[string][]string{
 	"psync":                  {"internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
 	".":                      {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "internal/layout", "psync"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
-	"topic":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
+	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/gen":           {"internal/format", "internal/layout"},
-	"internal/stream":        {".", "internal/format", "internal/mem", "internal/compose", "internal/layout"},
-	"internal/anytopic":      {"internal/format", "internal/mem", "internal/ring", "internal/layout"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/layout", "internal/gen", "internal/anytopic"},
+	"internal/stream":        {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/layout", "internal/gen", "internal/stream"},
 	"shmemtest":              {"."},
 }
 

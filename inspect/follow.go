@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // Where Follow begins, instead of a sequence number.
@@ -28,7 +28,7 @@ const (
 // with its Observer.
 type Follower struct {
 	o      *Observer
-	topic  *anytopic.Topic
+	topic  *stream.TopicMemory
 	cursor *ring.Cursor
 	buf    []byte // the last message
 	lost   uint64
@@ -38,14 +38,14 @@ type Follower struct {
 // is not published yet means FromNow. A segment that is no topic gives shmem.ErrMismatch.
 func (o *Observer) Follow(from uint64) (f *Follower, err error) {
 	err = o.guarded("inspect follow", func() error {
-		t, err := anytopic.Of(o.m, o.t)
+		t, err := stream.TopicIn(o.m, o.t)
 		if err != nil {
 			return fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
 		}
 		if from == FromOldest {
 			from = t.Ring.Oldest()
 		}
-		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), buf: make([]byte, t.Item.Size)}
+		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), buf: make([]byte, t.Layout.Item.Size)}
 		return nil
 	})
 	if err != nil {
@@ -158,7 +158,7 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 			if f.cursor.Done() != nil {
 				continue // it was overwritten meanwhile: Next counts it as lost
 			}
-			return Message{pos, time.Now(), Value{f.topic.Item, f.buf, 0, nil}}, nil
+			return Message{pos, time.Now(), Value{f.topic.Layout.Item, f.buf, 0, nil}}, nil
 		case ring.ErrHeld: // it is being published, or its publisher died
 			if skipDead && f.cursor.PassDead(f.alive) {
 				continue

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Message is one message of a queue or topic.
@@ -62,7 +62,7 @@ func (o *Observer) messages(n int) ([]Message, error) {
 }
 
 func (o *Observer) topicMessages(n int) ([]Message, error) {
-	t, err := anytopic.Of(o.m, o.t)
+	t, err := stream.TopicIn(o.m, o.t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
 	}
@@ -70,9 +70,9 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 		if !t.Ring.Valid(pos) {
 			return Value{}, false
 		}
-		b := make([]byte, t.Item.Size)
+		b := make([]byte, t.Layout.Item.Size)
 		t.Load(pos, b)
-		return Value{t.Item, b, 0, nil}, t.Ring.Valid(pos)
+		return Value{t.Layout.Item, b, 0, nil}, t.Ring.Valid(pos)
 	}), nil
 }
 

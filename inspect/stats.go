@@ -3,10 +3,10 @@ package inspect
 import (
 	"sync/atomic"
 
-	"github.com/shmembox/shmem/internal/anytopic"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // Stats are the counters of a queue or topic, in the words of queue.Stats and topic.Stats. In a
@@ -68,7 +68,7 @@ func (o *Observer) stats() *Stats {
 }
 
 func (o *Observer) topicStats(st *Stats) error {
-	t, err := anytopic.Of(o.m, o.t)
+	t, err := stream.TopicIn(o.m, o.t)
 	if err != nil {
 		return err
 	}

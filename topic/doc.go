@@ -1,8 +1,9 @@
-// Package topic tells many processes the same: whoever publishes writes once, however many listen.
+// Package topic sends every message to all processes that listen: a publisher writes it once,
+// however many there are.
 //
-// A [Topic] keeps the last messages of one type in shared memory. Any number of goroutines in any number of
-// processes may publish; any number may subscribe, each with a cursor of its own, and come and go. A topic
-// is a segment like any other: it has a name, an owner, a schema; see package shmem.
+// A [Topic] keeps the last messages of one type in shared memory. Any number of goroutines in any
+// number of processes may publish. Any number may subscribe, each with a cursor of its own, at any
+// time. A topic is a segment like any other: it has a name, an owner and a schema; see package shmem.
 //
 //	t, err := topic.Open[Tick]("ticks", nil)
 //	defer t.Close()
@@ -14,40 +15,56 @@
 //
 // # Slow subscribers
 //
-// Publishing overwrites the oldest message. A subscriber that is slower than the publishers for a whole round
-// loses the oldest, and Lost tells how many. In a topic created with [Options.Holds] publishers wait for the
-// slowest subscriber instead, as long as it lives.
+// Publishing overwrites the oldest message. A subscription that falls behind by more than the
+// capacity loses the oldest messages; Lost counts them. In a topic created with [Options.Holds]
+// every subscription holds publishers back: they wait for the slowest one, as long as its process
+// lives, and no message published after Subscribe is lost.
+//
+// # Contexts
+//
+// The methods with a context block until they can go on, until ctx is done, or until the topic is
+// closed in this process. A call that need not block does not look at ctx: Recv returns a message
+// that is ready although ctx is done. All looks at ctx before every message. Contexts must not be
+// nil. The Try methods never block.
 //
 // # Deaths
 //
 // A process can be killed at any moment. Then
 //
 //   - a message whose Publish had returned nil is in the topic;
-//   - a message that was being published is there whole or not at all; its place is skipped and counted in
-//     [Stats] as Skipped;
-//   - a subscriber that held publishers back does so no longer, and is counted as Released.
+//   - a message that was being published is there whole or not at all; the slot of one that is not
+//     is skipped, and counted in [Stats.Skipped];
+//   - a subscription that held publishers back no longer does, and is counted in [Stats.Released].
 //
-// Nobody waits for the dead: whoever waits looks for them, at once where the kernel tells of a death and else
-// after 10 to 100 ms. A process that is stopped is alive: a publisher stopped in the middle of a message holds
-// back subscribers that come to it, and publishers that have come round to it; a stopped subscriber holds back
-// the publishers of a topic with Hold. Contexts are the way out.
+// A caller that waits for a dead process finds out at once where the kernel reports the death, else
+// after 10 to 100 ms. A stopped process is alive: a publisher stopped in the middle of a message
+// blocks the subscribers that come to it, and the publishers that come round to its slot; a stopped
+// subscriber blocks the publishers of a topic with holds. Use a context to stop waiting.
 //
-// A subscriber goes on waiting when the last publisher has died: another may come.
+// Recv does not return when the last publisher dies: another one may come. End ends the topic.
 //
-// # Owners
+// # Errors
 //
-// A topic is owned like any segment: when its owner closes it, its name is gone, and if the owner is killed the last one
-// to leave takes it away, with the messages that are still in it. If it is to outlive those who use it, create it with
-// Options.Kept, or end the owner with Leak.
+// Every error is a *shmem.Error with the operation, such as "topic publish", and the name, except
+// io.EOF at the end of the topic and the error of a function that the caller passed, which are
+// returned as they are. After Close all methods return ErrClosed.
+//
+// # Lifetime
+//
+// When the owner closes the topic its name is removed. If the owner is killed, the last process to
+// close it removes it, with its messages. A topic that should outlive the processes that use it is
+// created with Options.Kept, or its owner ends with Leak.
 //
 // # Trust
 //
-// What is said in package queue holds here too: a peer that writes nonsense can make calls return ErrCorrupt or
-// let them see nonsense, no more.
+// Messages and the words that order them are memory that all attached processes can write. A peer
+// that writes nonsense there can make calls return ErrCorrupt or nonsense. It cannot make them panic,
+// touch other memory, or block beyond their context. In RecvFunc the value can change while the
+// function looks at it: copy first, then check.
 //
 // # Memory
 //
-// A topic of n messages of type T and h holds needs 512 + 128 h + 8 n bytes, rounded up to 128, and n times the
-// size of T, rounded up to 8. To this come the slots and the header of every segment, see package queue. All of
-// it is there from the beginning and nothing grows.
+// A topic of n messages of type T and h holds needs 512 + 128 h + 8 n bytes, rounded up to 128, and
+// n times the size of T, rounded up to 8. The slots and the header of the segment are added to that;
+// see package queue. All memory is there from the beginning, and nothing grows.
 package topic

@@ -1,12 +1,12 @@
 package topic
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // Options say how a topic is created or attached to. A nil *Options, and the zero value of each field, is the
@@ -46,23 +46,23 @@ const (
 	maxHolds        = 1 << 16
 )
 
-// Errors to be tested for with errors.Is. Besides these the calls return shmem.ErrClosed after Close,
-// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and those of package shmem when opening. Receiving
-// calls return io.EOF when the topic has ended.
+// Errors to be tested for with errors.Is. The calls also return shmem.ErrClosed after Close,
+// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package shmem.
+// Receiving calls return io.EOF when the topic has ended.
 var (
-	// ErrEnded: the topic has ended by End; nothing more can be published.
-	ErrEnded = errors.New("topic: it has ended by End; a topic that is removed and created anew begins another")
-	// ErrEmpty: there is no message that can be received now.
-	ErrEmpty = errors.New("topic: nothing there")
-	// ErrFull is returned when TryPublish finds that a subscriber holds it back.
-	ErrFull = errors.New("topic: full")
-	// ErrNoHold is returned when Subscribe finds that all holds of the topic are taken (Options.Holds).
-	ErrNoHold = errors.New("topic: every hold is taken; Options.Holds is how many there are")
-	// ErrLost: the message was overwritten while RecvFunc's function looked at it; what it saw is worthless.
-	ErrLost = errors.New("topic: overwritten while it was read")
+	// ErrEnded is returned when a message is published to a topic that has ended (End).
+	ErrEnded = stream.ErrEnded
+	// ErrEmpty is returned when TryRecv or Latest finds no message that can be received now.
+	ErrEmpty = stream.ErrEmpty
+	// ErrFull is returned when TryPublish finds that a subscription or another publisher holds it back.
+	ErrFull = stream.ErrFull
+	// ErrNoHold is returned when Subscribe finds that all holds of the topic are taken.
+	ErrNoHold = stream.ErrNoHold
+	// ErrLost is returned when RecvFunc's message was overwritten while its function read it.
+	ErrLost = stream.ErrLost
 )
 
-// filled is a copy with every default in place.
+// filled returns a copy with every default in place.
 func (o *Options) filled() (*Options, error) {
 	var f Options
 	if o != nil {
@@ -80,7 +80,7 @@ func (o *Options) filled() (*Options, error) {
 	return &f, nil
 }
 
-// segment is the part of the options that describes the segment.
+// segment returns the options of the topic's segment.
 func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,

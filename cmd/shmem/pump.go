@@ -17,6 +17,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -54,7 +55,7 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	if err := plainName(c.Name); err != nil {
 		return err
 	}
-	kind, err := e.stream(c.Name)
+	kind, err := e.kindOf(c.Name)
 	switch made := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !made:
 		return err
@@ -140,7 +141,7 @@ func ended(name string, err error) error {
 
 // topic pumps into a topic.
 func (c *pumpCmd) topic(e *env, made bool) (err error) {
-	var t *topicEnd
+	var t *stream.Topic
 	if made {
 		item := textType(c.Line)
 		if c.Capacity == 0 {
@@ -155,16 +156,16 @@ func (c *pumpCmd) topic(e *env, made bool) (err error) {
 		}
 	}
 	if !made {
-		t, err = e.attachTopic(c.Name)
+		t, err = e.openTopic("topic attach", c.Name)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	if t.Ring.Closed() {
+	if t.Ended() {
 		return ended(c.Name, topic.ErrEnded)
 	}
-	item := t.Item
+	item := t.Layout.Item
 	frame := c.Frame
 	if frame == 0 && item.Kind == format.Array && item.Elem.Kind == format.Uint8 {
 		frame = item.Size
@@ -176,12 +177,12 @@ func (c *pumpCmd) topic(e *env, made bool) (err error) {
 	case frame == 0 && set == nil:
 		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
 	}
-	return e.pumping(c.Name, c.ending(made), t.end, func() error {
+	return e.pumping(c.Name, c.ending(made), t.End, func() error {
 		if frame > 0 {
-			return frames(os.Stdin, frame, func(f func([]byte) error) error { return t.publish(e.ctx, f) })
+			return frames(os.Stdin, frame, func(f func([]byte) error) error { return t.PublishInPlace(e.ctx, f) })
 		}
 		return eachLine(os.Stdin, func(n int, line []byte) error {
-			return t.publish(e.ctx, func(p []byte) error {
+			return t.PublishInPlace(e.ctx, func(p []byte) error {
 				if err := set(p, line); err != nil {
 					return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
 				}
@@ -416,21 +417,21 @@ func (e *env) follow(s *inspect.Observer, from uint64) (*inspect.Follower, error
 	return f, err
 }
 
-func (c *tailCmd) held(e *env, t *inspect.Type, out *bufio.Writer, show func(inspect.Value) error) error {
-	end, err := e.attachTopic(c.Name)
+func (c *tailCmd) held(e *env, item *inspect.Type, out *bufio.Writer, show func(inspect.Value) error) error {
+	t, err := e.openTopic("topic attach", c.Name)
 	if err != nil {
 		return err
 	}
-	defer end.Close()
-	if end.Ring.Holds() == 0 {
+	defer t.Close()
+	if t.Layout.Holds == 0 {
 		return fmt.Errorf("%s: %w: nobody can hold its publishers back; `shmem pump --hold N` and topic.Options.Holds make a topic for N who do", c.Name, errRefused)
 	}
-	return end.held(e.ctx, func(p []byte) error {
-		v, err := t.Of(p)
+	return receiveHeld(e.ctx, t, func(p []byte, more bool) error {
+		v, err := item.Of(p)
 		if err == nil {
 			err = show(v)
 		}
-		if err == nil && out.Buffered() > 0 && !end.more() {
+		if err == nil && out.Buffered() > 0 && !more {
 			err = out.Flush()
 		}
 		return err

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem/inspect"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/topic"
 )
 
@@ -154,10 +154,10 @@ func (c *replayCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	if t.Ring.Closed() {
+	if t.Ended() {
 		return ended(c.Name, topic.ErrEnded)
 	}
-	return e.pumping(c.Name, made && !c.Keep || c.End, t.end, func() error {
+	return e.pumping(c.Name, made && !c.Keep || c.End, t.End, func() error {
 		n, missing, err := c.replay(e, t, in)
 		fmt.Fprintf(e.err, "%d messages replayed, %d are missing in the recording\n", n, missing)
 		return err
@@ -192,8 +192,8 @@ func readRecordHeader(in io.Reader) (*format.Type, error) {
 }
 
 // open attaches to the topic, or makes it.
-func (c *replayCmd) open(e *env, item *format.Type) (t *topicEnd, made bool, err error) {
-	t, err = e.openTopic(compose.Plan{Op: "replay", Name: c.Name, Attach: true}, e.opts())
+func (c *replayCmd) open(e *env, item *format.Type) (t *stream.Topic, made bool, err error) {
+	t, err = e.openTopic("topic attach", c.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold)
 		return t, true, err
@@ -201,9 +201,9 @@ func (c *replayCmd) open(e *env, item *format.Type) (t *topicEnd, made bool, err
 	if err != nil {
 		return nil, false, err
 	}
-	if got, want := t.Item.Fingerprint(), item.Fingerprint(); got != want {
+	if got, want := t.Layout.Item.Fingerprint(), item.Fingerprint(); got != want {
 		var all strings.Builder
-		for i, d := range format.Diff(item, t.Item) {
+		for i, d := range format.Diff(item, t.Layout.Item) {
 			if i == 3 {
 				all.WriteString("; ...")
 				break
@@ -211,13 +211,13 @@ func (c *replayCmd) open(e *env, item *format.Type) (t *topicEnd, made bool, err
 			all.WriteString("; " + d.String())
 		}
 		err = fmt.Errorf("%s: %w: it was recorded from items %s, fingerprint %016x; the topic has %s, fingerprint %016x%s",
-			c.Name, errRefused, item, want, t.Item, got, all.String())
+			c.Name, errRefused, item, want, t.Layout.Item, got, all.String())
 		return nil, false, errors.Join(err, t.Close())
 	}
 	return t, false, nil
 }
 
-func (c *replayCmd) replay(e *env, t *topicEnd, in io.Reader) (n, missing uint64, err error) {
+func (c *replayCmd) replay(e *env, t *stream.Topic, in io.Reader) (n, missing uint64, err error) {
 	var first, seq uint64
 	start := time.Now()
 	for {
@@ -242,7 +242,7 @@ func (c *replayCmd) replay(e *env, t *topicEnd, in io.Reader) (n, missing uint64
 				return n, missing, e.ctx.Err()
 			}
 		}
-		err := t.publish(e.ctx, func(p []byte) error {
+		err := t.PublishInPlace(e.ctx, func(p []byte) error {
 			if _, err := io.ReadFull(in, p); err != nil {
 				return errShortRecord
 			}

@@ -82,6 +82,10 @@ func CopySlice[T any](dst, src []T) {
 func Prefetch[T any](p *T)      { prefetch(unsafe.Pointer(p)) }
 func PrefetchWrite[T any](p *T) { prefetchWrite(unsafe.Pointer(p)) }
 
+// PrefetchAt and PrefetchWriteAt are the same for what is at an offset of the mapping.
+func (m *Mapping) PrefetchAt(off int)      { prefetch(unsafe.Add(m.base, off)) }
+func (m *Mapping) PrefetchWriteAt(off int) { prefetchWrite(unsafe.Add(m.base, off)) }
+
 // Load copies len(dst) bytes from off to memory of this process. off is a multiple of 8.
 func (m *Mapping) Load(dst []byte, off int) {
 	p := unsafe.Add(m.base, off)

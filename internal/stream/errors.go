@@ -1,0 +1,57 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/shmembox/shmem"
+)
+
+// The errors of queues and topics. Packages queue and topic export them, and say when each is
+// returned.
+var (
+	ErrFull   = errors.New("full")
+	ErrEmpty  = errors.New("no message is there")
+	ErrEnded  = errors.New("the stream has ended; remove the segment and create it anew to begin another")
+	ErrLost   = errors.New("the message was overwritten while it was read")
+	ErrNoHold = errors.New("every hold is taken; create the topic with more Options.Holds")
+)
+
+// Errors makes the errors of one operation of one attachment. The errors of calls that do not block
+// are made once: such a call may fail millions of times a second. Its methods are safe for
+// concurrent use.
+type Errors struct {
+	op, name string
+	once     [5]shmem.Error
+}
+
+// madeOnce are the causes whose errors are made once.
+var madeOnce = [...]error{ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly}
+
+// Init prepares e for an operation, such as "queue send", on the segment of that name.
+func (e *Errors) Init(op, name string) {
+	e.op, e.name = op, name
+	for i, cause := range madeOnce {
+		e.once[i] = shmem.Error{Op: op, Name: name, Err: cause}
+	}
+}
+
+// Of returns a *shmem.Error with the cause err. It returns nil and io.EOF as they are.
+func (e *Errors) Of(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	for i, cause := range madeOnce {
+		if err == cause {
+			return &e.once[i]
+		}
+	}
+	return &shmem.Error{Op: e.op, Name: e.name, Err: err}
+}
+
+// corrupt returns the cause of a ring whose words say what cannot be.
+func corrupt(err error) error { return fmt.Errorf("%w (%v)", shmem.ErrCorrupt, err) }
+
+// Corrupt returns the error of a ring whose words say what cannot be.
+func (e *Errors) Corrupt(err error) error { return e.Of(corrupt(err)) }

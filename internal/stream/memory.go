@@ -1,0 +1,62 @@
+package stream
+
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+)
+
+// A TopicMemory is a topic in a mapping: the ring laid over the payload, and the way to its items.
+// It needs no attachment, so package inspect reads a topic by it.
+type TopicMemory struct {
+	Layout *layout.Topic
+	Header *ring.BroadcastHeader
+	Ring   *ring.Broadcast
+	m      *mem.Mapping
+}
+
+// TopicIn lays a topic over a mapping whose payload has the type t. It is layout.ErrNoTopic if that
+// is no topic of this version.
+func TopicIn(m *mem.Mapping, t *format.Type) (*TopicMemory, error) {
+	l, err := layout.TopicOf(t)
+	if err != nil {
+		return nil, err
+	}
+	tm := &TopicMemory{Layout: l, m: m}
+	if tm.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
+		return nil, err
+	}
+	holds, err := mem.SliceAt[ring.Hold](m, l.HoldsAt, l.Holds)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = mem.SliceAt[byte](m, l.Items, l.Capacity*l.Stride); err != nil {
+		return nil, err
+	}
+	tm.Ring, err = ring.NewBroadcast(tm.Header, slots, holds)
+	return tm, err
+}
+
+// offset returns where the item of a position is in the payload.
+func (t *TopicMemory) offset(pos uint64) int {
+	return t.Layout.Items + t.Ring.Index(pos)*t.Layout.Stride
+}
+
+// InPlace returns the bytes of the item of a position, in the mapping. The caller has pinned it.
+func (t *TopicMemory) InPlace(pos uint64) []byte {
+	return t.m.Payload()[t.offset(pos):][:t.Layout.Item.Size:t.Layout.Item.Size]
+}
+
+// Load copies the item of a position to b, which has its size. A publisher may overwrite the item
+// meanwhile: the copy counts only if Ring.Valid reports true for the position after it.
+func (t *TopicMemory) Load(pos uint64, b []byte) { t.m.Load(b, t.offset(pos)) }
+
+// Store copies b to the item of a position that the caller has claimed.
+func (t *TopicMemory) Store(pos uint64, b []byte) { t.m.Store(t.offset(pos), b) }

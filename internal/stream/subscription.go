@@ -1,0 +1,307 @@
+package stream
+
+import (
+	"context"
+	"io"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// A Start says where a subscription begins. The zero value is the next message.
+type Start struct {
+	Oldest bool   // with the oldest message that is kept
+	After  bool   // with the message after Seq
+	Seq    uint64 // of After
+}
+
+// A Subscription reads a topic. It is for one goroutine at a time.
+//
+// In a topic with holds it has one, and a cursor in shared memory that publishers do not overtake.
+// Messages from before the subscription are not held: they are read by a cursor of their own.
+type Subscription struct {
+	t      *Topic
+	old    *ring.Cursor // reads messages from before the hold; nil: there are none left
+	oldEnd uint64       // the first position that is held
+	cursor *ring.Cursor // reads all other messages
+	held   bool         // cursor is a hold
+	closed bool
+
+	waitPos uint64      // the position that the last wait was for
+	ready   func() bool // waitPos can be read; made once, so that waiting does not allocate
+
+	last     uint64 // the position of the message that was received last
+	received bool   // there is one
+	lost     uint64
+}
+
+// Subscribe makes a subscription. The errors are ErrNoHold, ErrClosed, and ErrReadOnly in a topic
+// with holds.
+func (t *Topic) Subscribe(from Start) (*Subscription, error) {
+	if !t.M.Pin() {
+		return nil, t.subscribeErrors.Of(shmem.ErrClosed)
+	}
+	defer t.M.Unpin()
+	s := &Subscription{t: t}
+	s.ready = func() bool { return t.Ring.CanNext(s.waitPos) }
+	pos := t.Ring.Now()
+	switch {
+	case from.After:
+		pos = min(from.Seq+1, pos)
+	case from.Oldest:
+		pos = t.Ring.Oldest()
+	}
+	if t.Layout.Holds == 0 {
+		s.cursor = t.Ring.From(pos)
+		return s, nil
+	}
+	if err := s.hold(); err != nil {
+		return nil, t.subscribeErrors.Of(err)
+	}
+	if from != (Start{}) && pos < s.cursor.Pos() {
+		s.old, s.oldEnd = t.Ring.From(pos), s.cursor.Pos()
+	}
+	return s, nil
+}
+
+// hold takes a hold at the next message.
+func (s *Subscription) hold() (err error) {
+	t := s.t
+	if !t.Writes {
+		return shmem.ErrReadOnly
+	}
+	s.cursor, err = t.Ring.Hold(t.Self)
+	if err != nil && t.Repair() {
+		s.cursor, err = t.Ring.Hold(t.Self)
+	}
+	if err != nil {
+		return ErrNoHold
+	}
+	s.held = true
+	step.Reach(step.TopicHeld)
+	wait.Wake(t.M, &t.Header.SendArmed) // the cursor of the hold's previous subscriber bound publishers until now
+	return nil
+}
+
+// Close ends the subscription, and lets publishers go on that it held back.
+func (s *Subscription) Close() {
+	if s.closed || !s.t.M.Pin() {
+		return
+	}
+	defer s.t.M.Unpin()
+	s.closed = true
+	s.cursor.Leave()
+	if s.held {
+		step.Reach(step.TopicLeft)
+		s.wakePublishers()
+	}
+}
+
+// Lost returns how many messages were overwritten before this subscription received them.
+func (s *Subscription) Lost() uint64 { return s.lost }
+
+// Seq returns the position of the message that was received last.
+func (s *Subscription) Seq() (pos uint64, ok bool) { return s.last, s.received }
+
+// Errors returns the errors of receiving.
+func (s *Subscription) Errors() *Errors { return &s.t.receiveErrors }
+
+// Recv copies the next message to b, which has the size of an item. A nil ctx returns ErrEmpty where
+// Recv would block. After an error b has no message.
+func (s *Subscription) Recv(ctx context.Context, b []byte) error {
+	for try := 0; ; try++ {
+		whole, err := s.copyNext(ctx, b)
+		if whole || err != nil {
+			return err
+		}
+		// Publishers overwrote the message during the copy. They may do that every time.
+		if ctx == nil {
+			if try == Patience {
+				return s.t.receiveErrors.Of(ErrEmpty)
+			}
+		} else if err := ctx.Err(); err != nil {
+			return s.t.receiveErrors.Of(err)
+		}
+	}
+}
+
+// copyNext copies the next message to b, and reports whether the copy is whole.
+func (s *Subscription) copyNext(ctx context.Context, b []byte) (whole bool, err error) {
+	pos, err := s.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer s.t.M.Unpin()
+	s.t.Load(pos, b)
+	return s.end(pos), nil
+}
+
+// RecvFunc receives the next message: read finds the item of a position in place. It returns the
+// error of read as it is; the message is not received then. It is ErrLost if publishers overwrote
+// the item during read.
+func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error) error {
+	pos, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.t.M.Unpin()
+	if err := read(pos); err != nil {
+		return err
+	}
+	if !s.end(pos) {
+		return s.t.receiveErrors.Of(ErrLost)
+	}
+	return nil
+}
+
+// begin finds the next message, with the mapping pinned unless there is an error.
+func (s *Subscription) begin(ctx context.Context) (pos uint64, err error) {
+	t := s.t
+	if s.closed || !t.M.Pin() {
+		return 0, t.receiveErrors.Of(shmem.ErrClosed)
+	}
+	pos, err = s.next(ctx)
+	if err != nil {
+		t.M.Unpin()
+		return 0, t.receiveErrors.Of(err)
+	}
+	return pos, nil
+}
+
+// end ends the reading of a message, and reports whether it was there to the end.
+func (s *Subscription) end(pos uint64) bool {
+	step.Reach(step.TopicRead)
+	c := s.reading()
+	if c.Done() != nil {
+		return false
+	}
+	if robust.RaceEnabled {
+		robust.Acquired(s.t.Object(), &s.t.Header.RecvArmed)
+	}
+	s.prefetch(c)
+	s.last, s.received = pos, true
+	if s.held {
+		step.Reach(step.TopicTold)
+		s.wakePublishers()
+	}
+	return true
+}
+
+// prefetch asks for the cache lines of a message that comes soon.
+func (s *Subscription) prefetch(c *ring.Cursor) {
+	word, slot, ok := c.Ahead()
+	if !ok {
+		return
+	}
+	if word != nil {
+		mem.Prefetch(word)
+	}
+	l := s.t.Layout
+	s.t.M.PrefetchAt(l.Items + slot*l.Stride)
+}
+
+// reading returns the cursor of the next message.
+func (s *Subscription) reading() *ring.Cursor {
+	if s.old != nil {
+		return s.old
+	}
+	return s.cursor
+}
+
+// next finds the next message. A nil ctx does not block.
+func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
+	var backoff Backoff
+	for first := true; ; first = false {
+		pos, again, err := s.find()
+		if again {
+			continue
+		}
+		switch err {
+		case nil:
+			return pos, nil
+		case ring.ErrClosed:
+			return 0, io.EOF
+		case ring.ErrEmpty, ring.ErrHeld:
+			if ctx == nil {
+				if err == ring.ErrHeld && first && s.skipDead() {
+					continue
+				}
+				s.wakePublishers()
+				return 0, ErrEmpty
+			}
+			if err := s.wait(ctx); err != nil {
+				return 0, err
+			}
+		case ring.ErrBusy:
+			if ctx == nil {
+				return 0, ErrEmpty
+			}
+		default:
+			return 0, corrupt(err)
+		}
+		if err := backoff.Pause(ctx, &s.t.Attachment, s.t); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// find looks for the next message once, and counts what was lost on the way to it. again means that
+// the old messages are read and the held ones come next.
+func (s *Subscription) find() (pos uint64, again bool, err error) {
+	if s.old != nil && s.old.Pos() >= s.oldEnd {
+		s.old = nil
+	}
+	c := s.reading()
+	pos, lost, err := c.Next()
+	if s.old != nil && c.Pos() >= s.oldEnd {
+		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not lost.
+		s.countLost(lost - min(lost, c.Pos()-s.oldEnd))
+		s.old = nil
+		return 0, true, nil
+	}
+	s.countLost(lost)
+	return pos, false, err
+}
+
+// skipDead skips the message of a dead publisher at which the cursor is.
+func (s *Subscription) skipDead() bool {
+	return s.t.RepairIfDue() || s.reading().PassDead(s.t.Alive)
+}
+
+// countLost counts messages that were overwritten before they were read.
+func (s *Subscription) countLost(n uint64) {
+	if n == 0 {
+		return
+	}
+	s.lost += n
+	if s.t.Writes {
+		s.t.Header.Lost.Add(n)
+	}
+}
+
+// wakePublishers wakes publishers that wait for this subscription. It is needed when the cursor of a
+// hold has moved, also past skipped messages.
+func (s *Subscription) wakePublishers() {
+	if s.held {
+		wait.Wake(s.t.M, &s.t.Header.SendArmed)
+	}
+}
+
+// wait waits until there may be a message.
+func (s *Subscription) wait(ctx context.Context) error {
+	t, c := s.t, s.reading()
+	sinceLastWait := c.Pos() - s.waitPos
+	s.waitPos = c.Pos()
+	s.wakePublishers()
+	wait.Rest(sinceLastWait, t.Layout.Capacity)
+	o := wait.Options{
+		Look:  func() bool { return t.Repair() || !t.Writes && c.PassDead(t.Alive) },
+		Poll:  !t.Writes,
+		Watch: t.Watch(nil, t.Ring.Holder(s.waitPos)),
+	}
+	return wait.Until(ctx, t.M, &t.Header.RecvArmed, s.ready, o)
+}

@@ -1,0 +1,140 @@
+package stream
+
+import (
+	"sync"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// A Topic is an attachment to a topic. Its items are bytes to it, whatever their type is. Its
+// methods are safe for concurrent use.
+type Topic struct {
+	Attachment
+	TopicMemory
+
+	publishing sync.Mutex
+	publisher  *ring.Publisher // Claim is guarded by publishing
+
+	publishErrors, receiveErrors, latestErrors, subscribeErrors Errors
+}
+
+// OpenTopic opens a topic by a plan whose New and Like it fills in. item is the type of a message,
+// or nil with mode Attach for a topic of any type; capacity and holds are those of a new topic.
+func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
+	p.Kind = layout.TopicName
+	p.New = func() (*format.Type, error) { return typeOf(layout.NewTopic(item, capacity, holds)) }
+	p.Like = func(stored *format.Type) (*format.Type, error) {
+		if item == nil {
+			return typeOf(layout.TopicOf(stored))
+		}
+		return typeOf(layout.TopicLike(stored, item))
+	}
+	seg, m, stored, err := p.Open()
+	if err != nil {
+		return nil, err
+	}
+	tm, err := TopicIn(m, stored)
+	if err != nil {
+		_ = seg.Close()
+		return nil, &shmem.Error{Op: p.Op, Name: p.Name, Err: err}
+	}
+	t := &Topic{TopicMemory: *tm}
+	t.Attachment.Init(seg, m)
+	t.publisher = t.Ring.Publisher(t.Self)
+	t.publishErrors.Init("topic publish", p.Name)
+	t.receiveErrors.Init("topic receive", p.Name)
+	t.latestErrors.Init("topic latest", p.Name)
+	t.subscribeErrors.Init("topic subscribe", p.Name)
+	return t, nil
+}
+
+func typeOf(l *layout.Topic, err error) (*format.Type, error) {
+	if err != nil {
+		return nil, err
+	}
+	return l.Type, nil
+}
+
+// End ends the topic for all publishers in all processes. Publishing calls return ErrEnded from now
+// on, receiving calls io.EOF after the last message.
+func (t *Topic) End() error {
+	if err := t.Enter(); err != nil {
+		return &shmem.Error{Op: "topic end", Name: t.Segment.Name(), Err: err}
+	}
+	defer t.M.Unpin()
+	t.Ring.Close()
+	step.Reach(step.TopicEnded)
+	t.wakeAll()
+	return nil
+}
+
+// Ended reports whether the topic has ended. It returns true after Close.
+func (t *Topic) Ended() bool {
+	if !t.M.Pin() {
+		return true
+	}
+	defer t.M.Unpin()
+	return t.Ring.Closed()
+}
+
+// Close detaches from the topic; see shmem.Segment.Close.
+func (t *Topic) Close() error { return t.Segment.Close() }
+
+// wakeAll wakes the subscribers and the publishers that wait.
+func (t *Topic) wakeAll() {
+	wait.Wake(t.M, &t.Header.RecvArmed)
+	wait.Wake(t.M, &t.Header.SendArmed)
+}
+
+// Repair frees what dead processes hold, and reports whether there was something: claims of
+// publishers, whose slots are skipped, and holds of subscribers.
+func (t *Topic) Repair() bool {
+	if !t.Writes {
+		return false
+	}
+	skips, holds := t.Ring.Repair(t.AliveOnce())
+	if skips+holds == 0 {
+		return false
+	}
+	if holds > 0 {
+		t.Header.Released.Add(uint64(holds))
+	}
+	step.Reach(step.TopicRepaired)
+	t.wakeAll()
+	return true
+}
+
+// RepairIfDue is Repair for calls that do not block, at most every 10 ms.
+func (t *Topic) RepairIfDue() bool { return t.RepairDue() && t.Repair() }
+
+// A TopicState is the state of a topic at one moment; see topic.Stats.
+type TopicState struct {
+	Published, Skipped, Released, Lost uint64
+
+	Holds      int
+	Slowest    uint32 // the id of the slowest subscriber that holds publishers back; 0: there is none
+	SlowestLag uint64 // how many messages it is behind
+	Ended      bool
+}
+
+// State returns the state of the topic. The error is ErrClosed.
+func (t *Topic) State() (TopicState, error) {
+	if !t.M.Pin() {
+		return TopicState{}, &shmem.Error{Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed}
+	}
+	defer t.M.Unpin()
+	now := t.Ring.Now()
+	s := TopicState{
+		Published: now, Skipped: t.Ring.Skipped(), Ended: t.Ring.Closed(), Holds: t.Ring.Holding(),
+		Released: t.Header.Released.Load(), Lost: t.Header.Lost.Load(),
+	}
+	if id, cursor := t.Ring.Slowest(); id != 0 {
+		s.Slowest, s.SlowestLag = id, now-min(cursor, now)
+	}
+	return s, nil
+}
