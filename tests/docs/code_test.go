@@ -137,7 +137,7 @@ func (c *checker) check(b block) []error {
 }
 
 // pending are names that documents use already, and that the packages are about to have.
-var pending = []string{"BytesOptions", "Holds", "box.Linked", "ErrNoHold", "psync.ErrCorrupt", "psync.ErrReadOnly", "psync.ErrClosed"}
+var pending = []string{"internal/segment", "internal/value", "box.Linked", "psync.ErrCorrupt", "psync.ErrReadOnly", "psync.ErrClosed"}
 
 func isPending(text string) bool {
 	return slices.ContainsFunc(pending, func(p string) bool { return strings.Contains(text, p) })
