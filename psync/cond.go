@@ -10,32 +10,37 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// A Cond is where one waits for the value behind a [Mutex] to change. Its zero value is ready. All
-// methods may be called by several goroutines and processes at once.
+// A Cond is a condition variable: callers wait at it until the value that a [Mutex] protects has
+// changed. The zero value is ready. Several goroutines and processes may call its methods at once.
 //
-//	if err := v.mu.Lock(); err != nil {
+//	if err := v.Mu.Lock(ctx); err != nil {
 //		return err
 //	}
-//	for !v.full {
-//		if err := v.changed.Wait(ctx, &v.mu); err != nil {
+//	for !v.Full {
+//		if err := v.Changed.Wait(ctx, &v.Mu); err != nil {
 //			return err // not locked
 //		}
 //	}
 //	...
-//	return v.mu.Unlock()
+//	return v.Mu.Unlock()
 //
-// A signal wakes every attachment that waits, since one that is woken may die before it acts; Wait
-// may also return for no reason.
+// Wait can return although the condition does not hold, so always call it in a loop.
 type Cond struct {
 	_     noCopy
-	count atomic.Uint32
+	count atomic.Uint32 // goes up with every signal
 	armed atomic.Uint32
 }
 
-// Wait unlocks mu, which is locked, waits for a signal that comes after that, and locks mu again.
-// With an error mu is not locked; do not unlock it then, it may be another goroutine's. When the
-// holder of mu dies meanwhile Wait answers [ErrOwnerDied].
+// Wait unlocks mu, which the caller has locked, waits for a later Signal or Broadcast, and locks mu
+// again. When Wait returns an error mu is not locked. Do not unlock mu then: another goroutine may
+// have locked it.
+//
+// Wait returns [ErrOwnerDied] when a holder of mu died, and the context's error when ctx is done.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
+	return fail("cond wait", c, c.wait(ctx, mu))
+}
+
+func (c *Cond) wait(ctx context.Context, mu *Mutex) error {
 	o, err := robust.Of(c)
 	if err != nil {
 		return err
@@ -55,36 +60,41 @@ func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 		defer mo.Unpin()
 	}
 	was := c.count.Load()
-	if err := mu.Unlock(); err != nil {
+	if err := mu.unlock(); err != nil {
 		return err
 	}
 	step.Reach(step.CondOut)
-	err = wait.Until(ctx, o.M, &c.armed, func() bool { return c.count.Load() != was }, wait.Options{
+	changed := func() bool { return c.count.Load() != was }
+	err = wait.Until(ctx, o.M, &c.armed, changed, wait.Options{
 		Look: func() bool {
 			free, err := robust.Free(mo, &mu.w.Word, &mu.w.Armed)
 			return !free && err != nil
 		},
 		Subject: &mu.w.Word,
-		Watch:   holder(mu),
+		Watch:   holderOf(mu),
 	})
 	if err != nil {
 		return err
 	}
-	return mu.Lock(ctx)
+	return mu.lock(ctx)
 }
 
-func holder(mu *Mutex) []format.ID {
+// holderOf returns the attachment that holds mu, none if mu is free.
+func holderOf(mu *Mutex) []format.ID {
 	if id := format.ID(mu.w.Word.Load() &^ format.WaitersBit); id.Gen() != 0 {
 		return []format.ID{id}
 	}
 	return nil
 }
 
-// Signal wakes at least one who waits, if anybody does.
-func (c *Cond) Signal() error { return c.Broadcast() }
+// Signal wakes at least one waiter, if there is one. At present it wakes all of them: a process
+// that is woken may die before it acts.
+func (c *Cond) Signal() error { return fail("cond signal", c, c.wakeAll()) }
 
-// Broadcast wakes all who wait.
-func (c *Cond) Broadcast() error {
+// Broadcast wakes all waiters.
+func (c *Cond) Broadcast() error { return fail("cond broadcast", c, c.wakeAll()) }
+
+func (c *Cond) wakeAll() error {
 	o, err := robust.Of(c)
 	if err != nil {
 		return err

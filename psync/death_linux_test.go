@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -172,7 +173,7 @@ func TestOtherAttachment(t *testing.T) {
 	wantErr(t, "Lock", v.mu.Lock(ctx), psync.ErrOwnerDied)
 	wantErr(t, "RWMutex.Lock", v.rw.Lock(ctx), nil)
 	if !robust.RaceEnabled { // there it faults
-		wantErr(t, "Lock of what was taken away", v2.mu.Lock(ctx), psync.ErrClosed)
+		wantErr(t, "Lock of what was taken away", v2.mu.Lock(ctx), shmem.ErrClosed)
 	}
 }
 
@@ -257,7 +258,7 @@ func TestCloseWhileBlocked(t *testing.T) {
 		calls = append(calls, calls[:6]...)
 		var wg sync.WaitGroup
 		for i, f := range calls {
-			wg.Go(func() { wantErr(t, strconv.Itoa(i), f(), psync.ErrClosed) })
+			wg.Go(func() { wantErr(t, strconv.Itoa(i), f(), shmem.ErrClosed) })
 		}
 		time.Sleep(15 * time.Millisecond)
 		if testing.Short() {
@@ -290,7 +291,7 @@ func TestReadOnly(t *testing.T) {
 			func() error { return v.cond.Wait(ctx, &v.mu) },
 			func() error { return v.once.Do(ctx, nil) },
 		} {
-			wantErr(t, strconv.Itoa(i), f(), psync.ErrReadOnly)
+			wantErr(t, strconv.Itoa(i), f(), shmem.ErrReadOnly)
 		}
 		done := make(chan error)
 		go func() { done <- v.ev[0].Wait(ctx) }()

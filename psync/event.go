@@ -11,31 +11,34 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// An Event is set or not. Its zero value is not set. All methods may be called by several
-// goroutines and processes at once, Wait and IsSet also where the box is attached read-only.
+// An Event is set or not set. The zero value is not set. Several goroutines and processes may call
+// its methods at once. Wait and IsSet work also where the box is attached read-only; Wait polls
+// there.
 //
-// The death of a process changes no event, but see [Event.Promise].
+// The death of a process changes no event. A process that must set an event can call
+// [Event.Promise], so that waiters see its death.
 type Event struct {
 	_       noCopy
-	count   atomic.Uint32 // odd: set
+	count   atomic.Uint32 // goes up with every change; odd: set
 	armed   atomic.Uint32
-	promise atomic.Uint32 // id of the attachment that will set it, 0: nobody said so
+	promise atomic.Uint32 // id of the attachment that promised to set the event; 0: none
 	_       atomic.Uint32
 }
 
-// Set sets the event and wakes all who wait for it.
-func (e *Event) Set() error { return e.turn(1) }
+// Set sets the event and wakes all waiters.
+func (e *Event) Set() error { return e.change(1) }
 
 // Reset makes the event not set.
-func (e *Event) Reset() error { return e.turn(0) }
+func (e *Event) Reset() error { return e.change(0) }
 
-func (e *Event) turn(to uint32) error {
+// change makes the low bit of the count equal to to.
+func (e *Event) change(to uint32) error {
 	o, err := robust.Of(e)
-	if err != nil {
-		return err
+	if err == nil {
+		err = o.Join()
 	}
-	if err := o.Join(); err != nil {
-		return err
+	if err != nil {
+		return failed([...]string{"event reset", "event set"}[to&1], e, err)
 	}
 	defer o.Unpin()
 	robust.Releasing(o, &e.count)
@@ -47,7 +50,8 @@ func (e *Event) turn(to uint32) error {
 	}
 	if to == 1 {
 		step.Reach(step.EventSet)
-		wait.Wake(o.M, &e.armed) // also if it was set already: who set it may have died before this
+		// Also when the event was set already: its setter may have died before it woke the waiters.
+		wait.Wake(o.M, &e.armed)
 		if e.promise.Load() != 0 {
 			e.promise.Store(0)
 		}
@@ -55,13 +59,18 @@ func (e *Event) turn(to uint32) error {
 	return nil
 }
 
-// Promise says that this attachment will set the event. If it dies before, those who wait get
-// [ErrOwnerDied] instead, until somebody sets the event or promises it. The last promise counts.
+// Promise declares that this attachment will set the event. If the attachment dies before it calls
+// Set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A later
+// Promise replaces an earlier one.
 func (e *Event) Promise() error {
 	o, err := robust.Of(e)
-	if err != nil {
-		return err
+	if err == nil {
+		err = o.Join()
 	}
+	if err != nil {
+		return fail("event promise", e, err)
+	}
+	defer o.Unpin()
 	e.promise.Store(uint32(o.Me))
 	return nil
 }
@@ -71,23 +80,33 @@ func (e *Event) IsSet() bool {
 	if e.count.Load()&1 == 0 {
 		return false
 	}
-	if o, err := watcher(e); err == nil {
+	if o, err := objectToRead(e); err == nil {
 		robust.Acquired(o, &e.count)
 	}
 	return true
 }
 
-// watcher is robust.Of for those who only look.
-func watcher[T any](p *T) (robust.Object, error) {
-	if m := mem.Of(p); m != nil && (!m.Writable() || m.Peers != nil && m.Peers.Self == format.Nobody) {
+// objectToRead is robust.Of for calls that write nothing: it accepts a read-only attachment, and
+// the object's id is format.Nobody then.
+func objectToRead[T any](p *T) (robust.Object, error) {
+	m := mem.Of(p)
+	if m == nil || m.Retired() {
+		return robust.Of(p)
+	}
+	if !m.Writable() || m.Peers != nil && m.Peers.Self == format.Nobody {
 		return robust.Object{M: m}, nil
 	}
 	return robust.Of(p)
 }
 
-// Wait waits until the event is set. It returns also if the event was set and reset again meanwhile.
+// Wait waits until the event is set, or ctx is done. Wait returns also when the event was set and
+// reset again while it waited.
 func (e *Event) Wait(ctx context.Context) error {
-	o, err := watcher(e)
+	return fail("event wait", e, e.wait(ctx))
+}
+
+func (e *Event) wait(ctx context.Context) error {
+	o, err := objectToRead(e)
 	if err != nil {
 		return err
 	}
@@ -97,7 +116,7 @@ func (e *Event) Wait(ctx context.Context) error {
 	defer o.Unpin()
 	c := e.count.Load()
 	if c&1 == 0 {
-		if err := e.wait(ctx, o, c); err != nil {
+		if err := e.waitFor(ctx, o, c); err != nil {
 			return err
 		}
 	}
@@ -105,14 +124,15 @@ func (e *Event) Wait(ctx context.Context) error {
 	return nil
 }
 
-func (e *Event) wait(ctx context.Context, o robust.Object, c uint32) error {
-	died := func() bool {
+// waitFor waits until the count is no longer c. The object is pinned.
+func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
+	promiserDied := func() bool {
 		id := format.ID(e.promise.Load())
 		return id != format.Nobody && !o.Alive(id)
 	}
-	set := func() bool { return e.count.Load() != c }
-	if died() {
-		if set() {
+	changed := func() bool { return e.count.Load() != c }
+	if promiserDied() {
+		if changed() {
 			return nil
 		}
 		return ErrOwnerDied
@@ -121,8 +141,12 @@ func (e *Event) wait(ctx context.Context, o robust.Object, c uint32) error {
 	if id := format.ID(e.promise.Load()); id != format.Nobody {
 		watch = []format.ID{id}
 	}
-	err := wait.Until(ctx, o.M, &e.armed, set, wait.Options{Look: died, Watch: watch, Poll: o.Me == format.Nobody})
-	if err == nil && !set() {
+	err := wait.Until(ctx, o.M, &e.armed, changed, wait.Options{
+		Look:  promiserDied,
+		Watch: watch,
+		Poll:  o.Me == format.Nobody,
+	})
+	if err == nil && !changed() {
 		return ErrOwnerDied
 	}
 	return err

@@ -8,24 +8,30 @@ import (
 	"github.com/shmembox/shmem/internal/step"
 )
 
-// A Mutex is a mutual exclusion lock that survives the death of its holder. Its zero value is
-// unlocked. All methods may be called by several goroutines and processes at once.
+// A Mutex is a mutual exclusion lock that survives the death of its holder. The zero value is
+// unlocked. Several goroutines and processes may call its methods at once.
 type Mutex struct {
 	_ noCopy
 	w robust.Word
 }
 
-// Lock locks the mutex, and waits as long as another process or goroutine holds it and lives.
-// If the holder has died Lock answers [ErrOwnerDied], now and until [Mutex.Recover].
-// A mutex that is free is locked even when ctx is done.
+// Lock locks the mutex. It waits while another goroutine or a living process holds the mutex, until
+// ctx is done. A free mutex is locked even when ctx is done already.
+//
+// When the holder died, Lock returns [ErrOwnerDied], now and until [Mutex.Recover] has succeeded.
 func (mu *Mutex) Lock(ctx context.Context) error {
 	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
 		return nil
 	}
-	return mu.lock(ctx)
+	return mu.lockSlow(ctx)
 }
 
+func (mu *Mutex) lockSlow(ctx context.Context) error {
+	return fail("mutex lock", mu, mu.lock(ctx))
+}
+
+// lock is Lock without the operation's name in its errors.
 func (mu *Mutex) lock(ctx context.Context) error {
 	o, err := robust.Of(mu)
 	if err != nil {
@@ -35,31 +41,35 @@ func (mu *Mutex) lock(ctx context.Context) error {
 	return err
 }
 
-// TryLock locks the mutex if that needs no waiting, and reports whether it has.
+// TryLock locks the mutex if it is free, and reports whether it did. It never waits. When the
+// holder died, TryLock returns [ErrOwnerDied].
 func (mu *Mutex) TryLock() (bool, error) {
 	o, err := robust.Of(mu)
 	if err != nil {
-		return false, err
+		return false, fail("mutex trylock", mu, err)
 	}
 	if mu.w.TryFast(o) {
 		return true, nil
 	}
 	_, err = robust.TryAcquire(o, &mu.w.Word, &mu.w.Armed, robust.Mark)
-	if errors.Is(err, ErrNotHeld) {
+	if errors.Is(err, robust.ErrNotHeld) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil, fail("mutex trylock", mu, err)
 }
 
-// Unlock unlocks the mutex. [ErrNotHeld]: this attachment has not locked it.
+// Unlock unlocks the mutex. It returns [ErrNotHeld] if this attachment does not hold the mutex.
 func (mu *Mutex) Unlock() error {
 	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(id, 0) {
 		step.Reach(step.UnlockFree)
 		return nil
 	}
-	return mu.unlock()
+	return mu.unlockSlow()
 }
 
+func (mu *Mutex) unlockSlow() error { return fail("mutex unlock", mu, mu.unlock()) }
+
+// unlock is Unlock without the operation's name in its errors.
 func (mu *Mutex) unlock() error {
 	o, err := robust.Of(mu)
 	if err != nil {
@@ -68,14 +78,22 @@ func (mu *Mutex) unlock() error {
 	return robust.Release(o, &mu.w.Word, &mu.w.Armed)
 }
 
-// Recover reopens a mutex whose holder died: it runs repair, under the lock, and unlocks. If repair
-// fails or panics the mutex stays as it was, for the next to recover; so it does if the process dies
-// in repair. If nobody died, or somebody else has recovered the mutex or is at it, Recover does
-// nothing and returns nil: lock again.
+// Recover reopens a mutex whose holder died: it locks the mutex, calls repair, and unlocks the
+// mutex. When repair returns an error Recover returns that error as it is. When repair fails or
+// panics, or its process dies, the mutex stays as it was, and the next Recover can repair it.
+//
+// When no holder died, or another Recover is running or was faster, Recover returns nil without
+// calling repair. In all cases call Lock afterwards. Recover never waits; ctx is for symmetry with
+// [RWMutex.Recover].
 func (mu *Mutex) Recover(ctx context.Context, repair func() error) error {
 	o, err := robust.Of(mu)
 	if err != nil {
-		return err
+		return fail("mutex recover", mu, err)
 	}
-	return robust.Recover(o, &mu.w.Word, &mu.w.Armed, repair)
+	c := callback{f: repair}
+	err = robust.Recover(o, &mu.w.Word, &mu.w.Armed, c.call)
+	if c.err != nil {
+		return c.err
+	}
+	return fail("mutex recover", mu, err)
 }

@@ -1,68 +1,115 @@
-// Package psync has locks that live in shared memory, inside the value of a box, and work between
-// processes and between goroutines of one, in any mix. All are ready to use when they are all zero.
+// Package psync provides locks that live in shared memory, inside the value of a box. They work
+// between processes, between goroutines, and in any mix of both. Every type is ready to use when
+// all its bytes are zero, and none may be copied.
+//
+//	type Account struct {
+//		Mu      psync.Mutex
+//		Balance int64
+//	}
+//
+//	v := box.Value()
+//	if err := v.Mu.Lock(ctx); err != nil {
+//		return err // not locked
+//	}
+//	v.Balance += 100
+//	return v.Mu.Unlock()
 //
 // # Who holds a lock
 //
-// A lock is held by an attachment: a process's box or segment. Its goroutines share it, as they share a
-// sync.Mutex: any of them may unlock what another locked. A box that is opened twice in one
-// process is two attachments. Closing a box that holds a lock, or the death of its process, is the
-// death of the holder; a stopped process is alive, and nothing is ever taken from it.
+// An attachment holds a lock: one open box or segment of one process. The goroutines of the
+// process share the attachment, as they share a [sync.Mutex]: any goroutine may unlock what
+// another one locked. A box that is opened twice in one process is two attachments.
 //
-// # What errors mean
+// When the holder's process dies, or closes the box while it holds the lock, the holder is dead. A
+// stopped process is alive, and keeps its locks.
 //
-// An error of a call that locks means that the lock is not held. Every method answers:
+// # Deaths
 //
-//   - [ErrClosed]: the box was closed, maybe while the call was waiting. (A call that begins in the
-//     very moment in which the memory is taken away may fault, as any use of a value after Close.
-//     Inside the box's Do, View and Update there is no such moment.);
-//   - [ErrReadOnly]: the box is attached read-only;
-//   - [ErrNotShared]: the lock was copied out of a segment while it was in use;
-//   - [errors.ErrUnsupported]: the segment is a foreign one, without control block.
+// What a death leaves depends on the type:
 //
-// Calls that lock or wait answer [ErrOwnerDied] where a dead process left the lock, see
-// [Mutex.Recover], and the context's error if they are given one.
+//   - [Mutex], and [RWMutex] locked for writing: the value may be half changed, so calls that lock
+//     return [ErrOwnerDied] until Recover has repaired the value;
+//   - [RWMutex] locked for reading, permits of a [Semaphore]: they are free again;
+//   - [Once]: the function that was cut short does not count, and the next call runs it;
+//   - [Event]: nothing changes, unless the dead attachment had called [Event.Promise].
 //
-// How soon a death is seen by those who wait: at once where both processes are in the same PID
-// namespace and the system has process descriptors (Linux 5.3), else when they look: after 10 ms,
-// 20 ms and so on up to 100 ms. The end of an attachment whose process lives on is seen when they look.
+// A waiter sees the death of a holder at once where both processes are in the same PID namespace
+// and the system has process descriptors (Linux 5.3). Elsewhere, and for an attachment whose
+// process lives on, the waiter checks after 10 ms, then after 20 ms, and so on up to every 100 ms.
+//
+// # Errors
+//
+// Methods return their errors as a [*shmem.Error] with the operation ("mutex lock") and the
+// segment's name, also after Close. An error of a function that the caller passed is returned as it
+// is. A call that returns an error has not locked. [errors.Is] finds in it:
+//
+//   - [ErrOwnerDied], [ErrNotHeld] and [ErrNotShared], see there;
+//   - [shmem.ErrClosed] when the box was closed, also while the call waited;
+//   - [shmem.ErrReadOnly] when the box is attached read-only;
+//   - [errors.ErrUnsupported] in a foreign segment, which has no control block;
+//   - the context's error, when a call that waits was given up.
+//
+// A call must not begin while Close removes the memory: it may fault then, as any use of the value
+// does. Inside Do, View and Update of a box there is no such moment. [Event.IsSet] and
+// [Semaphore.Limit] have no error to return, and fault after Close.
 //
 // # Ordinary memory
 //
-// In memory that belongs to no segment the types work too, between the goroutines of the process,
-// also on systems that have no shared memory.
+// In memory that is part of no segment the types work between the goroutines of the process, also
+// on systems without shared memory. Errors then name no segment.
 //
-// # Where this comes from
+// # Source
 //
-// The lock word with owner and the list of what to do when that dies are those of Linux's robust
-// futexes (Documentation/locking/robust-futexes.rst) and of POSIX robust mutexes, except that liveness
-// is told by file locks instead of thread ids, which lie across PID namespaces. Waiting is that of
-// package internal/wait.
+// The lock word with its owner, and the list of what to do when the owner dies, follow the robust
+// futexes of Linux (Documentation/locking/robust-futexes.rst) and the robust mutexes of POSIX.
+// Unlike there, file locks show who is alive, not thread ids, which differ between PID namespaces.
 package psync
 
 import (
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
-	"github.com/shmembox/shmem/internal/robust"
-	"github.com/shmembox/shmem/internal/wait"
 )
 
-// Errors of this package.
+// Errors of this package. The others that its methods return are those of package shmem.
 var (
-	// ErrOwnerDied: the process that held the lock died and may have left the value half changed.
-	// The lock is not held. Recover repairs and reopens it.
-	ErrOwnerDied = mem.ErrOwnerDied
-	// ErrReadOnly: the lock is in memory that this process cannot write.
-	ErrReadOnly = mem.ErrReadOnly
-	// ErrCorrupt: the memory holds what no process of ours writes.
-	ErrCorrupt = mem.ErrCorrupt
-	// ErrClosed is fs.ErrClosed: the box that the lock lives in is closed.
-	ErrClosed = wait.ErrClosed
-	// ErrNotHeld: Unlock of a lock that this attachment does not hold.
-	ErrNotHeld = robust.ErrNotHeld
-	// ErrNotShared: the lock was copied out of a segment.
-	ErrNotShared = robust.ErrNotShared
+	// ErrOwnerDied is returned when the process that held the lock died, or closed the box while
+	// it held the lock. The value may be half changed. Recover repairs it.
+	ErrOwnerDied = errs.OwnerDied
+	// ErrNotHeld is returned when an attachment frees what it does not hold.
+	ErrNotHeld = errs.NotHeld
+	// ErrNotShared is returned when the lock was copied out of a segment while it was in use.
+	ErrNotShared = errs.NotShared
 )
 
-// noCopy lets go vet find copies.
+// fail returns err as the error of the operation op on p, nil if err is nil.
+func fail[T any](op string, p *T, err error) error {
+	if err == nil {
+		return nil
+	}
+	return failed(op, p, err)
+}
+
+func failed[T any](op string, p *T, err error) error {
+	e := &shmem.Error{Op: op, Err: err}
+	if m := mem.Of(p); m != nil {
+		e.Name = m.Name()
+	}
+	return e
+}
+
+// A callback is a function of the caller, whose error is returned as it is.
+type callback struct {
+	f   func() error
+	err error
+}
+
+func (c *callback) call() error {
+	c.err = c.f()
+	return c.err
+}
+
+// noCopy makes go vet report copies.
 type noCopy struct{}
 
 func (*noCopy) Lock()   {}

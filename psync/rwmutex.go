@@ -12,43 +12,55 @@ import (
 )
 
 // MaxReaders is how many attachments can hold an [RWMutex] for reading at a time, each with any
-// number of goroutines. One more waits.
+// number of goroutines. A further attachment waits.
 const MaxReaders = 14
 
-// An RWMutex is a lock for one writer or many readers that survives the death of its holders. Its
-// zero value is unlocked. A writer that waits comes before new readers, so a goroutine that reads
-// must not ask to read again. All methods may be called by several goroutines and processes at once.
+// An RWMutex is a lock for one writer or many readers that survives the death of its holders. The
+// zero value is unlocked. Several goroutines and processes may call its methods at once.
 //
-// A reader that dies holds nothing any more. A writer that dies, also one that was still
-// waiting for readers, leaves [ErrOwnerDied] to readers and writers, until [RWMutex.Recover].
+// A waiting writer comes before new readers. So a goroutine that holds the mutex for reading must
+// not call RLock again: it may wait for a writer that waits for it.
 //
-// A reader publishes its mark, then looks at the writer's word; a writer sets the word, then looks
-// at the marks.
+// The marks of a reader that died are removed. When a writer died, also while it waited for
+// readers, Lock and RLock return [ErrOwnerDied] until [RWMutex.Recover] has succeeded.
 type RWMutex struct {
+	// A reader stores its mark, then loads the writer's word. A writer stores the word, then loads
+	// the marks. So at least one of the two sees the other.
 	_       noCopy
 	w       robust.Word   // of the writer
-	drained atomic.Uint32 // armed word of those who wait for a mark to go
+	drained atomic.Uint32 // armed word for waiters until a mark is removed
 	_       atomic.Uint32
 	marks   [MaxReaders]atomic.Uint64
 }
 
-// A mark is the id of an attachment, whether somebody wants to be woken when the mark goes, and how
-// many goroutines read. It is changed as a whole.
+// A mark is one attachment that reads. It is changed as a whole:
+//
+//	bits 32..63  id of the attachment
+//	bit  31      wakeBit
+//	bits 0..30   number of goroutines that read
 type mark uint64
 
-const flag mark = 1 << 31
+// wakeBit asks the reader to wake waiters after it has removed the mark.
+const wakeBit mark = 1 << 31
 
 func (k mark) id() format.ID { return format.ID(k >> 32) }
-func (k mark) count() uint32 { return uint32(k &^ flag) }
-func (k mark) less() mark { // one reader fewer
+func (k mark) count() uint32 { return uint32(k &^ wakeBit) }
+
+// withoutOne is the mark with one reader less; it is 0 after the last.
+func (k mark) withoutOne() mark {
 	if k.count() <= 1 {
 		return 0
 	}
 	return k - 1
 }
 
-// Lock locks the mutex for writing, as [Mutex.Lock].
+// Lock locks the mutex for writing. It waits while other goroutines or living processes hold the
+// mutex, until ctx is done. When a writer died, Lock returns [ErrOwnerDied].
 func (rw *RWMutex) Lock(ctx context.Context) error {
+	return fail("rwmutex lock", rw, rw.lock(ctx))
+}
+
+func (rw *RWMutex) lock(ctx context.Context) error {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return err
@@ -61,11 +73,12 @@ func (rw *RWMutex) Lock(ctx context.Context) error {
 	return rw.drain(ctx, o)
 }
 
-// drain waits until nobody reads; the writer's word is held, and freed if it fails.
+// drain waits until no attachment reads. The caller holds the writer's word; if drain fails it
+// frees the word.
 func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
 	step.Reach(step.WriteWord)
-	if !rw.unread() {
-		if err := rw.await(ctx, o, rw.unread); err != nil {
+	if !rw.noReaders() {
+		if err := rw.waitForMarks(ctx, o, rw.noReaders); err != nil {
 			_ = robust.Release(o, &rw.w.Word, &rw.w.Armed)
 			return err
 		}
@@ -75,7 +88,7 @@ func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
 	return nil
 }
 
-func (rw *RWMutex) unread() bool {
+func (rw *RWMutex) noReaders() bool {
 	for i := range rw.marks {
 		if rw.marks[i].Load() != 0 {
 			return false
@@ -84,8 +97,8 @@ func (rw *RWMutex) unread() bool {
 	return true
 }
 
-// await waits for marks to go until enough holds.
-func (rw *RWMutex) await(ctx context.Context, o robust.Object, enough func() bool) error {
+// waitForMarks waits until enough reports true, which depends on the marks alone.
+func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough func() bool) error {
 	if err := o.Pin(); err != nil {
 		return err
 	}
@@ -99,7 +112,7 @@ func (rw *RWMutex) await(ctx context.Context, o robust.Object, enough func() boo
 			return nil
 		}
 		step.Reach(step.WriteFlag)
-		ready := func() bool { return enough() || !rw.flagged() }
+		ready := func() bool { return enough() || !rw.allAsked() }
 		err := wait.Until(ctx, o.M, &rw.drained, ready, wait.Options{
 			Look:   func() bool { return len(rw.sweep(o)) < len(alive) },
 			Watch:  alive,
@@ -111,17 +124,18 @@ func (rw *RWMutex) await(ctx context.Context, o robust.Object, enough func() boo
 	}
 }
 
-// flagged reports whether every mark that goes wakes those who wait.
-func (rw *RWMutex) flagged() bool {
+// allAsked reports whether every reader is asked to wake waiters.
+func (rw *RWMutex) allAsked() bool {
 	for i := range rw.marks {
-		if k := mark(rw.marks[i].Load()); k != 0 && k&flag == 0 {
+		if k := mark(rw.marks[i].Load()); k != 0 && k&wakeBit == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// sweep wipes out the marks of the dead, and flags the others, whose ids it returns.
+// sweep removes the marks of dead attachments and asks the living ones to wake waiters. It returns
+// the ids of the living ones. The object is pinned.
 func (rw *RWMutex) sweep(o robust.Object) (alive []format.ID) {
 	for i := range rw.marks {
 		p := &rw.marks[i]
@@ -134,7 +148,7 @@ func (rw *RWMutex) sweep(o robust.Object) (alive []format.ID) {
 				if p.CompareAndSwap(uint64(k), 0) {
 					break
 				}
-			} else if k&flag != 0 || p.CompareAndSwap(uint64(k), uint64(k|flag)) {
+			} else if k&wakeBit != 0 || p.CompareAndSwap(uint64(k), uint64(k|wakeBit)) {
 				alive = append(alive, k.id())
 				break
 			}
@@ -143,20 +157,26 @@ func (rw *RWMutex) sweep(o robust.Object) (alive []format.ID) {
 	return alive
 }
 
-// TryLock locks the mutex for writing if that needs no waiting, and reports whether it has.
+// TryLock locks the mutex for writing if it is free, and reports whether it did. It never waits.
+// When a writer died, TryLock returns [ErrOwnerDied].
 func (rw *RWMutex) TryLock() (bool, error) {
+	ok, err := rw.tryLock()
+	return ok, fail("rwmutex trylock", rw, err)
+}
+
+func (rw *RWMutex) tryLock() (bool, error) {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return false, err
 	}
 	_, err = robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
-	if errors.Is(err, ErrNotHeld) {
+	if errors.Is(err, robust.ErrNotHeld) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if !rw.unread() {
+	if !rw.noReaders() {
 		if err := o.Pin(); err != nil {
 			return false, err
 		}
@@ -169,8 +189,12 @@ func (rw *RWMutex) TryLock() (bool, error) {
 	return true, nil
 }
 
-// Unlock ends Lock. [ErrNotHeld]: this attachment has not locked the mutex for writing.
+// Unlock ends Lock. It returns [ErrNotHeld] if this attachment does not hold the mutex for writing.
 func (rw *RWMutex) Unlock() error {
+	return fail("rwmutex unlock", rw, rw.unlock())
+}
+
+func (rw *RWMutex) unlock() error {
 	o, err := robust.Of(rw)
 	if err != nil {
 		return err
@@ -178,44 +202,56 @@ func (rw *RWMutex) Unlock() error {
 	return robust.Release(o, &rw.w.Word, &rw.w.Armed)
 }
 
-// Recover reopens a mutex whose writer died, as [Mutex.Recover], when nobody reads any more.
+// Recover reopens a mutex whose writer died, like [Mutex.Recover]. It waits until no attachment
+// reads, then calls repair. If ctx is done before, Recover returns its error, and the mutex stays
+// as it was.
 func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 	o, err := robust.Of(rw)
 	if err != nil {
-		return err
+		return fail("rwmutex recover", rw, err)
 	}
-	return robust.Recover(o, &rw.w.Word, &rw.w.Armed, func() error {
-		if !rw.unread() {
-			if err := rw.await(ctx, o, rw.unread); err != nil {
+	c := callback{f: repair}
+	err = robust.Recover(o, &rw.w.Word, &rw.w.Armed, func() error {
+		if !rw.noReaders() {
+			if err := rw.waitForMarks(ctx, o, rw.noReaders); err != nil {
 				return err
 			}
 		}
 		robust.Acquired(o, &rw.drained)
-		return repair()
+		return c.call()
 	})
+	if c.err != nil {
+		return c.err
+	}
+	return fail("rwmutex recover", rw, err)
 }
 
-// RLock locks the mutex for reading, and waits as long as a writer holds it or waits for it and
-// lives. [ErrOwnerDied]: a writer died.
+// RLock locks the mutex for reading. It waits while a living writer holds the mutex or waits for
+// it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied].
 func (rw *RWMutex) RLock(ctx context.Context) error {
 	o, err := robust.Of(rw)
-	if err != nil {
-		return err
+	if err == nil {
+		if done, _ := rw.tryMark(o); done {
+			return nil
+		}
+		err = rw.rlock(ctx, o)
 	}
-	if done, _ := rw.tryRLock(o); done {
-		return nil
-	}
+	return fail("rwmutex rlock", rw, err)
+}
+
+func (rw *RWMutex) rlock(ctx context.Context, o robust.Object) error {
 	if err := o.Pin(); err != nil {
 		return err
 	}
 	defer o.Unpin()
 	for spun := false; ; {
-		done, full := rw.tryRLock(o)
+		done, full := rw.tryMark(o)
 		if done {
 			return nil
 		}
 		if full {
-			if err := rw.await(ctx, o, func() bool { return rw.room(o.Me) }); err != nil {
+			hasRoom := func() bool { return rw.hasRoom(o.Me) }
+			if err := rw.waitForMarks(ctx, o, hasRoom); err != nil {
 				return err
 			}
 			continue
@@ -239,17 +275,18 @@ func (rw *RWMutex) RLock(ctx context.Context) error {
 	}
 }
 
-// tryRLock reads if there is no writer; full says that there is no room for the mark.
-func (rw *RWMutex) tryRLock(o robust.Object) (done, full bool) {
+// tryMark locks for reading if there is no writer. full reports that every mark is in use by
+// another attachment.
+func (rw *RWMutex) tryMark(o robust.Object) (done, full bool) {
 	if rw.w.Word.Load() != 0 {
 		return false, false
 	}
-	if !rw.mark(o.Me) {
+	if !rw.addReader(o.Me) {
 		return false, true
 	}
 	step.Reach(step.RLockMark)
 	if rw.w.Word.Load() != 0 {
-		_ = rw.unmark(o)
+		_ = rw.removeReader(o)
 		step.Reach(step.RLockBack)
 		return false, false
 	}
@@ -258,16 +295,16 @@ func (rw *RWMutex) tryRLock(o robust.Object) (done, full bool) {
 	return true, false
 }
 
-// mark adds a reader; it reports false if there is no room.
-func (rw *RWMutex) mark(me format.ID) bool {
+// addReader counts one more reader in the mark of me. It reports false if no mark is free.
+func (rw *RWMutex) addReader(me format.ID) bool {
 	for n := range uint32(MaxReaders) {
 		p := &rw.marks[(me.Slot()+n)%MaxReaders]
 		for {
 			k := mark(p.Load())
-			if k != 0 && (k.id() != me || k.count() == uint32(flag-1)) {
+			if k != 0 && (k.id() != me || k.count() == uint32(wakeBit-1)) {
 				break
 			}
-			if quietly(p, k, (mark(me)<<32|k)+1) {
+			if swapMark(p, k, (mark(me)<<32|k)+1) {
 				return true
 			}
 		}
@@ -275,16 +312,15 @@ func (rw *RWMutex) mark(me format.ID) bool {
 	return false
 }
 
-// quietly changes a reader's mark, which does not order readers among themselves: the race detector
-// must not think so.
-func quietly(p *atomic.Uint64, old, new mark) bool {
+// swapMark is a compare-and-swap hidden from the race detector: marks do not order readers.
+func swapMark(p *atomic.Uint64, from, to mark) bool {
 	robust.Hide()
-	ok := p.CompareAndSwap(uint64(old), uint64(new))
+	ok := p.CompareAndSwap(uint64(from), uint64(to))
 	robust.Unhide()
 	return ok
 }
 
-func (rw *RWMutex) room(me format.ID) bool {
+func (rw *RWMutex) hasRoom(me format.ID) bool {
 	for i := range rw.marks {
 		if k := mark(rw.marks[i].Load()); k == 0 || k.id() == me {
 			return true
@@ -293,8 +329,9 @@ func (rw *RWMutex) room(me format.ID) bool {
 	return false
 }
 
-// unmark takes a reader away. Unless somebody asked to be woken, the memory is not touched after that.
-func (rw *RWMutex) unmark(o robust.Object) error {
+// removeReader undoes addReader. Without wakeBit it does not touch the memory after the swap: the
+// next holder may close the mapping. With wakeBit it pins the mapping first.
+func (rw *RWMutex) removeReader(o robust.Object) error {
 	for n := range uint32(MaxReaders) {
 		p := &rw.marks[(o.Me.Slot()+n)%MaxReaders]
 		for {
@@ -302,8 +339,8 @@ func (rw *RWMutex) unmark(o robust.Object) error {
 			if k.id() != o.Me || k.count() == 0 {
 				break
 			}
-			if k&flag == 0 {
-				if quietly(p, k, k.less()) {
+			if k&wakeBit == 0 {
+				if swapMark(p, k, k.withoutOne()) {
 					step.Reach(step.RUnlockMark)
 					return nil
 				}
@@ -312,7 +349,7 @@ func (rw *RWMutex) unmark(o robust.Object) error {
 			if err := o.Join(); err != nil {
 				return err
 			}
-			done := quietly(p, k, k.less())
+			done := swapMark(p, k, k.withoutOne())
 			if done {
 				step.Reach(step.RUnlockMark)
 				wait.Wake(o.M, &rw.drained)
@@ -323,14 +360,15 @@ func (rw *RWMutex) unmark(o robust.Object) error {
 			}
 		}
 	}
-	if o.M == nil && rw.foreign() {
+	if o.M == nil && rw.hasForeignMark() {
 		return ErrNotShared
 	}
 	return ErrNotHeld
 }
 
-// foreign reports whether there are marks of a segment, in ordinary memory.
-func (rw *RWMutex) foreign() bool {
+// hasForeignMark reports whether an attachment of a segment has a mark. In ordinary memory that
+// tells that the mutex was copied out of the segment.
+func (rw *RWMutex) hasForeignMark() bool {
 	for i := range rw.marks {
 		if mark(rw.marks[i].Load()).id().Gen() != 0 {
 			return true
@@ -339,29 +377,30 @@ func (rw *RWMutex) foreign() bool {
 	return false
 }
 
-// TryRLock locks the mutex for reading if that needs no waiting, and reports whether it has.
+// TryRLock locks the mutex for reading if that needs no waiting, and reports whether it did. When a
+// writer died, TryRLock returns [ErrOwnerDied].
 func (rw *RWMutex) TryRLock() (bool, error) {
 	o, err := robust.Of(rw)
 	if err != nil {
-		return false, err
+		return false, fail("rwmutex tryrlock", rw, err)
 	}
-	if done, _ := rw.tryRLock(o); done {
+	if done, _ := rw.tryMark(o); done {
 		return true, nil
 	}
 	if err := o.Pin(); err != nil {
-		return false, err
+		return false, fail("rwmutex tryrlock", rw, err)
 	}
 	defer o.Unpin()
 	_, err = robust.Free(o, &rw.w.Word, &rw.w.Armed)
-	return false, err
+	return false, fail("rwmutex tryrlock", rw, err)
 }
 
-// RUnlock ends RLock. [ErrNotHeld]: this attachment does not read.
+// RUnlock ends RLock. It returns [ErrNotHeld] if this attachment does not hold the mutex for reading.
 func (rw *RWMutex) RUnlock() error {
 	o, err := robust.Of(rw)
-	if err != nil {
-		return err
+	if err == nil {
+		robust.Releasing(o, &rw.drained)
+		err = rw.removeReader(o)
 	}
-	robust.Releasing(o, &rw.drained)
-	return rw.unmark(o)
+	return fail("rwmutex runlock", rw, err)
 }

@@ -11,29 +11,32 @@ import (
 )
 
 // MaxHolders is how many attachments can hold permits of a [Semaphore] at a time, each any number
-// of them. One more waits.
+// of them. A further attachment waits.
 const MaxHolders = 30
 
-// A Semaphore has a number of permits. Its zero value has none: see [Semaphore.SetLimit]. All
-// methods may be called by several goroutines and processes at once.
+// A Semaphore has a number of permits. The zero value has none until [Semaphore.SetLimit]. Several
+// goroutines and processes may call its methods at once.
 //
-// Permits belong to the attachment that acquired them, and only it can release them. They are free
-// again when it dies or is closed. (A count that one process raises and another lowers is no
-// semaphore here, but a queue, or a [Cond].)
-//
-// In the segment is a table of attachments and the permits they hold, which is changed by one store
-// at a time under a lock of its own; what is free is the limit less what the living hold. So a
-// death at any moment loses no permit.
+// A permit belongs to the attachment that acquired it, and only this attachment can release it.
+// When the attachment dies or is closed its permits are free again. So a Semaphore cannot count
+// what one process adds and another takes: use package queue or a [Cond] for that.
 type Semaphore struct {
+	// held is a table of the permits that each attachment has. Under w it is changed by one store
+	// at a time, so it is consistent at every moment: w passes from a dead holder to the next. The
+	// free permits are the limit less those of living attachments, so no death loses a permit.
 	_     noCopy
-	w     robust.Word // of the table; a dead holder's passes on, for the table is always in order
+	w     robust.Word
 	limit atomic.Uint32
 	armed atomic.Uint32
-	held  [MaxHolders]atomic.Uint64 // id << 32 | permits
+	held  [MaxHolders]atomic.Uint64 // id << 32 | permits; written by the holder of w
 }
 
-// SetLimit sets the number of permits. When it is lowered, those held stay held.
+// SetLimit sets the number of permits. Permits that are held stay held when the limit is lowered.
 func (s *Semaphore) SetLimit(n uint32) error {
+	return fail("semaphore setlimit", s, s.setLimit(n))
+}
+
+func (s *Semaphore) setLimit(n uint32) error {
 	o, err := robust.Of(s)
 	if err != nil {
 		return err
@@ -48,12 +51,17 @@ func (s *Semaphore) SetLimit(n uint32) error {
 	return nil
 }
 
-// Limit is the number of permits.
+// Limit returns the number of permits, held or free.
 func (s *Semaphore) Limit() uint32 { return s.limit.Load() }
 
-// Acquire takes n permits at once, waiting until there are so many. It is for ever that it waits
-// for more than the limit. The goroutines of one attachment are served in their order.
+// Acquire takes n permits at once. It waits until n permits are free, or ctx is done; with more
+// than the limit it waits until the limit is raised. The goroutines of one attachment get their
+// permits in the order of their calls. Attachments have no order.
 func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
+	return fail("semaphore acquire", s, s.acquire(ctx, n))
+}
+
+func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
 	o, err := robust.Of(s)
 	if err != nil {
 		return err
@@ -62,7 +70,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 		return err
 	}
 	defer o.Unpin()
-	if done, err := s.try(ctx, o, n, false); done || err != nil {
+	if done, err := s.take(ctx, o, n, false); done || err != nil {
 		return err
 	}
 	turn, err := wait.Turn(ctx, o.M, &s.armed)
@@ -73,7 +81,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 	ready := func() bool { return s.enough(o.Me, n) }
 	wait.Spin(o.M, &s.armed, ready)
 	for {
-		if done, err := s.try(ctx, o, n, true); done || err != nil {
+		if done, err := s.take(ctx, o, n, true); done || err != nil {
 			return err
 		}
 		err := wait.Until(ctx, o.M, &s.armed, ready, wait.Options{
@@ -87,9 +95,14 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 	}
 }
 
-// TryAcquire takes n permits if that needs no waiting, but for the moment in which another process
-// is at the table, and reports whether it has.
+// TryAcquire takes n permits if they are free, and reports whether it did. It can wait for the
+// moment that another process needs to change the table of permits, and no longer.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
+	ok, err := s.tryAcquire(n)
+	return ok, fail("semaphore tryacquire", s, err)
+}
+
+func (s *Semaphore) tryAcquire(n uint32) (bool, error) {
 	o, err := robust.Of(s)
 	if err != nil {
 		return false, err
@@ -98,15 +111,19 @@ func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 		return false, err
 	}
 	defer o.Unpin()
-	if done, err := s.try(context.Background(), o, n, false); done || err != nil {
+	if done, err := s.take(context.Background(), o, n, false); done || err != nil {
 		return done, err
 	}
-	return s.try(context.Background(), o, n, true)
+	return s.take(context.Background(), o, n, true)
 }
 
-// Release gives n permits back. [ErrNotHeld]: this attachment does not hold so many; none is given
-// back then.
+// Release frees n permits of this attachment. It returns [ErrNotHeld], and frees none, if the
+// attachment holds fewer.
 func (s *Semaphore) Release(n uint32) error {
+	return fail("semaphore release", s, s.release(n))
+}
+
+func (s *Semaphore) release(n uint32) error {
 	o, err := robust.Of(s)
 	if err != nil {
 		return err
@@ -119,7 +136,7 @@ func (s *Semaphore) Release(n uint32) error {
 	if err := s.lock(context.Background(), o); err != nil {
 		return err
 	}
-	p, _ := s.table(o.Me)
+	p, _ := s.entryOf(o.Me)
 	if p == nil || uint32(p.Load()) < n {
 		p = nil
 	} else if have := uint32(p.Load()); have == n {
@@ -133,7 +150,7 @@ func (s *Semaphore) Release(n uint32) error {
 	}
 	step.Reach(step.SemBackOut)
 	if p == nil {
-		if o.M == nil && s.foreign() {
+		if o.M == nil && s.hasForeignHolder() {
 			return ErrNotShared
 		}
 		return ErrNotHeld
@@ -142,14 +159,14 @@ func (s *Semaphore) Release(n uint32) error {
 	return nil
 }
 
-// Available is how many permits are free at the moment.
+// Available returns the number of permits that are free at the moment.
 func (s *Semaphore) Available() (uint32, error) {
 	o, err := robust.Of(s)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = o.Pin()
 	}
-	if err := o.Pin(); err != nil {
-		return 0, err
+	if err != nil {
+		return 0, fail("semaphore available", s, err)
 	}
 	defer o.Unpin()
 	limit, held := uint64(s.limit.Load()), uint64(0)
@@ -161,6 +178,7 @@ func (s *Semaphore) Available() (uint32, error) {
 	return uint32(limit - min(held, limit)), nil
 }
 
+// lock locks the table. It takes the lock over from a dead holder.
 func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 	if !s.w.TryFast(o) {
 		if _, err := robust.Acquire(ctx, o, &s.w.Word, &s.w.Armed, robust.TakeOver); err != nil {
@@ -171,9 +189,9 @@ func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 	return nil
 }
 
-// try takes n permits if they are there. With sweep it takes them from the dead first. The object
-// is pinned.
-func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bool) (done bool, err error) {
+// take takes n permits if they are free. With sweep it first frees the permits of dead attachments.
+// The object is pinned.
+func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep bool) (done bool, err error) {
 	if !s.enough(o.Me, n) && !sweep {
 		return false, nil
 	}
@@ -181,14 +199,9 @@ func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bo
 		return false, err
 	}
 	if sweep && !s.enough(o.Me, n) {
-		for i := range s.held {
-			if k := s.held[i].Load(); k != 0 && !o.Alive(format.ID(k>>32)) {
-				s.held[i].Store(0)
-				step.Reach(step.SemSwept)
-			}
-		}
+		s.sweep(o)
 	}
-	if p, used := s.table(o.Me); p != nil && used+uint64(n) <= uint64(s.limit.Load()) {
+	if p, used := s.entryOf(o.Me); p != nil && used+uint64(n) <= uint64(s.limit.Load()) {
 		have := uint64(uint32(p.Load())) // at most the limit
 		p.Store(uint64(o.Me)<<32 | have + uint64(n))
 		done = true
@@ -203,8 +216,19 @@ func (s *Semaphore) try(ctx context.Context, o robust.Object, n uint32, sweep bo
 	return done, nil
 }
 
-// table is me's entry, or else a free one, or nil, and how many permits are taken.
-func (s *Semaphore) table(me format.ID) (p *atomic.Uint64, used uint64) {
+// sweep frees the permits of dead attachments. The table is locked and the object pinned.
+func (s *Semaphore) sweep(o robust.Object) {
+	for i := range s.held {
+		if k := s.held[i].Load(); k != 0 && !o.Alive(format.ID(k>>32)) {
+			s.held[i].Store(0)
+			step.Reach(step.SemSwept)
+		}
+	}
+}
+
+// entryOf returns the table's entry of me, else a free entry, else nil, and the number of all
+// permits that are held.
+func (s *Semaphore) entryOf(me format.ID) (p *atomic.Uint64, used uint64) {
 	mine := false
 	for i := range s.held {
 		k := s.held[i].Load()
@@ -220,7 +244,7 @@ func (s *Semaphore) table(me format.ID) (p *atomic.Uint64, used uint64) {
 
 // enough reports whether n permits are free and there is an entry for me.
 func (s *Semaphore) enough(me format.ID, n uint32) bool {
-	p, used := s.table(me)
+	p, used := s.entryOf(me)
 	return p != nil && used+uint64(n) <= uint64(s.limit.Load())
 }
 
@@ -242,8 +266,9 @@ func (s *Semaphore) anyDead(o robust.Object) bool {
 	return false
 }
 
-// foreign reports whether permits are held by attachments of a segment, in ordinary memory.
-func (s *Semaphore) foreign() bool {
+// hasForeignHolder reports whether an attachment of a segment holds permits. In ordinary memory
+// that tells that the semaphore was copied out of the segment.
+func (s *Semaphore) hasForeignHolder() bool {
 	for _, id := range s.holders() {
 		if id.Gen() != 0 {
 			return true

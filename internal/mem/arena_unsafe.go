@@ -30,20 +30,28 @@ const (
 type leaf [1 << leafBits]atomic.Pointer[Mapping]
 
 type space struct {
-	base atomic.Uintptr // 0 until the first mapping
+	base atomic.Uintptr // where the arena begins; noBase until the first mapping
 	top  [1 << topBits]atomic.Pointer[leaf]
 
-	mu     sync.Mutex
-	start  unsafe.Pointer
-	used   uintptr               // carved so far
-	size   uintptr               // reserved so far
-	closed bool                  // cannot be had, or cannot grow
-	free   map[uintptr][]uintptr // offsets of regions that can be used again, by length
+	mu       sync.Mutex
+	start    unsafe.Pointer
+	used     uintptr               // carved so far
+	size     uintptr               // reserved so far
+	closed   bool                  // cannot be had, or cannot grow
+	free     map[uintptr][]uintptr // offsets of regions that can be used again, by length
+	standIns map[string]*Mapping   // stand-ins of retired mappings, by segment name
 
 	others atomic.Pointer[[]*Mapping] // outside the arena, sorted by address
 }
 
+// noBase is a base so far from all addresses that none seems to lie in the arena: the readers of
+// base need no second comparison. A 32-bit process has addresses that seem to; the table is empty
+// for them.
+const noBase = uintptr(1) << (31 + 32*wide)
+
 var arena space
+
+func init() { arena.base.Store(noBase) }
 
 func roundUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
@@ -105,26 +113,75 @@ func (a *space) giveBack(p unsafe.Pointer, n uintptr) {
 	a.free[n] = append(a.free[n], uintptr(p)-uintptr(a.start))
 }
 
-// register makes m findable by address; with nil it forgets what was at [p, p+n).
-func (a *space) register(p unsafe.Pointer, n uintptr, m *Mapping) {
-	base := a.base.Load()
-	if off := uintptr(p) - base; base != 0 && off < maxArena && off < a.reserved() {
-		for s := off >> stepBits; s <= (off+n-1)>>stepBits; s++ {
-			a.leaf(s >> leafBits)[s&(1<<leafBits-1)].Store(m)
-		}
+// register makes m findable by the addresses of its memory.
+func (a *space) register(m *Mapping) {
+	if a.setLeaves(m, m) {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var table []*Mapping
-	if old := a.others.Load(); old != nil {
-		table = slices.DeleteFunc(slices.Clone(*old), func(o *Mapping) bool { return o.base == p })
-	}
-	if m != nil {
-		i, _ := slices.BinarySearchFunc(table, m, byAddress)
-		table = slices.Insert(table, i, m)
-	}
+	table := a.othersWithout(m)
+	i, _ := slices.BinarySearchFunc(table, m, byAddress)
+	table = slices.Insert(table, i, m)
 	a.others.Store(&table)
+}
+
+// unregister undoes register. In the arena a stand-in takes the place of m, see standIn.
+func (a *space) unregister(m *Mapping) {
+	if a.setLeaves(m, a.standIn(m.name)) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	table := a.othersWithout(m)
+	a.others.Store(&table)
+}
+
+// setLeaves lets Of find the mapping found for all addresses of m. It reports false if m is not in
+// the arena.
+func (a *space) setLeaves(m, found *Mapping) bool {
+	off := uintptr(m.base) - a.base.Load()
+	if off >= maxArena || off >= a.reserved() {
+		return false
+	}
+	for s := off >> stepBits; s <= (off+m.length-1)>>stepBits; s++ {
+		a.leaf(s >> leafBits)[s&(1<<leafBits-1)].Store(found)
+	}
+	return true
+}
+
+// othersWithout copies the table of the mappings outside the arena, without m. a.mu is held.
+func (a *space) othersWithout(m *Mapping) []*Mapping {
+	old := a.others.Load()
+	if old == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(*old), func(o *Mapping) bool { return o.base == m.base })
+}
+
+// maxStandIns bounds the names that the process remembers of segments that it closed.
+const maxStandIns = 1 << 16
+
+// standIn returns what Of finds for a stale pointer into a retired mapping of the segment of that
+// name: a mapping without memory that is closed for good. So an error after Close can name the
+// segment. A process with more than maxStandIns names forgets the others' names.
+func (a *space) standIn(name string) *Mapping {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.standIns[name] == nil && len(a.standIns) >= maxStandIns {
+		name = ""
+	}
+	m := a.standIns[name]
+	if m == nil {
+		m = &Mapping{name: name}
+		m.phase.Store(newPhase())
+		m.Drain()
+		if a.standIns == nil {
+			a.standIns = map[string]*Mapping{}
+		}
+		a.standIns[name] = m
+	}
+	return m
 }
 
 func byAddress(x, y *Mapping) int {
@@ -183,5 +240,7 @@ func (a *space) findOther(p uintptr) *Mapping {
 	return table[i]
 }
 
-// Of returns the mapping that p points into, nil if it is ordinary memory.
+// Of returns the mapping that p points into, nil if p points to ordinary memory. For a pointer into
+// a retired mapping it returns a mapping with the segment's name that is closed, not writable, and
+// of which Retired reports true.
 func Of[T any](p *T) *Mapping { return arena.find(uintptr(unsafe.Pointer(p))) }

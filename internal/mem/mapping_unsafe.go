@@ -102,7 +102,7 @@ func Map(s Spec) (*Mapping, error) {
 	if s.Payload > 4*int(page) && s.Payload <= s.Populate {
 		m.Populate()
 	}
-	arena.register(m.base, m.length, m)
+	arena.register(m)
 	return m, nil
 }
 
@@ -187,9 +187,12 @@ func (m *Mapping) Resume() {
 // Retire takes the memory away for good, after Drain. A pointer into it faults from now on; where
 // one was handed out the address space is never used again.
 func (m *Mapping) Retire() {
-	arena.register(m.base, m.length, nil)
+	arena.unregister(m)
 	m.unplace()
 }
+
+// Retired reports whether m stands for mappings that were retired, see Of.
+func (m *Mapping) Retired() bool { return m.base == nil }
 
 // Name returns the segment's name, for the texts of errors.
 func (m *Mapping) Name() string { return m.name }

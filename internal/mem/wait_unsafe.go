@@ -44,13 +44,6 @@ func FutexWake(w *atomic.Uint32) { sys.FutexWake((*uint32)(unsafe.Pointer(w)), 1
 // Address is where p points, as a number.
 func Address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
-// Retired reports whether p, which Of does not know, points to where a mapping once was.
-func Retired[T any](p *T) bool {
-	base := arena.base.Load()
-	off := uintptr(unsafe.Pointer(p)) - base
-	return base != 0 && off < maxArena && off < arena.reserved()
-}
-
 // A FileID names a file for as long as it is mapped.
 type FileID struct{ Dev, Ino uint64 }
 
@@ -85,8 +78,7 @@ func (p *Peers) Others() bool {
 func LockID[T any](p *T) uint32 { return arena.lockID(uintptr(unsafe.Pointer(p))) }
 
 func (a *space) lockID(p uintptr) uint32 {
-	base := a.base.Load()
-	if off := p - base; off < maxArena && base != 0 {
+	if off := p - a.base.Load(); off < maxArena {
 		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {
 			if m := l[off>>stepBits&(1<<leafBits-1)].Load(); m != nil {
 				return m.lockID

@@ -56,9 +56,6 @@ type Object struct {
 func Of[T any](p *T) (Object, error) {
 	m := mem.Of(p)
 	if m == nil {
-		if mem.Retired(p) {
-			return Object{}, wait.ErrClosed
-		}
 		return Object{nil, format.Local}, nil
 	}
 	if m.Peers != nil && m.Writable() && m.Peers.Self != format.Nobody {
@@ -68,6 +65,9 @@ func Of[T any](p *T) (Object, error) {
 }
 
 func refuse(m *mem.Mapping) (Object, error) {
+	if m.Retired() {
+		return Object{}, wait.ErrClosed
+	}
 	if m.Writable() && m.Peers == nil {
 		return Object{}, errForeign
 	}
