@@ -49,9 +49,10 @@
 //   - [errors.ErrUnsupported] in a foreign segment, which has no control block;
 //   - the context's error, when a call that waits was given up.
 //
-// A call must not begin while Close removes the memory: it may fault then, as any use of the value
-// does. Inside Do, View and Update of a box there is no such moment. [Event.IsSet] and
-// [Semaphore.Limit] have no error to return, and fault after Close.
+// After Close a pointer to a lock still leads to that error, but a pointer to the value is not valid:
+// Go may read through v when it evaluates v.Mu, and that read faults. So do [Event.IsSet] and
+// [Semaphore.Limit], which return no error, and a call that begins while Close removes the memory.
+// Inside Do, View and Update of a box the memory stays.
 //
 // # Ordinary memory
 //
