@@ -1,0 +1,73 @@
+//go:build linux && (amd64 || arm64)
+
+package replay
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var (
+	wide = flag.Duration("wide", 0, "run each scenario for so long, with new seeds")
+	prog *Program
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "replay")
+	if err == nil {
+		prog, err = Build("../..", dir, nil)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// report fails the test for each run that failed.
+func report(t *testing.T, results []*Result, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) == 0 {
+		t.Fatal("no scenario ran")
+	}
+	for _, r := range results {
+		if r.Failure != "" {
+			t.Error(r)
+		} else {
+			t.Log(r)
+		}
+	}
+}
+
+// Again repeats a schedule that once failed.
+func Again(t *testing.T, scenario, schedule string) {
+	t.Helper()
+	results, err := prog.Run("-run", "^"+scenario+"$", "-schedule", schedule)
+	report(t, results, err)
+}
+
+// The same seeds in every run of the tests.
+func TestFixedSeeds(t *testing.T) {
+	results, err := prog.Run("-runs", "300", "-time", "1m", "-twice")
+	report(t, results, err)
+}
+
+// Other seeds each time.
+func TestNewSeeds(t *testing.T) {
+	each := 200 * time.Millisecond
+	if *wide > 0 {
+		each = *wide
+	}
+	results, err := prog.Run("-time", each.String(), "-seed", strconv.FormatInt(time.Now().UnixNano()>>20, 10))
+	report(t, results, err)
+}

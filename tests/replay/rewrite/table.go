@@ -1,0 +1,76 @@
+package rewrite
+
+const (
+	module = "github.com/shmembox/shmem"
+	shims  = module + "/tests/replay/shim/"
+	world  = module + "/tests/replay/world"
+	name   = "replayworld" // by which rewritten files import package world
+)
+
+// untouched are the packages of the library that run as they are: they share nothing between
+// processes, and nothing in them waits.
+var untouched = []string{
+	module + "/internal/errs",
+	module + "/internal/format",
+	module + "/internal/layout",
+	module + "/internal/step",
+	module + "/tests/", // the simulator itself
+}
+
+// dropped are files that the library proper does not use.
+var dropped = []string{
+	"internal/sys/term_linux.go",
+}
+
+// replaced are the packages that the library imports, and what it imports in their place. A shim
+// has what the library uses, under the same names: what it does not have is an error of the
+// compiler, with file and line.
+var replaced = map[string]string{
+	"context":               shims + "context",
+	"crypto/rand":           shims + "crand",
+	"golang.org/x/sys/unix": shims + "unix",
+	"maps":                  shims + "maps",
+	"math/rand/v2":          shims + "rand",
+	"os":                    shims + "os",
+	"runtime":               shims + "runtime",
+	"sync":                  shims + "sync",
+	"sync/atomic":           shims + "atomic",
+	"time":                  shims + "time",
+}
+
+// settable are package variables that scenarios set (world.Config.Vars), although the library never
+// changes them.
+var settable = []string{
+	"internal/wait.backstop",
+	"internal/sys.AvoidNameless",
+}
+
+// An Edit replaces Old, which stands in File exactly once, by New.
+type Edit struct{ File, Old, New string }
+
+// adjusted are the edits that every build needs.
+var adjusted = []Edit{
+	// The schema knows an atomic by the path of its package.
+	{"internal/format/walk.go", `case "sync/atomic":`, `case "sync/atomic", "` + shims + `atomic":`},
+	// A spinning loop lets others go on.
+	{"internal/wait/pause_other.go", `func pause(uint32) {}`,
+		`import "` + world + `"` + "\n\nfunc pause(n uint32) { world.Relax(25 * int64(n)) }"},
+}
+
+// proposed are mends of faults that the simulator has found and that the library does not have yet:
+// so they hide nothing else. An edit whose old text is gone is left out.
+var proposed = []Edit{
+	// A process may end between the look at its lock byte and the opening of its descriptor.
+	{"internal/wait/watch.go", `	f, err := sys.OpenProcess(pid)
+	if err != nil {
+		return
+	}
+	// The pid`, `	f, err := sys.OpenProcess(pid)
+	if err != nil {
+		if !p.Alive(id) { l.died(id) }; return
+	}
+	// The pid`},
+}
+
+// machine is an architecture for which the library has no code of its own: its files are built.
+const machine = "riscv64"

@@ -1,0 +1,46 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+// scenarios are all there are, in the order of their files.
+var scenarios []*world.Scenario
+
+// scenario adds one. It is called in var declarations and init functions.
+func scenario(name string, c world.Config, setup func(r *world.Run)) {
+	if c.Idle == 0 && (c.Kills > 0 || c.Forks > 0) {
+		// A death is told by the kernel at once; the lock byte may be free a moment later, for which
+		// the library looks again after 1 and 3 ms.
+		c.Idle = 4 * time.Millisecond
+	}
+	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: setup})
+}
+
+func init() { step.Hook(func(p step.Point) { world.Named(string(p)) }) }
+
+var background = context.Background()
+
+// must fails the run if err is not nil.
+func must(err error, what string) {
+	if err != nil {
+		world.Fail("%s: %v", what, err)
+	}
+}
+
+// open opens the box as set-up code of p.
+func open[T any](p *world.Process) (b *shmem.Box[T]) {
+	p.Do(func() {
+		var err error
+		b, err = shmem.Open[T]("box", &shmem.Options{Slots: 4})
+		must(err, "open")
+	})
+	return b
+}
