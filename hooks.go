@@ -1,20 +1,22 @@
 package shmem
 
-// An Initializer prepares a value that was just created. When *T is one, Open and Create call Init
-// with the memory all zero, before anyone else can see it, at most once a call.
+// Initializer is implemented by values that need to be prepared. When *T is an Initializer, Open and
+// Create call Init on a new value, whose memory is all zero, before another process can see it. Init is
+// called at most once by each call of Open or Create.
 //
-// It must have no effect outside the value: a process that loses the race to create discards what
-// it prepared. An error makes Open or Create fail and leaves nothing behind. Locks of package
-// psync in the value can be used.
+// Init must have no effect outside the value: a process that loses the race to create discards what it
+// has prepared. An error makes Open or Create fail and leaves nothing behind, and so does the death of
+// the process. Init can use locks of package psync in the value.
 type Initializer interface{ Init() error }
 
-// A Dropper says goodbye to a value. When *T is one, the Close of the owner calls Drop once, after
-// the name is gone and before the memory is.
+// Dropper is implemented by values that need cleanup. When *T is a Dropper, the Close of the owner calls
+// Drop once, after the name is unlinked and before the memory is unmapped. The last one to leave an
+// orphaned segment drops its value too, unless it is attached read-only.
 //
-// At most once: a process that is killed inside Drop has dropped the value, and the memory of an
-// owner that died unseen by anyone is reclaimed without Drop, since its value may be half changed. The
-// last one out of an orphaned box drops the value, unless it is attached read-only.
-// Other processes may still be attached and use the value meanwhile; it synchronises with them like
-// any other code. Drop may use locks of package psync in the value, and may open the same name
-// again, which is then a new segment.
+// Drop is called at most once: if the process dies inside Drop, the value counts as dropped. A segment
+// that is reclaimed as garbage is not dropped, since its value may be half changed.
+//
+// Other processes may still be attached and use the value meanwhile; Drop synchronises with them like any
+// other code. Drop can use locks of package psync in the value, and can open the same name again, which
+// is then a new segment.
 type Dropper interface{ Drop() }

@@ -3,118 +3,89 @@ package shmem
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
-	"github.com/shmembox/shmem/internal/format"
-	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/internal/segment"
 )
 
 // Options say how a segment is created or attached to. A nil *Options, and the zero value of each
-// field, is the default. Those that describe the segment itself count when it is created only.
+// field, is the default. Fields that describe the segment itself count when it is created only: an
+// existing segment keeps what its creator chose.
 type Options struct {
-	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, where shm_open of C
-	// looks as well.
+	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, which shm_open of C uses
+	// too.
 	Dir string
-	// Timeout is how long to wait for another process that is in the middle of creating, attaching
-	// or closing, before ErrBusy. Default: 5 s.
+	// Timeout is how long to wait for another process that is creating, attaching to or closing the
+	// segment, before ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 
-	// Mode is the file's permission bits, whatever the umask is. Default: 0600. Create only.
+	// Mode is the permission bits of the file, whatever the umask is. Default: 0600. Create only.
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
 	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
 	Kept bool
 	// Reserve is spare room behind the value, in bytes, for fields that later versions of the type
-	// append. Create only.
+	// append. Default: none. Create only.
 	Reserve int
-	// Undo says whether the segment has room for a second copy of the value, which View and
-	// Update need to undo what a dying process did. Default: up to a value of 1 MiB. Create only.
+	// Undo says whether the segment has room for an undo image, a second copy of the value. Update
+	// and Store need it to undo what a dying process has changed. Default: up to a value of 1 MiB.
+	// Create only.
 	Undo Undo
-	// Init prepares the value, a *T, like an Initializer and instead of it. Create only.
-	Init func(value any) error
 
-	// ReadOnly maps the value so that it cannot be changed. Where the file's permissions allow
-	// reading only, it is the way to attach at all.
+	// ReadOnly maps the value so that it cannot be changed. Where the permissions of the file allow
+	// only reading, there is no other way to attach.
 	ReadOnly bool
-	// Append accepts a segment whose type has fewer fields than T, if T only appends fields (there
-	// must be room: see Reserve), or more, if those are appended to T's.
+	// Append accepts a segment whose type has fewer fields than T, if T only appends fields and there
+	// is room (see Reserve). It also accepts one that has more fields, if they are appended to those
+	// of T.
 	Append bool
-	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
+	// AnyUser accepts a segment that another user created. That user can do with it what it likes.
 	AnyUser bool
-	// Foreign attaches to a file that has no control block of ours: one that another program made.
-	// The name may be a path, such as /proc/PID/fd/N. It is never unlinked, locked or changed
-	// but by what is written to the value. Attach only.
+	// Foreign attaches to a file that has no control block: one that another program made. The name
+	// may be a path, such as /proc/PID/fd/N. The file is never unlinked or locked, and changes only by
+	// what is written to the value. Attach only.
 	Foreign bool
-	// Offset is where in a foreign file the value begins, in bytes.
+	// Offset is where the value begins in a foreign file, in bytes. Default: 0.
 	Offset int64
 
-	// Populate is how large a value may be, in bytes, for its pages to be made present when it is
-	// mapped, so that their first use costs no page fault. Default: 64 MiB. Negative: none.
+	// Populate is the largest value, in bytes, whose pages are made present when it is attached to, so
+	// that their first use costs no page fault. Default: 64 MiB. Negative: none.
 	Populate int
 	// HugePages asks for huge pages, where the mount has them.
 	HugePages bool
 }
 
-// Undo says whether a segment has room to undo changes.
+// Undo says whether a segment has room for an undo image.
 type Undo int
 
 // Values of Options.Undo.
 const (
 	UndoAuto   Undo = iota // for values of up to 1 MiB
-	UndoAlways             // whatever it costs
-	UndoNever              // no room for it
+	UndoAlways             // for values of any size
+	UndoNever              // never
 )
 
-const (
-	defaultSlots    = 256
-	defaultTimeout  = 5 * time.Second
-	defaultPopulate = 64 << 20
-	undoAutoLimit   = 1 << 20
-)
-
-// filled is a copy with every default in place.
-func (o *Options) filled() (*Options, error) {
-	var f Options
-	if o != nil {
-		f = *o
+// config converts the options to those of the internal layer, which fills in the defaults.
+func (o *Options) config() (segment.Config, error) {
+	if o == nil {
+		return segment.Config{}, nil
 	}
-	if f.Dir == "" {
-		f.Dir = sys.DefaultDir
+	c := segment.Config{
+		Dir: o.Dir, Timeout: o.Timeout,
+		Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, Reserve: o.Reserve,
+		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign, Offset: o.Offset,
+		Populate: o.Populate, HugePages: o.HugePages,
 	}
-	if f.Mode == 0 {
-		f.Mode = 0o600
+	switch o.Undo {
+	case UndoAuto:
+	case UndoAlways:
+		c.UndoLimit = math.MaxInt
+	case UndoNever:
+		c.UndoLimit = -1
+	default:
+		return c, fmt.Errorf("Options.Undo %d is none of its values", o.Undo)
 	}
-	if f.Slots == 0 {
-		f.Slots = defaultSlots
-	}
-	if f.Timeout == 0 {
-		f.Timeout = defaultTimeout
-	}
-	if f.Populate == 0 {
-		f.Populate = defaultPopulate
-	}
-	switch {
-	case f.Mode&^fs.ModePerm != 0:
-		return nil, fmt.Errorf("Options.Mode %v: only permission bits can be set", f.Mode)
-	case f.Mode&0o600 != 0o600:
-		return nil, fmt.Errorf("Options.Mode %v: the owner must be able to read and write", f.Mode)
-	case f.Slots < 1 || f.Slots > format.MaxSlots:
-		return nil, fmt.Errorf("Options.Slots %d: must be 1 to %d", f.Slots, format.MaxSlots)
-	case f.Reserve < 0:
-		return nil, fmt.Errorf("Options.Reserve %d is negative", f.Reserve)
-	case f.Timeout < 0:
-		return nil, fmt.Errorf("Options.Timeout %v is negative", f.Timeout)
-	case f.Offset < 0:
-		return nil, fmt.Errorf("Options.Offset %d is negative", f.Offset)
-	case f.Offset != 0 && !f.Foreign:
-		return nil, fmt.Errorf("Options.Offset %d is for foreign segments (Options.Foreign)", f.Offset)
-	case f.Undo < UndoAuto || f.Undo > UndoNever:
-		return nil, fmt.Errorf("Options.Undo %d is none of its values", f.Undo)
-	}
-	return &f, nil
-}
-
-func (o *Options) image(payload int) bool {
-	return o.Undo == UndoAlways || o.Undo == UndoAuto && payload <= undoAutoLimit
+	return c, nil
 }

@@ -4,215 +4,174 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
-	"time"
+	"runtime/debug"
 
-	"github.com/shmembox/shmem/internal/format"
-	"github.com/shmembox/shmem/internal/mem"
-	"github.com/shmembox/shmem/internal/robust"
-	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/internal/segment"
 )
 
-// A Segment is a piece of shared memory and this process's attachment to it. Its methods are safe
+// MaxName is the longest name of a segment, in bytes. A name that shall work on macOS one day has at
+// most 30.
+const MaxName = segment.MaxName
+
+// A Segment is a named piece of shared memory, and this process's attachment to it. Its methods are safe
 // for concurrent use.
 //
-// When a process dies, however it dies, its attachments end as if it had closed them without being
-// able to do the owner's duty: the segment is orphaned, and the last one to leave unlinks it.
+// When the process dies, its attachments end without the owner's cleanup. A segment that it owned is
+// orphaned: the last one to leave unlinks it.
 type Segment struct {
-	name    string
-	path    string // "" if anonymous
-	opts    *Options
-	file    sys.FD
-	stat    sys.Stat       // of the file, when it was opened
-	head    *format.Header // nil if foreign
-	m       *mem.Mapping
-	id      format.ID // format.Nobody if foreign, or read-only by permission
-	size    atomic.Int64
-	visitor bool           // leaves the duty of the last one to others
-	closed  atomic.Bool    // Close or Leak has begun
-	shared  *robust.Shared // the box's lock; nil without a slot
-	plan    *plan          // what of the value is copied; set with the box
-	extent  *plan          // what of the segment's value is, whose type may be longer: see learn
-	learnt  uint64         // the fingerprint of that type
-
-	mu     sync.Mutex // one lifecycle step of this attachment at a time
-	hidden func()     // makes the box's pointer unreachable
-	drop   func()     // drops the box's value
+	a *segment.Attachment
 }
 
-// OpenSegment attaches to the segment of that name, or creates it with size bytes, all zero. The
-// size of an existing one must be the same; with size 0 it is attached to whatever its size is.
+// OpenSegment attaches to the segment of that name, or creates it with size bytes, all zero. An existing
+// segment must have the same size. With size 0 any size is accepted, and nothing is created.
 func OpenSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("open", name, size, opts, true, true)
 }
 
-// CreateSegment creates a segment of size bytes, all zero. It is fs.ErrExist if there is one.
+// CreateSegment creates a segment of size bytes, all zero. If the name exists the error is fs.ErrExist.
 func CreateSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("create", name, size, opts, true, false)
 }
 
-// AttachSegment attaches to the segment of that name. It is fs.ErrNotExist if there is none.
+// AttachSegment attaches to the segment of that name. If there is none the error is fs.ErrNotExist.
 func AttachSegment(name string, opts *Options) (*Segment, error) {
 	return openSegment("attach", name, 0, opts, false, true)
 }
 
 func openSegment(op, name string, size int, opts *Options, create, attach bool) (*Segment, error) {
-	o, err := opts.filled()
+	c, err := opts.config()
+	if err == nil && (size < 0 || size == 0 && create && !attach) {
+		err = sizeError(size)
+	}
 	if err != nil {
-		return nil, wrap(op, name, err)
+		return nil, public(op, name, err)
 	}
-	if size < 0 || size == 0 && create && !attach {
-		return nil, wrap(op, name, fmt.Errorf("a segment of %d bytes is not possible", size))
-	}
-	r := &request{op: op, name: name, opts: o, size: size, create: create && size > 0, attach: attach}
-	s, err := r.run()
-	return s, wrap(op, name, err)
+	return newSegment(op, name)(segment.Open(segment.Request{
+		Name: name, Config: c, Size: size, Create: create && size > 0, Attach: attach,
+	}))
 }
 
-// CreateAnonymous creates a segment without a name, of size bytes, all zero. Other processes attach
-// to it by FromFile, with a descriptor that they inherit or are sent. Its size is sealed: it is the
-// form for peers that do not trust each other, since none can truncate it under the others.
+func sizeError(size int) error { return fmt.Errorf("a segment of %d bytes is not possible", size) }
+
+// newSegment returns a function for the results of an internal call that attaches.
+func newSegment(op, name string) func(*segment.Attachment, error) (*Segment, error) {
+	return func(a *segment.Attachment, err error) (*Segment, error) {
+		if err != nil {
+			return nil, public(op, name, err)
+		}
+		return &Segment{a}, nil
+	}
+}
+
+// CreateAnonymous creates a segment without a name, of size bytes, all zero. Other processes attach to it
+// with FromFile and a descriptor that they inherit or are sent. Its size is sealed: it is the form for
+// peers that do not trust each other, since none can truncate it.
 func CreateAnonymous(size int, opts *Options) (*Segment, error) {
 	const op = "create anonymous"
-	o, err := opts.filled()
+	c, err := opts.config()
 	if err == nil && size <= 0 {
-		err = fmt.Errorf("a segment of %d bytes is not possible", size)
+		err = sizeError(size)
 	}
 	if err != nil {
-		return nil, wrap(op, "", err)
+		return nil, public(op, "", err)
 	}
-	r := &request{op: op, opts: o, size: size, create: true, anonymous: true}
-	s, err := r.run()
-	return s, wrap(op, "", err)
+	return newSegment(op, "")(segment.CreateAnonymous(size, c))
 }
 
-// FromFile attaches to the segment that f is open on, such as one of os/exec's ExtraFiles. f stays
-// the caller's; the attachment opens the segment anew, with locks of its own.
+// FromFile attaches to the segment that f is open on, such as one of os/exec's ExtraFiles. f stays the
+// caller's: the attachment opens the file anew, with locks of its own.
 func FromFile(f *os.File, opts *Options) (*Segment, error) {
 	const op = "attach from file"
-	o, err := opts.filled()
+	c, err := opts.config()
 	if err != nil {
-		return nil, wrap(op, f.Name(), err)
+		return nil, public(op, f.Name(), err)
 	}
-	r := &request{op: op, name: f.Name(), opts: o, attach: true, from: f}
-	s, err := r.run()
-	return s, wrap(op, f.Name(), err)
+	return newSegment(op, f.Name())(segment.FromFile(f, c))
 }
 
-// Name is the segment's name; that of an anonymous one is empty.
-func (s *Segment) Name() string { return s.name }
+// Name returns the segment's name; that of an anonymous segment is empty.
+func (s *Segment) Name() string { return s.a.Name() }
 
-// Size is the size of the payload in bytes.
-func (s *Segment) Size() int { return int(s.size.Load()) }
+// Size returns the size of the payload in bytes.
+func (s *Segment) Size() int { return s.a.Size() }
 
 // ReadOnly reports whether the payload cannot be written through this attachment.
-func (s *Segment) ReadOnly() bool { return !s.m.Writable() }
+func (s *Segment) ReadOnly() bool { return s.a.ReadOnly() }
 
-// Foreign reports whether another program made the segment, without a control block.
-func (s *Segment) Foreign() bool { return s.head == nil }
+// Foreign reports whether the file has no control block: another program made it.
+func (s *Segment) Foreign() bool { return s.a.Foreign() }
 
-// Linked reports whether the name still leads to this segment. After the owner's Close, after
-// Remove, or when somebody deleted the file, it does not: the memory is then shared only with those
-// who were attached already, and a long-lived peer will want to attach anew. An anonymous segment
-// has no name.
-func (s *Segment) Linked() bool {
-	if s.path == "" {
-		return false
-	}
-	if s.head == nil {
-		st, err := os.Stat(s.path) // a foreign path may be a link
-		if err != nil {
-			return false
-		}
-		mine, err := s.fileInfo()
-		return err == nil && os.SameFile(st, mine)
-	}
-	st, err := sys.Lstat(s.path)
-	return err == nil && st.Same(s.stat)
-}
+// Linked reports whether the name still leads to this segment. After the owner's Close, after Remove, or
+// when the file was deleted, it does not: the memory is then shared only with processes that are
+// attached already, and a long-lived process will want to attach anew. Linked is false for an anonymous
+// segment.
+func (s *Segment) Linked() bool { return s.a.Linked() }
 
-func (s *Segment) fileInfo() (fs.FileInfo, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed.Load() {
-		return nil, ErrClosed
-	}
-	f, err := s.file.Reopen(false)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return os.Stat(fmt.Sprintf("/proc/self/fd/%d", int(f)))
-}
+// Owned reports whether this attachment owns the segment. It is false after Close.
+func (s *Segment) Owned() bool { return s.a.Owned() }
 
-// File opens the segment anew, to be inherited by a child process (os/exec's ExtraFiles) or sent
-// over a Unix socket; there FromFile attaches to it. It carries no lock: holding it keeps nothing
-// alive. The caller closes it.
+// Own makes this attachment the owner: its Close unlinks the name and drops the value. The former owner,
+// if it lives, no longer owns the segment, and its Close only detaches. An orphaned or kept segment has
+// an owner again.
+//
+// The error is ErrReadOnly if the segment is attached read-only, ErrDropped if the former owner has
+// dropped the value, and fs.ErrPermission if the directory does not let this process unlink the name.
+func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
+
+// Close detaches. If this attachment owns the segment, or is the last one of an orphaned segment, it also
+// unlinks the name and drops the value. Close waits for calls in flight, and calls that block return
+// ErrClosed. Memory of the segment must not be used afterwards: it faults. A second Close returns nil.
+//
+// If the gate cannot be had within Options.Timeout the error is ErrBusy. The attachment is closed all the
+// same, and a segment that it owned is orphaned.
+func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(false)) }
+
+// Leak detaches and leaves the segment kept: it stays until it is owned or removed. Only the owner can
+// leak, or any attachment if the owner has died; for other attachments Leak is Close.
+func (s *Segment) Leak() error { return public("leak", s.Name(), s.a.Detach(true)) }
+
+// File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or sent
+// over a Unix socket. The receiver attaches with FromFile. The file carries no lock: to hold it keeps
+// nothing attached. The caller closes it.
 func (s *Segment) File() (*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed.Load() {
-		return nil, wrap("file", s.name, ErrClosed)
-	}
-	fd, err := s.reopen(s.id != format.Nobody || s.m.Writable())
-	if err != nil {
-		return nil, wrap("file", s.name, err)
-	}
-	name := s.path
-	if name == "" {
-		name = "anonymous segment"
-	}
-	return fd.File(name), nil
+	f, err := s.a.File()
+	return f, public("file", s.Name(), err)
 }
 
-// reopen opens the file anew, by its name if it still has one: an open file that was nameless at first
-// does not tell the name to whom it is passed.
-func (s *Segment) reopen(write bool) (sys.FD, error) {
-	if s.path != "" && s.head != nil {
-		if fd, err := sys.Open(s.path, write); err == nil {
-			if st, err := fd.Stat(); err == nil && st.Same(s.stat) {
-				return fd, nil
-			}
-			_ = fd.Close()
-		}
-	}
-	return s.file.Reopen(write)
-}
-
-// ReadAt copies from the payload; see io.ReaderAt. What other processes write meanwhile may be read
-// half: it is memory.
+// ReadAt copies from the payload to b; see io.ReaderAt. At the payload's end the error is a bare io.EOF.
+// The copy is not synchronised: what other processes write meanwhile may be read half.
 func (s *Segment) ReadAt(b []byte, off int64) (n int, err error) {
 	return s.access("read", off, func(p []byte) int { return copy(b, p) }, len(b), io.EOF)
 }
 
-// WriteAt copies to the payload; see io.WriterAt. What lies beyond the payload's end is not written,
-// and the error is io.ErrShortWrite.
+// WriteAt copies b to the payload; see io.WriterAt. Bytes beyond the payload's end are not written, and
+// the error is io.ErrShortWrite. The copy is not synchronised.
 func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
-	if !s.m.Writable() {
-		return 0, wrap("write", s.name, ErrReadOnly)
+	if s.ReadOnly() {
+		return 0, public("write", s.Name(), ErrReadOnly)
 	}
-	return s.access("write", off, func(p []byte) int { return copy(p, b) }, len(b), io.ErrShortWrite)
+	n, err = s.access("write", off, func(p []byte) int { return copy(p, b) }, len(b), io.ErrShortWrite)
+	return n, public("write", s.Name(), err)
 }
 
+// access calls move with the payload from off on. If fewer than want bytes were moved the error is short.
 func (s *Segment) access(op string, off int64, move func([]byte) int, want int, short error) (n int, err error) {
 	if off < 0 {
-		return 0, wrap(op, s.name, errors.New("negative offset"))
+		return 0, public(op, s.Name(), errors.New("negative offset"))
 	}
-	if !s.m.Pin() {
-		return 0, wrap(op, s.name, ErrClosed)
+	m := s.a.Mapping()
+	if !m.Pin() {
+		return 0, public(op, s.Name(), ErrClosed)
 	}
-	defer s.m.Unpin()
-	p := s.m.Payload()[:s.Size()]
+	defer m.Unpin()
+	p := m.Payload()[:s.Size()]
 	if off >= int64(len(p)) && want > 0 {
 		return 0, short
 	}
-	fault := s.m.Guard(func() { n = move(p[min(off, int64(len(p))):]) })
+	fault := m.Guard(func() { n = move(p[min(off, int64(len(p))):]) })
 	if fault != nil {
-		return 0, wrap(op, s.name, s.fault(fault))
+		return 0, public(op, s.Name(), s.a.Fault(fault))
 	}
 	if n < want {
 		err = short
@@ -220,57 +179,47 @@ func (s *Segment) access(op string, off int64, move func([]byte) int, want int, 
 	return n, err
 }
 
-func (s *Segment) fault(f *mem.Fault) error {
-	return &FaultError{Name: s.label(), Addr: f.Addr, Err: f.Err}
-}
-
-func (s *Segment) label() string {
-	if s.path == "" {
-		return "the anonymous segment"
-	}
-	return s.path
-}
-
-// Populate makes the payload's pages present in this process, so that their first use costs no
-// page fault. It is advice: where the kernel cannot, nothing happens.
+// Populate makes the payload's pages present in this process, so that their first use costs no page
+// fault. It is advice: where the kernel cannot do it, nothing happens.
 func (s *Segment) Populate() error {
-	if !s.m.Pin() {
-		return wrap("populate", s.name, ErrClosed)
+	m := s.a.Mapping()
+	if !m.Pin() {
+		return public("populate", s.Name(), ErrClosed)
 	}
-	defer s.m.Unpin()
-	s.m.Populate()
+	defer m.Unpin()
+	m.Populate()
 	return nil
 }
 
-// Owned reports whether this attachment owns the segment.
-func (s *Segment) Owned() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed.Load() || s.id == format.Nobody {
-		return false
+// end ends a call that has pinned the mapping. It is deferred, with what debug.SetPanicOnFault(true)
+// has returned: a fault in the segment's memory becomes the error of the call, other panics pass.
+func (s *Segment) end(op string, old bool, err *error) {
+	debug.SetPanicOnFault(old)
+	m := s.a.Mapping()
+	m.Unpin()
+	if r := recover(); r != nil {
+		f := m.FaultOf(r)
+		if f == nil {
+			panic(r)
+		}
+		*err = public(op, s.Name(), s.a.Fault(f))
 	}
-	o, err := s.owner()
-	return err == nil && o.State == format.Owned && o.ID == s.id
 }
-
-// Close detaches. If this attachment owns the segment, or is the last one at an orphaned one, it
-// unlinks the name as well. Calls in flight are waited for, calls that block return ErrClosed. A
-// second Close returns nil. Memory of the segment must not be used afterwards: it faults.
-//
-// ErrBusy means that the segment's gate could not be had within Options.Timeout: the attachment is
-// gone all the same, and a segment that it owned is orphaned.
-func (s *Segment) Close() error { return wrap("close", s.name, s.detach(false)) }
-
-// Leak detaches and leaves the segment to itself: it stays until it is owned or removed. Only the
-// owner can leak, or anyone if the owner has died; for everybody else Leak is Close.
-func (s *Segment) Leak() error { return wrap("leak", s.name, s.detach(true)) }
-
-func (s *Segment) dir() string { return filepath.Dir(s.path) }
-
-func (s *Segment) deadline() time.Time { return time.Now().Add(s.opts.Timeout) }
 
 var (
 	_ io.ReaderAt = (*Segment)(nil)
 	_ io.WriterAt = (*Segment)(nil)
 	_ io.Closer   = (*Segment)(nil)
 )
+
+// conversions is what the packages above this one need to turn internal types into public ones.
+type conversions struct{}
+
+func init() { segment.Shmem = conversions{} }
+
+func (conversions) Config(opts any) (segment.Config, error) { return opts.(*Options).config() }
+func (conversions) Segment(a *segment.Attachment) any       { return &Segment{a} }
+func (conversions) Attachment(s any) *segment.Attachment    { return s.(*Segment).a }
+func (conversions) Info(l segment.Look) any                 { return infoOf(l) }
+func (conversions) Error(op, name string, err error) error  { return public(op, name, err) }
+

@@ -67,8 +67,6 @@ type Spec struct {
 	Control int   // where the control block begins, 0 if there is none; it can always be written with Write or Slot
 	Slot    bool  // the control block is writable although the payload is not
 	Huge    bool
-	// Populate is how large a payload may be for its pages to be made present at once.
-	Populate int
 }
 
 // Map maps a file. The caller has checked that the file is that long.
@@ -97,10 +95,6 @@ func Map(s Spec) (*Mapping, error) {
 	}
 	if s.Huge {
 		sys.HugePages(m.base, m.length)
-	}
-	// Below a few pages the faults are cheaper than the call.
-	if s.Payload > 4*int(page) && s.Payload <= s.Populate {
-		m.Populate()
 	}
 	arena.register(m)
 	return m, nil

@@ -9,62 +9,63 @@ type Point string
 
 // The lifecycle of a segment, in the order in which the steps are reached.
 const (
-	CreateFile     Point = "create.file"     // the nameless file is open
+	CreateFile     Point = "create.file"     // the file without a name is open
 	CreateTemp     Point = "create.temp"     // no O_TMPFILE: the file has its temporary name
-	CreateTempGate Point = "create.tempgate" // and its gate is held, so that no sweeper takes it
+	CreateTempGate Point = "create.tempgate" // its gate is held, so that Reclaim leaves it alone
 	CreateAllocate Point = "create.allocate" // the memory is reserved
-	CreateMap      Point = "create.map"      // mapped
-	CreateControl  Point = "create.control"  // the control block is written
+	CreateMap      Point = "create.map"      // the file is mapped, its pages are present
+	CreateSlot     Point = "create.slot"     // slot 0 is locked
+	CreateControl  Point = "create.control"  // slot record and long schema are written
+	CreateOwner    Point = "create.owner"    // the header page with the owner word is written
 	CreateInit     Point = "create.init"     // Init has run
-	CreateSlot     Point = "create.slot"     // the slot is locked
-	CreateOwner    Point = "create.owner"    // the owner word is written
-	CreateLink     Point = "create.link"     // the name leads here: published
-	CreateLost     Point = "create.lost"     // somebody else's name was there first
-	CreateNoSpace  Point = "create.nospace"  // ENOSPC: the memory is given back
+	CreateLink     Point = "create.link"     // the name leads to the file: published
+	CreateLost     Point = "create.lost"     // instead: the name exists
+	CreateNoSpace  Point = "create.nospace"  // instead, after ENOSPC: the memory is free again
 
-	AttachOpen    Point = "attach.open"    // the file is open
-	AttachRead    Point = "attach.read"    // the control block is read
-	AttachGate    Point = "attach.gate"    // the gate is held
-	AttachGarbage Point = "attach.garbage" // it is garbage, not unlinked yet
-	AttachUnlink  Point = "attach.unlink"  // the garbage is unlinked
-	AttachSlot    Point = "attach.slot"    // a slot is locked
-	AttachRecord  Point = "attach.record"  // the slot's record is written
-	AttachReader  Point = "attach.reader"  // read-only by permission: presence is locked
-	AttachRelease Point = "attach.release" // the gate is free again
-	AttachMap     Point = "attach.map"     // mapped
+	AttachOpen     Point = "attach.open"     // the file is open
+	AttachRead     Point = "attach.read"     // the header is read
+	AttachGate     Point = "attach.gate"     // the gate is held
+	AttachGarbage  Point = "attach.garbage"  // the segment is garbage, not unlinked yet
+	AttachUnlink   Point = "attach.unlink"   // the garbage is unlinked
+	AttachSlot     Point = "attach.slot"     // a slot is locked
+	AttachRecord   Point = "attach.record"   // the slot's record is written
+	AttachReader   Point = "attach.reader"   // read-only by permission: the presence byte is locked
+	AttachRelease  Point = "attach.release"  // the gate is free
+	AttachMap      Point = "attach.map"      // the file is mapped
+	AttachPopulate Point = "attach.populate" // its pages are present, where that was asked for
 
 	SchemaGate  Point = "schema.gate"  // BoxOf: the gate is held
 	SchemaWrite Point = "schema.write" // the schema is written
 
 	DetachGate    Point = "detach.gate"    // the gate is held
-	DetachDropped Point = "detach.dropped" // the owner word says dropped
-	DetachUnlink  Point = "detach.unlink"  // the name is gone
-	DetachRelease Point = "detach.release" // the gate is free again
+	DetachDropped Point = "detach.dropped" // the owner word says Dropped
+	DetachUnlink  Point = "detach.unlink"  // the name is unlinked
+	DetachRelease Point = "detach.release" // the gate is free
 	DetachDrop    Point = "detach.drop"    // Drop has run
-	DetachRetire  Point = "detach.retire"  // the mapping is taken away
+	DetachRetire  Point = "detach.retire"  // the mapping is removed
 	DetachSlot    Point = "detach.slot"    // the slot is free
 
-	OwnGate    Point = "own.gate"
-	OwnWord    Point = "own.word"
-	OwnRelease Point = "own.release"
+	OwnGate    Point = "own.gate"    // the gate is held
+	OwnWord    Point = "own.word"    // the owner word names the caller
+	OwnRelease Point = "own.release" // the gate is free
 
-	LeakGate Point = "leak.gate"
-	LeakWord Point = "leak.word"
+	LeakGate Point = "leak.gate" // the gate is held
+	LeakWord Point = "leak.word" // the owner word says Kept
 
-	RemoveGate   Point = "remove.gate"
-	RemoveUnlink Point = "remove.unlink"
+	RemoveGate   Point = "remove.gate"   // the gate is held, if there is one
+	RemoveUnlink Point = "remove.unlink" // the name is unlinked
 
-	ReclaimOpen   Point = "reclaim.open"
-	ReclaimGate   Point = "reclaim.gate"
-	ReclaimUnlink Point = "reclaim.unlink"
+	ReclaimOpen   Point = "reclaim.open"   // the file is open
+	ReclaimGate   Point = "reclaim.gate"   // the gate is held
+	ReclaimUnlink Point = "reclaim.unlink" // the name is unlinked
 )
 
 // Lifecycle lists the steps above.
 var Lifecycle = []Point{
-	CreateFile, CreateTemp, CreateTempGate, CreateAllocate, CreateMap, CreateControl, CreateInit,
-	CreateSlot, CreateOwner, CreateLink, CreateLost, CreateNoSpace,
+	CreateFile, CreateTemp, CreateTempGate, CreateAllocate, CreateMap, CreateSlot, CreateControl,
+	CreateOwner, CreateInit, CreateLink, CreateLost, CreateNoSpace,
 	AttachOpen, AttachRead, AttachGate, AttachGarbage, AttachUnlink, AttachSlot, AttachRecord,
-	AttachReader, AttachRelease, AttachMap,
+	AttachReader, AttachRelease, AttachMap, AttachPopulate,
 	SchemaGate, SchemaWrite,
 	DetachGate, DetachDropped, DetachUnlink, DetachRelease, DetachDrop, DetachRetire, DetachSlot,
 	OwnGate, OwnWord, OwnRelease, LeakGate, LeakWord,

@@ -1,19 +1,18 @@
-package shmem
+package segment
 
 import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// What this process tells of itself, for people.
+// What this process writes about itself into headers and slots. It is for people: the protocol never
+// relies on it.
 
 var pidNamespace = sync.OnceValue(sys.PIDNamespace)
 
@@ -27,8 +26,6 @@ func randomID() (id [16]byte) {
 }
 
 func hexString(id [16]byte) string { return hex.EncodeToString(id[:]) }
-
-func randomUpTo(d time.Duration) time.Duration { return mathrand.N(d) }
 
 func putUint32(b []byte, v uint32) { binary.NativeEndian.PutUint32(b, v) }
 func putUint64(b []byte, v uint64) { binary.NativeEndian.PutUint64(b, v) }

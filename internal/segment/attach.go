@@ -1,0 +1,257 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// To attach to a segment:
+//
+//  1. open the file (AttachOpen), check what it is and its header (AttachRead)
+//  2. take the gate (AttachGate)
+//  3. check that the name still leads to this file, and read the header again
+//  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again; an
+//     attaching one finds nothing
+//  5. compare the type
+//  6. lock a free slot (AttachSlot) and write its record (AttachRecord); with a file that can only be
+//     read, lock the presence byte (AttachReader)
+//  7. write the type, if it is new (SchemaWrite)
+//  8. leave the gate (AttachRelease)
+//  9. map the file (AttachMap)
+//  10. make its pages present (AttachPopulate)
+//
+// After step 6 the segment has an attachment that cannot end unseen, so the rest needs no gate.
+
+// attachNamed attaches to the segment that has the name. Without error and attachment there is none.
+func (o *opening) attachNamed() (*Attachment, error) {
+	file, write, err := o.openFile(o.path, sys.Open)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, o.explainFile(err)
+	}
+	step.Reach(step.AttachOpen)
+	a, err := o.join(file, write)
+	if a == nil {
+		_ = file.Close()
+	}
+	return a, err
+}
+
+// attachFile attaches to the segment that o.from is open on.
+func (o *opening) attachFile() (*Attachment, error) {
+	rc, err := o.from.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var file sys.FD
+	var write bool
+	reopen := func(fd uintptr) {
+		file, write, err = o.openFile("", func(_ string, write bool) (sys.FD, error) { return sys.FD(fd).Reopen(write) })
+	}
+	if e := rc.Control(reopen); e != nil {
+		return nil, e
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the file cannot be opened anew by /proc/self/fd; "+
+			"attaching needs permission on the file itself", err)
+	}
+	o.path = pathOf(file)
+	a, err := o.join(file, write)
+	if err == errRetry && o.path != "" {
+		o.path = "" // the name was removed meanwhile: attach without it
+		a, err = o.join(file, write)
+	}
+	if a == nil {
+		_ = file.Close()
+	}
+	if err == errRetry || err == nil && a == nil {
+		err = fmt.Errorf("%w: its owner has left or died", fs.ErrNotExist)
+	}
+	return a, err
+}
+
+// pathOf returns the path that leads to an open file, "" if there is none. An attachment by descriptor
+// needs the path because it may become the last one.
+func pathOf(file sys.FD) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", int(file)))
+	if err != nil {
+		return ""
+	}
+	st, err1 := file.Stat()
+	there, err2 := sys.Lstat(path)
+	if err1 != nil || err2 != nil || !there.Same(st) {
+		return ""
+	}
+	return path
+}
+
+// openFile opens a file for writing; for reading, if the request is read-only and no more is allowed.
+func (o *opening) openFile(path string, open func(string, bool) (sys.FD, error)) (file sys.FD, write bool, err error) {
+	file, err = open(path, true)
+	if err != nil && o.cfg.ReadOnly && (errors.Is(err, fs.ErrPermission) || errors.Is(err, sys.ErrROFS)) {
+		file, err = open(path, false)
+		return file, false, err
+	}
+	return file, true, err
+}
+
+// join does steps 1 to 10 for an open file. errRetry: the file has lost its name, or was garbage and is
+// unlinked. Without error and attachment it is garbage that this request may not unlink. Unless an
+// attachment is returned the file remains the caller's.
+func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
+	a := &Attachment{name: o.Name, path: o.path, cfg: o.cfg, noCleanup: o.NoCleanup, control: control{file: file}}
+	if o.from != nil {
+		a.name = ""
+		if o.path != "" {
+			a.name = filepath.Base(o.path)
+		}
+	}
+	buf := headerPages.Get().(*[format.HeaderSize]byte)
+	defer headerPages.Put(buf)
+	page := buf[:]
+	if err := o.examine(a, page); err != nil {
+		return nil, err
+	}
+	joined, err := o.joinAtGate(a, page, write)
+	if !joined {
+		return nil, err
+	}
+	if err := a.mapJoined(); err != nil {
+		_, _ = a.resign(false)
+		return nil, err
+	}
+	return a, nil
+}
+
+// examine does step 1.
+func (o *opening) examine(a *Attachment, page []byte) (err error) {
+	if a.stat, err = a.file.Stat(); err != nil {
+		return err
+	}
+	if err := o.admit(a.stat); err != nil {
+		return o.asExist(err)
+	}
+	if _, err := readHeaderTo(page, a.file, a.stat); err != nil {
+		return o.asExist(err)
+	}
+	step.Reach(step.AttachRead)
+	return nil
+}
+
+// admit checks that the open file is one to attach to at all.
+func (o *opening) admit(st sys.Stat) error {
+	switch {
+	case !st.Mode.IsRegular():
+		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
+	case st.UID != uint32(os.Geteuid()) && !o.cfg.AnyUser:
+		return fmt.Errorf("%w: uid %d, this is uid %d; Options.AnyUser accepts it, choose another name otherwise",
+			errs.OtherUser, st.UID, os.Geteuid())
+	}
+	return nil
+}
+
+// asExist makes an error of attaching fs.ErrExist, for a Create: the name is taken.
+func (o *opening) asExist(err error) error {
+	if o.Attach {
+		return err
+	}
+	return fmt.Errorf("%w: %w", fs.ErrExist, err)
+}
+
+// joinAtGate does steps 2 to 8.
+func (o *opening) joinAtGate(a *Attachment, page []byte, write bool) (joined bool, err error) {
+	if err := enter(a.file, !write, o.deadline); err != nil {
+		return false, err
+	}
+	step.Reach(step.AttachGate)
+	defer func() {
+		leave(a.file)
+		step.Reach(step.AttachRelease)
+	}()
+	garbage, err := o.recheck(a, page)
+	if err != nil {
+		return false, err
+	}
+	if garbage {
+		return false, o.unlinkGarbage(a, write)
+	}
+	if !o.Attach {
+		return false, fs.ErrExist
+	}
+	rec, err := o.check(a, page)
+	if err != nil {
+		return false, err
+	}
+	if err := a.takeSlot(page, write); err != nil {
+		return false, err
+	}
+	if rec != nil && a.canWriteSchema() {
+		if err := a.storeSchema(o.Schema, *rec); err != nil {
+			return false, err
+		}
+		step.Reach(step.SchemaWrite)
+	}
+	return true, nil
+}
+
+// recheck does step 3, and reports whether the segment is garbage. Before the gate was taken, the
+// segment may have lost its name, and another header may have been read.
+func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) {
+	if o.path != "" {
+		if there, err := sys.Lstat(o.path); err != nil || !there.Same(a.stat) {
+			return false, errRetry
+		}
+	}
+	if a.head, err = readHeaderTo(page, a.file, a.stat); err != nil {
+		return false, o.asExist(err)
+	}
+	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
+	if !owner.Valid() {
+		return false, o.asExist(fmt.Errorf("%w: owner word %v; Remove removes it", errs.Corrupt, owner))
+	}
+	attached, err := a.othersAttached()
+	if err != nil {
+		return false, err
+	}
+	return owner.State == format.Dropped || !attached && owner.State != format.Kept, nil
+}
+
+// unlinkGarbage does step 4. The gate is held.
+func (o *opening) unlinkGarbage(a *Attachment, write bool) error {
+	if !o.Create || !write || o.path == "" {
+		return nil
+	}
+	step.Reach(step.AttachGarbage)
+	if err := sys.Unlink(o.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: a dead segment of uid %d has the name, and only that user, the owner of %s or root can remove it",
+			err, a.stat.UID, filepath.Dir(o.path))
+	}
+	step.Reach(step.AttachUnlink)
+	return errRetry
+}
+
+// mapJoined does steps 9 and 10.
+func (a *Attachment) mapJoined() error {
+	if err := a.mapFile(a.id != format.Nobody); err != nil {
+		return err
+	}
+	step.Reach(step.AttachMap)
+	if err := a.join(); err != nil {
+		a.m.Retire()
+		return err
+	}
+	a.populate()
+	step.Reach(step.AttachPopulate)
+	return nil
+}

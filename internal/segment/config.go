@@ -1,0 +1,79 @@
+package segment
+
+import (
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// Config says how a segment is created or attached to. The zero value of each field is the default.
+// It is the plain twin of shmem.Options, which documents the fields; errors name a field Options.X.
+type Config struct {
+	Dir     string        // default: /dev/shm
+	Timeout time.Duration // how long to try for the gate; default: 5 s
+
+	// These count on creation only.
+	Mode      fs.FileMode // permission bits; default: 0600
+	Slots     int         // attachments at a time, 1 to 1024; default: 256
+	Kept      bool        // create without an owner
+	Reserve   int         // spare bytes behind the value
+	UndoLimit int         // largest payload with an undo image, in bytes; default: 1 MiB; negative: none
+
+	ReadOnly bool  // map the payload without write permission
+	Append   bool  // accept a type that has fields appended
+	AnyUser  bool  // accept another user's file
+	Foreign  bool  // attach to a file without a control block
+	Offset   int64 // where the value of a foreign file begins
+
+	Populate  int // largest payload whose pages are made present, in bytes; default: 64 MiB; negative: none
+	HugePages bool
+}
+
+const (
+	defaultSlots     = 256
+	defaultTimeout   = 5 * time.Second
+	defaultPopulate  = 64 << 20
+	defaultUndoLimit = 1 << 20
+)
+
+// withDefaults returns a copy of c in which every default is filled in, or says which field is invalid.
+func (c Config) withDefaults() (*Config, error) {
+	if c.Dir == "" {
+		c.Dir = sys.DefaultDir
+	}
+	if c.Mode == 0 {
+		c.Mode = 0o600
+	}
+	if c.Slots == 0 {
+		c.Slots = defaultSlots
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Populate == 0 {
+		c.Populate = defaultPopulate
+	}
+	if c.UndoLimit == 0 {
+		c.UndoLimit = defaultUndoLimit
+	}
+	switch {
+	case c.Mode&^fs.ModePerm != 0:
+		return nil, fmt.Errorf("Options.Mode %v: only permission bits can be set", c.Mode)
+	case c.Mode&0o600 != 0o600:
+		return nil, fmt.Errorf("Options.Mode %v: the owner must be able to read and write", c.Mode)
+	case c.Slots < 1 || c.Slots > format.MaxSlots:
+		return nil, fmt.Errorf("Options.Slots %d: must be 1 to %d", c.Slots, format.MaxSlots)
+	case c.Reserve < 0:
+		return nil, fmt.Errorf("Options.Reserve %d is negative", c.Reserve)
+	case c.Timeout < 0:
+		return nil, fmt.Errorf("Options.Timeout %v is negative", c.Timeout)
+	case c.Offset < 0:
+		return nil, fmt.Errorf("Options.Offset %d is negative", c.Offset)
+	case c.Offset != 0 && !c.Foreign:
+		return nil, fmt.Errorf("Options.Offset %d is for foreign segments (Options.Foreign)", c.Offset)
+	}
+	return &c, nil
+}

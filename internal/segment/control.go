@@ -1,0 +1,139 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// A control is an open file and its control block. Its methods use pread and pwrite, not the mapping:
+// a truncated file is an error there, not a fault, and no page is touched for the first time.
+type control struct {
+	file sys.FD
+	stat sys.Stat       // of the file, when it was opened
+	head *format.Header // nil: a foreign file
+}
+
+// readHeader reads and checks the header page of an open file. The page is returned also after an error.
+func readHeader(file sys.FD, st sys.Stat) (*format.Header, []byte, error) {
+	page := make([]byte, format.HeaderSize)
+	h, err := readHeaderTo(page, file, st)
+	return h, page, err
+}
+
+func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error) {
+	if st.Size < format.HeaderSize {
+		return nil, foreignError(st.Size)
+	}
+	n, err := file.ReadAt(page, st.Size-format.HeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	if n < len(page) {
+		return nil, fmt.Errorf("%w: the file was truncated while it was read", errs.Corrupt)
+	}
+	h, err := format.DecodeHeader(page, st.Size)
+	return h, formatError(err, st.Size)
+}
+
+// headerPages holds pages for headers that are not kept. Allocating a page costs more than reading it.
+var headerPages = sync.Pool{New: func() any { return new([format.HeaderSize]byte) }}
+
+func foreignError(size int64) error {
+	return fmt.Errorf("%w: its %d bytes have no control block; "+
+		"if another program made it, attach with Options.Foreign; if it was a segment, it was truncated, and Remove removes it",
+		errs.Foreign, size)
+}
+
+// formatError makes an error of package format one of the sentinels.
+func formatError(err error, size int64) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, format.ErrNone):
+		return foreignError(size)
+	case errors.Is(err, format.ErrVersion):
+		return fmt.Errorf("%w: %v; Remove removes it", errs.Version, err)
+	}
+	return fmt.Errorf("%w: %v; Remove removes it", errs.Corrupt, err)
+}
+
+// readSchema decodes the schema record of a header page. The type is nil where none is stored.
+func (c *control) readSchema(page []byte) (rec format.Record, stored *format.Type, err error) {
+	if rec, err = format.DecodeRecord(c.head, page); err != nil {
+		return rec, nil, formatError(err, 0)
+	}
+	encoded := rec.Inline(page)
+	if rec.Kind == format.AreaRecord {
+		encoded = make([]byte, rec.Length)
+		if n, err := c.file.ReadAt(encoded, int64(rec.Offset)); err != nil || n < len(encoded) {
+			return rec, nil, fmt.Errorf("%w: the schema cannot be read (%v)", errs.Corrupt, err)
+		}
+	}
+	if err := rec.Verify(page, encoded); err != nil {
+		return rec, nil, formatError(err, 0)
+	}
+	if rec.PayloadSize == 0 || rec.PayloadSize > c.head.PayloadCap {
+		return rec, nil, fmt.Errorf("%w: a payload of %d bytes", errs.Corrupt, rec.PayloadSize)
+	}
+	if encoded != nil {
+		if stored, err = format.Decode(encoded); err != nil {
+			return rec, nil, fmt.Errorf("%w: %v", errs.Corrupt, err)
+		}
+	}
+	return rec, stored, nil
+}
+
+// Schema reads the schema record as it is now. The type is nil where none is stored. Without the gate
+// an error can mean that another process is writing the record: the caller tries again.
+func (c *control) Schema() (rec format.Record, stored *format.Type, err error) {
+	_, page, err := readHeader(c.file, c.stat)
+	if err != nil {
+		return rec, nil, err
+	}
+	return c.readSchema(page)
+}
+
+// owner reads the owner word.
+func (c *control) owner() (format.Owner, error) {
+	var b [8]byte
+	n, err := c.file.ReadAt(b[:], int64(c.head.HeaderOff())+format.OffOwner)
+	if err != nil {
+		return format.Owner{}, err
+	}
+	o := format.OwnerOf(binary.NativeEndian.Uint64(b[:]))
+	if n < len(b) || !o.Valid() {
+		return format.Owner{}, fmt.Errorf("%w: no valid owner word; the file may have been truncated", errs.Corrupt)
+	}
+	return o, nil
+}
+
+// setOwner writes the owner word. The gate is held.
+func (c *control) setOwner(o format.Owner) error {
+	var b [8]byte
+	putUint64(b[:], o.Word())
+	return c.file.WriteAt(b[:], int64(c.head.HeaderOff())+format.OffOwner)
+}
+
+// othersAttached reports whether another attachment exists. Locks taken through c.file do not count.
+func (c *control) othersAttached() (bool, error) {
+	return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))
+}
+
+// readSlots reads slot records from the slot first on, as many as fit b.
+func (c *control) readSlots(b []byte, first int) error {
+	n, err := c.file.ReadAt(b, c.slotOff(first))
+	if err != nil || n < len(b) {
+		return fmt.Errorf("%w: slots cannot be read (%v)", errs.Corrupt, err)
+	}
+	return nil
+}
+
+func (c *control) slotOff(slot int) int64 {
+	return int64(c.head.SlotsOff) + int64(slot)*format.SlotSize
+}

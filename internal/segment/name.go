@@ -1,0 +1,56 @@
+package segment
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/shmembox/shmem/internal/errs"
+)
+
+// MaxName is the longest name of a segment, in bytes.
+const MaxName = 200
+
+// tempPrefix begins the names of files in the making, on file systems without nameless files.
+const tempPrefix = ".shmem-"
+
+// checkName returns errs.BadName unless name can be the name of a segment.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it is empty", errs.BadName)
+	case len(name) > MaxName:
+		return fmt.Errorf("%w: it has %d bytes, the limit is %d", errs.BadName, len(name), MaxName)
+	case name[0] == '.':
+		return fmt.Errorf("%w: it begins with a dot", errs.BadName)
+	}
+	for i, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case c == '/':
+			return fmt.Errorf("%w: it has a slash at byte %d; "+
+				"a directory is set by Options.Dir, and a path can be given with Options.Foreign", errs.BadName, i)
+		default:
+			return fmt.Errorf("%w: byte %d is %q; a name is made of letters, digits, dot, underscore and hyphen",
+				errs.BadName, i, c)
+		}
+	}
+	return nil
+}
+
+// locate returns the path of a segment. The name of a foreign file may be any path.
+func locate(name string, c *Config) (string, error) {
+	if c.Foreign && strings.Contains(name, "/") {
+		return name, nil
+	}
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(c.Dir, name), nil
+}
+
+// isTemp reports whether name is that of a file in the making.
+func isTemp(name string) bool {
+	id, ok := strings.CutPrefix(name, tempPrefix)
+	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
+}

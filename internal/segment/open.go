@@ -1,0 +1,210 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// A Request says which segment to open and what it must hold.
+type Request struct {
+	Name   string
+	Config Config
+	Create bool // create the segment if there is none
+	Attach bool // attach to the segment if there is one
+
+	// Size is the payload's size in bytes. With 0 any size is attached to and nothing is created.
+	Size int
+	// Schema is the type of the value; nil: raw bytes.
+	Schema *format.Type
+	// Compose returns the type of a payload of that many bytes, for a value whose type is known at
+	// run time only; Schema is nil then. A new segment is composed with Size and nil; an existing one
+	// with the stored size and type (nil: none is stored), which must equal the result. An error
+	// says why there can be no such payload.
+	Compose func(payload int, stored *format.Type) (*format.Type, error)
+	// Init prepares the zero payload of a new segment before another process can see it. It runs at
+	// most once.
+	Init func(*mem.Mapping) error
+	// NoCleanup leaves the last one's cleanup to other attachments: the caller cannot drop the value.
+	NoCleanup bool
+}
+
+// An opening is a Request in progress.
+type opening struct {
+	Request
+	cfg       *Config  // Request.Config with defaults
+	path      string   // "": anonymous
+	from      *os.File // FromFile only
+	anonymous bool
+	deadline  time.Time
+
+	prepared *Attachment // made, and not published yet
+	temp     string      // its temporary name, on file systems without nameless files
+	noSpace  int         // tries that failed for want of memory
+	spaceErr error       // the error of the last one
+}
+
+// errRetry is returned when what was found is gone or has changed: the caller starts again.
+var errRetry = errors.New("retry")
+
+// newOpening checks what every request needs. discard ends the opening.
+func newOpening(r Request) (*opening, error) {
+	cfg, err := r.Config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	return &opening{Request: r, cfg: cfg, deadline: time.Now().Add(cfg.Timeout)}, nil
+}
+
+func supported() error {
+	if !sys.Supported {
+		return fmt.Errorf("%w: segments need Linux, and 64-bit atomics of the processor (on arm GOARM=7)",
+			errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Open attaches to a segment or creates it, as r says.
+func Open(r Request) (*Attachment, error) {
+	if r.Compose != nil && r.Create {
+		var err error
+		if r.Schema, err = r.Compose(r.Size, nil); err != nil {
+			return nil, err
+		}
+	}
+	o, err := newOpening(r)
+	if err != nil {
+		return nil, err
+	}
+	defer o.discard()
+	if o.path, err = locate(o.Name, o.cfg); err != nil {
+		return nil, err
+	}
+	if o.cfg.Foreign {
+		return o.attachForeign()
+	}
+	if o.cfg.ReadOnly {
+		if !o.Attach {
+			return nil, fmt.Errorf("%w: Options.ReadOnly is for attaching", errs.ReadOnly)
+		}
+		o.Create = false
+	}
+	return o.run()
+}
+
+// CreateAnonymous creates a segment without a name. Its size is sealed.
+func CreateAnonymous(size int, c Config) (*Attachment, error) {
+	o, err := newOpening(Request{Config: c, Create: true, Size: size})
+	if err != nil {
+		return nil, err
+	}
+	defer o.discard()
+	o.anonymous = true
+	if err := o.prepare(); err != nil {
+		return nil, err
+	}
+	return o.publish()
+}
+
+// FromFile attaches to the segment that f is open on. f stays the caller's.
+func FromFile(f *os.File, c Config) (*Attachment, error) {
+	o, err := newOpening(Request{Name: f.Name(), Config: c, Attach: true})
+	if err != nil {
+		return nil, err
+	}
+	o.from = f
+	return o.attachFile()
+}
+
+// run attaches and creates by turns until one of them succeeds.
+func (o *opening) run() (*Attachment, error) {
+	for {
+		a, err := o.attachNamed()
+		if err == nil && a == nil && !o.Create {
+			return nil, o.absent()
+		}
+		if err == nil && a == nil {
+			a, err = o.createNamed()
+		}
+		if err != errRetry {
+			return a, err
+		}
+		if !time.Now().Before(o.deadline) {
+			if o.spaceErr != nil {
+				return nil, o.spaceErr
+			}
+			return nil, fmt.Errorf("%w: they create and remove the name; try again, or let one process create it",
+				errs.Contended)
+		}
+	}
+}
+
+// absent returns the error of an attach that finds nothing.
+func (o *opening) absent() error {
+	if st, err := sys.Lstat(o.cfg.Dir); err != nil || !st.Mode.IsDir() {
+		return fmt.Errorf("directory %s: %w; set Options.Dir to a tmpfs", o.cfg.Dir, fs.ErrNotExist)
+	}
+	hint := "Open creates it"
+	if o.cfg.ReadOnly {
+		hint += " without Options.ReadOnly"
+	}
+	return fmt.Errorf("%w in %s; %s", fs.ErrNotExist, o.cfg.Dir, hint)
+}
+
+// explain adds to an error of the directory what to do about it.
+func (o *opening) explain(err error) error {
+	dir := o.cfg.Dir
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sys.ErrMFile), errors.Is(err, sys.ErrNFile):
+		return fmt.Errorf("%w: each attachment holds a file open; raise the limit (ulimit -n, LimitNOFILE=) or close some", err)
+	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota):
+		return o.noSpaceError(int64(o.Size), err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sys.ErrNotDir):
+		if st, e := sys.Lstat(dir); e != nil || !st.Mode.IsDir() && st.Mode&fs.ModeSymlink == 0 {
+			return fmt.Errorf("directory %s: %w; create it on a tmpfs, or set Options.Dir to one", dir, err)
+		}
+		return fmt.Errorf("%w: a file vanished in %s, or /proc is not mounted", err, dir)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, sys.ErrROFS):
+		return fmt.Errorf("directory %s: %w: uid %d cannot create files there; set Options.Dir to a directory that it can write",
+			dir, err, os.Geteuid())
+	}
+	return err
+}
+
+// explainFile adds to an error of the file itself what to do about it.
+func (o *opening) explainFile(err error) error {
+	switch st, e := sys.Lstat(o.path); {
+	case errors.Is(err, sys.ErrLoop), e == nil && st.Mode&fs.ModeSymlink != 0:
+		return fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular, o.path)
+	case errors.Is(err, sys.ErrIsDir):
+		return fmt.Errorf("%w: %s is a directory", errs.NotRegular, o.path)
+	case errors.Is(err, sys.ErrNoDev):
+		return fmt.Errorf("%w: %s is a socket or a device", errs.NotRegular, o.path)
+	case errors.Is(err, fs.ErrPermission) && e == nil:
+		return fmt.Errorf("%w: %s belongs to uid %d and has mode %v, this is uid %d; "+
+			"its creator sets Options.Mode, and Options.ReadOnly needs less", err, o.path, st.UID, st.Mode, os.Geteuid())
+	}
+	return o.explain(err)
+}
+
+func (o *opening) noSpaceError(need int64, err error) error {
+	e := &SpaceError{Dir: o.cfg.Dir, Need: need, Err: err}
+	if o.anonymous {
+		e.Dir = "memory (memfd)"
+	} else if m, err := sys.MountOf(o.cfg.Dir); err == nil {
+		e.Free, e.Size = m.Avail, m.Size
+	}
+	return e
+}

@@ -1,0 +1,71 @@
+package segment
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// Own makes this attachment the owner: OwnGate, OwnWord, OwnRelease.
+func (a *Attachment) Own() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.Closed():
+		return errs.Closed
+	case a.head == nil:
+		return fmt.Errorf("%w: a foreign segment has no owner", errs.Foreign)
+	case a.ReadOnly():
+		return fmt.Errorf("%w: an owner must be able to write", errs.ReadOnly)
+	}
+	if err := a.mayUnlink(); err != nil {
+		return err
+	}
+	if err := enter(a.file, false, a.deadline()); err != nil {
+		return err
+	}
+	step.Reach(step.OwnGate)
+	defer func() {
+		leave(a.file)
+		step.Reach(step.OwnRelease)
+	}()
+	o, err := a.owner()
+	if err != nil {
+		return err
+	}
+	if o.State == format.Dropped {
+		return errs.Dropped
+	}
+	err = a.setOwner(format.Owner{State: format.Owned, ID: a.id})
+	step.Reach(step.OwnWord)
+	return err
+}
+
+// Owned reports whether this attachment owns the segment. It is false after Detach.
+func (a *Attachment) Owned() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Closed() || a.id == format.Nobody {
+		return false
+	}
+	o, err := a.owner()
+	return err == nil && o.State == format.Owned && o.ID == a.id
+}
+
+// mayUnlink returns fs.ErrPermission if this process could not unlink the name, as an owner must.
+func (a *Attachment) mayUnlink() error {
+	if a.path == "" {
+		return nil
+	}
+	dir := filepath.Dir(a.path)
+	if err := sys.MayUnlink(dir, a.stat.UID); err != nil {
+		return fmt.Errorf("%w: uid %d may not unlink files of uid %d in %s, as an owner must",
+			err, os.Geteuid(), a.stat.UID, dir)
+	}
+	return nil
+}

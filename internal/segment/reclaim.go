@@ -1,0 +1,132 @@
+package segment
+
+import (
+	"errors"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// Reclaim unlinks the garbage of this user in the directory dir, "" being the default one. It yields
+// what it has unlinked, and what it could not unlink with the error. An error of the directory itself
+// comes without a name.
+func Reclaim(dir string) iter.Seq2[Look, error] {
+	return func(yield func(Look, error) bool) {
+		cfg, err := Config{Dir: dir}.withDefaults()
+		if err == nil {
+			err = supported()
+		}
+		if err != nil {
+			yield(Look{}, err)
+			return
+		}
+		reclaim(cfg.Dir)(yield)
+	}
+}
+
+func reclaim(dir string) iter.Seq2[Look, error] {
+	return func(yield func(Look, error) bool) {
+		all, err := names(dir)
+		if err != nil {
+			yield(Look{}, err)
+			return
+		}
+		for _, name := range all {
+			if !isTemp(name) && checkName(name) != nil {
+				continue
+			}
+			l, unlinked, err := reclaimFile(filepath.Join(dir, name), name)
+			if (unlinked || err != nil) && !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
+// reclaimFile unlinks one file if it is garbage of this user:
+//
+//  1. open it (ReclaimOpen); a segment must have a valid header
+//  2. try its gate once (ReclaimGate): a process that holds the gate is using the file
+//  3. unlink it if it has the name and is garbage (ReclaimUnlink)
+func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
+	l = Look{Name: name, Path: path, State: Garbage}
+	c, err := openOwn(path)
+	if c == nil {
+		return l, false, err
+	}
+	defer c.file.Close()
+	step.Reach(step.ReclaimOpen)
+	if c.stat, err = c.file.Stat(); err != nil || !c.stat.Mode.IsRegular() {
+		return l, false, err
+	}
+	if c.head, _, err = readHeader(c.file, c.stat); err != nil && !isTemp(name) {
+		return l, false, nil
+	}
+	if c.file.Lock(sys.GateByte, false) != nil {
+		return l, false, nil
+	}
+	step.Reach(step.ReclaimGate)
+	if there, err := sys.Lstat(path); err != nil || !there.Same(c.stat) {
+		return l, false, nil
+	}
+	var garbage bool
+	if isTemp(name) {
+		garbage, err = c.abandoned()
+		l.Size, l.File, l.InUse, l.UID = c.stat.Size, c.stat.Size, c.stat.Blocks*512, int(c.stat.UID)
+	} else if garbage, err = c.garbage(); garbage {
+		if seen, err := lookAt(path, name); err == nil { // what it was, while it can be seen
+			l = seen
+			l.State = Garbage
+		}
+	}
+	if !garbage || err != nil {
+		return l, false, err
+	}
+	err = sys.Unlink(path)
+	step.Reach(step.ReclaimUnlink)
+	return l, err == nil, err
+}
+
+// openOwn opens a regular file of this user. It returns nil for anything else.
+func openOwn(path string) (*control, error) {
+	st, err := sys.Lstat(path)
+	if err != nil || !st.Mode.IsRegular() || st.UID != uint32(os.Geteuid()) {
+		return nil, nil
+	}
+	file, err := sys.Open(path, true)
+	if errors.Is(err, sys.ErrMFile) || errors.Is(err, sys.ErrNFile) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, nil // gone, or without permission
+	}
+	return &control{file: file}, nil
+}
+
+// garbage reports whether a segment has no living owner, no attachment, and is not kept. The gate is held.
+func (c *control) garbage() (bool, error) {
+	owner, err := c.owner()
+	if errors.Is(err, errs.Corrupt) {
+		return false, nil // damaged: only Remove touches it
+	}
+	if err != nil {
+		return false, err
+	}
+	attached, err := c.othersAttached()
+	if err != nil {
+		return false, err
+	}
+	return owner.State == format.Dropped || !attached && owner.State != format.Kept, nil
+}
+
+// abandoned reports whether the process that was making a file with a temporary name has died. The gate
+// is held.
+func (c *control) abandoned() (bool, error) {
+	held, err := c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+format.MaxSlots)
+	return !held && err == nil, err
+}

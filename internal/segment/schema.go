@@ -1,0 +1,198 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// maxDifferences bounds the lines of a MismatchError.
+const maxDifferences = 20
+
+// check compares what the request wants with what the segment holds, and sets the attachment's size
+// and type. The gate is held. A record is returned if the request's schema is to replace it.
+func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
+	rec, stored, err := a.readSchema(page)
+	if err != nil {
+		return nil, err
+	}
+	a.size.Store(int64(rec.PayloadSize))
+	if o.Compose != nil {
+		return nil, o.checkComposed(a, rec, stored)
+	}
+	if o.Schema == nil {
+		if o.Size != 0 && uint64(o.Size) != rec.PayloadSize {
+			return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", o.Size, rec.PayloadSize))
+		}
+		return nil, nil
+	}
+	a.typ = o.Schema
+	return a.compare(o.Schema, rec, stored)
+}
+
+// checkComposed is check for a type composed at run time.
+func (o *opening) checkComposed(a *Attachment, rec format.Record, stored *format.Type) (err error) {
+	a.typ, err = o.Compose(int(min(rec.PayloadSize, math.MaxInt)), stored)
+	if err != nil {
+		return a.mismatch(err.Error())
+	}
+	// The parts of a composed value were initialised when it was created: raw bytes never are one.
+	if rec.Kind == format.NoSchema {
+		return a.mismatch("here " + a.typ.String() + ", in the segment raw bytes")
+	}
+	_, err = a.compare(a.typ, rec, stored)
+	return err
+}
+
+// compare decides whether a value of schema can live in the segment. A record is returned where the
+// schema is to be stored.
+func (a *Attachment) compare(schema *format.Type, rec format.Record, stored *format.Type) (*format.Record, error) {
+	same := rec.Fingerprint == schema.Fingerprint()
+	switch {
+	case rec.Kind == format.NoSchema:
+		if uint64(schema.Size) > rec.PayloadSize {
+			return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", schema.Size, rec.PayloadSize))
+		}
+		return &rec, nil
+	case stored != nil && uint64(stored.Size) > rec.PayloadSize, same && uint64(schema.Size) > rec.PayloadSize:
+		return nil, fmt.Errorf("%w: a payload of %d bytes is too small for its type", errs.Corrupt, rec.PayloadSize)
+	case same:
+		return nil, nil
+	case stored == nil:
+		return nil, a.mismatch(fmt.Sprintf("fingerprint: here %016x, in the segment %016x", schema.Fingerprint(), rec.Fingerprint))
+	case a.cfg.Append && format.Prefix(schema, stored):
+		return nil, nil
+	case a.cfg.Append && format.Prefix(stored, schema):
+		return a.compareLonger(schema, rec)
+	}
+	var lines []string
+	for i, d := range format.Diff(schema, stored) {
+		if i == maxDifferences {
+			lines = append(lines, "and more")
+			break
+		}
+		lines = append(lines, d.String())
+	}
+	return nil, a.mismatch(lines...)
+}
+
+// compareLonger is compare for a schema that appends fields to the stored one.
+func (a *Attachment) compareLonger(schema *format.Type, rec format.Record) (*format.Record, error) {
+	if uint64(schema.Size) > a.head.PayloadCap {
+		return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment room for %d; create it with Options.Reserve",
+			schema.Size, a.head.PayloadCap))
+	}
+	if a.cfg.ReadOnly {
+		return nil, a.mismatch("the type here has fields that the segment does not have yet, and it is attached read-only")
+	}
+	rec.PayloadSize = max(rec.PayloadSize, uint64(schema.Size))
+	return &rec, nil
+}
+
+func (a *Attachment) mismatch(lines ...string) error {
+	return &MismatchError{Differences: lines, Program: a.head.Program, Created: time.Unix(0, a.head.Created)}
+}
+
+func (a *Attachment) canWriteSchema() bool { return a.id != format.Nobody && !a.cfg.ReadOnly }
+
+// storeSchema replaces the schema record. The gate is held. old is the present record with the new
+// payload size. The record is one write within a page: a death leaves the old record or the new one. A
+// schema that does not fit the header page is written beside the present one first.
+func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
+	encoded := schema.AppendBinary(nil)
+	rec := a.head.NewRecord(encoded, schema.Fingerprint(), old.PayloadSize)
+	if rec.Kind == format.AreaRecord {
+		if old.Kind == format.AreaRecord {
+			end := old.Offset + uint64(old.Length)
+			switch n, area := uint64(len(encoded)), a.head.SchemaOff; {
+			case area+n <= old.Offset:
+			case end+n <= area+a.head.SchemaCap:
+				rec.Offset = end
+			default:
+				return errors.New("there is no room to store the longer schema; remove the segment and create it anew")
+			}
+		}
+		if err := a.file.WriteAt(encoded, int64(rec.Offset)); err != nil {
+			return err
+		}
+	}
+	b := make([]byte, format.HeaderSize-format.OffRecord)
+	n := rec.Encode(b, encoded)
+	if err := a.file.WriteAt(b[:n], int64(a.head.HeaderOff())+format.OffRecord); err != nil {
+		return err
+	}
+	a.size.Store(int64(rec.PayloadSize))
+	return nil
+}
+
+// A Binding connects the attachment to its box.
+type Binding struct {
+	Invalidate func() // makes the box's pointer unreachable
+	Drop       func() // drops the value; nil: nothing to drop
+}
+
+// Bind binds a box to an attachment that no other goroutine uses yet.
+func (a *Attachment) Bind(b Binding) { a.bound, a.binding = true, b }
+
+// BindTyped binds a box of type schema to an attachment in use. The schema must fit what is stored;
+// where no schema is stored, it is stored now. An attachment has one box.
+func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.Closed():
+		return errs.Closed
+	case a.bound:
+		return errors.New("the segment has a box already")
+	case a.head == nil:
+		if schema.Size > a.Size() {
+			return fmt.Errorf("%w: size: here %d bytes, in the file %d", errs.Mismatch, schema.Size, a.Size())
+		}
+		if err := a.checkAlign(schema); err != nil {
+			return err
+		}
+	default:
+		if err := a.adopt(schema); err != nil {
+			return err
+		}
+	}
+	a.Bind(b)
+	return nil
+}
+
+// adopt compares schema with the stored one and stores it where none is.
+func (a *Attachment) adopt(schema *format.Type) error {
+	if err := enter(a.file, a.id == format.Nobody, a.deadline()); err != nil {
+		return err
+	}
+	step.Reach(step.SchemaGate)
+	defer leave(a.file)
+	st, err := a.file.Stat()
+	if err != nil {
+		return err
+	}
+	_, page, err := readHeader(a.file, st)
+	if err != nil {
+		return err
+	}
+	rec, stored, err := a.readSchema(page)
+	if err != nil {
+		return err
+	}
+	missing, err := a.compare(schema, rec, stored)
+	if err != nil {
+		return err
+	}
+	if missing != nil && a.canWriteSchema() {
+		if err := a.storeSchema(schema, *missing); err != nil {
+			return err
+		}
+		step.Reach(step.SchemaWrite)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// takeSlot locks a free slot and writes its record. The gate is held. Attachments whose file can only
+// be read share the presence byte and have no slot.
+func (a *Attachment) takeSlot(page []byte, write bool) error {
+	if !write {
+		if err := a.file.Lock(sys.PresenceByte, true); err != nil {
+			return err
+		}
+		step.Reach(step.AttachReader)
+		return nil
+	}
+	// A record without pid is a hint that the slot is free: only its lock decides.
+	for _, hinted := range []bool{true, false} {
+		if taken, err := a.scanSlots(page, hinted); taken || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %d processes or handles are attached; create it with more Options.Slots (at most %d)",
+		errs.NoSlot, a.head.SlotCount, format.MaxSlots)
+}
+
+// scanSlots takes the first free slot among those with the hint, or among those without.
+func (a *Attachment) scanSlots(page []byte, hinted bool) (taken bool, err error) {
+	const chunk = 16
+	var buf [chunk * format.SlotSize]byte
+	n := int(a.head.SlotCount)
+	for first := 0; first < n; first += chunk {
+		b := buf[:min(chunk, n-first)*format.SlotSize]
+		if err := a.readSlots(b, first); err != nil {
+			return false, err
+		}
+		for i := 0; i < len(b)/format.SlotSize; i++ {
+			rec := b[i*format.SlotSize:][:format.SlotSize]
+			if hinted != (binary.NativeEndian.Uint32(rec[format.SlotPID:]) == 0) {
+				continue
+			}
+			switch err := a.file.Lock(sys.SlotByte+int64(first+i), false); {
+			case err == sys.ErrHeld:
+				continue
+			case err != nil:
+				return false, err
+			}
+			step.Reach(step.AttachSlot)
+			err := a.writeSlot(page, uint32(first+i), rec)
+			step.Reach(step.AttachRecord)
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// writeSlot makes the locked slot this attachment's; old is its present record. The new generation
+// makes ids of former attachments in the slot dead.
+func (a *Attachment) writeSlot(page []byte, slot uint32, old []byte) error {
+	gen := format.NextGen(binary.NativeEndian.Uint32(old[format.SlotGen:]) & format.GenMask)
+	a.id = format.MakeID(gen, slot)
+	if err := a.file.WriteAt(a.slotRecord(old), a.slotOff(int(slot))); err != nil {
+		return err
+	}
+	if high := binary.NativeEndian.Uint32(page[format.OffSlotHigh:]); high <= slot {
+		var b [4]byte
+		putUint32(b[:], slot+1)
+		return a.file.WriteAt(b[:], int64(a.head.HeaderOff())+format.OffSlotHigh)
+	}
+	return nil
+}
+
+// slotRecord returns the record of this attachment. The spare word of old, the former record, stays.
+func (a *Attachment) slotRecord(old []byte) []byte {
+	b := make([]byte, format.SlotSize)
+	copy(b[format.SlotSpare:], old[min(len(old), format.SlotSpare):])
+	putUint32(b[format.SlotGen:], a.id.Gen())
+	putUint32(b[format.SlotPID:], pid())
+	if a.cfg.ReadOnly {
+		putUint32(b[format.SlotFlags:], format.SlotReadOnly)
+	}
+	putUint64(b[format.SlotPIDNS:], pidNamespace())
+	putUint64(b[format.SlotStarted:], uint64(time.Now().UnixNano()))
+	return b
+}
+
+// clearPID writes the hint that the slot is free.
+func (a *Attachment) clearPID() {
+	var none [4]byte
+	_ = a.file.WriteAt(none[:], a.slotOff(int(a.id.Slot()))+format.SlotPID)
+}
+
+// alive reports whether the attachment id still exists.
+func (a *Attachment) alive(id format.ID) (bool, error) {
+	if id == a.id {
+		return true, nil // one's own locks cannot be seen
+	}
+	if id.Slot() >= a.head.SlotCount {
+		return false, nil
+	}
+	var b [4]byte
+	if _, err := a.file.ReadAt(b[:], a.slotOff(int(id.Slot()))+format.SlotGen); err != nil {
+		return false, err
+	}
+	if binary.NativeEndian.Uint32(b[:])&format.GenMask != id.Gen() {
+		return false, nil
+	}
+	return a.file.Held(sys.SlotByte+int64(id.Slot()), 1)
+}

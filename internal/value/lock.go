@@ -1,0 +1,94 @@
+package value
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+var errNoImage = fmt.Errorf("%w (there is no undo image: Options.Undo)", errs.OwnerDied)
+
+// Lock takes the box's lock for writing, and restores the value if its last holder has died while
+// changing it.
+func (v *Value) Lock(ctx context.Context) error {
+	if _, err := v.lock.Lock(ctx); err != nil {
+		return err
+	}
+	locked := false
+	defer func() {
+		if !locked { // an error or a fault; a live process must not keep the lock
+			v.Unlock()
+		}
+	}()
+	if v.image != 0 {
+		if err := v.refreshSchema(); err != nil {
+			return err
+		}
+	}
+	if !v.consistent() {
+		if v.image == 0 {
+			return errNoImage
+		}
+		v.restore()
+	}
+	locked = true
+	return nil
+}
+
+// Unlock frees the lock that Lock has taken.
+func (v *Value) Unlock() { _ = v.lock.Unlock() }
+
+// RLock takes the box's lock for reading.
+func (v *Value) RLock(ctx context.Context) error {
+	for {
+		died, err := v.lock.RLock(ctx)
+		if err != nil {
+			return err
+		}
+		if !died {
+			if v.consistent() {
+				return nil
+			}
+			v.RUnlock()
+		}
+		// A process has died while it changed the value, or held the lock: Lock restores both.
+		if err := v.Lock(ctx); err != nil {
+			return err
+		}
+		v.Unlock()
+	}
+}
+
+// RUnlock frees the lock that RLock has taken.
+func (v *Value) RUnlock() { v.lock.RUnlock() }
+
+// consistent reports whether the payload counts: no process is in the middle of a change, or has died
+// there.
+func (v *Value) consistent() bool { return v.words.Seq.Load()&1 == 0 }
+
+// setOdd makes the image count. The lock is held. No later store to the payload may be seen before it.
+func (v *Value) setOdd() {
+	seq := &v.words.Seq
+	seq.Store(seq.Load() + 1)
+	// On arm64 a plain store may pass the store above, but not a load of the same word.
+	_ = seq.Load()
+}
+
+// setEven makes the payload count, with everything that was written to it before. The lock is held.
+func (v *Value) setEven() {
+	seq := &v.words.Seq
+	seq.Store(seq.Load() + 1)
+}
+
+// restore undoes an unfinished change. The lock is held, the counter odd. A death at any point leaves
+// the counter odd, and the next holder restores again.
+func (v *Value) restore() {
+	v.copyShared(0, v.image, step.RestoreWord)
+	step.Reach(step.RestoreCopy)
+	v.setEven()
+	step.Reach(step.RestoreEven)
+	wait.Wake(v.m, &v.words.SeqArmed)
+}
