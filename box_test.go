@@ -245,43 +245,52 @@ func TestInit(t *testing.T) {
 	}
 }
 
-func TestInitOption(t *testing.T) {
+// eager does in Init what a test says.
+type eager struct{ N int64 }
+
+var onInit func(*eager) error
+
+func (e *eager) Init() error { return onInit(e) }
+
+func TestInitSeesNoName(t *testing.T) {
 	dir, calls := shmemtest.Dir(t), 0
-	hopefulInits, hopefulErr = 0, nil
-	b, err := shmem.Open[hopeful]("h", &shmem.Options{Dir: dir, Init: func(v any) error {
+	onInit = func(e *eager) error {
 		calls++
-		if exists(dir, "h") {
-			t.Error("the name is there while Init runs")
+		if exists(dir, "e") {
+			t.Error("the name exists while Init runs")
 		}
-		v.(*hopeful).N = 1
+		e.N += 1
 		return nil
-	}})
-	if b = opened(t, b, err); b.Value().N != 1 || calls != 1 || hopefulInits != 0 {
-		t.Errorf("value %d, %d and %d calls: Options.Init goes instead of Init", b.Value().N, calls, hopefulInits)
+	}
+	if b := open[eager](t, dir, "e"); b.Value().N != 1 || calls != 1 {
+		t.Errorf("value %d after %d calls of Init, want 1 after 1", b.Value().N, calls)
 	}
 }
 
 func TestInitPanics(t *testing.T) {
 	dir := shmemtest.Dir(t)
+	onInit = func(*eager) error { panic("ouch") }
 	defer func() {
 		if r := recover(); r != "ouch" {
 			t.Errorf("recovered %v, want the panic of Init", r)
 		}
 		wantNames(t, dir)
 	}()
-	_, _ = shmem.Open[point]("p", &shmem.Options{Dir: dir, Init: func(any) error { panic("ouch") }})
+	_, _ = shmem.Open[eager]("e", &shmem.Options{Dir: dir})
 }
 
-// Init runs at most once an Open, also when the race to create is lost and won again.
+// Init runs at most once for each Open, also when the race to create is lost and won again.
 func TestInitOnceAnOpen(t *testing.T) {
 	dir, calls := shmemtest.Dir(t), 0
-	b, err := shmem.Open[point]("p", &shmem.Options{Dir: dir, Init: func(any) error {
-		calls++
-		open[point](t, dir, "p") // somebody is faster
+	onInit = func(*eager) error {
+		if calls++; calls == 1 {
+			open[eager](t, dir, "e") // another handle is faster
+		}
 		return nil
-	}})
-	if b = opened(t, b, err); calls != 1 || b.Owned() {
-		t.Errorf("%d calls of Init; the loser owns it: %v", calls, b.Owned())
+	}
+	b, err := shmem.Open[eager]("e", &shmem.Options{Dir: dir})
+	if b = opened(t, b, err); calls != 2 || b.Owned() {
+		t.Errorf("%d calls of Init, want one for each Open; the loser owns the box: %v", calls, b.Owned())
 	}
 }
 

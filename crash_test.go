@@ -37,8 +37,14 @@ type shortCoin struct{ ID, Check uint64 }
 func (k *coin) Init() error {
 	k.ID = rand.Uint64() | 1
 	k.Check = ^k.ID
+	if onCoinInit != nil {
+		return onCoinInit()
+	}
 	return nil
 }
+
+// onCoinInit is called at the end of Init, if it is set.
+var onCoinInit func() error
 
 // dropLog is a file with a line for every coin dropped, by this process and its children.
 var dropLog string
@@ -161,13 +167,8 @@ func closed[T any](b *shmem.Box[T], err error) error {
 	return b.Close()
 }
 
-// raced is a victim's Options.Init: somebody else is faster.
-func (v *victim) raced() {
-	v.opts.Init = func(value any) error {
-		_ = value.(*coin).Init()
-		return v.ask("race")
-	}
-}
+// raced makes the victim lose the race to create: the parent creates the segment during Init.
+func (v *victim) raced() { onCoinInit = func() error { return v.ask("race") } }
 
 var race = map[string]func(*killRun){"race": create, "vanish": func(r *killRun) {
 	check(r, r.peer.Close())

@@ -247,7 +247,7 @@ func ExampleText() {
 	// Output:
 	// <nil>
 	// gateway 7 of 16
-	// shmem: a text of 23 bytes does not fit into 16
+	// shmem: text set: a text of 23 bytes does not fit into 16
 }
 
 // A Vec stands for a slice, which cannot be shared.
@@ -264,7 +264,7 @@ func ExampleVec() {
 	fmt.Println(s.Ports.Append(1, 2, 3))
 	// Output:
 	// {"Name":"","Ports":[8080,8443]} <nil>
-	// shmem: 3 more items do not fit into a list of 4 that has 2
+	// shmem: vec append: 3 more items do not fit into a list of 4 that has 2
 }
 
 func ExampleList() {

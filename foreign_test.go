@@ -149,7 +149,7 @@ func TestReadAtWriteAt(t *testing.T) {
 		if n, err := s.ReadAt(b, c.off); n != c.n || err != c.read {
 			t.Errorf("ReadAt %d: %d, %v", c.off, n, err)
 		}
-		if n, err := s.WriteAt(b, c.off); n != c.n || (err == nil) != (c.read == nil) || err != nil && err != io.ErrShortWrite {
+		if n, err := s.WriteAt(b, c.off); n != c.n || (err == nil) != (c.read == nil) || err != nil && !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("WriteAt %d: %d, %v", c.off, n, err)
 		}
 	}

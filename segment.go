@@ -222,4 +222,3 @@ func (conversions) Segment(a *segment.Attachment) any       { return &Segment{a}
 func (conversions) Attachment(s any) *segment.Attachment    { return s.(*Segment).a }
 func (conversions) Info(l segment.Look) any                 { return infoOf(l) }
 func (conversions) Error(op, name string, err error) error  { return public(op, name, err) }
-

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -105,11 +105,12 @@ func nameOf(path string) string {
 // look reads what the control block says into o. A schema that does not fit into the value makes
 // the segment a damaged one, so that no other code has to check that.
 func (o *Observer) look(path, name string) error {
-	info, head, t, err := compose.Look(int(o.file), path, name)
+	l, err := segment.LookFile(o.file, path, name)
 	if err != nil {
 		return err
 	}
-	o.info, o.head, o.t = info.(shmem.Info), head, t
+	t := l.Schema
+	o.info, o.head, o.t = segment.Shmem.Info(l).(shmem.Info), l.Header, t
 	if t != nil && int64(t.Size) > o.info.Size {
 		o.info.State = shmem.Damaged
 		o.info.Err = fmt.Errorf("%w: a type of %d bytes in a value of %d", shmem.ErrCorrupt, t.Size, o.info.Size)
@@ -123,7 +124,7 @@ func (o *Observer) look(path, name string) error {
 // mapFile maps the whole file read-only. No page is populated: a look at one field of a large
 // value must not read all of it in.
 func (o *Observer) mapFile() (err error) {
-	spec := mem.Spec{Name: o.info.Name, File: o.file, Payload: int(o.info.File), Length: int(o.info.File), Populate: -1}
+	spec := mem.Spec{Name: o.info.Name, File: o.file, Payload: int(o.info.File), Length: int(o.info.File)}
 	switch {
 	case o.head != nil:
 		spec.Payload, spec.Control = int(o.head.PayloadCap), int(o.head.ControlOff)

@@ -52,6 +52,11 @@ type Inner struct {
 	Z [3]uint8
 }
 
+func (p *Poly) Init() error {
+	p.fill(0)
+	return nil
+}
+
 func (p *Poly) fill(n uint64) {
 	p.N, p.End = n, n
 	for i := range p.A {
@@ -294,7 +299,7 @@ func sharedDir(t *testing.T) string {
 func wholeInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	path := filepath.Join(dir, "poly")
-	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir, Init: func(v any) error { v.(*Poly).fill(0); return nil }})
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +368,7 @@ func wholeInAll(t *testing.T, all []language) {
 // What is torn is seen, in each language: readers that do not look again after copying read it.
 func tornInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
-	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir, Init: func(v any) error { v.(*Poly).fill(0); return nil }})
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

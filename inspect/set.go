@@ -10,10 +10,11 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/segment"
+	"github.com/shmembox/shmem/internal/value"
 )
 
 // An Assignment sets a part of a value. Path is as for Value.At. Value is text:
@@ -39,10 +40,10 @@ type Assignment struct{ Path, Value string }
 func Set(ctx context.Context, name string, opts *shmem.Options, all ...Assignment) error {
 	err := set(ctx, name, opts, all)
 	var e *shmem.Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
-	return &shmem.Error{Op: "inspect set", Name: name, Err: err}
+	return segment.Shmem.Error("inspect set", name, err)
 }
 
 func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment) error {
@@ -54,14 +55,19 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 	if err != nil {
 		return err
 	}
-	seg, _, _, err := compose.Open(compose.Plan{
-		Op: "inspect set", Name: name, Attach: true, Visitor: true,
-		Type: func(int, *format.Type) (*format.Type, error) { return t, nil },
-	}, opts)
+	config, err := segment.Shmem.Config(opts)
 	if err != nil {
 		return err
 	}
-	err = compose.Update(ctx, seg, t, func(m *mem.Mapping) error {
+	a, err := segment.Open(segment.Request{
+		Name: name, Config: config, Attach: true, NoCleanup: true,
+		Compose: func(int, *format.Type) (*format.Type, error) { return t, nil },
+	})
+	if err != nil {
+		return err
+	}
+	v, m := value.OfStored(a, t), a.Mapping()
+	err = v.Update(ctx, func() error {
 		old := make([]byte, t.Size)
 		m.Load(old, 0)
 		b := bytes.Clone(old)
@@ -70,7 +76,7 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 		}
 		return store(m, Value{t, old, 0, nil}, b)
 	})
-	return errors.Join(err, seg.(*shmem.Segment).Close())
+	return errors.Join(err, a.Detach(false))
 }
 
 // checkSet tries the assignments on a copy of the value, so that a mistake in them disturbs no

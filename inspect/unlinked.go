@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -103,13 +103,13 @@ func lookUnlinked(path, name string) (info shmem.Info, id mem.FileID, err error)
 	if err != nil {
 		return info, id, err
 	}
-	looked, head, _, err := compose.Look(int(file), path, name)
+	l, err := segment.LookFile(file, path, name)
 	if err != nil {
 		return info, id, err
 	}
-	info = looked.(shmem.Info)
+	info = segment.Shmem.Info(l).(shmem.Info)
 	making := name[0] == '#' && time.Since(info.Created) < newborn
-	if head == nil || st.Nlink > 0 || making || info.State == shmem.Damaged || info.State == shmem.Garbage {
+	if l.Header == nil || st.Nlink > 0 || making || info.State == shmem.Damaged || info.State == shmem.Garbage {
 		return info, id, errNotLost
 	}
 	return info, mem.FileID{Dev: st.Dev, Ino: st.Ino}, nil

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -253,7 +253,7 @@ func bare[T any](here bool) (*ring.SPSCHeader, []T, func()) {
 	}
 	s, err := open()
 	must(err)
-	m := compose.Of(s)
+	m := segment.Shmem.Attachment(s).Mapping()
 	h, err := mem.At[ring.SPSCHeader](m, 0)
 	must(err)
 	its, err := mem.SliceAt[T](m, 1024, n)
@@ -318,7 +318,7 @@ func trips() (all []bench) {
 		}
 		s, err := open()
 		must(err)
-		w, err := mem.SliceAt[atomic.Uint32](compose.Of(s), 0, 256)
+		w, err := mem.SliceAt[atomic.Uint32](segment.Shmem.Attachment(s).Mapping(), 0, 256)
 		must(err)
 		return w, func() { s.Close() }
 	}

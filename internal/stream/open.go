@@ -6,10 +6,10 @@ import (
 	"reflect"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/segment"
 )
 
 // A Mode says whether a segment may be created and whether it may be there already.
@@ -41,25 +41,33 @@ type Plan struct {
 
 // Open opens a segment, and returns it with its mapping and its type. Every error is a *shmem.Error.
 func (p *Plan) Open() (*shmem.Segment, *mem.Mapping, *format.Type, error) {
-	plan := compose.Plan{
-		Op: p.Op, Name: p.Name, Create: p.Mode != Attach, Attach: p.Mode != Create, Visitor: p.Visitor,
+	a, err := p.open()
+	if err != nil {
+		return nil, nil, nil, segment.Shmem.Error(p.Op, p.Name, err)
+	}
+	return segment.Shmem.Segment(a).(*shmem.Segment), a.Mapping(), a.Type(), nil
+}
+
+func (p *Plan) open() (*segment.Attachment, error) {
+	config, err := segment.Shmem.Config(p.Options)
+	if err != nil {
+		return nil, err
+	}
+	r := segment.Request{
+		Name: p.Name, Config: config,
+		Create: p.Mode != Attach, Attach: p.Mode != Create, NoCleanup: p.Visitor,
 	}
 	var made *format.Type
-	if plan.Create {
-		var err error
+	if r.Create {
 		if made, err = p.New(); err != nil {
-			return nil, nil, nil, &shmem.Error{Op: p.Op, Name: p.Name, Err: err}
+			return nil, err
 		}
-		plan.Size = made.Size
+		r.Size = made.Size
 	}
-	plan.Type = func(payload int, stored *format.Type) (*format.Type, error) {
+	r.Compose = func(payload int, stored *format.Type) (*format.Type, error) {
 		return p.typeOf(made, payload, stored)
 	}
-	seg, m, t, err := compose.Open(plan, p.Options)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return seg.(*shmem.Segment), m, t, nil
+	return segment.Open(r)
 }
 
 // typeOf returns the type of a payload of that many bytes. made is the type of a new segment, nil

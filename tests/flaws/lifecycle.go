@@ -7,90 +7,118 @@ var Lifecycle = []Flaw{
 		Name:   "late-init",
 		Breaks: "Init runs before the name leads to the file.",
 		Edits: []Edit{
-			{"request.go", "step.Flawed(step.LateInit) {", "true {"},
-			{"request.go", "step.Flawed(step.LateInit) &&", "true &&"},
+			{create, "\tif err := o.initValue(a); err != nil {\n\t\treturn err\n\t}\n", ""},
+			{create, published, "\t_ = o.initValue(a)\n" + published},
 		},
 	},
 	{
 		Name:   "replace",
 		Breaks: "A creator takes no name that another segment has.",
-		Edits:  []Edit{{"request.go", "step.Flawed(step.Replace)", "true"}},
+		Edits:  []Edit{{create, "\t\tif err := o.link(a)", "\t\t_ = sys.Unlink(o.path)\n\t\tif err := o.link(a)"}},
 	},
 	{
 		Name:   "late-slot",
 		Breaks: "The creator's slot is locked before the name leads to the file.",
 		Edits: []Edit{
-			{"request.go", "!step.Flawed(step.LateSlot)", "false"},
-			{"request.go", "if step.Flawed(step.LateSlot)", "if true"},
+			{create, "\tif err := a.file.Lock(sys.SlotByte, false); err != nil {\n\t\treturn err\n\t}\n", ""},
+			{create, published, "\t_ = a.file.Lock(sys.SlotByte, false)\n" + published},
 		},
 	},
 	{
 		Name:   "two-duties",
 		Breaks: "Only the owner's Close drops the value and removes the name.",
-		Edits:  []Edit{{"owner.go", "step.Flawed(step.TwoDuties)", "true"}},
+		Edits:  []Edit{{detach, "if o.ID == a.id {", "if true {"}},
 	},
 	{
 		Name:   "no-dropped",
 		Breaks: "The owner word says that the value was dropped.",
-		Edits:  []Edit{{"owner.go", "step.Flawed(step.NoDropped)", "true"}},
+		Edits: []Edit{{
+			detach,
+			"if err := a.setOwner(format.Owner{State: format.Dropped}); err != nil {",
+			"if err := error(nil); err != nil {",
+		}},
 	},
 	{
 		Name:   "own-dropped",
 		Breaks: "Own refuses a segment whose value was dropped.",
-		Edits:  []Edit{{"owner.go", "!step.Flawed(step.OwnDropped)", "false"}},
+		Edits:  []Edit{{owner, "if o.State == format.Dropped {", "if false && o.State == format.Dropped {"}},
 	},
 	{
 		Name:   "no-recheck",
 		Breaks: "Attach checks under the gate that the name still leads to the file.",
-		Edits:  []Edit{{"attach.go", "!step.Flawed(step.NoRecheck)", "false"}},
+		Edits:  []Edit{{attach, "if o.path != \"\" {\n\t\tif there", "if false {\n\t\tif there"}},
 	},
 	{
 		Name:   "no-gate",
 		Breaks: "Close holds the gate while it decides and unlinks.",
 		Edits: []Edit{
-			{"owner.go", "if step.Flawed(step.NoGate) {\n\t\tleave", "if true {\n\t\tleave"},
-			{"owner.go", "if step.Flawed(step.NoGate) {\n\t\tstep", "if true {\n\t\tstep"},
+			{detach, "\tif leak {\n\t\tstep.Reach(step.LeakGate)", "\tleave(a.file)\n\tif leak {\n\t\tstep.Reach(step.LeakGate)"},
+			// A gate that is not held is no use here: let the checker stop the process once more.
+			{detach, "\tif err := a.setOwner(format.Owner{State: format.Dropped})", "\tstep.Reach(step.DetachGate)\n\tif err := a.setOwner(format.Owner{State: format.Dropped})"},
 		},
 	},
 	{
 		Name:   "by-pid",
 		Breaks: "Whether a process is attached is determined by its slot's lock, not by its pid.",
 		Edits: []Edit{
-			{"attach.go", "step.Flawed(step.ByPID)", "true"},
-			{"flaws_off.go", "{ return false, nil }", byPID},
-			{"flaws_off.go", "package shmem\n", "package shmem\n\nimport (\n\t\"encoding/binary\"\n\t\"syscall\"\n\n\t\"github.com/shmembox/shmem/internal/format\"\n)\n"},
+			{control, "return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))", "return c.byPID(format.Nobody)"},
+			{"internal/segment/flaw.go", "", byPID},
 		},
 	},
 	{
 		Name:   "blind-unlink",
 		Breaks: "The owner unlinks its name only if it still leads to its own segment.",
-		Edits:  []Edit{{"owner.go", "!step.Flawed(step.BlindUnlink)", "false"}},
+		Edits:  []Edit{{detach, "err != nil || !there.Same(a.stat)", "err != nil || false && !there.Same(a.stat)"}},
 	},
 	{
 		Name:   "same-gen",
 		Breaks: "The next tenant of a slot has another generation.",
-		Edits:  []Edit{{"attach.go", "step.Flawed(step.SameGen)", "true"}},
+		Edits:  []Edit{{"internal/segment/slot.go", "\ta.id = format.MakeID(gen, slot)", "\tgen = 1\n\ta.id = format.MakeID(gen, slot)"}},
 	},
 	{
 		Name:   "reclaim-live",
 		Breaks: "Reclaim removes no segment that a process is attached to.",
-		Edits:  []Edit{{"remove.go", "!step.Flawed(step.ReclaimLive)", "false"}},
+		Edits:  []Edit{{"internal/segment/reclaim.go", "|| !attached && owner.State != format.Kept", "|| (!attached || true) && owner.State != format.Kept"}},
 	},
 }
 
-// byPID is the body of a function that takes a process for attached if its pid exists. In another PID
-// namespace that pid is another process's, or does not exist.
-const byPID = `{
-	b := make([]byte, int(s.head.SlotCount)*format.SlotSize)
-	if _, err := s.file.ReadAt(b, int64(s.head.SlotsOff)); err != nil {
+// The files that most flaws edit.
+const (
+	create  = "internal/segment/create.go"
+	attach  = "internal/segment/attach.go"
+	control = "internal/segment/control.go"
+	detach  = "internal/segment/detach.go"
+	owner   = "internal/segment/owner.go"
+)
+
+// published is the end of opening.publish.
+const published = "\to.prepared = nil\n\treturn a, nil"
+
+// byPID is a file that takes a process for attached if its pid exists. In another PID namespace that pid
+// is another process's, or does not exist. The method of Attachment hides that of the control in it.
+const byPID = `package segment
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"github.com/shmembox/shmem/internal/format"
+)
+
+func (a *Attachment) othersAttached() (bool, error) { return a.byPID(a.id) }
+
+func (c *control) byPID(self format.ID) (bool, error) {
+	b := make([]byte, int(c.head.SlotCount)*format.SlotSize)
+	if err := c.readSlots(b, 0); err != nil {
 		return false, err
 	}
-	for i := range int(s.head.SlotCount) {
+	for i := range int(c.head.SlotCount) {
 		pid := binary.NativeEndian.Uint32(b[i*format.SlotSize+format.SlotPID:])
-		own := s.id != format.Nobody && uint32(i) == s.id.Slot()
+		own := self != format.Nobody && uint32(i) == self.Slot()
 		if pid != 0 && !own && syscall.Kill(int(pid), 0) != syscall.ESRCH {
 			return true, nil
 		}
 	}
 	return false, nil
-}`
+}
+`

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/compose"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/segment"
 )
 
 const (
@@ -78,7 +78,7 @@ func openLedger(create bool) (*ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := compose.Of(l.seg)
+	m := segment.Shmem.Attachment(l.seg).Mapping()
 	if l.words, err = mem.At[words](m, 0); err != nil {
 		return nil, err
 	}

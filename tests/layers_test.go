@@ -1,4 +1,6 @@
-package shmem_test
+// Package tests_test checks the architecture as a whole. The programs and tests that take longer than
+// a unit test are in the directories beside it; nothing imports them.
+package tests_test
 
 import (
 	"go/parser"
@@ -13,9 +15,9 @@ import (
 
 const module = "github.com/shmembox/shmem"
 
-// layers says which packages of this module, and of others, a package may import. It is the
-// architecture: to change it is to change the design. Tests may import anything but are held to the
-// rules on unsafe and x/sys like everything else.
+// layers says which packages of this module, and of others, a package may import. A package imports only
+// what stands above it here. To change the table is to change the design: docs/design.md has it as a
+// picture. Tests may import anything, and are held to the rules on unsafe and x/sys.
 var layers = map[string][]string{
 	"internal/step":          {},
 	"internal/errs":          {},
@@ -23,36 +25,40 @@ var layers = map[string][]string{
 	"internal/layout":        {"internal/format"},
 	"internal/ring":          {"internal/step"},
 	"internal/sys":           {"golang.org/x/sys/unix", "golang.org/x/sys/cpu"},
-	"internal/mem":           {"internal/errs", "internal/sys", "internal/format"},
-	"internal/wait":          {"internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},
-	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests below shmem
-	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
-	"internal/compose":       {"internal/format", "internal/mem"},
 	"internal/fence":         {"internal/sys"},
+	"internal/mem":           {"internal/errs", "internal/sys", "internal/format"},
+	"internal/wait":          {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},
+	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests of the layers below shmem
+	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
+	"internal/segment":       {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/robust"},
+	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
+	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/segment", "internal/value"},
 	"psync":                  {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	".":                      {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/compose", "internal/layout"},
+	"internal/stream":        {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/segment"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
 	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/gen":           {"internal/format", "internal/layout"},
-	"internal/stream":        {".", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/compose", "internal/layout"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/compose", "internal/layout", "internal/gen", "internal/stream"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value"},
 	"shmemtest":              {"."},
 }
 
-// free are programs: nobody imports them, and they may import what they like.
+// free are programs: no package imports them, and they may import what they like.
 var free = []string{"cmd/", "examples/", "tests/"}
+
+// root is the root of the module.
+const root = ".."
 
 func TestLayers(t *testing.T) {
 	seen := map[string]bool{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if path != "." && (d.Name()[0] == '.' || d.Name() == "testdata") {
+			if path != root && (d.Name()[0] == '.' || d.Name() == "testdata") {
 				return filepath.SkipDir
 			}
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != "." {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != root {
 				return filepath.SkipDir // a module of its own
 			}
 			return nil
@@ -64,7 +70,11 @@ func TestLayers(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		pkg, test := filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go")
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		pkg, test := filepath.ToSlash(filepath.Dir(rel)), strings.HasSuffix(path, "_test.go")
 		isFree := slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(pkg+"/", strings.TrimSuffix(p, "/")+"/") })
 		allowed, known := layers[pkg]
 		if !known && !isFree {
@@ -87,6 +97,9 @@ func TestLayers(t *testing.T) {
 				name = "."
 			} else if rest, ok := strings.CutPrefix(imp, module+"/"); ok {
 				name = rest
+			}
+			if known && slices.ContainsFunc(free, func(p string) bool { return strings.HasPrefix(name+"/", p) }) {
+				t.Errorf("%s imports the program %s", path, name)
 			}
 			if known && !slices.Contains(allowed, name) {
 				t.Errorf("%s: %s must not import %s", path, pkg, name)
