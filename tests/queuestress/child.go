@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -36,14 +35,7 @@ func runChild() error {
 		return err
 	}
 	if *fuse > 0 {
-		var left atomic.Int64
-		left.Store(int64(*fuse))
-		step.Hook(func(p step.Point) {
-			if (strings.HasPrefix(string(p), "queue.") || strings.HasPrefix(string(p), "topic.") || strings.HasPrefix(string(p), "wa")) && left.Add(-1) == 0 {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-		})
+		lightFuse()
 	}
 	if *child == "producer" {
 		return produce(l, q)
@@ -51,7 +43,21 @@ func runChild() error {
 	return consume(l, q)
 }
 
-// limit is the context of a call.
+// lightFuse has the process kill itself at the fuse-th step of queues, topics and waiting.
+func lightFuse() {
+	var left atomic.Int64
+	left.Store(int64(*fuse))
+	step.Hook(func(p step.Point) {
+		name := string(p)
+		counts := strings.HasPrefix(name, "queue.") || strings.HasPrefix(name, "topic.") || strings.HasPrefix(name, "wa")
+		if counts && left.Add(-1) == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+}
+
+// limit returns the context of one call.
 func limit() (context.Context, context.CancelFunc) {
 	if *hostile {
 		return context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -59,13 +65,23 @@ func limit() (context.Context, context.CancelFunc) {
 	return context.Background(), func() {}
 }
 
-// bears reports whether the error is one that has to be borne.
-func bears(err error) bool {
-	return *hostile && err != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, shmem.ErrCorrupt) || err == errTorn ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, topic.ErrLost) || errors.Is(err, topic.ErrFull) ||
-		errors.Is(err, topic.ErrEnded) || errors.Is(err, queue.ErrEnded) || errors.Is(err, queue.ErrTaken))
+// tolerable reports whether err is one that scribbled control words may cause.
+func tolerable(err error) bool {
+	if !*hostile || err == nil {
+		return false
+	}
+	for _, e := range []error{
+		context.DeadlineExceeded, shmem.ErrCorrupt, errTorn, io.EOF, io.ErrUnexpectedEOF,
+		topic.ErrLost, topic.ErrFull, topic.ErrNoHold, topic.ErrEnded, queue.ErrEnded, queue.ErrTaken,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
+// produce sends until it is stopped. The ledger knows what it is about to send, and what it has sent.
 func produce(l *ledger, q pipe) error {
 	me := &l.Producer[*index]
 	seq := me.Intent.Load()
@@ -77,7 +93,7 @@ func produce(l *ledger, q pipe) error {
 		n, err := q.send(ctx, *index, seq, k)
 		cancel()
 		me.Beat.Add(1)
-		if bears(err) {
+		if tolerable(err) {
 			continue
 		}
 		if err != nil {
@@ -89,88 +105,53 @@ func produce(l *ledger, q pipe) error {
 	return nil
 }
 
+// A consumer is what one consumer knows of each producer.
+type consumer struct {
+	l     *ledger
+	next  []uint64 // the sequence number after the highest seen
+	began []bool   // topic: whether a message was seen
+}
+
+// consume receives until the stream ends.
 func consume(l *ledger, q pipe) error {
+	c := &consumer{l: l, next: make([]uint64, *producers), began: make([]bool, *producers)}
 	me := &l.Consumer[*index]
-	next := make([]uint64, *producers)
-	began := make([]bool, *producers)
-	hold := func(i, p int, seq uint64) { me.Hands[i].Store(entry(1, p, seq)) }
-	seen := func(p int, seq uint64) {
-		if *hostile {
-			return
-		}
-		if seq >= l.per {
-			panic("a number that was never sent")
-		}
-		if seq < next[p] {
-			l.log(late, p, seq)
-		} else if *mode == "topic" {
-			for ; began[p] && next[p] < seq; next[p]++ {
-				l.log(gap, p, next[p])
-			}
-			began[p] = true
-		}
-		next[p] = max(next[p], seq+1)
-		if *mode != "topic" && l.set(p, seq) {
-			l.log(double, p, seq)
-		}
-		me.Got.Add(1)
-	}
+	hold := func(p int, seq uint64) { me.Hand.Store(entry(holding, p, seq)) }
 	for {
 		ctx, cancel := limit()
-		err := q.recv(ctx, hold, seen)
+		err := q.recv(ctx, hold, c.seen)
 		cancel()
 		me.Beat.Add(1)
-		me.Hands[0].Store(0)
-		if bears(err) {
-			if l.Stop.Load() != 0 {
-				return nil
-			}
-			continue
-		}
-		if err == io.EOF {
+		me.Hand.Store(0)
+		stopped := *hostile && l.Stop.Load() != 0
+		switch {
+		case err == io.EOF && !*hostile, (err == nil || tolerable(err)) && stopped:
 			return nil
-		}
-		if err != nil {
+		case err != nil && !tolerable(err):
 			return err
-		}
-		if *hostile && l.Stop.Load() != 0 {
-			return nil
 		}
 	}
 }
 
-// scribble writes random bytes over the control words.
-func scribble(l *ledger) error {
-	q, err := shmem.AttachSegment(*base+".pipe", &shmem.Options{Dir: *dir})
-	if err != nil {
-		return err
+// seen notes a message, and logs one that comes late or twice, or that misses in a topic.
+func (c *consumer) seen(p int, seq uint64) {
+	if *hostile {
+		return
 	}
-	rnd := rand.New(rand.NewPCG(*seed, 1))
-	n := int64(*index)
-	for l.Stop.Load() == 0 {
-		b := make([]byte, 1+rnd.IntN(8))
-		at := rnd.Int64N(n - 8)
-		switch rnd.IntN(4) {
-		case 0: // small changes of a word hurt most
-			if _, err := q.ReadAt(b, at); err != nil {
-				return err
-			}
-			b[0] += byte(rnd.IntN(5)) - 2
-		case 1:
-			at = rnd.Int64N(min(n-8, 640))
-			fallthrough
-		default:
-			for i := range b {
-				b[i] = byte(rnd.Uint32()) * byte(rnd.IntN(2))
-			}
-		}
-		if _, err := q.WriteAt(b, at); err != nil {
-			return err
-		}
-		l.Consumer[maxProcs-1].Beat.Add(1)
-		if rnd.IntN(8) == 0 {
-			time.Sleep(time.Duration(rnd.IntN(300)) * time.Microsecond)
-		}
+	if seq >= c.l.per {
+		panic("a number that was never sent")
 	}
-	return nil
+	if seq < c.next[p] {
+		c.l.log(late, p, seq)
+	} else if *mode == "topic" {
+		for ; c.began[p] && c.next[p] < seq; c.next[p]++ {
+			c.l.log(gap, p, c.next[p])
+		}
+		c.began[p] = true
+	}
+	c.next[p] = max(c.next[p], seq+1)
+	if *mode != "topic" && c.l.set(p, seq) {
+		c.l.log(double, p, seq)
+	}
+	c.l.Consumer[*index].Got.Add(1)
 }

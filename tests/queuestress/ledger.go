@@ -11,38 +11,57 @@ import (
 )
 
 const (
-	maxEach  = 1 << 31 // messages a producer
 	logLen   = 1 << 16
 	maxProcs = 16
-	maxHands = 64
 )
 
-// A ledger is what the processes are at.
+// A ledger records in shared memory what each process does. It outlives kills, so that the parent
+// knows what a killed process was about to do.
 type ledger struct {
 	seg *shmem.Segment
 	*words
-	bits []atomic.Uint64 // a bit a message, received
-	per  uint64          // bits a producer
+	bits []atomic.Uint64 // one for each message: it was received
+	per  uint64          // bits for each producer
 }
 
 type words struct {
-	Stop, LogNext atomic.Uint64
-	Producer      [maxProcs]struct{ Intent, Done, Beat atomic.Uint64 }
-	Consumer      [maxProcs]struct {
-		Got, Beat, Waited atomic.Uint64
-		Hands             [maxHands]atomic.Uint64 // what is being received: id+1
+	Stop     atomic.Uint64 // 1: the producers stop
+	LogNext  atomic.Uint64 // entries that were logged; those behind logLen are lost
+	Producer [maxProcs]struct {
+		Intent atomic.Uint64 // messages whose Send has begun
+		Done   atomic.Uint64 // messages whose Send has returned
+		Beat   atomic.Uint64 // calls that returned
+	}
+	Consumer [maxProcs]struct {
+		Got, Beat atomic.Uint64
+		Hand      atomic.Uint64 // the entry of the message that is being received; 0: none
 	}
 	Log [logLen]atomic.Uint64
 }
 
-// Kinds of what is written in the log.
+// Kinds of entries.
 const (
-	double = 1 + iota
-	late
-	gap
+	holding = 1
+	double  = 1 // logged: arrived before
+	late    = 2 // logged: a later one of its producer arrived before
+	gap     = 3 // logged: it misses in the sequence of its producer
 )
 
-func entry(kind int, p int, seq uint64) uint64 { return uint64(kind)<<60 | uint64(p)<<48 | seq }
+const kindShift = 60
+
+// entry packs a message and what is said of it into one word.
+func entry(kind, p int, seq uint64) uint64 { return uint64(kind)<<kindShift | uint64(p)<<48 | seq }
+
+func kindOf(e uint64) uint64      { return e >> kindShift }
+func withoutKind(e uint64) uint64 { return e &^ (15 << kindShift) }
+
+// got returns how many messages were received, repeated ones included.
+func (l *ledger) got() (n uint64) {
+	for i := range l.Consumer {
+		n += l.Consumer[i].Got.Load()
+	}
+	return n
+}
 
 func (l *ledger) log(kind, p int, seq uint64) {
 	if i := l.LogNext.Add(1) - 1; i < logLen {
@@ -50,6 +69,7 @@ func (l *ledger) log(kind, p int, seq uint64) {
 	}
 }
 
+// set sets the bit of a message, and reports whether it was set before.
 func (l *ledger) set(p int, seq uint64) (was bool) {
 	i := uint64(p)*l.per + seq
 	bit := uint64(1) << (i % 64)

@@ -6,17 +6,18 @@
 //	go run ./tests/queuestress -mode many -kills 10000
 //	go run ./tests/queuestress -mode many -hostile -for 10m
 //
-// Modes are many, single, bytes, bytes-single and topic (with Holds). Every message carries its producer, a
-// sequence number and a checksum. What each process is at stands in a ledger in shared memory of its own, so that
-// what was at stake when one was killed is known:
+// Modes are many, single, bytes, bytes-single and topic (with Options.Holds). Each message carries its
+// producer, a sequence number and a checksum. What each process does stands in a ledger in another
+// segment, so that it is known what a killed process had at stake:
 //
-//   - a message whose Send returned nil arrives; one in whose Send the producer was killed may;
-//   - no message arrives twice, but one that was in the hands of a consumer that was killed;
-//   - messages of one producer arrive in order, but for those given back.
+//   - a message whose Send returned nil arrives; one in whose Send the producer was killed may arrive;
+//   - no message arrives twice, except one that a killed consumer had received but not released;
+//   - with -batch, messages that RecvBatch had returned to a killed consumer may be lost with it;
+//   - messages of one producer arrive in order, except those that are redelivered.
 //
-// Processes die by SIGKILL, half of them at a random step of the protocol and half at a random time. With
-// -hostile a process writes random bytes over the control words instead, and the others must return errors, go on,
-// and neither panic nor hang.
+// Processes end by SIGKILL, half of them at a random step of the protocol and half at a random time.
+// With -hostile a process writes random bytes over the control words instead, and the calls of the
+// others must return: with errors, without a panic, and in time.
 package main
 
 import (
@@ -35,7 +36,7 @@ var (
 	consumers = flag.Int("consumers", 2, "processes that receive")
 	capacity  = flag.Int("capacity", 256, "messages in the queue")
 	batch     = flag.Int("batch", 0, "messages a batch; 0: one by one and in place")
-	hostile   = flag.Bool("hostile", false, "scribble over the control words")
+	hostile   = flag.Bool("hostile", false, "write random bytes over the control words")
 	seed      = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")
 	dir       = flag.String("dir", "/dev/shm", "where the segments are")
 	child     = flag.String("child", "", "")
@@ -54,7 +55,7 @@ func main() {
 	case *child != "":
 		run = runChild
 	case *hostile:
-		run = besiege
+		run = scribbleAll
 	}
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "queuestress %s%d: %v\n", *child, *index, err)

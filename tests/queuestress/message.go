@@ -15,7 +15,7 @@ type Message struct {
 	Fill          [6]uint64
 }
 
-func (m *Message) make(p int, seq uint64) {
+func (m *Message) fill(p int, seq uint64) {
 	m.Producer, m.Seq = uint32(p), seq
 	h := seq*0x9E3779B97F4A7C15 + uint64(p)
 	s := uint64(0)
@@ -32,17 +32,17 @@ var errTorn = errors.New("a torn message")
 
 func (m *Message) check() (p int, seq uint64, err error) {
 	var want Message
-	want.make(int(m.Producer), m.Seq)
+	want.fill(int(m.Producer), m.Seq)
 	if want != *m || int(m.Producer) >= *producers {
 		return 0, 0, errTorn
 	}
 	return int(m.Producer), m.Seq, nil
 }
 
-// sizeOf is the length of a message of bytes.
+// sizeOf returns the length of a message of bytes.
 func sizeOf(p int, seq uint64) int { return 16 + int((seq*2654435761+uint64(p))>>7%300) }
 
-func makeBytes(b []byte, p int, seq uint64) {
+func fillBytes(b []byte, p int, seq uint64) {
 	binary.LittleEndian.PutUint64(b, seq)
 	binary.LittleEndian.PutUint32(b[8:], uint32(p))
 	for i := 12; i < len(b)-4; i++ {

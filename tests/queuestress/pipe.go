@@ -13,12 +13,13 @@ import (
 
 // A pipe is a queue or a topic of some mode.
 type pipe interface {
-	// send sends up to max messages from seq on, and returns how many.
-	send(ctx context.Context, p int, seq uint64, max int) (int, error)
-	// recv receives at least one message; seen is called with each before it is given free.
-	recv(ctx context.Context, hold func(i, p int, seq uint64), seen func(p int, seq uint64)) error
+	// send sends up to limit messages from seq on, and returns how many it sent.
+	send(ctx context.Context, p int, seq uint64, limit int) (int, error)
+	// recv receives at least one message. It calls seen with each, where it can before the message is
+	// released, and hold before that.
+	recv(ctx context.Context, hold, seen func(p int, seq uint64)) error
 	end() error
-	stats() (sent, skipped, again uint64)
+	stats() (sent, skipped, redelivered uint64)
 	segment() *shmem.Segment
 	control() int // bytes of control words
 }
@@ -34,7 +35,7 @@ func openPipe(create bool) (pipe, error) {
 		q, err := open(name, &queue.Options{
 			Dir: *dir, Slots: 64, Capacity: *capacity, Single: *mode == "single",
 		})
-		return &typed{q: q, buf: make([]Message, max(*batch, 1))}, err
+		return &typedQueue{q: q, buf: make([]Message, max(*batch, 1))}, err
 	case "bytes", "bytes-single":
 		open := queue.AttachBytes
 		if create {
@@ -43,45 +44,45 @@ func openPipe(create bool) (pipe, error) {
 		q, err := open(name, &queue.BytesOptions{
 			Dir: *dir, Slots: 64, Capacity: *capacity, Bytes: 100 * *capacity, Single: *mode == "bytes-single",
 		})
-		return &raw{q}, err
+		return &bytesQueue{q}, err
 	}
 	open := topic.Attach[Message]
 	if create {
 		open = topic.Create[Message]
 	}
 	t, err := open(name, &topic.Options{Dir: *dir, Slots: 64, Capacity: *capacity, Holds: 2 * maxProcs})
-	return &cast{t: t}, err
+	return &topicPipe{t: t}, err
 }
 
-type typed struct {
+type typedQueue struct {
 	q   *queue.Queue[Message]
-	s   *queue.Sender[Message]
-	r   *queue.Receiver[Message]
+	s   *queue.Sender[Message]   // nil: none yet; used with -batch
+	r   *queue.Receiver[Message] // the same
 	buf []Message
 }
 
-func (t *typed) send(ctx context.Context, p int, seq uint64, max int) (n int, err error) {
+func (t *typedQueue) send(ctx context.Context, p int, seq uint64, limit int) (n int, err error) {
 	if *batch == 0 {
-		return 1, t.q.SendFunc(ctx, func(m *Message) error { m.make(p, seq); return nil })
+		return 1, t.q.SendFunc(ctx, func(m *Message) error { m.fill(p, seq); return nil })
 	}
 	if t.s == nil {
 		if t.s, err = t.q.Sender(); err != nil {
 			return 0, err
 		}
 	}
-	b := t.buf[:min(max, len(t.buf))]
+	b := t.buf[:min(limit, len(t.buf))]
 	for i := range b {
-		b[i].make(p, seq+uint64(i))
+		b[i].fill(p, seq+uint64(i))
 	}
 	return t.s.SendBatch(ctx, b)
 }
 
-func (t *typed) recv(ctx context.Context, hold func(int, int, uint64), seen func(int, uint64)) (err error) {
+func (t *typedQueue) recv(ctx context.Context, hold, seen func(int, uint64)) (err error) {
 	if *batch == 0 {
 		return t.q.RecvFunc(ctx, func(m *Message) error {
 			p, seq, err := m.check()
 			if err == nil {
-				hold(0, p, seq)
+				hold(p, seq)
 				seen(p, seq)
 			}
 			return err
@@ -103,70 +104,70 @@ func (t *typed) recv(ctx context.Context, hold func(int, int, uint64), seen func
 	return err
 }
 
-func (t *typed) end() error              { return t.q.End() }
-func (t *typed) segment() *shmem.Segment { return t.q.Segment() }
-func (t *typed) control() int            { return t.q.Segment().Size() - 64**capacity }
-func (t *typed) stats() (uint64, uint64, uint64) {
+func (t *typedQueue) end() error              { return t.q.End() }
+func (t *typedQueue) segment() *shmem.Segment { return t.q.Segment() }
+func (t *typedQueue) control() int            { return t.q.Segment().Size() - 64**capacity }
+func (t *typedQueue) stats() (uint64, uint64, uint64) {
 	s, _ := t.q.Stats()
 	return s.Sent, s.Skipped, s.Redelivered
 }
 
-type raw struct{ q *queue.Bytes }
+type bytesQueue struct{ q *queue.Bytes }
 
-func (r *raw) send(ctx context.Context, p int, seq uint64, max int) (int, error) {
-	return 1, r.q.SendFunc(ctx, sizeOf(p, seq), func(b []byte) error { makeBytes(b, p, seq); return nil })
+func (b *bytesQueue) send(ctx context.Context, p int, seq uint64, limit int) (int, error) {
+	return 1, b.q.SendFunc(ctx, sizeOf(p, seq), func(m []byte) error { fillBytes(m, p, seq); return nil })
 }
 
-func (r *raw) recv(ctx context.Context, hold func(int, int, uint64), seen func(int, uint64)) error {
-	return r.q.RecvFunc(ctx, func(b []byte) error {
-		p, seq, err := checkBytes(b)
+func (b *bytesQueue) recv(ctx context.Context, hold, seen func(int, uint64)) error {
+	return b.q.RecvFunc(ctx, func(m []byte) error {
+		p, seq, err := checkBytes(m)
 		if err == nil {
-			hold(0, p, seq)
+			hold(p, seq)
 			seen(p, seq)
 		}
 		return err
 	})
 }
 
-func (r *raw) end() error              { return r.q.End() }
-func (r *raw) segment() *shmem.Segment { return r.q.Segment() }
-func (r *raw) control() int            { return r.q.Segment().Size() - 100**capacity }
-func (r *raw) stats() (uint64, uint64, uint64) {
-	s, _ := r.q.Stats()
+func (b *bytesQueue) end() error              { return b.q.End() }
+func (b *bytesQueue) segment() *shmem.Segment { return b.q.Segment() }
+func (b *bytesQueue) control() int            { return b.q.Segment().Size() - 100**capacity }
+func (b *bytesQueue) stats() (uint64, uint64, uint64) {
+	s, _ := b.q.Stats()
 	return s.Sent, s.Skipped, s.Redelivered
 }
 
-type cast struct {
-	t *topic.Topic[Message]
-	s *topic.Subscription[Message]
+type topicPipe struct {
+	t   *topic.Topic[Message]
+	sub *topic.Subscription[Message]
 }
 
-func (c *cast) send(ctx context.Context, p int, seq uint64, max int) (int, error) {
-	return 1, c.t.PublishFunc(ctx, func(m *Message) error { m.make(p, seq); return nil })
+func (c *topicPipe) send(ctx context.Context, p int, seq uint64, limit int) (int, error) {
+	return 1, c.t.PublishFunc(ctx, func(m *Message) error { m.fill(p, seq); return nil })
 }
 
-func (c *cast) recv(ctx context.Context, hold func(int, int, uint64), seen func(int, uint64)) (err error) {
-	if c.s == nil {
-		if c.s, err = c.t.Subscribe(topic.Now); err != nil {
+func (c *topicPipe) recv(ctx context.Context, hold, seen func(int, uint64)) (err error) {
+	if c.sub == nil {
+		if c.sub, err = c.t.Subscribe(topic.Now); err != nil {
 			return err
 		}
 	}
 	var p int
 	var seq uint64
-	if err := c.s.RecvFunc(ctx, func(m *Message) (err error) { p, seq, err = m.check(); return err }); err != nil {
+	if err := c.sub.RecvFunc(ctx, func(m *Message) (err error) { p, seq, err = m.check(); return err }); err != nil {
 		return err
 	}
-	if c.s.Lost() > 0 {
+	if c.sub.Lost() > 0 {
 		return io.ErrUnexpectedEOF
 	}
 	seen(p, seq)
 	return nil
 }
 
-func (c *cast) end() error              { return c.t.End() }
-func (c *cast) segment() *shmem.Segment { return c.t.Segment() }
-func (c *cast) control() int            { return c.t.Segment().Size() - 64**capacity }
-func (c *cast) stats() (uint64, uint64, uint64) {
+func (c *topicPipe) end() error              { return c.t.End() }
+func (c *topicPipe) segment() *shmem.Segment { return c.t.Segment() }
+func (c *topicPipe) control() int            { return c.t.Segment().Size() - 64**capacity }
+func (c *topicPipe) stats() (uint64, uint64, uint64) {
 	s, _ := c.t.Stats()
-	return s.Published, s.Skipped, s.Released
+	return s.Published, s.Skipped, 0 // a topic redelivers nothing
 }
