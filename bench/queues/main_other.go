@@ -1,6 +1,6 @@
 //go:build !linux
 
-// Command queuebench needs Linux.
+// Command queues needs Linux.
 package main
 
 func main() {}
