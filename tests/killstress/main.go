@@ -1,9 +1,9 @@
 //go:build linux
 
-// Command killstress lets many processes use the locks of psync and the waiting below them in one
-// segment, while each is killed at random: from outside, and by itself at random steps of the protocols.
-// It checks that what the locks guard is never seen half changed without ErrOwnerDied, that no
-// permit is lost or given twice, and that nobody waits in vain. It exits with 1 if anything was wrong.
+// Command killstress has many processes use the locks of psync, and the waiting below them, in one
+// segment, and kills them at random: from outside, and by themselves at random steps of the protocols.
+// It checks that no value under a lock is seen half changed without ErrOwnerDied, that no permit is
+// lost or granted twice, and that no waiter misses a wake-up. It exits with 1 on a violation.
 //
 //	go run ./tests/killstress -for 60s
 package main
@@ -33,40 +33,49 @@ import (
 
 const permits = 3
 
-type pair struct{ a, b atomic.Uint64 } // equal, unless somebody is inside
+// A pair is guarded by a lock. Its words are equal while no process is inside.
+type pair struct{ a, b atomic.Uint64 }
 
+// shared is the memory of the segment.
 type shared struct {
 	mu   psync.Mutex
 	rw   psync.RWMutex
 	sem  psync.Semaphore
 	once [4]psync.Once
 
-	word, armed [8]atomic.Uint32
+	word, armed [8]atomic.Uint32 // word is waited for, armed says that it is
 
 	byMu, byRW, byBox pair
-	cells             [permits]atomic.Uint32
-	ran               [4]atomic.Uint32
+	cells             [permits]atomic.Uint32 // ids of those that have a permit
+	ran               [4]atomic.Uint32       // calls of the functions of once
 
-	stop                    atomic.Uint32
-	torn, over, lost, stuck atomic.Uint64 // what was wrong
-	ops, died, suicides     atomic.Uint64
-	slowest                 [5]atomic.Int64
+	stop atomic.Uint32
+
+	// Violations.
+	torn  atomic.Uint64 // pairs with different words
+	over  atomic.Uint64 // permits too many
+	lost  atomic.Uint64 // wake-ups that a waiter missed
+	stuck atomic.Uint64 // calls that failed, processes that did not end
+
+	// Counts.
+	ops, died, suicides atomic.Uint64
+	slowest             [kinds]atomic.Int64 // nanoseconds
 }
 
 var (
-	length  = flag.Duration("for", 5*time.Second, "how long")
-	procs   = flag.Int("procs", 8, "processes at a time")
-	every   = flag.Duration("every", 3*time.Millisecond, "a process is killed as often, on average")
-	suicide = flag.Int("suicide", 3000, "a process kills itself at one in so many steps; 0: never")
-	gos     = flag.Int("goroutines", 4, "goroutines a process")
-	worker  = flag.String("worker", "", "for the program's own use")
+	length     = flag.Duration("for", 5*time.Second, "how long")
+	procs      = flag.Int("procs", 8, "processes at a time")
+	every      = flag.Duration("every", 3*time.Millisecond, "time between kills")
+	suicide    = flag.Int("suicide", 3000, "a process kills itself at one in so many steps; 0: never")
+	goroutines = flag.Int("goroutines", 4, "goroutines of each process")
+	workerFlag = flag.String("worker", "", "for the program's own use: the segment of a worker")
 )
 
 func main() {
 	flag.Parse()
 	var err error
-	if *worker != "" {
-		err = work(*worker)
+	if *workerFlag != "" {
+		err = work(*workerFlag)
 	} else {
 		err = run()
 	}
@@ -85,6 +94,7 @@ func open(path string) (*waittest.Seg, *shared, error) {
 	return s, v, err
 }
 
+// run is the parent: it starts the processes, kills them, and sums up.
 func run() error {
 	dir, err := os.MkdirTemp("/dev/shm", "killstress")
 	if err != nil {
@@ -102,66 +112,94 @@ func run() error {
 	if err := v.sem.SetLimit(permits); err != nil {
 		return err
 	}
-	ended := make(chan int)
-	cmds := make([]*exec.Cmd, *procs)
-	begin := func(i int) error {
-		c := exec.Command(os.Args[0], "-worker", path, "-suicide", fmt.Sprint(*suicide), "-goroutines", fmt.Sprint(*gos))
-		c.Stderr = os.Stderr
-		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if err := c.Start(); err != nil {
-			return err
-		}
-		cmds[i] = c
-		go func() { _ = c.Wait(); ended <- i }()
-		return nil
-	}
-	for i := range cmds {
-		if err := begin(i); err != nil {
+	c := &crowd{path: path, cmds: make([]*exec.Cmd, *procs), ended: make(chan int)}
+	for i := range c.cmds {
+		if err := c.start(i); err != nil {
 			return err
 		}
 	}
-	kills, ends := 0, 0
+	if err := c.killLoop(); err != nil {
+		return err
+	}
+	v.stop.Store(1)
+	if !c.wait() {
+		v.stuck.Add(1)
+		return errors.New("a process does not end")
+	}
+	return summarise(v, c)
+}
+
+// A crowd is the worker processes, as the parent sees them.
+type crowd struct {
+	path        string
+	cmds        []*exec.Cmd
+	ended       chan int // indices of processes that have ended
+	kills, ends int
+}
+
+// start starts the process of an index.
+func (c *crowd) start(i int) error {
+	cmd := exec.Command(os.Args[0], "-worker", c.path,
+		"-suicide", fmt.Sprint(*suicide), "-goroutines", fmt.Sprint(*goroutines))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	c.cmds[i] = cmd
+	go func() { _ = cmd.Wait(); c.ended <- i }()
+	return nil
+}
+
+// killLoop kills a process at every tick and starts another for each that has ended.
+func (c *crowd) killLoop() error {
 	end, tick := time.After(*length), time.NewTicker(*every)
-loop:
+	defer tick.Stop()
 	for {
 		select {
-		case i := <-ended:
-			ends++
-			if err := begin(i); err != nil {
+		case i := <-c.ended:
+			c.ends++
+			if err := c.start(i); err != nil {
 				return err
 			}
 		case <-tick.C:
-			_ = cmds[rand.IntN(len(cmds))].Process.Kill()
-			kills++
+			_ = c.cmds[rand.IntN(len(c.cmds))].Process.Kill()
+			c.kills++
 		case <-end:
-			break loop
+			return nil
 		}
 	}
-	v.stop.Store(1)
-	for range cmds {
+}
+
+// wait waits for all processes, and reports whether they end. Those that do not print their stacks.
+func (c *crowd) wait() bool {
+	for range c.cmds {
 		select {
-		case <-ended:
+		case <-c.ended:
 		case <-time.After(20 * time.Second):
-			v.stuck.Add(1)
-			fmt.Println("a process does not end")
-			for _, c := range cmds {
-				_ = c.Process.Signal(syscall.SIGQUIT)
+			for _, cmd := range c.cmds {
+				_ = cmd.Process.Signal(syscall.SIGQUIT)
 			}
 			time.Sleep(time.Second)
-			return errors.New("stuck")
+			return false
 		}
 	}
-	fmt.Printf("%v: %d operations, %d processes ended by a kill (%d sent, %d by themselves), %d times a dead holder was met\n",
-		*length, v.ops.Load(), ends, kills, v.suicides.Load(), v.died.Load())
+	return true
+}
+
+func summarise(v *shared, c *crowd) error {
+	slowest := func(k kind) time.Duration { return time.Duration(v.slowest[k].Load()) }
+	fmt.Printf("%v: %d operations, %d processes ended by a kill (%d sent, %d by themselves), %d dead holders met\n",
+		*length, v.ops.Load(), c.ends, c.kills, v.suicides.Load(), v.died.Load())
 	fmt.Printf("the slowest: mutex %v, rwmutex %v, semaphore %v, box lock %v, once %v\n",
-		time.Duration(v.slowest[0].Load()), time.Duration(v.slowest[1].Load()), time.Duration(v.slowest[2].Load()),
-		time.Duration(v.slowest[3].Load()), time.Duration(v.slowest[4].Load()))
-	fmt.Printf("wrong: %d torn values, %d permits too many, %d wake-ups lost, %d stuck\n", v.torn.Load(), v.over.Load(), v.lost.Load(), v.stuck.Load())
+		slowest(mutex), slowest(rwmutex), slowest(semaphore), slowest(boxLock), slowest(once))
+	fmt.Printf("violations: %d torn values, %d permits too many, %d wake-ups lost, %d stuck\n",
+		v.torn.Load(), v.over.Load(), v.lost.Load(), v.stuck.Load())
 	if n, err := v.sem.Available(); n != permits || err != nil {
 		return fmt.Errorf("%d permits are left of %d: %v", n, permits, err)
 	}
 	if v.torn.Load()+v.over.Load()+v.lost.Load()+v.stuck.Load() != 0 {
-		return errors.New("something was wrong")
+		return errors.New("there are violations")
 	}
 	return nil
 }
@@ -171,6 +209,27 @@ func die() {
 	select {}
 }
 
+// A kind is what an operation uses.
+type kind int
+
+const (
+	mutex kind = iota
+	rwmutex
+	semaphore
+	boxLock
+	once
+	waiting
+	kinds
+)
+
+// A worker is what the goroutines of one process share.
+type worker struct {
+	*shared
+	s   *waittest.Seg
+	box *robust.Shared
+}
+
+// work is the main function of a worker process.
 func work(path string) error {
 	s, v, err := open(path)
 	if err != nil {
@@ -184,40 +243,12 @@ func work(path string) error {
 			}
 		})
 	}
-	box := robust.NewShared(s.M)
+	w := &worker{v, s, robust.NewShared(s.M)}
 	var wg sync.WaitGroup
-	for range *gos {
+	for range *goroutines {
 		wg.Go(func() {
 			for v.stop.Load() == 0 {
-				kind := rand.IntN(6)
-				start := time.Now()
-				ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-				var err error
-				switch kind {
-				case 0:
-					err = v.mutex(ctx)
-				case 1:
-					err = v.rwmutex(ctx)
-				case 2:
-					err = v.semaphore(ctx, s)
-				case 3:
-					err = v.boxLock(ctx, s, box)
-				case 4:
-					err = v.runOnce(ctx)
-				case 5:
-					v.wait(s)
-				}
-				cancel()
-				v.ops.Add(1)
-				if err != nil {
-					fmt.Fprintf(os.Stderr, "operation %d: %v\n", kind, err)
-					v.stuck.Add(1)
-				}
-				if kind < 5 {
-					d := int64(time.Since(start))
-					for old := v.slowest[kind].Load(); d > old && !v.slowest[kind].CompareAndSwap(old, d); old = v.slowest[kind].Load() {
-					}
-				}
+				w.operate(kind(rand.IntN(int(kinds))))
 			}
 		})
 	}
@@ -225,12 +256,50 @@ func work(path string) error {
 	return nil
 }
 
+// operate does one operation, and notes how long it took and whether it failed.
+func (w *worker) operate(k kind) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	var err error
+	switch k {
+	case mutex:
+		err = w.mutex(ctx)
+	case rwmutex:
+		err = w.rwmutex(ctx)
+	case semaphore:
+		err = w.semaphore(ctx)
+	case boxLock:
+		err = w.boxLock(ctx)
+	case once:
+		err = w.runOnce(ctx)
+	case waiting:
+		w.wait()
+	}
+	w.ops.Add(1)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "operation %d: %v\n", k, err)
+		w.stuck.Add(1)
+	}
+	if k == waiting {
+		return // it takes as long as it waits
+	}
+	took := int64(time.Since(began))
+	for old := w.slowest[k].Load(); took > old; old = w.slowest[k].Load() {
+		if w.slowest[k].CompareAndSwap(old, took) {
+			break
+		}
+	}
+}
+
+// check counts a torn pair.
 func (p *pair) check(v *shared) {
 	if a, b := p.a.Load(), p.b.Load(); a != b {
 		v.torn.Add(1)
 	}
 }
 
+// change changes both words. The process may die in between.
 func (p *pair) change(v *shared) {
 	p.check(v)
 	p.a.Add(1)
@@ -243,14 +312,15 @@ func (p *pair) change(v *shared) {
 	p.b.Add(1)
 }
 
+// repair makes a torn pair whole.
 func (p *pair) repair() error { p.b.Store(p.a.Load()); return nil }
 
-func (v *shared) mutex(ctx context.Context) error {
+func (w *worker) mutex(ctx context.Context) error {
 	for {
-		err := v.mu.Lock(ctx)
+		err := w.mu.Lock(ctx)
 		if errors.Is(err, psync.ErrOwnerDied) {
-			v.died.Add(1)
-			if err := v.mu.Recover(ctx, v.byMu.repair); err != nil {
+			w.died.Add(1)
+			if err := w.mu.Recover(ctx, w.byMu.repair); err != nil {
 				return err
 			}
 			continue
@@ -258,21 +328,21 @@ func (v *shared) mutex(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		v.byMu.change(v)
-		return v.mu.Unlock()
+		w.byMu.change(w.shared)
+		return w.mu.Unlock()
 	}
 }
 
-func (v *shared) rwmutex(ctx context.Context) error {
-	lock, unlock, f := v.rw.RLock, v.rw.RUnlock, v.byRW.check
+func (w *worker) rwmutex(ctx context.Context) error {
+	lock, unlock, f := w.rw.RLock, w.rw.RUnlock, w.byRW.check
 	if rand.IntN(3) == 0 {
-		lock, unlock, f = v.rw.Lock, v.rw.Unlock, v.byRW.change
+		lock, unlock, f = w.rw.Lock, w.rw.Unlock, w.byRW.change
 	}
 	for {
 		err := lock(ctx)
 		if errors.Is(err, psync.ErrOwnerDied) {
-			v.died.Add(1)
-			if err := v.rw.Recover(ctx, v.byRW.repair); err != nil {
+			w.died.Add(1)
+			if err := w.rw.Recover(ctx, w.byRW.repair); err != nil {
 				return err
 			}
 			continue
@@ -280,80 +350,83 @@ func (v *shared) rwmutex(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f(v)
+		f(w.shared)
 		return unlock()
 	}
 }
 
-func (v *shared) semaphore(ctx context.Context, s *waittest.Seg) error {
-	if err := v.sem.Acquire(ctx, 1); err != nil {
+func (w *worker) semaphore(ctx context.Context) error {
+	if err := w.sem.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	// A cell for each permit: there is always one that is empty or a dead one's. A cell is left
-	// before the permit is.
-	mine := -1
-	for i := range v.cells {
-		c := &v.cells[i]
-		for id := c.Load(); id == 0 || !s.M.Peers.Alive(format.ID(id)); id = c.Load() {
-			if c.CompareAndSwap(id, uint32(s.Self)) {
-				mine = i
-				break
-			}
-		}
-		if mine >= 0 {
-			break
-		}
-	}
-	if mine < 0 {
-		v.over.Add(1)
+	mine := w.takeCell()
+	if mine == nil {
+		w.over.Add(1)
 	}
 	if rand.IntN(20) == 0 {
 		time.Sleep(50 * time.Microsecond)
 	}
-	if mine >= 0 {
-		v.cells[mine].Store(0)
+	if mine != nil {
+		mine.Store(0)
 	}
-	return v.sem.Release(1)
+	return w.sem.Release(1)
 }
 
-func (v *shared) boxLock(ctx context.Context, s *waittest.Seg, box *robust.Shared) error {
-	if rand.IntN(3) > 0 {
-		for {
-			died, err := box.RLock(ctx)
-			if err != nil {
-				return err
-			}
-			if !died {
-				break
-			}
-			if err := v.boxWrite(ctx, box, func() {}); err != nil {
-				return err
+// takeCell takes a cell that is empty or a dead process's. There is one cell for each permit, and a
+// cell is emptied before its permit is released: without a free cell there are too many permits, and
+// takeCell returns nil.
+func (w *worker) takeCell() *atomic.Uint32 {
+	for i := range w.cells {
+		c := &w.cells[i]
+		for id := c.Load(); id == 0 || !w.s.M.Peers.Alive(format.ID(id)); id = c.Load() {
+			if c.CompareAndSwap(id, uint32(w.s.Self)) {
+				return c
 			}
 		}
-		v.byBox.check(v)
-		box.RUnlock()
-		return nil
 	}
-	return v.boxWrite(ctx, box, func() { v.byBox.change(v) })
+	return nil
 }
 
-func (v *shared) boxWrite(ctx context.Context, box *robust.Shared, f func()) error {
-	died, err := box.Lock(ctx)
+// boxLock uses the lock of a box, which a reader that meets a dead writer takes for writing.
+func (w *worker) boxLock(ctx context.Context) error {
+	if rand.IntN(3) == 0 {
+		return w.boxWrite(ctx, func() { w.byBox.change(w.shared) })
+	}
+	for {
+		died, err := w.box.RLock(ctx)
+		if err != nil {
+			return err
+		}
+		if !died {
+			break
+		}
+		if err := w.boxWrite(ctx, func() {}); err != nil {
+			return err
+		}
+	}
+	w.byBox.check(w.shared)
+	w.box.RUnlock()
+	return nil
+}
+
+func (w *worker) boxWrite(ctx context.Context, f func()) error {
+	died, err := w.box.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	if died {
-		v.died.Add(1)
-		_ = v.byBox.repair()
+		w.died.Add(1)
+		_ = w.byBox.repair()
 	}
 	f()
-	return box.Unlock()
+	return w.box.Unlock()
 }
 
-func (v *shared) runOnce(ctx context.Context) error {
-	i := rand.IntN(len(v.once))
-	return v.once[i].Do(ctx, func() error {
-		v.ran[i].Add(1)
+// runOnce calls Do of one of the Onces. Half of the functions kill the process.
+func (w *worker) runOnce(ctx context.Context) error {
+	i := rand.IntN(len(w.once))
+	return w.once[i].Do(ctx, func() error {
+		w.ran[i].Add(1)
 		if rand.IntN(2) == 0 {
 			return nil
 		}
@@ -362,12 +435,12 @@ func (v *shared) runOnce(ctx context.Context) error {
 	})
 }
 
-// wait waits for a word to change, or changes it. Whoever waits is woken long before its time limit.
-func (v *shared) wait(s *waittest.Seg) {
-	i := rand.IntN(len(v.word))
+// wait waits for a word to change, or changes it. A waiter with a long limit must be woken before it.
+func (w *worker) wait() {
+	i := rand.IntN(len(w.word))
 	if rand.IntN(2) == 0 {
-		v.word[i].Add(1)
-		wait.Wake(s.M, &v.armed[i])
+		w.word[i].Add(1)
+		wait.Wake(w.s.M, &w.armed[i])
 		return
 	}
 	limit := time.Duration(rand.IntN(5000)) * time.Microsecond
@@ -377,9 +450,10 @@ func (v *shared) wait(s *waittest.Seg) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	old := v.word[i].Load()
-	err := wait.Until(ctx, s.M, &v.armed[i], func() bool { return v.word[i].Load() != old || v.stop.Load() != 0 }, wait.Options{})
-	if err != nil && long && v.word[i].Load() != old && v.stop.Load() == 0 {
-		v.lost.Add(1)
+	old := w.word[i].Load()
+	ready := func() bool { return w.word[i].Load() != old || w.stop.Load() != 0 }
+	err := wait.Until(ctx, w.s.M, &w.armed[i], ready, wait.Options{})
+	if err != nil && long && w.word[i].Load() != old && w.stop.Load() == 0 {
+		w.lost.Add(1)
 	}
 }
