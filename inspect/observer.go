@@ -193,7 +193,7 @@ func (o *Observer) Info() shmem.Info { return o.info }
 // Type returns the schema of the value, and nil if there is none: then only its bytes are known.
 func (o *Observer) Type() *Type { return typeOf(o.t) }
 
-// Refresh reads the control block again: the state of the segment, and who is attached.
+// Refresh reads the control block again: the state of the segment, and which processes are attached.
 func (o *Observer) Refresh() error {
 	if o.file == sys.NoFD {
 		return o.error("inspect refresh", shmem.ErrClosed)

@@ -26,7 +26,7 @@ type Stats struct {
 	Redelivered uint64 // because the receiver died; in a Single queue, how often it died
 	Bytes       uint64 // of a queue.Bytes: what its messages occupy, their headers and padding included
 	BytesCap    uint64 // of a queue.Bytes: what they can occupy
-	Sender      Holder // of a Single queue: who has this end; the zero Holder if no process has
+	Sender      Holder // of a Single queue: the process at this end; the zero Holder if there is none
 	Receiver    Holder // as Sender
 
 	// Of a topic.

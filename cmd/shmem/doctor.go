@@ -2,12 +2,12 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,17 +20,25 @@ type doctorCmd struct {
 }
 
 func (*doctorCmd) Help() string {
-	return `Looks at what shared memory needs of a machine. A line that is not ok says what to do. The exit
+	return `Checks what shared memory needs of a machine. A line that is not ok says what to do. The exit
 code is 1 if there is a problem; warnings do not count. It makes and removes one small segment.`
 }
 
+// A finding is the result of one check. Its JSON is for scripts: keys are neither renamed nor removed.
 type finding struct {
 	Check  string `json:"check"`
-	Level  string `json:"level"` // ok, warn, problem
+	Level  string `json:"level"` // levelOK, levelWarn, levelProblem
 	Text   string `json:"text"`
-	Advice string `json:"advice,omitempty"`
+	Advice string `json:"advice,omitempty"` // what to do
 }
 
+const (
+	levelOK      = "ok"
+	levelWarn    = "warn"    // it works, but may fail under load or for other users
+	levelProblem = "problem" // it does not work
+)
+
+// A doctor collects findings.
 type doctor struct {
 	e   *env
 	all []finding
@@ -39,20 +47,21 @@ type doctor struct {
 func (d *doctor) add(check, level, text, advice string) {
 	d.all = append(d.all, finding{check, level, text, advice})
 }
+
 func (d *doctor) ok(check, format string, a ...any) {
-	d.add(check, "ok", fmt.Sprintf(format, a...), "")
+	d.add(check, levelOK, fmt.Sprintf(format, a...), "")
 }
+
+func (d *doctor) warn(check, text, advice string)    { d.add(check, levelWarn, text, advice) }
+func (d *doctor) problem(check, text, advice string) { d.add(check, levelProblem, text, advice) }
 
 func (c *doctorCmd) Run(e *env) error {
 	d := &doctor{e: e}
 	if d.directory() {
-		d.works()
+		d.tryOut()
 	}
 	d.system()
-	bad := false
-	for _, f := range d.all {
-		bad = bad || f.Level == "problem"
-	}
+	bad := slices.ContainsFunc(d.all, func(f finding) bool { return f.Level == levelProblem })
 	if c.JSON {
 		if err := e.json(d.all); err != nil {
 			return err
@@ -71,70 +80,74 @@ func (d *doctor) show() {
 	for _, f := range d.all {
 		mark := s.green("ok   ")
 		switch f.Level {
-		case "warn":
+		case levelWarn:
 			mark = s.magenta("warn ")
-		case "problem":
+		case levelProblem:
 			mark = s.red("BAD  ")
 		}
-		for i, l := range fold(f.Text, max(d.e.width-19, 40)) {
-			if i == 0 {
-				fmt.Fprintf(d.e.out, "%s %s%s\n", mark, s.bold(pad(f.Check, 13)), l)
-			} else {
-				fmt.Fprintf(d.e.out, "%19s%s\n", "", l)
-			}
+		const column = 19 // where the text begins
+		head := mark + " " + s.bold(pad(f.Check, column-6))
+		for _, l := range fold(f.Text, max(d.e.width-column, 40)) {
+			fmt.Fprintf(d.e.out, "%s%s\n", head, l)
+			head = strings.Repeat(" ", column)
 		}
-		if f.Advice != "" {
-			for i, l := range fold(f.Advice, max(d.e.width-22, 40)) {
-				arrow := "→ "
-				if i > 0 {
-					arrow = "  "
-				}
-				fmt.Fprintf(d.e.out, "%19s%s\n", "", s.cyan(arrow+l))
-			}
+		if f.Advice == "" {
+			continue
+		}
+		arrow := "→ "
+		for _, l := range fold(f.Advice, max(d.e.width-column-3, 40)) {
+			fmt.Fprintf(d.e.out, "%*s%s\n", column, "", s.cyan(arrow+l))
+			arrow = "  "
 		}
 	}
 }
 
+// directory checks the directory of segments. It returns false if there is none.
 func (d *doctor) directory() bool {
 	dir := d.e.dir
 	st, err := os.Stat(dir)
 	if err != nil || !st.IsDir() {
-		d.add("directory", "problem", dir+" is no directory", "mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs "+dir)
+		d.problem("directory", dir+" is no directory", "mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs "+dir)
 		return false
 	}
 	m, err := sys.MountOf(dir)
 	if err != nil {
-		d.add("file system", "problem", err.Error(), "")
+		d.problem("file system", err.Error(), "")
 		return true
 	}
 	if m.Type == sys.TmpfsMagic {
 		d.ok("directory", "%s is a tmpfs, mode %s", dir, lsMode(st.Mode()))
 	} else {
-		d.add("directory", "problem", fmt.Sprintf("%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type), "use /dev/shm, or mount a tmpfs there")
+		d.problem("directory", fmt.Sprintf("%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type), "use /dev/shm, or mount a tmpfs there")
 	}
-	switch {
-	case m.Size == 0:
-		d.ok("room", "no limit of its own")
-	case m.Avail*10 < m.Size:
-		d.add("room", "warn", fmt.Sprintf("%s free of %s", words(m.Avail), words(m.Size)), "shmem gc takes garbage away, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
-	case m.Size <= 64<<20:
-		d.add("room", "warn", fmt.Sprintf("%s free of %s, the default of containers", words(m.Avail), words(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
-	default:
-		d.ok("room", "%s free of %s", words(m.Avail), words(m.Size))
-	}
-	if m.Size > 0 && m.Inodes > 0 && m.Inodes < 1000 {
-		d.add("inodes", "warn", fmt.Sprintf("%d free: each segment needs one", m.Inodes), "mount -o remount,nr_inodes=...")
-	}
+	d.room(m)
 	switch {
 	case !canCreate(dir):
-		d.add("permissions", "problem", "this user cannot create segments in "+dir, "chmod 1777 "+dir+", or use another --dir")
+		d.problem("permissions", "this user cannot create segments in "+dir, "chmod 1777 "+dir+", or use another --dir")
 	case st.Mode().Perm()&0o002 != 0 && st.Mode()&fs.ModeSticky == 0:
-		d.add("permissions", "warn", "everybody may remove everybody's segments", "chmod +t "+dir)
+		d.warn("permissions", "every user may remove segments of every other", "chmod +t "+dir)
 	default:
 		d.ok("permissions", "this user can create segments")
 	}
 	d.hugePages(dir)
 	return true
+}
+
+// room checks how much memory and how many files there is room for.
+func (d *doctor) room(m sys.Mount) {
+	switch {
+	case m.Size == 0:
+		d.ok("room", "no limit of its own")
+	case m.Avail*10 < m.Size:
+		d.warn("room", fmt.Sprintf("%s free of %s", words(m.Avail), words(m.Size)), "shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
+	case m.Size <= 64<<20:
+		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", words(m.Avail), words(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
+	default:
+		d.ok("room", "%s free of %s", words(m.Avail), words(m.Size))
+	}
+	if m.Size > 0 && m.Inodes > 0 && m.Inodes < 1000 {
+		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes), "mount -o remount,nr_inodes=...")
+	}
 }
 
 // lsMode is the mode of a directory as ls shows it, with the sticky bit.
@@ -150,6 +163,7 @@ func lsMode(m fs.FileMode) string {
 	return s
 }
 
+// canCreate reports whether this user can create files in dir, by doing it.
 func canCreate(dir string) bool {
 	f, err := os.CreateTemp(dir, ".shmem-doctor-")
 	if err != nil {
@@ -159,23 +173,17 @@ func canCreate(dir string) bool {
 	return os.Remove(f.Name()) == nil
 }
 
+// hugePages checks whether large values can have huge pages: by the mount's option huge=, or by the
+// system's default, which is the word in brackets in shmem_enabled.
 func (d *doctor) hugePages(dir string) {
 	mode := readLine("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
-	on := ""
-	for _, l := range lines("/proc/self/mountinfo") {
-		f := strings.Fields(l)
-		if len(f) > 5 && f[4] == dir && strings.Contains(l, "huge=") {
-			_, on, _ = strings.Cut(l, "huge=")
-			on, _, _ = strings.Cut(on, ",")
-			on, _, _ = strings.Cut(on, " ")
-		}
-	}
 	if i := strings.IndexByte(mode, '['); i >= 0 {
 		mode, _, _ = strings.Cut(mode[i+1:], "]")
 	}
+	option := hugeOption(dir)
 	switch {
-	case on != "" && on != "never":
-		d.ok("huge pages", "huge=%s on %s", on, dir)
+	case option != "" && option != "never":
+		d.ok("huge pages", "huge=%s on %s", option, dir)
 	case mode == "":
 		d.ok("huge pages", "this kernel has none for shared memory")
 	default:
@@ -183,27 +191,42 @@ func (d *doctor) hugePages(dir string) {
 	}
 }
 
-// works tries it.
-func (d *doctor) works() {
+// hugeOption is the option huge= of the mount at dir, "" if it has none.
+func hugeOption(dir string) (option string) {
+	for _, l := range fileLines("/proc/self/mountinfo") {
+		f := strings.Fields(l)
+		if len(f) < 6 || f[4] != dir { // the mount point
+			continue
+		}
+		if _, rest, ok := strings.Cut(l, "huge="); ok {
+			option, _, _ = strings.Cut(rest, ",")
+			option, _, _ = strings.Cut(option, " ")
+		}
+	}
+	return option
+}
+
+// tryOut makes a segment in each way and looks at it.
+func (d *doctor) tryOut() {
 	name := "shmem-doctor-" + strconv.Itoa(os.Getpid())
 	s, err := shmem.CreateSegment(name, 4096, d.e.opts())
 	if err != nil {
-		d.add("segments", "problem", reason(err), "")
+		d.problem("segments", reason(err), "")
 		return
 	}
 	info, err := shmem.Stat(d.e.dir, name)
 	_ = s.Close()
 	switch {
 	case err != nil:
-		d.add("segments", "problem", reason(err), "")
+		d.problem("segments", reason(err), "")
 	case info.State != shmem.Live || len(info.Peers) != 1:
-		d.add("locks", "problem", "the kernel does not show who is attached: OFD locks (Linux 3.15) do not work here", "use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
+		d.problem("locks", "the kernel does not show which processes are attached: OFD locks (Linux 3.15) do not work here", "use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
 	default:
 		d.ok("segments", "one was made, attached and removed; OFD locks work")
 	}
 	f, err := sys.CreateNameless(d.e.dir, 0o600)
 	if err != nil {
-		d.add("O_TMPFILE", "warn", "not here ("+err.Error()+"): segments are made under a temporary name first", "nothing; gVisor and old kernels are so")
+		d.warn("O_TMPFILE", "not here ("+err.Error()+"): segments are made under a temporary name first", "nothing; gVisor and old kernels are so")
 	} else {
 		_ = f.Close()
 		d.ok("O_TMPFILE", "nameless files work")
@@ -214,40 +237,26 @@ func (d *doctor) works() {
 		_ = a.Close()
 	}
 	if err != nil {
-		d.add("memfd", "warn", "anonymous segments do not work: "+err.Error(), "")
+		d.warn("memfd", "anonymous segments do not work: "+err.Error(), "")
 	} else {
 		d.ok("memfd", "anonymous, sealed segments work")
 	}
 }
 
+// system checks what does not depend on the directory.
 func (d *doctor) system() {
-	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		d.add("/proc", "problem", "it is not mounted: nameless files get no name, and FromFile cannot work", "mount -t proc proc /proc")
-	} else if _, err := os.Stat("/proc/1"); err != nil {
-		d.add("/proc", "warn", "other users' processes are hidden (hidepid)", "run as root to see who is attached")
-	} else {
-		d.ok("/proc", "mounted")
-	}
-	if ns := sys.PIDNamespace(); ns != 0 {
-		if init, err := os.Readlink("/proc/1/ns/pid"); err == nil && ns != 4026531836 {
-			d.ok("namespaces", "PID namespace %d of its own (init's: %s): pids of others mean nothing here; who lives is told by locks", ns, init)
-		} else {
-			d.ok("namespaces", "PID namespace %d", ns)
-		}
-	}
-	if ipc, err := os.Readlink("/proc/self/ns/ipc"); err == nil {
-		d.ok("sharing", "%s is shared by whoever has the same mount, not by IPC namespace (%s)", d.e.dir, ipc)
-	}
+	d.proc()
+	d.namespaces()
 	d.removeIPC()
 	switch v := readLine("/proc/sys/fs/protected_regular"); v {
 	case "", "0":
 		d.ok("protected", "fs.protected_regular=0")
 	default:
-		d.ok("protected", "fs.protected_regular=%s: O_CREAT on another user's file is refused; we never do that, shm_open in C may", v)
+		d.ok("protected", "fs.protected_regular=%s: O_CREAT on another user's file is refused; this library never does that, shm_open in C may", v)
 	}
 	d.memoryLimit()
 	if n, ok := openFiles(); ok && n < 4096 {
-		d.add("open files", "warn", fmt.Sprintf("at most %d: each attachment holds one", n), "ulimit -n 65536; systemd: LimitNOFILE=65536")
+		d.warn("open files", fmt.Sprintf("at most %d: each attachment holds one", n), "ulimit -n 65536; systemd: LimitNOFILE=65536")
 	} else if ok {
 		d.ok("open files", "at most %d; each attachment holds one", n)
 	}
@@ -257,20 +266,49 @@ func (d *doctor) system() {
 	d.ok("kernel", "%s, %s/%s, %d CPUs, pages of %d", readLine("/proc/sys/kernel/osrelease"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), os.Getpagesize())
 }
 
-// removeIPC: logind deletes what a user has in /dev/shm when the last session ends.
+func (d *doctor) proc() {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		d.problem("/proc", "it is not mounted: nameless files get no name, and FromFile cannot work", "mount -t proc proc /proc")
+	} else if _, err := os.Stat("/proc/1"); err != nil {
+		d.warn("/proc", "other users' processes are hidden (hidepid)", "run as root to see which processes are attached")
+	} else {
+		d.ok("/proc", "mounted")
+	}
+}
+
+// initPIDNamespace is the inode of the PID namespace that the kernel begins with.
+const initPIDNamespace = 4026531836
+
+// namespaces shows what containers isolate. Neither is a problem: processes share segments by
+// sharing the mount, and find out by locks which of them are alive.
+func (d *doctor) namespaces() {
+	if ns := sys.PIDNamespace(); ns != 0 {
+		if init, err := os.Readlink("/proc/1/ns/pid"); err == nil && ns != initPIDNamespace {
+			d.ok("namespaces", "PID namespace %d of its own (init's: %s): pids of other namespaces mean nothing here; locks tell which processes live", ns, init)
+		} else {
+			d.ok("namespaces", "PID namespace %d", ns)
+		}
+	}
+	if ipc, err := os.Readlink("/proc/self/ns/ipc"); err == nil {
+		d.ok("sharing", "%s is shared by all processes with the same mount, not by IPC namespace (%s)", d.e.dir, ipc)
+	}
+}
+
+// removeIPC checks whether logind deletes what a user has in /dev/shm when the user's last session
+// ends. Later configuration files override earlier ones.
 func (d *doctor) removeIPC() {
 	if _, err := os.Stat("/run/systemd/seats"); err != nil {
 		d.ok("logind", "does not run here")
 		return
 	}
-	on := true // the default
+	on := true // logind's default
 	files := []string{"/usr/lib/systemd/logind.conf", "/etc/systemd/logind.conf"}
 	for _, dir := range []string{"/usr/lib/systemd/logind.conf.d", "/etc/systemd/logind.conf.d", "/run/systemd/logind.conf.d"} {
 		more, _ := filepath.Glob(dir + "/*.conf")
 		files = append(files, more...)
 	}
 	for _, f := range files {
-		for _, l := range lines(f) {
+		for _, l := range fileLines(f) {
 			if v, ok := strings.CutPrefix(strings.TrimSpace(l), "RemoveIPC="); ok {
 				on = v == "yes" || v == "true" || v == "1" || v == "on"
 			}
@@ -282,43 +320,53 @@ func (d *doctor) removeIPC() {
 	case os.Geteuid() < 1000:
 		d.ok("logind", "RemoveIPC=yes, which spares system users such as this one")
 	default:
-		d.add("logind", "warn", "RemoveIPC=yes: at the end of this user's last session all files of the user in /dev/shm are deleted, in use or not",
+		d.warn("logind", "RemoveIPC=yes: at the end of this user's last session all files of the user in /dev/shm are deleted, in use or not",
 			"RemoveIPC=no in /etc/systemd/logind.conf, or run as a system user, or loginctl enable-linger")
 	}
 }
 
-// memoryLimit: tmpfs pages count for the cgroup; an OOM kill comes before ENOSPC.
+// memoryLimit compares the limit of the cgroup with the size of the tmpfs. Pages of a tmpfs count for
+// the cgroup of the process that touches them first.
 func (d *doctor) memoryLimit() {
+	limit, ok := cgroupLimit()
+	m, err := sys.MountOf(d.e.dir)
+	switch {
+	case !ok:
+		d.ok("cgroup", "no memory limit")
+	case err == nil && m.Size > limit:
+		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it is killed (OOM) before it gets ErrNoSpace", words(limit), words(m.Size), d.e.dir),
+			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts", limit>>21, d.e.dir)) // half of it
+	default:
+		d.ok("cgroup", "limit %s", words(limit))
+	}
+}
+
+// cgroupLimit is the least memory limit of this process's cgroup and those above it, in bytes. ok is
+// false if there is none.
+func cgroupLimit() (least int64, ok bool) {
+	limit := func(path string) {
+		n, err := strconv.ParseInt(readLine(path), 10, 64) // "max" is no number
+		if err == nil && n < 1<<60 && (!ok || n < least) {
+			least, ok = n, true
+		}
+	}
 	group := ""
-	for _, l := range lines("/proc/self/cgroup") {
-		if g, ok := strings.CutPrefix(l, "0::"); ok {
+	for _, l := range fileLines("/proc/self/cgroup") {
+		if g, v2 := strings.CutPrefix(l, "0::"); v2 {
 			group = g
 		}
 	}
-	least := int64(-1)
 	for g := group; ; g = filepath.Dir(g) {
-		if n, err := strconv.ParseInt(readLine(filepath.Join("/sys/fs/cgroup", g, "memory.max")), 10, 64); err == nil && (least < 0 || n < least) {
-			least = n
-		}
+		limit(filepath.Join("/sys/fs/cgroup", g, "memory.max"))
 		if g == "/" || g == "." || g == "" {
 			break
 		}
 	}
-	if n, err := strconv.ParseInt(readLine("/sys/fs/cgroup/memory/memory.limit_in_bytes"), 10, 64); err == nil && n < 1<<60 && (least < 0 || n < least) {
-		least = n
-	}
-	m, err := sys.MountOf(d.e.dir)
-	switch {
-	case least < 0:
-		d.ok("cgroup", "no memory limit")
-	case err == nil && m.Size > least:
-		d.add("cgroup", "warn", fmt.Sprintf("limit %s, less than the %s of %s: who fills it is killed (OOM) instead of getting ErrNoSpace", words(least), words(m.Size), d.e.dir),
-			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts", least>>21, d.e.dir))
-	default:
-		d.ok("cgroup", "limit %s", words(least))
-	}
+	limit("/sys/fs/cgroup/memory/memory.limit_in_bytes") // version 1
+	return least, ok
 }
 
+// readLine is the text of a small file, "" if there is none.
 func readLine(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -327,9 +375,10 @@ func readLine(path string) string {
 	return strings.TrimSpace(string(b))
 }
 
-func lines(path string) (all []string) {
+// fileLines are the lines of a file, none if it cannot be read.
+func fileLines(path string) (all []string) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) || err != nil {
+	if err != nil {
 		return nil
 	}
 	defer f.Close()

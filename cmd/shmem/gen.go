@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
@@ -21,25 +18,25 @@ type genCmd struct {
 }
 
 func (*genCmd) Help() string {
-	return `The code joins the live box: it checks magic, version and fingerprint (and refuses a segment that
-has another, naming both), takes consistent snapshots without a lock, and stores under the box's own
-lock, as Load and Store do. It needs nothing but the language's standard library. From a Go type the
-same code is made by inspect.TypeFor and Type.Generate.
+	return `The code attaches to the live box: it checks magic, version and fingerprint (and refuses a segment with
+another fingerprint, naming both), takes consistent snapshots without a lock, and stores under the box's own
+lock, as Load and Store do. It needs only the language's standard library. From a Go type the same code is
+made by inspect.TypeFor and Type.Generate.
 
-Of a topic Go gets the type of its messages, for topic.Attach, and Python code that follows it. Queues, and
-topics in C and Rust, are refused: to store into these would overwrite what others are sending.`
+For a topic, Go code has the type of its messages, for topic.Attach, and Python code follows the messages.
+Queues, and topics in C and Rust, are refused: a store would overwrite what other processes send.`
 }
 
 func (c *genCmd) Run(e *env) error {
-	s, err := e.open(c.Name)
+	o, err := e.open(c.Name)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	if s.Type() == nil {
+	defer o.Close()
+	if o.Type() == nil {
 		return fmt.Errorf("%s: %w: it has no schema to generate from", c.Name, shmem.ErrMismatch)
 	}
-	code, err := s.Type().Generate(inspect.Language(c.Lang), c.As)
+	code, err := o.Type().Generate(inspect.Language(c.Lang), c.As)
 	if errors.Is(err, gen.ErrStream) {
 		err = fmt.Errorf("%s: %w: %w", c.Name, errRefused, err)
 	}
@@ -54,65 +51,4 @@ func (c *genCmd) Run(e *env) error {
 		return fileError(err)
 	}
 	return nil
-}
-
-type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
-}
-
-func (*completionCmd) Help() string {
-	return `bash:  eval "$(shmem completion bash)"
-zsh:   eval "$(shmem completion zsh)"
-fish:  shmem completion fish | source`
-}
-
-func (c *completionCmd) Run(e *env, k *kong.Kong) error {
-	var verbs []string
-	flags := ""
-	for _, v := range k.Model.Children {
-		verbs = append(verbs, v.Name)
-		flags += fmt.Sprintf("    %s) flags=%q ;;\n", v.Name, flagNames(v))
-	}
-	verb, global := strings.Join(verbs, " "), flagNames(k.Model.Node)
-	named := "stat cat set watch diff rm pump tail record"
-	switch c.Shell {
-	case "fish":
-		fmt.Fprintf(e.out, "complete -c shmem -f\ncomplete -c shmem -n __fish_use_subcommand -a '%s'\n", verb)
-		fmt.Fprintf(e.out, "complete -c shmem -n '__fish_seen_subcommand_from %s gen' -a '(shmem ls -1 2>/dev/null)'\n", named)
-		fmt.Fprintln(e.out, "complete -c shmem -n '__fish_seen_subcommand_from gen' -a 'c python rust go'")
-		return nil
-	case "zsh":
-		fmt.Fprintln(e.out, "autoload -U +X bashcompinit && bashcompinit")
-	}
-	fmt.Fprintf(e.out, `_shmem() {
-  local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} flags=
-  if [[ $cur == -* ]]; then
-    case $verb in
-%s    esac
-    COMPREPLY=($(compgen -W "$flags %s" -- "$cur"))
-  elif [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W "%s" -- "$cur"))
-  elif [ "$verb" = gen ] && [ "$COMP_CWORD" = 2 ]; then
-    COMPREPLY=($(compgen -W "c python rust go" -- "$cur"))
-  else
-    case $verb in
-    %s|gen) COMPREPLY=($(compgen -W "$(shmem ls -1 2>/dev/null)" -- "$cur")) ;;
-    completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur")) ;;
-    esac
-  fi
-}
-complete -F _shmem shmem
-`, flags, global, verb, strings.ReplaceAll(named, " ", "|"))
-	return nil
-}
-
-// flagNames are the flags of a verb, or those of all.
-func flagNames(n *kong.Node) string {
-	var all []string
-	for _, f := range n.Flags {
-		if !f.Hidden {
-			all = append(all, "--"+f.Name)
-		}
-	}
-	return strings.Join(all, " ")
 }

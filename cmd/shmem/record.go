@@ -6,26 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
-	"github.com/shmembox/shmem/internal/stream"
-	"github.com/shmembox/shmem/topic"
 )
 
-// A recording is this header, the schema of the topic's items, and a frame for each message: its
-// sequence number and the time in Unix nanoseconds at which it was seen, u64 and i64, and the item.
-// All in the byte order of the machine.
+// A recording is a recordHeader, the schema of the topic's items (as in the control block), and for
+// each message a messageHeader and the item. All of it is in the byte order of the machine.
 type recordHeader struct {
-	Magic       [8]byte
-	Order       uint32 // 0x01020304
+	Magic       [8]byte // "shmemrec"
+	Order       uint32  // recordOrder
 	Version     uint32
-	Fingerprint uint64 // of the item
+	Fingerprint uint64 // of the type of an item
 	ItemSize    uint64
 	SchemaLen   uint64
 }
@@ -34,8 +27,25 @@ const recordOrder, recordVersion = 0x01020304, 1
 
 var recordMagic = [8]byte([]byte("shmemrec"))
 
-// maxSchema bounds what is read from a file that may say anything.
+// maxSchema bounds what is read from a file that may be damaged.
 const maxSchema = 1 << 24
+
+// A messageHeader comes before each item of a recording.
+type messageHeader struct {
+	seq  uint64 // number of the message in the topic
+	time int64  // Unix nanoseconds when it was seen
+}
+
+const messageHeaderSize = 16
+
+func (h messageHeader) encode() []byte {
+	b := binary.NativeEndian.AppendUint64(nil, h.seq)
+	return binary.NativeEndian.AppendUint64(b, uint64(h.time))
+}
+
+func decodeMessageHeader(b []byte) messageHeader {
+	return messageHeader{binary.NativeEndian.Uint64(b), int64(binary.NativeEndian.Uint64(b[8:]))}
+}
 
 type recordCmd struct {
 	Name  string `arg:"" help:"The topic."`
@@ -45,10 +55,10 @@ type recordCmd struct {
 }
 
 func (*recordCmd) Help() string {
-	return `Records until the topic ends, or Ctrl-C. It takes no slot and no lock: nobody waits for it, and what
-it is too slow for is lost, and counted. The file has the schema of the items, and of each message the
-sequence number, the time at which it was seen (within a millisecond or so of its publication, later
-after a silence: up to 50 ms) and the item.`
+	return `Records until the topic ends, or Ctrl-C. It takes no slot and no lock: no publisher waits for it, and
+messages that it is too slow for are lost, and counted. The file has the schema of the items, and of each
+message the sequence number, the time at which it was seen (within a millisecond or so of its publication,
+later after a silence: up to 50 ms) and the item.`
 }
 
 func (c *recordCmd) Run(e *env) (err error) {
@@ -56,12 +66,12 @@ func (c *recordCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := e.open(c.Name)
+	o, err := e.open(c.Name)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	f, err := e.follow(s, from)
+	defer o.Close()
+	f, err := e.follow(o, from)
 	if err != nil {
 		return err
 	}
@@ -73,27 +83,12 @@ func (c *recordCmd) Run(e *env) (err error) {
 		defer func() { err = errors.Join(err, to.Close()) }()
 	}
 	out := bufio.NewWriterSize(to, 64<<10)
-	t := s.MessageType()
-	schema, err := t.AppendBinary(nil)
-	if err != nil {
-		return err
-	}
-	header := recordHeader{recordMagic, recordOrder, recordVersion, t.Fingerprint(), uint64(t.Size()), uint64(len(schema))}
-	if err := binary.Write(out, binary.NativeEndian, header); err != nil {
-		return err
-	}
-	if _, err := out.Write(schema); err != nil {
+	if err := writeRecordHeader(out, o.MessageType()); err != nil {
 		return err
 	}
 	n := 0
 	err = follow(e.ctx, f, out.Flush, func(m inspect.Message) error {
-		var b [16]byte
-		binary.NativeEndian.PutUint64(b[:], m.Seq)
-		binary.NativeEndian.PutUint64(b[8:], uint64(m.Time.UnixNano()))
-		if _, err := out.Write(b[:]); err != nil {
-			return err
-		}
-		if _, err := out.Write(m.Value.Bytes()); err != nil {
+		if err := writeMessage(out, m); err != nil {
 			return err
 		}
 		if n++; n == c.Count {
@@ -108,62 +103,29 @@ func (c *recordCmd) Run(e *env) (err error) {
 	return errors.Join(err, out.Flush())
 }
 
-// fileError is an error of a file that is no segment: it has not the exit codes and hints of those.
-func fileError(err error) error { return errors.New(err.Error()) }
-
-type replayCmd struct {
-	File     string  `arg:"" help:"The recording; - is standard input."`
-	Name     string  `arg:"" help:"The topic; it is made if there is none."`
-	Speed    float64 `default:"1" help:"So many times as fast as it was (${default})."`
-	Max      bool    `help:"As fast as it goes."`
-	Capacity int     `default:"1024" help:"Messages that are kept, when the topic is made (${default})."`
-	Hold     int     `placeholder:"N" help:"When it is made: up to N subscribers can make it wait for them."`
-	Keep     bool    `xor:"end" help:"Do not end the topic that was made."`
-	End      bool    `xor:"end" help:"End also a topic that was there before."`
-}
-
-func (*replayCmd) Help() string {
-	return `The topic's items must have the layout of those that were recorded; if not, it is refused, with the
-fingerprints of both. Subscribers see new sequence numbers. A topic that it made itself ends behind it, also if it
-fails or is interrupted; one that was there before stays open, but with --end.`
-}
-
-func (c *replayCmd) Run(e *env) (err error) {
-	if !(c.Speed > 0) || math.IsInf(c.Speed, 0) {
-		return usageError{fmt.Errorf("--speed %v: a number above 0 is needed", c.Speed)}
-	}
-	from := os.Stdin
-	if c.File != "-" {
-		if from, err = os.Open(c.File); err != nil {
-			return fileError(err)
-		}
-		defer from.Close()
-	}
-	if err := plainName(c.Name); err != nil {
-		return err
-	}
-	in := bufio.NewReaderSize(from, 64<<10)
-	stop := e.endsReading(func() {})
-	item, err := readRecordHeader(in)
-	stop()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", c.File, errRefused, err)
-	}
-	t, made, err := c.open(e, item)
+// writeRecordHeader writes what a recording of items of type t begins with.
+func writeRecordHeader(out io.Writer, t *inspect.Type) error {
+	schema, err := t.AppendBinary(nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	if t.Ended() {
-		return ended(c.Name, topic.ErrEnded)
-	}
-	return e.pumping(c.Name, made && !c.Keep || c.End, t.End, func() error {
-		n, missing, err := c.replay(e, t, in)
-		fmt.Fprintf(e.err, "%d messages replayed, %d are missing in the recording\n", n, missing)
+	h := recordHeader{recordMagic, recordOrder, recordVersion, t.Fingerprint(), uint64(t.Size()), uint64(len(schema))}
+	if err := binary.Write(out, binary.NativeEndian, h); err != nil {
 		return err
-	})
+	}
+	_, err = out.Write(schema)
+	return err
 }
 
+func writeMessage(out io.Writer, m inspect.Message) error {
+	if _, err := out.Write(messageHeader{m.Seq, m.Time.UnixNano()}.encode()); err != nil {
+		return err
+	}
+	_, err := out.Write(m.Value.Bytes())
+	return err
+}
+
+// readRecordHeader returns the type of the items of a recording.
 func readRecordHeader(in io.Reader) (*format.Type, error) {
 	var h recordHeader
 	if err := binary.Read(in, binary.NativeEndian, &h); err != nil || h.Magic != recordMagic {
@@ -173,7 +135,7 @@ func readRecordHeader(in io.Reader) (*format.Type, error) {
 	case h.Order != recordOrder:
 		return nil, errors.New("it was recorded on a machine of the other byte order")
 	case h.Version != recordVersion:
-		return nil, fmt.Errorf("version %d of recordings, this is %d", h.Version, recordVersion)
+		return nil, fmt.Errorf("it has version %d of recordings, this command knows %d", h.Version, recordVersion)
 	case h.SchemaLen > maxSchema:
 		return nil, errors.New("its header is damaged")
 	}
@@ -190,69 +152,3 @@ func readRecordHeader(in io.Reader) (*format.Type, error) {
 	}
 	return t, nil
 }
-
-// open attaches to the topic, or makes it.
-func (c *replayCmd) open(e *env, item *format.Type) (t *stream.Topic, made bool, err error) {
-	t, err = e.openTopic("topic attach", c.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold)
-		return t, true, err
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if got, want := t.Layout.Item.Fingerprint(), item.Fingerprint(); got != want {
-		var all strings.Builder
-		for i, d := range format.Diff(item, t.Layout.Item) {
-			if i == 3 {
-				all.WriteString("; ...")
-				break
-			}
-			all.WriteString("; " + d.String())
-		}
-		err = fmt.Errorf("%s: %w: it was recorded from items %s, fingerprint %016x; the topic has %s, fingerprint %016x%s",
-			c.Name, errRefused, item, want, t.Layout.Item, got, all.String())
-		return nil, false, errors.Join(err, t.Close())
-	}
-	return t, false, nil
-}
-
-func (c *replayCmd) replay(e *env, t *stream.Topic, in io.Reader) (n, missing uint64, err error) {
-	var first, seq uint64
-	start := time.Now()
-	for {
-		var b [16]byte
-		if _, err := io.ReadFull(in, b[:]); err == io.EOF {
-			return n, missing, nil
-		} else if err != nil {
-			return n, missing, errShortRecord
-		}
-		was, at := seq, binary.NativeEndian.Uint64(b[8:])
-		seq = binary.NativeEndian.Uint64(b[:])
-		if n == 0 {
-			first = at
-		} else if seq > was {
-			missing += seq - was - 1
-		}
-		if !c.Max {
-			since := time.Duration(float64(int64(at-first)) / c.Speed)
-			select {
-			case <-time.After(time.Until(start.Add(since))):
-			case <-e.ctx.Done():
-				return n, missing, e.ctx.Err()
-			}
-		}
-		err := t.PublishInPlace(e.ctx, func(p []byte) error {
-			if _, err := io.ReadFull(in, p); err != nil {
-				return errShortRecord
-			}
-			return nil
-		})
-		if err != nil {
-			return n, missing, err
-		}
-		n++
-	}
-}
-
-var errShortRecord = errors.New("the recording ends inside a message, which was not published")

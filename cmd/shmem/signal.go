@@ -10,34 +10,44 @@ import (
 	"time"
 )
 
-// errSignal is why the context is done.
+// An errSignal is the cause of a context that a signal ended.
 type errSignal struct{ syscall.Signal }
 
 func (s errSignal) Error() string { return s.Signal.String() }
-func (s errSignal) code() int     { return 128 + int(s.Signal) }
 
-// interrupted is done when the user has had enough. Who has had enough twice ends the program at once.
+// code is the exit code of a program that the signal ended, as shells have it.
+func (s errSignal) code() int { return 128 + int(s.Signal) }
+
+// interrupted returns a context that is done after the first SIGINT or SIGTERM: the command ends what
+// it is doing. A second signal ends the program at once.
 func interrupted() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	c := make(chan os.Signal, 2)
-	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		s := errSignal{(<-c).(syscall.Signal)}
-		cancel(s)
-		<-c
+		first := errSignal{(<-signals).(syscall.Signal)}
+		cancel(first)
+		<-signals
 		signal.Reset()
-		left := make(chan struct{})
-		go func() { leaveScreen(); close(left) }()
-		select {
-		case <-left:
-		case <-time.After(100 * time.Millisecond): // a terminal that was stopped takes no more
-		}
-		os.Exit(s.code())
+		exitNow(first.code())
 	}()
 	return ctx
 }
 
-// signalled is the error of the signal that came, nil if none did: the program exits as if it had died of it.
+// exitNow gives the terminal back and exits. A terminal that is stopped (Ctrl-S) does not take what
+// is written to it, so it gets 100 ms.
+func exitNow(code int) {
+	left := make(chan struct{})
+	go func() { leaveScreen(); close(left) }()
+	select {
+	case <-left:
+	case <-time.After(100 * time.Millisecond):
+	}
+	os.Exit(code)
+}
+
+// signalled returns the error of the signal that ended e.ctx: the program exits as if the signal had
+// killed it. It returns nil if there was none.
 func (e *env) signalled() error {
 	var s errSignal
 	if errors.As(context.Cause(e.ctx), &s) {
@@ -46,8 +56,9 @@ func (e *env) signalled() error {
 	return nil
 }
 
-// endsReading ends the program, a moment after the user has had enough, until stop is called: reading cannot be
-// interrupted. What is in hand then is passed over, as that of any process that dies. It calls last before.
+// endsReading lets a signal end the program while it reads its input, which cannot be interrupted:
+// 100 ms after the signal it calls last and exits. A message that is being written at that moment is
+// skipped, as that of any process that dies. stop ends it.
 func (e *env) endsReading(last func()) (stop func() bool) {
 	return context.AfterFunc(e.ctx, func() {
 		time.Sleep(100 * time.Millisecond)
@@ -58,13 +69,13 @@ func (e *env) endsReading(last func()) (stop func() bool) {
 	})
 }
 
-// screenOff gives the terminal back, if it was taken.
+// screenOff has the function that gives the terminal back, nil if the terminal is not taken.
 var screenOff struct {
 	sync.Mutex
 	f func()
 }
 
-// leaveScreen gives the terminal back, once.
+// leaveScreen gives the terminal back if it is taken.
 func leaveScreen() {
 	screenOff.Lock()
 	defer screenOff.Unlock()

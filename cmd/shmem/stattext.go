@@ -76,7 +76,7 @@ func statLines(st *inspect.Status, t *inspect.Type, held heldFor) (lines []statL
 		add("damage", reason(st.Err))
 	}
 	if st.State != shmem.Foreign && st.State != shmem.Damaged {
-		lines = append(lines, valueLines(st, t)...)
+		lines = append(lines, statValue(st, t)...)
 	}
 	add("memory", fmt.Sprintf("%s in use, file of %s", words(st.InUse), words(st.File)))
 	add("file", fmt.Sprintf("%s %s %s", st.Mode, userName(st.UID), st.Path))
@@ -91,9 +91,9 @@ func statLines(st *inspect.Status, t *inspect.Type, held heldFor) (lines []statL
 	return lines
 }
 
-// valueLines describe the value. A queue or topic has counters instead of a version, an undo image
+// statValue describes the value. A queue or topic has counters instead of a version, an undo image
 // and a lock, which mean nothing there.
-func valueLines(st *inspect.Status, t *inspect.Type) (lines []statLine) {
+func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 	add := func(label, text string) { lines = append(lines, statLine{label: label, text: text}) }
 	const untyped = "bytes, without a schema"
 	if t == nil {
@@ -314,14 +314,6 @@ func endText(h inspect.Holder) string {
 		return "none"
 	}
 	return h.String()
-}
-
-// several is a number of things.
-func several(n uint64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // userName reads /etc/passwd. Package os/user would ask the C library, and the command is to be a

@@ -6,35 +6,40 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 )
 
-// A streamView is a queue or topic as cat and watch show it: what it counts, and the messages that are there.
+// A streamView is a queue or topic as cat and watch show it: its counters and the messages that are in
+// it.
 type streamView struct {
 	t        *inspect.Type
 	stats    *inspect.Stats
 	messages []inspect.Message
 }
 
-// lastMessages is how many messages are shown that nobody asked for all of.
+// lastMessages is how many messages are shown unless --all asks for all of them.
 const lastMessages = 10
 
-// isStream tells whether a segment is shown as a streamView.
-func isStream(s *inspect.Observer) bool { return s.Type() != nil && s.Type().Stream() != "" }
+// isStream reports whether a segment is a queue or topic.
+func isStream(o *inspect.Observer) bool { return o.Type() != nil && o.Type().Stream() != "" }
 
-// streamOf looks at the last n messages, all if n is 0.
-func streamOf(s *inspect.Observer, n int) (v streamView, err error) {
-	v.t = s.Type()
-	if v.stats, err = s.Stats(); err == nil {
-		v.messages, err = s.Messages(n)
+// streamOf reads a queue or topic with its last n messages, all of them if n is 0.
+func streamOf(o *inspect.Observer, n int) (v streamView, err error) {
+	v.t = o.Type()
+	if v.stats, err = o.Stats(); err == nil && v.stats == nil {
+		err = fmt.Errorf("%s: %w: its counters are damaged, or of another version", o.Info().Name, shmem.ErrCorrupt)
+	}
+	if err == nil {
+		v.messages, err = o.Messages(n)
 	}
 	return v, err
 }
 
-// head is the line of what it counts.
+// head is the line of the type and the counters.
 func (v streamView) head() string { return typeName(v.t) + "  " + statsText(v.stats) }
 
-// lines are the messages, each on a line of at most width columns, behind its number.
+// lines are the messages, each on a line of at most width columns, after its number.
 func (v streamView) lines(s style, width int) (all []string) {
 	long := 0
 	for _, m := range v.messages {
@@ -55,11 +60,11 @@ func messageText(v inspect.Value) string {
 	return v.String()
 }
 
-// text is all of it.
+// text is the whole view.
 func (v streamView) text(e *env) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, v.head())
-	width := 1000 // where nobody reads along, what is long is cut all the same: a frame may have megabytes
+	width := 1000 // also without a terminal a message is cut: a frame may have megabytes
 	if e.tty {
 		width = e.width
 	}
@@ -80,8 +85,8 @@ type jsonStream struct {
 	Messages []jsonMessage `json:"messages"`
 }
 
-// MarshalJSON has the counters as stat has them. The value of a message of a queue.Bytes is a text, if it is one, or
-// in base64: {"base64": "..."}.
+// MarshalJSON has the counters with the keys of stat, and the messages. A message of a queue.Bytes is
+// a string if it is text, or else an object with its bytes: {"base64": "..."}.
 func (v streamView) MarshalJSON() ([]byte, error) {
 	j := jsonStream{jsonStats: jsonStatsOf(v.stats), Messages: []jsonMessage{}}
 	if item := v.t.Item(); item != nil {

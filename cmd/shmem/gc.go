@@ -1,0 +1,186 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+type gcCmd struct {
+	DryRun bool `short:"n" name:"dry-run" help:"Say what would be removed, and why the rest not; change nothing."`
+	JSON   bool `name:"json" help:"JSON."`
+}
+
+func (*gcCmd) Help() string {
+	return `Garbage is a segment whose owner has died and that no process is attached to, and a file whose program died
+while making it. gc removes only this user's. The kernel says which processes are attached, by locks that
+vanish with their process: pids do not matter, and there is no grace period. Values are not dropped
+(T.Drop does not run): that of a dead process may be half changed.`
+}
+
+// A verdict says what gc does with a segment, and why.
+type verdict struct {
+	Name   string `json:"name"`
+	Taken  bool   `json:"taken"` // removed, or to be removed
+	Memory int64  `json:"memory"`
+	Why    string `json:"why"`
+	failed bool
+}
+
+func (c *gcCmd) Run(e *env) error {
+	collect := e.reclaim
+	if c.DryRun {
+		collect = e.judgeAll
+	}
+	all, err := collect()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = e.json(all)
+	} else {
+		c.show(e, all)
+	}
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
+		if v.failed {
+			return exitError(exitFailed)
+		}
+	}
+	return nil
+}
+
+// reclaim removes garbage. It returns a verdict for each segment that was removed, or could not be.
+func (e *env) reclaim() ([]verdict, error) {
+	all := []verdict{}
+	for info, err := range shmem.Reclaim(e.dir) {
+		if err != nil && info.Name == "" {
+			return nil, err
+		}
+		v := verdict{Name: info.Name, Taken: err == nil, Memory: info.InUse, Why: whyGarbage(info)}
+		if err != nil {
+			v.Why, v.failed = reason(err), true
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// judgeAll returns a verdict for every segment, and changes nothing.
+func (e *env) judgeAll() ([]verdict, error) {
+	rows, err := e.rows(nil)
+	if err != nil {
+		return nil, err
+	}
+	all := []verdict{}
+	for _, r := range rows {
+		all = append(all, judge(r))
+	}
+	return append(all, e.unfinished()...), nil
+}
+
+func (c *gcCmd) show(e *env, all []verdict) {
+	var rows [][]string
+	n, memory := 0, int64(0)
+	for _, v := range all {
+		what := "leave"
+		switch {
+		case v.failed:
+			what = "failed"
+		case v.Taken:
+			what, n, memory = "remove", n+1, memory+v.Memory
+		}
+		rows = append(rows, []string{v.Name, what, size(v.Memory), v.Why})
+	}
+	if len(rows) > 0 {
+		e.table([]column{
+			{head: "NAME", least: 12, paint: painted(e.style.bold)},
+			{head: "GC", paint: func(i int, s string) string {
+				switch {
+				case all[i].failed:
+					return e.style.red(s)
+				case all[i].Taken:
+					return e.style.green(s)
+				}
+				return e.style.faint(s)
+			}},
+			{head: "MEM", right: true}, {head: "WHY", least: 20, fold: true},
+		}, rows)
+	}
+	verb := "removed"
+	if c.DryRun {
+		verb = "would be removed"
+	}
+	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb, words(memory))))
+}
+
+// unfinishedPrefix begins the temporary names of segments that are being made where the file system
+// has no nameless files.
+const unfinishedPrefix = ".shmem-"
+
+const whyUnfinished = "its program died while making it"
+
+func whyGarbage(info shmem.Info) string {
+	if strings.HasPrefix(info.Name, unfinishedPrefix) {
+		return whyUnfinished
+	}
+	return fmt.Sprintf("owner dead, no process attached; made by %s %s ago", printable(info.Program), since(info.Created))
+}
+
+// judge says what gc would do with a segment, by the rules of shmem.Reclaim.
+func judge(r row) verdict {
+	v := verdict{Name: r.Name, Memory: r.InUse}
+	switch {
+	case r.err != nil:
+		v.Why = "cannot be read: " + reason(r.err)
+	case r.unlinked:
+		v.Why = "has no name; its memory is freed with the last process attached"
+	case r.State == shmem.Garbage && r.UID != os.Geteuid():
+		v.Why = fmt.Sprintf("garbage, but of user %s; run gc as that user", userName(r.UID))
+	case r.State == shmem.Garbage:
+		v.Taken, v.Why = true, whyGarbage(r.Info)
+	case r.State == shmem.Live:
+		v.Why = "its owner lives: " + process(*r.Owner, printable(r.Program))
+	case r.State == shmem.Orphaned:
+		v.Why = fmt.Sprintf("its owner has died, but %d still attached", max(len(r.Peers), 1))
+	case r.State == shmem.Kept:
+		v.Why = "kept on purpose (Leak, Options.Kept); shmem rm removes it"
+	case r.State == shmem.Foreign:
+		v.Why = "another program's file"
+	case r.State == shmem.Damaged:
+		v.Why = "damaged: " + reason(r.Err) + "; shmem rm removes it"
+	}
+	return v
+}
+
+// unfinished returns the files that are being made, or that a process died over while making them.
+// The maker holds the gate until the file gets its name.
+func (e *env) unfinished() (all []verdict) {
+	files, _ := os.ReadDir(e.dir)
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), unfinishedPrefix) {
+			continue
+		}
+		fd, err := sys.Open(filepath.Join(e.dir, f.Name()), false)
+		if err != nil {
+			continue
+		}
+		v := verdict{Name: f.Name(), Taken: true, Why: whyUnfinished}
+		if st, err := fd.Stat(); err == nil {
+			v.Memory = st.Blocks * 512
+		}
+		const lockBytes = sys.SlotByte - sys.GateByte + 1024 // the gate, and every slot
+		if held, err := fd.Held(sys.GateByte, lockBytes); err != nil || held {
+			v.Taken, v.Why = false, "it is being made"
+		}
+		_ = fd.Close()
+		all = append(all, v)
+	}
+	return all
+}

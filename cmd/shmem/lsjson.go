@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// The JSON of ls, which stat has too. Scripts depend on the keys: they may be added to, but neither
+// renamed nor removed.
+
+type jsonPeer struct {
+	Slot      int       `json:"slot"`
+	PID       int       `json:"pid"`
+	Namespace uint64    `json:"pidNamespace"`
+	Here      bool      `json:"pidIsOurs"` // the pid means something in this PID namespace
+	Process   string    `json:"process,omitempty"`
+	Since     time.Time `json:"since"`
+	ReadOnly  bool      `json:"readOnly,omitempty"`
+}
+
+type jsonInfo struct {
+	Name        string     `json:"name"`
+	Path        string     `json:"path"`
+	State       string     `json:"state"`
+	Unlinked    bool       `json:"unlinked,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	Type        string     `json:"type,omitempty"`
+	Item        string     `json:"item,omitempty"` // type of the messages of a queue or topic
+	Ended       bool       `json:"ended,omitempty"`
+	Fingerprint string     `json:"fingerprint,omitempty"`
+	Size        int64      `json:"size"`
+	File        int64      `json:"file"`
+	Memory      int64      `json:"memory"`
+	Mode        string     `json:"mode"`
+	UID         int        `json:"uid"`
+	Created     time.Time  `json:"created"`
+	Program     string     `json:"program,omitempty"`
+	Slots       int        `json:"slots,omitempty"`
+	Owner       *jsonPeer  `json:"owner,omitempty"`
+	Peers       []jsonPeer `json:"attached"`
+	Readers     bool       `json:"readers"`
+}
+
+func (r row) json() jsonInfo {
+	j := jsonInfo{
+		Name: r.Name, Path: r.Path, State: r.state(), Unlinked: r.unlinked,
+		Type: r.Type, Item: r.item, Ended: r.ended, Size: r.Size, File: r.File, Memory: r.InUse,
+		Mode: r.Mode.String(), UID: r.UID, Created: r.Created, Program: r.Program,
+		Slots: r.Slots, Readers: r.Readers, Peers: []jsonPeer{},
+	}
+	if r.unlinked { // state says only that
+		j.State = r.State.String()
+	}
+	if r.Fingerprint != 0 {
+		j.Fingerprint = fmt.Sprintf("%016x", r.Fingerprint)
+	}
+	if err := cmp.Or(r.err, r.Err); err != nil {
+		j.Error = err.Error()
+	}
+	for _, p := range r.Peers {
+		j.Peers = append(j.Peers, jsonOf(p))
+	}
+	if r.Owner != nil {
+		p := jsonOf(*r.Owner)
+		j.Owner = &p
+	}
+	return j
+}
+
+func jsonOf(p shmem.Peer) jsonPeer {
+	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: p.PIDNamespace, Here: p.PIDNamespace == sys.PIDNamespace(), Since: p.Since, ReadOnly: p.ReadOnly}
+	if j.Here {
+		j.Process = comm(p.PID, "")
+	}
+	return j
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/queue"
+)
+
+type tailCmd struct {
+	Name  string `arg:"" help:"The queue.Bytes or topic."`
+	Wait  bool   `help:"Wait until it is there."`
+	Raw   bool   `xor:"form" help:"The bytes of each message, without a newline behind it."`
+	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic."`
+	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
+	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
+	Count int    `short:"n" help:"End after so many messages."`
+	Rm    bool   `help:"Remove it at the end of the stream."`
+}
+
+func (*tailCmd) Help() string {
+	return `Receives until the stream ends, or Ctrl-C. Each message of a queue of bytes goes to one receiver, and tail
+is one: it writes each message from shared memory, without a copy.
+
+The messages of a topic go to all subscribers. Texts are a line each, arrays of bytes are written as they
+are, and other items are a line of JSON. tail takes no slot and no lock: no publisher waits for it, and if
+publishers are a whole round of the ring ahead it loses messages, and says how many. With --hold it
+attaches, and they wait.`
+}
+
+func (c *tailCmd) Run(e *env) (err error) {
+	o, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	ended := false
+	switch t := o.Type(); {
+	case o.MessageType() != nil:
+		ended, err = c.topic(e, o)
+	case t != nil && t.Stream() == layout.QueueName:
+		return fmt.Errorf("%s: %w: it is a %s, whose messages go to Go programs that know the type (queue.Attach); `shmem cat %s` shows what is in it and receives nothing",
+			c.Name, errRefused, typeName(t), c.Name)
+	default:
+		ended, err = c.queue(e)
+	}
+	if ended && c.Rm && err == nil {
+		err = shmem.Remove(e.dir, c.Name)
+	}
+	if err == nil && !ended {
+		err = e.signalled()
+	}
+	return err
+}
+
+// open opens the queue or topic. With --wait it polls until there is one.
+func (c *tailCmd) open(e *env) (*inspect.Observer, error) {
+	for {
+		open := e.open
+		if c.Wait {
+			open = e.inspect // does not report segments that have lost their name
+		}
+		o, err := open(c.Name)
+		if err == nil && o.Info().State == shmem.Garbage {
+			o.Close()
+			err = fmt.Errorf("%s: %w: its owner has died and no process is attached, nothing more can come; `shmem cat %s` shows what is left", c.Name, fs.ErrNotExist, c.Name)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(c.Name, "/") {
+			return o, err
+		}
+		if !c.Wait {
+			return nil, fmt.Errorf("%w; tail --wait waits until it is there", err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-e.ctx.Done():
+			return nil, e.signalled()
+		}
+	}
+}
+
+// parseFrom is what --from says.
+func parseFrom(s string) (uint64, error) {
+	switch s {
+	case "now":
+		return inspect.FromNow, nil
+	case "oldest":
+		return inspect.FromOldest, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, usageError{fmt.Errorf("--from %s: now, oldest or a sequence number is needed", s)}
+	}
+	return n, nil
+}
+
+// errEnough ends a loop over messages when --count of them have come.
+var errEnough = errors.New("enough")
+
+// topic shows the messages of a topic. ended reports that the topic has ended.
+func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
+	from, err := parseFrom(c.From)
+	if err != nil {
+		return false, err
+	}
+	if c.Hold && c.From != "now" {
+		return false, usageError{errors.New("--hold begins now: --from is for subscribers without a hold")}
+	}
+	w := &messageWriter{cmd: c, out: bufio.NewWriterSize(os.Stdout, 64<<10)}
+	if c.Hold {
+		err = c.held(e, o.MessageType(), w)
+	} else {
+		err = c.followed(e, o, from, w)
+	}
+	if flushed := w.out.Flush(); flushed != nil && (err == nil || err == io.EOF || err == errEnough) {
+		return false, flushed
+	}
+	switch {
+	case err == io.EOF:
+		return true, nil
+	case err == errEnough, e.ctx.Err() != nil:
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist) && !o.Linked():
+		if now, openErr := e.inspect(c.Name); openErr == nil {
+			now.Close()
+			err = fmt.Errorf("%w; another one has taken its name", err)
+		}
+	}
+	return false, err
+}
+
+// followed shows messages without a slot in the segment.
+func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageWriter) error {
+	f, err := e.follow(o, from)
+	if err != nil {
+		return err
+	}
+	err = follow(e.ctx, f, w.out.Flush, func(m inspect.Message) error { return w.show(m.Value) })
+	if f.Lost() > 0 {
+		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n", c.Name, f.Lost())
+	}
+	return err
+}
+
+// held shows messages as a subscriber with a hold.
+func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
+	t, err := e.openTopic("topic attach", c.Name)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if t.Layout.Holds == 0 {
+		return fmt.Errorf("%s: %w: no subscriber can hold its publishers back; `shmem pump --hold N` and topic.Options.Holds make a topic for N that can", c.Name, errRefused)
+	}
+	return receiveHeld(e.ctx, t, func(p []byte, more bool) error {
+		v, err := item.Of(p)
+		if err == nil {
+			err = w.show(v)
+		}
+		if err == nil && !more { // it will wait
+			err = w.out.Flush()
+		}
+		return err
+	})
+}
+
+// follow begins to follow a topic. It says so if that does not begin with the message from.
+func (e *env) follow(o *inspect.Observer, from uint64) (*inspect.Follower, error) {
+	f, err := o.Follow(from)
+	if err == nil && from < inspect.FromOldest && f.Seq() < from {
+		fmt.Fprintf(e.err, "shmem: %s has not come to message %d: this begins with the next one, %d\n", o.Info().Name, from, f.Seq())
+	}
+	return f, err
+}
+
+// follow calls f for each message, and idle before it waits for one.
+func follow(ctx context.Context, fo *inspect.Follower, idle func() error, f func(inspect.Message) error) error {
+	for {
+		m, ok, err := fo.Try()
+		if err == nil && !ok {
+			if err := idle(); err != nil {
+				return err
+			}
+			m, err = fo.Next(ctx)
+		}
+		if err == nil {
+			err = f(m)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A messageWriter shows the messages of a topic.
+type messageWriter struct {
+	cmd *tailCmd
+	out *bufio.Writer
+	n   int // messages shown
+}
+
+// show writes a message. It returns errEnough with the last of --count.
+func (w *messageWriter) show(v inspect.Value) error {
+	if err := w.write(v); err != nil {
+		return err
+	}
+	if w.n++; w.n == w.cmd.Count {
+		return errEnough
+	}
+	return nil
+}
+
+func (w *messageWriter) write(v inspect.Value) error {
+	switch k := v.Kind(); {
+	case w.cmd.JSON:
+	case w.cmd.Raw, k == inspect.Array && hasBytes(v):
+		_, err := w.out.Write(v.Bytes())
+		return err
+	case k == inspect.Text, k == inspect.List && hasBytes(v):
+		_, err := w.out.Write(append(lineOf(v), '\n'))
+		return err
+	}
+	b, err := v.MarshalJSON()
+	if err == nil {
+		_, err = w.out.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// hasBytes reports whether the elements of an array or list are bytes.
+func hasBytes(v inspect.Value) bool {
+	e := v.Type().Elem()
+	return e.Kind() == inspect.Uint && e.Size() == 1
+}
+
+// lineOf is a copy of the bytes of a text, or of the elements of a list of bytes.
+func lineOf(v inspect.Value) []byte {
+	if v.Kind() == inspect.Text {
+		return append([]byte(nil), v.Bytes()[:v.Len()]...)
+	}
+	p := make([]byte, v.Len())
+	for i := range p {
+		p[i] = v.Index(i).Bytes()[0]
+	}
+	return p
+}
+
+// queue receives from a queue of bytes. ended reports that the queue has ended.
+func (c *tailCmd) queue(e *env) (ended bool, err error) {
+	if c.From != "now" || c.Hold || c.JSON {
+		return false, usageError{fmt.Errorf("--from, --hold and --json are for topics, and %s is none", c.Name)}
+	}
+	q, err := queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	out := bufio.NewWriterSize(os.Stdout, 64<<10)
+	defer func() { err = errors.Join(err, out.Flush()) }()
+	write := func(p []byte) error {
+		if c.Raw { // a frame may be large: no copy
+			_, err := os.Stdout.Write(p)
+			return err
+		}
+		if _, err := out.Write(p); err != nil {
+			return err
+		}
+		return out.WriteByte('\n')
+	}
+	for n := 0; c.Count == 0 || n < c.Count; n++ {
+		err := q.RecvFunc(e.ctx, write)
+		switch {
+		case errors.Is(err, io.EOF):
+			return true, nil
+		case e.ctx.Err() != nil:
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		if q.Len() == 0 { // it will wait
+			if err := out.Flush(); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}

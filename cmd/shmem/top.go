@@ -1,0 +1,233 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+)
+
+type topCmd struct {
+	Interval time.Duration `short:"i" default:"1s" help:"Time between two frames (${default})."`
+	Count    int           `short:"n" help:"End after so many frames."`
+}
+
+func (*topCmd) Help() string {
+	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all. DEPTH is how
+full a queue is, or how far behind the slowest subscriber of a topic is of those that hold publishers
+back. LOST counts messages that were skipped or redelivered because a process died, and messages that
+subscribers were too slow for. HELD is the holder of the box's lock, with how long it has been seen, or that
+slowest subscriber; WAIT says how many processes wait for something. q ends it (and Ctrl-C), p pauses,
+arrows and PgUp, PgDn, Home and End scroll.`
+}
+
+func (c *topCmd) Run(e *env) error {
+	all := tracking{}
+	defer all.close()
+	scr := e.screen()
+	defer leaveScreen()
+	return e.ticks(scr, c.Interval, c.Count, func() error {
+		rows, err := e.rows(nil)
+		if err != nil {
+			return err
+		}
+		all.update(e, rows)
+		scr.draw(topFrame(e, rows, all), fixedLines)
+		return nil
+	})
+}
+
+// tracking has the segments that are looked at again and again, by their paths.
+type tracking map[string]*tracked
+
+// A tracked segment stays open between frames, so that rates can be seen.
+type tracked struct {
+	o     *inspect.Observer
+	st    *inspect.Status // nil at first
+	at    time.Time       // when st was read
+	total uint64          // changes or messages at that time
+	rate  float64         // of these, a second
+
+	holder inspect.Holder // of the box's lock
+	since  time.Time      // since when that one has been seen without a change of the value
+	seen   bool           // in the last frame
+}
+
+func (all tracking) close() {
+	for _, t := range all {
+		t.o.Close()
+	}
+}
+
+// update reads all segments again, and closes those that are gone.
+func (all tracking) update(e *env, rows []row) {
+	for _, t := range all {
+		t.seen = false
+	}
+	for _, r := range rows {
+		if r.err == nil && r.State != shmem.Foreign && r.State != shmem.Damaged {
+			if t := all.open(e, r); t != nil {
+				t.update()
+			}
+		}
+	}
+	for path, t := range all {
+		if !t.seen {
+			t.o.Close()
+			delete(all, path)
+		}
+	}
+}
+
+// open returns the tracked segment of a row: another one than before if that has taken the name. It
+// returns nil if it cannot be opened.
+func (all tracking) open(e *env, r row) *tracked {
+	old := all[r.Path]
+	if old != nil && (r.unlinked || old.o.Linked()) {
+		return old
+	}
+	name := r.Name
+	if r.unlinked {
+		name = r.Path
+	}
+	o, err := inspect.Open(e.dir, name)
+	if err != nil {
+		return nil
+	}
+	if old != nil {
+		old.o.Close()
+	}
+	all[r.Path] = &tracked{o: o}
+	return all[r.Path]
+}
+
+// update reads the segment again. If that fails it counts as gone.
+func (t *tracked) update() {
+	st, err := t.o.Status()
+	if err != nil {
+		return
+	}
+	now, n := time.Now(), counter(st)
+	if t.st != nil {
+		t.rate = float64(n-t.total) / now.Sub(t.at).Seconds()
+	}
+	holder := inspect.Holder{}
+	if len(st.Lock.Holders) > 0 {
+		holder = st.Lock.Holders[0]
+	}
+	if holder != t.holder || n != t.total {
+		t.holder, t.since = holder, now
+	}
+	t.st, t.at, t.total, t.seen = st, now, n, true
+}
+
+// total is the number of messages that were sent or published.
+func total(s *inspect.Stats) uint64 { return s.Sent + s.Published }
+
+// counter is what grows with traffic: messages of a queue or topic, changes of a box.
+func counter(st *inspect.Status) uint64 {
+	if st.Stats != nil {
+		return total(st.Stats)
+	}
+	return st.Version
+}
+
+// topFrame is a frame: a head and the table of segments.
+func topFrame(e *env, rows []row, all tracking) string {
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(all.rate(b), all.rate(a)), cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name))
+	})
+	var memory int64
+	cells := make([][]string, len(rows))
+	for i, r := range rows {
+		memory += r.InUse
+		cells[i] = topCells(r, all[r.Path])
+	}
+	sub := *e
+	var b strings.Builder
+	sub.out = &b
+	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")),
+		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, words(memory))))
+	sub.table([]column{
+		{head: "NAME", least: 14, paint: painted(e.style.bold)},
+		{head: "PER SEC", right: true},
+		{head: "TOTAL", right: true}, {head: "DEPTH", right: true}, {head: "LOST", right: true},
+		{head: "HELD", least: 8, paint: func(i int, s string) string {
+			if strings.HasPrefix(s, "dead") {
+				return e.style.red(s)
+			}
+			return s
+		}},
+		{head: "WAIT", right: true}, {head: "ATT", right: true, spare: true}, {head: "MEM", right: true, spare: true},
+		{head: "STATE", paint: func(i int, s string) string { return rows[i].paintState(e.style, s) }},
+	}, cells)
+	return b.String()
+}
+
+// rate is how fast a segment changes.
+func (all tracking) rate(r row) float64 {
+	if t := all[r.Path]; t != nil {
+		return t.rate
+	}
+	return 0
+}
+
+// topCells is the row of top for a segment. t is nil for what is not tracked.
+func topCells(r row, t *tracked) []string {
+	rate, sum, depth, lost, held, wait, attached := "-", "-", "-", "-", "-", "-", "-"
+	if t != nil && t.st != nil {
+		rate, sum, wait = "0", count(counter(t.st)), strconv.Itoa(waiters(t.st))
+		if t.rate != 0 {
+			rate = perSecond(t.rate)
+		}
+		if s := t.st.Stats; s != nil {
+			depth = count(s.Depth+s.Lag) + "/" + count(uint64(s.Capacity))
+			lost = count(s.Skipped + s.Redelivered + s.Released + s.Lost)
+		}
+		held = t.heldText()
+	}
+	if r.err == nil && r.State != shmem.Foreign && r.State != shmem.Damaged {
+		attached = strconv.Itoa(len(r.Peers))
+	}
+	return []string{r.Name, rate, sum, depth, lost, held, wait, attached, size(r.InUse), r.stateText()}
+}
+
+// waiters is how many attachments wait for something.
+func waiters(st *inspect.Status) (n int) {
+	for _, s := range st.Slots {
+		if len(s.Waits) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// heldText names the process that others wait for: the holder of the box's lock, or the slowest
+// subscriber with a hold.
+func (t *tracked) heldText() string {
+	if len(t.st.Lock.Holders) > 0 {
+		h := t.st.Lock.Holders[0]
+		if !h.Alive {
+			return "dead " + strconv.Itoa(h.PID)
+		}
+		text := holderName(h)
+		if time.Since(t.since) > time.Second {
+			text += " " + since(t.since)
+		}
+		return text
+	}
+	if s := t.st.Stats; s != nil && s.Holds > 0 {
+		return holderName(s.SlowestHolder)
+	}
+	return "-"
+}
+
+func holderName(h inspect.Holder) string {
+	return comm(h.PID, "slot "+strconv.Itoa(h.Slot)) + " " + strconv.Itoa(h.PID)
+}
