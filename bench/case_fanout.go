@@ -106,7 +106,7 @@ var fans = []fan{
 		}
 		return nil
 	}},
-	{"bare ring nobody waits at", "", Limit, func(t *Trial) (func(*[8]uint64) error, error) {
+	{"bare ring, no readers", "", Limit, func(t *Trial) (func(*[8]uint64) error, error) {
 		m, err := mapOpen(t, "ring", 64*ringSlots+4096)
 		if err != nil {
 			return nil, err

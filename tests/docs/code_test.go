@@ -83,9 +83,7 @@ func TestGoBlocks(t *testing.T) {
 			}
 			blocks++
 			for _, err := range c.check(b) {
-				if !isPending(err.Error()) {
-					t.Error(err)
-				}
+				t.Error(err)
 			}
 		}
 	}
@@ -134,13 +132,6 @@ func (c *checker) check(b block) []error {
 		all = append(all, fmt.Errorf("%s: %s", at(l.pos), l.what))
 	}
 	return all
-}
-
-// pending are names that documents use already, and that the packages are about to have.
-var pending = []string{"internal/segment", "internal/value", "box.Linked", "psync.ErrCorrupt", "psync.ErrReadOnly", "psync.ErrClosed"}
-
-func isPending(text string) bool {
-	return slices.ContainsFunc(pending, func(p string) bool { return strings.Contains(text, p) })
 }
 
 func isWhole(b block) bool { return strings.HasPrefix(strings.TrimSpace(b.text), "package ") }
