@@ -78,7 +78,7 @@ func BoxOf[T any](s *Segment) (*Box[T], error) {
 }
 
 func newBox[T any](a *segment.Attachment, t *format.Type) *Box[T] {
-	return &Box[T]{seg: Segment{a}, val: value.Of(a, t)}
+	return &Box[T]{seg: Segment{a, a.Mapping()}, val: value.Of(a, t)}
 }
 
 // initOf returns what prepares a new T; nil if T is no Initializer.
@@ -106,7 +106,7 @@ func (b *Box[T]) binding() segment.Binding {
 }
 
 func (b *Box[T]) drop() {
-	m := b.seg.a.Mapping()
+	m := b.seg.m
 	if v, err := mem.At[T](m, 0); err == nil {
 		m.HandOut()
 		any(v).(Dropper).Drop()
@@ -126,7 +126,7 @@ func (b *Box[T]) Value() *T {
 
 // first makes the pointer. The mapping's address space is not used again once a pointer is out.
 func (b *Box[T]) first() *T {
-	m := b.seg.a.Mapping()
+	m := b.seg.m
 	if !m.Pin() {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (b *Box[T]) first() *T {
 
 // pinned pins the mapping and returns the value. end unpins.
 func (b *Box[T]) pinned() (*T, error) {
-	m := b.seg.a.Mapping()
+	m := b.seg.m
 	if !m.Pin() {
 		return nil, ErrClosed
 	}
@@ -268,11 +268,14 @@ func (b *Box[T]) LoadTo(ctx context.Context, v *T) (err error) {
 	if err := b.val.Snapshots(); err != nil {
 		return public("load", b.Name(), err)
 	}
-	if !b.seg.a.Mapping().Pin() {
+	if !b.seg.m.Pin() {
 		return public("load", b.Name(), ErrClosed)
 	}
 	defer b.seg.end("load", debug.SetPanicOnFault(true), &err)
-	return public("load", b.Name(), b.val.Load(ctx, mem.Bytes(v)))
+	if err := b.val.Load(ctx, mem.Bytes(v)); err != nil {
+		return public("load", b.Name(), err)
+	}
+	return nil
 }
 
 // Store replaces the value by v, as a whole: View, Update and Load see the old value or the new one, also
@@ -285,11 +288,14 @@ func (b *Box[T]) StoreFrom(ctx context.Context, v *T) (err error) {
 	if err := b.val.Lockable(); err != nil {
 		return public("store", b.Name(), err)
 	}
-	if !b.seg.a.Mapping().Pin() {
+	if !b.seg.m.Pin() {
 		return public("store", b.Name(), ErrClosed)
 	}
 	defer b.seg.end("store", debug.SetPanicOnFault(true), &err)
-	return public("store", b.Name(), b.val.Store(ctx, mem.Bytes(v)))
+	if err := b.val.Store(ctx, mem.Bytes(v)); err != nil {
+		return public("store", b.Name(), err)
+	}
+	return nil
 }
 
 // Version returns the number of changes of the value by Update and Store. It never decreases while the
@@ -304,7 +310,7 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	if err := b.val.Waitable(); err != nil {
 		return public("wait", b.Name(), err)
 	}
-	if !b.seg.a.Mapping().Pin() {
+	if !b.seg.m.Pin() {
 		return public("wait", b.Name(), ErrClosed)
 	}
 	defer b.seg.end("wait", debug.SetPanicOnFault(true), &err)

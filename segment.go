@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
 )
 
@@ -21,6 +22,7 @@ const MaxName = segment.MaxName
 // orphaned: the last one to leave unlinks it.
 type Segment struct {
 	a *segment.Attachment
+	m *mem.Mapping // of a
 }
 
 // OpenSegment attaches to the segment of that name, or creates it with size bytes, all zero. An existing
@@ -60,7 +62,7 @@ func newSegment(op, name string) func(*segment.Attachment, error) (*Segment, err
 		if err != nil {
 			return nil, public(op, name, err)
 		}
-		return &Segment{a}, nil
+		return &Segment{a, a.Mapping()}, nil
 	}
 }
 
@@ -160,16 +162,15 @@ func (s *Segment) access(op string, off int64, move func([]byte) int, want int, 
 	if off < 0 {
 		return 0, public(op, s.Name(), errors.New("negative offset"))
 	}
-	m := s.a.Mapping()
-	if !m.Pin() {
+	if !s.m.Pin() {
 		return 0, public(op, s.Name(), ErrClosed)
 	}
-	defer m.Unpin()
-	p := m.Payload()[:s.Size()]
+	defer s.m.Unpin()
+	p := s.m.Payload()[:s.Size()]
 	if off >= int64(len(p)) && want > 0 {
 		return 0, short
 	}
-	fault := m.Guard(func() { n = move(p[min(off, int64(len(p))):]) })
+	fault := s.m.Guard(func() { n = move(p[min(off, int64(len(p))):]) })
 	if fault != nil {
 		return 0, public(op, s.Name(), s.a.Fault(fault))
 	}
@@ -182,12 +183,11 @@ func (s *Segment) access(op string, off int64, move func([]byte) int, want int, 
 // Populate makes the payload's pages present in this process, so that their first use costs no page
 // fault. It is advice: where the kernel cannot do it, nothing happens.
 func (s *Segment) Populate() error {
-	m := s.a.Mapping()
-	if !m.Pin() {
+	if !s.m.Pin() {
 		return public("populate", s.Name(), ErrClosed)
 	}
-	defer m.Unpin()
-	m.Populate()
+	defer s.m.Unpin()
+	s.m.Populate()
 	return nil
 }
 
@@ -195,10 +195,9 @@ func (s *Segment) Populate() error {
 // has returned: a fault in the segment's memory becomes the error of the call, other panics pass.
 func (s *Segment) end(op string, old bool, err *error) {
 	debug.SetPanicOnFault(old)
-	m := s.a.Mapping()
-	m.Unpin()
+	s.m.Unpin()
 	if r := recover(); r != nil {
-		f := m.FaultOf(r)
+		f := s.m.FaultOf(r)
 		if f == nil {
 			panic(r)
 		}
@@ -218,7 +217,7 @@ type conversions struct{}
 func init() { segment.Shmem = conversions{} }
 
 func (conversions) Config(opts any) (segment.Config, error) { return opts.(*Options).config() }
-func (conversions) Segment(a *segment.Attachment) any       { return &Segment{a} }
+func (conversions) Segment(a *segment.Attachment) any       { return &Segment{a, a.Mapping()} }
 func (conversions) Attachment(s any) *segment.Attachment    { return s.(*Segment).a }
 func (conversions) Info(l segment.Look) any                 { return infoOf(l) }
 func (conversions) Error(op, name string, err error) error  { return public(op, name, err) }

@@ -72,11 +72,22 @@ func (v *Value) Lockable() error {
 	if v.writable {
 		return nil
 	}
-	if v.words == nil {
-		return fmt.Errorf("%w: a foreign segment has no lock", errs.Foreign)
-	}
-	return fmt.Errorf("%w: use Load, Wait and Watch", errs.ReadOnly)
+	return v.notLockable()
 }
+
+func (v *Value) notLockable() error {
+	if v.words == nil {
+		return errForeignLock
+	}
+	return errReadOnlyLock
+}
+
+var (
+	errForeignLock  = fmt.Errorf("%w: a foreign segment has no lock", errs.Foreign)
+	errForeignLoad  = fmt.Errorf("%w: it has no snapshots; use Do", errs.Foreign)
+	errForeignWait  = fmt.Errorf("%w: changes of it cannot be waited for", errs.Foreign)
+	errReadOnlyLock = fmt.Errorf("%w: use Load, Wait and Watch", errs.ReadOnly)
+)
 
 // A Phase says how far an Update has come.
 type Phase uint8
@@ -189,7 +200,7 @@ var errLoad = fmt.Errorf("%w: no consistent copy could be taken; "+
 // Snapshots returns nil, or why there are no snapshots of the value. The mapping need not be pinned.
 func (v *Value) Snapshots() error {
 	if v.words == nil {
-		return fmt.Errorf("%w: it has no snapshots; use Do", errs.Foreign)
+		return errForeignLoad
 	}
 	return nil
 }
@@ -287,7 +298,7 @@ func (v *Value) Wait(ctx context.Context, seen uint64) error {
 // Waitable returns nil, or why there is no waiting for changes. The mapping need not be pinned.
 func (v *Value) Waitable() error {
 	if v.words == nil {
-		return fmt.Errorf("%w: changes of it cannot be waited for", errs.Foreign)
+		return errForeignWait
 	}
 	return nil
 }
