@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,56 +21,6 @@ import (
 
 func init() {
 	roles = append(roles, shmemtest.Role{Name: "few-files", Run: fewFilesRole})
-}
-
-func TestFullTmpfs(t *testing.T) {
-	dir := smallTmpfs(t, "1m")
-	o := &shmem.Options{Dir: dir}
-	fits := open[page](t, dir, "fits")
-	_, err := shmem.OpenSegment("big", 2<<20, o)
-	wantErr(t, err, shmem.ErrNoSpace, "open big", dir, "KiB needed", "of 1024 KiB free", "64 MiB", "--shm-size", "Options.Dir", "Reclaim")
-	wantErr(t, err, syscall.ENOSPC)
-	e, ok := errors.AsType[*shmem.SpaceError](err)
-	if !ok || e.Dir != dir || e.Need < 2<<20 || e.Size != 1<<20 || e.Free < 900<<10 || e.Free >= 1<<20 {
-		t.Errorf("detail %+v", e)
-	}
-	wantNames(t, dir, "fits")
-	fits.Value().N = 1 // nothing of what is there has suffered
-	open[page](t, dir, "small")
-}
-
-// The memory of the dead is taken for a new one.
-func TestFullOfGarbage(t *testing.T) {
-	dir := smallTmpfs(t, "1m")
-	for _, name := range []string{"a", "b"} {
-		s, err := shmem.CreateSegment(name, 300<<10, &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
-		shmem.Abandon(segment(t, s, err))
-	}
-	s, err := shmem.CreateSegment("c", 600<<10, &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
-	check(t, segment(t, s, err).Close())
-	wantNames(t, dir)
-}
-
-// What cannot be had at all is refused before any of it is taken: taking what there is could have the
-// kernel kill somebody.
-func TestHuge(t *testing.T) {
-	dir := smallTmpfs(t, "40m")
-	o := &shmem.Options{Dir: dir, Undo: shmem.UndoNever}
-	for _, size := range []int{48 << 20, math.MaxInt / 4, math.MaxInt} {
-		_, err := shmem.OpenSegment("big", size, o)
-		if e, ok := errors.AsType[*shmem.SpaceError](err); size < math.MaxInt && (!ok || e.Free != 40<<20) || err == nil {
-			t.Errorf("%d bytes: detail %+v of %v", size, e, err)
-		}
-	}
-	wantNames(t, dir)
-}
-
-func TestNoInodes(t *testing.T) {
-	dir := smallTmpfs(t, "1m,nr_inodes=3")
-	open[point](t, dir, "a")
-	open[point](t, dir, "b")
-	_, err := shmem.Open[point]("c", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrNoSpace, dir)
 }
 
 // reference is the bytes of a box that nobody is attached to, kept so that it can be attached to.

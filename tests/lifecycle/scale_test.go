@@ -1,6 +1,6 @@
 //go:build linux
 
-package shmem_test
+package lifecycle_test
 
 import (
 	"encoding/binary"
@@ -61,7 +61,7 @@ func TestManyBoxes(t *testing.T) {
 	// The half of them orphans: Reclaim takes these and no other.
 	for i, b := range boxes {
 		if i%2 == 0 {
-			shmem.Abandon(b.Segment())
+			abandon(b.Segment())
 		}
 	}
 	if taken := reclaim(t, dir); len(taken) != n/2 {
@@ -98,7 +98,7 @@ func TestManyHandles(t *testing.T) {
 		t.Error("another value")
 	}
 	check(t, handles[700].Own())
-	shmem.Abandon(handles[700].Segment())
+	abandon(handles[700].Segment())
 	for i, b := range handles {
 		if i == 1023 {
 			wantNames(t, dir, "p")
@@ -116,7 +116,7 @@ func TestFewSlots(t *testing.T) {
 	_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir})
 	wantErr(t, err, shmem.ErrNoSlot, "2 processes", "Options.Slots")
 	// The slot of one that died is free.
-	shmem.Abandon(second.Segment())
+	abandon(second.Segment())
 	attach[point](t, dir, "p")
 }
 

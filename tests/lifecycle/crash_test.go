@@ -1,6 +1,6 @@
 //go:build linux
 
-package shmem_test
+package lifecycle_test
 
 import (
 	"bytes"
@@ -149,7 +149,7 @@ func ownedFirst(r *killRun) {
 	r.first, r.id = b, b.Value().ID
 }
 
-var orphan = map[string]func(*killRun){"orphan": func(r *killRun) { shmem.Abandon(r.first.Segment()); r.first = nil }}
+var orphan = map[string]func(*killRun){"orphan": func(r *killRun) { abandon(r.first.Segment()); r.first = nil }}
 
 func leaked(r *killRun) {
 	ownedFirst(r)

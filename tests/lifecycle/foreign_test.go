@@ -1,6 +1,6 @@
 //go:build linux
 
-package shmem_test
+package lifecycle_test
 
 import (
 	"bytes"
@@ -299,7 +299,7 @@ func TestFromFileOfNamed(t *testing.T) {
 	}
 	// The descriptor of File carries no lock: with it alone nothing is alive.
 	check(t, box.Close())
-	shmem.Abandon(b.Segment())
+	abandon(b.Segment())
 	_, err = shmem.FromFile(f, nil)
 	wantErr(t, err, fs.ErrNotExist, "died")
 }
@@ -328,7 +328,7 @@ func TestFromFileOfANamedSegment(t *testing.T) {
 	if s.Name() != "box" || !s.Linked() {
 		t.Errorf("name %q, linked %v", s.Name(), s.Linked())
 	}
-	shmem.Abandon(b.Segment())
+	abandon(b.Segment())
 	wantNames(t, dir, "box")
 	check(t, s.Close())
 	wantNames(t, dir)

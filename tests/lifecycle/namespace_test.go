@@ -1,6 +1,6 @@
 //go:build linux
 
-package shmem_test
+package lifecycle_test
 
 import (
 	"errors"
@@ -231,7 +231,7 @@ func TestOtherUsersPrivateBox(t *testing.T) {
 	if !b.Segment().Linked() {
 		t.Error("another user has taken it away")
 	}
-	shmem.Abandon(b.Segment())
+	abandon(b.Segment())
 	if got := said(t, "reclaim", dir); got != "" {
 		t.Errorf("another user has reclaimed %q", got)
 	}
@@ -254,7 +254,7 @@ func TestOtherUsersSharedBox(t *testing.T) {
 	}
 	wantSaid(t, said(t, "remove", dir), "false, true, false", "only that user")
 	wantSaid(t, said(t, "stat", dir), "state live")
-	shmem.Abandon(b.Segment())
+	abandon(b.Segment())
 	wantSaid(t, said(t, "stat", dir), "state garbage")
 	wantSaid(t, said(t, "open any", dir), "false, true, false", "only that user, the owner of "+dir)
 	wantNames(t, dir, "p")
@@ -273,7 +273,7 @@ func TestReaderByPermission(t *testing.T) {
 	if err != nil || !info.Readers || len(info.Peers) != 1 {
 		t.Errorf("readers %v, %d peers (%v)", info.Readers, len(info.Peers), err)
 	}
-	shmem.Abandon(b.Segment())
+	abandon(b.Segment())
 	if info, err = shmem.Stat(dir, "p"); err != nil || info.State != shmem.Orphaned {
 		t.Errorf("with a reader it is %v (%v)", info.State, err)
 	}

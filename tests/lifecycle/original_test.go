@@ -1,6 +1,6 @@
 //go:build linux
 
-package shmem_test
+package lifecycle_test
 
 import (
 	"errors"
