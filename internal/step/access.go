@@ -1,27 +1,28 @@
 package step
 
-// View, Update and Store of a box, in the order in which the steps are reached.
+// View, Update and Store of a box, in the order in which the points are reached. The sequence
+// counter is even while the payload counts and odd while the undo image counts.
 const (
-	UpdateLocked Point = "update.locked" // the lock is held, nothing is written
-	UpdateWord   Point = "update.word"   // one more word of the image is written
-	UpdateImage  Point = "update.image"  // the image is complete
-	UpdateOdd    Point = "update.odd"    // the image counts
-	UpdateRan    Point = "update.ran"    // the function has run
-	UpdateEven   Point = "update.even"   // the payload counts again, nobody is woken yet
-	UpdateWoken  Point = "update.woken"  // the lock is still held
-	UpdateUndone Point = "update.undone" // after an error: the payload is as it was, the image still counts
+	UpdateLocked Point = "update.locked" // the lock is held; nothing has been written
+	UpdateWord   Point = "update.word"   // one more word of the image has been written
+	UpdateImage  Point = "update.image"  // the image is a complete copy of the payload
+	UpdateOdd    Point = "update.odd"    // the counter is odd; the function has not started
+	UpdateRan    Point = "update.ran"    // the function has returned; the image still counts
+	UpdateEven   Point = "update.even"   // the counter is even; no waiter has been woken
+	UpdateWoken  Point = "update.woken"  // the waiters have been woken; the lock is still held
+	UpdateUndone Point = "update.undone" // after an error: the payload has been restored; the image still counts
 
-	StoreImage Point = "store.image" // the new value is in the image
-	StoreOdd   Point = "store.odd"   // and counts
-	StoreWord  Point = "store.word"  // one more word of the payload is written
-	StoreCopy  Point = "store.copy"  // the payload is complete
+	StoreImage Point = "store.image" // the new value has been written to the image
+	StoreOdd   Point = "store.odd"   // the counter is odd, so the new value counts
+	StoreWord  Point = "store.word"  // one more word of the payload has been written
+	StoreCopy  Point = "store.copy"  // the payload is complete; the image still counts
 
-	RestoreWord Point = "restore.word" // recovery: one more word of the payload is restored
-	RestoreCopy Point = "restore.copy" // the payload is whole, the image still counts
-	RestoreEven Point = "restore.even" // the payload counts again
+	RestoreWord Point = "restore.word" // recovery has restored one more word of the payload
+	RestoreCopy Point = "restore.copy" // recovery has restored the payload; the image still counts
+	RestoreEven Point = "restore.even" // the counter is even; no waiter has been woken
 )
 
-// Access lists the steps above.
+// Access lists the points above.
 var Access = []Point{
 	UpdateLocked, UpdateWord, UpdateImage, UpdateOdd, UpdateRan, UpdateEven, UpdateWoken, UpdateUndone,
 	StoreImage, StoreOdd, StoreWord, StoreCopy,

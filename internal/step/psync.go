@@ -1,65 +1,66 @@
 package step
 
-// Waiting and locks, in the order in which the steps are reached.
+// Waiting and locks, each group in the order in which its points are reached.
 const (
-	WaitInterest Point = "wait.interest" // registered: wakers ring this attachment
-	WaitArmed    Point = "wait.armed"    // and they know that somebody waits
-	WaitLead     Point = "wait.lead"     // this goroutine leads
-	WaitSleep    Point = "wait.sleep"    // it says that it sleeps, and is about to
-	WaitWoken    Point = "wait.woken"    // it does not sleep any more
-	WaitLeave    Point = "wait.leave"    // it is no longer registered
+	WaitInterest Point = "wait.interest" // the slot's interest is set, so wakers ring this attachment
+	WaitArmed    Point = "wait.armed"    // the armed word is set, so wakers know that there is a waiter
+	WaitLead     Point = "wait.lead"     // this goroutine has become the leader of its mapping
+	WaitSleep    Point = "wait.sleep"    // the slot says that the leader sleeps; it has not slept yet
+	WaitWoken    Point = "wait.woken"    // the slot no longer says that the leader sleeps
+	WaitLeave    Point = "wait.leave"    // the waiter is no longer registered
 
-	WakeArmed   Point = "wake.armed"   // the word is changed; somebody waits
-	WakePending Point = "wake.pending" // the bucket of one attachment is marked
-	WakeBell    Point = "wake.bell"    // its bell has changed
-	WakeRung    Point = "wake.rung"    // its sleeper is woken
-	WakeAll     Point = "wake.all"     // everybody was rung; not cleared yet
-	WakeDone    Point = "wake.done"
+	WakeArmed   Point = "wake.armed"   // the object has changed and is armed; no waiter has been rung
+	WakePending Point = "wake.pending" // the object's bucket is pending in one attachment's slot
+	WakeBell    Point = "wake.bell"    // the bell of that slot has changed
+	WakeRung    Point = "wake.rung"    // the sleeper of that slot has been woken
+	WakeAll     Point = "wake.all"     // every interested attachment has been rung; the object is still armed
+	WakeDone    Point = "wake.done"    // the object is disarmed, unless a waiter has armed it again
 
-	LockTaken    Point = "lock.taken"    // by one compare-and-swap
-	LockWaiters  Point = "lock.waiters"  // the waiters bit is set
-	LockSlow     Point = "lock.slow"     // taken after waiting
-	LockDead     Point = "lock.dead"     // the dead holder's word says DEAD; nobody is woken yet
-	LockOver     Point = "lock.over"     // taken over from a dead holder
-	LockDeadWake Point = "lock.deadwake" // all are woken
+	LockTaken    Point = "lock.taken"    // the free word has been taken at the first try
+	LockWaiters  Point = "lock.waiters"  // the waiters bit of a held word is set
+	LockSlow     Point = "lock.slow"     // the word has been taken at a later try
+	LockOver     Point = "lock.over"     // the word has been taken over from a dead holder
+	LockDead     Point = "lock.dead"     // a dead holder's word is DEAD; no waiter has been woken
+	LockDeadWake Point = "lock.deadwake" // the waiters for that word have been woken
 
-	UnlockBegin  Point = "unlock.begin" // still held, somebody waits
-	UnlockFree   Point = "unlock.free"  // free; nobody waited
-	UnlockFreed  Point = "unlock.freed" // free, and nobody is woken yet
-	UnlockWoken  Point = "unlock.woken"
-	RecoverTaken Point = "recover.taken" // the lock is held again, the repair has not run
-	RecoverRan   Point = "recover.ran"   // the repair has run, the lock is still held
-	RecoverFail  Point = "recover.fail"  // the repair failed, DEAD again, nobody is woken yet
+	UnlockFree  Point = "unlock.free"  // the word, without waiters bit, is free
+	UnlockBegin Point = "unlock.begin" // the word is still held, and its waiters bit was set
+	UnlockFreed Point = "unlock.freed" // the word is free; no waiter has been woken
+	RecoverFail Point = "recover.fail" // the repair has failed and the word is DEAD; no waiter has been woken
+	UnlockWoken Point = "unlock.woken" // the waiters for the word have been woken
 
-	RLockMark   Point = "rlock.mark"   // the reader's mark stands, the writer's word was not looked at
-	RLockBack   Point = "rlock.back"   // it stood while there was a writer: taken back
-	RLockTaken  Point = "rlock.taken"  // it reads
-	RUnlockMark Point = "runlock.mark" // the mark is gone, nobody is woken yet
-	WriteWord   Point = "write.word"   // the writer's word is held, readers may be inside
-	WriteFlag   Point = "write.flag"   // readers are asked to wake the writer
-	WriteTaken  Point = "write.taken"  // no reader is inside
+	RecoverTaken Point = "recover.taken" // the dead holder's word has been taken; the repair has not started
+	RecoverRan   Point = "recover.ran"   // the repair has succeeded; the word is still held
 
-	SemLocked  Point = "sem.locked"  // the table is locked
-	SemTaken   Point = "sem.taken"   // permits taken, the table still locked
-	SemBack    Point = "sem.back"    // permits given back, the table still locked
-	SemBackOut Point = "sem.backout" // the table is free, nobody is woken yet
+	RLockMark   Point = "rlock.mark"   // the reader's mark is set; the writer's word has not been checked since
+	RLockBack   Point = "rlock.back"   // a writer was there, and the mark has been removed
+	RLockTaken  Point = "rlock.taken"  // the reader holds the lock
+	RUnlockMark Point = "runlock.mark" // the mark has been removed; no waiter has been woken
+	WriteWord   Point = "write.word"   // the writer holds the word; there may still be readers
+	WriteFlag   Point = "write.flag"   // the readers have been asked to wake the writer
+	WriteTaken  Point = "write.taken"  // the writer holds the lock, and there is no reader
+
+	SemLocked  Point = "sem.locked"  // the table of permits is locked
 	SemSwept   Point = "sem.swept"   // the permits of one dead attachment are free
+	SemTaken   Point = "sem.taken"   // permits have been taken, or were too few; the table is still locked
+	SemBack    Point = "sem.back"    // permits have been released; the table is still locked
+	SemBackOut Point = "sem.backout" // the table is unlocked; no waiter has been woken
 
-	EventSet  Point = "event.set"  // set, nobody is woken yet
-	CondCount Point = "cond.count" // counted, nobody is woken yet
-	CondOut   Point = "cond.out"   // Wait has freed the lock
-	OnceIn    Point = "once.in"    // it is ours to run
-	OnceRan   Point = "once.ran"   // the function has run, it does not count yet
-	OnceDone  Point = "once.done"  // it counts, the lock is still held
+	EventSet  Point = "event.set"  // the event is set; no waiter has been woken
+	CondOut   Point = "cond.out"   // Wait has unlocked the mutex and has not started to wait
+	CondCount Point = "cond.count" // the signal has been counted; no waiter has been woken
+	OnceIn    Point = "once.in"    // this attachment may run the function, if none has run it
+	OnceRan   Point = "once.ran"   // the function has succeeded; the run does not count yet
+	OnceDone  Point = "once.done"  // the run counts; the lock is still held
 )
 
-// Psync lists the steps above.
+// Psync lists the points above.
 var Psync = []Point{
 	WaitInterest, WaitArmed, WaitLead, WaitSleep, WaitWoken, WaitLeave,
 	WakeArmed, WakePending, WakeBell, WakeRung, WakeAll, WakeDone,
-	LockTaken, LockWaiters, LockSlow, LockDead, LockOver, LockDeadWake,
-	UnlockBegin, UnlockFree, UnlockFreed, UnlockWoken, RecoverTaken, RecoverRan, RecoverFail,
+	LockTaken, LockWaiters, LockSlow, LockOver, LockDead, LockDeadWake,
+	UnlockFree, UnlockBegin, UnlockFreed, RecoverFail, UnlockWoken, RecoverTaken, RecoverRan,
 	RLockMark, RLockBack, RLockTaken, RUnlockMark, WriteWord, WriteFlag, WriteTaken,
-	SemLocked, SemTaken, SemBack, SemBackOut, SemSwept,
-	EventSet, CondCount, CondOut, OnceIn, OnceRan, OnceDone,
+	SemLocked, SemSwept, SemTaken, SemBack, SemBackOut,
+	EventSet, CondOut, CondCount, OnceIn, OnceRan, OnceDone,
 }

@@ -1,41 +1,42 @@
 package step
 
-// Queues and topics, in the order in which the steps are reached.
+// Queues and topics, in the order in which the points of a message are reached.
 const (
-	QueueClaimed   Point = "queue.claimed"   // the place is the producer's, nothing is written
-	QueueWritten   Point = "queue.written"   // the message is written, nobody can see it
-	QueuePublished Point = "queue.published" // the message can be received, nobody is woken yet
-	QueueSent      Point = "queue.sent"      // all are woken
-	QueueTaken     Point = "queue.taken"     // the message is the consumer's, it is not read
-	QueueRead      Point = "queue.read"      // it is read, and still held
-	QueueReleased  Point = "queue.released"  // its place is free, nobody is woken yet
-	QueueReceived  Point = "queue.received"  // all are woken
-	QueueCanceled  Point = "queue.canceled"  // a claim was given up, nobody is woken yet
-	QueueReturned  Point = "queue.returned"  // a message was given back, nobody is woken yet
-	QueueEnded     Point = "queue.ended"     // the stream has ended, nobody is woken yet
-	QueueRepaired  Point = "queue.repaired"  // what the dead held is free, nobody is woken yet
+	QueueClaimed   Point = "queue.claimed"   // the sender has claimed a slot and written nothing
+	QueueWritten   Point = "queue.written"   // the message has been written; no receiver can see it
+	QueuePublished Point = "queue.published" // the message can be received; no receiver has been woken
+	QueueSent      Point = "queue.sent"      // waiting receivers have been woken
+	QueueCanceled  Point = "queue.canceled"  // instead: the claim has been given up; no process has been woken
+	QueueTaken     Point = "queue.taken"     // the receiver has taken the message and read nothing
+	QueueRead      Point = "queue.read"      // the message has been read and is still taken
+	QueueReleased  Point = "queue.released"  // the slot is free; no sender has been woken
+	QueueReceived  Point = "queue.received"  // waiting senders have been woken
+	QueueReturned  Point = "queue.returned"  // instead: the message can be received again; no receiver has been woken
+	QueueEnded     Point = "queue.ended"     // the stream has ended; no process has been woken
+	QueueRepaired  Point = "queue.repaired"  // what dead processes held is free; no process has been woken
 
-	TopicClaimed   Point = "topic.claimed"   // the place is the publisher's, the old message can still be there
-	TopicWritten   Point = "topic.written"   // the message is written, nobody can see it
-	TopicPublished Point = "topic.published" // the message can be received, nobody is woken yet
-	TopicSent      Point = "topic.sent"      // all are woken
-	TopicCanceled  Point = "topic.canceled"  // a claim was given up, nobody is woken yet
-	TopicHeld      Point = "topic.held"      // a subscriber holds publishers back
-	TopicRead      Point = "topic.read"      // it has read a message, publishers cannot go on yet
-	TopicTold      Point = "topic.told"      // they can, nobody is woken yet
-	TopicLeft      Point = "topic.left"      // it does not hold them any more, nobody is woken yet
-	TopicEnded     Point = "topic.ended"     // the stream has ended, nobody is woken yet
-	TopicRepaired  Point = "topic.repaired"  // what the dead held is free, nobody is woken yet
+	TopicHeld      Point = "topic.held"      // the subscriber has a hold: publishers cannot pass its cursor
+	TopicClaimed   Point = "topic.claimed"   // the publisher has claimed a slot; the old message may still be read
+	TopicWritten   Point = "topic.written"   // the message has been written; no subscriber can see it
+	TopicPublished Point = "topic.published" // the message can be received; no process has been woken
+	TopicSent      Point = "topic.sent"      // waiting processes have been woken
+	TopicCanceled  Point = "topic.canceled"  // instead: the claim has been given up; no process has been woken
+	TopicRead      Point = "topic.read"      // a subscriber has read a message; its cursor has not moved
+	TopicTold      Point = "topic.told"      // the cursor of a hold has moved; no publisher has been woken
+	TopicLeft      Point = "topic.left"      // the hold is free; no publisher has been woken
+	TopicEnded     Point = "topic.ended"     // the stream has ended; no process has been woken
+	TopicRepaired  Point = "topic.repaired"  // what dead processes held is free; no process has been woken
 )
 
-// Queue lists the steps of queues.
+// Queue lists the points of queues.
 var Queue = []Point{
-	QueueClaimed, QueueWritten, QueuePublished, QueueSent, QueueTaken, QueueRead, QueueReleased,
-	QueueReceived, QueueCanceled, QueueReturned, QueueEnded, QueueRepaired,
+	QueueClaimed, QueueWritten, QueuePublished, QueueSent, QueueCanceled,
+	QueueTaken, QueueRead, QueueReleased, QueueReceived, QueueReturned,
+	QueueEnded, QueueRepaired,
 }
 
-// Topic lists the steps of topics.
+// Topic lists the points of topics.
 var Topic = []Point{
-	TopicClaimed, TopicWritten, TopicPublished, TopicSent, TopicCanceled,
-	TopicHeld, TopicRead, TopicTold, TopicLeft, TopicEnded, TopicRepaired,
+	TopicHeld, TopicClaimed, TopicWritten, TopicPublished, TopicSent, TopicCanceled,
+	TopicRead, TopicTold, TopicLeft, TopicEnded, TopicRepaired,
 }
