@@ -31,8 +31,8 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// within fails the test if f takes so long that it must have been forgotten. On a machine of any load
-// what is not forgotten takes less.
+// within fails the test if f takes so long that it must have been forgotten. On a machine of any
+// load what is not forgotten takes less.
 func within(t *testing.T, what string, f func() error) error {
 	t.Helper()
 	const d = 20 * time.Second
@@ -60,7 +60,8 @@ func TestNewcomerInDeadSlot(t *testing.T) {
 	wantErr(t, "RWMutex.Lock", within(t, "RWMutex.Lock", func() error { return v.rw.Lock(context.Background()) }), nil)
 }
 
-// TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else rescues.
+// TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else
+// rescues.
 func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	path, s, v := newSeg(t)
 	c := start(t, path)
@@ -499,8 +500,8 @@ func TestAllocs(t *testing.T) {
 
 var local psync.Mutex
 
-// TestTakeover measures the time from the moment at which the kernel frees a dead holder's lock byte,
-// as a blocked F_OFD_SETLKW sees it, to the moment at which a waiter knows.
+// TestTakeover measures the time from the moment at which the kernel frees a dead holder's lock
+// byte, as a blocked F_OFD_SETLKW sees it, to the moment at which a waiter knows.
 func TestTakeover(t *testing.T) {
 	t.Run("told", func(t *testing.T) { takeover(t, shmemtest.Command{}, true) })
 	t.Run("looking", func(t *testing.T) { takeover(t, shmemtest.Command{}, false) })
@@ -512,8 +513,8 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// takeover kills holders of a lock that somebody waits for. The times are for people: a loaded machine
-// may take any time.
+// takeover kills holders of a lock that somebody waits for. The times are for people: a loaded
+// machine may take any time.
 func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 	n := 20
 	if testing.Short() {

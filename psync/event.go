@@ -60,8 +60,8 @@ func (e *Event) change(to uint32) error {
 }
 
 // Promise declares that this attachment will set the event. If the attachment dies before it calls
-// Set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A later
-// Promise replaces an earlier one.
+// Set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
+// later Promise replaces an earlier one.
 func (e *Event) Promise() error {
 	o, err := robust.Of(e)
 	if err == nil {

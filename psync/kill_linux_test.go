@@ -18,8 +18,8 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "actor", Run: actor}) }
 
-// actor does what it is told. Each operation runs in a goroutine of its own and is answered by
-// "did NAME" or "did NAME ERROR"; "stop POINT" makes it say "reached" there and stay until "resume".
+// actor does what it is told. Each operation runs in a goroutine of its own and is answered by "did
+// NAME" or "did NAME ERROR"; "stop POINT" makes it say "reached" there and stay until "resume".
 func actor(c *shmemtest.Conn) error {
 	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
 	if err != nil {

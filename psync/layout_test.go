@@ -15,8 +15,8 @@ import (
 	"github.com/shmembox/shmem/psync"
 )
 
-// lockLayouts says where package layout has each field of each lock. The Go structs are compared with
-// it field by field: one that moves, grows, or is in no list fails the test.
+// lockLayouts says where package layout has each field of each lock. The Go structs are compared
+// with it field by field: one that moves, grows, or is in no list fails the test.
 var lockLayouts = []struct {
 	typ    reflect.Type
 	size   int

@@ -141,7 +141,8 @@ func lockModel(limit int) porcupine.Model {
 	}
 }
 
-// TestLinearizable: what several processes saw of a lock is what one after the other could have seen.
+// TestLinearizable: what several processes saw of a lock is what one after the other could have
+// seen.
 func TestLinearizable(t *testing.T) {
 	for kind, limit := range map[string]int{"mutex": 1, "rwmutex": 1, "semaphore": 3} {
 		t.Run(kind, func(t *testing.T) {

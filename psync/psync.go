@@ -49,10 +49,10 @@
 //   - [errors.ErrUnsupported] in a foreign segment, which has no control block;
 //   - the context's error, when a call that waits was given up.
 //
-// After Close a pointer to a lock still leads to that error, but a pointer to the value is not valid:
-// Go may read through v when it evaluates v.Mu, and that read faults. So do [Event.IsSet] and
-// [Semaphore.Limit], which return no error, and a call that begins while Close removes the memory.
-// Inside Do, View and Update of a box the memory stays.
+// After Close a pointer to a lock still leads to that error, but a pointer to the value is not
+// valid: Go may read through v when it evaluates v.Mu, and that read faults. So do [Event.IsSet]
+// and [Semaphore.Limit], which return no error, and a call that begins while Close removes the
+// memory. Inside Do, View and Update of a box the memory stays.
 //
 // # Ordinary memory
 //

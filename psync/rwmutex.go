@@ -395,7 +395,8 @@ func (rw *RWMutex) TryRLock() (bool, error) {
 	return false, fail("rwmutex tryrlock", rw, err)
 }
 
-// RUnlock ends RLock. It returns [ErrNotHeld] if this attachment does not hold the mutex for reading.
+// RUnlock ends RLock. It returns [ErrNotHeld] if this attachment does not hold the mutex for
+// reading.
 func (rw *RWMutex) RUnlock() error {
 	o, err := robust.Of(rw)
 	if err == nil {

@@ -39,10 +39,10 @@ type Mapping struct {
 	lockID uint32 // of Peers, where the payload can be written, else 0
 	// Peers is nil where there is no control block: a foreign file.
 	Peers *Peers
-	// Lot holds the waiters of this process at this mapping; it belongs to internal/wait.
-	Lot atomic.Pointer[any]
-	// Ring, if set, is called when draining begins: it wakes who sleeps outside Go's scheduler.
-	Ring atomic.Pointer[func()]
+	// Waiters holds the waiters of this process at this mapping. Only internal/wait uses it.
+	Waiters atomic.Pointer[any]
+	// OnDrain, if set, is called when draining begins: it wakes threads that sleep in the kernel.
+	OnDrain atomic.Pointer[func()]
 }
 
 // A phase ends with Drain. There is a second one where the value is dropped.
@@ -166,7 +166,7 @@ func (m *Mapping) Drain() {
 		ph.once.Do(func() { close(ph.idle) })
 	}
 	close(ph.closing)
-	if f := m.Ring.Load(); f != nil {
+	if f := m.OnDrain.Load(); f != nil {
 		_ = m.Guard(*f) // where somebody truncated the file, sleepers see for themselves
 	}
 	<-ph.idle

@@ -2,7 +2,7 @@
 
 package wait
 
-// pause tells the CPU n times that this is a spinning loop.
+// pause tells the CPU n times that the caller spins.
 //
 //go:noescape
 func pause(n uint32)

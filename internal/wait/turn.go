@@ -4,39 +4,28 @@ import (
 	"context"
 	"sync/atomic"
 
-	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 )
 
-// A turn lets the goroutines of this process that want the same object come one by one: only the
-// one whose turn it is contends with other processes. They come in the order in which they asked.
-type turn struct {
+// A turnstile admits the goroutines of this process that want the same object one at a time, in the
+// order of their calls. So at most one of them contends with other processes.
+type turnstile struct {
 	b     *bucket
 	armed *atomic.Uint32
-	token chan struct{}
-	users int // under b.mu
+	token chan struct{} // holds one token while no goroutine has its turn
+	users int           // goroutines that wait or have their turn; guarded by b.mu
 }
 
-// Turn waits for the caller's turn at an object; Done ends it. m is pinned, or nil for ordinary
-// memory; its attachment has a slot.
-func Turn(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32) (*turn, error) {
-	if m != nil && (m.Peers == nil || m.Peers.Self == format.Nobody) {
-		return nil, mem.ErrReadOnly
+// Turn waits for the caller's turn at an object, which lasts until Done. It returns [ErrClosed]
+// when the mapping begins to close, and the context's error when ctx is done. m is pinned and has a
+// slot, or is nil for ordinary memory.
+func Turn(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32) (*turnstile, error) {
+	if m != nil && !hasSlot(m) {
+		return nil, errs.ReadOnly
 	}
 	l := lotOf(m)
-	b := &l.buckets[l.bucketOf(armed)]
-	b.mu.Lock()
-	t := b.turns[armed]
-	if t == nil {
-		if b.turns == nil {
-			b.turns = map[*atomic.Uint32]*turn{}
-		}
-		t = &turn{b: b, armed: armed, token: make(chan struct{}, 1)}
-		t.token <- struct{}{}
-		b.turns[armed] = t
-	}
-	t.users++
-	b.mu.Unlock()
+	t := l.buckets[l.bucketOf(armed)].turnstile(armed)
 	select {
 	case <-t.token:
 		return t, nil
@@ -59,16 +48,35 @@ func Turn(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32) (*turn, err
 	return nil, err
 }
 
-// Done lets the next one come.
-func (t *turn) Done() {
+// turnstile returns the turnstile of an object, which it makes if there is none, and counts one
+// more user.
+func (b *bucket) turnstile(armed *atomic.Uint32) *turnstile {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.turnstiles[armed]
+	if t == nil {
+		if b.turnstiles == nil {
+			b.turnstiles = map[*atomic.Uint32]*turnstile{}
+		}
+		t = &turnstile{b: b, armed: armed, token: make(chan struct{}, 1)}
+		t.token <- struct{}{}
+		b.turnstiles[armed] = t
+	}
+	t.users++
+	return t
+}
+
+// Done ends the caller's turn.
+func (t *turnstile) Done() {
 	t.token <- struct{}{}
 	t.leave()
 }
 
-func (t *turn) leave() {
+// leave counts one user less. The last one removes the turnstile.
+func (t *turnstile) leave() {
 	t.b.mu.Lock()
+	defer t.b.mu.Unlock()
 	if t.users--; t.users == 0 {
-		delete(t.b.turns, t.armed)
+		delete(t.b.turnstiles, t.armed)
 	}
-	t.b.mu.Unlock()
 }

@@ -172,7 +172,8 @@ func threads(t *testing.T) int {
 	return n
 }
 
-// TestManyWaiters: ten thousand goroutines wait, on a thousand objects and on one, with few threads.
+// TestManyWaiters: ten thousand goroutines wait, on a thousand objects and on one, with few
+// threads.
 func TestManyWaiters(t *testing.T) {
 	_, s, v := newSeg(t)
 	for _, objects := range []int{1000, 1} {
@@ -455,29 +456,30 @@ func BenchmarkWakeNobodyBare(b *testing.B) {
 	}
 }
 
-// Two sides that both park, and wait only for each other to wake up, come to spin; who waits for something far off
-// spins less and less.
-func TestLearn(t *testing.T) {
-	if first := wait.Learn(0, time.Hour); first != wait.MaxSpin {
+// Two sides that both park, and wait only for each other to wake up, come to spin; who waits for
+// something far off spins less and less.
+func TestAdaptSpin(t *testing.T) {
+	if first := wait.AdaptSpin(0, time.Hour); first != wait.MaxSpin {
 		t.Errorf("after the first wait: %v, want %v", first, wait.MaxSpin)
 	}
 	limit := wait.MaxSpin
 	for range 20 {
-		limit = wait.Learn(limit, time.Hour)
+		limit = wait.AdaptSpin(limit, time.Hour)
 	}
 	if limit > wait.MaxSpin/32 || limit == 0 {
 		t.Errorf("after many long waits: %v", limit)
 	}
 	for range 20 {
 		// A moment of rest of the machine in here may cost one step.
-		limit = wait.Learn(limit, 0)
+		limit = wait.AdaptSpin(limit, 0)
 	}
 	if limit < wait.MaxSpin/2 {
 		t.Errorf("after many short waits: %v", limit)
 	}
 }
 
-// TestDuty: of many that wait for the same one looks; when it goes another does; what one sees all see.
+// TestDuty: of many that wait for the same one looks; when it goes another does; what one sees all
+// see.
 func TestDuty(t *testing.T) {
 	const n = 500
 	_, s, v := newSeg(t)

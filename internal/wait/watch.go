@@ -6,24 +6,25 @@ import (
 	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// watches are the peers whose end the kernel tells of, by a process descriptor each. They only make
-// deaths seen sooner: that a pid in shared memory lies costs no more than that.
+// watches are the peers whose end the kernel reports, by a process descriptor each. They only make
+// a waiter see a death sooner: a wrong pid in shared memory has no other effect.
 type watches struct {
 	mu     sync.Mutex
-	files  map[format.ID]*os.File // nil: cannot be watched
-	closed bool
+	files  map[format.ID]*os.File // nil: the process cannot be watched; guarded by mu
+	closed bool                   // guarded by mu
 }
 
-// maxWatches bounds the descriptors spent on one mapping.
+// maxWatches bounds the descriptors of one mapping.
 const maxWatches = 64
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
 
-// watch begins to watch an attachment's process, if that can be.
-func (l *lot) watch(id format.ID) {
+// watch begins to watch an attachment's process, where that is possible.
+func (l *parkingLot) watch(id format.ID) {
 	ws := &l.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -31,73 +32,96 @@ func (l *lot) watch(id format.ID) {
 		return
 	}
 	if len(ws.files) >= maxWatches {
-		for old, f := range ws.files { // any: it is but an accelerator
-			delete(ws.files, old)
-			if f != nil {
-				_ = f.Close()
-			}
-			break
-		}
+		ws.dropOne()
 	}
 	if ws.files == nil {
 		ws.files = map[format.ID]*os.File{}
 	}
 	ws.files[id] = nil
-	p, slot := l.m.Peers, int(id.Slot())
-	if id == p.Self || slot >= len(p.Slots) {
-		return
-	}
-	s := &p.Slots[slot]
-	pid := int(int32(s.PID.Load()))
-	if pid <= 0 || pid == os.Getpid() || pidNS() == 0 || s.PIDNS.Load() != pidNS() {
+	pid := pidOf(l.m.Peers, id)
+	if pid == 0 {
 		return
 	}
 	f, err := sys.OpenProcess(pid)
 	if err != nil {
 		return
 	}
-	// The pid may have passed to somebody else before it was opened, but not while the slot was held.
-	if !p.Alive(id) {
+	// Before it was opened the pid may have passed to another process, but not while the slot was
+	// held.
+	if !l.m.Peers.Alive(id) {
 		_ = f.Close()
-		l.died(id)
+		l.reportDeath(id)
 		return
 	}
 	ws.files[id] = f
-	go func() {
-		if sys.WaitProcess(f) == nil {
-			l.died(id)
-		}
-		ws.mu.Lock()
-		if ws.files[id] == f {
-			delete(ws.files, id)
-			_ = f.Close()
-		}
-		ws.mu.Unlock()
-	}()
+	go l.waitForEnd(id, f)
 }
 
-// died lets those look who watch id.
-func (l *lot) died(id format.ID) {
+// dropOne stops watching any one process, which only makes its death seen later. ws.mu is held.
+func (ws *watches) dropOne() {
+	for id, f := range ws.files {
+		delete(ws.files, id)
+		if f != nil {
+			_ = f.Close()
+		}
+		return
+	}
+}
+
+// pidOf returns the pid of another attachment in this process's PID namespace, 0 if there is none.
+func pidOf(p *mem.Peers, id format.ID) int {
+	slot := int(id.Slot())
+	if id == p.Self || slot >= len(p.Slots) {
+		return 0
+	}
+	s := &p.Slots[slot]
+	pid := int(int32(s.PID.Load()))
+	if pid <= 0 || pid == os.Getpid() || pidNS() == 0 || s.PIDNS.Load() != pidNS() {
+		return 0
+	}
+	return pid
+}
+
+// waitForEnd waits until the process of f ends or f is closed.
+func (l *parkingLot) waitForEnd(id format.ID, f *os.File) {
+	if sys.WaitProcess(f) == nil {
+		l.reportDeath(id)
+	}
+	ws := &l.watches
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.files[id] == f {
+		delete(ws.files, id)
+		_ = f.Close()
+	}
+}
+
+// reportDeath makes the waiters that watch id call Look.
+func (l *parkingLot) reportDeath(id format.ID) {
 	if !l.m.Join() {
 		return
 	}
 	for i := range l.buckets {
-		b := &l.buckets[i]
-		b.mu.Lock()
-		for w := b.first; w != nil; w = w.next {
-			if slices.Contains(w.watch, id) {
-				for _, w := range []*waiter{w, b.duty[w.look.subject]} {
-					if w != nil {
-						w.died.Store(true)
-						w.ring()
-					}
-				}
+		l.buckets[i].reportDeath(id)
+	}
+	_ = l.m.Guard(func() { l.ringLocal(0) }) // in a goroutine of its own, see wakeLeader
+	l.m.Unpin()
+}
+
+func (b *bucket) reportDeath(id format.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for w := b.first; w != nil; w = w.next {
+		if !slices.Contains(w.watch, id) {
+			continue
+		}
+		for _, w := range []*waiter{w, b.probers[w.probe.subject]} {
+			if w != nil {
+				w.probeNow.Store(true)
+				w.ring()
 			}
 		}
-		b.mu.Unlock()
 	}
-	_ = l.m.Guard(func() { l.ringOwn(0) }) // it runs in a goroutine of its own
-	l.m.Unpin()
 }
 
 func (ws *watches) close() {

@@ -1,0 +1,350 @@
+package wait
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// A parkingLot holds the waiters of this process at one mapping, or at ordinary memory.
+type parkingLot struct {
+	m    *mem.Mapping // nil: ordinary memory
+	slot *mem.Slot    // of this attachment; nil if m is nil
+
+	leadToken chan struct{}          // holds one token, which its receiver leads with; nil without slot
+	leader    atomic.Pointer[waiter] // nil: none
+	lastScan  time.Time              // when a leader last checked all waiters; written by the leader
+
+	watches watches
+	buckets [layout.Buckets]bucket
+}
+
+// A bucket holds the waiters for the objects of one hash.
+type bucket struct {
+	mu         sync.Mutex
+	first      *waiter                       // guarded by mu
+	turnstiles map[*atomic.Uint32]*turnstile // guarded by mu
+	probers    map[subject]*waiter           // guarded by mu
+	spinLimit  atomic.Int64                  // ns to spin next time; 0: not measured yet
+}
+
+type waiter struct {
+	armed  *atomic.Uint32
+	ready  func() bool
+	probe  probe
+	prober atomic.Bool // the waiter calls Look for all waiters of the subject
+	watch  []format.ID
+	// probeNow asks the waiter to call Look now: a watched attachment died, or another waiter has
+	// found what there is to find.
+	probeNow   atomic.Bool
+	signal     chan struct{} // holds one ring
+	next, prev *waiter       // guarded by the bucket's mu
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{signal: make(chan struct{}, 1)} }}
+
+// ring asks the waiter to check its condition.
+func (w *waiter) ring() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// takeRing reports whether the waiter was rung since the last call.
+func (w *waiter) takeRing() bool {
+	select {
+	case <-w.signal:
+		return true
+	default:
+		return false
+	}
+}
+
+// check checks the condition after a ring. If the condition does not hold check arms the object and
+// checks once more, so that no change is missed.
+func (w *waiter) check() bool {
+	if w.ready() {
+		return true
+	}
+	arm(w.armed)
+	return w.ready()
+}
+
+// ordinary is the parking lot of ordinary memory.
+var ordinary parkingLot
+
+// lotOf returns the parking lot of m, which it makes at the first call. m is nil or has a slot.
+func lotOf(m *mem.Mapping) *parkingLot {
+	if m == nil {
+		return &ordinary
+	}
+	if l := m.Waiters.Load(); l != nil {
+		return (*l).(*parkingLot)
+	}
+	l := &parkingLot{
+		m: m, slot: &m.Peers.Slots[m.Peers.Self.Slot()],
+		leadToken: make(chan struct{}, 1), lastScan: time.Now(),
+	}
+	l.leadToken <- struct{}{}
+	a := any(l)
+	if m.Waiters.CompareAndSwap(nil, &a) {
+		onDrain := l.onDrain
+		m.OnDrain.Store(&onDrain)
+	}
+	return (*m.Waiters.Load()).(*parkingLot)
+}
+
+// bucketOf returns the bucket of an object.
+func (l *parkingLot) bucketOf(armed *atomic.Uint32) int {
+	if l.m == nil {
+		return layout.Bucket(mem.Address(armed))
+	}
+	return layout.Bucket(uintptr(mem.Offset(l.m, armed)))
+}
+
+// onDrain wakes the leader when the mapping begins to close. The other waiters see the channel.
+func (l *parkingLot) onDrain() {
+	l.slot.Bell.Add(1)
+	l.slot.Rouse()
+	l.watches.close()
+}
+
+// wakeLeader makes the leader check for what rings no bell. The mapping may be retired already.
+func (l *parkingLot) wakeLeader() {
+	if l.m.Join() {
+		defer l.m.Unpin()
+		// In a goroutine of its own, where an unhandled fault would end the process.
+		_ = l.m.Guard(func() {
+			l.slot.Bell.Add(1)
+			l.slot.Rouse()
+		})
+	}
+}
+
+// ringLocal rings the waiters of this process in a set of buckets. Only the leader, which may sleep
+// in the kernel, needs the bell.
+func (l *parkingLot) ringLocal(set uint64) {
+	l.dispatch(set)
+	if w := l.leader.Load(); w != nil && len(w.signal) > 0 {
+		l.slot.Bell.Add(1)
+		if l.slot.Sleeping.Load() != 0 {
+			l.slot.Rouse()
+		}
+	}
+}
+
+// dispatch rings the waiters in a set of buckets whose conditions hold, and arms for the others.
+func (l *parkingLot) dispatch(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		l.buckets[bits.TrailingZeros64(set)].dispatch()
+	}
+}
+
+func (b *bucket) dispatch() {
+	var last *atomic.Uint32
+	b.mu.Lock()
+	defer b.mu.Unlock() // also when memory faults: waiters need the lock to leave
+	for w := b.first; w != nil; w = w.next {
+		if !w.ready() {
+			if w.armed != last {
+				last = w.armed
+				arm(last)
+			}
+			if !w.ready() {
+				continue
+			}
+		}
+		w.ring()
+	}
+}
+
+// register adds a waiter to a bucket.
+func (l *parkingLot) register(k int, w *waiter) {
+	b := &l.buckets[k]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.first == nil && l.slot != nil {
+		l.slot.Interest.Or(1 << k)
+	}
+	if w.next = b.first; w.next != nil {
+		w.next.prev = w
+	}
+	b.first = w
+	if w.probe.look != nil && b.probers[w.probe.subject] == nil {
+		if b.probers == nil {
+			b.probers = map[subject]*waiter{}
+		}
+		b.probers[w.probe.subject] = w
+		w.prober.Store(true)
+	}
+}
+
+// unregister removes a waiter from a bucket, and frees it for reuse.
+func (l *parkingLot) unregister(k int, w *waiter) {
+	if l.buckets[k].remove(k, w, l.slot) && l.m != nil {
+		l.ringLocal(0) // the new prober may be the leader
+	}
+	step.Reach(step.WaitLeave)
+	w.takeRing() // no other goroutine rings it any more
+	w.probeNow.Store(false)
+	w.prober.Store(false)
+	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
+	waiters.Put(w)
+}
+
+// remove removes a waiter, and reports whether another one has become the prober in its place.
+func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.probers[w.probe.subject] == w {
+		handed = b.nextProber(w)
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else if b.first = w.next; b.first == nil && slot != nil {
+		slot.Interest.And(^(uint64(1) << k))
+	}
+	return handed
+}
+
+// wait registers a waiter, and waits until ready holds, Look reports true, or an error.
+func (l *parkingLot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options) error {
+	w := waiters.Get().(*waiter)
+	w.armed, w.ready, w.watch = armed, ready, o.Watch
+	w.probe.look, w.probe.subject = o.Look, subject{armed, o.Subject}
+	l.register(k, w)
+	defer l.unregister(k, w)
+	defer l.adaptSpin(k, time.Now())
+	step.Reach(step.WaitInterest)
+	arm(armed)
+	step.Reach(step.WaitArmed)
+	if ready() {
+		return nil
+	}
+	if o.Look != nil && l.m != nil {
+		for _, id := range o.Watch {
+			l.watch(id)
+		}
+	}
+	return l.park(ctx, closing, w)
+}
+
+// park waits on channels, as a follower, and as the leader while no other waiter leads.
+func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waiter) error {
+	var timer *time.Timer
+	var due <-chan time.Time
+	for {
+		select {
+		case <-l.leadToken:
+			if done, err := l.lead(ctx, w); done || err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		if w.isProber() {
+			if timer == nil {
+				timer = time.NewTimer(w.untilProbe(LastLook))
+				due = timer.C
+				defer timer.Stop()
+			} else {
+				timer.Reset(w.untilProbe(LastLook))
+			}
+		}
+		select {
+		case <-l.leadToken:
+			if done, err := l.lead(ctx, w); done || err != nil {
+				return err
+			}
+		case <-w.signal:
+			if w.check() || w.runProbe() {
+				return nil
+			}
+		case <-due:
+			if w.runProbe() {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-closing:
+			return ErrClosed
+		}
+	}
+}
+
+// lead sleeps on the doorbell for all waiters at the mapping, until w's own wait is over. The
+// caller has received the lead token. lead puts it back, also when memory faults.
+func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
+	defer func() { l.leadToken <- struct{}{} }()
+	step.Reach(step.WaitLead)
+	s := l.slot
+	l.leader.Store(w)
+	defer l.leader.Store(nil)
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, l.wakeLeader)()
+	}
+	nap := time.Millisecond
+	for {
+		bell := s.Bell.Load() // before pending: a ring that comes later changes it
+		set := s.Pending.Swap(0)
+		rest := backstop - time.Since(l.lastScan)
+		if rest <= 0 {
+			l.lastScan, rest, set = time.Now(), backstop, ^uint64(0)
+		}
+		if set != 0 {
+			l.dispatch(set)
+		}
+		if w.takeRing() && w.check() || w.runProbe() {
+			return true, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return true, err
+		}
+		if l.m.Closed() {
+			return true, ErrClosed
+		}
+		rest = w.untilProbe(rest)
+		if sleep(s, bell, rest) {
+			continue
+		}
+		// Too many threads sleep in the kernel: poll the bell.
+		if s.Bell.Load() == bell {
+			time.Sleep(min(nap, rest))
+			nap = min(2*nap, lastPoll)
+		} else {
+			nap = time.Millisecond
+		}
+	}
+}
+
+// maxSleepers bounds the threads of this process that sleep in the kernel: each mapping with
+// waiters needs one. Further leaders poll their bells.
+const maxSleepers = 128
+
+var sleepers atomic.Int32
+
+// sleep sleeps on the bell for at most d, while it has the given value. It reports false if too
+// many threads sleep.
+func sleep(s *mem.Slot, bell uint32, d time.Duration) bool {
+	defer sleepers.Add(-1)
+	if sleepers.Add(1) > maxSleepers {
+		return false
+	}
+	s.Sleeping.Store(1)
+	step.Reach(step.WaitSleep)
+	s.Sleep(bell, d)
+	s.Sleeping.Store(0)
+	step.Reach(step.WaitWoken)
+	return true
+}

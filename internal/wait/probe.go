@@ -1,0 +1,81 @@
+package wait
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A subject is what Look looks at. Waiters with the same subject need only one prober.
+type subject struct{ armed, of *atomic.Uint32 }
+
+// A probe is a waiter's Options.Look with its schedule. Only the waiter's goroutine uses it, except
+// for the hand-over in nextProber.
+type probe struct {
+	look    func() bool
+	subject subject
+	every   time.Duration // until the next call; 0: the waiter was not the prober yet
+	due     time.Time
+	found   bool // look reported true
+}
+
+// schedule sets the time of the next call, and doubles the interval.
+func (p *probe) schedule() {
+	p.due = time.Now().Add(p.every)
+	p.every = min(2*p.every, LastLook)
+}
+
+// isProber reports whether the waiter is the prober of its subject.
+func (w *waiter) isProber() bool {
+	if !w.prober.Load() {
+		return false
+	}
+	if w.probe.every == 0 {
+		w.probe.every = FirstLook
+		w.probe.schedule()
+	}
+	return true
+}
+
+// untilProbe returns the time until the waiter's next probe, at most d.
+func (w *waiter) untilProbe(d time.Duration) time.Duration {
+	if !w.isProber() {
+		return d
+	}
+	return min(d, max(time.Until(w.probe.due), 0))
+}
+
+// runProbe calls Look if that is due or asked for, and returns its result.
+func (w *waiter) runProbe() bool {
+	p := &w.probe
+	if p.look == nil {
+		return false
+	}
+	prober := w.isProber()
+	if w.probeNow.Swap(false) {
+		p.every = time.Millisecond // the kernel may free the lock byte a moment after the death
+	} else if !prober || time.Now().Before(p.due) {
+		return false
+	}
+	if p.found = p.look(); p.found {
+		return true
+	}
+	p.schedule()
+	return false
+}
+
+// nextProber makes another waiter of the same subject the prober instead of w, and reports whether
+// there is one. If w found something the next prober looks at once, so that all waiters find it,
+// one after the other. b.mu is held.
+func (b *bucket) nextProber(w *waiter) bool {
+	delete(b.probers, w.probe.subject)
+	for next := b.first; next != nil; next = next.next {
+		if next != w && next.probe.look != nil && next.probe.subject == w.probe.subject {
+			b.probers[w.probe.subject] = next
+			next.prober.Store(true)
+			next.probeNow.Store(w.probe.found)
+			next.ring()
+			return true
+		}
+	}
+	return false
+}
