@@ -95,14 +95,10 @@ func TestLayoutDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range lockLayouts {
-		row := regexp.MustCompile(`(?m)^\| ` + l.typ.Name() + ` \|(.*)\|$`).FindSubmatch(text)
-		if row == nil {
-			t.Errorf("docs/format.md has no row for %v", l.typ)
-			continue
-		}
+		row := regexp.MustCompile(`(?m)^\| ` + l.typ.Name() + ` \| (\d+)`)
 		var got []int
-		for _, m := range regexp.MustCompile(`(?:^|, )(\d+)`).FindAllStringSubmatch(strings.TrimSpace(string(row[1])), -1) {
-			n, _ := strconv.Atoi(m[1])
+		for _, m := range row.FindAllSubmatch(text, -1) {
+			n, _ := strconv.Atoi(string(m[1]))
 			got = append(got, n)
 		}
 		want := slices.Sorted(maps.Values(l.fields))

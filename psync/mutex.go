@@ -12,7 +12,7 @@ import (
 // unlocked. Several goroutines and processes may call its methods at once.
 type Mutex struct {
 	_ noCopy
-	w robust.Word
+	w robust.Lock
 }
 
 // Lock locks the mutex. It waits while another goroutine or a living process holds the mutex, until
@@ -48,11 +48,11 @@ func (mu *Mutex) TryLock() (bool, error) {
 	if err != nil {
 		return false, fail("mutex trylock", mu, err)
 	}
-	if mu.w.TryFast(o) {
+	if robust.TryFast(o, &mu.w.Word) {
 		return true, nil
 	}
 	_, err = robust.TryAcquire(o, &mu.w.Word, &mu.w.Armed, robust.Mark)
-	if errors.Is(err, robust.ErrNotHeld) {
+	if errors.Is(err, ErrNotHeld) {
 		return false, nil
 	}
 	return err == nil, fail("mutex trylock", mu, err)

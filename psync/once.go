@@ -12,7 +12,7 @@ import (
 // and processes may call Do at once.
 type Once struct {
 	_    noCopy
-	w    robust.Word // held by the attachment that runs the function
+	w    robust.Lock // held by the attachment that runs the function
 	done atomic.Uint32
 	_    atomic.Uint32
 }

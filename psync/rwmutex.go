@@ -27,7 +27,7 @@ type RWMutex struct {
 	// A reader stores its mark, then loads the writer's word. A writer stores the word, then loads
 	// the marks. So at least one of the two sees the other.
 	_       noCopy
-	w       robust.Word   // of the writer
+	w       robust.Lock   // of the writer
 	drained atomic.Uint32 // armed word for waiters until a mark is removed
 	_       atomic.Uint32
 	marks   [MaxReaders]atomic.Uint64
@@ -65,7 +65,7 @@ func (rw *RWMutex) lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !rw.w.TryFast(o) {
+	if !robust.TryFast(o, &rw.w.Word) {
 		if _, err := robust.Acquire(ctx, o, &rw.w.Word, &rw.w.Armed, robust.Mark); err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (rw *RWMutex) tryLock() (bool, error) {
 		return false, err
 	}
 	_, err = robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
-	if errors.Is(err, robust.ErrNotHeld) {
+	if errors.Is(err, ErrNotHeld) {
 		return false, nil
 	}
 	if err != nil {

@@ -25,7 +25,7 @@ type Semaphore struct {
 	// at a time, so it is consistent at every moment: w passes from a dead holder to the next. The
 	// free permits are the limit less those of living attachments, so no death loses a permit.
 	_     noCopy
-	w     robust.Word
+	w     robust.Lock
 	limit atomic.Uint32
 	armed atomic.Uint32
 	held  [MaxHolders]atomic.Uint64 // id << 32 | permits; written by the holder of w
@@ -180,7 +180,7 @@ func (s *Semaphore) Available() (uint32, error) {
 
 // lock locks the table. It takes the lock over from a dead holder.
 func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
-	if !s.w.TryFast(o) {
+	if !robust.TryFast(o, &s.w.Word) {
 		if _, err := robust.Acquire(ctx, o, &s.w.Word, &s.w.Armed, robust.TakeOver); err != nil {
 			return err
 		}

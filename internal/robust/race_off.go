@@ -7,13 +7,15 @@ import "sync/atomic"
 // RaceEnabled reports whether this is a race build.
 const RaceEnabled = false
 
-// Acquired tells the race detector that what was done before Releasing of the same word is seen now.
+// Acquired tells the race detector that this goroutine sees what others did before Releasing of the
+// same word.
 func Acquired(Object, *atomic.Uint32) {}
 
-// Releasing tells the race detector that whoever acquires the word later sees what was done before.
+// Releasing tells the race detector that goroutines that acquire the word later see what this one
+// did.
 func Releasing(Object, *atomic.Uint32) {}
 
-// Hide hides what this goroutine does by atomic operations from the race detector, until Unhide.
+// Hide hides the atomic operations of this goroutine from the race detector, until Unhide.
 func Hide() {}
 
 // Unhide ends Hide.

@@ -14,13 +14,14 @@ import (
 // RaceEnabled reports whether this is a race build.
 const RaceEnabled = true
 
-// The race detector sees the heap of this process only. So every lock has a dummy on the heap that
-// stands for it, by file and offset: the same segment may be attached twice.
+// A dummyKey identifies the dummy of a lock. The race detector sees only the heap of this process,
+// so a dummy on the heap stands for every lock, by file and offset: a process may attach a segment
+// twice.
 //
-// What is ordered by way of a peer (set one event; the peer waits for it and sets another; wait for
-// that) it cannot see. So that this is no false report, whoever acquires anything in a segment
-// with other attachments is ordered behind all releases in it: the detector reports less there.
-// Without peers it is exact.
+// The detector cannot see an order that comes about through another process: set one event, on
+// which the other process sets a second one, and wait for that. To report no false race, an acquire
+// in a segment with other attachments is ordered after all releases in that segment. So the
+// detector reports fewer races there. Without other attachments it is exact.
 type dummyKey struct {
 	file mem.FileID
 	off  int
@@ -43,7 +44,8 @@ func keys(o Object, word *atomic.Uint32) (object, file dummyKey) {
 	return dummyKey{id, mem.Offset(o.M, word)}, dummyKey{id, wholeFile}
 }
 
-// Acquired tells the race detector that what was done before Releasing of the same word is seen now.
+// Acquired tells the race detector that this goroutine sees what others did before Releasing of the
+// same word.
 func Acquired(o Object, word *atomic.Uint32) {
 	if o.M == nil {
 		runtime.RaceAcquire(unsafe.Pointer(word))
@@ -56,7 +58,8 @@ func Acquired(o Object, word *atomic.Uint32) {
 	}
 }
 
-// Releasing tells the race detector that whoever acquires the word later sees what was done before.
+// Releasing tells the race detector that goroutines that acquire the word later see what this one
+// did.
 func Releasing(o Object, word *atomic.Uint32) {
 	if o.M == nil {
 		runtime.RaceReleaseMerge(unsafe.Pointer(word))
@@ -67,7 +70,7 @@ func Releasing(o Object, word *atomic.Uint32) {
 	runtime.RaceReleaseMerge(dummy(file))
 }
 
-// Hide hides what this goroutine does by atomic operations from the race detector, until Unhide.
+// Hide hides the atomic operations of this goroutine from the race detector, until Unhide.
 func Hide() { runtime.RaceDisable() }
 
 // Unhide ends Hide.

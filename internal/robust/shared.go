@@ -10,28 +10,32 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// Shared is the box's own lock: one writer or many readers. Its word is in the control block, and an
-// attachment that reads marks its slot. A dead writer's lock passes to the next writer, who is
-// told; a dead reader's mark does not count.
+// Shared is the lock of a box, for one writer or many readers. Its word is in the control block.
+// An attachment that reads sets a mark in its slot. The next writer takes the lock over from a dead
+// one, and is told. The mark of a dead reader does not count.
 //
-// Its methods may be called by several goroutines; every caller has the mapping pinned, from before
+// A reader stores its mark, then loads the word. A writer stores the word, then loads the marks. So
+// at least one of the two sees the other.
+//
+// Several goroutines may call the methods at once. Every caller has the mapping pinned from before
 // the lock until after the unlock.
 type Shared struct {
 	o     Object
 	words *mem.Words
 
 	mu      sync.Mutex
-	reading int // goroutines of this attachment; the slot's mark stands while it is not 0
+	reading int // goroutines of this attachment that read; guarded by mu. The mark is set while it is not 0
 }
 
-// NewShared is the lock of the segment that m is attached to, with a slot. There is one a mapping.
+// NewShared returns the lock of the segment that m is attached to with a slot. A mapping has one.
 func NewShared(m *mem.Mapping) *Shared {
 	return &Shared{o: Object{m, m.Peers.Self}, words: m.Peers.Words}
 }
 
-// Lock takes the lock for writing. died says that the last holder died: the caller recovers before
-// anything else, and calls Abandon if it cannot. With an error the lock is not held, and that
-// somebody died is not forgotten.
+// Lock takes the lock for writing. It waits while living attachments hold the lock, until ctx is
+// done. died reports that the last writer died: then the caller recovers the value before anything
+// else, and calls Abandon if it cannot. With an error the lock is not held, and a later Lock still
+// reports the death.
 func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	w := s.words
 	over, err := Acquire(ctx, s.o, &w.Lock, &w.LockArmed, TakeOver)
@@ -40,7 +44,7 @@ func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	}
 	locked := false
 	defer func() {
-		switch { // also when memory faults: who lives must not keep it
+		switch { // also when memory faults: this process lives on, and must not keep the lock
 		case locked:
 		case over:
 			_ = s.Abandon()
@@ -58,24 +62,24 @@ func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	return over, nil
 }
 
-// Unlock frees the lock that Lock took.
+// Unlock ends Lock.
 func (s *Shared) Unlock() error { return Release(s.o, &s.words.Lock, &s.words.LockArmed) }
 
-// Abandon frees the lock that Lock took, and lets the next Lock say that the holder died.
+// Abandon ends Lock, and makes the next Lock report that the writer died.
 func (s *Shared) Abandon() error { return MarkDead(s.o, &s.words.Lock, &s.words.LockArmed) }
 
-// drain waits until nobody reads any more. New readers wait for the word, which is held.
+// drain waits until no living attachment reads. The caller holds the word, so new readers wait.
 func (s *Shared) drain(ctx context.Context) error {
-	if s.unread() || wait.Spin(s.o.M, &s.words.ReadersArmed, s.unread) {
+	if s.noMarks() || wait.Spin(s.o.M, &s.words.ReadersArmed, s.noMarks) {
 		return nil
 	}
 	for {
-		alive := s.readers()
+		alive := s.sweep()
 		if len(alive) == 0 {
 			return nil
 		}
-		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, s.unread, wait.Options{
-			Look:   func() bool { return len(s.readers()) < len(alive) },
+		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, s.noMarks, wait.Options{
+			Look:   func() bool { return len(s.sweep()) < len(alive) },
 			Watch:  alive,
 			NoSpin: true,
 		})
@@ -85,7 +89,7 @@ func (s *Shared) drain(ctx context.Context) error {
 	}
 }
 
-func (s *Shared) unread() bool {
+func (s *Shared) noMarks() bool {
 	p := s.o.M.Peers
 	for i := range p.Slots[:p.High()] {
 		if p.Slots[i].Reader.Load() != 0 {
@@ -95,8 +99,8 @@ func (s *Shared) unread() bool {
 	return true
 }
 
-// readers are the living among those whose mark stands; it wipes out the others' marks.
-func (s *Shared) readers() (alive []format.ID) {
+// sweep removes the marks of dead attachments, and returns the living ones that have a mark.
+func (s *Shared) sweep() (alive []format.ID) {
 	p := s.o.M.Peers
 	for i := range p.Slots[:p.High()] {
 		r := &p.Slots[i].Reader
@@ -111,20 +115,21 @@ func (s *Shared) readers() (alive []format.ID) {
 	return alive
 }
 
-// RLock takes the lock for reading. died says that it is not held, because a dead writer holds it:
-// Lock, recover, Unlock, and try again.
+// RLock takes the lock for reading. It waits while a living writer holds the lock or waits for it,
+// until ctx is done. died reports that a dead writer holds the lock, so that RLock has not taken
+// it: the caller calls Lock, recovers the value, calls Unlock, and tries again.
 func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 	for {
 		if s.tryRLock() {
 			return false, nil
 		}
 		w := &s.words.Lock
-		owner := format.ID(w.Load() &^ waiters)
-		if owner == format.Nobody {
-			w.CompareAndSwap(waiters, free) // of nobody, which none of ours writes
+		holder := holderOf(w.Load())
+		if holder == format.Nobody {
+			w.CompareAndSwap(waiters, free) // a waiters bit without a holder, which no process writes
 			continue
 		}
-		if owner == format.Dead {
+		if holder == format.Dead {
 			return true, nil
 		}
 		if wait.Spin(s.o.M, &s.words.LockArmed, func() bool { return w.Load() == free }) {
@@ -141,7 +146,7 @@ func (s *Shared) tryRLock() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.Load() != free {
-		return false // a writer that waits comes before new readers
+		return false // a waiting writer comes before new readers
 	}
 	if s.reading == 0 {
 		mark := &s.o.M.Peers.Slots[s.o.Me.Slot()].Reader
@@ -160,7 +165,7 @@ func (s *Shared) tryRLock() bool {
 	return true
 }
 
-// RUnlock ends what RLock began.
+// RUnlock ends RLock.
 func (s *Shared) RUnlock() {
 	Releasing(s.o, &s.words.Readers)
 	s.mu.Lock()

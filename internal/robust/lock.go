@@ -1,0 +1,305 @@
+// Package robust provides the lock word that survives its holder, of which the locks of psync and
+// the lock of a box are made.
+//
+// It imports errs, step, sys, format, mem and wait. Its invariant: whenever a process dies, a lock
+// word names the attachment that holds it, so others can see that the holder is dead.
+//
+// The word is one uint32: the waiters bit, and the id (generation and slot) of the holder's
+// attachment. 0 is free. One compare-and-swap takes it, so there is no moment between "locked" and
+// "holder known". The kernel knows whether the holder is alive, see [mem.Peers.Alive].
+//
+// A waiter sets the waiters bit and waits until the word changes. It checks the holder before it
+// sleeps, when the kernel reports the holder's death, and after 10, 20, ... 100 ms. The time limit
+// is needed even where the kernel reports deaths: a holder that is killed after it has freed the
+// word, and before it has woken waiters, leaves no holder to watch.
+//
+// The word of a dead holder becomes DEAD, until [Recover] (psync), or the next in line takes it
+// over and is told so (the box, which can undo the change). The mode of the lock says which.
+//
+// An id is that of an attachment, so the goroutines of a process share it. They queue inside the
+// process ([wait.Turn]), and only one of them contends with other processes.
+//
+// After it has freed a word without waiters bit a process does not touch the memory again: the next
+// holder may close the mapping.
+//
+// The algorithm follows Linux's robust futexes (Documentation/locking/robust-futexes.rst), with
+// file locks instead of thread ids to see who is alive.
+package robust
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// Values of a lock word.
+const (
+	free    = uint32(format.Nobody)
+	dead    = uint32(format.Dead)
+	waiters = uint32(format.WaitersBit) // in addition to a holder's id
+)
+
+// holderOf returns the attachment that holds a word of that value: format.Nobody if it is free,
+// format.Dead if it is DEAD.
+func holderOf(word uint32) format.ID { return format.ID(word &^ waiters) }
+
+// A Lock is a lock word, with the armed word of its waiters.
+type Lock struct {
+	Word, Armed atomic.Uint32
+}
+
+// A Mode says what becomes of the lock of a dead holder.
+type Mode bool
+
+const (
+	Mark     Mode = false // the word becomes DEAD: errs.OwnerDied until Recover
+	TakeOver Mode = true  // the next in line gets the lock, and is told
+)
+
+// TryFast takes a word if it is free and has no waiters bit. It calls nothing and touches nothing
+// else.
+func TryFast(o Object, word *atomic.Uint32) bool {
+	if !word.CompareAndSwap(free, uint32(o.Me)) {
+		return false
+	}
+	Acquired(o, word)
+	step.Reach(step.LockTaken)
+	return true
+}
+
+// Acquire takes a word. It waits while a living attachment holds it, until ctx is done. In TakeOver
+// mode died reports that the word was taken over from a dead holder. In Mark mode Acquire returns
+// errs.OwnerDied then. Other errors are errs.Closed, errs.NotShared and the context's. With an
+// error the word is not held.
+func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
+	if TryFast(o, word) {
+		return false, nil
+	}
+	if err := o.Pin(); err != nil {
+		return false, err
+	}
+	defer o.Unpin()
+	if done, died, err := attempt(o, word, armed, mode, false); done || err != nil {
+		return died, err
+	}
+	turn, err := wait.Turn(ctx, o.M, armed)
+	if err != nil {
+		return false, err
+	}
+	defer turn.Done()
+	wait.Spin(o.M, armed, func() bool { return word.Load() == free })
+	for probe := false; ; {
+		if done, died, err := attempt(o, word, armed, mode, probe); done || err != nil {
+			return died, err
+		}
+		if probe, err = Changed(ctx, o, word, armed); err != nil {
+			return false, err
+		}
+	}
+}
+
+// TryAcquire is Acquire that returns errs.NotHeld where Acquire would wait.
+func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
+	if TryFast(o, word) {
+		return false, nil
+	}
+	if err := o.Pin(); err != nil {
+		return false, err
+	}
+	defer o.Unpin()
+	for {
+		w := word.Load()
+		if done, died, err := attempt(o, word, armed, mode, true); done || err != nil {
+			return died, err
+		}
+		if id := holderOf(w); id != format.Nobody && o.Alive(id) {
+			return false, errs.NotHeld
+		}
+	}
+}
+
+// attempt takes the word if it is free or its holder is dead. Only with probe it asks the kernel
+// whether the holder is alive. If it is neither done nor fails, another holder has the word, or had
+// it a moment ago. The object is pinned.
+func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (done, died bool, err error) {
+	w := word.Load()
+	holder := holderOf(w)
+	switch {
+	case holder == format.Nobody:
+		if !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+			return false, false, nil
+		}
+		Acquired(o, word)
+		step.Reach(step.LockSlow)
+		return true, false, nil
+	case o.M == nil && holder.Gen() != 0:
+		return false, false, errs.NotShared
+	case holder == format.Dead && mode == Mark:
+		return false, false, errs.OwnerDied
+	case holder != format.Dead && (!probe || o.Alive(holder)):
+		return false, false, nil
+	case mode == TakeOver:
+		// The waiters bit stays: the waiters are not woken before the new holder frees the word.
+		if !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+			return false, false, nil
+		}
+		Acquired(o, word)
+		step.Reach(step.LockOver)
+		return true, true, nil
+	default:
+		return false, false, markDead(o, word, armed, w)
+	}
+}
+
+// Changed waits until a held word changes, or its holder dies, which it reports. It returns at once
+// if the word is free or DEAD, or if the holder is dead already. The object is pinned.
+func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
+	w := word.Load()
+	holder := holderOf(w)
+	if holder == format.Nobody || holder == format.Dead {
+		return false, nil
+	}
+	if !o.Alive(holder) {
+		return true, nil
+	}
+	if w&waiters == 0 {
+		if !word.CompareAndSwap(w, w|waiters) {
+			return false, nil
+		}
+		w |= waiters
+	}
+	step.Reach(step.LockWaiters)
+	return false, wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
+		Look:   func() bool { return !o.Alive(holder) },
+		Watch:  []format.ID{holder},
+		NoSpin: true,
+	})
+}
+
+// Free reports whether a word of Mark mode is free, for a caller that does not want to take it. It
+// returns errs.OwnerDied if a dead attachment holds the word, which it marks. The object is pinned.
+func Free(o Object, word, armed *atomic.Uint32) (bool, error) {
+	w := word.Load()
+	if w == free {
+		return true, nil
+	}
+	holder := holderOf(w)
+	switch {
+	case o.M == nil && holder.Gen() != 0:
+		return false, errs.NotShared
+	case holder == format.Dead:
+		return false, errs.OwnerDied
+	case o.Alive(holder):
+		return false, nil
+	}
+	return false, markDead(o, word, armed, w)
+}
+
+// markDead makes a dead holder's word, whose value is w, DEAD. It returns nil if the word has
+// changed meanwhile.
+func markDead(o Object, word, armed *atomic.Uint32, w uint32) error {
+	if !word.CompareAndSwap(w, dead) {
+		return nil
+	}
+	step.Reach(step.LockDead)
+	wait.Wake(o.M, armed)
+	step.Reach(step.LockDeadWake)
+	return errs.OwnerDied
+}
+
+// Release frees a word that this attachment holds. Otherwise it returns errs.NotHeld or
+// errs.NotShared.
+func Release(o Object, word, armed *atomic.Uint32) error {
+	Releasing(o, word)
+	if word.CompareAndSwap(uint32(o.Me), free) {
+		step.Reach(step.UnlockFree)
+		return nil
+	}
+	return giveUp(o, word, armed, free)
+}
+
+// MarkDead makes a word that this attachment holds DEAD: the value that it protects is not
+// consistent.
+func MarkDead(o Object, word, armed *atomic.Uint32) error {
+	Releasing(o, word)
+	return giveUp(o, word, armed, dead)
+}
+
+// giveUp changes a held word to free or DEAD:
+//
+//  1. Pin the mapping, since waiters must be woken after the word has changed.
+//  2. Check that this attachment holds the word (step.UnlockBegin).
+//  3. Change it (step.UnlockFreed, step.RecoverFail).
+//  4. Wake the waiters (step.UnlockWoken).
+func giveUp(o Object, word, armed *atomic.Uint32, to uint32) error {
+	if err := o.Join(); err != nil {
+		return err
+	}
+	defer o.Unpin()
+	for {
+		w := word.Load()
+		if id := holderOf(w); id != o.Me {
+			if o.M == nil && id.Gen() != 0 {
+				return errs.NotShared
+			}
+			return errs.NotHeld
+		}
+		step.Reach(step.UnlockBegin)
+		if !word.CompareAndSwap(w, to) {
+			continue
+		}
+		if to == dead {
+			step.Reach(step.RecoverFail)
+		} else {
+			step.Reach(step.UnlockFreed)
+		}
+		if w&waiters != 0 || to == dead {
+			wait.Wake(o.M, armed)
+		}
+		step.Reach(step.UnlockWoken)
+		return nil
+	}
+}
+
+// Recover takes a word whose holder died, calls f, and frees the word. If f fails or panics the
+// word becomes DEAD again. If no holder died, or a living attachment holds the word, Recover
+// returns nil without calling f. It never waits.
+func Recover(o Object, word, armed *atomic.Uint32, f func() error) (err error) {
+	if err := o.Pin(); err != nil {
+		return err
+	}
+	defer o.Unpin()
+	for {
+		w := word.Load()
+		holder := holderOf(w)
+		if o.M == nil && holder.Gen() != 0 {
+			return errs.NotShared
+		}
+		if holder == format.Nobody || holder != format.Dead && o.Alive(holder) {
+			return nil
+		}
+		if word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+			break
+		}
+	}
+	Acquired(o, word)
+	step.Reach(step.RecoverTaken)
+	failed := true
+	defer func() {
+		if failed {
+			if e := MarkDead(o, word, armed); err == nil {
+				err = e
+			}
+		}
+	}()
+	if err := f(); err != nil {
+		return err
+	}
+	step.Reach(step.RecoverRan)
+	failed = false
+	return Release(o, word, armed)
+}

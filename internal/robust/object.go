@@ -1,0 +1,85 @@
+package robust
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+)
+
+var errForeign = fmt.Errorf("a segment without control block has no locks: %w", errors.ErrUnsupported)
+
+// An Object says where a lock lives, and which attachment uses it.
+type Object struct {
+	M  *mem.Mapping // nil: ordinary memory
+	Me format.ID    // this attachment; format.Local in ordinary memory
+}
+
+// Of finds the segment that p points into, by its address. It returns errs.ReadOnly if this
+// attachment cannot write p, and errs.Closed if the mapping was retired.
+func Of[T any](p *T) (Object, error) {
+	m := mem.Of(p)
+	if m == nil {
+		return Object{nil, format.Local}, nil
+	}
+	if m.Peers != nil && m.Writable() && m.Peers.Self != format.Nobody {
+		return Object{m, m.Peers.Self}, nil
+	}
+	return refuse(m)
+}
+
+// refuse returns the reason why Of finds no object in m.
+func refuse(m *mem.Mapping) (Object, error) {
+	switch {
+	case m.Retired():
+		return Object{}, errs.Closed
+	case m.Writable() && m.Peers == nil:
+		return Object{}, errForeign
+	}
+	return Object{}, errs.ReadOnly
+}
+
+// FastID returns the id by which the attachment that p points into takes locks. It returns 0 if Of
+// must be asked: it fails, or this is a race build. It does not touch the memory at p.
+func FastID[T any](p *T) uint32 {
+	if RaceEnabled {
+		return free
+	}
+	return mem.LockID(p)
+}
+
+// Pin keeps the memory in place until Unpin, for a call that may block.
+func (o Object) Pin() error {
+	if o.M != nil && !o.M.Pin() {
+		return errs.Closed
+	}
+	return nil
+}
+
+// Join is Pin for a call that never blocks, see [mem.Mapping.Join].
+func (o Object) Join() error {
+	if o.M != nil && !o.M.Join() {
+		return errs.Closed
+	}
+	return nil
+}
+
+// Unpin ends Pin or Join.
+func (o Object) Unpin() {
+	if o.M != nil {
+		o.M.Unpin()
+	}
+}
+
+// Alive reports whether the attachment id is alive. The object is pinned.
+func (o Object) Alive(id format.ID) bool {
+	switch {
+	case o.M == nil || id == o.Me:
+		return id == o.Me
+	case o.M.Peers == nil:
+		return true // unknown
+	}
+	return o.M.Peers.Alive(id)
+}
