@@ -142,7 +142,7 @@ type config struct {
 	payload int64 // spare bytes in each value, where memory is short
 	scarce  int64 // 1: ErrNoSpace is expected
 	links   int64 // 1: files get second names
-	reader  int64 // the last so many workers run as another user, who may only read
+	reader  int64 // the last so many workers run as another user, which may only read
 	seed    int64
 }
 

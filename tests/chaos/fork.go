@@ -115,8 +115,8 @@ func runForked(a *shared, index int, base string, reader bool) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 0, 0, 0)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, 1, 0, 0)
 	if reader {
-		syscall.RawSyscall(syscall.SYS_SETRESGID, nobodyID, nobodyID, nobodyID)
-		syscall.RawSyscall(syscall.SYS_SETRESUID, nobodyID, nobodyID, nobodyID)
+		syscall.RawSyscall(syscall.SYS_SETRESGID, readerID, readerID, readerID)
+		syscall.RawSyscall(syscall.SYS_SETRESUID, readerID, readerID, readerID)
 		syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0) // setresuid clears it
 	}
 	w := newWorker(a, index, base)
@@ -126,5 +126,5 @@ func runForked(a *shared, index int, base string, reader bool) {
 	os.Exit(0)
 }
 
-// nobodyID is the user and the group that readers run as.
-const nobodyID = 65534
+// readerID is the user and the group that readers run as.
+const readerID = 65534

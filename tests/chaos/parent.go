@@ -50,7 +50,7 @@ var variants = []variant{
 		p.stopMs, p.stopMax, p.timeout = 25, time.Second, int64(150*time.Millisecond)
 	}, false},
 	{"pidns", "half of them each in a fresh PID namespace", func(p *plan) { p.pidns = 50 }, true},
-	{"reader", "a second user, who may only read", func(p *plan) { p.reader = int64(p.workers / 3) }, true},
+	{"reader", "a second user, which may only read", func(p *plan) { p.reader = int64(p.workers / 3) }, true},
 	{"tmpfs", "eight creators where one and a half segments fit", func(p *plan) {
 		p.workers, p.names, p.raw, p.scarce, p.links = 8, 1, 0, 1, 0
 		p.payload, p.tmpfs = 64<<10, 160<<10
@@ -215,7 +215,7 @@ func (q *parent) startProgram(c *child) {
 		attr.Sys.Cloneflags = syscall.CLONE_NEWPID
 	}
 	if c.reader {
-		attr.Sys.Credential = &syscall.Credential{Uid: nobodyID, Gid: nobodyID}
+		attr.Sys.Credential = &syscall.Credential{Uid: readerID, Gid: readerID}
 	}
 	args := []string{"chaos-worker", workerArg, fmt.Sprint(c.index), q.base}
 	pid, err := syscall.ForkExec(q.exe, args, attr)

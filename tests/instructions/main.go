@@ -1,13 +1,13 @@
-// Command counts counts the instructions of what programs do most, and compares them with those in a file: they
-// show on any machine, however busy, what a change has made dearer.
+// Command instructions counts the instructions of the most frequent operations and compares them with
+// those in a file. The counts do not depend on the load of the machine, and show what a change costs.
 //
 //	go run ./tests/instructions          # compare with amd64.txt
-//	go run ./tests/instructions -write   # set amd64.txt
+//	go run ./tests/instructions -write   # write amd64.txt
 //
-// It runs itself a second time and has the kernel stop that one after every instruction; where that is forbidden it
-// exits with 3. The count of one operation is the difference between 16 and 8 of them, by 8, the lesser of two.
-// Instructions in the kernel do not count. Another version of Go makes other instructions: against a file of another
-// one more may differ.
+// It runs itself a second time and has the kernel stop that process after every instruction. Where
+// tracing is forbidden it exits with 3. The count of an operation is the difference between 16 and 8
+// of them, divided by 8. Instructions in the kernel do not count. Another version of Go compiles to
+// other instructions: compared with a file of another version, more of them may differ.
 package main
 
 import (
@@ -27,14 +27,15 @@ var baseline string
 
 const file = "tests/instructions/amd64.txt"
 
-// How much more than in the file is an error, and how much less is a reason to set it anew, in percent.
+// A count may be higher than in the file by so many percent, and one instruction. If it is lower by
+// more than that, the file should be written anew.
 const (
 	tolerance        = 5
-	toleranceOtherGo = 25
+	toleranceOtherGo = 25 // the file is of another version of Go
 )
 
 func main() {
-	write := flag.Bool("write", false, "set "+file)
+	write := flag.Bool("write", false, "write "+file)
 	flag.Parse()
 	if os.Getenv(childEnv) != "" {
 		child()
@@ -42,28 +43,29 @@ func main() {
 	}
 	counts, err := trace()
 	if errors.Is(err, fs.ErrPermission) {
-		fmt.Fprintln(os.Stderr, "counts: this machine lets no process trace another, so there are no counts:", err)
+		fmt.Fprintln(os.Stderr, "instructions: this machine lets no process trace another:", err)
 		os.Exit(3)
 	}
+	if err == nil && *write {
+		err = os.WriteFile(file, []byte(text(counts)), 0o644)
+	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "counts:", err)
+		fmt.Fprintln(os.Stderr, "instructions:", err)
 		os.Exit(1)
 	}
-	if *write {
-		var b strings.Builder
-		fmt.Fprintf(&b, "# Instructions of an operation, by tests/instructions -write with\n%s\n", runtime.Version())
-		for i, o := range operations {
-			fmt.Fprintf(&b, "%d\t%s\n", counts[i], o.name)
-		}
-		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-			fmt.Fprintln(os.Stderr, "counts:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	if !compare(counts) {
+	if !*write && !compare(counts) {
 		os.Exit(1)
 	}
+}
+
+// text returns the file of the counts.
+func text(counts []int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Instructions of an operation, by tests/instructions -write with\n%s\n", runtime.Version())
+	for i, o := range operations {
+		fmt.Fprintf(&b, "%d\t%s\n", counts[i], o.name)
+	}
+	return b.String()
 }
 
 // compare prints the counts beside those of the file, and reports whether none is too large.
@@ -72,7 +74,7 @@ func compare(counts []int) bool {
 	percent := tolerance
 	if version != runtime.Version() {
 		percent = toleranceOtherGo
-		fmt.Printf("%s is of %s, this is %s: %d%% more are let pass\n", file, version, runtime.Version(), percent)
+		fmt.Printf("%s is of %s, this is %s: %d%% more are accepted\n", file, version, runtime.Version(), percent)
 	}
 	good := true
 	for i, o := range operations {
@@ -83,7 +85,7 @@ func compare(counts []int) bool {
 			note = "not in the file: run it with -write"
 			good = false
 		case counts[i]*100 > before*(100+percent)+100:
-			note = "MORE: mend it, or run it with -write and say why in the commit"
+			note = "MORE: find out why, or run it with -write and give the reason in the commit"
 			good = false
 		case counts[i]*100 < before*(100-percent)-100 && version == runtime.Version():
 			note = "less: run it with -write to keep it so"
@@ -98,6 +100,7 @@ func compare(counts []int) bool {
 	return good
 }
 
+// parse returns the version of Go and the counts of a file.
 func parse(text string) (version string, counts map[string]int) {
 	counts = map[string]int{}
 	for line := range strings.Lines(text) {

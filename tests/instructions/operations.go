@@ -21,10 +21,10 @@ type (
 	}
 )
 
-// An operation is made once, then done many times.
+// An operation is prepared once, in a directory of its own, then done many times.
 type operation struct {
-	name string
-	make func(dir string) func()
+	name    string
+	prepare func(dir string) func()
 }
 
 var (
@@ -44,21 +44,24 @@ func box[T any](dir string) *shmem.Box[T] {
 	return b
 }
 
-func sync(f func(*shared)) func(string) func() {
+// inBox prepares f, which uses the locks in a box.
+func inBox(f func(*shared)) func(string) func() {
 	return func(dir string) func() {
 		v := box[shared](dir).Value()
 		return func() { f(v) }
 	}
 }
 
-func value(f func(*shmem.Box[line])) func(string) func() {
+// ofBox prepares f, which uses a box of 64 bytes.
+func ofBox(f func(*shmem.Box[line])) func(string) func() {
 	return func(dir string) func() {
 		b := box[line](dir)
 		return func() { f(b) }
 	}
 }
 
-func many(single bool, f func(*queue.Queue[line]) func()) func(string) func() {
+// ofQueue prepares f, which uses a queue.
+func ofQueue(single bool, f func(*queue.Queue[line]) func()) func(string) func() {
 	return func(dir string) func() {
 		q, err := queue.Create[line](fmt.Sprint("q", single), &queue.Options{Dir: dir, Single: single})
 		must(err)
@@ -66,6 +69,7 @@ func many(single bool, f func(*queue.Queue[line]) func()) func(string) func() {
 	}
 }
 
+// methods sends and receives by the queue's own methods.
 func methods(q *queue.Queue[line]) func() {
 	return func() {
 		must(q.Send(ctx, kept))
@@ -74,6 +78,7 @@ func methods(q *queue.Queue[line]) func() {
 	}
 }
 
+// ends sends and receives by a Sender and a Receiver.
 func ends(q *queue.Queue[line]) func() {
 	s, err := q.Sender()
 	must(err)
@@ -87,18 +92,18 @@ func ends(q *queue.Queue[line]) func() {
 }
 
 var operations = []operation{
-	{"Mutex: Lock, Unlock", sync(func(v *shared) { must(v.Mutex.Lock(ctx)); must(v.Mutex.Unlock()) })},
-	{"RWMutex: RLock, RUnlock", sync(func(v *shared) { must(v.RW.RLock(ctx)); must(v.RW.RUnlock()) })},
-	{"Event: Set, Reset", sync(func(v *shared) { must(v.Event.Set()); must(v.Event.Reset()) })},
-	{"Box of 64 B: Value", value(func(b *shmem.Box[line]) { b.Value()[0]++ })},
-	{"Box of 64 B: Load", value(func(b *shmem.Box[line]) { var err error; kept, err = b.Load(ctx); must(err) })},
-	{"Box of 64 B: Store", value(func(b *shmem.Box[line]) { must(b.Store(ctx, kept)) })},
-	{"Box of 64 B: View", value(func(b *shmem.Box[line]) { must(b.View(ctx, nothing)) })},
-	{"Box of 64 B: Update", value(func(b *shmem.Box[line]) { must(b.Update(ctx, nothing)) })},
-	{"Queue of 64 B: Send, Recv", many(false, methods)},
-	{"Queue of 64 B: Sender, Receiver", many(false, ends)},
-	{"Queue of 64 B, Single: Send, Recv", many(true, methods)},
-	{"Queue of 64 B, Single: Sender, Receiver", many(true, ends)},
+	{"Mutex: Lock, Unlock", inBox(func(v *shared) { must(v.Mutex.Lock(ctx)); must(v.Mutex.Unlock()) })},
+	{"RWMutex: RLock, RUnlock", inBox(func(v *shared) { must(v.RW.RLock(ctx)); must(v.RW.RUnlock()) })},
+	{"Event: Set, Reset", inBox(func(v *shared) { must(v.Event.Set()); must(v.Event.Reset()) })},
+	{"Box of 64 B: Value", ofBox(func(b *shmem.Box[line]) { b.Value()[0]++ })},
+	{"Box of 64 B: Load", ofBox(func(b *shmem.Box[line]) { var err error; kept, err = b.Load(ctx); must(err) })},
+	{"Box of 64 B: Store", ofBox(func(b *shmem.Box[line]) { must(b.Store(ctx, kept)) })},
+	{"Box of 64 B: View", ofBox(func(b *shmem.Box[line]) { must(b.View(ctx, nothing)) })},
+	{"Box of 64 B: Update", ofBox(func(b *shmem.Box[line]) { must(b.Update(ctx, nothing)) })},
+	{"Queue of 64 B: Send, Recv", ofQueue(false, methods)},
+	{"Queue of 64 B: Sender, Receiver", ofQueue(false, ends)},
+	{"Queue of 64 B, Single: Send, Recv", ofQueue(true, methods)},
+	{"Queue of 64 B, Single: Sender, Receiver", ofQueue(true, ends)},
 	{"Topic of 64 B: Publish, Recv", func(dir string) func() {
 		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
 		must(err)
@@ -114,18 +119,18 @@ var operations = []operation{
 
 func nothing(v *line) error { v[0]++; return nil }
 
-// child does every operation between marks: 8 of them, then 16, and again.
+// child does each operation 8 times, then 16 times, each between two marks.
 func child() {
 	for _, o := range operations {
-		dir, err := os.MkdirTemp("/dev/shm", "counts-")
+		dir, err := os.MkdirTemp("/dev/shm", "instructions-")
 		must(err)
-		f := o.make(dir)
+		f := o.prepare(dir)
 		for range 1024 {
 			f()
 		}
 		for range rounds {
 			for _, n := range []int{some, 2 * some} {
-				runtime.Gosched() // so that the scheduler wants nothing of this goroutine for the next 10 ms
+				runtime.Gosched() // so that the scheduler does not interrupt this goroutine for the next 10 ms
 				mark()
 				for range n {
 					f()
@@ -138,7 +143,7 @@ func child() {
 }
 
 const (
-	childEnv = "SHMEM_COUNTS"
+	childEnv = "SHMEM_INSTRUCTIONS"
 	rounds   = 1
 	some     = 8
 )

@@ -10,36 +10,48 @@ import (
 
 func init() { runtime.LockOSThread() } // the child counts in its first thread; only one thread may trace
 
-// mark stops the child where counting begins or ends.
+// mark stops the child where counting begins or ends. Only the child calls it.
 func mark() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(syscall.Getpid()), uintptr(syscall.SIGUSR1), 0)
 }
 
-// A tracee is the child with all its threads: while one counts, the others stand, so that the runtime's own watching
-// thread does not interrupt it.
+// A tracee is the child with all its threads. While instructions of the first thread are counted, the
+// others are stopped, so that the runtime's monitor thread does not interrupt it.
 type tracee struct {
 	pid    int
 	others map[int]bool // thread ids
 }
 
-// trace runs the child and counts the instructions of every operation.
-func trace() ([]int, error) {
+// startTraced starts the child, which stops before its first instruction.
+func startTraced() (*exec.Cmd, *tracee, error) {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), childEnv+"=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer c.Process.Kill()
 	t := &tracee{c.Process.Pid, map[int]bool{}}
 	var s syscall.WaitStatus
 	if _, err := syscall.Wait4(t.pid, &s, syscall.WALL, nil); err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	if err := syscall.PtraceSetOptions(t.pid, syscall.PTRACE_O_TRACECLONE); err != nil {
-		return nil, fmt.Errorf("ptrace: %w", err)
+		return c, nil, fmt.Errorf("ptrace: %w", err)
 	}
+	return c, t, nil
+}
+
+// trace runs the child and counts the instructions of every operation.
+func trace() ([]int, error) {
+	c, t, err := startTraced()
+	if c != nil {
+		defer c.Process.Kill()
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s syscall.WaitStatus
 	var all []int // between marks
 	for tid, pass := t.pid, 0; ; {
 		if err := syscall.PtraceCont(tid, pass); err != nil && err != syscall.ESRCH {
@@ -75,6 +87,7 @@ func trace() ([]int, error) {
 	}
 }
 
+// wait waits until a thread stops or ends; -1 is any.
 func wait(tid int, s *syscall.WaitStatus) (int, error) {
 	for {
 		tid, err := syscall.Wait4(tid, s, syscall.WALL, nil)
@@ -121,6 +134,7 @@ func (t *tracee) count() (n int, err error) {
 	}
 }
 
+// perOperation returns the counts of one of each operation.
 func perOperation(all []int) ([]int, error) {
 	if len(all) != len(operations)*rounds*2 {
 		return nil, fmt.Errorf("%d marks, want %d", len(all), len(operations)*rounds*2)
