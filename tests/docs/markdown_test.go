@@ -48,11 +48,11 @@ var (
 	heading     = regexp.MustCompile(`^#{1,6}\s+(.*)$`)
 )
 
-// documents returns the Markdown files that are written for users: the root's and those in docs/.
+// documents returns the Markdown files: those at the root, in docs/, and of the proofs.
 func documents(t *testing.T) []document {
 	t.Helper()
 	var files []string
-	for _, pattern := range []string{"*.md", "docs/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "tests/*.md", "tests/models/*.md"} {
 		m, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
