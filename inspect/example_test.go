@@ -83,7 +83,7 @@ func ExampleType_Generate() {
 	// 	Loads [4]float64           // at 24
 	// }
 	//
-	// // Nothing can be moved unnoticed.
+	// // If an offset or the size changes, this does not compile.
 	// var _ = [1]struct{}{}[unsafe.Sizeof(*new(Server))-56]
 	// var _ = [1]struct{}{}[unsafe.Offsetof(new(Server).Name)-0]
 	// var _ = [1]struct{}{}[unsafe.Offsetof(new(Server).Port)-16]

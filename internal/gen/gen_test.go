@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/gen"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/psync"
 )
 
@@ -23,7 +26,7 @@ type pair[A, B any] struct {
 	Second B
 }
 
-// odd has everything that is awkward in some language.
+// odd has everything that is awkward in one language or another.
 type odd struct {
 	Type   int8 // keywords
 	class  int
@@ -61,7 +64,7 @@ func typeOf(t *testing.T, v any) *format.Type {
 	return typ
 }
 
-// What is generated compiles: its assertions hold.
+// TestCompiles: the generated code compiles, so its assertions hold.
 func TestCompiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compilers take their time")
@@ -110,6 +113,7 @@ func TestCompiles(t *testing.T) {
 // unused uses the fields that exist for their names only.
 func (o *odd) unused() int { return o.class + int(o.match) + int(o.pad0_) + len(o.end) }
 
+// TestRefused: Generate fails for what it has no code for, and does not forget the fingerprint.
 func TestRefused(t *testing.T) {
 	typ := typeOf(t, (*uint64)(nil))
 	for _, c := range [][2]string{{"cobol", ""}, {"c", "no good"}} {
@@ -132,7 +136,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestStreams: nobody gets code that stores into a queue or topic.
+// TestStreams: there is no code that stores into a queue or topic.
 func TestStreams(t *testing.T) {
 	item := &format.Type{Kind: format.Struct, Name: "main.Job", Size: 8, Align: 8, Fields: []format.Field{{Name: "N", Type: typeOf(t, (*uint64)(nil))}}}
 	stream := func(name, first, last string) *format.Type {
@@ -159,8 +163,46 @@ func TestStreams(t *testing.T) {
 	if err != nil || !strings.Contains(string(code), "type Job struct") || strings.Contains(string(code), "Items") {
 		t.Errorf("go of a topic: %v\n%s", err, code)
 	}
-	// One that is only called so is a box like any other.
+	// A box whose type only has that name is a box like any other.
 	if _, err := gen.Generate("c", stream("queue.Queue", "Mine", "Items"), ""); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestRuntimeNumbers compares the offsets that the runtimes have as numbers with package format, and
+// the hash of wait buckets with package layout.
+func TestRuntimeNumbers(t *testing.T) {
+	offsets := map[string]int{
+		"OWNER": format.OffOwner, "HIGH": format.OffSlotHigh, "LOCK": format.OffLock,
+		"LOCK_ARMED": format.OffLockArmed, "SEQ": format.OffSeq, "SEQ_ARMED": format.OffSeqArmed,
+	}
+	for file, form := range map[string]string{"runtime.h": `#define SHMEMBOX_%s (\d+)`, "runtime.rs": `const %s: usize = (\d+);`} {
+		text := readFile(t, file)
+		for name, want := range offsets {
+			m := regexp.MustCompile(fmt.Sprintf(form, name)).FindStringSubmatch(text)
+			if m == nil || m[1] != strconv.Itoa(want) {
+				t.Errorf("%s has %s at %v, package format at %d", file, name, m, want)
+			}
+		}
+	}
+	list := fmt.Sprintf("_OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = %d, %d, %d, %d, %d, %d\n",
+		offsets["OWNER"], offsets["HIGH"], offsets["LOCK"], offsets["LOCK_ARMED"], offsets["SEQ"], offsets["SEQ_ARMED"])
+	if !strings.Contains(readFile(t, "runtime.py"), list) {
+		t.Errorf("runtime.py has not %s", list)
+	}
+	hash := fmt.Sprintf("%X", layout.BucketFactor)
+	for _, file := range []string{"runtime.h", "runtime.py", "runtime.rs"} {
+		if !strings.Contains(strings.ReplaceAll(readFile(t, file), "_", ""), hash) {
+			t.Errorf("%s hashes with another factor than %s", file, hash)
+		}
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

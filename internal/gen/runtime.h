@@ -1,4 +1,5 @@
-/* ---- ShmemBox runtime, the same in every generated header. The bytes: docs/format.md ---- */
+/* ---- ShmemBox runtime, the same in every generated header. docs/format.md describes the bytes and the
+ * protocols. ---- */
 #ifndef SHMEMBOX_RUNTIME_1
 #define SHMEMBOX_RUNTIME_1
 
@@ -37,22 +38,25 @@ typedef struct {
 	unsigned char *base; /* the mapping; the value is at its beginning */
 	size_t size;
 	int fd;
-	uint32_t id; /* of the attachment; 0: read-only, without a slot */
-	uint64_t cap, image, slots, fingerprint;
+	uint32_t id; /* of the attachment: generation << 10 | slot; 0: read-only, without a slot */
+	uint64_t cap, image, slots; /* size of the payload, offsets of the undo image (0: none) and the slots */
+	uint64_t fingerprint; /* of the type that this code is for */
 	uint32_t slot_count;
-	dev_t dev;
+	dev_t dev; /* with ino: which file it is, to see whether the name still leads to it */
 	ino_t ino;
 	const shmembox_part *parts;
 	size_t part_count, value_size;
 	char path[512];
-	char error[512]; /* what went wrong, after a call that returned less than 0 */
+	char error[512]; /* the cause, after a call that returned less than 0 */
 } shmembox;
 
+/* Bytes of the file that are locked; no data is there. PRESENCE is shared by attachments without a slot. */
 #define SHMEMBOX_GATE ((int64_t)1 << 62)
 #define SHMEMBOX_PRESENCE (SHMEMBOX_GATE + 15)
 #define SHMEMBOX_SLOT (SHMEMBOX_GATE + 16)
-#define SHMEMBOX_WAITERS 0x80000000u
-#define SHMEMBOX_OWNER 256 /* offsets in the header page */
+#define SHMEMBOX_WAITERS 0x80000000u /* bit of a lock word */
+/* Offsets in the header page, the last 4096 bytes of the file. */
+#define SHMEMBOX_OWNER 256
 #define SHMEMBOX_HIGH 264
 #define SHMEMBOX_LOCK 320
 #define SHMEMBOX_LOCK_ARMED 324
@@ -95,7 +99,7 @@ static inline int64_t shmembox_now(void) {
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* OFD locks: they belong to the open file, and vanish with the process. */
+/* OFD locks belong to the open file: the kernel releases them when the process dies. */
 static inline int shmembox_setlk(int fd, int type, int64_t off) {
 	struct flock l;
 	memset(&l, 0, sizeof l);
@@ -106,7 +110,7 @@ static inline int shmembox_setlk(int fd, int type, int64_t off) {
 	return fcntl(fd, F_OFD_SETLK, &l);
 }
 
-static inline int shmembox_held(int fd, int64_t off, int64_t n) { /* by anyone but us */
+static inline int shmembox_held(int fd, int64_t off, int64_t n) { /* by another open file than this one? */
 	struct flock l;
 	memset(&l, 0, sizeof l);
 	l.l_type = F_WRLCK;
@@ -117,6 +121,8 @@ static inline int shmembox_held(int fd, int64_t off, int64_t n) { /* by anyone b
 	return l.l_type != F_UNLCK;
 }
 
+/* shmembox_enter takes the gate, under which a segment changes hands. It polls: a waiter in the kernel could
+ * wait for ever for a process that is stopped. */
 static inline int shmembox_enter(shmembox *b, int64_t deadline) {
 	while (shmembox_setlk(b->fd, F_WRLCK, SHMEMBOX_GATE) < 0) {
 		if (errno != EAGAIN && errno != EACCES) return shmembox_fail(b, errno, "%s: lock: %s", b->path, strerror(errno));
@@ -128,7 +134,8 @@ static inline int shmembox_enter(shmembox *b, int64_t deadline) {
 
 static inline void shmembox_leave(shmembox *b) { shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_GATE); }
 
-/* shmembox_check reads and checks the control block of the open file. */
+/* shmembox_check reads the control block of the open file into page, and checks everything that this code
+ * relies on. */
 static inline int shmembox_check(shmembox *b, unsigned char *page, uint64_t fingerprint) {
 	struct stat st;
 	if (fstat(b->fd, &st) < 0) return shmembox_fail(b, errno, "%s: %s", b->path, strerror(errno));
@@ -188,7 +195,7 @@ static inline void shmembox_unmap(shmembox *b) {
 	b->id = 0;
 }
 
-/* shmembox_open opens a segment to read it, without a slot: looking keeps nothing alive. */
+/* shmembox_open opens a segment to read it. It takes no slot and no lock, so reading keeps nothing alive. */
 static inline int shmembox_open(shmembox *b, const char *name, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
 	unsigned char page[4096];
 	int err = shmembox_openat(b, name, O_RDONLY, fingerprint, value_size, parts, n);
@@ -198,7 +205,8 @@ static inline int shmembox_open(shmembox *b, const char *name, uint64_t fingerpr
 	return err;
 }
 
-/* Copies by whole words, while others may write; the counter tells whether they are good. */
+/* shmembox_copy reads memory that other processes may write meanwhile, in whole words where it can. The
+ * caller finds out by the counter whether the copy counts. */
 static inline void shmembox_copy(unsigned char *dst, const unsigned char *src, size_t n) {
 	for (; n && ((uintptr_t)src & 7); n--) *dst++ = __atomic_load_n(src++, __ATOMIC_RELAXED);
 	for (; n >= 8; n -= 8, dst += 8, src += 8) {
@@ -208,6 +216,7 @@ static inline void shmembox_copy(unsigned char *dst, const unsigned char *src, s
 	while (n--) *dst++ = __atomic_load_n(src++, __ATOMIC_RELAXED);
 }
 
+/* shmembox_put writes memory that other processes may read meanwhile. */
 static inline void shmembox_put(unsigned char *dst, const unsigned char *src, size_t n) {
 	for (; n && ((uintptr_t)dst & 7); n--) __atomic_store_n(dst++, *src++, __ATOMIC_RELAXED);
 	for (; n >= 8; n -= 8, dst += 8, src += 8) {
@@ -218,12 +227,16 @@ static inline void shmembox_put(unsigned char *dst, const unsigned char *src, si
 	while (n--) __atomic_store_n(dst++, *src++, __ATOMIC_RELAXED);
 }
 
+/* shmembox_put_parts copies what the box's lock protects: all but sync/atomic and psync fields. */
 static inline void shmembox_put_parts(shmembox *b, unsigned char *dst, const unsigned char *src) {
 	for (size_t i = 0; i < b->part_count; i++) shmembox_put(dst + b->parts[i].off, src + b->parts[i].off, b->parts[i].len);
 }
 
-/* shmembox_load copies the value as it was at one moment; it waits for nobody. Atomics may be newer
- * than the rest, and what a lock holds means nothing in a copy. */
+/* shmembox_load copies the value as it was at one moment. It takes no lock, and no writer waits for it.
+ * Atomics may be newer than the rest, and the state of a lock means nothing in a copy.
+ *
+ * seq is even while the payload is the value, and odd while the undo image is; a copy counts if seq is the
+ * same before and after. */
 static inline int shmembox_load(shmembox *b, void *value) {
 	unsigned char *v = value;
 	uint64_t *seq = shmembox_seq(b);
@@ -232,7 +245,7 @@ static inline int shmembox_load(shmembox *b, void *value) {
 		uint64_t s = __atomic_load_n(seq, __ATOMIC_ACQUIRE);
 		if (!(s & 1) || b->image) {
 			shmembox_copy(v, b->base, b->value_size);
-			if (s & 1) /* the image counts, but for what is never undone */
+			if (s & 1) /* the image, except for what it lacks: atomics and locks */
 				for (size_t i = 0; i < b->part_count; i++) shmembox_copy(v + b->parts[i].off, b->base + b->image + b->parts[i].off, b->parts[i].len);
 			__atomic_thread_fence(__ATOMIC_ACQUIRE);
 			if (__atomic_load_n(seq, __ATOMIC_RELAXED) == s) return 0;
@@ -245,9 +258,11 @@ static inline int shmembox_load(shmembox *b, void *value) {
 	}
 }
 
-/* shmembox_version counts the changes. */
+/* shmembox_version returns how often the value has changed. */
 static inline uint64_t shmembox_version(shmembox *b) { return __atomic_load_n(shmembox_seq(b), __ATOMIC_ACQUIRE) / 2; }
 
+/* shmembox_alive reports whether an attachment lives: its slot still has its generation, and the byte of the
+ * slot is locked. */
 static inline int shmembox_alive(shmembox *b, uint32_t id) {
 	uint32_t slot = id & 1023, gen = id >> 10 & 0x1fffff;
 	if (id == b->id) return 1;
@@ -256,12 +271,15 @@ static inline int shmembox_alive(shmembox *b, uint32_t id) {
 	return shmembox_held(b->fd, SHMEMBOX_SLOT + slot, 1);
 }
 
+/* shmembox_high returns one more than the highest slot ever taken. */
 static inline uint32_t shmembox_high(shmembox *b) {
 	uint32_t n = __atomic_load_n(shmembox_w32(b, SHMEMBOX_HIGH), __ATOMIC_SEQ_CST);
 	return n < b->slot_count ? n : b->slot_count;
 }
 
-/* shmembox_wake wakes who waits at the object whose armed word is at off in the header page. */
+/* shmembox_wake wakes the waiters of the object whose armed word is at off in the header page. It rings every
+ * slot that is interested in the object's bucket, and then clears bit 0 of the word it saw at first: so a waker
+ * that dies leaves it set, and a slow one does not clear what was armed later. */
 static inline void shmembox_wake(shmembox *b, size_t off) {
 	uint32_t *armed = shmembox_w32(b, off);
 	uint32_t g = __atomic_load_n(armed, __ATOMIC_SEQ_CST);
@@ -283,13 +301,14 @@ static inline int shmembox_same(shmembox *b) { /* does the name still lead to th
 	return lstat(b->path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino;
 }
 
+/* shmembox_take_slot locks a free slot and writes its record. The gate is held. */
 static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 	unsigned char rec[64], old[64];
 	for (int pass = 0; pass < 2; pass++)
 		for (uint32_t i = 0; i < b->slot_count; i++) {
 			int64_t at = (int64_t)b->slots + (int64_t)i * 64;
 			if (pread(b->fd, old, 64, at) != 64) return shmembox_fail(b, EIO, "%s: slots cannot be read", b->path);
-			if ((shmembox_u32(old + 32) != 0) != pass) continue; /* the pid is a hint where to look first */
+			if ((shmembox_u32(old + 32) != 0) != pass) continue; /* slots without a pid are most likely free; the lock decides */
 			if (shmembox_setlk(b->fd, F_WRLCK, SHMEMBOX_SLOT + i) < 0) {
 				if (errno == EAGAIN || errno == EACCES) continue;
 				return shmembox_fail(b, errno, "%s: lock: %s", b->path, strerror(errno));
@@ -316,8 +335,9 @@ static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 	return shmembox_fail(b, EAGAIN, "%s: every slot is taken", b->path);
 }
 
-/* shmembox_attach attaches to a segment, to write: it takes the gate and a slot. Do not fork without
- * exec while attached: the child would share the slot. */
+/* shmembox_attach attaches to a segment, to write as well. Do not fork without exec while attached: the child
+ * would share the slot. Steps: open and check the file; take the gate; see that the name still leads to it;
+ * read again what changes; see that the segment is in use or kept; take a slot; release the gate; map. */
 static inline int shmembox_attach(shmembox *b, const char *name, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
 	unsigned char page[4096];
 	int64_t deadline = shmembox_now() + 5000000000;
@@ -329,12 +349,12 @@ static inline int shmembox_attach(shmembox *b, const char *name, uint64_t finger
 			shmembox_unmap(b);
 			return err;
 		}
-		if (!shmembox_same(b)) { /* it has just gone; is there another? */
+		if (!shmembox_same(b)) { /* removed a moment ago: try the file that has the name now */
 			shmembox_unmap(b);
 			if (shmembox_now() < deadline) continue;
-			return shmembox_fail(b, EBUSY, "%s: others create and remove it all the time", b->path);
+			return shmembox_fail(b, EBUSY, "%s: other processes create and remove it all the time", b->path);
 		}
-		err = shmembox_check(b, page, fingerprint); /* what changes is read under the gate */
+		err = shmembox_check(b, page, fingerprint); /* what may have changed before the gate was taken */
 		uint64_t owner = shmembox_u64(page + SHMEMBOX_OWNER);
 		uint32_t state = (uint32_t)(owner >> 32);
 		if (!err && (state > 3 || (state == 1) != ((uint32_t)owner >> 10 != 0))) err = shmembox_fail(b, EINVAL, "%s: its owner word is damaged", b->path);
@@ -348,6 +368,7 @@ static inline int shmembox_attach(shmembox *b, const char *name, uint64_t finger
 	}
 }
 
+/* shmembox_unlock releases the box's lock, and wakes its waiters if there are any. */
 static inline void shmembox_unlock(shmembox *b) {
 	uint32_t *word = shmembox_w32(b, SHMEMBOX_LOCK), w = b->id;
 	if (__atomic_compare_exchange_n(word, &w, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return;
@@ -358,8 +379,9 @@ static inline void shmembox_unlock(shmembox *b) {
 		}
 }
 
-/* shmembox_lock takes the box's own lock, for at most so many ms; a dead holder's passes to us, and
- * what it had half done is undone. It polls: nothing depends on a waiter's being known. */
+/* shmembox_lock takes the box's own lock, and fails with ETIMEDOUT after timeout_ms. If the holder died it takes
+ * the lock over and undoes the change that was not finished. It polls instead of sleeping in the kernel, so
+ * that no waker has to know of it. A holder is checked for life about once a millisecond. */
 static inline int shmembox_lock(shmembox *b, int timeout_ms) {
 	if (!b->id) return shmembox_fail(b, EROFS, "%s: it was opened to read; attach to write", b->path);
 	uint32_t *word = shmembox_w32(b, SHMEMBOX_LOCK);
@@ -379,7 +401,8 @@ static inline int shmembox_lock(shmembox *b, int timeout_ms) {
 		waited += pause;
 		if (pause < 500000) pause *= 2;
 	}
-	/* Readers published their mark before they looked at the word: wait for those that live. */
+	/* A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for those
+	 * that were there before and are alive. */
 	for (uint32_t i = 0; i < shmembox_high(b); i++) {
 		uint32_t *mark = (uint32_t *)(void *)(shmembox_slot(b, i) + 12), id;
 		while ((id = __atomic_load_n(mark, __ATOMIC_SEQ_CST)) != 0 && (id & 1023) == i && shmembox_alive(b, id)) {
@@ -392,14 +415,14 @@ static inline int shmembox_lock(shmembox *b, int timeout_ms) {
 		}
 	}
 	if (__atomic_load_n((uint64_t *)(void *)(shmembox_head(b) + 968), __ATOMIC_SEQ_CST) != b->fingerprint) {
-		shmembox_unlock(b); /* the image must hold the appended fields too */
+		shmembox_unlock(b); /* a store would leave the appended fields out of the undo image */
 		return shmembox_fail(b, ESTALE, "%s: fields were appended to its type meanwhile; generate this code anew", b->path);
 	}
 	uint64_t *seq = shmembox_seq(b), s = __atomic_load_n(seq, __ATOMIC_SEQ_CST);
 	if (!(s & 1)) return 0;
 	if (!b->image) {
 		shmembox_unlock(b);
-		return shmembox_fail(b, EOWNERDEAD, "%s: a writer died over the value, and there is no undo image", b->path);
+		return shmembox_fail(b, EOWNERDEAD, "%s: a writer died changing the value, and there is no undo image", b->path);
 	}
 	shmembox_put_parts(b, b->base, b->base + b->image);
 	__atomic_store_n(seq, s + 1, __ATOMIC_SEQ_CST);
@@ -407,22 +430,25 @@ static inline int shmembox_lock(shmembox *b, int timeout_ms) {
 	return 0;
 }
 
-/* shmembox_store replaces the value as a whole, under the lock; atomics and locks in it stay as they are. */
+/* shmembox_store replaces the whole value under the lock. Atomics and locks in it stay as they are. Other
+ * processes see either value, also if this one dies between any two steps: new value to the image; seq odd;
+ * new value to the payload; seq even. */
 static inline int shmembox_store(shmembox *b, const void *value, int timeout_ms) {
 	int err = shmembox_lock(b, timeout_ms);
 	if (err) return err;
 	uint64_t *seq = shmembox_seq(b), s = __atomic_load_n(seq, __ATOMIC_SEQ_CST);
 	if (b->image) shmembox_put_parts(b, b->base + b->image, value);
-	__atomic_store_n(seq, s + 1, __ATOMIC_SEQ_CST); /* odd: the image counts */
+	__atomic_store_n(seq, s + 1, __ATOMIC_SEQ_CST); /* odd: the image is the value */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	shmembox_put_parts(b, b->base, value);
-	__atomic_store_n(seq, s + 2, __ATOMIC_SEQ_CST); /* even: the payload counts */
+	__atomic_store_n(seq, s + 2, __ATOMIC_SEQ_CST); /* even: the payload is */
 	shmembox_wake(b, SHMEMBOX_SEQ_ARMED);
 	shmembox_unlock(b);
 	return 0;
 }
 
-/* shmembox_close ends it. The last one to leave an orphan unlinks it, as its owner would have. */
+/* shmembox_close detaches. The last process to leave a segment whose owner died unlinks it, as the owner would
+ * have done. */
 static inline void shmembox_close(shmembox *b) {
 	if (b->id && shmembox_enter(b, shmembox_now() + 5000000000) == 0) {
 		uint64_t owner = 0, dropped = (uint64_t)3 << 32;
@@ -434,7 +460,7 @@ static inline void shmembox_close(shmembox *b) {
 			    shmembox_same(b) && pwrite(b->fd, &dropped, 8, word) == 8)
 				unlink(b->path);
 		}
-		shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_SLOT + (b->id & 1023)); /* under the gate: of two who leave, one is the last */
+		shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_SLOT + (b->id & 1023)); /* under the gate, so that of two that leave at once one sees that it is the last */
 		shmembox_leave(b);
 	}
 	shmembox_unmap(b);

@@ -1,7 +1,10 @@
-# ---- ShmemBox runtime, the same in every generated module. The bytes: docs/format.md ----
+# ---- ShmemBox runtime, the same in every generated module. docs/format.md describes the bytes and the
+# protocols. ----
 #
-# Never multiprocessing.shared_memory: its resource tracker unlinks what it attached to.
+# It does not use multiprocessing.shared_memory, whose resource tracker unlinks segments at exit.
 
+# Bytes of the file that are locked (no data is there), the waiters bit of a lock word, and offsets in the
+# header page, the last 4096 bytes of the file.
 _GATE, _PRESENCE, _SLOT = 1 << 62, (1 << 62) + 15, (1 << 62) + 16
 _WAITERS = 1 << 31
 _OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = 256, 264, 320, 324, 384, 392
@@ -10,7 +13,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "ppc64
 
 
 class SegmentError(Exception):
-    """The segment cannot be used, and why."""
+    """The segment cannot be used; the text says why."""
 
 
 class MismatchError(SegmentError):
@@ -33,7 +36,7 @@ def _libatomic():
 
 
 class _Atomics:
-    """The atomic operations that Python does not have, from libatomic."""
+    """Atomic operations, which Python lacks, from libatomic. All are sequentially consistent."""
 
     def __init__(self):
         lib = _libatomic()
@@ -71,7 +74,7 @@ class _Atomics:
         return self._cas4(p, ctypes.byref(ctypes.c_uint32(old)), new, 5, 5)
 
     def futex_wake(self, p):
-        if _FUTEX is not None:  # else they look by themselves after 100 ms
+        if _FUTEX is not None:  # without it waiters wake after 100 ms
             self._libc.syscall(ctypes.c_long(_FUTEX), ctypes.c_void_p(p), ctypes.c_int(1), ctypes.c_int(0x7FFFFFFF), None, None, ctypes.c_int(0))
 
 
@@ -88,7 +91,7 @@ _barrier = threading.Lock()
 
 
 def _fence():
-    with _barrier:  # taking a lock orders memory on every machine
+    with _barrier:  # taking and releasing a lock is a barrier on every machine
         pass
 
 
@@ -114,18 +117,18 @@ class _Box:
             except BaseException:
                 self._unmap()
                 raise
-            self._unmap()  # it has just gone; is there another?
+            self._unmap()  # removed a moment ago: try the file that has the name now
             if time.monotonic() > deadline:
-                raise BusyError("%s: others create and remove it all the time" % self.path)
+                raise BusyError("%s: other processes create and remove it all the time" % self.path)
 
     @classmethod
     def open(cls, name, directory="/dev/shm"):
-        """Opens a box to read it, without a slot: looking keeps nothing alive."""
+        """Opens a box to read it. It takes no slot and no lock, so reading keeps nothing alive."""
         return cls(name, False, directory)
 
     @classmethod
     def attach(cls, name, directory="/dev/shm"):
-        """Attaches to a box, to write it as well. Do not fork while attached."""
+        """Attaches to a box, to write it as well. Do not fork while attached: the child would share the slot."""
         return cls(name, True, directory)
 
     def __enter__(self):
@@ -135,6 +138,7 @@ class _Box:
         self.close()
 
     def _check(self):
+        """Reads the control block, and checks everything that this code relies on."""
         st = os.fstat(self._fd)
         if not stat.S_ISREG(st.st_mode) or st.st_size < 4096:
             raise SegmentError("%s: not a ShmemBox segment" % self.path)
@@ -162,22 +166,24 @@ class _Box:
         return page
 
     def _same(self):
+        """Does the name still lead to this file?"""
         try:
             st = os.lstat(self.path)
         except FileNotFoundError:
             return False
         return (st.st_dev, st.st_ino) == self._file
 
-    # OFD locks: they belong to the open file, and vanish with the process.
+    # OFD locks belong to the open file: the kernel releases them when the process dies.
     def _setlk(self, kind, off):
         fcntl.fcntl(self._fd, _OFD_SETLK, struct.pack("@hhqqi4x", kind, os.SEEK_SET, off, 1, 0))
 
     def _held(self, off, n):
-        """By anyone but us?"""
+        """Is a byte locked by another open file than this one?"""
         r = fcntl.fcntl(self._fd, _OFD_GETLK, struct.pack("@hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, off, n, 0))
         return struct.unpack_from("@h", r)[0] != fcntl.F_UNLCK
 
     def _enter(self, deadline):
+        """Takes the gate. It polls: a waiter in the kernel could wait for ever for a stopped process."""
         while True:
             try:
                 return self._setlk(fcntl.F_WRLCK, _GATE)
@@ -187,8 +193,9 @@ class _Box:
                 time.sleep(50e-6)
 
     def _attach(self):
+        """Takes a slot, releases the gate and maps the file. The gate is held."""
         try:
-            page = self._check()  # what changes is read under the gate
+            page = self._check()  # again: it may have changed before the gate was taken
             owner = struct.unpack_from("=Q", page, _OWNER)[0]
             state = owner >> 32
             if state > 3 or (state == 1) != (owner & 0xFFFFFFFF > 1023):
@@ -202,8 +209,9 @@ class _Box:
         self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
     def _take_slot(self, page):
+        """Locks a free slot and writes its record."""
         slots = os.pread(self._fd, self._count * 64, self._slots)
-        for hinted in (True, False):  # the pid is a hint where to look first
+        for hinted in (True, False):  # slots without a pid are most likely free; the lock decides
             for i in range(self._count):
                 old = slots[i * 64:i * 64 + 64]
                 if hinted != (struct.unpack_from("=I", old, 32)[0] == 0):
@@ -230,18 +238,21 @@ class _Box:
 
     @property
     def version(self):
-        """Counts the changes of the value."""
+        """How often the value has changed."""
         return self._seq() // 2
 
     def load_bytes(self):
-        """The bytes of the value as they were at one moment; it waits for nobody."""
+        """The bytes of the value as they were at one moment. It takes no lock, and no writer waits for it.
+
+        seq is even while the payload is the value, and odd while the undo image is; a copy counts if seq is the
+        same before and after."""
         m, tries, deadline = self._map, 0, None
         while True:
             s = self._seq()
             _fence()
             if not s & 1:
                 b = m[:SIZE]
-            elif self._image:  # the image counts, but for what is never undone
+            elif self._image:  # the image, except for what it lacks: atomics and locks
                 b = bytearray(m[:SIZE])
                 for off, n in _PARTS:
                     b[off:off + n] = m[self._image + off:self._image + off + n]
@@ -257,7 +268,7 @@ class _Box:
                 time.sleep(20e-6)
 
     def load(self):
-        """The value as it was at one moment. What a lock holds means nothing in a copy."""
+        """The value as it was at one moment. The state of a lock means nothing in a copy."""
         return VALUE.from_buffer_copy(self.load_bytes())
 
     def load_numpy(self):
@@ -267,10 +278,11 @@ class _Box:
         return numpy.frombuffer(self.load_bytes(), DTYPE)[0]
 
     def view(self):
-        """The bytes of the value where they are: a memoryview, in which changes show as they are made."""
+        """The bytes of the value in shared memory: a memoryview, in which changes show as they are made."""
         return memoryview(self._map)[:SIZE]
 
     def _alive(self, i):
+        """Does an attachment live? Its slot has its generation, and the byte of the slot is locked."""
         slot, gen = i & 1023, i >> 10 & 0x1FFFFF
         if i == self._id:
             return True
@@ -279,9 +291,11 @@ class _Box:
         return self._held(_SLOT + slot, 1)
 
     def _high(self):
+        """One more than the highest slot ever taken."""
         return min(self._atomics.load4(self._at + self._head + _HIGH), self._count)
 
     def _wake(self, off):
+        """Wakes the waiters of the object whose armed word is at off in the header page."""
         a, armed = self._atomics, self._at + self._head + off
         g = a.load4(armed)
         if not g & 1:
@@ -306,6 +320,8 @@ class _Box:
                 return self._wake(_LOCK_ARMED)
 
     def _lock(self, timeout):
+        """Takes the box's own lock. If the holder died it takes the lock over and undoes the change that was not
+        finished. It polls, so that no waker has to know of it."""
         if not self._id:
             raise SegmentError("%s: it was opened to read; attach() to write" % self.path)
         a, word, deadline, pause, probe = self._atomics, self._at + self._head + _LOCK, time.monotonic() + timeout, 20e-6, False
@@ -321,7 +337,8 @@ class _Box:
             time.sleep(pause)
             probe, pause = pause >= 500e-6, min(pause * 2, 500e-6)
         try:
-            # Readers published their mark before they looked at the word: wait for those that live.
+            # A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for
+            # those that were there before and are alive.
             for i in range(self._high()):
                 while True:
                     r = a.load4(self._at + self._slots + i * 64 + 12)
@@ -330,12 +347,12 @@ class _Box:
                     if time.monotonic() > deadline:
                         raise BusyError("%s: slot %d reads" % (self.path, i))
                     time.sleep(20e-6)
-            if a.load8(self._at + self._head + 968) != FINGERPRINT:  # the image must hold the appended fields too
+            if a.load8(self._at + self._head + 968) != FINGERPRINT:  # a store would leave them out of the image
                 raise MismatchError("%s: fields were appended to its type meanwhile; generate this code anew" % self.path)
             s = a.load8(self._at + self._head + _SEQ)
-            if s & 1:  # a writer died: undo what it did
+            if s & 1:  # a writer died: undo its change
                 if not self._image:
-                    raise SegmentError("%s: a writer died over the value, and there is no undo image" % self.path)
+                    raise SegmentError("%s: a writer died changing the value, and there is no undo image" % self.path)
                 for off, n in _PARTS:
                     self._map[off:off + n] = self._map[self._image + off:self._image + off + n]
                 a.store8(self._at + self._head + _SEQ, s + 1)
@@ -345,7 +362,8 @@ class _Box:
             raise
 
     def store(self, value, timeout=5.0):
-        """Replaces the value as a whole, under the box's lock; atomics and locks in it stay as they are."""
+        """Replaces the whole value under the box's lock. Atomics and locks in it stay as they are. Other processes
+        see either value, also if this one dies between any two steps."""
         b = bytes(value)
         if len(b) != SIZE:
             raise ValueError("the value has %d bytes, not %d" % (len(b), SIZE))
@@ -355,16 +373,16 @@ class _Box:
         if self._image:
             for off, n in _PARTS:
                 self._map[self._image + off:self._image + off + n] = b[off:off + n]
-        a.store8(seq, s + 1)  # odd: the image counts
+        a.store8(seq, s + 1)  # odd: the image is the value
         _fence()
         for off, n in _PARTS:
             self._map[off:off + n] = b[off:off + n]
-        a.store8(seq, s + 2)  # even: the payload counts
+        a.store8(seq, s + 2)  # even: the payload is
         self._wake(_SEQ_ARMED)
         self._unlock()
 
     def close(self):
-        """Ends it. The last one to leave an orphan unlinks it, as its owner would have."""
+        """Detaches. The last process to leave a segment whose owner died unlinks it, as the owner would have done."""
         if self._fd < 0:
             return
         if self._id:
@@ -376,7 +394,7 @@ class _Box:
                 if dead and not self._held(_PRESENCE, 1 + self._count) and self._same():
                     os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER)
                     os.unlink(self.path)
-                self._setlk(fcntl.F_UNLCK, _SLOT + (self._id & 1023))  # under the gate: of two who leave, one is the last
+                self._setlk(fcntl.F_UNLCK, _SLOT + (self._id & 1023))  # under the gate: of two that leave at once one sees that it is the last
                 self._setlk(fcntl.F_UNLCK, _GATE)
             except (OSError, SegmentError):
                 pass
@@ -385,7 +403,7 @@ class _Box:
     def _unmap(self):
         self._at, self._id = None, 0
         if self._map is not None:
-            gc.collect()  # the view that gave the address
+            gc.collect()  # the view that the address was taken from
             try:
                 self._map.close()
             except BufferError:

@@ -1,4 +1,5 @@
-// ---- ShmemBox runtime, the same in every generated module. The bytes: docs/format.md ----
+// ---- ShmemBox runtime, the same in every generated module. docs/format.md describes the bytes and the
+// protocols. ----
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("ShmemBox segments need 64-bit Linux");
@@ -29,13 +30,15 @@ const SYS_FUTEX: i64 = 202;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64"))]
 const SYS_FUTEX: i64 = 98;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")))]
-const SYS_FUTEX: i64 = -1; // sleepers look by themselves after 100 ms
+const SYS_FUTEX: i64 = -1; // waiters wake after 100 ms
 
+// Bytes of the file that are locked; no data is there. PRESENCE is shared by attachments without a slot.
 const GATE: i64 = 1 << 62;
 const PRESENCE: i64 = GATE + 15;
 const SLOT: i64 = GATE + 16;
-const WAITERS: u32 = 1 << 31;
-const OWNER: usize = 256; // offsets in the header page
+const WAITERS: u32 = 1 << 31; // bit of a lock word
+// Offsets in the header page, the last 4096 bytes of the file.
+const OWNER: usize = 256;
 const HIGH: usize = 264;
 const LOCK: usize = 320;
 const LOCK_ARMED: usize = 324;
@@ -57,11 +60,11 @@ pub enum Error {
     Io(io::Error),
     /// The segment holds another type, or none.
     Mismatch(String),
-    /// The segment is none of ours, or damaged.
+    /// The file is no segment of this version, or damaged.
     Bad(String),
     /// The value, the lock or the gate is busy.
     Busy(String),
-    /// A writer died over the value, and there is no undo image.
+    /// A writer died changing the value, and there is no undo image.
     OwnerDied(String),
 }
 
@@ -111,7 +114,7 @@ struct Segment {
     path: String,
     base: *mut u8,
     size: usize,
-    id: u32, // of the attachment; 0: read-only, without a slot
+    id: u32, // of the attachment: generation << 10 | slot; 0: read-only, without a slot
     cap: u64,
     image: u64,
     slots: u64,
@@ -139,9 +142,9 @@ impl Segment {
             s.enter(deadline)?;
             if !s.same() {
                 if Instant::now() > deadline {
-                    return Err(Error::Busy(format!("{}: others create and remove it all the time", path)));
+                    return Err(Error::Busy(format!("{}: other processes create and remove it all the time", path)));
                 }
-                continue; // it has just gone; is there another?
+                continue; // removed a moment ago: try the file that has the name now
             }
             let taken = s.attach();
             s.leave();
@@ -154,6 +157,7 @@ impl Segment {
         }
     }
 
+    /// Reads the control block, and checks everything that this code relies on.
     fn check(&mut self) -> Result<Vec<u8>> {
         let bad = |why: &str| Err(Error::Bad(format!("{}: {}", self.path, why)));
         let meta = self.file.metadata()?;
@@ -211,11 +215,12 @@ impl Segment {
         Ok(())
     }
 
+    /// Does the name still lead to this file?
     fn same(&self) -> bool {
         std::fs::symlink_metadata(&self.path).map_or(false, |m| m.dev() == self.dev && m.ino() == self.ino)
     }
 
-    // OFD locks: they belong to the open file, and vanish with the process.
+    // OFD locks belong to the open file: the kernel releases them when the process dies.
     fn setlk(&self, kind: i16, at: i64) -> io::Result<()> {
         let l = Flock { kind, whence: 0, start: at, len: 1, pid: 0 };
         match unsafe { fcntl(self.file.as_raw_fd(), 37, &l as *const Flock) } {
@@ -224,13 +229,14 @@ impl Segment {
         }
     }
 
-    /// Held by anyone but us?
+    /// Is a byte locked by another open file than this one?
     fn held(&self, at: i64, n: i64) -> bool {
         let mut l = Flock { kind: 1, whence: 0, start: at, len: n, pid: 0 };
         let r = unsafe { fcntl(self.file.as_raw_fd(), 36, &mut l as *mut Flock) };
         r == -1 || l.kind != 2
     }
 
+    /// Takes the gate. It polls: a waiter in the kernel could wait for ever for a stopped process.
     fn enter(&self, deadline: Instant) -> Result<()> {
         while let Err(e) = self.setlk(1, GATE) {
             if e.kind() != io::ErrorKind::WouldBlock && e.kind() != io::ErrorKind::PermissionDenied {
@@ -248,8 +254,9 @@ impl Segment {
         let _ = self.setlk(2, GATE);
     }
 
+    /// Locks a free slot and writes its record. The gate is held.
     fn attach(&mut self) -> Result<()> {
-        let page = self.check()?; // what changes is read under the gate
+        let page = self.check()?; // again: it may have changed before the gate was taken
         let owner = u64_at(&page, OWNER);
         let state = owner >> 32;
         if state > 3 || (state == 1) != (owner as u32 > 1023) {
@@ -261,7 +268,7 @@ impl Segment {
         let mut slots = vec![0; self.count as usize * 64];
         self.file.read_exact_at(&mut slots, self.slots)?;
         for hinted in [true, false] {
-            // the pid is a hint where to look first
+            // slots without a pid are most likely free; the lock decides
             for i in 0..self.count {
                 let old = &slots[i as usize * 64..][..64];
                 if hinted != (u32_at(old, 32) == 0) {
@@ -312,11 +319,13 @@ impl Segment {
         unsafe { &*(self.base.add(self.slots as usize + i as usize * 64 + off) as *const AtomicU64) }
     }
 
+    /// One more than the highest slot ever taken.
     fn high(&self) -> u32 {
         self.w32(HIGH).load(SeqCst).min(self.count)
     }
 
-    /// Copies by whole words, while others may write; the counter tells whether they are good.
+    /// Reads memory that other processes may write meanwhile, in whole words where it can. The caller finds out
+    /// by the counter whether the copy counts.
     unsafe fn copy(mut dst: *mut u8, mut src: *const u8, mut n: usize) {
         while n > 0 && (src as usize & 7 != 0 || n < 8) {
             *dst = (*(src as *const AtomicU8)).load(Relaxed);
@@ -338,6 +347,7 @@ impl Segment {
         }
     }
 
+    /// Writes memory that other processes may read meanwhile.
     unsafe fn put(mut dst: *mut u8, mut src: *const u8, mut n: usize) {
         while n > 0 && (dst as usize & 7 != 0 || n < 8) {
             (*(dst as *const AtomicU8)).store(*src, Relaxed);
@@ -359,12 +369,15 @@ impl Segment {
         }
     }
 
+    /// Copies what the box's lock protects: all but sync/atomic and psync fields.
     unsafe fn put_parts(&self, dst: *mut u8, src: *const u8) {
         for (off, n) in PARTS.iter() {
             Segment::put(dst.add(*off), src.add(*off), *n);
         }
     }
 
+    /// Copies the value. seq is even while the payload is the value, and odd while the undo image is; a copy
+    /// counts if seq is the same before and after.
     unsafe fn load(&self, dst: *mut u8) -> Result<()> {
         let mut deadline = None;
         for tries in 1u64.. {
@@ -372,7 +385,7 @@ impl Segment {
             if s & 1 == 0 || self.image != 0 {
                 Segment::copy(dst, self.base, SIZE);
                 if s & 1 != 0 {
-                    // the image counts, but for what is never undone
+                    // the image, except for what it lacks: atomics and locks
                     for (off, n) in PARTS.iter() {
                         Segment::copy(dst.add(*off), self.base.add(self.image as usize + *off), *n);
                     }
@@ -393,6 +406,7 @@ impl Segment {
         Err(Error::Busy(format!("{}: the value is being changed all the time, or its writer died and there is no undo image", self.path)))
     }
 
+    /// Does an attachment live? Its slot has its generation, and the byte of the slot is locked.
     fn alive(&self, id: u32) -> bool {
         let (slot, gen) = (id & 1023, id >> 10 & 0x1f_ffff);
         if id == self.id {
@@ -401,7 +415,7 @@ impl Segment {
         gen != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == gen && self.held(SLOT + slot as i64, 1)
     }
 
-    /// Wakes who waits at the object whose armed word is at off in the header page.
+    /// Wakes the waiters of the object whose armed word is at off in the header page.
     fn wake(&self, off: usize) {
         let armed = self.w32(off);
         let g = armed.load(SeqCst);
@@ -439,8 +453,8 @@ impl Segment {
         }
     }
 
-    /// Takes the box's own lock. A dead holder's passes to us, and what it had half done is undone. It
-    /// polls: nothing depends on a waiter's being known.
+    /// Takes the box's own lock. If the holder died it takes the lock over and undoes the change that was not
+    /// finished. It polls, so that no waker has to know of it.
     fn lock(&self, timeout: Duration) -> Result<()> {
         if self.id == 0 {
             return Err(Error::Bad(format!("{}: it was opened to read; attach to write", self.path)));
@@ -468,7 +482,8 @@ impl Segment {
             waited += pause;
             pause = (pause * 2).min(500);
         }
-        // Readers published their mark before they looked at the word: wait for those that live.
+        // A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for those
+        // that were there before and are alive.
         for i in 0..self.high() {
             loop {
                 let r = self.slot32(i, 12).load(SeqCst);
@@ -484,14 +499,14 @@ impl Segment {
         }
         let print = unsafe { &*(self.base.add(self.size - 4096 + 968) as *const AtomicU64) };
         if print.load(SeqCst) != FINGERPRINT {
-            self.unlock(); // the image must hold the appended fields too
+            self.unlock(); // a store would leave the appended fields out of the undo image
             return Err(Error::Mismatch(format!("{}: fields were appended to its type meanwhile; generate this code anew", self.path)));
         }
         let s = self.seq().load(SeqCst);
         if s & 1 != 0 {
             if self.image == 0 {
                 self.unlock();
-                return Err(Error::OwnerDied(format!("{}: a writer died over the value, and there is no undo image", self.path)));
+                return Err(Error::OwnerDied(format!("{}: a writer died changing the value, and there is no undo image", self.path)));
             }
             unsafe { self.put_parts(self.base, self.base.add(self.image as usize)) };
             self.seq().store(s + 1, SeqCst);
@@ -500,21 +515,23 @@ impl Segment {
         Ok(())
     }
 
+    /// Other processes see either value, also if this one dies between any two steps.
     unsafe fn store(&self, src: *const u8, timeout: Duration) -> Result<()> {
         self.lock(timeout)?;
         let s = self.seq().load(SeqCst);
         if self.image != 0 {
             self.put_parts(self.base.add(self.image as usize), src);
         }
-        self.seq().store(s + 1, SeqCst); // odd: the image counts
+        self.seq().store(s + 1, SeqCst); // odd: the image is the value
         fence(SeqCst);
         self.put_parts(self.base, src);
-        self.seq().store(s + 2, SeqCst); // even: the payload counts
+        self.seq().store(s + 2, SeqCst); // even: the payload is
         self.wake(SEQ_ARMED);
         self.unlock();
         Ok(())
     }
 
+    /// Detaches. The last process to leave a segment whose owner died unlinks it, as the owner would have done.
     fn resign(&self) -> Result<()> {
         self.enter(Instant::now() + Duration::from_secs(5))?;
         let word = (self.size - 4096 + OWNER) as u64;
@@ -527,14 +544,13 @@ impl Segment {
                 let _ = std::fs::remove_file(&self.path);
             }
         }
-        let _ = self.setlk(2, SLOT + (self.id & 1023) as i64); // under the gate: of two who leave, one is the last
+        let _ = self.setlk(2, SLOT + (self.id & 1023) as i64); // under the gate: of two that leave at once one sees that it is the last
         self.leave();
         Ok(())
     }
 }
 
 impl Drop for Segment {
-    /// The last one to leave an orphan unlinks it, as its owner would have.
     fn drop(&mut self) {
         if self.id != 0 && !self.base.is_null() {
             let _ = self.resign();
@@ -545,7 +561,7 @@ impl Drop for Segment {
     }
 }
 
-/// A box that is read: it has no lock and no slot, and looking keeps nothing alive.
+/// A box that is opened to read it. It takes no lock and no slot, so reading keeps nothing alive.
 pub struct Reader(Segment);
 
 impl Reader {
@@ -554,8 +570,8 @@ impl Reader {
         Segment::open(name, false).map(Reader)
     }
 
-    /// The value as it was at one moment; it waits for nobody. Atomics may be newer than the rest, and
-    /// what a lock holds means nothing in a copy.
+    /// Copies the value as it was at one moment. No writer waits for it. Atomics may be newer than the rest, and
+    /// the state of a lock means nothing in a copy.
     pub fn load(&self) -> Result<Value> {
         let mut v = std::mem::MaybeUninit::<Value>::zeroed();
         unsafe {
@@ -564,27 +580,28 @@ impl Reader {
         }
     }
 
-    /// Counts the changes of the value.
+    /// How often the value has changed.
     pub fn version(&self) -> u64 {
         self.0.seq().load(Acquire) / 2
     }
 }
 
-/// An attachment: it reads and writes.
+/// An attachment, which reads and writes.
 pub struct Attachment(Reader);
 
 impl Attachment {
-    /// Attaches to the box of that name. Do not fork without exec while attached.
+    /// Attaches to the box of that name. Do not fork without exec while attached: the child would share the slot.
     pub fn attach(name: &str) -> Result<Attachment> {
         Segment::open(name, true).map(|s| Attachment(Reader(s)))
     }
 
-    /// Replaces the value as a whole, under the box's lock; atomics and locks in it stay as they are.
+    /// Replaces the whole value under the box's lock, for which it waits at most 5 s. Atomics and locks in it stay
+    /// as they are.
     pub fn store(&mut self, v: &Value) -> Result<()> {
         self.store_within(v, Duration::from_secs(5))
     }
 
-    /// Is store that waits for the lock no longer than timeout.
+    /// Is store that waits for the lock at most timeout.
     pub fn store_within(&mut self, v: &Value, timeout: Duration) -> Result<()> {
         unsafe { (self.0).0.store(v as *const Value as *const u8, timeout) }
     }

@@ -2,18 +2,18 @@
     # ---- Topics ----
 
     def store(self, value, timeout=5.0):
-        """A topic cannot be stored: its words are ordered by its publishers, not by the box's lock."""
+        """Raises TypeError: publishers order the words of a topic, not the box's lock."""
         raise TypeError("a topic cannot be stored: publish to it from Go, or by `shmem pump`")
 
     def follow(self, start=None, copy=True, pause=0.001):
-        """The messages of the topic as they come, from number start (None: the next one) until it ends: pairs of
-        number and message. It takes no slot and no lock, and holds no publisher back: what was overwritten unread is
-        counted in lost. It looks every pause seconds.
+        """Yields pairs of number and message as they are published, from number start (None: the next one) until
+        the topic ends. It takes no slot and no lock, and holds no publisher back: messages that were overwritten
+        before they were read are counted in lost. It polls every pause seconds.
 
-        With copy=False the message is a memoryview of the place where it is, which publishers may overwrite
-        meanwhile: what was seen there counts if kept(number) is true afterwards.
+        With copy=False the message is a memoryview of shared memory, which publishers may overwrite meanwhile:
+        what was read there counts if kept(number) is true afterwards.
 
-        FileNotFoundError: nobody is attached any more, and nobody can be."""
+        It raises FileNotFoundError if no process is attached and none can attach any more."""
         self.lost = 0
         size, begin, view = VALUE.Items.size // _ITEMS, VALUE.Items.offset, memoryview(self._map)
         head = dict(VALUE._fields_)["Topic"]
@@ -26,7 +26,7 @@
             if ahead > 0:  # publishers are a round ahead, or more
                 n = (ahead - 1) * _ITEMS + 1
                 self.lost, pos = self.lost + n, pos + n
-            elif ahead == 0 and state == 5:  # given up by its publisher, who died
+            elif ahead == 0 and state == 5:  # skipped: its publisher died
                 pos += 1
             elif ahead == 0 and state == 1:
                 at = begin + pos % _ITEMS * size
@@ -45,12 +45,12 @@
                     continue
                 looked = time.monotonic()
                 if ahead == 0 and state == 3 and not self._holds(holder):
-                    pos += 1  # it died over it
+                    pos += 1  # its publisher died
                 elif not self._held(_PRESENCE, 1 + self._count) and (self._word(self._head + _OWNER) >> 32 != 2 or not self._same()):
-                    raise FileNotFoundError(errno.ENOENT, "nobody is attached any more, and nobody can be", self.path)
+                    raise FileNotFoundError(errno.ENOENT, "no process is attached, and none can attach any more", self.path)
 
     def kept(self, number):
-        """Whether a message is there, not overwritten by a later one."""
+        """Is a message still there, not overwritten by a later one?"""
         _fence()
         return self._topic_slot(number)[:2] == (1, 0)
 
@@ -68,6 +68,7 @@
         return state, ahead - (1 << bits) if ahead >> (bits - 1) else ahead, holder
 
     def _holds(self, holder):
+        """Does the attachment live that is writing the message?"""
         slot, gen = holder & 1023, holder >> 10
         return (slot < self._count and struct.unpack_from("=I", self._map, self._slots + slot * 64)[0] == gen
                 and (holder == self._id or self._held(_SLOT + slot, 1)))

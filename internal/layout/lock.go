@@ -94,9 +94,10 @@ const Buckets = 64
 // processes and languages compute the same bucket: a waker rings only the slots that have this bit
 // of interest set. Two objects may share a bucket, which costs a wakeup for nothing.
 //
-// The hash is the top 6 bits of a multiplication with 2^32 divided by the golden ratio (Knuth, The
-// Art of Computer Programming, volume 3, section 6.4), which spreads neighbouring words well.
-func Bucket(off uintptr) int {
-	const golden = 0x9E3779B1
-	return int(uint32(off>>2) * golden >> 26)
-}
+// The hash is the top 6 bits of a multiplication with BucketFactor, which spreads neighbouring words
+// well.
+func Bucket(off uintptr) int { return int(uint32(off>>2) * BucketFactor >> 26) }
+
+// BucketFactor is a prime close to 2^32 divided by the golden ratio (Knuth, The Art of Computer
+// Programming, volume 3, section 6.4).
+const BucketFactor = 0x9E3779B1
