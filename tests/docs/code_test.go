@@ -31,6 +31,9 @@ var packages = map[string]string{
 	"sync": "sync", "syscall": "syscall", "testing": "testing", "time": "time",
 }
 
+// runComment is before a block that is a test: it is run as well.
+const runComment = "go: file, run"
+
 // A checker type-checks blocks against the packages as they are built now.
 type checker struct {
 	fset     *token.FileSet
@@ -94,26 +97,12 @@ func TestGoBlocks(t *testing.T) {
 
 // check returns what is wrong with a block.
 func (c *checker) check(b block) []error {
-	wrapped, offset, err := wrap(b)
+	files, offset, err := c.parse(b)
 	if err != nil {
 		return []error{err}
 	}
-	name := fmt.Sprintf("%s:%d", b.file, b.line)
-	file, err := parser.ParseFile(c.fset, name, wrapped, parser.SkipObjectResolution)
-	if err != nil {
-		return []error{fmt.Errorf("%s: %w", name, err)}
-	}
 	at := func(p token.Pos) string {
 		return fmt.Sprintf("%s:%d", b.file, b.line+1+c.fset.Position(p).Line-offset)
-	}
-	addImports(file)
-	files := []*ast.File{file}
-	if !isWhole(b) {
-		prelude, err := c.prelude(file)
-		if err != nil {
-			return []error{err}
-		}
-		files = append(files, prelude)
 	}
 	var all []error
 	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}}
@@ -128,10 +117,34 @@ func (c *checker) check(b block) []error {
 		all = append(all, err)
 	}}
 	_, _ = conf.Check("main", c.fset, files, info) // its error is the first of those above
-	for _, l := range lostErrors(file, info) {
+	for _, l := range lostErrors(files[0], info) {
 		all = append(all, fmt.Errorf("%s: %s", at(l.pos), l.what))
 	}
 	return all
+}
+
+// parse returns the block as a file, and the line of the file on which its first line is. The prelude
+// is the second file, if the block needs one.
+func (c *checker) parse(b block) (files []*ast.File, line int, err error) {
+	wrapped, line, err := wrap(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	name := fmt.Sprintf("%s:%d", b.file, b.line)
+	file, err := parser.ParseFile(c.fset, name, wrapped, parser.SkipObjectResolution|parser.ParseComments)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", name, err)
+	}
+	addImports(file)
+	files = []*ast.File{file}
+	if !isWhole(b) {
+		prelude, err := c.prelude(file)
+		if err != nil {
+			return nil, 0, err
+		}
+		files = append(files, prelude)
+	}
+	return files, line, nil
 }
 
 func isWhole(b block) bool { return strings.HasPrefix(strings.TrimSpace(b.text), "package ") }
@@ -141,7 +154,7 @@ func wrap(b block) (source string, line int, err error) {
 	switch {
 	case isWhole(b):
 		return b.text, 1, nil
-	case b.comment == "go: file":
+	case b.comment == "go: file", b.comment == runComment:
 		return "package main\n" + b.text, 2, nil
 	case b.comment == "go: body":
 		return "package main\nfunc _(ctx context.Context) error {\n" + b.text + "\nreturn nil\n}\n", 3, nil

@@ -7,6 +7,7 @@
 //     "<!-- go: body -->" puts the block into a function with a ctx that returns an error;
 //     "<!-- go: file -->" puts it at the top level of a file. Both see testdata/prelude.go, except
 //     for the names that the block declares itself. Imports are added.
+//   - "<!-- go: file, run -->" is a file of tests, which is run as well.
 //
 // A block may leave parts out only by comments. It must not lose an error: see lostErrors.
 //
