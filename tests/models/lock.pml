@@ -1,21 +1,22 @@
 /*
  * The robust lock word: Lock, Unlock, Recover, with kills at any step and slots that are reused.
  *
- * The word: 0 free, DEAD, or the id (slot, generation) of the holder, with the waiters bit W.
- * Slot i belongs to process i; a process that was killed may be followed by a newcomer that
- * takes the same slot with generation + 1, and locks or stays idle for ever.
- * A waiter sleeps on the value of the word it saw (wait.pml proves the sleeping; here it is one
- * atomic step, and a wake-up is one step for each sleeper, so that a waker may die in between).
+ * The word is 0 (free), DEAD, or the id (slot, generation) of the holder, with the waiters bit W.
+ * Slot i belongs to process i. A killed process may be followed by a newcomer, which takes the
+ * same slot with generation + 1, and locks or stays idle for ever.
+ * A waiter sleeps on the value of the word that it loaded. wait.pml proves the sleeping; here it is
+ * one atomic step. A wake-up is one step for each sleeper, so that a waker may die in between.
  *
- * The backstop, the timed look of a sleeper, is enabled only where it is really needed:
- *   - the word still names the one it saw (in the box's lock: whomever), who is dead: deaths wake nobody;
- *   - the word differs, and a waker was killed on its way.
- * Everything else must be woken: a sleeper that nothing wakes is an invalid end state.
+ * The backstop is the timed check of a sleeper. It is enabled only in two cases:
+ *   - the word still names the holder that the sleeper saw (in the box's lock: any holder), and that
+ *     holder is dead: a death wakes no sleeper;
+ *   - the word differs, and a waker was killed before its last wake-up.
+ * In every other case a waker must wake the sleeper: one that is never woken is an invalid end state.
  *
- * Properties: mutual exclusion; no live process that wants the lock is stuck; a Lock that
- * succeeds was never preceded by a death in the critical section that nobody repaired.
+ * Properties: mutual exclusion; no live process that wants the lock is stuck; no Lock succeeds after
+ * a death in the critical section that is not repaired.
  *
- * With -DBOX: the box's own lock, which takes a dead holder's lock over and repairs, without DEAD.
+ * With -DBOX: the box's own lock, which takes over the lock of a dead holder and repairs, without DEAD.
  *
  * Broken variants: NO_GEN, NO_BACKSTOP, WAKE_FIRST, NO_WAKE, TWO_STEPS, BLIND_DEAD,
  * TAKE_DEAD, DEAD_IS_FREE, RECOVER_STORES, NO_WAKE_DEAD, FAIL_IS_FREE, FAIL_NO_WAKE;
@@ -41,18 +42,18 @@
 
 byte word;
 byte gen[PROCS];
-bool held[PROCS];              /* the slot's lock byte; gone with the process */
+bool held[PROCS];              /* the slot's lock byte; the kernel frees it when the process ends */
 bool asleep[PROCS];
 
 bool killed[PROCS], up[PROCS];
 byte kills;
 
 /* ghosts */
-byte inside;                /* how many are in the critical section */
+byte inside;                /* processes in the critical section */
 bool incs[PROCS];
-bool dirty;                 /* a holder died and nobody has repaired yet */
+bool dirty;                 /* a holder died and no process has repaired yet */
 bool waking[PROCS];            /* between the change of the word and the last wake-up */
-bool lostwaker;             /* somebody was killed there */
+bool lostwaker;             /* a process was killed there */
 
 #define isdead(c) (OWNER(c) > DEAD && (!held[SLOT(c)] || gen[SLOT(c)] != GEN(c)))
 #ifdef NO_GEN
@@ -99,7 +100,7 @@ next:
 
 lock:
 #ifdef TWO_STEPS
-		/* locked first, the owner's name after that (the name of nobody is alive) */
+		/* locked first, the owner's name after that (127, the name of no process, counts as alive) */
 		atomic {
 			if
 			:: word == FREE -> word = 127; enter()
@@ -165,7 +166,7 @@ setw:
 		atomic {
 			if
 			:: !asleep[me]
-			:: backstop(c) -> asleep[me] = false        /* the timed look */
+			:: backstop(c) -> asleep[me] = false        /* the timed check */
 			fi;
 			c = 0;
 			goto lock
@@ -241,7 +242,7 @@ recover:
 #endif
 		if
 		:: dirty = false                                /* recover: repair */
-		:: goto failed                                  /* recover: repair gave an error */
+		:: goto failed                                  /* recover: repair returned an error */
 		fi;
 		goto unlock;
 again:  n++;

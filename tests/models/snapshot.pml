@@ -2,18 +2,18 @@
  * The snapshot counter of a box: Update, Store, Load, recovery.
  *
  * seq even: the payload P counts; seq odd: the image I counts.
- * Writers hold the box's lock (proved in lock.pml; here it is one atomic step, and a dead
- * holder's lock can be taken at once). Any process but Closer and the readers may be killed
- * between any two steps, in its own recovery too; KILLS bounds how often.
+ * Writers hold the box's lock. lock.pml proves the lock; here it is one atomic step, and the lock of
+ * a dead holder can be taken at once. Any writer may be killed between any two steps, in its own
+ * recovery too; KILLS bounds how often. Closer and the readers are not killed.
  *
  * Properties
- *   - Load is linearizable: what it returns is whole, and was the committed value at some
- *     moment between its call and its return. So it is never torn and never uncommitted.
+ *   - Load is linearizable: it returns a whole value that was the committed one at some
+ *     moment between its call and its return. So the value is never torn and never uncommitted.
  *   - f of Update finds the committed value, whole, in the payload.
- *   - when everybody is done, the next holder leaves seq even and the payload whole and committed.
+ *   - when all writers are done, the next holder leaves seq even and the payload whole and committed.
  *
  * Commit points: Update at the even seq, Store at the odd one (a Store killed later is completed
- * by recovery), everything else never.
+ * by recovery). Nothing else commits.
  *
  * Broken variants: ODD_FIRST, EVEN_FIRST, NO_RECOVER, NO_IMAGE_READ, NO_RECHECK, NO_LOAD,
  * RECOVER_SEQ_FIRST, STORE_IN_PLACE.
@@ -162,7 +162,7 @@ again:
 	}
 }
 
-/* only the holder is worth killing */
+/* kills the holder of the lock only: a kill of another process changes nothing */
 proctype Killer() {
 end:
 	do
@@ -173,7 +173,7 @@ end:
 	od
 }
 
-/* the next holder, when all others are done or dead; it is not killed */
+/* the next holder after all writers are done or dead; it is not killed */
 proctype Closer() {
 	left == 0;
 	atomic { assert(lock == NOBODY || killed[lock]); lock = CLOSER };

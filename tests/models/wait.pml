@@ -2,20 +2,20 @@
  * Waiting on a word of shared memory: armed counter, interest, pending, bell, sleeping flag,
  * leader and followers.
  *
- * The word is lock-like: 1 taken, 0 free; it returns to its old value. Goroutines wait while it
- * is 1. Wakers take it (0 to 1) and release it (1 to 0, then Wake), several times; waker 0 holds it
+ * The word is like a lock: 1 is taken, 0 is free; it returns to its old value. Goroutines wait while
+ * it is 1. Wakers take it (0 to 1) and release it (1 to 0, then Wake), several times; waker 0 holds it
  * at the start. There is one object, so one bucket and one bit of the masks. The object's
- * armed word is shared; bell, sleeping, interest and pending are one set an attachment.
+ * armed word is shared; each attachment has its own bell, sleeping, interest and pending.
  * A woken goroutine leaves as soon as it has seen 0 (TAKERS: it takes the word and releases it).
  *
- * Two counters are modelled by what they are compared for, both assumed not to come round:
+ * Two counters are modelled by the result of their comparison. Both are assumed not to wrap around:
  *   rung[a]: the bell of a differs from what its leader read last;
  *   kept[w]: armed has not changed since waker w loaded it (with RESTART: the real counter).
  *
- * KILLS wakers die, at any step of their release and Wake. Without BACKSTOP nobody looks unless
- * he is woken. Property, at the end of every run: a goroutine sleeps on a word that is free only if
- * the waker of its last change was killed before the end of its Wake; with BACKSTOP not
- * even then. Nobody is stuck anywhere else (invalid end states), so there is always a leader.
+ * KILLS wakers die, at any step of their release and Wake. Without BACKSTOP a goroutine checks the
+ * word only when it is woken. Property, at the end of every run: a goroutine sleeps on a free word
+ * only if the waker of the word's last change was killed before the end of its Wake; with BACKSTOP
+ * not even then. No goroutine is stuck anywhere else (invalid end states), so there is always a leader.
  *
  * CANCEL: one goroutine may give up at any moment while it sleeps.
  *
@@ -53,10 +53,10 @@ bool armed;                 /* the low bit */
 byte count;                 /* the broken counter: cleared to 0 */
 #endif
 bool interest[AS], pending[AS], rung[AS], sleeping[AS];
-bool infutex[AS];           /* the kernel's: somebody is in FUTEX_WAIT on this bell */
+bool infutex[AS];           /* the kernel's: a goroutine is in FUTEX_WAIT on this bell */
 
 /* of the process */
-bool lead[AS] = true;       /* the lead's token: a channel with room for one */
+bool lead[AS] = true;       /* the token of the leader: a channel with room for one */
 bool sig[GS];               /* a goroutine's channel with room for one */
 bool reg[GS];               /* registered in the bucket (under the process's mutex) */
 
@@ -65,7 +65,7 @@ bool killed[WAKERS], up[WAKERS];
 byte kills, done;
 
 /* ghosts */
-byte last = 255;            /* who changed the word last, while its Wake is not done */
+byte last = 255;            /* the waker that changed the word last, while its Wake is not done */
 
 #ifdef RESTART
 #define arm() count++
@@ -112,7 +112,7 @@ inline unregister() {       /* under the process's mutex */
 #endif
 }
 
-/* the leader's scan of its fellows' words, after it has armed for them: one word here, one look */
+/* the leader's scan of its fellows' words, after it has armed for them: here it is one word, checked once */
 inline scan() {
 	d_step {
 		for (q : 0 .. GS - 1) {
@@ -263,7 +263,7 @@ again:
 #endif
 look:
 	if
-	:: word == 0 -> goto leave                          /* wait: look */
+	:: word == 0 -> goto leave                          /* wait: check */
 	:: else
 	fi;
 park:
@@ -276,7 +276,7 @@ end_park:
 		:: cancelled -> goto leave
 		fi
 	};
-	/* woken by the leader: arm again, then look */
+	/* woken by the leader: arm again, then check */
 #ifdef FOLLOWER_LOOKS
 	goto look;
 #endif
@@ -320,7 +320,7 @@ leader:
 #ifndef FOLLOWER_LOOKS
 		arm();                                          /* lead: arm again */
 #endif
-		scan();                                         /* lead: look for the fellows */
+		scan();                                         /* lead: check for the fellows */
 #endif
 #ifdef NO_LOOK
 		if
@@ -332,7 +332,7 @@ leader:
 	fi;
 #if !defined(LOOK_FIRST) && !defined(NO_LOOK)
 	if
-	:: word == 0 -> goto pass                           /* lead: look */
+	:: word == 0 -> goto pass                           /* lead: check */
 	:: else
 	fi;
 #endif
@@ -385,7 +385,7 @@ leave:
 	atomic { done++; cancel = false; drained = false }
 }
 
-/* what must hold when nobody can move any more */
+/* what must hold when no process can take a step */
 proctype Judge() {
 	byte g;
 	timeout;
