@@ -39,6 +39,9 @@ func Named(name string) {
 	}
 }
 
+// Threaded reports whether a thread runs, not set-up code.
+func Threaded() bool { return w.cur != nil }
+
 // Did mixes an access and what it saw into the digest of the run.
 func Did(off, value uint64) { w.mix(off<<32 ^ value) }
 
