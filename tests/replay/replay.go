@@ -53,7 +53,7 @@ func (r *Result) String() string {
 }
 
 // A Program is the scenarios, built with the translated library.
-type Program struct{ path string }
+type Program struct{ Path string }
 
 // target is the package that is built.
 const target = "./tests/replay/scenarios"
@@ -75,7 +75,7 @@ func Build(root, dir string, edits []rewrite.Edit) (*Program, error) {
 // Run runs the program with flags, which scenarios/main.go lists, and returns what came out of each
 // scenario.
 func (p *Program) Run(flags ...string) ([]*Result, error) {
-	c := exec.Command(p.path, append([]string{"-json"}, flags...)...)
+	c := exec.Command(p.Path, append([]string{"-json"}, flags...)...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err := c.Run()

@@ -112,7 +112,7 @@ func (n *inode) resize(size int64) error {
 		room := (size + page - 1) &^ (page - 1)
 		frame := m.frames
 		if m.frames += room; m.frames > memorySize {
-			panic("replay: out of memory")
+			return syscall.ENOMEM
 		}
 		clear(memory[frame:][:room])
 		copy(memory[frame:], n.memory())

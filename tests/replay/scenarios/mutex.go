@@ -3,67 +3,247 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/tests/replay/oracle"
 	"github.com/shmembox/shmem/tests/replay/world"
 )
 
 type locked struct {
-	Mu psync.Mutex
-	N  uint64
+	Mu   psync.Mutex
+	Cond psync.Cond
+	N    uint64
 }
 
-// lockMutex locks, and recovers where the holder has died.
-func lockMutex(p *world.Process, mu *psync.Mutex, s *oracle.Section) {
+// lock locks, and recovers where the holder has died. It reports false if ctx ended.
+func lock(ctx context.Context, p *world.Process, mu *psync.Mutex, s *oracle.Section) bool {
 	for {
-		err := mu.Lock(background)
-		if err == nil {
+		err := mu.Lock(ctx)
+		switch {
+		case err == nil:
 			s.Enter(p)
-			return
-		}
-		if !errors.Is(err, psync.ErrOwnerDied) || !world.Running().Killed() {
+			return true
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			return false
+		case !errors.Is(err, psync.ErrOwnerDied) || !world.Running().Killed():
 			world.Fail("%s: Lock: %v", p.Name, err)
 		}
-		must(mu.Recover(background, func() error { s.Recovered(); return nil }), "Recover")
+		err = mu.Recover(ctx, func() error { s.Recovered(); return nil })
+		if ctx.Err() == nil {
+			must(err, "Recover")
+		}
 	}
 }
 
-// Processes count under a mutex. None is in twice, none waits for nothing, a death is told.
-func mutexes(n, rounds int) func(r *world.Run) {
+// counting: processes count under a mutex, each in several goroutines. No two are in the section, none
+// waits for nothing, and a death is told.
+func counting(n, goroutines, rounds int) func(r *world.Run) {
 	return func(r *world.Run) {
 		var s oracle.Section
 		var v *locked
+		done := 0
 		for i := range n {
 			p := r.Process(fmt.Sprintf("P%d", i))
 			if i == n-1 {
 				p.Spare()
 			}
-			v = open[locked](p).Value()
-			v := v
-			p.Go("main", func() {
-				for range rounds {
-					lockMutex(p, &v.Mu, &s)
-					was := v.N
-					world.Yield("in the section")
-					v.N = was + 1
-					s.Leave(p)
-					must(v.Mu.Unlock(), "Unlock")
+			b := open[locked](p)
+			v = b.Value()
+			mine := v
+			for g := range goroutines {
+				ctx := background
+				if r.Config.Cancels > 0 && i != n-1 {
+					ctx = p.Cancelable()
 				}
-			})
+				p.Go(fmt.Sprint(g), func() {
+					for range rounds {
+						if !lock(ctx, p, &mine.Mu, &s) {
+							return
+						}
+						was := mine.N
+						world.Yield("in the section")
+						mine.N = was + 1
+						done++
+						s.Leave(p)
+						must(mine.Mu.Unlock(), "Unlock")
+					}
+				})
+			}
 		}
 		r.Check(func() error {
-			if want := uint64(n * rounds); !r.Killed() && v.N != want {
-				return fmt.Errorf("counted %d, want %d", v.N, want)
+			if v.N != uint64(done) && !r.Killed() {
+				return fmt.Errorf("counted %d, want %d", v.N, done)
 			}
 			return nil
 		})
 	}
 }
 
+// reusing: the holder of a mutex dies, and another process takes its slot.
+func reusing(r *world.Run) {
+	var s oracle.Section
+	opts := &shmem.Options{Slots: 2}
+	work := func(p *world.Process, v *locked) {
+		lock(background, p, &v.Mu, &s)
+		world.Yield("in the section")
+		s.Leave(p)
+		must(v.Mu.Unlock(), "Unlock")
+	}
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("P%d", i))
+		if i == 0 {
+			p.Spare()
+		}
+		var b *shmem.Box[locked]
+		p.Do(func() {
+			var err error
+			b, err = shmem.Open[locked]("box", opts)
+			must(err, "Open")
+		})
+		p.Go("main", func() { work(p, b.Value()) })
+	}
+	late := r.Process("L").Spare()
+	late.Go("main", func() {
+		world.Await(func() bool { return r.Processes()[1].Over() })
+		if b, err := shmem.Open[locked]("box", opts); err == nil {
+			work(late, b.Value())
+		} else if !errors.Is(err, shmem.ErrNoSlot) {
+			world.Fail("Open: %v", err)
+		}
+	})
+}
+
+// closing: a call of process A is blocked when another goroutine closes A's box. No process dies, so no
+// lock may be left behind, and no process be told of a death.
+func closing(block func(v *locked) error) func(r *world.Run) {
+	return func(r *world.Run) {
+		a, b := r.Process("A").Spare(), r.Process("B").Spare()
+		boxB, boxA := open[locked](b), open[locked](a)
+		v, u := boxA.Value(), boxB.Value()
+		b.Do(func() { must(u.Mu.Lock(background), "Lock") })
+		waits := false
+		a.Go("lock", func() {
+			waits = true
+			switch err := block(v); {
+			case err == nil:
+				must(v.Mu.Unlock(), "Unlock of what was locked")
+			case !errors.Is(err, fs.ErrClosed):
+				world.Fail("blocked call: %v", err)
+			}
+		})
+		a.Go("close", func() {
+			world.Await(func() bool { return waits })
+			must(boxA.Close(), "Close")
+		})
+		b.Go("main", func() {
+			world.Yield("holds the mutex")
+			u.N++
+			must(u.Mu.Unlock(), "Unlock")
+			must(u.Cond.Broadcast(), "Broadcast")
+			for range 2 {
+				must(u.Mu.Lock(background), "no process died: Lock")
+				must(u.Mu.Unlock(), "Unlock")
+			}
+			must(u.Cond.Broadcast(), "Broadcast")
+		})
+	}
+}
+
+func lockCall(v *locked) error { return v.Mu.Lock(background) }
+
+// waitCall waits for N to change, as one does with a condition.
+func waitCall(v *locked) error {
+	if err := v.Mu.Lock(background); err != nil {
+		return err
+	}
+	for v.N < 1 {
+		if err := v.Cond.Wait(background, &v.Mu); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handing: processes take turns by a condition.
+func handing(n uint64) func(r *world.Run) {
+	return func(r *world.Run) {
+		var s oracle.Section
+		for me := range n {
+			p := r.Process(fmt.Sprintf("P%d", me))
+			v := open[locked](p).Value()
+			p.Go("main", func() {
+				for turn := range uint64(2) {
+					waitFor(p, v, &s, func() bool { return v.N == turn*n+me })
+					v.N++
+					must(v.Cond.Broadcast(), "Broadcast")
+					s.Leave(p)
+					must(v.Mu.Unlock(), "Unlock")
+				}
+			})
+		}
+	}
+}
+
+// telling: two processes set a value and broadcast; a third waits until one has. One may die.
+func telling(r *world.Run) {
+	var s oracle.Section
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("S%d", i))
+		v := open[locked](p).Value()
+		p.Go("main", func() {
+			lock(background, p, &v.Mu, &s)
+			v.N++
+			must(v.Cond.Signal(), "Signal")
+			s.Leave(p)
+			must(v.Mu.Unlock(), "Unlock")
+		})
+	}
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("W%d", i)).Spare()
+		v := open[locked](p).Value()
+		p.Go("main", func() {
+			waitFor(p, v, &s, func() bool { return v.N > 0 })
+			s.Leave(p)
+			must(v.Mu.Unlock(), "Unlock")
+		})
+	}
+}
+
+// waitFor locks the mutex when cond holds.
+func waitFor(p *world.Process, v *locked, s *oracle.Section, cond func() bool) {
+	lock(background, p, &v.Mu, s)
+	for !cond() {
+		s.Leave(p)
+		switch err := v.Cond.Wait(background, &v.Mu); {
+		case err == nil:
+			s.Enter(p)
+		case errors.Is(err, psync.ErrOwnerDied) && world.Running().Killed():
+			lock(background, p, &v.Mu, s)
+		default:
+			world.Fail("%s: Wait: %v", p.Name, err)
+		}
+	}
+}
+
 func init() {
-	scenario("mutex", world.Config{Stops: 1}, mutexes(3, 2))
-	scenario("mutex-kill", world.Config{Kills: 1, Stops: 1}, mutexes(3, 2))
+	scenario("mutex", world.Config{Stops: 1, Wakes: 1}, counting(3, 1, 2))
+	scenario("mutex-kill", world.Config{Kills: 1, Stops: 1}, counting(3, 1, 2))
+	scenario("mutex-cancel", world.Config{Cancels: 2, Stops: 1}, counting(3, 1, 2))
+	scenario("mutex-goroutines", world.Config{Kills: 1, Cancels: 1, Local: true}, counting(2, 2, 2))
+	scenario("mutex-spin", world.Config{Kills: 1, CPUs: 4}, counting(3, 1, 1))
+	scenario("mutex-kernel", world.Config{Kills: 1, Errors: 3, Jumps: 1, Early: 40}, counting(3, 1, 2))
+	scenario("mutex-descriptors", world.Config{Kills: 1, Errors: 2, Errnos: []error{syscall.EMFILE}, Idle: 150 * time.Millisecond}, counting(2, 1, 2))
+	scenario("mutex-fork", world.Config{Kills: 1, Forks: 1, Idle: 150 * time.Millisecond}, counting(3, 1, 2))
+	scenario("mutex-reuse", world.Config{Kills: 1}, reusing)
+	scenario("mutex-close", world.Config{Local: true}, closing(lockCall))
+	scenario("cond-close", world.Config{Local: true}, closing(waitCall))
+	scenario("cond", world.Config{Stops: 1}, handing(3))
+	scenario("cond-kill", world.Config{Kills: 1}, telling)
 }

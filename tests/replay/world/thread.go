@@ -22,8 +22,9 @@ type Thread struct {
 	keys      []Key // what it is blocked on
 	deadline  int64 // when it goes on without a wake-up; 0: never
 	timedOut  bool
-	interrupt bool  // a spurious wake-up
-	errno     error // the error that the kernel returns for the system call at hand
+	until     func() bool // it goes on when this holds
+	interrupt bool        // a spurious wake-up
+	errno     error       // the error that the kernel returns for the system call at hand
 	callErrs  []error
 	priority  int
 }
@@ -44,10 +45,11 @@ const (
 	Futex
 	End // of a process
 	Sleeping
+	Condition // of the scenario
 )
 
 func (k Key) String() string {
-	name := [...]string{"?", "a channel", "a lock", "a futex", "the end of a process", "sleep"}[k.Kind]
+	name := [...]string{"?", "a channel", "a lock", "a futex", "the end of a process", "sleep", "the scenario"}[k.Kind]
 	if k.Kind == Futex {
 		return fmt.Sprintf("%s at %d", name, k.B)
 	}
@@ -139,7 +141,22 @@ func (t *Thread) pause() {
 	}
 }
 
-func (t *Thread) runnable() bool { return !t.done && !t.dead && !t.blocked && !t.Proc.stopped }
+func (t *Thread) runnable() bool {
+	if t.blocked && t.until != nil && !t.done && !t.dead && t.until() {
+		t.until = nil
+		t.wake()
+	}
+	return !t.done && !t.dead && !t.blocked && !t.Proc.stopped
+}
+
+// Await parks a thread of the scenario until a condition on what the scenario knows holds.
+func Await(cond func() bool) {
+	Point()
+	if !cond() {
+		w.cur.until = cond
+		Block(-1, Key{Kind: Condition})
+	}
+}
 
 func (t *Thread) wake() {
 	t.blocked, t.keys, t.deadline = false, nil, 0
@@ -244,6 +261,9 @@ func (p *Process) Spare() *Process {
 
 // Alive reports whether the process was not killed.
 func (p *Process) Alive() bool { return !p.killed }
+
+// Over reports whether all threads of the process that the run waits for have ended.
+func (p *Process) Over() bool { return p.over() }
 
 // Told reports whether the kernel has told of the end of the process.
 func (p *Process) Told() bool { return p.told }

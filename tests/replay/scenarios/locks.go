@@ -1,0 +1,244 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/tests/replay/oracle"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+// cancelable is a context of p that the scheduler may cancel, if the scenario wants that.
+func cancelable(r *world.Run, p *world.Process) context.Context {
+	if r.Config.Cancels > 0 {
+		return p.Cancelable()
+	}
+	return background
+}
+
+// done reports whether a call ended by its context.
+func done(ctx context.Context, err error) bool { return ctx.Err() != nil && errors.Is(err, ctx.Err()) }
+
+type shared struct {
+	RW psync.RWMutex
+	N  uint64
+}
+
+// sharing: each process writes under an RWMutex, then reads.
+func sharing(n int) func(r *world.Run) {
+	return func(r *world.Run) {
+		var s oracle.Section
+		for i := range n {
+			p := r.Process(fmt.Sprintf("P%d", i))
+			if i == n-1 {
+				p.Spare()
+			}
+			v := open[shared](p).Value()
+			ctx := cancelable(r, p)
+			write := func() {
+				if !free(ctx, v, &s, func() error { return v.RW.Lock(ctx) }) {
+					return
+				}
+				s.Enter(p)
+				v.N++
+				world.Yield("writes")
+				v.N++
+				s.Leave(p)
+				must(v.RW.Unlock(), "Unlock")
+			}
+			read := func() {
+				if !free(ctx, v, &s, func() error { return v.RW.RLock(ctx) }) {
+					return
+				}
+				s.EnterShared(p)
+				if v.N%2 != 0 && !r.Killed() {
+					world.Fail("%s reads what is half written", p.Name)
+				}
+				world.Yield("reads")
+				s.LeaveShared(p)
+				must(v.RW.RUnlock(), "RUnlock")
+			}
+			p.Go("main", func() {
+				if i%2 == 0 {
+					write()
+					read()
+				} else {
+					read()
+					write()
+				}
+			})
+		}
+	}
+}
+
+// free locks, and recovers as often as a writer has died. It reports false if ctx ended.
+func free(ctx context.Context, v *shared, s *oracle.Section, lock func() error) bool {
+	for {
+		switch err := lock(); {
+		case err == nil:
+			return true
+		case done(ctx, err):
+			return false
+		case !errors.Is(err, psync.ErrOwnerDied) || !world.Running().Killed():
+			world.Fail("lock: %v", err)
+		}
+		err := v.RW.Recover(ctx, func() error {
+			s.Recovered()
+			v.N &^= 1
+			return nil
+		})
+		if !done(ctx, err) {
+			must(err, "Recover")
+		}
+	}
+}
+
+type permits struct{ Sem psync.Semaphore }
+
+// permitting: processes take permits of a semaphore. There are never more in use than its limit.
+func permitting(n int, limit, each uint32) func(r *world.Run) {
+	return func(r *world.Run) {
+		used := map[*world.Process]uint32{}
+		for i := range n {
+			p := r.Process(fmt.Sprintf("P%d", i))
+			if i == n-1 {
+				p.Spare()
+			}
+			v := open[permits](p).Value()
+			if i == 0 {
+				p.Do(func() { must(v.Sem.SetLimit(limit), "SetLimit") })
+			}
+			ctx := cancelable(r, p)
+			p.Go("main", func() {
+				for range 2 {
+					if err := v.Sem.Acquire(ctx, each); done(ctx, err) {
+						return
+					} else {
+						must(err, "Acquire")
+					}
+					used[p] += each
+					sum := uint32(0)
+					for q, n := range used {
+						if q.Alive() {
+							sum += n
+						}
+					}
+					if sum > limit {
+						world.Fail("%d permits are in use, of %d", sum, limit)
+					}
+					world.Yield("has permits")
+					used[p] -= each
+					must(v.Sem.Release(each), "Release")
+				}
+			})
+		}
+	}
+}
+
+type signal struct{ Ev psync.Event }
+
+// setting: two processes wait for an event, two set it. One of these may die.
+func setting(r *world.Run) {
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("W%d", i)).Spare()
+		v := open[signal](p).Value()
+		p.Go("main", func() { must(v.Ev.Wait(background), "Wait") })
+	}
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("S%d", i))
+		v := open[signal](p).Value()
+		p.Go("main", func() { must(v.Ev.Set(), "Set") })
+	}
+}
+
+// promising: a process promises to set an event and may die before it does; those who wait are told.
+func promising(r *world.Run) {
+	s := r.Process("S")
+	v := open[signal](s).Value()
+	s.Do(func() { must(v.Ev.Promise(), "Promise") })
+	s.Go("main", func() {
+		world.Yield("works")
+		must(v.Ev.Set(), "Set")
+	})
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("W%d", i)).Spare()
+		v := open[signal](p).Value()
+		p.Go("main", func() {
+			if err := v.Ev.Wait(background); !errors.Is(err, psync.ErrOwnerDied) || !r.Killed() {
+				must(err, "Wait")
+			}
+		})
+	}
+}
+
+// promises: Set of one process does not take away the promise that another has made for the next
+// time (W2).
+func promises(r *world.Run) {
+	a, b, c := r.Process("A").Spare(), r.Process("B"), r.Process("C").Spare()
+	va, vb, vc := open[signal](a).Value(), open[signal](b).Value(), open[signal](c).Value()
+	promised := false
+	a.Go("main", func() { must(va.Ev.Set(), "Set") })
+	b.Go("main", func() {
+		must(vb.Ev.Wait(background), "Wait of B")
+		must(vb.Ev.Reset(), "Reset")
+		must(vb.Ev.Promise(), "Promise")
+		promised = true
+		world.Yield("works")
+		must(vb.Ev.Set(), "Set")
+	})
+	c.Go("main", func() {
+		world.Await(func() bool { return promised || b.Over() })
+		if !promised {
+			return
+		}
+		if err := vc.Ev.Wait(background); !errors.Is(err, psync.ErrOwnerDied) || !r.Killed() {
+			must(err, "Wait of C")
+		}
+	})
+}
+
+type once struct{ Once psync.Once }
+
+// onces: the function of a Once runs to its end once, and no call returns before.
+func onces(r *world.Run) {
+	ended, running := 0, 0
+	for i := range 3 {
+		p := r.Process(fmt.Sprintf("P%d", i))
+		if i == 2 {
+			p.Spare()
+		}
+		v := open[once](p).Value()
+		p.Go("main", func() {
+			err := v.Once.Do(background, func() error {
+				if running++; running > 1 && !r.Killed() {
+					world.Fail("the function runs twice")
+				}
+				world.Yield("runs")
+				ended++
+				return nil
+			})
+			must(err, "Do")
+			if ended == 0 || ended > 1 && !r.Killed() {
+				world.Fail("Do returns, and the function has ended %d times", ended)
+			}
+		})
+	}
+}
+
+func init() {
+	scenario("rwmutex", world.Config{Stops: 1, Wakes: 1}, sharing(3))
+	scenario("rwmutex-kill", world.Config{Kills: 1, Stops: 1}, sharing(3))
+	scenario("rwmutex-cancel", world.Config{Cancels: 2}, sharing(3))
+	scenario("semaphore", world.Config{Stops: 1}, permitting(3, 1, 1))
+	scenario("semaphore-kill", world.Config{Kills: 1, Stops: 1}, permitting(3, 1, 1))
+	scenario("semaphore-many", world.Config{Kills: 1}, permitting(4, 4, 2))
+	scenario("semaphore-cancel", world.Config{Cancels: 2}, permitting(3, 1, 1))
+	scenario("event", world.Config{Kills: 1, Stops: 1}, setting)
+	scenario("event-promise", world.Config{Kills: 1}, promising)
+	scenario("event-promises", world.Config{Kills: 1}, promises)
+	scenario("once", world.Config{Kills: 1, Stops: 1}, onces)
+}
