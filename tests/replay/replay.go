@@ -44,8 +44,13 @@ func (r *Result) String() string {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "\n%s\n", r.Class)
-	for _, l := range r.Trace {
-		fmt.Fprintf(&b, "    %s\n", l)
+	for i, l := range r.Trace {
+		switch {
+		case i < 20 || i >= len(r.Trace)-150:
+			fmt.Fprintf(&b, "    %s\n", l)
+		case i == 20:
+			fmt.Fprintf(&b, "    ...\n")
+		}
 	}
 	fmt.Fprintf(&b, "%s: after %d runs, %.2f s (%s, seed %d): %s\n", r.Class, r.Runs, r.Took, r.How, r.Seed, r.Failure)
 	fmt.Fprintf(&b, "repeat it: replay.Again(t, %q, %q)", r.Scenario, r.Schedule)

@@ -62,6 +62,9 @@ var faster = []Edit{
 	// A simulated process has few mappings: the table of its arena is small.
 	{"internal/mem/arena_unsafe.go", "topBits  = 2 + 12*wide", "topBits  = 6"},
 	{"internal/mem/arena_unsafe.go", "leafBits = 12 ", "leafBits = 4 "},
+	// What is tried again and again, before it rests, is so often enough.
+	{"queue/base.go", "const patience = 256", "const patience = 4"},
+	{"internal/stream/backoff.go", "const patience = 256", "const patience = 4"},
 }
 
 // proposed are mends of faults that the simulator has found and that the library does not have yet:

@@ -128,7 +128,13 @@ type pct struct {
 	depth   int
 	changes []int
 	lowest  int
+	since   int     // the step at which
+	leader  *Thread // began to run
 }
+
+// patience is after how many points in a row a thread that waits for others without saying so gets the
+// lowest priority.
+const patience = 300
 
 // PCT finds failures that need depth-1 switches at the right moments.
 func PCT(seed uint64, length, depth int) Chooser {
@@ -161,6 +167,12 @@ func (s *pct) choose(w *Run, c []action, runs int) action {
 			s.relaxed(w, w.last)
 		}
 	}
+	if w.last != s.leader {
+		s.leader, s.since = w.last, w.steps
+	} else if w.last != nil && w.steps-s.since >= patience {
+		s.relaxed(w, w.last)
+		s.since = w.steps
+	}
 	c = s.timely(w, c, runs)
 	best, at := c[0], -1<<62
 	for _, a := range c {
@@ -172,9 +184,9 @@ func (s *pct) choose(w *Run, c []action, runs int) action {
 			best, at = a, p
 		}
 	}
-	w.until = 1 << 62
+	w.until = w.steps + patience
 	if len(s.changes) > 0 {
-		w.until = s.changes[0]
+		w.until = min(w.until, s.changes[0])
 	}
 	if best.kind != run || len(c) > runs { // the kernel has a new priority each time
 		w.until = min(w.until, w.steps+8)

@@ -286,6 +286,7 @@ func (w *Run) closing() {
 	if w.failure != nil {
 		return
 	}
+	w.settle()
 	w.setup(func(*Run) {
 		for _, f := range w.checks {
 			if err := f(); err != nil {
@@ -304,6 +305,19 @@ func Faulty() bool { return w != nil && w.budget[fault] > 0 && w.cur != nil }
 
 // Allowed reports whether a system call may fail with err.
 func Allowed(err error) bool { return slices.Contains(w.Config.Errnos, err) }
+
+// settle carries out what the kernel has still to do for dead processes and for forked children.
+func (w *Run) settle() {
+	for _, p := range w.procs {
+		for i := range p.forks {
+			p.forks[i].empty()
+		}
+		if p.killed {
+			p.files.empty()
+			p.told = true
+		}
+	}
+}
 
 // Point comes before everything that another thread can see.
 func Point() { point(nil) }

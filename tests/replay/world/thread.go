@@ -253,11 +253,20 @@ func (x *holder) letGo(h *Held) {
 	}
 }
 
+func (x *holder) empty() {
+	for len(x.ends) > 0 {
+		x.letGo(x.ends[0])
+	}
+}
+
 // Spare makes the process one that is neither killed nor stopped, and returns it.
 func (p *Process) Spare() *Process {
 	p.killable, p.stoppable = false, false
 	return p
 }
+
+// Unkillable makes the process one that is not killed.
+func (p *Process) Unkillable() { p.killable = false }
 
 // Alive reports whether the process was not killed.
 func (p *Process) Alive() bool { return !p.killed }

@@ -1,0 +1,174 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/tests/replay/oracle"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+// A mailbox is a queue, of any kind, to which a scenario sends numbers.
+type mailbox struct {
+	send func(ctx context.Context, m uint64) error
+	recv func(ctx context.Context) (uint64, error)
+	end  func() error
+}
+
+// looked is a time in which a death is found that only a look finds.
+const looked = 250 * time.Millisecond
+
+// typed opens a Queue of at most 2 messages for p; ends uses a Sender and a Receiver.
+func typed(p *world.Process, single, ends bool) (m mailbox) {
+	p.Do(func() {
+		q, err := queue.Open[uint64]("q", &queue.Options{Capacity: 2, Single: single, Slots: 8})
+		must(err, "open the queue")
+		m = mailbox{q.Send, q.Recv, q.End}
+		if !ends {
+			return
+		}
+		var s *queue.Sender[uint64] // made by the first call: it takes the end
+		m.send = func(ctx context.Context, v uint64) error {
+			if s == nil {
+				if s, err = q.Sender(); err != nil {
+					return err
+				}
+			}
+			return s.Send(ctx, v)
+		}
+		var r *queue.Receiver[uint64]
+		m.recv = func(ctx context.Context) (uint64, error) {
+			if r == nil {
+				if r, err = q.Receiver(); err != nil {
+					return 0, err
+				}
+			}
+			return r.Recv(ctx)
+		}
+	})
+	return m
+}
+
+// raw opens a Bytes for p.
+func raw(p *world.Process, single bool) (m mailbox) {
+	p.Do(func() {
+		q, err := queue.OpenBytes("q", &queue.BytesOptions{Capacity: 4, Bytes: 64, Single: single, Slots: 8})
+		must(err, "open the queue")
+		m = mailbox{
+			send: func(ctx context.Context, v uint64) error {
+				b := binary.LittleEndian.AppendUint64(nil, v)
+				return q.Send(ctx, append(b, make([]byte, v%9)...))
+			},
+			recv: func(ctx context.Context) (uint64, error) {
+				b, err := q.Recv(ctx, nil)
+				if err != nil {
+					return 0, err
+				}
+				v := binary.LittleEndian.Uint64(b)
+				if len(b) != 8+int(v%9) {
+					world.Fail("message %#x has %d bytes", v, len(b))
+				}
+				return v, nil
+			},
+			end: q.End,
+		}
+	})
+	return m
+}
+
+// traffic has senders that send, and receivers that receive until the stream ends.
+type traffic struct {
+	senders, receivers, each int
+	killSenders              bool // or else receivers
+	open                     func(p *world.Process) mailbox
+}
+
+func (t traffic) setup(r *world.Run) {
+	books := &oracle.Messages{Order: t.killSenders} // redelivery is not in order
+	last := r.Process("E").Spare()                  // ends the stream when all have sent
+	box := t.open(last)
+	var senders, receivers []*world.Process
+	for i := range t.senders {
+		p := r.Process(fmt.Sprintf("S%d", i))
+		if !t.killSenders {
+			p.Unkillable()
+		}
+		senders = append(senders, p)
+		box := t.open(p)
+		ctx := cancelable(r, p)
+		p.Go("main", func() {
+			for n := range t.each {
+				m := oracle.Message(i+1, n)
+				books.Begin(m)
+				if err := box.send(ctx, m); done(ctx, err) {
+					return
+				} else {
+					must(err, "Send")
+				}
+				books.Sent(m)
+			}
+		})
+	}
+	for i := range t.receivers {
+		p := r.Process(fmt.Sprintf("R%d", i))
+		if t.killSenders || i == t.receivers-1 {
+			p.Unkillable()
+		}
+		receivers = append(receivers, p)
+		box := t.open(p)
+		p.Go("main", func() {
+			for {
+				m, err := box.recv(background)
+				if errors.Is(err, io.EOF) {
+					return
+				}
+				must(err, "Recv")
+				books.Got(i, m)
+			}
+		})
+	}
+	last.Go("main", func() {
+		for _, p := range senders {
+			world.Await(func() bool { return !p.Alive() || p.Over() })
+		}
+		must(box.end(), "End")
+	})
+	r.Check(func() error {
+		lost := 0 // a receiver that dies may have had a message in hand
+		for _, p := range receivers {
+			if !p.Alive() {
+				lost++
+			}
+		}
+		return books.Missing(lost)
+	})
+}
+
+func init() {
+	many := func(p *world.Process) mailbox { return typed(p, false, false) }
+	handles := func(p *world.Process) mailbox { return typed(p, false, true) }
+	single := func(p *world.Process) mailbox { return typed(p, true, false) }
+	singleHandles := func(p *world.Process) mailbox { return typed(p, true, true) }
+	bytes := func(p *world.Process) mailbox { return raw(p, false) }
+	singleBytes := func(p *world.Process) mailbox { return raw(p, true) }
+
+	scenario("queue", world.Config{Stops: 1, Wakes: 1}, traffic{2, 2, 2, true, many}.setup)
+	scenario("queue-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, many}.setup)
+	scenario("queue-kill-receiver", world.Config{Kills: 1, Idle: looked}, traffic{1, 2, 3, false, many}.setup)
+	scenario("queue-cancel", world.Config{Cancels: 1, Stops: 1}, traffic{2, 1, 3, true, many}.setup)
+	scenario("queue-handles", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, handles}.setup)
+	scenario("queue-single", world.Config{Stops: 1}, traffic{1, 1, 4, true, single}.setup)
+	scenario("queue-single-handles", world.Config{Stops: 1, Wakes: 1}, traffic{1, 1, 4, true, singleHandles}.setup)
+	scenario("queue-single-kill", world.Config{Kills: 1, Idle: looked}, traffic{1, 1, 4, true, single}.setup)
+	scenario("bytes", world.Config{Stops: 1}, traffic{2, 2, 2, true, bytes}.setup)
+	scenario("bytes-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, bytes}.setup)
+	scenario("bytes-kill-receiver", world.Config{Kills: 1, Idle: looked}, traffic{1, 2, 3, false, bytes}.setup)
+	scenario("bytes-single", world.Config{Kills: 1, Stops: 1, Idle: looked}, traffic{1, 1, 4, true, singleBytes}.setup)
+}
