@@ -27,6 +27,8 @@ type Result struct {
 	Seconds  float64
 	Hash     uint64 // of all runs
 
+	Fault string `json:",omitempty"` // of the library, which the scenario shows
+
 	// Of the run that failed.
 	Class, Failure string   `json:",omitempty"`
 	How            string   `json:",omitempty"`
@@ -36,11 +38,22 @@ type Result struct {
 	Trace          []string `json:",omitempty"`
 }
 
+// Bad reports whether the result is not the one that is wanted: a run failed, or none failed where a
+// fault is to show.
+func (r *Result) Bad() bool { return (r.Failure != "") != (r.Fault != "") }
+
 // String is the result as a line, and, if a run failed, what happened in it.
 func (r *Result) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-24s %8d runs %10d steps %8d faults %8.0f runs/s", r.Scenario, r.Runs, r.Steps, r.Faults, float64(r.Runs)/max(r.Seconds, 1e-9))
-	if r.Failure == "" {
+	switch {
+	case r.Failure == "" && r.Fault != "":
+		fmt.Fprintf(&b, "\nno run failed; is this mended? %s", r.Fault)
+		return b.String()
+	case r.Fault != "":
+		fmt.Fprintf(&b, "\n    known: %s: %s", r.Fault, r.Schedule)
+		return b.String()
+	case r.Failure == "":
 		return b.String()
 	}
 	fmt.Fprintf(&b, "\n%s\n", r.Class)

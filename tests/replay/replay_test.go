@@ -41,7 +41,7 @@ func report(t *testing.T, results []*Result, err error) {
 		t.Fatal("no scenario ran")
 	}
 	for _, r := range results {
-		if r.Failure != "" {
+		if r.Bad() {
 			t.Error(r)
 		} else {
 			t.Log(r)
@@ -64,7 +64,7 @@ func TestFixedSeeds(t *testing.T) {
 
 // Other seeds each time.
 func TestNewSeeds(t *testing.T) {
-	each := 200 * time.Millisecond
+	each := 100 * time.Millisecond
 	if *wide > 0 {
 		each = *wide
 	}

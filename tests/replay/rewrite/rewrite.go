@@ -463,13 +463,26 @@ func (f *file) refuseReceive(e ast.Expr) {
 	}
 }
 
-// goes translates a go statement.
+// goes translates a go statement. Function and arguments are evaluated at once.
 func (f *file) goes(x *ast.GoStmt) {
-	if len(x.Call.Args) > 0 {
-		f.refuse(x, "a go statement with arguments is not translated")
+	if len(x.Call.Args) == 0 {
+		f.replace(x.Go, x.Call.Pos(), name+".Spawn(")
+		f.replace(x.Call.Lparen, x.Call.Rparen+1, ")")
+		return
 	}
-	f.replace(x.Go, x.Call.Pos(), name+".Spawn(")
-	f.replace(x.Call.Lparen, x.Call.Rparen+1, ")")
+	if x.Call.Ellipsis.IsValid() {
+		f.refuse(x, "a go statement with ... is not translated")
+	}
+	names := "replayf"
+	var args []string
+	for i := range x.Call.Args {
+		args = append(args, "replay"+strconv.Itoa(i))
+		names += ", " + args[i]
+	}
+	call := name + ".Spawn(func() { replayf(" + strings.Join(args, ", ") + ") }) }"
+	f.replace(x.Go, x.Call.Pos(), "{ "+names+" := ")
+	f.replace(x.Call.Lparen, x.Call.Lparen+1, ", ")
+	f.replace(x.Call.Rparen, x.Call.Rparen+1, "; "+call)
 }
 
 // claim marks the channel operations of a select, which are not translated by themselves.

@@ -1,5 +1,7 @@
 package rewrite
 
+import "github.com/shmembox/shmem/tests/flaws"
+
 const (
 	module = "github.com/shmembox/shmem"
 	shims  = module + "/tests/replay/shim/"
@@ -45,41 +47,41 @@ var settable = []string{
 	"internal/sys.AvoidNameless",
 }
 
-// An Edit replaces Old, which stands in File exactly once, by New.
-type Edit struct{ File, Old, New string }
+// An Edit replaces a piece of text in a file, as a flaw does.
+type Edit = flaws.Edit
 
 // adjusted are the edits that every build needs.
 var adjusted = []Edit{
-	// The schema knows an atomic by the path of its package.
-	{"internal/format/walk.go", `case "sync/atomic":`, `case "sync/atomic", "` + shims + `atomic":`},
-	// A spinning loop lets others go on.
-	{"internal/wait/pause_other.go", `func pause(uint32) {}`,
-		`import "` + world + `"` + "\n\nfunc pause(n uint32) { world.Relax(25 * int64(n)) }"},
+	{ // The schema knows an atomic by the path of its package.
+		File: "internal/format/walk.go",
+		Old:  `case "sync/atomic":`,
+		New:  `case "sync/atomic", "` + shims + `atomic":`,
+	},
+	{ // A spinning loop lets others go on.
+		File: "internal/wait/pause_other.go",
+		Old:  `func pause(uint32) {}`,
+		New:  `import "` + world + `"` + "\n\nfunc pause(n uint32) { world.Relax(25 * int64(n)) }",
+	},
 }
 
-// faster are edits that make runs faster and nothing else. An edit whose old text is gone is left out.
+// faster are edits that make runs faster and nothing else. One whose old text is gone is left out.
 var faster = []Edit{
 	// A simulated process has few mappings: the table of its arena is small.
-	{"internal/mem/arena_unsafe.go", "topBits  = 2 + 12*wide", "topBits  = 6"},
-	{"internal/mem/arena_unsafe.go", "leafBits = 12 ", "leafBits = 4 "},
+	{File: "internal/mem/arena_unsafe.go", Old: "topBits  = 2 + 12*wide", New: "topBits  = 6"},
+	{File: "internal/mem/arena_unsafe.go", Old: "leafBits = 12 ", New: "leafBits = 4 "},
 	// What is tried again and again, before it rests, is so often enough.
-	{"queue/base.go", "const patience = 256", "const patience = 4"},
-	{"internal/stream/backoff.go", "const patience = 256", "const patience = 4"},
+	{File: "queue/base.go", Old: "const patience = 256", New: "const patience = 4"},
+	{File: "internal/stream/backoff.go", Old: "const patience = 256", New: "const patience = 4"},
 }
 
-// proposed are mends of faults that the simulator has found and that the library does not have yet:
-// so they hide nothing else. An edit whose old text is gone is left out.
+// proposed are mends of faults that the simulator has found and that the library does not have yet,
+// so that they hide no others. One whose old text is gone is left out.
 var proposed = []Edit{
-	// A process may end between the look at its lock byte and the opening of its descriptor.
-	{"internal/wait/watch.go", `	f, err := sys.OpenProcess(pid)
-	if err != nil {
-		return
-	}
-	// The pid`, `	f, err := sys.OpenProcess(pid)
-	if err != nil {
-		if !p.Alive(id) { l.died(id) }; return
-	}
-	// The pid`},
+	{ // A process may end between the look at its lock byte and the opening of its descriptor.
+		File: "internal/wait/watch.go",
+		Old:  "sys.OpenProcess(pid)\n\tif err != nil {\n",
+		New:  "sys.OpenProcess(pid)\n\tif err != nil { if !l.m.Peers.Alive(id) { l.reportDeath(id) }\n",
+	},
 }
 
 // machine is an architecture for which the library has no code of its own: its files are built.

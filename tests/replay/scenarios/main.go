@@ -47,7 +47,7 @@ func main() {
 		default:
 			r := explore(s)
 			show(r)
-			failed = failed || r.Failure != ""
+			failed = failed || r.Bad()
 		}
 	}
 	if failed {
@@ -96,7 +96,7 @@ func chooser(n int, seed uint64, length int) (world.Chooser, string) {
 
 func explore(s *world.Scenario) *replay.Result {
 	start := time.Now()
-	res := &replay.Result{Scenario: s.Name}
+	res := &replay.Result{Scenario: s.Name, Fault: s.Fault}
 	length := s.Length()
 	walk := &world.Walk{Preemptions: *depth}
 	for n := 0; (*runs == 0 || n < *runs) && time.Since(start) < *limit; n++ {

@@ -24,6 +24,9 @@ func scenario(name string, c world.Config, setup func(r *world.Run)) {
 	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: setup})
 }
 
+// shows says that the scenario added last fails, by a fault of that name which is not mended yet.
+func shows(fault string) { scenarios[len(scenarios)-1].Fault = fault }
+
 func init() { step.Hook(func(p step.Point) { world.Named(string(p)) }) }
 
 var background = context.Background()

@@ -55,6 +55,9 @@ func (c Config) budget() [kinds]int {
 type Scenario struct {
 	Name   string
 	Config Config
+	// Fault names a fault of the library that the scenario shows and that is not mended yet: the
+	// scenario is to fail.
+	Fault string
 	// Setup makes the processes and their threads. It runs before the first decision.
 	Setup func(r *Run)
 }
@@ -185,8 +188,10 @@ func (p *Process) Do(f func()) {
 }
 
 // Go adds a thread whose end the run waits for.
-func (p *Process) Go(name string, f func()) {
-	w.spawn(p, p.Name+"."+name, f).main = true
+func (p *Process) Go(name string, f func()) *Thread {
+	t := w.spawn(p, p.Name+"."+name, f)
+	t.main = true
+	return t
 }
 
 // Spawn is the go statement of the library: it adds a thread that the run does not wait for.
