@@ -14,7 +14,7 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-var bin string // where the examples are
+var bin string // directory of the built examples
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -40,8 +40,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// A call is one run of an example: what it must print, each line a regular expression, and whether
-// it fails.
+// A call is one run of an example: its arguments, what it must print (each line a regular expression),
+// and whether it fails.
 type call struct {
 	args  []string
 	want  []string
@@ -116,6 +116,7 @@ var examples = []struct {
 	)}},
 }
 
+// TestExamples runs every example, in parallel.
 func TestExamples(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
@@ -130,35 +131,57 @@ func TestExamples(t *testing.T) {
 	for _, e := range examples {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			if out, err := exec.Command("ffmpeg", "-version").CombinedOutput(); e.name == "ffmpeg" && err != nil {
-				t.Skipf("ffmpeg cannot be run: %v %s", err, out)
-			}
-			if e.name == "ffmpeg" && exec.Command("/usr/bin/python3", "-c", "import numpy").Run() != nil {
-				t.Skip("numpy is not there (Debian: apt install python3-numpy)")
-			}
-			if e.name == "foreign-python" {
-				if out, err := exec.Command("python3", "-c", "import mmap").CombinedOutput(); err != nil {
-					t.Skipf("python3 cannot be run: %v %s", err, out)
-				}
-			}
+			skipWithout(t, e.name)
 			name := boxName(t)
 			for _, c := range e.calls {
-				out, err := exec.Command(filepath.Join(bin, e.name), append([]string{"-name", name}, c.args...)...).CombinedOutput()
-				if (err != nil) != c.fails {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
-				if !slices.EqualFunc(lines, c.want, func(line, want string) bool {
-					return regexp.MustCompile(`^(?:` + want + `)$`).MatchString(line)
-				}) {
-					t.Errorf("%q prints\n%s\nwant\n%s", c.args, out, strings.Join(c.want, "\n"))
-				}
+				c.run(t, e.name, name)
 			}
 		})
 	}
 }
 
-// TestTaken runs an example whose box is there already: it says so, and leaves that alone.
+// skipWithout skips an example whose programs are not installed.
+func skipWithout(t *testing.T, example string) {
+	needs := map[string][][]string{
+		"ffmpeg":         {{"ffmpeg", "-version"}, {"/usr/bin/python3", "-c", "import numpy"}},
+		"foreign-python": {{"python3", "-c", "import mmap"}},
+	}
+	for _, command := range needs[example] {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%q: %v %s", command, err, out)
+		}
+	}
+}
+
+// run runs an example and compares what it prints.
+func (c call) run(t *testing.T, example, name string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(bin, example), append([]string{"-name", name}, c.args...)...).CombinedOutput()
+	if (err != nil) != c.fails {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+	if !slices.EqualFunc(lines, c.want, func(line, want string) bool {
+		return regexp.MustCompile(`^(?:` + want + `)$`).MatchString(line)
+	}) {
+		t.Errorf("%q prints\n%s\nwant\n%s", c.args, out, strings.Join(c.want, "\n"))
+	}
+}
+
+// TestReadme: examples/README.md has a row for every example.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range examples {
+		if !strings.Contains(string(text), "\n| ["+e.name+"]("+e.name+") |") {
+			t.Errorf("README.md has no row for %s", e.name)
+		}
+	}
+}
+
+// TestTaken: an example whose box exists already fails, and does not change the box.
 func TestTaken(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
@@ -180,7 +203,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// boxName is a name that no other test uses, and that is gone at the end.
+// boxName returns a name that no other test uses. It fails the test if a segment of that name is left.
 func boxName(t *testing.T) string {
 	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())
 	t.Cleanup(func() {

@@ -1,14 +1,14 @@
 //go:build unix
 
-// Command ffmpeg hands the frames of ffmpeg to two programs, one in Go and one in Python with numpy:
-// first through shared memory, then, beside it, through pipes.
+// Command ffmpeg passes the frames of ffmpeg to two programs, one in Go and one in Python with numpy:
+// first through shared memory, and then through pipes, to compare.
 //
 //	go run ./examples/ffmpeg
 //
-// In shared memory that is ffmpeg | shmem pump, a topic, and two readers that look at each frame where
-// it is; with pipes it is ffmpeg | tee. Each way is printed with its time, the processor time of all
-// programs together and how much they copied by read and write, as the kernel counted it. Without
-// ffmpeg, python3 or numpy it says so.
+// Through shared memory that is ffmpeg | shmem pump, a topic, and two readers that read each frame where
+// it is. Through pipes it is ffmpeg | tee. For each way it prints the time, the processor time of all
+// programs, and how much they copied by read and write, as the kernel counts it. The example needs
+// ffmpeg, python3 and numpy.
 package main
 
 import (
@@ -45,13 +45,14 @@ type Frame [1280 * 720 * 3]byte
 const size = len(Frame{})
 
 var (
-	frames = flag.Int("frames", 300, "how many frames")
+	frames = flag.Int("frames", 300, "number of frames")
 	name   = flag.String("name", "ffmpeg-example", "name of the topic")
 )
 
-// A view is what a reader has seen.
+// A view is what a reader has seen: two readers of the same frames have the same.
 type view struct{ Frames, Sum, Lost uint64 }
 
+// look adds every 64th byte of a frame.
 func (v *view) look(f []byte) {
 	v.Frames++
 	for i := 0; i < len(f); i += 64 {
@@ -64,7 +65,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := error(nil)
+	var err error
 	switch flag.Arg(0) {
 	case "":
 		err = compare(ctx)
@@ -78,7 +79,7 @@ func main() {
 	}
 }
 
-// readTopic is the Go reader. The topic was made so that it waits for subscribers: it loses nothing.
+// readTopic is the Go reader. It has a hold, so publishers wait for it and it loses nothing.
 func readTopic(ctx context.Context, name string) error {
 	t, err := topic.Attach[Frame](name, nil)
 	if err != nil {
@@ -102,6 +103,7 @@ func readTopic(ctx context.Context, name string) error {
 	}
 }
 
+// readPipe is the Go reader of a pipe.
 func readPipe() error {
 	fmt.Println("ready")
 	var v view
@@ -115,17 +117,11 @@ func readPipe() error {
 	}
 }
 
+// compare measures both ways, and checks that the readers have seen the same.
 func compare(ctx context.Context) error {
-	for _, p := range []string{"ffmpeg", "python3", "tee", "go"} {
-		if _, err := exec.LookPath(p); err != nil {
-			return fmt.Errorf("this example needs %s: %w", p, err)
-		}
-	}
-	python := "python3"
-	if exec.Command(python, "-c", "import numpy").Run() != nil {
-		if python = "/usr/bin/python3"; exec.Command(python, "-c", "import numpy").Run() != nil {
-			return errors.New("this example needs numpy (Debian: apt install python3-numpy)")
-		}
+	python, err := tools()
+	if err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "ffmpeg-example-")
 	if err != nil {
@@ -146,32 +142,48 @@ func compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, who := range []string{"go", "numpy"} {
+	for i, reader := range []string{"go", "numpy"} {
 		if s, p := shared[i], piped[i]; s.Lost == 0 && s != p || s.Frames+s.Lost != p.Frames {
-			return fmt.Errorf("%s has seen something else: %+v, by pipe %+v", who, s, p)
+			return fmt.Errorf("%s has seen something else: %+v, by pipe %+v", reader, s, p)
 		}
 	}
 	fmt.Println("both ways the readers have seen the same")
 	return nil
 }
 
+// tools checks that the programs are installed, and returns a Python that has numpy.
+func tools() (python string, err error) {
+	for _, p := range []string{"ffmpeg", "python3", "tee", "go"} {
+		if _, err := exec.LookPath(p); err != nil {
+			return "", fmt.Errorf("this example needs %s: %w", p, err)
+		}
+	}
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import numpy").Run() == nil {
+			return python, nil
+		}
+	}
+	return "", errors.New("this example needs numpy (Debian: apt install python3-numpy)")
+}
+
+// A comparison has a directory for the programs that it makes.
 type comparison struct{ dir, python string }
 
 func (c *comparison) at(name string) string { return filepath.Join(c.dir, name) }
 
-// run runs a program to its end.
+// run runs a program to its end. Its error has what the program wrote to standard error.
 func (c *comparison) run(ctx context.Context, in io.Reader, out io.Writer, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout = in, out
-	var says bytes.Buffer
-	cmd.Stderr = &says
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, says.Bytes())
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, stderr.Bytes())
 	}
 	return nil
 }
 
-// measured prints what a way costs: its children's time, and what they copied.
+// measured prints what a way costs: time, processor time of the child processes, bytes copied by them.
 func (c *comparison) measured(name string, f func() ([2]view, error)) ([2]view, error) {
 	cpu, copied, start := children(), throughKernel(), time.Now()
 	v, err := f()
@@ -188,14 +200,14 @@ func (c *comparison) measured(name string, f func() ([2]view, error)) ([2]view, 
 	return v, nil
 }
 
-// children is the processor time of the programs that have ended.
+// children returns the processor time of the child processes that have ended.
 func children() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// throughKernel is how many bytes they have read and written; this process has a few of its own.
+// throughKernel returns how many bytes these processes have read and written. This process adds a few.
 func throughKernel() (n int64) {
 	b, _ := os.ReadFile("/proc/self/io")
 	for l := range strings.Lines(string(b)) {
@@ -207,7 +219,7 @@ func throughKernel() (n int64) {
 	return n
 }
 
-// film starts ffmpeg, whose frames go to w.
+// film returns a command that writes frames of a test picture to w.
 func film(ctx context.Context, w *os.File) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=60",
 		"-frames:v", strconv.Itoa(*frames), "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
@@ -215,6 +227,7 @@ func film(ctx context.Context, w *os.File) *exec.Cmd {
 	return cmd
 }
 
+// shared passes frames through a topic: the readers attach to it first, then ffmpeg begins.
 func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	pump := func(in io.Reader, args ...string) error {
 		return c.run(ctx, in, nil, c.at("shmem"), append([]string{"pump", *name, "--frame", strconv.Itoa(size)}, args...)...)
@@ -222,7 +235,7 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	if _, err := shmem.Stat("", *name); !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("%s: %w", *name, errors.Join(err, fs.ErrExist))
 	}
-	if err := pump(nil, "--topic", "--capacity", "16", "--hold", "1", "--keep"); err != nil { // no frames yet
+	if err := pump(nil, "--topic", "--capacity", "16", "--hold", "1", "--keep"); err != nil { // makes the topic; there are no frames yet
 		return v, err
 	}
 	defer shmem.Remove("", *name)
@@ -242,7 +255,7 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 		defer r.Close()
 		ffmpeg := film(ctx, w)
 		err = ffmpeg.Start()
-		w.Close()
+		w.Close() // ffmpeg has it
 		if err != nil {
 			return err
 		}
@@ -250,6 +263,7 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	})
 }
 
+// piped passes frames through pipes: tee copies them to both readers.
 func (c *comparison) piped(ctx context.Context) (v [2]view, err error) {
 	var r, w [3]*os.File // from ffmpeg, and to either reader
 	for i := range r {
@@ -273,7 +287,8 @@ func (c *comparison) piped(ctx context.Context) (v [2]view, err error) {
 	})
 }
 
-// readers starts the two, lets send do its work when they are ready, and waits for what they have seen.
+// readers starts both readers, calls send when they are ready, and returns what they have seen. from and
+// in are the argument and the standard input of each.
 func (c *comparison) readers(ctx context.Context, from [2]string, in [2]*os.File, send func() error) (v [2]view, err error) {
 	self, err := os.Executable()
 	if err != nil {

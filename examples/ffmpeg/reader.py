@@ -1,4 +1,4 @@
-"""Looks at frames: of a topic in their place, or from a pipe."""
+"""The numpy reader: reads frames of a topic where they are, or from a pipe."""
 import json
 import sys
 

@@ -2,8 +2,8 @@
 //
 //	go run ./examples/foreign-python
 //
-// First python3 makes the memory and Go attaches to it as a foreign segment; then Go makes a box and
-// python3 maps its file. Each sees what the other wrote. Without python3 it says so.
+// First python3 makes the memory and Go attaches to it as a foreign segment. Then Go creates a box and
+// python3 maps its file. Each sees what the other wrote. The example needs python3.
 package main
 
 import (
@@ -34,7 +34,7 @@ type Sample struct {
 
 var name = flag.String("name", "foreign-python", "name of the segment")
 
-// main alone ends the process: os.Exit and log.Fatal run no deferred Close.
+// main alone ends the process, because log.Fatal runs no deferred Close.
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
@@ -53,7 +53,8 @@ func main() {
 	}
 }
 
-// share lets python3 make the memory or, once we have, map it.
+// share starts python3, opens the segment, and lets both write to it in turn. python is what python3 does
+// with the memory: "make" before open, or "map" after it.
 func share(ctx context.Context, python string, open func() (*shmem.Box[Sample], error)) error {
 	c := exec.CommandContext(ctx, "python3", "-c", script, python, "/dev/shm/"+*name)
 	c.Stderr = os.Stderr
@@ -64,7 +65,7 @@ func share(ctx context.Context, python string, open func() (*shmem.Box[Sample], 
 		return fmt.Errorf("this example needs python3: %w", err)
 	}
 	defer c.Wait()
-	defer in.Close() // python3 ends then, and removes what it made: our Close does not
+	defer in.Close() // then python3 ends and removes what it made; Close of a foreign box does not
 	lines := bufio.NewScanner(out)
 	if python == "make" && !lines.Scan() { // "made"
 		return errors.New("python3 made nothing")

@@ -1,6 +1,6 @@
-# The other side of main.go: an ordinary Python program with a file in /dev/shm.
-# It uses os.open and mmap and not multiprocessing.shared_memory, which on exit may unlink what it only
-# attached to (https://github.com/python/cpython/issues/82300).
+# The other side of main.go: a Python program with a file in /dev/shm.
+# It uses os.open and mmap instead of multiprocessing.shared_memory, which may unlink a segment at exit that
+# it only attached to (https://github.com/python/cpython/issues/82300).
 import mmap, os, struct, sys
 
 what, path = sys.argv[1:]
@@ -16,7 +16,7 @@ try:
     if sys.stdin.readline():
         if not make:
             fd = os.open(path, os.O_RDWR)
-        memory = mmap.mmap(fd, sample.size)  # of a box: the value is where the file begins
+        memory = mmap.mmap(fd, sample.size)  # the value of a box is at the beginning of its file
         count, level, label = sample.unpack_from(memory)
         sample.pack_into(memory, 0, count + 1, level + 0.25, b"seen by Python")
         print(f'python sees {count} {level:.2f} "{label.rstrip(bytes(1)).decode()}"', flush=True)

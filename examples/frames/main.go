@@ -1,9 +1,10 @@
-// Command frames passes frames of video from one process to two others, without copying them.
+// Command frames passes video frames from one process to two others without a copy.
 //
 //	go run ./examples/frames
 //
-// The parent draws 60 frames of 1920×1080 RGB pixels, 6 MB each, in their place in a topic, 50 a second, and starts
-// itself twice to look at them there. One of the two is slow: it loses frames, and holds nobody up.
+// The parent draws 60 frames of 1920×1080 RGB pixels, 6 MB each and 50 a second, directly into a topic.
+// It starts itself twice as a viewer, which checks the frames where they are. One viewer is slow: it
+// loses frames, but delays neither the parent nor the other viewer.
 package main
 
 import (
@@ -31,7 +32,7 @@ const frames = 60
 
 var (
 	name = flag.String("name", "frames", "name of the topic")
-	slow = flag.Duration("slow", 0, "what a viewer does with a frame takes so long")
+	slow = flag.Duration("slow", 0, "how long a viewer takes for a frame")
 )
 
 func main() {
@@ -46,6 +47,7 @@ func main() {
 	}
 }
 
+// draw creates the topic, starts the viewers, and publishes frames when both have subscribed.
 func draw(ctx context.Context) error {
 	t, err := topic.Create[Frame](*name, &topic.Options{Capacity: 8})
 	if err != nil {
@@ -72,14 +74,8 @@ func draw(ctx context.Context) error {
 		}
 	}
 	for i := range uint64(frames) {
-		err := t.PublishFunc(ctx, func(f *Frame) error {
-			f.Number = i
-			for y := range f.Pixels {
-				f.Pixels[y][int(i)*16%1920] = [3]byte{byte(i), byte(y), 255}
-			}
-			return nil
-		})
-		if err != nil {
+		// PublishFunc passes the memory of the message: the frame is drawn where it is read.
+		if err := t.PublishFunc(ctx, func(f *Frame) error { f.draw(i); return nil }); err != nil {
 			return err
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -95,6 +91,21 @@ func draw(ctx context.Context) error {
 	return nil
 }
 
+// draw draws frame n: a vertical line that moves, and changes its colour from row to row.
+func (f *Frame) draw(n uint64) {
+	f.Number = n
+	for y := range f.Pixels {
+		f.Pixels[y][n*16%1920] = [3]byte{byte(n), byte(y), 255}
+	}
+}
+
+// whole reports whether a frame is what draw drew: a row in the middle is checked.
+func (f *Frame) whole() bool {
+	const y = 500
+	return f.Pixels[y][f.Number*16%1920] == [3]byte{byte(f.Number), y % 256, 255}
+}
+
+// view subscribes, says that it is ready, and looks at frames until the topic ends.
 func view(ctx context.Context) error {
 	t, err := topic.Attach[Frame](*name, nil)
 	if err != nil {
@@ -114,30 +125,28 @@ func view(ctx context.Context) error {
 	if err := ready.Send(ctx, true); err != nil {
 		return err
 	}
-	seen := uint64(0)
+	seen, whole := uint64(0), false
+	look := func(f *Frame) error {
+		whole = f.whole()
+		time.Sleep(*slow)
+		return nil
+	}
 	for {
-		right := false
-		err := sub.RecvFunc(ctx, func(f *Frame) error {
-			n := f.Number
-			right = f.Pixels[500][n*16%1920] == [3]byte{byte(n), 500 % 256, 255}
-			time.Sleep(*slow)
-			return nil
-		})
-		switch {
-		case err == nil && !right:
-			return errors.New("a frame is not what was drawn")
-		case err == nil:
-			seen++
-		case errors.Is(err, topic.ErrLost):
-			// drawn over while it was looked at: Lost counts it
+		switch err := sub.RecvFunc(ctx, look); {
 		case err == io.EOF:
 			fmt.Printf("%v a frame: %d of %d frames seen, %d lost\n", *slow, seen, frames, sub.Lost())
 			if seen+sub.Lost() != frames {
 				return fmt.Errorf("%d frames are missing", frames-seen-sub.Lost())
 			}
 			return nil
-		default:
+		case errors.Is(err, topic.ErrLost):
+			// It was overwritten while look read it. What look saw does not count; Lost counts it.
+		case err != nil:
 			return err
+		case !whole:
+			return errors.New("a frame is not what was drawn")
+		default:
+			seen++
 		}
 	}
 }

@@ -1,10 +1,10 @@
-// Command hot-restart replaces a program by its next version without losing what it had in memory.
+// Command hot-restart replaces a program by its next version, which goes on with the same memory.
 //
 //	go run ./examples/hot-restart
 //
-// The old process creates the box, counts to 3 and starts the new one, which calls Own. The old one's
-// Close only detaches then, and the name stays. The new one counts on from 4, and its Close takes the
-// box away.
+// The old process creates the box, counts to 3 and starts the new process, which calls Own. From then on
+// the old process's Close only detaches, and the name stays. The new process counts on from 4, and its
+// Close removes the box.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-// Served is what outlives the program that counts it.
+// Served is the value of the box.
 type Served struct{ Requests atomic.Int64 }
 
 var (
@@ -32,7 +32,7 @@ var (
 	next = flag.Bool("next", false, "be the new version")
 )
 
-// main alone ends the process: os.Exit and log.Fatal run no deferred Close.
+// main alone ends the process, because log.Fatal runs no deferred Close.
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
@@ -52,7 +52,7 @@ func older(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer box.Close() // a second Close is nothing
+	defer box.Close() // after an error; a second Close does nothing
 	serve("old", box)
 
 	c := exec.CommandContext(ctx, os.Args[0], "-name", *name, "-next")
@@ -63,13 +63,13 @@ func older(ctx context.Context) error {
 		return err
 	}
 	lines := bufio.NewReader(out)
-	line, _ := lines.ReadString('\n') // until the new one has called Own, or died
+	line, _ := lines.ReadString('\n') // when the new process has called Own, or died
 	fmt.Print(line)
 	fmt.Println("old: owner:", box.Owned())
 	err = box.Close()
 	_, gone := shmem.Stat("", *name)
 	fmt.Println("old: closed; the name is still there:", gone == nil)
-	in.Close() // a real one would end here
+	in.Close() // a real program would end here
 	io.Copy(os.Stdout, lines)
 	return errors.Join(err, c.Wait())
 }
@@ -84,13 +84,13 @@ func newer(context.Context) error {
 		return err
 	}
 	fmt.Println("new: owner:", box.Owned())
-	io.Copy(io.Discard, os.Stdin) // until the old one has closed
+	io.Copy(io.Discard, os.Stdin) // until the old process has closed the box
 	serve("new", box)
 	return nil
 }
 
-func serve(who string, box *shmem.Box[Served]) {
+func serve(process string, box *shmem.Box[Served]) {
 	for range 3 {
-		fmt.Println(who+": request", box.Value().Requests.Add(1))
+		fmt.Println(process+": request", box.Value().Requests.Add(1))
 	}
 }

@@ -2,12 +2,11 @@
 //
 //	go run ./examples/message-passing
 //
-// The parent creates a box, sets it to 1 and starts itself with 42 as argument; the child, another
-// process, finds 1, sets 42 and leaves; the parent sees 42. As it leaves, the message is dropped,
-// once, by its owner, and nothing is left in /dev/shm.
+// The parent creates a box, sets the value to 1 and starts itself with the argument 42. The child finds
+// 1, sets 42 and exits. The parent sees 42. Its Close drops the message, since it is the owner, and
+// leaves nothing in /dev/shm.
 //
-// While it runs, a second run is refused, since the name is taken. After kill -9 the next run starts
-// afresh.
+// While it runs a second run fails, because the name is taken. After kill -9 the next run starts afresh.
 package main
 
 import (
@@ -25,24 +24,24 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-// Message is what the two share.
+// Message is the value that both processes share.
 type Message struct {
 	Value atomic.Int64
 }
 
-// Drop is called once, by the owner's Close.
+// Drop is called by the owner's Close, once.
 func (m *Message) Drop() {
 	fmt.Printf("process %d: dropping the message, which says %d\n", os.Getpid(), m.Value.Load())
 }
 
 var name = flag.String("name", "message-passing", "name of the box")
 
-// main alone ends the process, when nothing is open any more: os.Exit and log.Fatal run no deferred
-// call, and leave an open box as kill -9 does, without Drop and with its name still there.
+// main alone ends the process. log.Fatal runs no deferred Close: with an open box it would be like
+// kill -9, without Drop and with the name left.
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
-	// A signal that is not caught kills the process too.
+	// A signal that is not caught would kill the process, too.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := parent
@@ -57,7 +56,7 @@ func main() {
 func parent(ctx context.Context) error {
 	box, err := shmem.Create[Message](*name, nil)
 	if err != nil {
-		return err // fs.ErrExist: another run is going on
+		return err // fs.ErrExist: another run goes on
 	}
 	defer box.Close()
 	box.Value().Value.Store(1)

@@ -1,9 +1,10 @@
-// Command tail prints the messages of a topic as they come, like tail -f.
+// Command tail prints the messages of a topic as they are published, like tail -f.
 //
 //	go run ./examples/tail
 //
-// It starts itself as a second process that logs some lines to the topic, and prints them until the topic ends. Any
-// number of others could listen meanwhile, and come and go: the one that logs does not notice.
+// It starts itself as a second process that publishes some lines, and prints them until the topic ends.
+// Any number of processes could subscribe meanwhile, and come and go: the publisher does not wait for
+// them.
 package main
 
 import (
@@ -40,6 +41,7 @@ func main() {
 	}
 }
 
+// tail creates the topic, starts the publisher, and prints what comes.
 func tail(ctx context.Context) error {
 	t, err := topic.Create[Line](*name, &topic.Options{Capacity: 64})
 	if err != nil {
@@ -67,6 +69,7 @@ func tail(ctx context.Context) error {
 	return w.Wait()
 }
 
+// write publishes five lines and ends the topic.
 func write(ctx context.Context) error {
 	t, err := topic.Attach[Line](*name, nil)
 	if err != nil {

@@ -1,11 +1,13 @@
-// Command worker-pool spreads jobs over processes, one of which is killed in the middle of its work.
+// Command worker-pool spreads jobs over processes, and kills one of them while it works.
 //
 //	go run ./examples/worker-pool
 //
-// The parent sends 200 jobs to a queue and starts itself three times as a worker. A worker receives a job in place: as
-// long as it is at it the job is only lent, so that what the killed worker had in hand is given to another one. The
-// results come back by a second queue. A job can be done twice, if a worker dies after it has sent the result; so the
-// parent keeps the results by job.
+// The parent sends 200 jobs to a queue and starts itself three times as a worker. A worker receives a job
+// with RecvFunc: until the function returns, the job is leased. When the worker is killed its job is
+// redelivered to another one. The results come back by a second queue.
+//
+// Delivery is at-least-once: a worker may die after it has sent a result and before the lease ends. So the
+// parent keeps the results by job, and counts each job once.
 package main
 
 import (
@@ -20,10 +22,10 @@ import (
 	"github.com/shmembox/shmem/queue"
 )
 
-// Job is to count the primes from From up to To.
+// Job asks for the number of primes from From up to, but not including, To.
 type Job struct{ From, To int64 }
 
-// Result is what came of a job.
+// Result is the answer to a job.
 type Result struct {
 	Job    Job
 	Primes int64
@@ -43,6 +45,7 @@ func main() {
 	}
 }
 
+// parent sends the jobs, collects the results, and kills a worker when a quarter of them is there.
 func parent(ctx context.Context) error {
 	jobs, err := queue.Create[Job](*name, &queue.Options{Capacity: 16})
 	if err != nil {
@@ -54,28 +57,14 @@ func parent(ctx context.Context) error {
 		return err
 	}
 	defer results.Close()
-	var workers []*exec.Cmd
-	for range 3 {
-		w := exec.CommandContext(ctx, os.Args[0], "-name", *name, "worker")
-		w.Stderr = os.Stderr
-		if err := w.Start(); err != nil {
-			return err
-		}
-		workers = append(workers, w)
+	workers, err := startWorkers(ctx, 3)
+	if err != nil {
+		return err
 	}
-
 	const n, size = 200, 5000
 	sent := make(chan error, 1)
-	go func() {
-		for i := range int64(n) {
-			if err := jobs.Send(ctx, Job{i * size, (i + 1) * size}); err != nil {
-				sent <- err
-				return
-			}
-		}
-		sent <- jobs.End()
-	}()
-	done := map[Job]int64{}
+	go func() { sent <- sendJobs(ctx, jobs, n, size) }()
+	done := map[Job]int64{} // primes by job
 	for len(done) < n {
 		r, err := results.Recv(ctx)
 		if err != nil {
@@ -100,6 +89,29 @@ func parent(ctx context.Context) error {
 	return <-sent
 }
 
+func startWorkers(ctx context.Context, n int) (workers []*exec.Cmd, err error) {
+	for range n {
+		w := exec.CommandContext(ctx, os.Args[0], "-name", *name, "worker")
+		w.Stderr = os.Stderr
+		if err := w.Start(); err != nil {
+			return nil, err
+		}
+		workers = append(workers, w)
+	}
+	return workers, nil
+}
+
+// sendJobs sends n jobs of size numbers each, and ends the queue: the workers return when it is empty.
+func sendJobs(ctx context.Context, jobs *queue.Queue[Job], n, size int64) error {
+	for i := range n {
+		if err := jobs.Send(ctx, Job{i * size, (i + 1) * size}); err != nil {
+			return err
+		}
+	}
+	return jobs.End()
+}
+
+// worker does jobs until there are no more.
 func worker(ctx context.Context) error {
 	jobs, err := queue.Attach[Job](*name, nil)
 	if err != nil {
@@ -116,7 +128,7 @@ func worker(ctx context.Context) error {
 			return results.Send(ctx, Result{*job, primes(*job)})
 		})
 		if err == io.EOF {
-			return nil // no more jobs
+			return nil // the queue has ended and is empty
 		}
 		if err != nil {
 			return err
@@ -124,6 +136,7 @@ func worker(ctx context.Context) error {
 	}
 }
 
+// primes counts primes by trial division.
 func primes(j Job) (n int64) {
 next:
 	for v := max(j.From, 2); v < j.To; v++ {

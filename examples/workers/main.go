@@ -3,7 +3,7 @@
 //	go run ./examples/workers
 //
 // It prints how much each process did, which differs from run to run, and the sum, which is always
-// 78498 primes below 1000000. Ctrl-C ends all of them, and leaves nothing in /dev/shm.
+// 78498 primes below 1000000. Ctrl-C ends all processes, and leaves nothing in /dev/shm.
 package main
 
 import (
@@ -25,11 +25,11 @@ import (
 
 const limit, chunk, processes = 1_000_000, 1000, 4
 
-// Work is what the processes share. All-zero memory is where it begins.
+// Work is the value that the processes share. It begins as zeros.
 type Work struct {
-	Next   atomic.Int64 // the first number that nobody has taken
+	Next   atomic.Int64 // the first number that no process has taken
 	Primes atomic.Int64
-	Chunks [processes]atomic.Int64 // that each process did
+	Chunks [processes]atomic.Int64 // chunks that each process did
 }
 
 var (
@@ -37,7 +37,7 @@ var (
 	number = flag.Int("worker", -1, "be worker number `n`")
 )
 
-// main alone ends the process: os.Exit and log.Fatal run no deferred Close.
+// main alone ends the process, because log.Fatal runs no deferred Close.
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
@@ -52,6 +52,7 @@ func main() {
 	}
 }
 
+// parent creates the box, starts the workers and prints what they found.
 func parent(ctx context.Context) error {
 	box, err := shmem.Create[Work](*name, nil)
 	if err != nil {
@@ -76,6 +77,7 @@ func parent(ctx context.Context) error {
 	return errors.Join(errs[:]...)
 }
 
+// worker takes chunks of numbers until there are no more.
 func worker(ctx context.Context) error {
 	box, err := shmem.Attach[Work](*name, nil)
 	if err != nil {
