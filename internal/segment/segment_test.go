@@ -1,0 +1,427 @@
+//go:build linux
+
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// dir returns an empty directory in shared memory.
+func dir(t testing.TB) string {
+	t.Helper()
+	d, err := os.MkdirTemp(sys.DefaultDir, "shmem-segment-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(d) })
+	return d
+}
+
+// open attaches to, or creates, a segment "s" of 64 bytes, and closes it at the end of the test.
+func open(t testing.TB, dir string, edit ...func(*Request)) *Attachment {
+	t.Helper()
+	a, err := tryOpen(dir, edit...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Detach(false) })
+	return a
+}
+
+func tryOpen(dir string, edit ...func(*Request)) (*Attachment, error) {
+	r := Request{Name: "s", Config: Config{Dir: dir}, Create: true, Attach: true, Size: 64}
+	for _, f := range edit {
+		f(&r)
+	}
+	return Open(r)
+}
+
+func attachOnly(r *Request) { r.Create, r.Size = false, 0 }
+func noCleanup(r *Request)  { r.NoCleanup = true }
+
+func exists(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "s"))
+	return err == nil
+}
+
+// steps returns the steps that f reaches.
+func steps(f func()) (reached []step.Point) {
+	step.Hook(func(p step.Point) { reached = append(reached, p) })
+	defer step.Hook(nil)
+	f()
+	return reached
+}
+
+func TestSteps(t *testing.T) {
+	long := &format.Type{Kind: format.Array, Size: 64, Align: 1, Len: 64, Elem: &format.Type{Kind: format.Uint8, Size: 1, Align: 1}}
+	var d string
+	var a *Attachment
+	leave := func(a *Attachment) { _ = a.Detach(false) }
+	for _, c := range []struct {
+		name    string
+		prepare func()
+		do      func()
+		want    string
+	}{
+		{"create", nil, func() { a = open(t, d) },
+			"create.file create.allocate create.map create.slot create.control create.owner create.init create.link"},
+		{"create with a temporary name", func() { sys.AvoidNameless = true }, func() { a = open(t, d) },
+			"create.temp create.tempgate create.allocate create.map create.slot create.control create.owner create.init create.link"},
+		{"attach", func() { open(t, d) }, func() { a = open(t, d) },
+			"attach.open attach.read attach.gate attach.slot attach.record attach.release attach.map attach.populate"},
+		{"attach to garbage", func() { open(t, d).Abandon() }, func() { _, _ = tryOpen(d, attachOnly) },
+			"attach.open attach.read attach.gate attach.release"},
+		{"bind", func() { a = open(t, d) }, func() { _ = a.BindTyped(long, Binding{}) },
+			"schema.gate schema.write"},
+		{"own", func() { open(t, d); a = open(t, d) }, func() { _ = a.Own() },
+			"own.gate own.word own.release"},
+		{"close as owner", func() { a = open(t, d) }, func() { leave(a) },
+			"detach.gate detach.dropped detach.unlink detach.release detach.drop detach.retire detach.slot"},
+		{"close", func() { open(t, d); a = open(t, d) }, func() { leave(a) },
+			"detach.gate detach.release detach.drop detach.retire detach.slot"},
+		{"leak", func() { a = open(t, d) }, func() { _ = a.Detach(true) },
+			"leak.gate leak.word detach.release detach.drop detach.retire detach.slot"},
+		{"remove", func() { open(t, d) }, func() { _ = Remove(d, "s") },
+			"remove.gate remove.unlink"},
+		{"reclaim", func() { open(t, d).Abandon() }, func() {
+			for range Reclaim(d) {
+			}
+		},
+			"reclaim.open reclaim.gate reclaim.unlink"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d = dir(t)
+			defer func() { sys.AvoidNameless = false }()
+			if c.prepare != nil {
+				c.prepare()
+			}
+			got := steps(c.do)
+			if s := strings.Trim(fmt.Sprint(got), "[]"); s != c.want {
+				t.Errorf("steps\n%s, want\n%s", s, c.want)
+			}
+			at := -1
+			for _, p := range got {
+				i := slices.Index(step.Lifecycle, p)
+				if protocol(p) != "leak" && protocol(got[0]) != "leak" && i < at {
+					t.Errorf("%s is not where step.Lifecycle lists it", p)
+				}
+				at = i
+			}
+		})
+	}
+}
+
+func protocol(p step.Point) string {
+	name, _, _ := strings.Cut(string(p), ".")
+	return name
+}
+
+// While an attachment maps the file and makes its pages present, other processes can have the gate.
+func TestPopulateWithoutGate(t *testing.T) {
+	d := dir(t)
+	const size = 1 << 20
+	open(t, d, func(r *Request) { r.Size, r.Config.Populate = size, -1 })
+	other, err := sys.Open(filepath.Join(d, "s"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	gate := map[step.Point]bool{}
+	step.Hook(func(p step.Point) {
+		if held, err := other.Held(sys.GateByte, 1); protocol(p) == "attach" && err == nil {
+			gate[p] = held
+		}
+	})
+	defer step.Hook(nil)
+	open(t, d, attachOnly)
+	for p, want := range map[step.Point]bool{
+		step.AttachRead: false, step.AttachGate: true, step.AttachRecord: true,
+		step.AttachRelease: false, step.AttachMap: false, step.AttachPopulate: false,
+	} {
+		if held, reached := gate[p]; !reached || held != want {
+			t.Errorf("at %s: reached %v, the gate is held %v, want %v", p, reached, held, want)
+		}
+	}
+	if got, want := resident(t, d), size; got < want {
+		t.Errorf("%d bytes of the payload are present, want %d", got, want)
+	}
+}
+
+// resident returns the bytes of files in dir that this process has present in its largest mapping.
+func resident(t testing.TB, dir string) (most int) {
+	t.Helper()
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := false
+	for line := range strings.Lines(string(smaps)) {
+		if f := strings.Fields(line); strings.Contains(f[0], "-") && len(f) > 4 {
+			in = strings.Contains(line, dir)
+		}
+		var kb int
+		if _, err := fmt.Sscanf(line, "Rss: %d kB", &kb); err == nil && in {
+			most = max(most, kb<<10)
+		}
+	}
+	return most
+}
+
+// What an attach, a look and a reclaim make of each owner word.
+func TestGarbage(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		owner    func(a, b *Attachment) format.Owner // a has died, b may live
+		attached bool
+		state    State
+	}{
+		{"dropped", word(format.Dropped), false, Garbage},
+		{"dropped, attached", word(format.Dropped), true, Garbage},
+		{"kept", word(format.Kept), false, Kept},
+		{"kept, attached", word(format.Kept), true, Kept},
+		{"no owner", word(format.NoOwner), false, Garbage},
+		{"no owner, attached", word(format.NoOwner), true, Orphaned},
+		{"dead owner", func(a, _ *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: a.id} }, false, Garbage},
+		{"dead owner, attached", func(a, _ *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: a.id} }, true, Orphaned},
+		{"living owner", func(_, b *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: b.id} }, true, Live},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := dir(t)
+			a, b := open(t, d), open(t, d)
+			if err := a.setOwner(c.owner(a, b)); err != nil {
+				t.Fatal(err)
+			}
+			a.Abandon()
+			if !c.attached {
+				b.Abandon()
+			}
+			l, err := Stat(d, "s")
+			if err != nil || l.State != c.state {
+				t.Errorf("state %v (%v), want %v", l.State, err, c.state)
+			}
+			garbage := c.state == Garbage
+			got, err := tryOpen(d, attachOnly)
+			if garbage != errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("attach: %v, garbage %v", err, garbage)
+			}
+			if err == nil {
+				got.Abandon()
+			}
+			for range Reclaim(d) {
+			}
+			if exists(d) == garbage {
+				t.Errorf("after Reclaim the name exists: %v, garbage %v", exists(d), garbage)
+			}
+		})
+	}
+}
+
+func word(s format.OwnerState) func(a, b *Attachment) format.Owner {
+	return func(*Attachment, *Attachment) format.Owner { return format.Owner{State: s} }
+}
+
+// Who cleans up, by the owner word and the other attachments.
+func TestResign(t *testing.T) {
+	owned := func(a *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: a.id} }
+	is := func(s format.OwnerState) func(a, other *Attachment) format.Owner {
+		return func(*Attachment, *Attachment) format.Owner { return format.Owner{State: s} }
+	}
+	mine := func(a, _ *Attachment) format.Owner { return owned(a) }
+	others := func(_, other *Attachment) format.Owner { return owned(other) }
+	for _, c := range []struct {
+		name    string
+		owner   func(a, other *Attachment) format.Owner
+		dead    bool // the other one dies
+		leak    bool
+		edit    func(*Request)
+		cleanup bool
+		state   format.OwnerState // afterwards
+		linked  bool
+	}{
+		{name: "owner", owner: mine, cleanup: true, state: format.Dropped},
+		{name: "owner, the last one", owner: mine, dead: true, cleanup: true, state: format.Dropped},
+		{name: "owner leaks", owner: mine, leak: true, state: format.Kept, linked: true},
+		{name: "not the owner", owner: others, state: format.Owned, linked: true},
+		{name: "not the owner leaks", owner: others, leak: true, state: format.Owned, linked: true},
+		{name: "orphan, the last one", owner: others, dead: true, cleanup: true, state: format.Dropped},
+		{name: "orphan, the last one leaks", owner: others, dead: true, leak: true, state: format.Kept, linked: true},
+		{name: "orphan, without cleanup", owner: others, dead: true, edit: noCleanup, state: format.Owned, linked: true},
+		{name: "no owner", owner: is(format.NoOwner), state: format.NoOwner, linked: true},
+		{name: "no owner, the last one", owner: is(format.NoOwner), dead: true, cleanup: true, state: format.Dropped},
+		{name: "kept", owner: is(format.Kept), dead: true, state: format.Kept, linked: true},
+		{name: "dropped, not unlinked", owner: is(format.Dropped), state: format.Dropped},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := dir(t)
+			other := open(t, d)
+			edit := c.edit
+			if edit == nil {
+				edit = func(*Request) {}
+			}
+			a := open(t, d, edit)
+			if err := a.setOwner(c.owner(a, other)); err != nil {
+				t.Fatal(err)
+			}
+			if c.dead {
+				other.Abandon()
+			}
+			dropped := false
+			a.Bind(Binding{Drop: func() { dropped = true }})
+			look, err := sys.Open(filepath.Join(d, "s"), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer look.Close()
+			if err := a.Detach(c.leak); err != nil {
+				t.Error(err)
+			}
+			ctl := control{file: look, stat: a.stat, head: a.head}
+			o, err := ctl.owner()
+			if err != nil || dropped != c.cleanup || o.State != c.state || exists(d) != c.linked {
+				t.Errorf("dropped %v, owner %v (%v), linked %v; want %v, %v, %v",
+					dropped, o.State, err, exists(d), c.cleanup, c.state, c.linked)
+			}
+		})
+	}
+}
+
+// The name of another segment is never unlinked.
+func TestUnlinksOnlyItsOwn(t *testing.T) {
+	d := dir(t)
+	a := open(t, d)
+	if err := Remove(d, "s"); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, d)
+	if err := a.Detach(false); err != nil || !b.Linked() {
+		t.Errorf("after the Close of a former owner (%v) the new segment is linked: %v", err, b.Linked())
+	}
+}
+
+func TestSlots(t *testing.T) {
+	d := dir(t)
+	two := func(r *Request) { r.Config.Slots = 2 }
+	a, b := open(t, d, two), open(t, d)
+	_, err := tryOpen(d)
+	if !errors.Is(err, errs.NoSlot) || !strings.Contains(err.Error(), "Options.Slots") {
+		t.Errorf("with every slot taken: %v", err)
+	}
+	first := b.id
+	_ = b.Detach(false)
+	c := open(t, d)
+	if c.id.Slot() != first.Slot() || c.id.Gen() == first.Gen() {
+		t.Errorf("the next attachment has id %d:%d, the former one had %d:%d", c.id.Slot(), c.id.Gen(), first.Slot(), first.Gen())
+	}
+	if alive, err := a.alive(first); alive || err != nil {
+		t.Errorf("the former attachment lives: %v, %v", alive, err)
+	}
+	if alive, err := a.alive(c.id); !alive || err != nil {
+		t.Errorf("the new attachment lives: %v, %v", alive, err)
+	}
+}
+
+// The error of a segment that does not fit stays errs.NoSpace when Timeout ends the tries.
+func TestNoSpaceAtDeadline(t *testing.T) {
+	d := dir(t)
+	_, err := tryOpen(d, func(r *Request) { r.Size, r.Config.Timeout, r.Config.UndoLimit = 1<<46, 1, -1 })
+	if e, ok := errors.AsType[*SpaceError](err); !ok || !errors.Is(err, errs.NoSpace) || e.Need < 1<<46 {
+		t.Errorf("%v, want a *SpaceError", err)
+	}
+}
+
+// A gate that another attachment holds is errs.Busy, with how to find that process.
+func TestBusy(t *testing.T) {
+	d := dir(t)
+	a := open(t, d)
+	if err := enter(a.file, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	defer leave(a.file)
+	soon := func(r *Request) { r.Config.Timeout = time.Millisecond }
+	if _, err := tryOpen(d, soon); !errors.Is(err, errs.Busy) || !strings.Contains(err.Error(), "OFDLCK") {
+		t.Errorf("%v, want errs.Busy", err)
+	}
+}
+
+// A name that leads to another file whenever the gate is taken is errs.Contended, not errs.Busy.
+func TestContended(t *testing.T) {
+	d := dir(t)
+	a := open(t, d)
+	image := make([]byte, a.stat.Size)
+	if _, err := a.file.ReadAt(image, 0); err != nil {
+		t.Fatal(err)
+	}
+	step.Hook(func(p step.Point) {
+		if p == step.AttachRead {
+			_ = os.Remove(filepath.Join(d, "s"))
+			_ = os.WriteFile(filepath.Join(d, "s"), image, 0o600)
+		}
+	})
+	defer step.Hook(nil)
+	_, err := tryOpen(d, func(r *Request) { r.Config.Timeout = time.Millisecond })
+	if !errors.Is(err, errs.Contended) || errors.Is(err, errs.Busy) {
+		t.Errorf("%v, want errs.Contended", err)
+	}
+}
+
+func TestWithDefaults(t *testing.T) {
+	got, err := Config{}.withDefaults()
+	want := Config{
+		Dir: "/dev/shm", Timeout: 5 * time.Second, Mode: 0o600, Slots: 256, Populate: 64 << 20, UndoLimit: 1 << 20,
+	}
+	if err != nil || *got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for field, c := range map[string]Config{
+		"Mode -rwx": {Mode: fs.ModeSetuid | 0o600}, "Mode ": {Mode: 0o400}, "Slots 1025": {Slots: 1025}, "Slots -1": {Slots: -1},
+		"Reserve -1": {Reserve: -1}, "Timeout -1ns": {Timeout: -1}, "Offset -1": {Offset: -1, Foreign: true}, "Offset 8": {Offset: 8},
+	} {
+		name, _, _ := strings.Cut(field, " ")
+		if _, err := c.withDefaults(); err == nil || !strings.Contains(err.Error(), "Options."+name) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestUndoLimit(t *testing.T) {
+	for _, c := range []struct {
+		limit, size int
+		image       bool
+	}{{0, 1 << 20, true}, {0, 1<<20 + 1, false}, {-1, 1, false}, {1 << 62, 2 << 20, true}} {
+		a := open(t, dir(t), func(r *Request) { r.Size, r.Config.UndoLimit = c.size, c.limit })
+		if got := a.head.ImageOff != 0; got != c.image {
+			t.Errorf("limit %d, %d bytes: undo image %v, want %v", c.limit, c.size, got, c.image)
+		}
+	}
+}
+
+// Init sees zero memory and no name; its error leaves nothing.
+func TestInit(t *testing.T) {
+	d := dir(t)
+	fails := errors.New("no")
+	_, err := tryOpen(d, func(r *Request) {
+		r.Init = func(m *mem.Mapping) error {
+			if exists(d) || slices.Max(m.Payload()[:64]) != 0 {
+				t.Error("Init sees the name, or memory that is not zero")
+			}
+			return fails
+		}
+	})
+	if !errors.Is(err, fails) || exists(d) {
+		t.Errorf("%v, the name exists: %v", err, exists(d))
+	}
+}
