@@ -10,7 +10,7 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// TestNoAllocationsBeside is [TestNoAllocations] for the calls that one makes less often.
+// TestNoAllocationsBeside is TestNoAllocations for calls that programs make less often.
 func TestNoAllocationsBeside(t *testing.T) {
 	box, err := shmem.Open[page]("box", &shmem.Options{Dir: shmemtest.Dir(t)})
 	if err != nil {
@@ -20,9 +20,9 @@ func TestNoAllocationsBeside(t *testing.T) {
 	inc := func(p *page) error { p.N++; return nil }
 	b, s, ctx := make([]byte, 64), box.Segment(), context.Background()
 	for name, f := range map[string]func(){
-		"ViewContext":   func() { box.View(ctx, inc) },
-		"UpdateContext": func() { box.Update(ctx, inc) },
-		"StoreContext":  func() { box.Store(ctx, loaded) },
+		"View":          func() { box.View(ctx, inc) },
+		"Update":        func() { box.Update(ctx, inc) },
+		"Store":         func() { box.Store(ctx, loaded) },
 		"Version, Wait": func() { v := box.Version(); box.Update(ctx, inc); box.Wait(ctx, v) },
 		"ReadAt":        func() { s.ReadAt(b, 8) },
 		"WriteAt":       func() { s.WriteAt(b, 8) },

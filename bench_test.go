@@ -20,7 +20,7 @@ type page struct {
 	_ [4096 - 8]byte
 }
 
-// bare is what a user would do by hand, without any of our guarantees: the floor of Open and Close.
+// bare does by hand what Open and Close do, without their guarantees: the floor of their cost.
 func bare(b *testing.B, path string, create bool) {
 	flags := syscall.O_RDWR | syscall.O_CLOEXEC
 	if create {

@@ -13,11 +13,11 @@ import (
 	"github.com/shmembox/shmem/internal/value"
 )
 
-// A Box is a segment seen as one value of type T. Its methods are safe for concurrent use; the value
-// itself is memory that other goroutines and processes change.
+// A Box is a segment seen as one value of type T. Its methods are safe for concurrent use; the
+// value itself is memory that other goroutines and processes change.
 //
-// Functions that the caller passes to a method return their errors as they are; all other errors are
-// an *Error.
+// Functions that the caller passes to a method return their errors as they are; all other errors
+// are an *Error.
 type Box[T any] struct {
 	_   [0]*T // a Box[T] converts to no Box[U]
 	ptr atomic.Pointer[T]
@@ -61,9 +61,9 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 	return b, nil
 }
 
-// BoxOf returns the box of a segment, which it sees as a T. The size, the alignment and, where a schema
-// is stored, the schema must fit; where none is stored, that of T is stored now. A segment has one box,
-// and closing either closes both. The value is dropped like that of any other box.
+// BoxOf returns the box of a segment, which it sees as a T. The size, the alignment and, where a
+// schema is stored, the schema must fit; where none is stored, that of T is stored now. A segment
+// has one box, and closing either closes both. The value is dropped like that of any other box.
 func BoxOf[T any](s *Segment) (*Box[T], error) {
 	const op = "box of"
 	schema, err := format.Of(reflect.TypeFor[T]())
@@ -113,10 +113,10 @@ func (b *Box[T]) drop() {
 	}
 }
 
-// Value returns the value itself: the same pointer every time, valid until Close, nil after it. Access
-// is not synchronised: use atomics or locks of package psync in T, or the methods that copy. A pointer
-// that is used after Close faults; it never leads to other memory. If the box is read-only, writing
-// faults.
+// Value returns the value itself: the same pointer every time, valid until Close, nil after it.
+// Access is not synchronised: use atomics or locks of package psync in T, or the methods that
+// copy. A pointer that is used after Close faults; it never leads to other memory. If the box is
+// read-only, writing faults.
 func (b *Box[T]) Value() *T {
 	if v := b.ptr.Load(); v != nil {
 		return v
@@ -169,9 +169,9 @@ func (b *Box[T]) begin() (*T, error) {
 }
 
 // Do calls f with the value and returns its error as it is. Close waits for Do, so f must not call
-// Close. If f, in the calling goroutine, accesses memory of the box that cannot be accessed because its
-// file was truncated, the error is a *FaultError. Other panics pass. Like Value, Do does not synchronise
-// access.
+// Close. If f, in the calling goroutine, accesses memory of the box that cannot be accessed
+// because its file was truncated, the error is a *FaultError. Other panics pass. Like Value, Do
+// does not synchronise access.
 func (b *Box[T]) Do(f func(*T) error) (err error) {
 	v, err := b.pinned()
 	if err != nil {
@@ -181,13 +181,13 @@ func (b *Box[T]) Do(f func(*T) error) (err error) {
 	return f(v)
 }
 
-// View calls f with the value, which no Update or Store changes meanwhile, and returns its error as it
-// is. f must not change the value. Any number of goroutines and processes can be in View at a time. View
-// waits for an Update in progress, and an Update waits for View. If the process that changes the value
-// dies, its change is undone first.
+// View calls f with the value, which no Update or Store changes meanwhile, and returns its error
+// as it is. f must not change the value. Any number of goroutines and processes can be in View at
+// a time. View waits for an Update in progress, and an Update waits for View. If the process that
+// changes the value dies, its change is undone first.
 //
-// f must not call View, Load, Update, Store or Close of the same box: an Update that waits for the outer
-// call would come before the inner one.
+// f must not call View, Load, Update, Store or Close of the same box: an Update that waits for the
+// outer call would come before the inner one.
 func (b *Box[T]) View(ctx context.Context, f func(*T) error) (err error) {
 	v, err := b.begin()
 	if err != nil {
@@ -201,13 +201,13 @@ func (b *Box[T]) View(ctx context.Context, f func(*T) error) (err error) {
 	return f(v)
 }
 
-// Update calls f with the value, alone, and returns its error as it is. What f changes counts as a whole
-// or not at all: if f returns an error or panics, or if the process dies, the value is as it was before.
-// Fields of sync/atomic and psync types are not undone. f must not call View, Load, Update, Store or
-// Close of the same box.
+// Update calls f with the value, alone, and returns its error as it is. What f changes counts as a
+// whole or not at all: if f returns an error or panics, or if the process dies, the value is as it
+// was before. Fields of sync/atomic and psync types are not undone. f must not call View, Load,
+// Update, Store or Close of the same box.
 //
-// In a segment without an undo image (see Options.Undo), what f has changed before an error stays. After
-// a panic or a death, calls return ErrOwnerDied until Recover.
+// In a segment without an undo image (see Options.Undo), what f has changed before an error stays.
+// After a panic or a death, calls return ErrOwnerDied until Recover.
 func (b *Box[T]) Update(ctx context.Context, f func(*T) error) (err error) {
 	v, err := b.begin()
 	if err != nil {
@@ -225,10 +225,10 @@ func (b *Box[T]) Update(ctx context.Context, f func(*T) error) (err error) {
 	return err
 }
 
-// Recover repairs a value that a process has died over, where there is no undo image. It calls f with
-// the value, alone, and returns its error as it is. If f returns nil the box is usable again. If f fails
-// or panics, or if this process dies, the box stays as it was. If no process has died over the value,
-// Recover does not call f and returns nil.
+// Recover repairs a value that a process has died over, where there is no undo image. It calls f
+// with the value, alone, and returns its error as it is. If f returns nil the box is usable again.
+// If f fails or panics, or if this process dies, the box stays as it was. If no process has died
+// over the value, Recover does not call f and returns nil.
 func (b *Box[T]) Recover(ctx context.Context, f func(*T) error) (err error) {
 	v, err := b.begin()
 	if err != nil {
@@ -250,20 +250,20 @@ func (b *Box[T]) Recover(ctx context.Context, f func(*T) error) (err error) {
 	return nil
 }
 
-// Load returns a copy of the value as it was at one moment between two changes by Update or Store. It
-// takes no lock, and waits neither for a process that changes the value nor for one that has died over
-// it. Fields of sync/atomic types may be newer than the rest; locks of package psync are zero in the
-// copy.
+// Load returns a copy of the value as it was at one moment between two changes by Update or Store.
+// It takes no lock, and waits neither for a process that changes the value nor for one that has
+// died over it. Fields of sync/atomic types may be newer than the rest; locks of package psync are
+// zero in the copy.
 //
-// If the value changes faster than it can be copied, Load takes the lock as View does. A read-only box
-// cannot: there the error is ErrContended.
+// If the value changes faster than it can be copied, Load takes the lock as View does. A read-only
+// box cannot: there the error is ErrContended.
 func (b *Box[T]) Load(ctx context.Context) (v T, err error) {
 	err = b.LoadTo(ctx, &v)
 	return v, err
 }
 
-// LoadTo is Load into *v. It copies a large value once instead of three times, and suits values with
-// locks and atomics, which `go vet` does not want copied. After an error *v is undefined.
+// LoadTo is Load into *v. It copies a large value once instead of three times, and suits values
+// with locks and atomics, which `go vet` does not want copied. After an error *v is undefined.
 func (b *Box[T]) LoadTo(ctx context.Context, v *T) (err error) {
 	if err := b.val.Snapshots(); err != nil {
 		return public("load", b.Name(), err)
@@ -278,12 +278,12 @@ func (b *Box[T]) LoadTo(ctx context.Context, v *T) (err error) {
 	return nil
 }
 
-// Store replaces the value by v, as a whole: View, Update and Load see the old value or the new one, also
-// if the process dies. Fields of sync/atomic and psync types stay as they are.
+// Store replaces the value by v, as a whole: View, Update and Load see the old value or the new
+// one, also if the process dies. Fields of sync/atomic and psync types stay as they are.
 func (b *Box[T]) Store(ctx context.Context, v T) error { return b.StoreFrom(ctx, &v) }
 
-// StoreFrom is Store of *v. It suits large values, and those with locks and atomics, which `go vet` does
-// not want copied.
+// StoreFrom is Store of *v. It suits large values, and those with locks and atomics, which `go
+// vet` does not want copied.
 func (b *Box[T]) StoreFrom(ctx context.Context, v *T) (err error) {
 	if err := b.val.Lockable(); err != nil {
 		return public("store", b.Name(), err)
@@ -298,14 +298,14 @@ func (b *Box[T]) StoreFrom(ctx context.Context, v *T) (err error) {
 	return nil
 }
 
-// Version returns the number of changes of the value by Update and Store. It never decreases while the
-// segment exists. An Update that failed may count too. It is 0 after Close, for a foreign segment, and
-// if the file was truncated.
+// Version returns the number of changes of the value by Update and Store. It never decreases while
+// the segment exists. An Update that failed may count too. It is 0 after Close, for a foreign
+// segment, and if the file was truncated.
 func (b *Box[T]) Version() uint64 { return b.val.Version() }
 
-// Wait blocks until Version is not seen. Changes that follow each other fast may wake it once. It may
-// also return after the change of a dead process was undone. The error is ErrClosed if the box is
-// closed, also meanwhile, and that of ctx when it is done.
+// Wait blocks until Version is not seen. Changes that follow each other fast may wake it once. It
+// may also return after the change of a dead process was undone. The error is ErrClosed if the box
+// is closed, also meanwhile, and that of ctx when it is done.
 func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	if err := b.val.Waitable(); err != nil {
 		return public("wait", b.Name(), err)
@@ -317,9 +317,9 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	return public("wait", b.Name(), b.val.Wait(ctx, seen))
 }
 
-// Watch yields the value, and again each time it has changed by Update or Store. It always yields the
-// latest value, so a slow loop misses those in between. It ends with an error: that of ctx, ErrClosed
-// when the box is closed, or one of Load.
+// Watch yields the value, and again each time it has changed by Update or Store. It always yields
+// the latest value, so a slow loop misses those in between. It ends with an error: that of ctx,
+// ErrClosed when the box is closed, or one of Load.
 func (b *Box[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -360,8 +360,8 @@ func (b *Box[T]) Owned() bool { return b.seg.Owned() }
 // Own makes this attachment the owner; see Segment.Own.
 func (b *Box[T]) Own() error { return b.seg.Own() }
 
-// Close ends the attachment; see Segment.Close. If this attachment owns the box, or is the last one of an
-// orphaned box, it also unlinks the name and drops the value (see Dropper).
+// Close ends the attachment; see Segment.Close. If this attachment owns the box, or is the last
+// one of an orphaned box, it also unlinks the name and drops the value (see Dropper).
 func (b *Box[T]) Close() error { return b.seg.Close() }
 
 // Leak ends the attachment and leaves the box kept; see Segment.Leak. The value is not dropped.

@@ -30,7 +30,7 @@ import (
 // A point has neither Init nor Drop.
 type point struct{ X, Y int64 }
 
-// A guest calls what the test hooked when it is dropped.
+// A guest calls onDrop when it is dropped.
 type guest struct{ N int64 }
 
 var onDrop func(*guest)
@@ -112,7 +112,7 @@ func TestLeak(t *testing.T) {
 	if b.Value().N != 5 || b.Owned() || *n != 0 {
 		t.Errorf("after Leak: %d, owned %v, %d drops", b.Value().N, b.Owned(), *n)
 	}
-	check(t, b.Leak()) // nobody owns it: as Close
+	check(t, b.Leak()) // no attachment owns it: as Close
 	check(t, open[guest](t, dir, "g").Close())
 	wantNames(t, dir, "g")
 	b = attach[guest](t, dir, "g")
@@ -149,7 +149,7 @@ func TestOwnFromLiveOwner(t *testing.T) {
 	if *n != 0 || !now.Segment().Linked() {
 		t.Error("the former owner's Close did more than detach")
 	}
-	check(t, now.Own()) // once more changes nothing
+	check(t, now.Own()) // a second Own changes nothing
 	check(t, now.Close())
 	if wantNames(t, dir); *n != 1 {
 		t.Errorf("%d drops, want 1", *n)
@@ -170,7 +170,7 @@ func TestKept(t *testing.T) {
 	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Kept: true})
 	b = opened(t, b, err)
 	if b.Owned() {
-		t.Error("who creates a kept box owns it")
+		t.Error("the creator of a kept box owns it")
 	}
 	check(t, b.Close())
 	wantNames(t, dir, "p")
@@ -183,7 +183,7 @@ func TestLastOutOfAnOrphan(t *testing.T) {
 	shmem.Abandon(owner.Segment())
 	check(t, one.Close())
 	if wantNames(t, dir, "g"); *n != 0 {
-		t.Errorf("%d drops while somebody is attached", *n)
+		t.Errorf("%d drops while another is attached", *n)
 	}
 	check(t, two.Close())
 	if wantNames(t, dir); *n != 1 {
@@ -191,7 +191,8 @@ func TestLastOutOfAnOrphan(t *testing.T) {
 	}
 }
 
-// TestLastTwoOutOfAnOrphan: one leaves while the other, who has seen it, has not gone yet.
+// TestLastTwoOutOfAnOrphan closes the last two attachments of an orphaned box at the same time:
+// each may still see the other one.
 func TestLastTwoOutOfAnOrphan(t *testing.T) {
 	dir, n := shmemtest.Dir(t), drops(t)
 	owner, one, two := open[guest](t, dir, "g"), attach[guest](t, dir, "g"), attach[guest](t, dir, "g")
@@ -206,7 +207,7 @@ func TestLastTwoOutOfAnOrphan(t *testing.T) {
 	defer step.Hook(nil)
 	check(t, one.Close())
 	if wantNames(t, dir); *n != 1 {
-		t.Errorf("%d drops, want 1: each took the other for one who stays", *n)
+		t.Errorf("%d drops, want 1: each has counted the other as attached", *n)
 	}
 }
 
@@ -222,7 +223,7 @@ func TestLastOutSegmentOnlyUnlinks(t *testing.T) {
 	}
 }
 
-// hopeful counts its Inits and fails while it is told to.
+// hopeful counts its Inits, and fails while hopefulErr is set.
 type hopeful struct{ N int64 }
 
 var (
@@ -245,7 +246,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// eager does in Init what a test says.
+// eager calls onInit in Init.
 type eager struct{ N int64 }
 
 var onInit func(*eager) error
@@ -345,7 +346,7 @@ func TestDropGoexit(t *testing.T) {
 	wantMapped(t, dir, false)
 }
 
-// wantMapped wants this process to have, or not to have, a file of dir mapped.
+// wantMapped checks whether this process has a file of dir mapped.
 func wantMapped(t testing.TB, dir string, want bool) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -367,7 +368,7 @@ func TestDropMayUseItsBox(t *testing.T) {
 	within(t, func() { check(t, b.Close()) })
 }
 
-// within wants f to return soon.
+// within fails the test if f does not return within 20 seconds.
 func within(t testing.TB, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -403,7 +404,7 @@ func TestClosed(t *testing.T) {
 	wantErr(t, s.Populate(), shmem.ErrClosed)
 }
 
-// fault calls f and tells whether it faulted.
+// fault reports whether f faults.
 func fault(f func()) (faulted bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -421,7 +422,7 @@ func TestStalePointer(t *testing.T) {
 	b := open[point](t, dir, "old")
 	stale := b.Value()
 	check(t, b.Close())
-	// Whatever is opened now does not come to the old address.
+	// No later mapping is at the old address.
 	for i := range 50 {
 		fresh := open[point](t, dir, "new"+string(rune('a'+i%26)))
 		if fresh.Value() == stale {
@@ -468,7 +469,7 @@ func TestDo(t *testing.T) {
 			t.Error("a nil dereference in Do does not pass")
 		}
 	}
-	within(t, func() { check(t, b.Close()) }) // no pin was forgotten
+	within(t, func() { check(t, b.Close()) }) // no call has left a pin
 }
 
 func TestDoAfterTruncation(t *testing.T) {
@@ -494,15 +495,15 @@ func TestDoAfterTruncation(t *testing.T) {
 	check(t, shmem.Remove(dir, "p"))
 }
 
-// TestAccessAfterTruncation: nothing faults outside a call that makes an error of it, and what had
-// faulted once hangs nobody.
+// TestAccessAfterTruncation checks that every fault becomes the error of a call, and that a call
+// that has faulted blocks no later one.
 func TestAccessAfterTruncation(t *testing.T) {
 	needsFaults(t)
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	wantErr(t, b.Wait(ctx, b.Version()), context.DeadlineExceeded) // Close has a bell to ring now
+	wantErr(t, b.Wait(ctx, b.Version()), context.DeadlineExceeded) // Close now has a waiter to wake
 	check(t, os.Truncate(filepath.Join(dir, "p"), 0))
 	none := func(*point) error { return nil }
 	within(t, func() {
@@ -548,7 +549,7 @@ func TestCloseWaitsForDo(t *testing.T) {
 	within(t, func() { check(t, errors.Join(<-done, <-closing)) })
 }
 
-// What a function in Do asks its box must not wait for the Close that waits for the function.
+// Methods called by a function in Do must not wait for the Close that waits for that function.
 func TestDoAsksItsBoxDuringClose(t *testing.T) {
 	b := open[point](t, shmemtest.Dir(t), "p")
 	done := make(chan error)
@@ -592,7 +593,7 @@ func TestBoxOf(t *testing.T) {
 	if info, _ := shmem.Stat(o.Dir, "s"); !strings.Contains(info.Type, "point") || info.Fingerprint == 0 || info.Size != 64 {
 		t.Errorf("after BoxOf the type is %q, the size %d", info.Type, info.Size)
 	}
-	// The first BoxOf has said what it is.
+	// The first BoxOf has stored the type.
 	if attach[point](t, dir, "s").Value().X != 3 {
 		t.Error("an attached box does not see the value")
 	}
@@ -696,7 +697,7 @@ func TestAppend(t *testing.T) {
 	}
 	_, err = shmem.Attach[short]("a", &shmem.Options{Dir: dir})
 	wantErr(t, err, shmem.ErrMismatch, "B")
-	s, err := shmem.Attach[short]("a", grow) // the other way round
+	s, err := shmem.Attach[short]("a", grow) // the shorter type attaches to the longer one
 	if s = opened(t, s, err); s.Value().A != 1 {
 		t.Errorf("the shorter type sees %+v", *s.Value())
 	}
@@ -704,8 +705,8 @@ func TestAppend(t *testing.T) {
 	wantErr(t, err, shmem.ErrMismatch)
 }
 
-// TestAppendUndo: whoever changes the value, also by the shorter type, keeps what the longer one has
-// in the image, for those who read or undo meanwhile.
+// TestAppendUndo checks that a change by the shorter type keeps the appended fields in the undo
+// image, where readers and recovery take them from.
 func TestAppendUndo(t *testing.T) {
 	if robust.RaceEnabled {
 		t.Log("Load waits for Update there")
@@ -714,7 +715,7 @@ func TestAppendUndo(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b, err := shmem.Create[short]("a", &shmem.Options{Dir: dir, Reserve: 8})
 	old := opened(t, b, err)
-	check(t, old.Store(context.Background(), short{1})) // it knows the type as it was
+	check(t, old.Store(context.Background(), short{1})) // by the type without the appended field
 	l, err := shmem.Attach[long]("a", &shmem.Options{Dir: dir, Append: true})
 	l = opened(t, l, err)
 	check(t, l.Store(context.Background(), long{A: 1, C: 2}))
@@ -759,7 +760,8 @@ func TestReadOnlyByWish(t *testing.T) {
 	wantErr(t, err, shmem.ErrReadOnly)
 	_, err = shmem.Open[point]("q", o) // never creates
 	wantErr(t, err, fs.ErrNotExist, "ReadOnly")
-	// A reader with a slot keeps an orphan, and takes it away when it is the last.
+	// A read-only attachment with a slot keeps an orphaned segment, and unlinks it when it is the
+	// last one.
 	shmem.Abandon(b.Segment())
 	check(t, r.Close())
 	wantNames(t, dir)
@@ -916,7 +918,7 @@ func TestListStates(t *testing.T) {
 		t.Errorf("states %q\nwant %q", got, want)
 	}
 	for range shmem.List(o.Dir) {
-		break // may be left at any time
+		break // the loop may end at any time
 	}
 	if taken := reclaim(t, dir); !slices.Equal(taken, []string{".shmem-0123456789abcdef0123456789abcdef", "garbage"}) {
 		t.Errorf("reclaim has taken %q", taken)
@@ -947,7 +949,7 @@ func TestRemoveLive(t *testing.T) {
 	}
 }
 
-// A gate that is held makes everybody wait, but not for ever.
+// A held gate makes calls wait, until Options.Timeout.
 func TestBusy(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")
@@ -967,7 +969,7 @@ func TestBusy(t *testing.T) {
 	q = opened(t, q, err)
 	shmem.Abandon(b.Segment())
 	release = holdGate(t, filepath.Join(dir, "p"))
-	wantErr(t, q.Close(), shmem.ErrBusy) // leaves garbage, which heals itself
+	wantErr(t, q.Close(), shmem.ErrBusy) // leaves garbage, which the next Open removes
 	release()
 	wantMapped(t, dir, false)
 	wantNames(t, dir, "p")
@@ -975,7 +977,7 @@ func TestBusy(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// holdGate is somebody in the middle of attaching, until release.
+// holdGate holds the gate of a file until release, like a process that is attaching.
 func holdGate(t testing.TB, path string) (release func()) {
 	t.Helper()
 	f, err := sys.Open(path, true)
@@ -984,7 +986,7 @@ func holdGate(t testing.TB, path string) (release func()) {
 	return func() { _ = f.Close() }
 }
 
-// TestScribbledLock: a lock word that says that nobody holds it and somebody waits.
+// TestScribbledLock is about a lock word that is free although its waiters bit is set.
 func TestScribbledLock(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b := open[point](t, dir, "p")

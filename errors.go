@@ -12,20 +12,22 @@ import (
 
 // Sentinel errors, to be tested for with errors.Is. Functions also return fs.ErrNotExist (there is
 // nothing to attach to), fs.ErrExist (Create of a name that exists), fs.ErrPermission,
-// errors.ErrUnsupported and the errors of a context, with their usual meaning. Errors of the operating
-// system can be found with errors.As.
+// errors.ErrUnsupported and the errors of a context, with their usual meaning. Errors of the
+// operating system can be found with errors.As.
 var (
 	// ErrClosed is returned when the box or segment is closed, or is being closed.
 	ErrClosed = errs.Closed
-	// ErrBadName is returned when a name cannot be that of a segment; see the package documentation.
+	// ErrBadName is returned when a name cannot be that of a segment; see the package
+	// documentation.
 	ErrBadName = errs.BadName
 	// ErrBadType is returned when a type cannot be shared. The detail is a *TypeError.
 	ErrBadType = errs.BadType
 	// ErrMismatch is returned when the segment holds another type or size than was asked for. The
 	// detail is a *MismatchError where the segment records what it holds.
 	ErrMismatch = errs.Mismatch
-	// ErrForeign is returned when the file of that name has no control block: another program made it,
-	// or it was truncated. It is also returned when a foreign segment cannot do what was asked for.
+	// ErrForeign is returned when the file of that name has no control block: another program made
+	// it, or it was truncated. It is also returned when a foreign segment cannot do what was asked
+	// for.
 	ErrForeign = errs.Foreign
 	// ErrNotRegular is returned when the name leads to something that is not a regular file.
 	ErrNotRegular = errs.NotRegular
@@ -36,7 +38,8 @@ var (
 	// ErrVersion is returned when another version of ShmemBox, or a machine of another byte order,
 	// created the segment.
 	ErrVersion = errs.Version
-	// ErrContended is returned when other processes change what a call needs faster than it can finish.
+	// ErrContended is returned when other processes change what a call needs faster than it can
+	// finish.
 	ErrContended = errs.Contended
 	// ErrBusy is returned when another process holds the segment's gate for longer than
 	// Options.Timeout; that process may be stopped.
@@ -47,18 +50,20 @@ var (
 	ErrNoSpace = errs.NoSpace
 	// ErrNoSlot is returned when as many are attached as Options.Slots allows.
 	ErrNoSlot = errs.NoSlot
-	// ErrDropped is returned when a segment cannot be owned because its owner has dropped the value.
+	// ErrDropped is returned when a segment cannot be owned because its owner has dropped the
+	// value.
 	ErrDropped = errs.Dropped
-	// ErrFault is returned when memory of a segment cannot be accessed. The detail is a *FaultError.
+	// ErrFault is returned when memory of a segment cannot be accessed. The detail is a
+	// *FaultError.
 	ErrFault = errs.Fault
-	// ErrOwnerDied is returned when a process has died while it changed the value, and there is no undo
-	// image (see Options.Undo). Box.Recover makes the value usable again.
+	// ErrOwnerDied is returned when a process has died while it changed the value, and there is no
+	// undo image (see Options.Undo). Box.Recover makes the value usable again.
 	ErrOwnerDied = errs.OwnerDied
 )
 
-// An Error says which operation failed on which segment. Every function of this module that can fail
-// returns its error as an *Error, with two exceptions: io.EOF of Segment.ReadAt is returned bare, and so
-// is the error of a function that the caller has passed.
+// An Error says which operation failed on which segment. Every function of this module that can
+// fail returns its error as an *Error, with two exceptions: io.EOF of Segment.ReadAt is returned
+// bare, and so is the error of a function that the caller has passed.
 type Error struct {
 	Op   string // operation, such as "open"
 	Name string // name of the segment, or path of a foreign one; "" if there is none
@@ -102,8 +107,8 @@ func (e *MismatchError) Error() string { return (*segment.MismatchError)(e).Erro
 // Is reports whether target is ErrMismatch.
 func (e *MismatchError) Is(target error) bool { return target == ErrMismatch }
 
-// A SpaceError says that a directory has no room for a segment. It is ErrNoSpace and, where the kernel
-// has returned that, syscall.ENOSPC.
+// A SpaceError says that a directory has no room for a segment. It is ErrNoSpace and, where the
+// kernel has returned that, syscall.ENOSPC.
 type SpaceError struct {
 	Dir        string
 	Need       int64 // bytes of the new segment, control block included
@@ -120,8 +125,8 @@ func (e *SpaceError) Is(target error) bool { return target == ErrNoSpace }
 // Unwrap returns the kernel's error.
 func (e *SpaceError) Unwrap() error { return e.Err }
 
-// A FaultError says that memory of a segment could not be accessed: its file was truncated, or a pointer
-// was used after Close. It is ErrFault.
+// A FaultError says that memory of a segment could not be accessed: its file was truncated, or a
+// pointer was used after Close. It is ErrFault.
 type FaultError struct {
 	Name string  // path of the segment
 	Addr uintptr // address that could not be accessed
@@ -137,8 +142,8 @@ func (e *FaultError) Is(target error) bool { return target == ErrFault }
 // Unwrap returns the runtime's error.
 func (e *FaultError) Unwrap() error { return e.Err }
 
-// public makes an error of an internal layer public: it adds operation and name, and turns plain error
-// types into those of this package. A nil err stays nil, and an *Error is returned as it is.
+// public makes an error of an internal layer public: it adds operation and name, and turns plain
+// error types into those of this package. A nil err stays nil, and an *Error is returned as it is.
 func public(op, name string, err error) error {
 	if err == nil {
 		return nil

@@ -23,7 +23,7 @@ func init() {
 	roles = append(roles, shmemtest.Role{Name: "few-files", Run: fewFilesRole})
 }
 
-// reference is the bytes of a box that nobody is attached to, kept so that it can be attached to.
+// reference returns the bytes of a kept box without attachments.
 func reference(t *testing.T, dir string) []byte {
 	t.Helper()
 	b := open[point](t, dir, "reference")
@@ -35,7 +35,7 @@ func reference(t *testing.T, dir string) []byte {
 	return data
 }
 
-// documented are the errors that attaching to a damaged file may give.
+// documented reports whether err is one that attaching to a damaged file may return.
 func documented(err error) bool {
 	for _, e := range []error{shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSlot, fs.ErrNotExist} {
 		if errors.Is(err, e) {
@@ -85,24 +85,24 @@ func TestCorrupt(t *testing.T) {
 				errs++
 			}
 			if !counts {
-				// Stat reads nothing else of it than Attach does.
+				// Stat reads no more of the file than Attach does.
 			} else if _, err := shmem.Stat(o.Dir, "c"); err != nil {
 				t.Errorf("byte %d: stat: %v", off-header, err)
 			}
-			for _, part := range [][2]int{{slots, slots + 4*format.SlotSize}, {header, len(data)}} { // attaching writes as well
+			for _, part := range [][2]int{{slots, slots + 4*format.SlotSize}, {header, len(data)}} { // an attach has written there
 				_, err = f.WriteAt(data[part[0]:part[1]], int64(part[0]))
 				check(t, err)
 			}
 		}
 	}
-	// What counts is all but spare bytes: fields and their check, and the owner.
+	// All bytes count except spare ones: fields, their checksum, and the owner word.
 	if errs < 3*(format.FixedSize-4) {
 		t.Errorf("only %d errors", errs)
 	}
 	check(t, os.Remove(path))
 }
 
-// A live segment whose header is overwritten under its users gives errors, and goes by Remove.
+// A live segment whose header is overwritten returns errors, and can be removed.
 func TestCorruptedWhileAttached(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
@@ -148,7 +148,7 @@ func TestTruncated(t *testing.T) {
 		wantErr(t, err, fs.ErrExist)
 		check(t, shmem.Remove(o.Dir, "c"))
 	}
-	check(t, os.WriteFile(path, append(make([]byte, 4096), data...), 0o600)) // longer than it says
+	check(t, os.WriteFile(path, append(make([]byte, 4096), data...), 0o600)) // longer than its header says
 	_, err := shmem.Open[point]("c", o)
 	wantErr(t, err, shmem.ErrCorrupt, "Remove")
 	check(t, shmem.Remove(o.Dir, "c"))
@@ -304,5 +304,5 @@ func TestTooManyFiles(t *testing.T) {
 		t.Errorf("%s", line)
 	}
 	check(t, c.Wait())
-	wantNames(t, dir) // Close needs no descriptor
+	wantNames(t, dir) // Close opens no file
 }

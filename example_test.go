@@ -17,8 +17,8 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-// What follows makes the examples run in two processes: another starts this program again, and there
-// init calls the function of that name with the same options.
+// The examples run in two processes: another starts this program again, and init calls the
+// function of that name there, with the same options.
 
 var others = map[string]func(opts *shmem.Options) error{
 	"set":     otherSets,
@@ -53,8 +53,8 @@ func another(name string, opts *shmem.Options, inherited ...*os.File) {
 	}
 }
 
-// scratch is a fresh directory in memory, so that no example meets a name that is there already. A
-// program of yours would pass nil for the options and use /dev/shm itself.
+// scratch creates a fresh directory in memory, so that no name exists there. Your program would
+// pass nil for the options, and use /dev/shm.
 func scratch() (opts *shmem.Options, remove func()) {
 	dir, err := os.MkdirTemp("/dev/shm", "example-")
 	if err != nil {
@@ -64,7 +64,7 @@ func scratch() (opts *shmem.Options, remove func()) {
 		panic(err)
 	}
 	return &shmem.Options{Dir: dir}, func() {
-		if err := os.Remove(dir); err != nil { // which must be empty
+		if err := os.Remove(dir); err != nil { // it must be empty
 			fmt.Println(err)
 		}
 	}
@@ -150,7 +150,7 @@ type Session struct {
 // Drop makes Session a Dropper.
 func (s *Session) Drop() { fmt.Println("dropped with", s.Users.Load(), "users") }
 
-// The owner's Close drops the value, once; that of others only detaches.
+// The owner's Close drops the value, once. Close of other attachments only detaches.
 func ExampleDropper() {
 	opts, remove := scratch()
 	defer remove()
@@ -186,7 +186,7 @@ func ExampleBox_Leak() {
 		fmt.Println(err)
 		return
 	}
-	defer box.Close() // takes it away, as Own makes this attachment the owner
+	defer box.Close() // unlinks it: Own has made this attachment the owner
 	fmt.Println("found", box.Value().Limit.Load(), "owner:", box.Owned())
 	if err := box.Own(); err != nil {
 		fmt.Println(err)
@@ -291,7 +291,7 @@ func ExampleList() {
 	// b live shmem_test.Settings 8 true
 }
 
-// What a dead process leaves is in nobody's way, and Reclaim takes it away.
+// What a dead process leaves blocks no other process, and Reclaim removes it.
 func ExampleReclaim() {
 	opts, remove := scratch()
 	defer remove()
@@ -313,12 +313,12 @@ func otherDies(opts *shmem.Options) error {
 	return nil
 }
 
-// A file that another program made is attached to as it is.
+// A file that another program made can be attached to as it is.
 func ExampleAttach_foreign() {
 	opts, remove := scratch()
 	defer remove()
 	path := filepath.Join(opts.Dir, "sensor")
-	defer os.Remove(path) // ours are unlinked by Close, others' are not
+	defer os.Remove(path) // Close does not unlink another program's file
 
 	// The other program: 16 bytes of its own, then a struct of two int32.
 	file := make([]byte, 24)
@@ -341,7 +341,7 @@ func ExampleAttach_foreign() {
 	// {Celsius:20 Humidity:45}
 }
 
-// An anonymous segment is handed to a child process by its descriptor.
+// An anonymous segment is passed to a child process as a file descriptor.
 func ExampleFromFile() {
 	opts, remove := scratch()
 	defer remove()
@@ -387,7 +387,7 @@ func otherInherits(opts *shmem.Options) error {
 	return nil
 }
 
-// A type that is not the segment's is refused, field by field.
+// The error of a type that is not the segment's names each field that differs.
 func ExampleMismatchError() {
 	opts, remove := scratch()
 	defer remove()
@@ -418,7 +418,7 @@ func ExampleMismatchError() {
 	// field Burst: here uint32 at 4, in the segment uint32 at 8
 }
 
-// What a type cannot hold is an error that says what to use instead.
+// The error of a type that cannot be shared says what to use instead.
 func ExampleTypeError() {
 	type User struct {
 		Name string

@@ -57,18 +57,18 @@ type Info struct {
 	Readers bool   // an attachment exists that can only read the file
 }
 
-// Stat describes the segment of that name in dir; an empty dir is /dev/shm. It takes no lock and does
-// not attach, so it never changes what becomes of the segment. If there is none the error is
+// Stat describes the segment of that name in dir; an empty dir is /dev/shm. It takes no lock and
+// does not attach, so it never changes what becomes of the segment. If there is none the error is
 // fs.ErrNotExist.
 func Stat(dir, name string) (Info, error) {
 	l, err := segment.Stat(dir, name)
 	return infoOf(l), public("stat", name, err)
 }
 
-// List describes every segment and every other regular file in dir, sorted by name; an empty dir is
-// /dev/shm. Like Stat it takes no lock. A file that cannot be described is yielded with its name and the
-// error; an error of the directory itself is yielded with a zero Info. Files that vanish meanwhile are
-// left out.
+// List describes every segment and every other regular file in dir, sorted by name; an empty dir
+// is /dev/shm. Like Stat it takes no lock. A file that cannot be described is yielded with its
+// name and the error; an error of the directory itself is yielded with a zero Info. Files that
+// vanish meanwhile are left out.
 func List(dir string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		for l, err := range segment.List(dir) {
@@ -83,15 +83,15 @@ func List(dir string) iter.Seq2[Info, error] {
 	}
 }
 
-// Remove unlinks the name in dir, whatever the file is; an empty dir is /dev/shm. Processes that are
-// attached continue undisturbed, and the owner's Close still drops the value, once. If there is nothing
-// of that name the error is fs.ErrNotExist.
+// Remove unlinks the name in dir, whatever the file is; an empty dir is /dev/shm. Processes that
+// are attached continue undisturbed, and the owner's Close still drops the value, once. If there
+// is nothing of that name the error is fs.ErrNotExist.
 func Remove(dir, name string) error { return public("remove", name, segment.Remove(dir, name)) }
 
-// Reclaim unlinks all garbage of this user in dir; an empty dir is /dev/shm. Garbage is a segment whose
-// owner has died and that none is attached to, or a file whose maker died before it was complete.
-// Reclaim yields each file that it has unlinked, and each that it could not unlink with the error. It
-// does not wait for a busy file, and leaves kept, damaged and foreign ones alone.
+// Reclaim unlinks all garbage of this user in dir; an empty dir is /dev/shm. Garbage is a segment
+// whose owner has died and that none is attached to, or a file whose maker died before it was
+// complete. Reclaim yields each file that it has unlinked, and each that it could not unlink with
+// the error. It does not wait for a busy file, and leaves kept, damaged and foreign ones alone.
 //
 // Values are not dropped: that of a dead process may be half changed.
 func Reclaim(dir string) iter.Seq2[Info, error] {

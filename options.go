@@ -24,7 +24,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
+	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
+	// only.
 	Kept bool
 	// Reserve is spare room behind the value, in bytes, for fields that later versions of the type
 	// append. Default: none. Create only.
@@ -37,21 +38,21 @@ type Options struct {
 	// ReadOnly maps the value so that it cannot be changed. Where the permissions of the file allow
 	// only reading, there is no other way to attach.
 	ReadOnly bool
-	// Append accepts a segment whose type has fewer fields than T, if T only appends fields and there
-	// is room (see Reserve). It also accepts one that has more fields, if they are appended to those
-	// of T.
+	// Append accepts a segment whose type has fewer fields than T, if T only appends fields and
+	// there is room (see Reserve). It also accepts one that has more fields, if they are appended
+	// to those of T.
 	Append bool
 	// AnyUser accepts a segment that another user created. That user can do with it what it likes.
 	AnyUser bool
-	// Foreign attaches to a file that has no control block: one that another program made. The name
-	// may be a path, such as /proc/PID/fd/N. The file is never unlinked or locked, and changes only by
-	// what is written to the value. Attach only.
+	// Foreign attaches to a file that has no control block: one that another program made. The
+	// name may be a path, such as /proc/PID/fd/N. The file is never unlinked or locked, and
+	// changes only by what is written to the value. Attach only.
 	Foreign bool
 	// Offset is where the value begins in a foreign file, in bytes. Default: 0.
 	Offset int64
 
-	// Populate is the largest value, in bytes, whose pages are made present when it is attached to, so
-	// that their first use costs no page fault. Default: 64 MiB. Negative: none.
+	// Populate is the largest value, in bytes, whose pages are made present when it is attached
+	// to, so that their first use costs no page fault. Default: 64 MiB. Negative: none.
 	Populate int
 	// HugePages asks for huge pages, where the mount has them.
 	HugePages bool

@@ -2,5 +2,5 @@
 
 package shmem_test
 
-// raced: everything takes some ten times as long.
+// raced says that this is a race build, in which everything takes about ten times as long.
 const raced = true

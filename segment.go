@@ -11,27 +11,29 @@ import (
 	"github.com/shmembox/shmem/internal/segment"
 )
 
-// MaxName is the longest name of a segment, in bytes. A name that shall work on macOS one day has at
-// most 30.
+// MaxName is the longest name of a segment, in bytes. A name that shall work on macOS one day has
+// at most 30.
 const MaxName = segment.MaxName
 
-// A Segment is a named piece of shared memory, and this process's attachment to it. Its methods are safe
-// for concurrent use.
+// A Segment is a named piece of shared memory, and this process's attachment to it. Its methods
+// are safe for concurrent use.
 //
-// When the process dies, its attachments end without the owner's cleanup. A segment that it owned is
-// orphaned: the last one to leave unlinks it.
+// When the process dies, its attachments end without the owner's cleanup. A segment that it owned
+// is orphaned: the last one to leave unlinks it.
 type Segment struct {
 	a *segment.Attachment
 	m *mem.Mapping // of a
 }
 
-// OpenSegment attaches to the segment of that name, or creates it with size bytes, all zero. An existing
-// segment must have the same size. With size 0 any size is accepted, and nothing is created.
+// OpenSegment attaches to the segment of that name, or creates it with size bytes, all zero. An
+// existing segment must have the same size. With size 0 any size is accepted, and nothing is
+// created.
 func OpenSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("open", name, size, opts, true, true)
 }
 
-// CreateSegment creates a segment of size bytes, all zero. If the name exists the error is fs.ErrExist.
+// CreateSegment creates a segment of size bytes, all zero. If the name exists the error is
+// fs.ErrExist.
 func CreateSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("create", name, size, opts, true, false)
 }
@@ -66,9 +68,9 @@ func newSegment(op, name string) func(*segment.Attachment, error) (*Segment, err
 	}
 }
 
-// CreateAnonymous creates a segment without a name, of size bytes, all zero. Other processes attach to it
-// with FromFile and a descriptor that they inherit or are sent. Its size is sealed: it is the form for
-// peers that do not trust each other, since none can truncate it.
+// CreateAnonymous creates a segment without a name, of size bytes, all zero. Other processes
+// attach to it with FromFile and a descriptor that they inherit or are sent. Its size is sealed:
+// it is the form for peers that do not trust each other, since none can truncate it.
 func CreateAnonymous(size int, opts *Options) (*Segment, error) {
 	const op = "create anonymous"
 	c, err := opts.config()
@@ -81,8 +83,8 @@ func CreateAnonymous(size int, opts *Options) (*Segment, error) {
 	return newSegment(op, "")(segment.CreateAnonymous(size, c))
 }
 
-// FromFile attaches to the segment that f is open on, such as one of os/exec's ExtraFiles. f stays the
-// caller's: the attachment opens the file anew, with locks of its own.
+// FromFile attaches to the segment that f is open on, such as one of os/exec's ExtraFiles. f stays
+// the caller's: the attachment opens the file anew, with locks of its own.
 func FromFile(f *os.File, opts *Options) (*Segment, error) {
 	const op = "attach from file"
 	c, err := opts.config()
@@ -104,51 +106,53 @@ func (s *Segment) ReadOnly() bool { return s.a.ReadOnly() }
 // Foreign reports whether the file has no control block: another program made it.
 func (s *Segment) Foreign() bool { return s.a.Foreign() }
 
-// Linked reports whether the name still leads to this segment. After the owner's Close, after Remove, or
-// when the file was deleted, it does not: the memory is then shared only with processes that are
-// attached already, and a long-lived process will want to attach anew. Linked is false for an anonymous
-// segment.
+// Linked reports whether the name still leads to this segment. After the owner's Close, after
+// Remove, or when the file was deleted, it does not: the memory is then shared only with processes
+// that are attached already, and a long-lived process will want to attach anew. Linked is false
+// for an anonymous segment.
 func (s *Segment) Linked() bool { return s.a.Linked() }
 
 // Owned reports whether this attachment owns the segment. It is false after Close.
 func (s *Segment) Owned() bool { return s.a.Owned() }
 
-// Own makes this attachment the owner: its Close unlinks the name and drops the value. The former owner,
-// if it lives, no longer owns the segment, and its Close only detaches. An orphaned or kept segment has
-// an owner again.
+// Own makes this attachment the owner: its Close unlinks the name and drops the value. The former
+// owner, if it lives, no longer owns the segment, and its Close only detaches. An orphaned or kept
+// segment has an owner again.
 //
-// The error is ErrReadOnly if the segment is attached read-only, ErrDropped if the former owner has
-// dropped the value, and fs.ErrPermission if the directory does not let this process unlink the name.
+// The error is ErrReadOnly if the segment is attached read-only, ErrDropped if the former owner
+// has dropped the value, and fs.ErrPermission if the directory does not let this process unlink
+// the name.
 func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 
-// Close detaches. If this attachment owns the segment, or is the last one of an orphaned segment, it also
-// unlinks the name and drops the value. Close waits for calls in flight, and calls that block return
-// ErrClosed. Memory of the segment must not be used afterwards: it faults. A second Close returns nil.
+// Close detaches. If this attachment owns the segment, or is the last one of an orphaned segment,
+// it also unlinks the name and drops the value. Close waits for calls in flight, and calls that
+// block return ErrClosed. Memory of the segment must not be used afterwards: it faults. A second
+// Close returns nil.
 //
-// If the gate cannot be had within Options.Timeout the error is ErrBusy. The attachment is closed all the
-// same, and a segment that it owned is orphaned.
+// If the gate cannot be had within Options.Timeout the error is ErrBusy. The attachment is closed
+// all the same, and a segment that it owned is orphaned.
 func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(false)) }
 
-// Leak detaches and leaves the segment kept: it stays until it is owned or removed. Only the owner can
-// leak, or any attachment if the owner has died; for other attachments Leak is Close.
+// Leak detaches and leaves the segment kept: it stays until it is owned or removed. Only the owner
+// can leak, or any attachment if the owner has died; for other attachments Leak is Close.
 func (s *Segment) Leak() error { return public("leak", s.Name(), s.a.Detach(true)) }
 
-// File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or sent
-// over a Unix socket. The receiver attaches with FromFile. The file carries no lock: to hold it keeps
-// nothing attached. The caller closes it.
+// File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or
+// sent over a Unix socket. The receiver attaches with FromFile. The file carries no lock: to hold
+// it keeps nothing attached. The caller closes it.
 func (s *Segment) File() (*os.File, error) {
 	f, err := s.a.File()
 	return f, public("file", s.Name(), err)
 }
 
-// ReadAt copies from the payload to b; see io.ReaderAt. At the payload's end the error is a bare io.EOF.
-// The copy is not synchronised: what other processes write meanwhile may be read half.
+// ReadAt copies from the payload to b; see io.ReaderAt. At the payload's end the error is a bare
+// io.EOF. The copy is not synchronised: what other processes write meanwhile may be read half.
 func (s *Segment) ReadAt(b []byte, off int64) (n int, err error) {
 	return s.access("read", off, func(p []byte) int { return copy(b, p) }, len(b), io.EOF)
 }
 
-// WriteAt copies b to the payload; see io.WriterAt. Bytes beyond the payload's end are not written, and
-// the error is io.ErrShortWrite. The copy is not synchronised.
+// WriteAt copies b to the payload; see io.WriterAt. Bytes beyond the payload's end are not
+// written, and the error is io.ErrShortWrite. The copy is not synchronised.
 func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
 	if s.ReadOnly() {
 		return 0, public("write", s.Name(), ErrReadOnly)
@@ -157,7 +161,8 @@ func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
 	return n, public("write", s.Name(), err)
 }
 
-// access calls move with the payload from off on. If fewer than want bytes were moved the error is short.
+// access calls move with the payload from off on. If fewer than want bytes were moved the error is
+// short.
 func (s *Segment) access(op string, off int64, move func([]byte) int, want int, short error) (n int, err error) {
 	if off < 0 {
 		return 0, public(op, s.Name(), errors.New("negative offset"))
@@ -191,8 +196,9 @@ func (s *Segment) Populate() error {
 	return nil
 }
 
-// end ends a call that has pinned the mapping. It is deferred, with what debug.SetPanicOnFault(true)
-// has returned: a fault in the segment's memory becomes the error of the call, other panics pass.
+// end ends a call that has pinned the mapping. It is deferred, with what
+// debug.SetPanicOnFault(true) has returned: a fault in the segment's memory becomes the error of
+// the call, other panics pass.
 func (s *Segment) end(op string, old bool, err *error) {
 	debug.SetPanicOnFault(old)
 	s.m.Unpin()

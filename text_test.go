@@ -29,7 +29,7 @@ func TestText(t *testing.T) {
 			t.Errorf("Set(%q): %v, reads %q", s, err, a.String())
 		}
 	}
-	// A shorter text over a longer one compares equal to a fresh one.
+	// A shorter text that replaces a longer one equals a fresh one.
 	a.Set("long")
 	a.Set("x")
 	b.Set("x")

@@ -8,10 +8,10 @@ import (
 	"github.com/shmembox/shmem/internal/mem"
 )
 
-// A Vec is a list of limited length in shared memory: Vec[Route, [16]Route] holds up to 16 routes. A is
-// an array of T. A Vec is laid out as a uint32, its length, and A. The zero value is the empty list.
-// Items behind the length are zero, so that two lists are == if they hold the same, where T can be
-// compared.
+// A Vec is a list of limited length in shared memory: Vec[Route, [16]Route] holds up to 16 routes.
+// A is an array of T. A Vec is laid out as a uint32, its length, and A. The zero value is the
+// empty list. Items behind the length are zero, so that two lists are == if they hold the same,
+// where T can be compared.
 //
 // Like any other memory a Vec needs synchronisation when other goroutines or processes change it. A
 // length greater than the capacity is treated as the capacity.
@@ -28,8 +28,8 @@ func (v *Vec[T, A]) Len() int { return int(min(uint64(v.n), uint64(v.Cap()))) }
 // Cap returns how many items fit.
 func (v *Vec[T, A]) Cap() int { return len(v.all()) }
 
-// Slice returns the items in place: what is written to the slice is written to the list. Appending to
-// the slice copies it. It must not be used after the box is closed.
+// Slice returns the items in place: what is written to the slice is written to the list. Appending
+// to the slice copies it. It must not be used after the box is closed.
 func (v *Vec[T, A]) Slice() []T {
 	n := v.Len()
 	return v.all()[:n:n]
@@ -59,8 +59,8 @@ func (v *Vec[T, A]) Append(items ...T) error {
 	return nil
 }
 
-// Truncate keeps the first n items and zeroes the others. With n of 0 or less the list is empty; with n
-// of Len or more it is unchanged.
+// Truncate keeps the first n items and zeroes the others. With n of 0 or less the list is empty;
+// with n of Len or more it is unchanged.
 func (v *Vec[T, A]) Truncate(n int) {
 	if s := v.Slice(); n < len(s) {
 		n = max(n, 0)

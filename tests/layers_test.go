@@ -1,5 +1,5 @@
-// Package tests_test checks the architecture as a whole. The programs and tests that take longer than
-// a unit test are in the directories beside it; nothing imports them.
+// Package tests_test checks the architecture as a whole. The programs and tests that take longer
+// than a unit test are in the directories beside it; nothing imports them.
 package tests_test
 
 import (
@@ -15,9 +15,10 @@ import (
 
 const module = "github.com/shmembox/shmem"
 
-// layers says which packages of this module, and of others, a package may import. A package imports only
-// what stands above it here. To change the table is to change the design: docs/design.md has it as a
-// picture. Tests may import anything, and are held to the rules on unsafe and x/sys.
+// layers says which packages of this module, and of others, a package may import. A package
+// imports only what stands above it here. To change the table is to change the design:
+// docs/design.md has it as a picture. Tests may import anything, and are held to the rules on
+// unsafe and x/sys.
 var layers = map[string][]string{
 	"internal/step":          {},
 	"internal/errs":          {},

@@ -1,5 +1,6 @@
-// Package errs holds the sentinel errors of all layers. An internal layer returns them wrapped with
-// the cause and the remedy; package shmem exports them, documents each one, and adds operation and name.
+// Package errs holds the sentinel errors of all layers. An internal layer returns them wrapped
+// with the cause and the remedy; package shmem exports them, documents each one, and adds
+// operation and name.
 package errs
 
 import (

@@ -31,7 +31,8 @@ import (
 //
 // After step 6 the segment has an attachment that cannot end unseen, so the rest needs no gate.
 
-// attachNamed attaches to the segment that has the name. Without error and attachment there is none.
+// attachNamed attaches to the segment that has the name. Without error and attachment there is
+// none.
 func (o *opening) attachNamed() (*Attachment, error) {
 	file, write, err := o.openFile(o.path, sys.Open)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,8 +82,8 @@ func (o *opening) attachFile() (*Attachment, error) {
 	return a, err
 }
 
-// pathOf returns the path that leads to an open file, "" if there is none. An attachment by descriptor
-// needs the path because it may become the last one.
+// pathOf returns the path that leads to an open file, "" if there is none. An attachment by
+// descriptor needs the path because it may become the last one.
 func pathOf(file sys.FD) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", int(file)))
 	if err != nil {
@@ -96,7 +97,8 @@ func pathOf(file sys.FD) string {
 	return path
 }
 
-// openFile opens a file for writing; for reading, if the request is read-only and no more is allowed.
+// openFile opens a file for writing; for reading, if the request is read-only and no more is
+// allowed.
 func (o *opening) openFile(path string, open func(string, bool) (sys.FD, error)) (file sys.FD, write bool, err error) {
 	file, err = open(path, true)
 	if err != nil && o.cfg.ReadOnly && (errors.Is(err, fs.ErrPermission) || errors.Is(err, sys.ErrROFS)) {
@@ -106,9 +108,9 @@ func (o *opening) openFile(path string, open func(string, bool) (sys.FD, error))
 	return file, true, err
 }
 
-// join does steps 1 to 10 for an open file. errRetry: the file has lost its name, or was garbage and is
-// unlinked. Without error and attachment it is garbage that this request may not unlink. Unless an
-// attachment is returned the file remains the caller's.
+// join does steps 1 to 10 for an open file. errRetry: the file has lost its name, or was garbage
+// and is unlinked. Without error and attachment it is garbage that this request may not unlink.
+// Unless an attachment is returned the file remains the caller's.
 func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 	a := &Attachment{name: o.Name, path: o.path, cfg: o.cfg, noCleanup: o.NoCleanup, control: control{file: file}}
 	if o.from != nil {

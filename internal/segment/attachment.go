@@ -1,10 +1,10 @@
 // Package segment is the lifecycle of a segment: how it is created, attached to, owned, left and
-// removed, and what can be seen of it from outside. It knows nothing of Go types: the value is bytes
-// with a schema, and package value reads and changes it.
+// removed, and what can be seen of it from outside. It knows nothing of Go types: the value is
+// bytes with a schema, and package value reads and changes it.
 //
-// The protocols are in create.go, attach.go, detach.go, owner.go, remove.go and reclaim.go, each with
-// its numbered steps; internal/step names the points at which tests kill a process. Errors are
-// sentinels of package errs with cause and remedy; package shmem adds operation and name.
+// The protocols are in create.go, attach.go, detach.go, owner.go, remove.go and reclaim.go, each
+// with its numbered steps; internal/step names the points at which tests kill a process. Errors
+// are sentinels of package errs with cause and remedy; package shmem adds operation and name.
 package segment
 
 import (
@@ -22,9 +22,9 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// An Attachment is a segment as one handle of this process sees it. Its methods are safe for concurrent
-// use. When the process dies, the kernel frees the attachment's slot; the owner's cleanup is left to
-// the last attachment, or to the next process that opens the name.
+// An Attachment is a segment as one handle of this process sees it. Its methods are safe for
+// concurrent use. When the process dies, the kernel frees the attachment's slot; the owner's
+// cleanup is left to the last attachment, or to the next process that opens the name.
 type Attachment struct {
 	control
 	name string

@@ -39,7 +39,8 @@ const (
 	defaultUndoLimit = 1 << 20
 )
 
-// withDefaults returns a copy of c in which every default is filled in, or says which field is invalid.
+// withDefaults returns a copy of c in which every default is filled in, or says which field is
+// invalid.
 func (c Config) withDefaults() (*Config, error) {
 	if c.Dir == "" {
 		c.Dir = sys.DefaultDir

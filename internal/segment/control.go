@@ -11,15 +11,17 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// A control is an open file and its control block. Its methods use pread and pwrite, not the mapping:
-// a truncated file is an error there, not a fault, and no page is touched for the first time.
+// A control is an open file and its control block. Its methods use pread and pwrite, not the
+// mapping: a truncated file is an error there, not a fault, and no page is touched for the first
+// time.
 type control struct {
 	file sys.FD
 	stat sys.Stat       // of the file, when it was opened
 	head *format.Header // nil: a foreign file
 }
 
-// readHeader reads and checks the header page of an open file. The page is returned also after an error.
+// readHeader reads and checks the header page of an open file. The page is returned also after an
+// error.
 func readHeader(file sys.FD, st sys.Stat) (*format.Header, []byte, error) {
 	page := make([]byte, format.HeaderSize)
 	h, err := readHeaderTo(page, file, st)
@@ -41,7 +43,8 @@ func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error)
 	return h, formatError(err, st.Size)
 }
 
-// headerPages holds pages for headers that are not kept. Allocating a page costs more than reading it.
+// headerPages holds pages for headers that are not kept. Allocating a page costs more than reading
+// it.
 var headerPages = sync.Pool{New: func() any { return new([format.HeaderSize]byte) }}
 
 func foreignError(size int64) error {
@@ -89,8 +92,8 @@ func (c *control) readSchema(page []byte) (rec format.Record, stored *format.Typ
 	return rec, stored, nil
 }
 
-// Schema reads the schema record as it is now. The type is nil where none is stored. Without the gate
-// an error can mean that another process is writing the record: the caller tries again.
+// Schema reads the schema record as it is now. The type is nil where none is stored. Without the
+// gate an error can mean that another process is writing the record: the caller tries again.
 func (c *control) Schema() (rec format.Record, stored *format.Type, err error) {
 	_, page, err := readHeader(c.file, c.stat)
 	if err != nil {
@@ -120,7 +123,8 @@ func (c *control) setOwner(o format.Owner) error {
 	return c.file.WriteAt(b[:], int64(c.head.HeaderOff())+format.OffOwner)
 }
 
-// othersAttached reports whether another attachment exists. Locks taken through c.file do not count.
+// othersAttached reports whether another attachment exists. Locks taken through c.file do not
+// count.
 func (c *control) othersAttached() (bool, error) {
 	return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))
 }

@@ -130,8 +130,8 @@ func (o *opening) newFile(a *Attachment) (err error) {
 	}
 }
 
-// newTempFile makes a file with a temporary name and takes its gate, so that Reclaim leaves the file
-// alone. done is false if a Reclaim was faster.
+// newTempFile makes a file with a temporary name and takes its gate, so that Reclaim leaves the
+// file alone. done is false if a Reclaim was faster.
 func (o *opening) newTempFile(a *Attachment) (done bool, err error) {
 	temp := filepath.Join(o.cfg.Dir, tempPrefix+hexString(randomID()))
 	file, err := sys.CreateExclusive(temp, o.cfg.Mode)
@@ -179,8 +179,8 @@ func (o *opening) reserve(a *Attachment) (err error) {
 	return err
 }
 
-// allocate reserves n bytes, piece by piece. A size that cannot be had at all is rejected up front, so
-// that it neither starves other processes nor triggers the OOM killer.
+// allocate reserves n bytes, piece by piece. A size that cannot be had at all is rejected up
+// front, so that it neither starves other processes nor triggers the OOM killer.
 func (o *opening) allocate(file sys.FD, n int64) error {
 	if n > sys.Piece {
 		if total := sys.Memory(); total > 0 && n > total {
@@ -242,8 +242,8 @@ func (o *opening) initValue(a *Attachment) error {
 	return nil
 }
 
-// publish does step 8. errRetry: the name exists; the file is kept for another try, so that Init runs
-// at most once.
+// publish does step 8. errRetry: the name exists; the file is kept for another try, so that Init
+// runs at most once.
 func (o *opening) publish() (*Attachment, error) {
 	a := o.prepared
 	if !o.anonymous {
@@ -326,8 +326,8 @@ func mapError(err error) error {
 	return err
 }
 
-// populate makes the pages of a payload of up to Config.Populate bytes present. No gate is held: other
-// processes would wait for it as long as this takes.
+// populate makes the pages of a payload of up to Config.Populate bytes present. No gate is held:
+// other processes would wait for it as long as this takes.
 func (a *Attachment) populate() {
 	// Page faults of a few pages cost less than the call.
 	if n := a.m.Size(); n > 4*os.Getpagesize() && n <= a.cfg.Populate {
@@ -335,8 +335,8 @@ func (a *Attachment) populate() {
 	}
 }
 
-// join gives the mapping its control block and the box's lock. A read-only attachment without a slot
-// has no lock.
+// join gives the mapping its control block and the box's lock. A read-only attachment without a
+// slot has no lock.
 func (a *Attachment) join() error {
 	if err := a.m.JoinPeers(a.file, a.id, a.head); err != nil {
 		return fmt.Errorf("%w: %v", errs.Corrupt, err)

@@ -56,7 +56,8 @@ func (a *Attachment) Detach(leak bool) error {
 	return err
 }
 
-// Abandon ends the attachment as the kernel does when a process dies: without cleanup. It is for tests.
+// Abandon ends the attachment as the kernel does when a process dies: without cleanup. It is for
+// tests.
 func (a *Attachment) Abandon() {
 	a.closed.Store(true)
 	if a.binding.Invalidate != nil {
@@ -131,9 +132,9 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 	return a.cleanUp()
 }
 
-// leaveGate does step 5. Without cleanup the memory is not used any more, and one call frees the slot
-// with the gate: of two attachments that leave an orphaned segment one after the other, the second
-// must not see the first.
+// leaveGate does step 5. Without cleanup the memory is not used any more, and one call frees the
+// slot with the gate: of two attachments that leave an orphaned segment one after the other, the
+// second must not see the first.
 func (a *Attachment) leaveGate(cleanup bool) {
 	if cleanup {
 		leave(a.file)
@@ -142,7 +143,8 @@ func (a *Attachment) leaveGate(cleanup bool) {
 	_ = a.file.Unlock(sys.GateByte, sys.SlotByte-sys.GateByte+int64(a.id.Slot())+1)
 }
 
-// standing reports whether this attachment is the owner, and whether the segment has no living owner.
+// standing reports whether this attachment is the owner, and whether the segment has no living
+// owner.
 func (a *Attachment) standing(o format.Owner) (mine, orphaned bool, err error) {
 	if o.State != format.Owned {
 		return false, o.State == format.NoOwner, nil

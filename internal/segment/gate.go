@@ -9,8 +9,8 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// The gate is the lock under which a segment changes hands. The kernel frees it with leave, when the
-// file is closed, and when the process dies.
+// The gate is the lock under which a segment changes hands. The kernel frees it with leave, when
+// the file is closed, and when the process dies.
 
 // enter takes the gate, or returns errs.Busy at the deadline. It polls: a wait in the kernel would
 // last as long as a stopped process holds the gate.

@@ -71,7 +71,8 @@ type Look struct {
 	Schema *format.Type   // nil where none is stored
 }
 
-// Stat describes the segment of a name in the directory dir, "" being the default one. It takes no lock.
+// Stat describes the segment of a name in the directory dir, "" being the default one. It takes no
+// lock.
 func Stat(dir, name string) (Look, error) {
 	path, _, err := locateIn(dir, name)
 	if err != nil {
@@ -80,9 +81,9 @@ func Stat(dir, name string) (Look, error) {
 	return lookAt(path, name)
 }
 
-// List describes every regular file of the directory dir, "" being the default one, by name. It takes
-// no lock. A file that cannot be described is yielded with its name and the error. An error of the
-// directory itself comes without a name. Files that vanish meanwhile are left out.
+// List describes every regular file of the directory dir, "" being the default one, by name. It
+// takes no lock. A file that cannot be described is yielded with its name and the error. An error
+// of the directory itself comes without a name. Files that vanish meanwhile are left out.
 func List(dir string) iter.Seq2[Look, error] {
 	return func(yield func(Look, error) bool) {
 		cfg, err := Config{Dir: dir}.withDefaults()

@@ -25,14 +25,15 @@ type Request struct {
 	// Schema is the type of the value; nil: raw bytes.
 	Schema *format.Type
 	// Compose returns the type of a payload of that many bytes, for a value whose type is known at
-	// run time only; Schema is nil then. A new segment is composed with Size and nil; an existing one
-	// with the stored size and type (nil: none is stored), which must equal the result. An error
-	// says why there can be no such payload.
+	// run time only; Schema is nil then. A new segment is composed with Size and nil; an existing
+	// one with the stored size and type (nil: none is stored), which must equal the result. An
+	// error says why there can be no such payload.
 	Compose func(payload int, stored *format.Type) (*format.Type, error)
 	// Init prepares the zero payload of a new segment before another process can see it. It runs at
 	// most once.
 	Init func(*mem.Mapping) error
-	// NoCleanup leaves the last one's cleanup to other attachments: the caller cannot drop the value.
+	// NoCleanup leaves the last one's cleanup to other attachments: the caller cannot drop the
+	// value.
 	NoCleanup bool
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// Reclaim unlinks the garbage of this user in the directory dir, "" being the default one. It yields
-// what it has unlinked, and what it could not unlink with the error. An error of the directory itself
-// comes without a name.
+// Reclaim unlinks the garbage of this user in the directory dir, "" being the default one. It
+// yields what it has unlinked, and what it could not unlink with the error. An error of the
+// directory itself comes without a name.
 func Reclaim(dir string) iter.Seq2[Look, error] {
 	return func(yield func(Look, error) bool) {
 		cfg, err := Config{Dir: dir}.withDefaults()
@@ -108,7 +108,8 @@ func openOwn(path string) (*control, error) {
 	return &control{file: file}, nil
 }
 
-// garbage reports whether a segment has no living owner, no attachment, and is not kept. The gate is held.
+// garbage reports whether a segment has no living owner, no attachment, and is not kept. The gate
+// is held.
 func (c *control) garbage() (bool, error) {
 	owner, err := c.owner()
 	if errors.Is(err, errs.Corrupt) {
@@ -124,8 +125,8 @@ func (c *control) garbage() (bool, error) {
 	return owner.State == format.Dropped || !attached && owner.State != format.Kept, nil
 }
 
-// abandoned reports whether the process that was making a file with a temporary name has died. The gate
-// is held.
+// abandoned reports whether the process that was making a file with a temporary name has died. The
+// gate is held.
 func (c *control) abandoned() (bool, error) {
 	held, err := c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+format.MaxSlots)
 	return !held && err == nil, err

@@ -101,8 +101,8 @@ func (a *Attachment) mismatch(lines ...string) error {
 func (a *Attachment) canWriteSchema() bool { return a.id != format.Nobody && !a.cfg.ReadOnly }
 
 // storeSchema replaces the schema record. The gate is held. old is the present record with the new
-// payload size. The record is one write within a page: a death leaves the old record or the new one. A
-// schema that does not fit the header page is written beside the present one first.
+// payload size. The record is one write within a page: a death leaves the old record or the new
+// one. A schema that does not fit the header page is written beside the present one first.
 func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
 	encoded := schema.AppendBinary(nil)
 	rec := a.head.NewRecord(encoded, schema.Fingerprint(), old.PayloadSize)

@@ -11,8 +11,8 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// What this process writes about itself into headers and slots. It is for people: the protocol never
-// relies on it.
+// What this process writes about itself into headers and slots. It is for people: the protocol
+// never relies on it.
 
 var pidNamespace = sync.OnceValue(sys.PIDNamespace)
 

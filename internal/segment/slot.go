@@ -11,8 +11,8 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// takeSlot locks a free slot and writes its record. The gate is held. Attachments whose file can only
-// be read share the presence byte and have no slot.
+// takeSlot locks a free slot and writes its record. The gate is held. Attachments whose file can
+// only be read share the presence byte and have no slot.
 func (a *Attachment) takeSlot(page []byte, write bool) error {
 	if !write {
 		if err := a.file.Lock(sys.PresenceByte, true); err != nil {
@@ -77,7 +77,8 @@ func (a *Attachment) writeSlot(page []byte, slot uint32, old []byte) error {
 	return nil
 }
 
-// slotRecord returns the record of this attachment. The spare word of old, the former record, stays.
+// slotRecord returns the record of this attachment. The spare word of old, the former record,
+// stays.
 func (a *Attachment) slotRecord(old []byte) []byte {
 	b := make([]byte, format.SlotSize)
 	copy(b[format.SlotSpare:], old[min(len(old), format.SlotSpare):])

@@ -65,11 +65,12 @@ func (v *Value) RLock(ctx context.Context) error {
 // RUnlock frees the lock that RLock has taken.
 func (v *Value) RUnlock() { v.lock.RUnlock() }
 
-// consistent reports whether the payload counts: no process is in the middle of a change, or has died
-// there.
+// consistent reports whether the payload counts: no process is in the middle of a change, or has
+// died there.
 func (v *Value) consistent() bool { return v.words.Seq.Load()&1 == 0 }
 
-// setOdd makes the image count. The lock is held. No later store to the payload may be seen before it.
+// setOdd makes the image count. The lock is held. No later store to the payload may be seen before
+// it.
 func (v *Value) setOdd() {
 	seq := &v.words.Seq
 	seq.Store(seq.Load() + 1)
@@ -83,8 +84,8 @@ func (v *Value) setEven() {
 	seq.Store(seq.Load() + 1)
 }
 
-// restore undoes an unfinished change. The lock is held, the counter odd. A death at any point leaves
-// the counter odd, and the next holder restores again.
+// restore undoes an unfinished change. The lock is held, the counter odd. A death at any point
+// leaves the counter odd, and the next holder restores again.
 func (v *Value) restore() {
 	v.copyShared(0, v.image, step.RestoreWord)
 	step.Reach(step.RestoreCopy)

@@ -10,8 +10,8 @@ import (
 )
 
 // A plan says which parts of a value are copied. Fields of sync/atomic and psync types are changed
-// without the box's lock: no copy to the payload or the image includes them, since undoing them would
-// undo the work of other processes.
+// without the box's lock: no copy to the payload or the image includes them, since undoing them
+// would undo the work of other processes.
 type plan struct {
 	of      *format.Type
 	size    int
@@ -53,9 +53,9 @@ func newPlan(t *format.Type) *plan {
 // refreshTries bounds how often a schema record is read while another process writes it.
 const refreshTries = 100
 
-// refreshSchema makes v.stored the plan of the segment's present type. Another process may have appended
-// fields (Options.Append). The undo image must contain the appended fields too, because readers and
-// recovery take them from the image whichever process wrote it. The lock is held.
+// refreshSchema makes v.stored the plan of the segment's present type. Another process may have
+// appended fields (Options.Append). The undo image must contain the appended fields too, because
+// readers and recovery take them from the image whichever process wrote it. The lock is held.
 func (v *Value) refreshSchema() error {
 	if v.words.Fingerprint.Load() == v.fingerprint && v.stored != nil {
 		return nil
@@ -83,7 +83,8 @@ func (v *Value) refreshSchema() error {
 	return err
 }
 
-// copyShared copies the protected parts between payload and image. A hook sees a step for each word.
+// copyShared copies the protected parts between payload and image. A hook sees a step for each
+// word.
 func (v *Value) copyShared(dst, src int, each step.Point) {
 	var reached func()
 	if step.Hooked() && each != "" {

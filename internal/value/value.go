@@ -1,9 +1,10 @@
 // Package value reads and changes the value of a segment: snapshots without a lock, changes that
-// happen as a whole or not at all, and recovery of what a dead process left half changed. A value is
-// bytes with a schema; package shmem puts the Go type on top.
+// happen as a whole or not at all, and recovery of what a dead process left half changed. A value
+// is bytes with a schema; package shmem puts the Go type on top.
 //
-// Two copies make that possible: the payload, and the undo image behind it. The sequence counter says
-// which one counts: even, the payload; odd, the image. To change a value under the box's lock:
+// Two copies make that possible: the payload, and the undo image behind it. The sequence counter
+// says which one counts: even, the payload; odd, the image. To change a value under the box's
+// lock:
 //
 //  1. take the lock; where the counter is odd, its holder has died: restore the payload (RestoreWord,
 //     RestoreCopy, RestoreEven)
@@ -14,8 +15,8 @@
 //  5. make the counter even (UpdateEven), wake waiters (UpdateWoken) and unlock
 //
 // A death before step 3 leaves the old value, a death after it what is in the image. Fields of
-// sync/atomic and psync types are changed without the box's lock, so no copy touches them: see plan.
-// tests/models/snapshot.pml checks the order of writes exhaustively.
+// sync/atomic and psync types are changed without the box's lock, so no copy touches them: see
+// plan. tests/models/snapshot.pml checks the order of writes exhaustively.
 package value
 
 import (
@@ -33,9 +34,9 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// A Value is the value of a segment, seen as one type. Its methods are safe for concurrent use. Unless
-// a method says otherwise, the caller has pinned the mapping, and a fault in its memory is the caller's
-// to recover from.
+// A Value is the value of a segment, seen as one type. Its methods are safe for concurrent use.
+// Unless a method says otherwise, the caller has pinned the mapping, and a fault in its memory is
+// the caller's to recover from.
 type Value struct {
 	a        *segment.Attachment
 	m        *mem.Mapping
@@ -50,8 +51,8 @@ type Value struct {
 	fingerprint uint64 // of the type of stored
 }
 
-// Of returns the value of type t in a segment. The type must fit the segment's. What is computed for t
-// is kept for the life of the process: it is for types of the program.
+// Of returns the value of type t in a segment. The type must fit the segment's. What is computed
+// for t is kept for the life of the process: it is for types of the program.
 func Of(a *segment.Attachment, t *format.Type) Value { return of(a, planOf(t)) }
 
 // OfStored is Of for a type that is known at run time only.
@@ -66,8 +67,8 @@ func of(a *segment.Attachment, p *plan) Value {
 	return v
 }
 
-// Lockable returns nil, or why the lock cannot be taken through this attachment. The mapping need not
-// be pinned.
+// Lockable returns nil, or why the lock cannot be taken through this attachment. The mapping need
+// not be pinned.
 func (v *Value) Lockable() error {
 	if v.writable {
 		return nil
@@ -111,8 +112,8 @@ func (v *Value) Begin(phase *Phase) {
 	step.Reach(step.UpdateOdd)
 }
 
-// End does step 5 of an Update, or undoes step 4 if the caller's function has failed. It is deferred: a
-// panic or a Goexit of the function, or a fault, ends the Update too.
+// End does step 5 of an Update, or undoes step 4 if the caller's function has failed. It is
+// deferred: a panic or a Goexit of the function, or a fault, ends the Update too.
 func (v *Value) End(phase *Phase, err *error) {
 	defer v.Unlock()
 	switch {
@@ -134,9 +135,9 @@ func (v *Value) End(phase *Phase, err *error) {
 	}
 }
 
-// Update calls f under the lock. What f changes in the mapping counts as a whole, or, after an error,
-// not at all. It is for values whose type is known at run time only; Box.Update does the same. The
-// mapping need not be pinned, and a fault is returned as an error.
+// Update calls f under the lock. What f changes in the mapping counts as a whole, or, after an
+// error, not at all. It is for values whose type is known at run time only; Box.Update does the
+// same. The mapping need not be pinned, and a fault is returned as an error.
 func (v *Value) Update(ctx context.Context, f func() error) (err error) {
 	if err := v.Lockable(); err != nil {
 		return err
@@ -156,7 +157,8 @@ func (v *Value) Update(ctx context.Context, f func() error) (err error) {
 	return err
 }
 
-// unpin is deferred by a call that has pinned the mapping. old is what debug.SetPanicOnFault returned.
+// unpin is deferred by a call that has pinned the mapping. old is what debug.SetPanicOnFault
+// returned.
 func (v *Value) unpin(old bool, err *error) {
 	debug.SetPanicOnFault(old)
 	v.m.Unpin()
@@ -169,8 +171,9 @@ func (v *Value) unpin(old bool, err *error) {
 	}
 }
 
-// Repair takes the lock, and reports whether a process has died over the value with nothing to undo its
-// change. If so, the caller repairs the value and calls Repaired. Without an error the caller unlocks.
+// Repair takes the lock, and reports whether a process has died over the value with nothing to
+// undo its change. If so, the caller repairs the value and calls Repaired. Without an error the
+// caller unlocks.
 func (v *Value) Repair(ctx context.Context) (broken bool, err error) {
 	if v.image != 0 {
 		return false, v.Lock(ctx)
@@ -187,8 +190,8 @@ func (v *Value) Repaired() {
 	wait.Wake(v.m, &v.words.SeqArmed)
 }
 
-// How often Load copies a value that changes meanwhile, before it takes the lock, and where there is no
-// lock to take.
+// How often Load copies a value that changes meanwhile, before it takes the lock, and where there
+// is no lock to take.
 const (
 	loadTries         = 64
 	loadTriesReadOnly = 1 << 14
@@ -197,7 +200,8 @@ const (
 var errLoad = fmt.Errorf("%w: no consistent copy could be taken; "+
 	"try again, or attach for writing so that Load can take the lock", errs.Contended)
 
-// Snapshots returns nil, or why there are no snapshots of the value. The mapping need not be pinned.
+// Snapshots returns nil, or why there are no snapshots of the value. The mapping need not be
+// pinned.
 func (v *Value) Snapshots() error {
 	if v.words == nil {
 		return errForeignLoad
@@ -205,9 +209,9 @@ func (v *Value) Snapshots() error {
 	return nil
 }
 
-// Load copies the value to dst as it was at one moment between two changes. Atomic fields may be newer
-// than the rest; locks are zero. If the value changes faster than it can be copied, Load takes the lock
-// for reading; where it cannot, it returns errs.Contended.
+// Load copies the value to dst as it was at one moment between two changes. Atomic fields may be
+// newer than the rest; locks are zero. If the value changes faster than it can be copied, Load
+// takes the lock for reading; where it cannot, it returns errs.Contended.
 func (v *Value) Load(ctx context.Context, dst []byte) error {
 	if robust.RaceEnabled && v.writable && (v.image != 0 || v.consistent()) {
 		// Update writes plainly, and the race detector knows nothing of sequence counters.

@@ -155,7 +155,8 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// broken makes the value one that a process has died over: the counter odd, the payload half changed.
+// broken makes the value one that a process has died over: the counter odd, the payload half
+// changed.
 func broken(t *testing.T, v *Value, p *account) {
 	t.Helper()
 	if err := v.Lock(ctx); err != nil {

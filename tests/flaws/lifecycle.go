@@ -94,8 +94,9 @@ const (
 // published is the end of opening.publish.
 const published = "\to.prepared = nil\n\treturn a, nil"
 
-// byPID is a file that takes a process for attached if its pid exists. In another PID namespace that pid
-// is another process's, or does not exist. The method of Attachment hides that of the control in it.
+// byPID is a file that takes a process for attached if its pid exists. In another PID namespace
+// that pid is another process's, or does not exist. The method of Attachment hides that of the
+// control in it.
 const byPID = `package segment
 
 import (

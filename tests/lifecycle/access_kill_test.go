@@ -26,8 +26,8 @@ func init() {
 	roles = append(roles, shmemtest.Role{Name: "changer", Run: changerRole})
 }
 
-// A ledger is whole if all its numbers are the same. Beside them live what the box's lock does not
-// protect: a counter and a lock, between the numbers and within a word with one.
+// A ledger is whole if all its numbers are the same. Between them, and in one word with one of
+// them, are a lock and counters that the box's lock does not protect.
 type ledger struct {
 	A    uint64
 	Hits atomic.Uint64
@@ -60,7 +60,7 @@ func (l *ledger) number() (uint64, error) {
 	return l.A, nil
 }
 
-// accessSteps are those of the box's own lock as well.
+// accessSteps are the steps of the access and of the box's own lock.
 var accessSteps = append([]step.Point{
 	changeHalf, step.LockTaken, step.LockOver, step.WriteWord, step.WriteTaken, step.UnlockBegin, step.UnlockFree, step.UnlockFreed,
 	step.RLockMark, step.RLockTaken, step.RUnlockMark,
@@ -70,14 +70,14 @@ const changeHalf step.Point = "test.half" // the value is half changed
 
 var errUndo = errors.New("undo")
 
-// changes are what a changer does to a ledger that says 1, in the hope of 2.
+// changes are what a changer can do to a ledger of 1, to make it 2.
 var changes = map[string]struct {
 	do     func(*shmem.Box[ledger]) error
-	counts step.Point // from here on it has happened; "": never
+	counts step.Point // from this step on the change has happened; "": never
 }{
 	"update": {func(b *shmem.Box[ledger]) error {
 		return b.Update(context.Background(), func(l *ledger) error {
-			// What is not the lock's must not be undone.
+			// What the lock does not protect must not be undone.
 			l.Hits.Add(1)
 			l.Low.Add(1)
 			l.set(2)
@@ -105,7 +105,7 @@ var changes = map[string]struct {
 	}, ""},
 }
 
-// changerRole changes the ledger and is killed at the step of that number.
+// changerRole changes the ledger, and kills itself at the step of the given number.
 func changerRole(c *shmemtest.Conn) error {
 	a := c.Args() // change, directory, number of the deadly step or -1
 	deadly, err := strconv.Atoi(a[2])
@@ -130,7 +130,7 @@ func changerRole(c *shmemtest.Conn) error {
 	return changes[a[0]].do(box)
 }
 
-// change has a changer do its work, and die at a step. It returns the steps.
+// change runs a changer that dies at a step. It returns the steps that the changer has reached.
 func change(t *testing.T, what, dir string, deadly int) (reached []step.Point) {
 	t.Helper()
 	c := shmemtest.Start(t, "changer", what, dir, strconv.Itoa(deadly))
@@ -155,7 +155,7 @@ func newLedger(t *testing.T) (*shmem.Box[ledger], string) {
 	return b, dir
 }
 
-// reset makes the ledger say 1, and the image, which says what was before, something else.
+// reset sets the ledger to 1, and leaves another number in the undo image.
 func reset(t *testing.T, b *shmem.Box[ledger]) {
 	t.Helper()
 	for _, v := range []uint64{3, 1} {
@@ -163,7 +163,7 @@ func reset(t *testing.T, b *shmem.Box[ledger]) {
 	}
 }
 
-// wantNumber looks at the ledger in every way, before and after somebody takes the lock.
+// wantNumber reads the ledger in every way, before and after the lock is taken.
 func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Point) {
 	t.Helper()
 	hits, low := b.Value().Hits.Load(), b.Value().Low.Load()
@@ -180,7 +180,7 @@ func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Po
 			t.Errorf("%s after a death at %v: %d, %v; want %d", how, after, got, err, want)
 		}
 		if l.Hits.Load() != hits || l.Low.Load() != low {
-			t.Errorf("%s: the counters say %d and %d, want %d and %d", how, l.Hits.Load(), l.Low.Load(), hits, low)
+			t.Errorf("%s: the counters are %d and %d, want %d and %d", how, l.Hits.Load(), l.Low.Load(), hits, low)
 		}
 		if d := time.Since(start); d > 5*time.Second {
 			t.Errorf("%s took %v", how, d)
@@ -200,13 +200,13 @@ func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Po
 	look("Update", func(l *ledger) error { return b.Update(context.Background(), copied(l)) })
 	look("Load after that", func(l *ledger) error { return b.LoadTo(context.Background(), l) })
 	if err := b.Value().Mu.Lock(context.Background()); err != nil {
-		t.Errorf("the lock beside it: %v", err)
+		t.Errorf("the lock in the ledger: %v", err)
 	}
 	b.Value().Mu.Unlock()
 }
 
-// TestKillAccess kills a process at every step of View, Update and Store: the value is as before, or as
-// after, and whole, and the others go on.
+// TestKillAccess kills a process at every step of View, Update and Store. The value must be the
+// old one or the new one, whole, and other processes must continue.
 func TestKillAccess(t *testing.T) {
 	reached := map[step.Point]bool{}
 	for what, c := range changes {
@@ -214,7 +214,7 @@ func TestKillAccess(t *testing.T) {
 			b, dir := newLedger(t)
 			whole := change(t, what, dir, -1)
 			for i := range whole {
-				// The steps of a copy repeat themselves: the first, some in the middle and the last.
+				// The steps of a copy repeat: take the first, some in the middle and the last.
 				if i > 1 && i+1 < len(whole) && whole[i-1] == whole[i] && whole[i+1] == whole[i] && i%5 != 0 {
 					continue
 				}
@@ -268,8 +268,8 @@ func TestKillAccess(t *testing.T) {
 	}
 }
 
-// TestKilledWithoutImage: where there is no room to undo, the box says that the value is not to be
-// trusted, until somebody repairs it.
+// TestKilledWithoutImage kills a process over a value without undo image: calls return
+// ErrOwnerDied until Recover has repaired the value.
 func TestKilledWithoutImage(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b, err := shmem.Open[ledger]("ledger", &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
@@ -290,7 +290,7 @@ func TestKilledWithoutImage(t *testing.T) {
 	check(t, b.Recover(context.Background(), nothing))
 }
 
-// TestAccessReadOnly: what can be done without writing works.
+// TestAccessReadOnly checks which calls work on a read-only box.
 func TestAccessReadOnly(t *testing.T) {
 	b, dir := newLedger(t)
 	r, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: dir, ReadOnly: true})
@@ -310,7 +310,7 @@ func TestAccessReadOnly(t *testing.T) {
 	}
 }
 
-// TestCloseWakes: who waits in a box when it is closed is told.
+// TestCloseWakes checks that calls that block return ErrClosed when the box is closed.
 func TestCloseWakes(t *testing.T) {
 	b, dir := newLedger(t)
 	other := attach[ledger](t, dir, "ledger")
@@ -322,7 +322,7 @@ func TestCloseWakes(t *testing.T) {
 	go func() { errs <- b.Update(context.Background(), none) }()
 	go func() { errs <- b.View(context.Background(), none) }()
 	go func() { errs <- b.Wait(context.Background(), b.Version()) }()
-	time.Sleep(50 * time.Millisecond) // most likely they wait by now; if not, the errors are the same
+	time.Sleep(50 * time.Millisecond) // the calls block by now, most likely; if not, their errors are the same
 	check(t, b.Close())
 	for range 3 {
 		wantErr(t, <-errs, shmem.ErrClosed)

@@ -25,13 +25,13 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "victim", Run: victimRole}) }
 
-// A coin tells whether it was initialised, which one it is, and who dropped it.
+// A coin records whether it was initialised and which one it is; its Drop is logged.
 type coin struct {
 	ID, Check uint64 // Check is ^ID
 	N         int64
 }
 
-// shortCoin is a coin as it was before N was appended.
+// shortCoin is the type of a coin before N was appended.
 type shortCoin struct{ ID, Check uint64 }
 
 func (k *coin) Init() error {
@@ -46,7 +46,7 @@ func (k *coin) Init() error {
 // onCoinInit is called at the end of Init, if it is set.
 var onCoinInit func() error
 
-// dropLog is a file with a line for every coin dropped, by this process and its children.
+// dropLog is a file with a line for every coin that this process or a child has dropped.
 var dropLog string
 
 const (
@@ -63,15 +63,15 @@ func (k *coin) Drop() {
 	step.Reach(dropNoted)
 }
 
-// A victim is a child that dies at one of its steps.
+// A victim is a child process that dies at one of its steps.
 type victim struct {
 	conn  *shmemtest.Conn
 	opts  shmem.Options
 	armed bool
-	at    map[step.Point]func() // what else happens at a step
+	at    map[step.Point]func() // called at a step
 }
 
-// ask has the parent do something, whose steps are no steps of the victim.
+// ask makes the parent do something. Its steps do not count as the victim's.
 func (v *victim) ask(what string) error {
 	v.conn.Send("ask %s", what)
 	_, err := v.conn.Recv()
@@ -82,7 +82,7 @@ func (v *victim) open() (*shmem.Box[coin], error)   { return shmem.Open[coin]("b
 func (v *victim) attach() (*shmem.Box[coin], error) { return shmem.Attach[coin]("box", &v.opts) }
 
 func victimRole(c *shmemtest.Conn) error {
-	a := c.Args() // scenario, directory, log of drops, number of the deadly step or -1
+	a := c.Args() // scenario, directory, log of drops, number of the deadly step or -1: none
 	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == a[0] })
 	deadly, err := strconv.Atoi(a[3])
 	if i < 0 || err != nil {
@@ -107,27 +107,27 @@ func victimRole(c *shmemtest.Conn) error {
 	return scenarios[i].victim(v)
 }
 
-// A scenario is what a victim dies in, and what the parent does before and meanwhile.
+// A scenario is what a victim does, and what the parent does before and meanwhile.
 type scenario struct {
 	name     string
 	setup    func(*killRun)
-	asked    map[string]func(*killRun) // by what the victim asks for
+	asked    map[string]func(*killRun) // what the victim can ask for
 	victim   func(*victim) error
 	kept     bool       // the segment is kept from the beginning
-	keptFrom step.Point // or from this step on
-	once     bool       // the steps repeat themselves: one death at each is enough
+	keptFrom step.Point // the segment is kept from this step on
+	once     bool       // the steps repeat: one death at each is enough
 }
 
 // A killRun is one life and death of a victim.
 type killRun struct {
 	*testing.T
 	dir   string
-	sofar []step.Point               // reached by the victim
-	id    uint64                     // of the coin that is in the segment, if known
-	first *shmem.Box[coin]           // the parent's, that may become an orphan's dead owner
-	peer  interface{ Close() error } // a live peer, that must not notice anything
-	value func() *coin               // as the peer sees it
-	at    string                     // the peer's segment, if not "box"
+	sofar []step.Point               // steps that the victim has reached
+	id    uint64                     // of the coin in the segment, if known
+	first *shmem.Box[coin]           // the parent's, which can become the dead owner of an orphan
+	peer  interface{ Close() error } // a live peer, which must not notice anything
+	value func() *coin               // the value that the peer sees
+	at    string                     // the peer's segment
 	heal  func()                     // undoes what setup did to the file
 }
 
@@ -142,7 +142,7 @@ func (r *killRun) join(b *shmem.Box[coin], err error) {
 
 func create(r *killRun) { r.join(shmem.Create[coin]("box", r.opts())) }
 
-// ownedFirst makes the parent the owner, who dies when the victim asks for an orphan.
+// ownedFirst makes the parent the owner, which dies when the victim asks for an orphan.
 func ownedFirst(r *killRun) {
 	b, err := shmem.Create[coin]("box", r.opts())
 	check(r, err)
@@ -159,7 +159,7 @@ func leaked(r *killRun) {
 
 func garbage(r *killRun) { ownedFirst(r); orphan["orphan"](r) }
 
-// closed closes the box, if it was opened.
+// closed closes the box unless opening it has failed.
 func closed[T any](b *shmem.Box[T], err error) error {
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ var race = map[string]func(*killRun){"race": create, "vanish": func(r *killRun) 
 	r.peer, r.id = nil, 0
 }}
 
-// atOrphan is a victim that is attached when the owner dies.
+// atOrphan returns a victim that is attached when the owner dies.
 func atOrphan(f func(*shmem.Box[coin]) error) func(*victim) error {
 	return func(v *victim) error {
 		b, err := v.attach()
@@ -240,7 +240,7 @@ var scenarios = []scenario{
 	}},
 	{name: "attach read-only by permission", setup: forReaders, victim: func(v *victim) error {
 		if os.Getuid() == 0 {
-			if err := syscall.Setuid(nobody); err != nil {
+			if err := syscall.Setuid(noUser); err != nil {
 				return err
 			}
 		}
@@ -327,10 +327,10 @@ var scenarios = []scenario{
 	}},
 }
 
-// nobody is a user that owns nothing.
-const nobody = 65534
+// noUser is the uid of a user that owns no file.
+const noUser = 65534
 
-// forReaders makes a segment that the victim may only read.
+// forReaders creates a segment that the victim may only read.
 func forReaders(r *killRun) {
 	r.join(shmem.Create[coin]("box", &shmem.Options{Dir: r.dir, Mode: 0o644}))
 	check(r, os.Chmod(r.dir, 0o755))
@@ -341,9 +341,10 @@ func forReaders(r *killRun) {
 	}
 }
 
-// TestKillMatrix kills a process at every step of every protocol. One at a time: a process that is
-// just being started has, until it runs its program, copies of all our descriptors and with them our
-// locks, so that one that we closed is still seen for a moment. In race builds it is a third of them.
+// TestKillMatrix kills a process at every step of every protocol, one process at a time. A process
+// that is being started has copies of all descriptors of this process, and with them its locks,
+// until it runs its program: a lock that this process has freed would still be seen for a moment.
+// Race builds kill at a third of the steps.
 func TestKillMatrix(t *testing.T) {
 	dropLog = filepath.Join(t.TempDir(), "drops")
 	check(t, os.WriteFile(dropLog, nil, 0o666))
@@ -386,7 +387,8 @@ func TestKillMatrix(t *testing.T) {
 	wantOneDrop(t)
 }
 
-// run has one victim live, or die at a step, and looks at what it leaves. It returns the steps.
+// run runs one victim, which dies at the given step or not at all, and checks what it leaves. It
+// returns the steps that the victim has reached.
 func (sc *scenario) run(t *testing.T, dir string, deadly int) []step.Point {
 	t.Helper()
 	r := &killRun{T: t, dir: dir, at: "box"}
@@ -426,7 +428,7 @@ func (r *killRun) past(points ...step.Point) bool {
 	return slices.ContainsFunc(points, func(p step.Point) bool { return slices.Contains(r.sofar, p) })
 }
 
-// aftermath looks at what is left, and takes it away.
+// aftermath checks what the victim has left, and removes it.
 func (r *killRun) aftermath(sc *scenario) {
 	if r.heal != nil {
 		r.heal()
@@ -436,10 +438,10 @@ func (r *killRun) aftermath(sc *scenario) {
 			r.Errorf("half-made: %s is %v (%v, %v)", info.Name, info.State, info.Err, err)
 		}
 	}
-	// Dropped, or removed: by the protocol the name leads nowhere any more.
+	// Dropped or removed: the name must be gone, or lead to garbage.
 	gone := r.past(step.DetachDropped, step.RemoveUnlink)
 	kept := !gone && (sc.kept || r.past(step.LeakWord) || sc.keptFrom != "" && r.past(sc.keptFrom))
-	if r.first != nil { // the owner did not get to die
+	if r.first != nil { // the victim did not ask for the owner's death
 		r.join(r.first, nil)
 	}
 	if r.peer != nil {
@@ -468,7 +470,8 @@ func (r *killRun) aftermath(sc *scenario) {
 	wantNames(r, r.dir)
 }
 
-// withPeer wants a live peer to have noticed nothing, and others to find the segment, unless it is gone.
+// withPeer checks that a live peer has noticed nothing, and that the name leads to its segment
+// unless gone.
 func (r *killRun) withPeer(gone bool) {
 	if taken := reclaim(r, r.dir); slices.Contains(taken, r.at) && !gone {
 		r.Errorf("reclaim took a live segment away")
@@ -492,8 +495,8 @@ func (r *killRun) withPeer(gone bool) {
 	check(r, r.peer.Close())
 }
 
-// reclaimCopy wants Reclaim alone to take everything away, but what is kept. Nobody is attached, so
-// a copy is as good as the directory.
+// reclaimCopy checks that Reclaim alone removes everything that is not kept. There is no
+// attachment, so a copy is as good as the directory.
 func (r *killRun) reclaimCopy(kept bool) {
 	dir := shmemtest.Dir(r)
 	for _, n := range names(r, r.dir) {
@@ -510,13 +513,13 @@ func (r *killRun) reclaimCopy(kept bool) {
 	wantNames(r, dir)
 }
 
-// wantOneDrop wants no coin to have been dropped twice.
+// wantOneDrop checks that no coin was dropped twice.
 func wantOneDrop(t *testing.T) {
 	log, err := os.ReadFile(dropLog)
 	check(t, err)
 	lines := bytes.Fields(log)
 	if len(lines) == 0 {
-		t.Error("nothing was dropped at all")
+		t.Error("no coin was dropped")
 	}
 	seen := map[string]bool{}
 	for _, l := range lines {

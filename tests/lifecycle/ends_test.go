@@ -16,7 +16,7 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "ends", Run: endsRole}) }
 
-// ends are the ways to end a process that run no deferred Close.
+// ends are ways to end a process that run no deferred Close.
 var ends = map[string]func(){
 	"os.Exit":   func() { os.Exit(3) },
 	"log.Fatal": func() { log.Fatal("the end") },
@@ -40,8 +40,8 @@ func endsRole(c *shmemtest.Conn) error {
 	return nil
 }
 
-// TestEndsLikeKill ends the owner in ways that run no deferred call: what it leaves is garbage, which the
-// next Open replaces.
+// TestEndsLikeKill ends the owner in ways that run no deferred call. What it leaves must be
+// garbage, which the next Open replaces.
 func TestEndsLikeKill(t *testing.T) {
 	for name := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestEndsLikeKill(t *testing.T) {
 			box, err := shmem.Open[uint64]("box", opts)
 			check(t, err)
 			if !box.Owned() {
-				t.Error("the next Open does not own what it makes")
+				t.Error("the next Open does not own the box")
 			}
 			check(t, box.Close())
 		})

@@ -58,10 +58,10 @@ func TestForeign(t *testing.T) {
 		}
 	}
 	reclaim(t, dir)
-	wantNames(t, dir, "foreign") // and never unlinked
+	wantNames(t, dir, "foreign") // Close does not unlink it
 }
 
-// The offset need not be a page's.
+// The offset need not be a multiple of the page size.
 func TestForeignOffsets(t *testing.T) {
 	_, path := foreignFile(t, 20000)
 	for _, off := range []int64{0, 1, 4095, 4096, 9001, 19999} {
@@ -163,7 +163,7 @@ func TestReadAtWriteAt(t *testing.T) {
 		t.Errorf("ReadAt nothing at the end: %d, %v", n, err)
 	}
 	if info, err := shmem.Stat(dir, "s"); err != nil || info.State != shmem.Live {
-		t.Errorf("what was written beyond the end has hit the control block: %v (%v)", info.State, err)
+		t.Errorf("a write beyond the end has reached the control block: %v (%v)", info.State, err)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestPopulate(t *testing.T) {
 	}
 }
 
-// residentIn is how much of the files in dir this process has present.
+// residentIn returns how many bytes of the files in dir this process has present.
 func residentIn(t testing.TB, dir string) (n int) {
 	t.Helper()
 	smaps, err := os.ReadFile("/proc/self/smaps")
@@ -203,9 +203,9 @@ func residentIn(t testing.TB, dir string) (n int) {
 
 func init() { roles = append(roles, shmemtest.Role{Name: "heir", Run: heirRole}) }
 
-// heirRole attaches to what it was handed as descriptor 3 by its own parent, and adds one.
+// heirRole attaches to the segment that it has inherited as descriptor 3, and adds one.
 func heirRole(c *shmemtest.Conn) error {
-	if len(c.Args()) > 0 { // the parent of an heir: it makes the segment
+	if len(c.Args()) > 0 { // the parent of an heir: it creates the segment
 		s, err := shmem.CreateAnonymous(16, nil)
 		if err != nil {
 			return err
@@ -277,7 +277,7 @@ func TestAnonymous(t *testing.T) {
 		t.Errorf("writing read-only: %v", err)
 	}
 	check(t, errors.Join(ro.Close(), s.Close()))
-	_, err = shmem.FromFile(f, nil) // the owner has dropped it
+	_, err = shmem.FromFile(f, nil) // the owner has dropped the value
 	wantErr(t, err, fs.ErrNotExist, "owner")
 	check(t, peer.Close())
 }
@@ -289,7 +289,7 @@ func TestFromFileOfNamed(t *testing.T) {
 	check(t, err)
 	defer f.Close()
 	check(t, shmem.Remove(dir, "p"))
-	s, err := shmem.FromFile(f, nil) // needs no name
+	s, err := shmem.FromFile(f, nil) // it works without a name
 	s = segment(t, s, err)
 	box, err := shmem.BoxOf[point](s)
 	check(t, err)
@@ -297,7 +297,7 @@ func TestFromFileOfNamed(t *testing.T) {
 	if b.Value().Y != 6 {
 		t.Error("it is another segment")
 	}
-	// The descriptor of File carries no lock: with it alone nothing is alive.
+	// The descriptor of File carries no lock: it does not keep the segment alive.
 	check(t, box.Close())
 	abandon(b.Segment())
 	_, err = shmem.FromFile(f, nil)
@@ -316,7 +316,7 @@ func TestFromFileErrors(t *testing.T) {
 	}
 }
 
-// TestFromFileOfANamedSegment: who attached by descriptor is as good a last one as any other.
+// TestFromFileOfANamedSegment checks that an attachment by descriptor does the last one's cleanup.
 func TestFromFileOfANamedSegment(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b := open[uint64](t, dir, "box")
@@ -334,8 +334,8 @@ func TestFromFileOfANamedSegment(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// TestFromFileOfARemovedSegment: a descriptor leads to a segment that has lost its name, also while
-// it is attached to.
+// TestFromFileOfARemovedSegment attaches by descriptor to a segment that has lost its name, before
+// or during the attach.
 func TestFromFileOfARemovedSegment(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b := open[uint64](t, dir, "box")
@@ -351,6 +351,6 @@ func TestFromFileOfARemovedSegment(t *testing.T) {
 	step.Hook(nil)
 	segment(t, s, err)
 	if s.Linked() {
-		t.Error("a name that is gone leads to it")
+		t.Error("the removed name leads to it")
 	}
 }

@@ -25,7 +25,7 @@ func init() {
 	roles = append(roles, shmemtest.Role{Name: "historian", Run: historianRole})
 }
 
-// A register holds one number, many times. The clock orders what all processes do.
+// A register holds one number many times. A clock orders the operations of all processes.
 type register struct{ N [16]uint64 }
 
 type clock struct{ Now atomic.Int64 }
@@ -35,8 +35,8 @@ type call struct {
 	Arg  uint64
 }
 
-// historianRole does things to the register with several goroutines, and tells of the beginning and the
-// end of each.
+// historianRole operates on the register with several goroutines, and reports the beginning and
+// the end of each operation.
 func historianRole(c *shmemtest.Conn) error {
 	o := &shmem.Options{Dir: c.Args()[0]}
 	box, err := shmem.Attach[register]("register", o)
@@ -98,7 +98,7 @@ func (k call) do(box *shmem.Box[register]) (got uint64, err error) {
 	return r.N[0], err
 }
 
-// unknown is the result of what was not seen to end.
+// unknown is the result of an operation that was not seen to end.
 const unknown = math.MaxUint64
 
 var registerModel = porcupine.Model{
@@ -116,8 +116,8 @@ var registerModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprint(input, " → ", output) },
 }
 
-// TestHistory checks that what several processes see of Load, Store and Update, some of which are
-// killed, is what they would see one after the other.
+// TestHistory checks that Load, Store and Update are linearizable across processes, some of which
+// are killed.
 func TestHistory(t *testing.T) {
 	for round := range 3 {
 		dir := shmemtest.Dir(t)
@@ -140,7 +140,7 @@ func TestHistory(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// Whoever comes last sees what is left.
+		// A last Load sees the final value.
 		last, err := box.Load(context.Background())
 		check(t, err)
 		ops = append(ops, porcupine.Operation{ClientId: 99, Input: call{Kind: "load"}, Output: last.N[0], Call: math.MaxInt64 - 1, Return: math.MaxInt64})
@@ -156,7 +156,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// wantCaught changes one result: the checker must see it.
+// wantCaught changes one result, which the checker must notice.
 func wantCaught(t *testing.T, ops []porcupine.Operation) {
 	t.Helper()
 	for i, op := range ops {
@@ -164,16 +164,16 @@ func wantCaught(t *testing.T, ops []porcupine.Operation) {
 			bad := append([]porcupine.Operation{}, ops...)
 			bad[i].Output = op.Output.(uint64) + 1<<50
 			if r := porcupine.CheckOperationsTimeout(registerModel, bad, 30*time.Second); r == porcupine.Ok {
-				t.Error("the checker does not see a wrong result")
+				t.Error("the checker does not notice a wrong result")
 			}
 			return
 		}
 	}
-	t.Error("nobody added anything")
+	t.Error("no process has added anything")
 }
 
-// historyOf reads what a child tells. What it began and did not end may have happened, up to the end
-// of time. It kills the child after so many lines.
+// historyOf reads the report of a child, and kills the child after the given number of lines. An
+// operation that has begun and not ended can happen at any later time.
 func historyOf(t *testing.T, child *shmemtest.Child, p, lines int) (ops []porcupine.Operation) {
 	var running [2]*porcupine.Operation
 	for ; ; lines-- {

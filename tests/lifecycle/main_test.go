@@ -1,5 +1,5 @@
-// Package lifecycle_test has the tests of package shmem that take more than one process: deaths at every
-// step, histories, other users and namespaces, and limits of the machine.
+// Package lifecycle_test has the tests of package shmem that take more than one process: deaths at
+// every step, histories, other users and namespaces, and limits of the machine.
 package lifecycle_test
 
 import (
@@ -18,12 +18,12 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// roles are those of child processes; each file adds its own in init.
+// roles are the roles of child processes; each file adds its own in init.
 var roles []shmemtest.Role
 
 func TestMain(m *testing.M) { shmemtest.Main(m, roles...) }
 
-// opened ends the test unless err is nil, and closes the box at its end. It wraps a call: opened(t)(shmem.Open[T](...)).
+// opened ends the test unless err is nil, and closes the box at the end of the test.
 func opened[T any](t testing.TB, b *shmem.Box[T], err error) *shmem.Box[T] {
 	t.Helper()
 	if err != nil {
@@ -45,7 +45,7 @@ func attach[T any](t testing.TB, dir, name string) *shmem.Box[T] {
 	return opened(t, b, err)
 }
 
-// segment wants a segment and no error, and closes it at the end of the test.
+// segment ends the test unless err is nil, and closes the segment at the end of the test.
 func segment(t testing.TB, s *shmem.Segment, err error) *shmem.Segment {
 	t.Helper()
 	check(t, err)
@@ -53,7 +53,7 @@ func segment(t testing.TB, s *shmem.Segment, err error) *shmem.Segment {
 	return s
 }
 
-// check ends the test with err, if it is one.
+// check ends the test unless err is nil.
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -61,7 +61,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// wantErr wants an *Error that is want and whose text has every one of words.
+// wantErr checks that err is an *Error, is want, and has every one of words in its text.
 func wantErr(t testing.TB, err, want error, words ...string) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -78,7 +78,7 @@ func wantErr(t testing.TB, err, want error, words ...string) {
 	}
 }
 
-// names are the files in dir.
+// names returns the names of the files in dir.
 func names(t testing.TB, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -89,7 +89,7 @@ func names(t testing.TB, dir string) (list []string) {
 	return list
 }
 
-// wantNames wants exactly these files in dir.
+// wantNames checks that dir has exactly these files.
 func wantNames(t testing.TB, dir string, want ...string) {
 	t.Helper()
 	if got := names(t, dir); !slices.Equal(got, want) {
@@ -102,7 +102,7 @@ func exists(dir, name string) bool {
 	return err == nil
 }
 
-// reclaim is Reclaim; it gives the names of what was taken away.
+// reclaim calls Reclaim and returns the names of what it has removed.
 func reclaim(t testing.TB, dir string) (taken []string) {
 	t.Helper()
 	for info, err := range shmem.Reclaim(dir) {
@@ -114,11 +114,11 @@ func reclaim(t testing.TB, dir string) (taken []string) {
 	return taken
 }
 
-// needsFaults skips a test where the address of a fault is not to be had.
+// needsFaults skips a test where the address of a fault is unknown.
 func needsFaults(t *testing.T) {
 	t.Helper()
 	if os.Getenv(shmemtest.WrapEnv) != "" {
-		t.Skip("an emulator does not say at which address a fault was: needs a real processor")
+		t.Skip("an emulator does not report the address of a fault: this needs a real processor")
 	}
 }
 

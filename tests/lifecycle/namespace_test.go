@@ -23,7 +23,7 @@ func init() {
 		shmemtest.Role{Name: "other-user", Run: otherUserRole, Optional: true})
 }
 
-// boxRole does with the box "b" what it is told.
+// boxRole executes commands on the box "b".
 func boxRole(c *shmemtest.Conn) error {
 	sys.AvoidNameless = len(c.Args()) > 1
 	o := &shmem.Options{Dir: c.Args()[0]}
@@ -67,7 +67,7 @@ func boxRole(c *shmemtest.Conn) error {
 	}
 }
 
-// guarantees are those of the lifecycle, between any two processes.
+// guarantees checks the lifecycle between two processes.
 func guarantees(t *testing.T, dir string, one, two *shmemtest.Child) {
 	t.Helper()
 	ask := func(c *shmemtest.Child, what, want string) {
@@ -82,7 +82,7 @@ func guarantees(t *testing.T, dir string, one, two *shmemtest.Child) {
 	ask(two, "owned", "false")
 	id := one.Ask(t, "id")
 	ask(two, "id", id)
-	ask(two, "reclaim", "0") // whoever it is that lives elsewhere, it is alive
+	ask(two, "reclaim", "0") // the process in the other namespace is alive
 	ask(two, "close", "<nil>")
 	ask(two, "open", "<nil>")
 	ask(two, "id", id)
@@ -94,7 +94,7 @@ func guarantees(t *testing.T, dir string, one, two *shmemtest.Child) {
 	two.Kill() // the owner
 	ask(one, "id", id)
 	ask(one, "reclaim", "0")
-	ask(one, "close", "<nil>") // the last one out
+	ask(one, "close", "<nil>") // the last one
 	wantNames(t, dir)
 	ask(one, "open", "<nil>")
 	one.Kill()
@@ -108,7 +108,7 @@ func TestNamelessRefused(t *testing.T) {
 	guarantees(t, dir, shmemtest.Start(t, "box", dir, "temporary names"), shmemtest.Start(t, "box", dir))
 }
 
-// pidNamespace is for processes with a PID namespace of their own.
+// pidNamespace returns attributes of a process with its own PID namespace.
 func pidNamespace(t *testing.T) *syscall.SysProcAttr {
 	t.Helper()
 	a := namespaces(syscall.CLONE_NEWPID)
@@ -120,7 +120,7 @@ func pidNamespace(t *testing.T) *syscall.SysProcAttr {
 	return a
 }
 
-// Two processes of the same pid, in containers that share the directory.
+// Two processes have the same pid, in containers that share the directory.
 func TestPIDNamespaces(t *testing.T) {
 	a := pidNamespace(t)
 	dir := shmemtest.Dir(t)
@@ -133,13 +133,13 @@ func TestPIDNamespaces(t *testing.T) {
 	one.Expect(t, "pid 1")
 	two.Expect(t, "pid 1")
 	guarantees(t, dir, one, two)
-	guarantees(t, dir, start(), shmemtest.Start(t, "box", dir)) // inside and outside
+	guarantees(t, dir, start(), shmemtest.Start(t, "box", dir)) // one process inside, one outside
 }
 
-// otherUserRole is not root any more; it does one thing and tells the error.
+// otherUserRole becomes another user than root, does one thing and reports the error.
 func otherUserRole(c *shmemtest.Conn) error {
 	what, dir := c.Args()[0], c.Args()[1]
-	if err := syscall.Setuid(nobody); err != nil {
+	if err := syscall.Setuid(noUser); err != nil {
 		return err
 	}
 	o := &shmem.Options{Dir: dir}
@@ -158,7 +158,7 @@ func otherUserRole(c *shmemtest.Conn) error {
 		var b *shmem.Box[point]
 		if b, err = shmem.Attach[point]("p", &shmem.Options{Dir: dir, AnyUser: true, ReadOnly: true}); err == nil {
 			c.Send("X %d", b.Value().X)
-			_, _ = c.Recv() // until the parent has looked
+			_, _ = c.Recv() // the parent checks
 			err = errors.Join(b.Segment().Populate(), b.Close())
 		}
 	case "remove":
@@ -173,7 +173,7 @@ func otherUserRole(c *shmemtest.Conn) error {
 			c.Send("%s %v", info.Name, err)
 		}
 	case "leave":
-		_, err = shmem.Create[point]("theirs", o) // and dies
+		_, err = shmem.Create[point]("theirs", o) // the process dies as the owner
 	}
 	if err != nil {
 		c.Send("%v, %v, %v: %v", errors.Is(err, shmem.ErrOtherUser), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), err)
@@ -182,7 +182,8 @@ func otherUserRole(c *shmemtest.Conn) error {
 	return nil
 }
 
-// sticky is a directory like /dev/shm, which every user can write but not unlink in.
+// sticky returns a directory like /dev/shm: every user can create files there, and unlink only own
+// ones.
 func sticky(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -197,7 +198,7 @@ func other(t *testing.T, what, dir string) *shmemtest.Child {
 	return shmemtest.Start(t, "other-user", what, dir)
 }
 
-// said is all that the other user says.
+// said returns the whole report of the other user.
 func said(t *testing.T, what, dir string) string {
 	t.Helper()
 	var lines []string
@@ -216,7 +217,7 @@ func wantSaid(t *testing.T, got string, words ...string) {
 	t.Helper()
 	for _, w := range words {
 		if !strings.Contains(got, w) {
-			t.Errorf("the other user does not say %q: %q", w, got)
+			t.Errorf("the report of the other user does not have %q: %q", w, got)
 		}
 	}
 }
@@ -229,7 +230,7 @@ func TestOtherUsersPrivateBox(t *testing.T) {
 	}
 	wantSaid(t, said(t, "reclaim", dir))
 	if !b.Segment().Linked() {
-		t.Error("another user has taken it away")
+		t.Error("another user has removed it")
 	}
 	abandon(b.Segment())
 	if got := said(t, "reclaim", dir); got != "" {
@@ -250,7 +251,7 @@ func TestOtherUsersSharedBox(t *testing.T) {
 	}
 	wantSaid(t, said(t, "own", dir), "false, true, false", "may not unlink", "65534")
 	if !b.Owned() {
-		t.Error("another user owns it, who cannot do the duty")
+		t.Error("another user owns it, which cannot unlink it")
 	}
 	wantSaid(t, said(t, "remove", dir), "false, true, false", "only that user")
 	wantSaid(t, said(t, "stat", dir), "state live")
@@ -261,7 +262,7 @@ func TestOtherUsersSharedBox(t *testing.T) {
 	reclaim(t, dir)
 }
 
-// What a reader by permission is attached to is alive, and needs no slot.
+// A segment with a reader by permission is alive, and the reader takes no slot.
 func TestReaderByPermission(t *testing.T) {
 	dir := sticky(t)
 	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Mode: 0o644})
@@ -281,7 +282,7 @@ func TestReaderByPermission(t *testing.T) {
 		t.Errorf("reclaimed %q under a reader", taken)
 	}
 	again := attach[point](t, dir, "p")
-	check(t, again.Close()) // not the last one
+	check(t, again.Close()) // it is not the last one
 	wantNames(t, dir, "p")
 	c.Send("go")
 	c.Expect(t, "end")
@@ -290,7 +291,7 @@ func TestReaderByPermission(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// What another user left in the directory is another user's.
+// Files of another user are refused.
 func TestSegmentOfAnotherUser(t *testing.T) {
 	dir := sticky(t)
 	if got := said(t, "leave", dir); got != "" {
@@ -301,11 +302,11 @@ func TestSegmentOfAnotherUser(t *testing.T) {
 	wantErr(t, err, shmem.ErrOtherUser, "uid 65534", "Options.AnyUser", "another name")
 	_, err = shmem.AttachSegment("theirs", &shmem.Options{Dir: dir, Foreign: true})
 	if err == nil {
-		t.Error("attached as foreign to what is another user's")
+		t.Error("attached as foreign to another user's file")
 	}
 	reclaim(t, dir)
 	wantNames(t, dir, "theirs")
-	check(t, shmem.Remove(o.Dir, "theirs")) // we are root
+	check(t, shmem.Remove(o.Dir, "theirs")) // this process is root
 }
 
 func TestUnwritableDirectory(t *testing.T) {
@@ -316,10 +317,10 @@ func TestUnwritableDirectory(t *testing.T) {
 	wantSaid(t, said(t, "open", dir), "false, true, false", "directory "+dir)
 }
 
-// A user who is not root finds the same errors at files that his own mode bits close.
+// A user other than root gets the same errors for own files without permission.
 func TestOwnUnreadableFile(t *testing.T) {
 	if os.Getuid() == 0 {
-		return // root may read everything; the tests with another user show the same
+		return // root may read every file; the tests with another user show the same
 	}
 	dir := shmemtest.Dir(t)
 	check(t, os.WriteFile(filepath.Join(dir, "p"), nil, 0o600))

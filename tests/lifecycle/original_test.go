@@ -16,13 +16,13 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// The faults of the Rust crate shmem-bind, each of which must be impossible here, and what its own
-// tests and README show.
+// The faults of the Rust crate shmem-bind, each of which must be impossible here, and what the
+// tests and the README of the crate show.
 
 func init() { roles = append(roles, shmemtest.Role{Name: "racer", Run: racerRole}) }
 
-// The name was handed to C without its terminator: the same name opened several times led to
-// different segments, or to names with rubbish behind them.
+// The crate passed the name to C without its terminator: opening one name several times led to
+// different segments, or to names with random bytes at the end.
 func TestOriginalNames(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for n := 1; n <= 64; n++ {
@@ -37,7 +37,8 @@ func TestOriginalNames(t *testing.T) {
 	}
 }
 
-// racerRole opens a box as often as it is told, at the same time as others, and looks for what is half made.
+// racerRole opens a box a number of times, together with other processes, and checks that it is
+// complete.
 func racerRole(c *shmemtest.Conn) error {
 	o := &shmem.Options{Dir: c.Args()[0]}
 	for {
@@ -60,8 +61,8 @@ func racerRole(c *shmemtest.Conn) error {
 	}
 }
 
-// Two processes both created, and one truncated what the other used; an opener saw memory that was
-// not sized or not initialised yet.
+// Two processes both created the segment, and one truncated the memory that the other used. An
+// opener saw memory that had no size or no value yet.
 func TestOriginalRaces(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	var racers []*shmemtest.Child
@@ -85,7 +86,7 @@ func TestOriginalRaces(t *testing.T) {
 				owners++
 			}
 			if w[1] != "true" {
-				t.Fatal("an opener has seen what was not initialised")
+				t.Fatal("an opener has seen a value that was not initialised")
 			}
 			ids[w[2]] = true
 		}
@@ -102,8 +103,8 @@ func TestOriginalRaces(t *testing.T) {
 	}
 }
 
-// More was mapped than the file held, and touching it killed the process (SIGBUS); a box of any type
-// was laid over a segment of any size.
+// The crate mapped more than the file held, and an access killed the process (SIGBUS). A box of
+// any type was bound to a segment of any size.
 func TestOriginalSizes(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	s, err := shmem.CreateSegment("s", 8, &shmem.Options{Dir: dir})
@@ -114,7 +115,8 @@ func TestOriginalSizes(t *testing.T) {
 	wantErr(t, err, shmem.ErrMismatch)
 }
 
-// A failed mapping was taken for an address (MAP_FAILED), a negative size left a name and a descriptor.
+// The crate used a failed mapping as an address (MAP_FAILED). A negative size left a name and a
+// descriptor.
 func TestOriginalMapFailed(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for _, size := range []int{0, -1} {
@@ -125,7 +127,7 @@ func TestOriginalMapFailed(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// Any error of the first open was taken for "there is none".
+// The crate treated every error of the first open as "does not exist".
 func TestOriginalErrors(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	_, err := shmem.Open[point](strings.Repeat("n", 300), &shmem.Options{Dir: dir})
@@ -136,7 +138,7 @@ func TestOriginalErrors(t *testing.T) {
 	check(t, os.Remove(filepath.Join(dir, "d")))
 }
 
-// Drop panicked when the name was gone already, or somebody else had unlinked it.
+// Drop panicked when the name was gone already.
 func TestOriginalNameGone(t *testing.T) {
 	dir, n := shmemtest.Dir(t), drops(t)
 	b := open[guest](t, dir, "g")
@@ -146,18 +148,18 @@ func TestOriginalNameGone(t *testing.T) {
 		t.Errorf("%d drops, want 1", *n)
 	}
 	b = open[guest](t, dir, "g")
-	check(t, os.RemoveAll(dir)) // with the directory
+	check(t, os.RemoveAll(dir)) // the directory is gone too
 	check(t, b.Close())
 	check(t, os.Mkdir(dir, 0o700))
 }
 
-// Two owners unlinked twice: own twice, or own while the creator owned.
+// Two owners unlinked twice: after own in two processes, or own while the creator owned.
 func TestOriginalTwoOwners(t *testing.T) {
 	dir, n := shmemtest.Dir(t), drops(t)
 	creator, a, b := open[guest](t, dir, "g"), attach[guest](t, dir, "g"), attach[guest](t, dir, "g")
 	check(t, errors.Join(a.Own(), b.Own(), a.Own()))
 	if creator.Owned() || !a.Owned() || b.Owned() {
-		t.Error("there is not one owner")
+		t.Error("there is not exactly one owner")
 	}
 	check(t, errors.Join(creator.Close(), b.Close()))
 	wantNames(t, dir, "g")
@@ -167,7 +169,7 @@ func TestOriginalTwoOwners(t *testing.T) {
 	}
 }
 
-// An old owner unlinked a stranger's new segment of the same name.
+// A former owner unlinked the new segment of another process, of the same name.
 func TestOriginalStrangersSegment(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	old := open[point](t, dir, "p")
@@ -175,17 +177,17 @@ func TestOriginalStrangersSegment(t *testing.T) {
 	fresh := open[point](t, dir, "p")
 	check(t, old.Close())
 	if !fresh.Segment().Linked() {
-		t.Error("the new segment was unlinked by an old owner")
+		t.Error("a former owner has unlinked the new segment")
 	}
 }
 
-// A type with pointers was accepted.
+// The crate accepted a type with pointers.
 func TestOriginalPointers(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
 	_, err := shmem.Open[[]byte]("x", o)
 	wantErr(t, err, shmem.ErrBadType)
-	_, err = shmem.Open[struct{ M sync.Mutex }]("x", o) // no pointer inside, and useless between processes
+	_, err = shmem.Open[struct{ M sync.Mutex }]("x", o) // it has no pointer, and does not work between processes
 	wantErr(t, err, shmem.ErrBadType, "M", "psync")
 	_, err = shmem.Open[struct{ F func() }]("x", o)
 	wantErr(t, err, shmem.ErrBadType)
@@ -194,7 +196,7 @@ func TestOriginalPointers(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// Nothing was checked about what the memory holds.
+// The crate did not check what the memory holds.
 func TestOriginalTypes(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	open[point](t, dir, "p")
@@ -202,7 +204,7 @@ func TestOriginalTypes(t *testing.T) {
 	wantErr(t, err, shmem.ErrMismatch, "X", "int64", "float64")
 }
 
-// The kill -9 of an owner leaked the segment for ever, and the next opener saw stale bytes.
+// A kill -9 of the owner leaked the segment, and the next opener saw stale bytes.
 func TestOriginalDeadOwner(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	c := shmemtest.Start(t, "racer", dir)
@@ -211,20 +213,21 @@ func TestOriginalDeadOwner(t *testing.T) {
 	wantNames(t, dir, "race")
 	b := open[coin](t, dir, "race")
 	if fmt.Sprint(b.Value().ID) == dead[2] || !b.Owned() {
-		t.Error("the next opener sees the dead box")
+		t.Error("the next opener sees the dead owner's value")
 	}
 	check(t, b.Close())
 	wantNames(t, dir)
 }
 
-// message is that of the crate's README and tests.
+// message is the type of the crate's README and tests.
 type message struct{ Value uint64 }
 
 var messageDropped []uint64
 
 func (m *message) Drop() { messageDropped = append(messageDropped, m.Value) }
 
-// The crate's test "open_box" and README: one creates and owns, another opens the same and sees the value.
+// The crate's test "open_box" and README: one box creates and owns, another opens the name and
+// sees the value.
 func TestOriginalOpen(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	messageDropped = nil
@@ -258,7 +261,7 @@ func TestOriginalBuilder(t *testing.T) {
 	}
 }
 
-// The README's leak and own: the value outlives who made it, until somebody owns it.
+// The README's leak and own: the value outlives the process that has created it, until one owns it.
 func TestOriginalLeakOwn(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	messageDropped = nil

@@ -14,22 +14,22 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// record is laid out as the struct of the C and Python programs below.
+// record has the layout of the struct in the C and Python programs below.
 type record struct {
 	N    uint32
 	Wide uint64
 	Text shmem.Text[[16]byte]
 }
 
-// peer runs another language's program that reads "7 70000000000 from go" at the path, writes
-// "8 80000000000 from it" and prints what it read.
+// peer runs a program in another language. The program reads "7 70000000000 from go" at the path,
+// writes "8 80000000000 from it" and prints what it has read.
 func peer(t *testing.T, dir string, run func(path string) *exec.Cmd) {
 	t.Helper()
 	const want = "7 70000000000 from go"
 	wants := func(b *shmem.Box[record]) {
 		t.Helper()
 		if v := b.Value(); v.N != 8 || v.Wide != 80000000000 || v.Text.String() != "from it" {
-			t.Errorf("we see %+v", *v)
+			t.Errorf("the box holds %+v", *v)
 		}
 	}
 	ours := func(v *record) {
@@ -40,10 +40,10 @@ func peer(t *testing.T, dir string, run func(path string) *exec.Cmd) {
 		t.Helper()
 		out, err := run(path).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != want {
-			t.Fatalf("the program says %q (%v), want %q", out, err, want)
+			t.Fatalf("the program prints %q (%v), want %q", out, err, want)
 		}
 	}
-	// Our segment: the payload is at byte 0.
+	// A segment: the payload is at byte 0.
 	b := open[record](t, dir, "record")
 	ours(b.Value())
 	start(filepath.Join(dir, "record"))
@@ -52,7 +52,7 @@ func peer(t *testing.T, dir string, run func(path string) *exec.Cmd) {
 		t.Errorf("it is %v now (%v)", info.State, err)
 	}
 	check(t, b.Close())
-	// A segment that the program made, which knows nothing of us.
+	// A file that the program has created.
 	start(filepath.Join(dir, "theirs"))
 	f, err := shmem.Attach[record]("theirs", &shmem.Options{Dir: dir, Foreign: true})
 	f = opened(t, f, err)
@@ -68,7 +68,7 @@ func tool(t *testing.T, name, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not here (install %s)", name, pkg)
+		t.Skipf("%s is missing (install %s)", name, pkg)
 	}
 	return path
 }
@@ -93,7 +93,8 @@ func TestPython(t *testing.T) {
 	peer(t, shmemtest.Dir(t), func(path string) *exec.Cmd { return exec.Command(program, "-c", python, path) })
 }
 
-// TestPythonSharedMemory is the module that people use: it attaches by name in /dev/shm.
+// TestPythonSharedMemory runs Python's multiprocessing.shared_memory, which attaches by name in
+// /dev/shm.
 func TestPythonSharedMemory(t *testing.T) {
 	program := tool(t, "python3", "python3")
 	name := fmt.Sprintf("shmem-test-python-%d", os.Getpid())
@@ -110,10 +111,10 @@ m.buf[0:4] = (8).to_bytes(4, sys.byteorder)
 m.close()
 `, name).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "7" || b.Value().N != 8 {
-		t.Errorf("it says %q (%v), and we see %d", out, err, b.Value().N)
+		t.Errorf("the program prints %q (%v), the box holds %d", out, err, b.Value().N)
 	}
 	if !b.Segment().Linked() {
-		t.Error("it has unlinked the segment")
+		t.Error("the program has unlinked the segment")
 	}
 }
 

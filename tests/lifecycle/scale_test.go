@@ -16,7 +16,7 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// manyBoxes is how many boxes TestManyBoxes wants to have open at once.
+// manyBoxes is the number of boxes that TestManyBoxes has open at once.
 const manyBoxes = 10_000
 
 func TestManyBoxes(t *testing.T) {
@@ -27,7 +27,7 @@ func TestManyBoxes(t *testing.T) {
 	}
 	n := manyBoxes
 	if raced {
-		n /= 10 // the detector's memory under each is heap
+		n /= 10 // in race builds the memory of each is heap
 	}
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir, Slots: 1, Undo: shmem.UndoNever}
@@ -58,7 +58,7 @@ func TestManyBoxes(t *testing.T) {
 	if taken := reclaim(t, dir); len(taken) > 0 {
 		t.Errorf("reclaimed %d", len(taken))
 	}
-	// The half of them orphans: Reclaim takes these and no other.
+	// Half of the owners die: Reclaim removes their segments and no other.
 	for i, b := range boxes {
 		if i%2 == 0 {
 			abandon(b.Segment())
@@ -93,7 +93,7 @@ func TestManyHandles(t *testing.T) {
 	}
 	handles[1023].Value().X = 9
 	check(t, handles[500].Close())
-	handles[500] = attach[point](t, dir, "p") // a slot that is given up can be had again
+	handles[500] = attach[point](t, dir, "p") // the slot that was freed can be taken again
 	if handles[500].Value().X != 9 {
 		t.Error("another value")
 	}
@@ -115,12 +115,13 @@ func TestFewSlots(t *testing.T) {
 	second := attach[point](t, dir, "p")
 	_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir})
 	wantErr(t, err, shmem.ErrNoSlot, "2 processes", "Options.Slots")
-	// The slot of one that died is free.
+	// The slot of a dead process is free.
 	abandon(second.Segment())
 	attach[point](t, dir, "p")
 }
 
-// A default box of 4 KiB takes at most 32 KiB, and creating it touches its header and one slot.
+// A default box of 4 KiB takes at most 32 KiB. Creating it writes its header and one slot, no
+// other byte.
 func TestSizeOfDefaultBox(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	open[page](t, dir, "p")
@@ -140,7 +141,7 @@ func TestSizeOfDefaultBox(t *testing.T) {
 	}
 }
 
-// A name is created and dropped over and over: nothing grows.
+// Creating and dropping one name many times must not leak.
 func TestNoGrowth(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	rounds := 2000
@@ -157,12 +158,12 @@ func TestNoGrowth(t *testing.T) {
 	if n := len(names(t, "/proc/self/fd")); n > fds+2 {
 		t.Errorf("%d descriptors, %d before", n, fds)
 	}
-	if n := mappings(t); n > maps+20 && !raced { // there the collector gives them back
+	if n := mappings(t); n > maps+20 && !raced { // in race builds the garbage collector frees them
 		t.Errorf("%d mappings, %d before", n, maps)
 	}
 }
 
-// quiet remembers no cleanups.
+// quiet is a testing.TB without cleanups.
 type quiet struct{ testing.TB }
 
 func (*quiet) Cleanup(func()) {}

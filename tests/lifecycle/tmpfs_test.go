@@ -19,7 +19,8 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "mounter", Run: mounterRole, Optional: true}) }
 
-// mounterRole mounts a small tmpfs that only its own mount namespace has. It is reached by /proc/PID/root.
+// mounterRole mounts a small tmpfs in its own mount namespace. Other processes reach it by
+// /proc/PID/root.
 func mounterRole(c *shmemtest.Conn) error {
 	dir, size := c.Args()[0], c.Args()[1]
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
@@ -33,8 +34,8 @@ func mounterRole(c *shmemtest.Conn) error {
 	return err
 }
 
-// namespaces are flags for a new process with namespaces of its own, which a user other than root
-// gets in a user namespace.
+// namespaces returns attributes of a process with its own namespaces. A user other than root gets
+// them in a user namespace.
 func namespaces(flags uintptr) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: flags}
 	if os.Getuid() != 0 {
@@ -45,7 +46,7 @@ func namespaces(flags uintptr) *syscall.SysProcAttr {
 	return a
 }
 
-// canMount reports whether this user can have a mount namespace.
+// canMount reports whether this user can create a mount namespace.
 var canMount = sync.OnceValue(func() bool {
 	p, err := os.StartProcess("/proc/self/exe", []string{"x", "-test.run=^$"}, &os.ProcAttr{Sys: namespaces(syscall.CLONE_NEWNS)})
 	if err != nil {
@@ -55,7 +56,7 @@ var canMount = sync.OnceValue(func() bool {
 	return true
 })
 
-// smallTmpfs is an empty directory on a tmpfs of that size, such as 1m, of its own.
+// smallTmpfs returns an empty directory on its own tmpfs of the given size, such as 1m.
 func smallTmpfs(t testing.TB, size string) string {
 	t.Helper()
 	if !canMount() {
@@ -81,11 +82,11 @@ func TestFullTmpfs(t *testing.T) {
 		t.Errorf("detail %+v", e)
 	}
 	wantNames(t, dir, "fits")
-	fits.Value().N = 1 // nothing of what is there has suffered
+	fits.Value().N = 1 // the existing segment still has its memory
 	open[page](t, dir, "small")
 }
 
-// The memory of the dead is taken for a new one.
+// A new segment takes the memory of garbage.
 func TestFullOfGarbage(t *testing.T) {
 	dir := smallTmpfs(t, "1m")
 	for _, name := range []string{"a", "b"} {
@@ -97,8 +98,8 @@ func TestFullOfGarbage(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// What cannot be had at all is refused before any of it is taken: taking what there is could have the
-// kernel kill somebody.
+// A size that cannot be had at all is rejected up front: reserving the rest could make the kernel
+// kill a process.
 func TestHuge(t *testing.T) {
 	dir := smallTmpfs(t, "40m")
 	o := &shmem.Options{Dir: dir, Undo: shmem.UndoNever}

@@ -14,7 +14,8 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// TestTruncatedWhileWaiting: who waits when the file is truncated gets an error, and Close does not hang.
+// TestTruncatedWhileWaiting truncates the file of a waiting call: the call returns an error, and
+// Close does not block.
 func TestTruncatedWhileWaiting(t *testing.T) {
 	needsFaults(t)
 	type locked struct{ Mu psync.Mutex }
@@ -40,7 +41,7 @@ func TestTruncatedWhileWaiting(t *testing.T) {
 		go func() { err <- call(ctx, b) }()
 		time.Sleep(50 * time.Millisecond)
 		check(t, os.Truncate(filepath.Join(dir, name), 0))
-		cancel() // rings the bell from a goroutine of its own
+		cancel() // wakes the waiter from another goroutine
 		within(t, func() {
 			wantErr(t, <-err, shmem.ErrFault)
 			wantErr(t, b.Close(), shmem.ErrCorrupt)
