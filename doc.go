@@ -28,7 +28,7 @@
 // owner or none:
 //
 //   - [Box.Own] makes the caller the owner, and the former one stops being it;
-//   - [Box.Leak] closes the box and leaves the segment kept: without owner, until it is owned or removed;
+//   - [Box.Leak] closes the box and leaves the segment kept: without owner, until owned or removed;
 //   - [Options].Kept creates it so;
 //   - the owner's death leaves it orphaned, see below.
 //

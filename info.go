@@ -14,9 +14,9 @@ type State int
 // States of a segment.
 const (
 	Live     State = iota + 1 // the owner is attached
-	Orphaned                  // the owner has died, others are attached; the last one to leave unlinks it
+	Orphaned                  // the owner has died, others are attached; the last to leave unlinks it
 	Kept                      // it stays until it is owned or removed
-	Garbage                   // the owner has died and none is attached; Reclaim or the next Open removes it
+	Garbage                   // the owner has died, none is attached; Reclaim or Open removes it
 	Foreign                   // another program's file
 	Damaged                   // the control block cannot be read; only Remove removes it
 )

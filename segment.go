@@ -163,7 +163,9 @@ func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
 
 // access calls move with the payload from off on. If fewer than want bytes were moved the error is
 // short.
-func (s *Segment) access(op string, off int64, move func([]byte) int, want int, short error) (n int, err error) {
+func (s *Segment) access(
+	op string, off int64, move func([]byte) int, want int, short error,
+) (n int, err error) {
 	if off < 0 {
 		return 0, public(op, s.Name(), errors.New("negative offset"))
 	}

@@ -19,11 +19,11 @@ import (
 //  1. open the file (AttachOpen), check what it is and its header (AttachRead)
 //  2. take the gate (AttachGate)
 //  3. check that the name still leads to this file, and read the header again
-//  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again; an
-//     attaching one finds nothing
+//  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
+//     an attaching one finds nothing
 //  5. compare the type
-//  6. lock a free slot (AttachSlot) and write its record (AttachRecord); with a file that can only be
-//     read, lock the presence byte (AttachReader)
+//  6. lock a free slot (AttachSlot) and write its record (AttachRecord); with a file that can only
+//     be read, lock the presence byte (AttachReader)
 //  7. write the type, if it is new (SchemaWrite)
 //  8. leave the gate (AttachRelease)
 //  9. map the file (AttachMap)
@@ -34,7 +34,7 @@ import (
 // attachNamed attaches to the segment that has the name. Without error and attachment there is
 // none.
 func (o *opening) attachNamed() (*Attachment, error) {
-	file, write, err := o.openFile(o.path, sys.Open)
+	file, write, err := o.openFile(func(write bool) (sys.FD, error) { return sys.Open(o.path, write) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -57,9 +57,7 @@ func (o *opening) attachFile() (*Attachment, error) {
 	}
 	var file sys.FD
 	var write bool
-	reopen := func(fd uintptr) {
-		file, write, err = o.openFile("", func(_ string, write bool) (sys.FD, error) { return sys.FD(fd).Reopen(write) })
-	}
+	reopen := func(fd uintptr) { file, write, err = o.openFile(sys.FD(fd).Reopen) }
 	if e := rc.Control(reopen); e != nil {
 		return nil, e
 	}
@@ -99,10 +97,10 @@ func pathOf(file sys.FD) string {
 
 // openFile opens a file for writing; for reading, if the request is read-only and no more is
 // allowed.
-func (o *opening) openFile(path string, open func(string, bool) (sys.FD, error)) (file sys.FD, write bool, err error) {
-	file, err = open(path, true)
-	if err != nil && o.cfg.ReadOnly && (errors.Is(err, fs.ErrPermission) || errors.Is(err, sys.ErrROFS)) {
-		file, err = open(path, false)
+func (o *opening) openFile(open func(bool) (sys.FD, error)) (file sys.FD, write bool, err error) {
+	file, err = open(true)
+	if o.cfg.ReadOnly && (errors.Is(err, fs.ErrPermission) || errors.Is(err, sys.ErrROFS)) {
+		file, err = open(false)
 		return file, false, err
 	}
 	return file, true, err
@@ -112,7 +110,8 @@ func (o *opening) openFile(path string, open func(string, bool) (sys.FD, error))
 // and is unlinked. Without error and attachment it is garbage that this request may not unlink.
 // Unless an attachment is returned the file remains the caller's.
 func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
-	a := &Attachment{name: o.Name, path: o.path, cfg: o.cfg, noCleanup: o.NoCleanup, control: control{file: file}}
+	a := &Attachment{control: control{file: file}, name: o.Name, path: o.path, cfg: o.cfg}
+	a.noCleanup = o.NoCleanup
 	if o.from != nil {
 		a.name = ""
 		if o.path != "" {
@@ -157,7 +156,8 @@ func (o *opening) admit(st sys.Stat) error {
 	case !st.Mode.IsRegular():
 		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
 	case st.UID != uint32(os.Geteuid()) && !o.cfg.AnyUser:
-		return fmt.Errorf("%w: uid %d, this is uid %d; Options.AnyUser accepts it, choose another name otherwise",
+		return fmt.Errorf("%w: uid %d, this is uid %d; "+
+			"Options.AnyUser accepts it, choose another name otherwise",
 			errs.OtherUser, st.UID, os.Geteuid())
 	}
 	return nil
@@ -236,7 +236,8 @@ func (o *opening) unlinkGarbage(a *Attachment, write bool) error {
 	}
 	step.Reach(step.AttachGarbage)
 	if err := sys.Unlink(o.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: a dead segment of uid %d has the name, and only that user, the owner of %s or root can remove it",
+		return fmt.Errorf("%w: a dead segment of uid %d has the name, "+
+			"and only that user, the owner of %s or root can remove it",
 			err, a.stat.UID, filepath.Dir(o.path))
 	}
 	step.Reach(step.AttachUnlink)

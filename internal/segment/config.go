@@ -20,7 +20,7 @@ type Config struct {
 	Slots     int         // attachments at a time, 1 to 1024; default: 256
 	Kept      bool        // create without an owner
 	Reserve   int         // spare bytes behind the value
-	UndoLimit int         // largest payload with an undo image, in bytes; default: 1 MiB; negative: none
+	UndoLimit int         // largest payload with an undo image; default: 1 MiB; negative: none
 
 	ReadOnly bool  // map the payload without write permission
 	Append   bool  // accept a type that has fields appended
@@ -28,8 +28,8 @@ type Config struct {
 	Foreign  bool  // attach to a file without a control block
 	Offset   int64 // where the value of a foreign file begins
 
-	Populate  int // largest payload whose pages are made present, in bytes; default: 64 MiB; negative: none
-	HugePages bool
+	Populate  int  // largest payload that is made present; default: 64 MiB; negative: none
+	HugePages bool // ask for huge pages
 }
 
 const (

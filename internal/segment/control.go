@@ -49,8 +49,8 @@ var headerPages = sync.Pool{New: func() any { return new([format.HeaderSize]byte
 
 func foreignError(size int64) error {
 	return fmt.Errorf("%w: its %d bytes have no control block; "+
-		"if another program made it, attach with Options.Foreign; if it was a segment, it was truncated, and Remove removes it",
-		errs.Foreign, size)
+		"if another program made it, attach with Options.Foreign; "+
+		"if it was a segment, it was truncated, and Remove removes it", errs.Foreign, size)
 }
 
 // formatError makes an error of package format one of the sentinels.
@@ -111,7 +111,8 @@ func (c *control) owner() (format.Owner, error) {
 	}
 	o := format.OwnerOf(binary.NativeEndian.Uint64(b[:]))
 	if n < len(b) || !o.Valid() {
-		return format.Owner{}, fmt.Errorf("%w: no valid owner word; the file may have been truncated", errs.Corrupt)
+		return format.Owner{}, fmt.Errorf("%w: no valid owner word; the file may have been truncated",
+			errs.Corrupt)
 	}
 	return o, nil
 }

@@ -56,7 +56,8 @@ func (o *opening) prepare() error {
 	if err != nil {
 		return err
 	}
-	a := &Attachment{name: o.Name, path: o.path, cfg: o.cfg, typ: o.Schema, control: control{file: sys.NoFD, head: h}}
+	a := &Attachment{control: control{file: sys.NoFD, head: h}, name: o.Name, path: o.path, cfg: o.cfg}
+	a.typ = o.Schema
 	a.size.Store(int64(o.Size))
 	if err := o.newFile(a); err != nil {
 		return err
@@ -94,8 +95,9 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 	if schemaLen > format.InlineSchema {
 		schemaLen = 2*schemaLen + format.HeaderSize // a longer one is written beside it: see storeSchema
 	}
-	h, err := format.Layout(uint64(o.Size), uint64(o.cfg.Reserve), o.cfg.Slots, o.Size <= o.cfg.UndoLimit,
-		schemaLen, uint64(os.Getpagesize()))
+	image := o.Size <= o.cfg.UndoLimit
+	h, err := format.Layout(uint64(o.Size), uint64(o.cfg.Reserve), o.cfg.Slots, image, schemaLen,
+		uint64(os.Getpagesize()))
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +166,8 @@ func (o *opening) reserve(a *Attachment) (err error) {
 	}
 	total := int64(a.head.TotalSize)
 	if err := o.allocate(a.file, total); err != nil {
-		if errors.Is(err, sys.ErrNoSpace) || errors.Is(err, sys.ErrQuota) || errors.Is(err, sys.ErrNoMem) {
+		switch {
+		case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota), errors.Is(err, sys.ErrNoMem):
 			return o.noSpaceError(total, err)
 		}
 		return err
@@ -312,7 +315,8 @@ func (a *Attachment) mapFile(slot bool) (err error) {
 		return fmt.Errorf("mapping: %d bytes are too many for this machine's addresses", h.TotalSize)
 	}
 	a.m, err = mem.Map(mem.Spec{
-		Name: a.name, File: a.file, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
+		Name: a.name, File: a.file,
+		Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
 		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages,
 	})
 	return mapError(err)

@@ -14,10 +14,10 @@ import (
 //
 //  1. invalidate the box's pointer, end calls that block and wait for calls in flight
 //  2. take the gate (DetachGate, LeakGate)
-//  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or the
-//     last one of an orphaned segment
-//  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name (DetachUnlink). Leak
-//     writes Kept instead (LeakWord)
+//  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or
+//     the last one of an orphaned segment
+//  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name (DetachUnlink);
+//     Leak writes Kept instead (LeakWord)
 //  5. leave the gate (DetachRelease); without cleanup the slot is freed by the same call
 //  6. cleanup: drop the value (DetachDrop)
 //  7. remove the mapping (DetachRetire)

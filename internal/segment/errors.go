@@ -84,8 +84,8 @@ type FaultError struct {
 
 // Error returns the segment and the likely cause.
 func (e *FaultError) Error() string {
-	return fmt.Sprintf("fault at %#x in the memory of %s: its file was truncated, or a pointer was used after Close",
-		e.Addr, e.Name)
+	return fmt.Sprintf("fault at %#x in the memory of %s: "+
+		"its file was truncated, or a pointer was used after Close", e.Addr, e.Name)
 }
 
 // Is reports whether target is errs.Fault.

@@ -16,7 +16,7 @@ import (
 // attachForeign attaches to a file that another program made. It takes no lock and no slot.
 func (o *opening) attachForeign() (*Attachment, error) {
 	if !o.Attach {
-		return nil, errors.New("Options.Foreign is for attaching; a new segment always has a control block")
+		return nil, errors.New("Options.Foreign is for attaching; a new segment has a control block")
 	}
 	open := sys.OpenAny
 	if o.path == filepath.Join(o.cfg.Dir, o.Name) {
@@ -29,7 +29,7 @@ func (o *opening) attachForeign() (*Attachment, error) {
 		}
 		return nil, o.explainFile(err)
 	}
-	a := &Attachment{name: o.Name, path: o.path, cfg: o.cfg, typ: o.Schema, control: control{file: file}}
+	a := &Attachment{control: control{file: file}, name: o.Name, path: o.path, cfg: o.cfg, typ: o.Schema}
 	if err := o.mapForeign(a); err != nil {
 		_ = file.Close()
 		return nil, err

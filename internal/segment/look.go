@@ -136,8 +136,8 @@ func lookAt(path, name string) (Look, error) {
 			err = fmt.Errorf("%w: %w", errs.NotRegular, err)
 		case errors.Is(err, fs.ErrPermission) && e == nil:
 			l.UID, l.Mode = int(st.UID), st.Mode
-			err = fmt.Errorf("%w: it belongs to uid %d and has mode %v, this is uid %d; that user and root can see more",
-				err, st.UID, st.Mode, os.Geteuid())
+			err = fmt.Errorf("%w: it belongs to uid %d and has mode %v, this is uid %d; "+
+				"that user and root can see more", err, st.UID, st.Mode, os.Geteuid())
 		}
 		return l, err
 	}
@@ -240,9 +240,10 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 			continue
 		}
 		p := Peer{
-			Slot: int(i), PID: int(pid), PIDNamespace: binary.NativeEndian.Uint64(rec[format.SlotPIDNS:]),
-			Since:    time.Unix(0, int64(binary.NativeEndian.Uint64(rec[format.SlotStarted:]))),
-			ReadOnly: binary.NativeEndian.Uint32(rec[format.SlotFlags:])&format.SlotReadOnly != 0,
+			Slot: int(i), PID: int(pid),
+			PIDNamespace: binary.NativeEndian.Uint64(rec[format.SlotPIDNS:]),
+			Since:        time.Unix(0, int64(binary.NativeEndian.Uint64(rec[format.SlotStarted:]))),
+			ReadOnly:     binary.NativeEndian.Uint32(rec[format.SlotFlags:])&format.SlotReadOnly != 0,
 		}
 		l.Peers = append(l.Peers, p)
 		if owns {

@@ -31,8 +31,8 @@ func checkName(name string) error {
 			return fmt.Errorf("%w: it has a slash at byte %d; "+
 				"a directory is set by Options.Dir, and a path can be given with Options.Foreign", errs.BadName, i)
 		default:
-			return fmt.Errorf("%w: byte %d is %q; a name is made of letters, digits, dot, underscore and hyphen",
-				errs.BadName, i, c)
+			return fmt.Errorf("%w: byte %d is %q; "+
+				"a name is made of letters, digits, dot, underscore and hyphen", errs.BadName, i, c)
 		}
 	}
 	return nil

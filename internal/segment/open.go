@@ -144,8 +144,8 @@ func (o *opening) run() (*Attachment, error) {
 			if o.spaceErr != nil {
 				return nil, o.spaceErr
 			}
-			return nil, fmt.Errorf("%w: they create and remove the name; try again, or let one process create it",
-				errs.Contended)
+			return nil, fmt.Errorf("%w: they create and remove the name; "+
+				"try again, or let one process create it", errs.Contended)
 		}
 	}
 }
@@ -169,7 +169,8 @@ func (o *opening) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, sys.ErrMFile), errors.Is(err, sys.ErrNFile):
-		return fmt.Errorf("%w: each attachment holds a file open; raise the limit (ulimit -n, LimitNOFILE=) or close some", err)
+		return fmt.Errorf("%w: each attachment holds a file open; "+
+			"raise the limit (ulimit -n, LimitNOFILE=) or close some", err)
 	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota):
 		return o.noSpaceError(int64(o.Size), err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sys.ErrNotDir):
@@ -178,8 +179,8 @@ func (o *opening) explain(err error) error {
 		}
 		return fmt.Errorf("%w: a file vanished in %s, or /proc is not mounted", err, dir)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, sys.ErrROFS):
-		return fmt.Errorf("directory %s: %w: uid %d cannot create files there; set Options.Dir to a directory that it can write",
-			dir, err, os.Geteuid())
+		return fmt.Errorf("directory %s: %w: uid %d cannot create files there; "+
+			"set Options.Dir to a directory that it can write", dir, err, os.Geteuid())
 	}
 	return err
 }
@@ -195,7 +196,8 @@ func (o *opening) explainFile(err error) error {
 		return fmt.Errorf("%w: %s is a socket or a device", errs.NotRegular, o.path)
 	case errors.Is(err, fs.ErrPermission) && e == nil:
 		return fmt.Errorf("%w: %s belongs to uid %d and has mode %v, this is uid %d; "+
-			"its creator sets Options.Mode, and Options.ReadOnly needs less", err, o.path, st.UID, st.Mode, os.Geteuid())
+			"its creator sets Options.Mode, and Options.ReadOnly needs less",
+			err, o.path, st.UID, st.Mode, os.Geteuid())
 	}
 	return o.explain(err)
 }

@@ -34,7 +34,7 @@ func Remove(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	o := &opening{Request: Request{Name: name}, path: path, cfg: cfg, deadline: time.Now().Add(cfg.Timeout)}
+	o := &opening{path: path, cfg: cfg, deadline: time.Now().Add(cfg.Timeout)}
 	for {
 		err := o.removeOnce()
 		if err != errRetry {
@@ -81,8 +81,8 @@ func (o *opening) removeOnce() error {
 	err = sys.Unlink(o.path)
 	step.Reach(step.RemoveUnlink)
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: it belongs to uid %d, this is uid %d; only that user, the owner of %s or root can remove it",
-			err, st.UID, os.Geteuid(), o.cfg.Dir)
+		return fmt.Errorf("%w: it belongs to uid %d, this is uid %d; "+
+			"only that user, the owner of %s or root can remove it", err, st.UID, os.Geteuid(), o.cfg.Dir)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 	}
 	if o.Schema == nil {
 		if o.Size != 0 && uint64(o.Size) != rec.PayloadSize {
-			return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", o.Size, rec.PayloadSize))
+			return nil, a.mismatch("size: here %d bytes, in the segment %d", o.Size, rec.PayloadSize)
 		}
 		return nil, nil
 	}
@@ -39,11 +39,11 @@ func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 func (o *opening) checkComposed(a *Attachment, rec format.Record, stored *format.Type) (err error) {
 	a.typ, err = o.Compose(int(min(rec.PayloadSize, math.MaxInt)), stored)
 	if err != nil {
-		return a.mismatch(err.Error())
+		return a.mismatch("%s", err)
 	}
 	// The parts of a composed value were initialised when it was created: raw bytes never are one.
 	if rec.Kind == format.NoSchema {
-		return a.mismatch("here " + a.typ.String() + ", in the segment raw bytes")
+		return a.mismatch("here %s, in the segment raw bytes", a.typ)
 	}
 	_, err = a.compare(a.typ, rec, stored)
 	return err
@@ -51,20 +51,24 @@ func (o *opening) checkComposed(a *Attachment, rec format.Record, stored *format
 
 // compare decides whether a value of schema can live in the segment. A record is returned where the
 // schema is to be stored.
-func (a *Attachment) compare(schema *format.Type, rec format.Record, stored *format.Type) (*format.Record, error) {
+func (a *Attachment) compare(
+	schema *format.Type, rec format.Record, stored *format.Type,
+) (*format.Record, error) {
 	same := rec.Fingerprint == schema.Fingerprint()
 	switch {
 	case rec.Kind == format.NoSchema:
 		if uint64(schema.Size) > rec.PayloadSize {
-			return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment %d", schema.Size, rec.PayloadSize))
+			return nil, a.mismatch("size: here %d bytes, in the segment %d", schema.Size, rec.PayloadSize)
 		}
 		return &rec, nil
-	case stored != nil && uint64(stored.Size) > rec.PayloadSize, same && uint64(schema.Size) > rec.PayloadSize:
+	case stored != nil && uint64(stored.Size) > rec.PayloadSize,
+		same && uint64(schema.Size) > rec.PayloadSize:
 		return nil, fmt.Errorf("%w: a payload of %d bytes is too small for its type", errs.Corrupt, rec.PayloadSize)
 	case same:
 		return nil, nil
 	case stored == nil:
-		return nil, a.mismatch(fmt.Sprintf("fingerprint: here %016x, in the segment %016x", schema.Fingerprint(), rec.Fingerprint))
+		return nil, a.mismatch("fingerprint: here %016x, in the segment %016x",
+			schema.Fingerprint(), rec.Fingerprint)
 	case a.cfg.Append && format.Prefix(schema, stored):
 		return nil, nil
 	case a.cfg.Append && format.Prefix(stored, schema):
@@ -78,24 +82,30 @@ func (a *Attachment) compare(schema *format.Type, rec format.Record, stored *for
 		}
 		lines = append(lines, d.String())
 	}
-	return nil, a.mismatch(lines...)
+	return nil, a.mismatches(lines)
 }
 
 // compareLonger is compare for a schema that appends fields to the stored one.
 func (a *Attachment) compareLonger(schema *format.Type, rec format.Record) (*format.Record, error) {
 	if uint64(schema.Size) > a.head.PayloadCap {
-		return nil, a.mismatch(fmt.Sprintf("size: here %d bytes, in the segment room for %d; create it with Options.Reserve",
-			schema.Size, a.head.PayloadCap))
+		return nil, a.mismatch("size: here %d bytes, in the segment room for %d; "+
+			"create it with Options.Reserve", schema.Size, a.head.PayloadCap)
 	}
 	if a.cfg.ReadOnly {
-		return nil, a.mismatch("the type here has fields that the segment does not have yet, and it is attached read-only")
+		return nil, a.mismatch("the type here has fields that the segment does not have yet, " +
+			"and it is attached read-only")
 	}
 	rec.PayloadSize = max(rec.PayloadSize, uint64(schema.Size))
 	return &rec, nil
 }
 
-func (a *Attachment) mismatch(lines ...string) error {
-	return &MismatchError{Differences: lines, Program: a.head.Program, Created: time.Unix(0, a.head.Created)}
+func (a *Attachment) mismatch(form string, args ...any) error {
+	return a.mismatches([]string{fmt.Sprintf(form, args...)})
+}
+
+func (a *Attachment) mismatches(lines []string) error {
+	h := a.head
+	return &MismatchError{Differences: lines, Program: h.Program, Created: time.Unix(0, h.Created)}
 }
 
 func (a *Attachment) canWriteSchema() bool { return a.id != format.Nobody && !a.cfg.ReadOnly }
@@ -114,7 +124,8 @@ func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
 			case end+n <= area+a.head.SchemaCap:
 				rec.Offset = end
 			default:
-				return errors.New("there is no room to store the longer schema; remove the segment and create it anew")
+				return errors.New("there is no room to store the longer schema; " +
+					"remove the segment and create it anew")
 			}
 		}
 		if err := a.file.WriteAt(encoded, int64(rec.Offset)); err != nil {

@@ -6,10 +6,10 @@
 // says which one counts: even, the payload; odd, the image. To change a value under the box's
 // lock:
 //
-//  1. take the lock; where the counter is odd, its holder has died: restore the payload (RestoreWord,
-//     RestoreCopy, RestoreEven)
-//  2. write the image: Update copies the payload (UpdateWord, UpdateImage), Store writes the new value
-//     (StoreImage)
+//  1. take the lock; where the counter is odd, its holder has died: restore the payload
+//     (RestoreWord, RestoreCopy, RestoreEven)
+//  2. write the image: Update copies the payload (UpdateWord, UpdateImage), Store writes the new
+//     value (StoreImage)
 //  3. make the counter odd (UpdateOdd, StoreOdd)
 //  4. change the payload (UpdateRan; StoreWord, StoreCopy)
 //  5. make the counter even (UpdateEven), wake waiters (UpdateWoken) and unlock
@@ -296,7 +296,8 @@ func (v *Value) Wait(ctx context.Context, seen uint64) error {
 	if seq.Load()/2 != seen {
 		return nil
 	}
-	return wait.Until(ctx, v.m, &v.words.SeqArmed, func() bool { return seq.Load()/2 != seen }, wait.Options{})
+	changed := func() bool { return seq.Load()/2 != seen }
+	return wait.Until(ctx, v.m, &v.words.SeqArmed, changed, wait.Options{})
 }
 
 // Waitable returns nil, or why there is no waiting for changes. The mapping need not be pinned.
