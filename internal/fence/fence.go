@@ -1,10 +1,14 @@
-// Package fence orders a store before a load where one side does it millions of times a second and
-// the other seldom.
+// Package fence orders a store before a later load where one side does both millions of times a
+// second and the other side seldom does.
 //
-// A says "done" and looks whether B waits; B says "waiting" and looks whether A is done. One of them
-// must see the other, for which both need a full barrier between store and load; on amd64 that costs
-// more than all the rest of a message. Linux can run the barrier for A, in all processes at once
-// (membarrier): so B calls Heavy between its store and its load, and A needs nothing.
+// It imports sys. Its invariant: of two sides that each store a flag and then load the other's
+// flag, at least one sees the other's store.
+//
+// An example: side A stores "done" and checks whether B waits; B stores "waiting" and checks
+// whether A is done. Usually both need a full barrier between store and load. On amd64 that barrier
+// costs A more than the rest of a message. Linux can run the barrier in all processes at once
+// (membarrier): B calls Heavy between its store and its load, and A needs none. Paul McKenney
+// describes this as an asymmetric barrier.
 package fence
 
 import (
@@ -15,15 +19,17 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// Light reports whether the frequent side may leave its barrier out: the machine orders all else by
-// itself, and Heavy of every process reaches this one.
+// Light reports whether the frequent side of this process needs no barrier: the machine keeps all
+// other orders by itself, and Heavy of every process reaches this one.
 var Light = plainStores && sys.RegisterBarrier() == nil
 
-// plainPeers: there may be processes with Light, if not this one: it may be built for the race detector, or for 386.
+// plainPeers reports whether other processes can have Light although this one has not: this one may
+// be built for the race detector, or for 386.
 const plainPeers = runtime.GOARCH == "amd64" || runtime.GOARCH == "386"
 
-// Heavy is a full barrier here and in every process in which Light holds. Where the kernel refuses
-// it, it is one here alone, and the seldom side may overlook the frequent one: it looks again later.
+// Heavy is a full barrier in this process and in every process in which Light holds. Where the
+// kernel refuses, it is a barrier here alone: the seldom side can then miss the frequent side, and
+// must check again later.
 func Heavy() {
 	if !plainPeers || sys.Barrier() != nil {
 		var w atomic.Uint32
@@ -31,12 +37,13 @@ func Heavy() {
 	}
 }
 
-// A Section is code that one goroutine at a time runs often, and that can be shut.
+// A Section is a section of code that one goroutine at a time enters often, and that can be shut
+// for good. The zero value is open.
 type Section struct {
 	busy, shut atomic.Uint32
 }
 
-// Enter reports whether the section is open, and if so enters it.
+// Enter enters the section if it is open, and reports whether it did.
 func (s *Section) Enter() bool {
 	if Light {
 		store(&s.busy, 1)
@@ -50,7 +57,7 @@ func (s *Section) Enter() bool {
 	return true
 }
 
-// Leave ends what Enter began.
+// Leave ends Enter.
 func (s *Section) Leave() {
 	if Light {
 		store(&s.busy, 0)
@@ -59,7 +66,7 @@ func (s *Section) Leave() {
 	}
 }
 
-// Shut lets nobody enter any more, and waits until nobody is inside.
+// Shut makes Enter fail from now on, and waits until the goroutine that is inside has left.
 func (s *Section) Shut() {
 	s.shut.Store(1)
 	Heavy()

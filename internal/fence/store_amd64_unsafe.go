@@ -7,9 +7,10 @@ import (
 	"unsafe"
 )
 
-// plainStores: stores are seen in order without a barrier, but a later load may pass them.
+// plainStores reports that other processors see the stores of store in their order, without a
+// barrier. A later load may pass such a store.
 const plainStores = true
 
-// store is a plain MOV; atomic's Store is XCHG, which waits until the line is here. The compiler keeps the order of
-// loads and stores around it: it does not move memory accesses across a store.
+// store is a plain MOV. The Store of sync/atomic is XCHG, which waits until the cache line is here.
+// The compiler moves no load and no store across this one.
 func store(w *atomic.Uint32, v uint32) { *(*uint32)(unsafe.Pointer(w)) = v }

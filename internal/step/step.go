@@ -1,7 +1,7 @@
 // Package step names the steps of every protocol at which a process can die.
 //
-// A step is reached when everything before it has taken effect and nothing after it has.
-// Tests install a hook that kills the process there; without a hook a step costs one load and a branch.
+// A step is reached when everything before it has taken effect and nothing after it has. Tests
+// install a hook that kills the process there; without a hook a step costs one load and a branch.
 package step
 
 // Point is the name of a step.

@@ -39,8 +39,8 @@ func source(t *testing.T) (points []Point, bare []string) {
 	return points, bare
 }
 
-// TestLists: every point is in one list, in the order of the declarations, and has a name of its own
-// and a comment. The kill tests go by the lists.
+// TestLists: every point is in one list, in the order of the declarations, and has a name of its
+// own and a comment. The kill tests go by the lists.
 func TestLists(t *testing.T) {
 	declared, bare := source(t)
 	listed := slices.Concat(Lifecycle, Access, Psync, Queue, Topic)

@@ -2,5 +2,6 @@
 
 package sys
 
-// On these machines Go makes 64-bit atomics of a lock inside the process: other processes do not see it.
+// atomics64 is false where Go emulates 64-bit atomics with a lock inside the process, which other
+// processes do not see.
 const atomics64 = false

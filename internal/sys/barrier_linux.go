@@ -8,7 +8,7 @@ const (
 	registerBarrier = 1 << 2 // MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED
 )
 
-// RegisterBarrier lets Barrier of any process reach this one.
+// RegisterBarrier makes Barrier of every process reach this one.
 func RegisterBarrier() error {
 	_, _, e := unix.Syscall(unix.SYS_MEMBARRIER, registerBarrier, 0, 0)
 	if e != 0 {
@@ -17,8 +17,8 @@ func RegisterBarrier() error {
 	return nil
 }
 
-// Barrier is a full memory barrier in every running thread of every process that has registered,
-// some microseconds.
+// Barrier is a full memory barrier in every running thread of every process that has called
+// RegisterBarrier. It takes some microseconds.
 func Barrier() error {
 	_, _, e := unix.Syscall(unix.SYS_MEMBARRIER, globalBarrier, 0, 0)
 	if e != 0 {

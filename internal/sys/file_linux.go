@@ -13,6 +13,7 @@ import (
 // Supported reports whether named segments work on this system.
 const Supported = atomics64
 
+// retry calls f until no signal interrupts it.
 func retry(f func() error) error {
 	for {
 		if err := f(); err != unix.EINTR {
@@ -40,33 +41,35 @@ func access(write bool) int {
 	return unix.O_RDONLY
 }
 
-// Open opens the file at path itself: no symbolic link is followed, a FIFO does not block, nothing is created.
+// Open opens the file at path. It follows no symbolic link, does not block on a FIFO, and creates
+// nothing.
 func Open(path string, write bool) (FD, error) {
 	return open(path, access(write)|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// OpenAny opens what path leads to, links such as /proc/PID/fd/N included.
+// OpenAny opens the file that path leads to, also through links such as /proc/PID/fd/N.
 func OpenAny(path string, write bool) (FD, error) {
 	return open(path, access(write)|unix.O_NONBLOCK, 0)
 }
 
-// CreateNameless makes a file in dir that has no name yet.
+// CreateNameless creates a file in dir that has no name; see Link.
 func CreateNameless(dir string, mode fs.FileMode) (FD, error) {
 	return open(dir, unix.O_TMPFILE|unix.O_RDWR, uint32(mode.Perm()))
 }
 
-// NoNameless reports whether err of CreateNameless, or of Link, means that the file system or kernel cannot do it.
+// NoNameless reports whether an error of CreateNameless or Link means that the kernel or the file
+// system has no nameless files.
 func NoNameless(err error) bool {
-	// EISDIR is the answer of kernels that do not know O_TMPFILE.
+	// Kernels that do not know O_TMPFILE return EISDIR.
 	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL)
 }
 
-// CreateExclusive makes the file at path, which must not exist.
+// CreateExclusive creates the file at path. It returns fs.ErrExist if path exists.
 func CreateExclusive(path string, mode fs.FileMode) (FD, error) {
 	return open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, uint32(mode.Perm()))
 }
 
-// CreateAnonymous makes a file that lives in memory only and cannot shrink or grow once sealed.
+// CreateAnonymous creates a file in memory that has no name in any directory; see Seal.
 func CreateAnonymous(name string) (FD, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -75,32 +78,32 @@ func CreateAnonymous(name string) (FD, error) {
 	return FD(fd), nil
 }
 
-// Seal makes the size of an anonymous file final.
+// Seal makes the size of an anonymous file final: no process can change it afterwards.
 func (fd FD) Seal() error {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
 	return err
 }
 
-// Sealed reports whether nobody can shrink the file.
+// Sealed reports whether no process can shrink the file.
 func (fd FD) Sealed() bool {
 	s, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	return err == nil && s&unix.F_SEAL_SHRINK != 0
 }
 
-// procPath names the open file itself, whatever its name is.
+// procPath returns a path of the open file that does not depend on its name.
 func (fd FD) procPath() string { return "/proc/self/fd/" + strconv.Itoa(int(fd)) }
 
-// Reopen opens the same file again, with locks of its own.
+// Reopen opens the same file once more. The new FD has locks of its own.
 func (fd FD) Reopen(write bool) (FD, error) { return OpenAny(fd.procPath(), write) }
 
-// Link gives a nameless file its name; path must not exist.
+// Link gives a nameless file the name path. It returns fs.ErrExist if path exists.
 func (fd FD) Link(path string) error {
 	return retry(func() error {
 		return unix.Linkat(unix.AT_FDCWD, fd.procPath(), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 	})
 }
 
-// RenameExclusive renames a file; there must be none at to.
+// RenameExclusive renames a file. It returns fs.ErrExist if to exists.
 func RenameExclusive(from, to string) error {
 	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE) })
 	if err != unix.EINVAL && err != unix.ENOSYS {
@@ -112,7 +115,7 @@ func RenameExclusive(from, to string) error {
 	return Unlink(from)
 }
 
-// Unlink takes a name away.
+// Unlink removes a name.
 func Unlink(path string) error { return retry(func() error { return unix.Unlink(path) }) }
 
 func toStat(s *unix.Stat_t) Stat {
@@ -142,7 +145,7 @@ func toStat(s *unix.Stat_t) Stat {
 	return t
 }
 
-// Stat describes the open file.
+// Stat returns the description of the open file.
 func (fd FD) Stat() (Stat, error) {
 	var s unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(int(fd), &s) }); err != nil {
@@ -151,7 +154,7 @@ func (fd FD) Stat() (Stat, error) {
 	return toStat(&s), nil
 }
 
-// Lstat describes what is at path; a symbolic link is not followed.
+// Lstat returns the description of the file at path. It does not follow a symbolic link.
 func Lstat(path string) (Stat, error) {
 	var s unix.Stat_t
 	err := retry(func() error { return unix.Fstatat(unix.AT_FDCWD, path, &s, unix.AT_SYMLINK_NOFOLLOW) })
@@ -161,10 +164,11 @@ func Lstat(path string) (Stat, error) {
 	return toStat(&s), nil
 }
 
-// Chmod sets the mode exactly, whatever the umask is.
+// Chmod sets the permissions. The umask does not apply.
 func (fd FD) Chmod(mode fs.FileMode) error { return unix.Fchmod(int(fd), uint32(mode.Perm())) }
 
-// ReadAt fills b from offset off and says how much there was.
+// ReadAt fills b from offset off. It returns how many bytes it read, and no error when the file is
+// shorter.
 func (fd FD) ReadAt(b []byte, off int64) (int, error) {
 	n := 0
 	for n < len(b) {
@@ -194,8 +198,8 @@ func (fd FD) WriteAt(b []byte, off int64) error {
 	return nil
 }
 
-// Allocate makes the file size bytes long and reserves all of its memory, so that no later store
-// can find the file system full.
+// Allocate makes the file size bytes long and reserves all of its memory. So no later store finds
+// the file system full.
 func (fd FD) Allocate(size int64) error {
 	for off := int64(0); off < size; off += Piece {
 		n := min(Piece, size-off)
@@ -206,18 +210,20 @@ func (fd FD) Allocate(size int64) error {
 	return nil
 }
 
-// Truncate sets the size without reserving memory; it is how memory is given back.
+// Truncate sets the file's size. It frees memory beyond that size and reserves none.
 func (fd FD) Truncate(size int64) error {
 	return retry(func() error { return unix.Ftruncate(int(fd), size) })
 }
 
+// flock makes one call about n lock bytes from off.
 func (fd FD) flock(cmd int, typ int16, off, n int64) (unix.Flock_t, error) {
 	l := unix.Flock_t{Type: typ, Start: off, Len: n}
 	err := retry(func() error { return unix.FcntlFlock(uintptr(fd), cmd, &l) })
 	return l, err
 }
 
-// Lock takes a lock byte without waiting. ErrHeld: somebody else has it.
+// Lock takes a lock byte, for this FD alone or shared with others that share it. It does not wait,
+// and returns ErrHeld if another open file has the byte.
 func (fd FD) Lock(off int64, shared bool) error {
 	typ := int16(unix.F_WRLCK)
 	if shared {
@@ -230,31 +236,32 @@ func (fd FD) Lock(off int64, shared bool) error {
 	return err
 }
 
-// LockWait takes a lock byte, for as long as it takes. It is for tests: a stopped holder blocks it for ever.
+// LockWait waits for a lock byte and takes it. It is for tests: a stopped holder blocks it without
+// limit.
 func (fd FD) LockWait(off int64) error {
 	_, err := fd.flock(unix.F_OFD_SETLKW, unix.F_WRLCK, off, 1)
 	return err
 }
 
-// Unlock frees n lock bytes at once.
+// Unlock frees n lock bytes from off, in one step.
 func (fd FD) Unlock(off, n int64) error {
 	_, err := fd.flock(unix.F_OFD_SETLK, unix.F_UNLCK, off, n)
 	return err
 }
 
-// Held reports whether anybody but this open file holds any of n lock bytes.
+// Held reports whether an open file other than this one has any of n lock bytes from off.
 func (fd FD) Held(off, n int64) (bool, error) {
 	l, err := fd.flock(unix.F_OFD_GETLK, unix.F_WRLCK, off, n)
 	return l.Type != unix.F_UNLCK, err
 }
 
-// Close closes the file. Locks stay for as long as it is mapped anywhere in this process.
+// Close closes the file. The kernel frees its locks when no mapping and no copy of the FD is left.
 func (fd FD) Close() error { return unix.Close(int(fd)) }
 
-// File hands the descriptor over to an os.File.
+// File returns an os.File, which owns the descriptor from now on.
 func (fd FD) File(name string) *os.File { return os.NewFile(uintptr(fd), name) }
 
-// MountOf describes the file system under dir.
+// MountOf returns the description of the file system under dir.
 func MountOf(dir string) (Mount, error) {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
@@ -264,7 +271,7 @@ func MountOf(dir string) (Mount, error) {
 	return Mount{Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs, Inodes: int64(s.Ffree)}, nil
 }
 
-// Memory is how many bytes the machine has, swap included; 0 if unknown.
+// Memory returns the machine's memory in bytes, swap included, 0 if unknown.
 func Memory() int64 {
 	var s unix.Sysinfo_t
 	if err := unix.Sysinfo(&s); err != nil {
@@ -273,7 +280,7 @@ func Memory() int64 {
 	return int64((uint64(s.Totalram) + uint64(s.Totalswap)) * uint64(s.Unit))
 }
 
-// MayUnlink reports whether this process may unlink a file of user uid in dir.
+// MayUnlink returns nil if this process may unlink a file of user uid in dir, else the reason.
 func MayUnlink(dir string, uid uint32) error {
 	if err := retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 		return err
@@ -289,7 +296,7 @@ func MayUnlink(dir string, uid uint32) error {
 	return nil
 }
 
-// Conditions that the library tells apart.
+// Errors that the library distinguishes.
 var (
 	ErrHeld    error = unix.EWOULDBLOCK // the lock byte is held
 	ErrNoSpace error = unix.ENOSPC
@@ -306,10 +313,10 @@ var (
 	ErrROFS    error = unix.EROFS
 )
 
-// DefaultDir is where shm_open of C puts its files.
+// DefaultDir is the directory of the files that shm_open creates in C.
 const DefaultDir = "/dev/shm"
 
-// PIDNamespace is the inode of this process's PID namespace, 0 if unknown.
+// PIDNamespace returns the inode of this process's PID namespace, 0 if unknown.
 func PIDNamespace() uint64 {
 	var s unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &s); err != nil {

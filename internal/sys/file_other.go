@@ -11,10 +11,10 @@ import (
 // Supported reports whether named segments work on this system.
 const Supported = false
 
-// DefaultDir is where segments would live.
+// DefaultDir is the default directory of segments.
 const DefaultDir = "/dev/shm"
 
-// Conditions that the library tells apart; none of them occurs here.
+// Errors that the library distinguishes. None of them occurs on this system.
 var (
 	ErrHeld    = errors.New("lock is held")
 	ErrNoSpace = errors.New("no space left on device")

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenProcess opens the process pid of this PID namespace, so that its end can be waited for by
-// WaitProcess. It is in the netpoller: waiting costs no thread.
+// OpenProcess opens the process pid of this PID namespace for WaitProcess. Go's network poller
+// takes the descriptor, so waiting costs no thread.
 func OpenProcess(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err == unix.EINVAL { // before 5.10
@@ -22,7 +22,7 @@ func OpenProcess(pid int) (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
-	// A descriptor that the netpoller does not take knows no deadline.
+	// A descriptor that the network poller does not take has no deadlines.
 	if err := f.SetReadDeadline(time.Time{}); err != nil {
 		_ = f.Close()
 		return nil, err
@@ -30,7 +30,7 @@ func OpenProcess(pid int) (*os.File, error) {
 	return f, nil
 }
 
-// WaitProcess waits until the process has ended, or f is closed (then there is an error).
+// WaitProcess waits until the process has ended. It returns an error when f is closed.
 func WaitProcess(f *os.File) error {
 	c, err := f.SyscallConn()
 	if err != nil {

@@ -2,5 +2,5 @@ package sys
 
 import "golang.org/x/sys/cpu"
 
-// FastStrings: the processor's own instruction for copies is the fast way to copy a few kilobytes and more.
+// FastStrings reports whether REP MOVSB is the fast way to copy some kilobytes or more.
 var FastStrings = cpu.X86.HasERMS

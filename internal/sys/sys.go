@@ -1,8 +1,9 @@
-// Package sys makes every system call of the library, behind one face for all systems.
-// Where a system cannot do a thing, it answers errors.ErrUnsupported.
+// Package sys makes the system calls of the library, with the same functions on all systems. What a
+// system cannot do returns errors.ErrUnsupported.
 //
-// It is the only importer of golang.org/x/sys. Errors are bare errno values (or wrap one):
-// the callers know the name and say what to do.
+// Of this module it imports nothing, and no other package may import golang.org/x/sys. Its
+// invariant: a call that a signal interrupts is made again, so no caller sees EINTR. Errors are
+// errno values, or wrap one, without text: the caller knows the name, and what the user can do.
 package sys
 
 import (
@@ -10,13 +11,13 @@ import (
 	"time"
 )
 
-// FD is an open file. Unlike an os.File it has no finalizer: an attachment ends by Close alone.
+// An FD is an open file. Unlike an os.File it has no finalizer: only Close ends an attachment.
 type FD int
 
-// NoFD is no file.
+// NoFD is the FD of no file.
 const NoFD FD = -1
 
-// Stat is what the library wants to know of a file.
+// A Stat describes a file.
 type Stat struct {
 	Dev, Ino uint64
 	Size     int64
@@ -27,30 +28,30 @@ type Stat struct {
 	Modified time.Time
 }
 
-// Same reports whether s and t are the same file.
+// Same reports whether s and t describe the same file.
 func (s Stat) Same(t Stat) bool { return s.Dev == t.Dev && s.Ino == t.Ino }
 
-// Mount is what the library wants to know of the file system under a directory.
+// A Mount describes the file system under a directory.
 type Mount struct {
 	Type        int64 // magic number of the file system
 	Size, Avail int64 // bytes
-	Inodes      int64 // free
+	Inodes      int64 // that are free
 }
 
 // TmpfsMagic is Mount.Type of a tmpfs.
 const TmpfsMagic = 0x01021994
 
-// Lock bytes, far beyond any data.
+// Lock bytes, all beyond the end of any file.
 const (
 	GateByte     int64 = 1 << 62
-	PresenceByte int64 = GateByte + 15 // shared by all who may only read
-	SlotByte     int64 = GateByte + 16 // of slot 0
+	PresenceByte int64 = GateByte + 15 // shared by all attachments that may only read the file
+	SlotByte     int64 = GateByte + 16 // of slot 0; that of slot i is i bytes further
 )
 
-// Piece is how much Allocate asks the kernel for at a time: the kernel does the whole of a call
-// before it looks for a signal.
+// Piece is how many bytes Allocate asks the kernel for in one call. The kernel handles a signal
+// only between calls.
 const Piece = 16 << 20
 
-// AvoidNameless has every file made with a temporary name first, as where there are no nameless
-// ones. Only tests and tests/chaos set it, before anything else runs.
+// AvoidNameless makes every new file get a temporary name first, as on systems without nameless
+// files. Only tests and tests/chaos set it, before anything else runs.
 var AvoidNameless = false

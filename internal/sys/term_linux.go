@@ -2,7 +2,8 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// TerminalSize is the size of the terminal that fd is open on; ok is false where there is none.
+// TerminalSize returns the size of the terminal that fd is open on; ok reports whether there is
+// one.
 func TerminalSize(fd uintptr) (columns, rows int, ok bool) {
 	w, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ)
 	if err != nil || w.Col == 0 {
@@ -11,8 +12,8 @@ func TerminalSize(fd uintptr) (columns, rows int, ok bool) {
 	return int(w.Col), int(w.Row), true
 }
 
-// KeyInput makes the terminal that fd is open on hand over each key at once, without showing it, until
-// restore is called. Ctrl-C and its like still send signals.
+// KeyInput makes the terminal that fd is open on deliver each key at once and not show it, until
+// restore is called. Ctrl-C and similar keys still send signals.
 func KeyInput(fd uintptr) (restore func(), err error) {
 	was, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
 	if err != nil {

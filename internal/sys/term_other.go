@@ -4,8 +4,9 @@ package sys
 
 import "errors"
 
-// TerminalSize is the size of the terminal that fd is open on; ok is false where there is none.
+// TerminalSize returns the size of the terminal that fd is open on; ok reports whether there is
+// one.
 func TerminalSize(uintptr) (columns, rows int, ok bool) { return 0, 0, false }
 
-// KeyInput is not there: keys are not looked at.
+// KeyInput is not supported on this system.
 func KeyInput(uintptr) (restore func(), err error) { return nil, errors.ErrUnsupported }
