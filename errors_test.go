@@ -3,6 +3,7 @@
 package shmem_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -305,4 +306,73 @@ func TestTooManyFiles(t *testing.T) {
 	}
 	check(t, c.Wait())
 	wantNames(t, dir) // Close opens no file
+}
+
+// Every method that can fail returns an *Error with operation and name, also after Close.
+func TestErrorsAfterClose(t *testing.T) {
+	b := open[point](t, shmemtest.Dir(t), "p")
+	s, ctx := b.Segment(), context.Background()
+	check(t, b.Close())
+	nothing := func(*point) error { return nil }
+	for op, f := range map[string]func() error{
+		"do":       func() error { return b.Do(nothing) },
+		"view":     func() error { return b.View(ctx, nothing) },
+		"update":   func() error { return b.Update(ctx, nothing) },
+		"recover":  func() error { return b.Recover(ctx, nothing) },
+		"load":     func() error { return b.LoadTo(ctx, new(point)) },
+		"store":    func() error { return b.Store(ctx, point{}) },
+		"wait":     func() error { return b.Wait(ctx, 0) },
+		"own":      b.Own,
+		"read":     func() error { _, err := s.ReadAt(make([]byte, 1), 0); return err },
+		"write":    func() error { _, err := s.WriteAt(make([]byte, 1), 0); return err },
+		"file":     func() error { _, err := s.File(); return err },
+		"populate": s.Populate,
+		"box of":   func() error { _, err := shmem.BoxOf[point](s); return err },
+	} {
+		err := f()
+		e, ok := errors.AsType[*shmem.Error](err)
+		if !ok || e.Op != op || e.Name != "p" || !errors.Is(err, shmem.ErrClosed) {
+			t.Errorf("%s: %v (%T)", op, err, err)
+		}
+		if want := "shmem: " + op + " p: "; !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("%s: %v, want %q", op, err, want)
+		}
+	}
+	for _, err := range b.Watch(ctx) {
+		wantErr(t, err, shmem.ErrClosed, "load p")
+	}
+}
+
+// The error of a function that the caller passes is returned as it is.
+func TestErrorsOfFunctions(t *testing.T) {
+	b := open[point](t, shmemtest.Dir(t), "p")
+	own, ctx := errors.New("own"), context.Background()
+	fails := func(*point) error { return own }
+	for op, err := range map[string]error{"do": b.Do(fails), "view": b.View(ctx, fails), "update": b.Update(ctx, fails)} {
+		if err != own {
+			t.Errorf("%s: %v, want the error of the function as it is", op, err)
+		}
+	}
+}
+
+// Errors of a context, and of values, name their operation too.
+func TestErrorsWithOperation(t *testing.T) {
+	b := open[point](t, shmemtest.Dir(t), "p")
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	wantErr(t, b.Wait(done, 0), context.Canceled, "wait p")
+	for _, err := range b.Watch(done) {
+		wantErr(t, err, context.Canceled, "watch p")
+	}
+	var text shmem.Text[[4]byte]
+	var vec shmem.Vec[int32, [2]int32]
+	for op, err := range map[string]error{
+		"text set":      text.Set("too long"),
+		"vec append":    vec.Append(1, 2, 3),
+		"vec unmarshal": vec.UnmarshalJSON([]byte("x")),
+	} {
+		if e, ok := errors.AsType[*shmem.Error](err); !ok || e.Op != op {
+			t.Errorf("%s: %v (%T)", op, err, err)
+		}
+	}
 }

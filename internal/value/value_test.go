@@ -274,7 +274,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Detach(false)
+	t.Cleanup(func() { _ = a.Detach(false) })
 	f := Of(a, typ)
 	for i, err := range []error{f.Lockable(), f.Snapshots(), f.Waitable()} {
 		if !errors.Is(err, errs.Foreign) {
