@@ -91,7 +91,7 @@ func initOf[T any]() func(*mem.Mapping) error {
 		if err != nil {
 			return err
 		}
-		m.HandOut()
+		m.MarkExposed()
 		return any(v).(Initializer).Init()
 	}
 }
@@ -108,7 +108,7 @@ func (b *Box[T]) binding() segment.Binding {
 func (b *Box[T]) drop() {
 	m := b.seg.m
 	if v, err := mem.At[T](m, 0); err == nil {
-		m.HandOut()
+		m.MarkExposed()
 		any(v).(Dropper).Drop()
 	}
 }
@@ -138,7 +138,7 @@ func (b *Box[T]) first() *T {
 	if err != nil {
 		return nil
 	}
-	m.HandOut()
+	m.MarkExposed()
 	b.ptr.Store(v)
 	if b.seg.a.Closed() { // Close may have invalidated the pointer before it was stored
 		b.ptr.Store(nil)

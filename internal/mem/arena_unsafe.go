@@ -10,11 +10,10 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// Mappings are carved from one range of reserved address space, in steps, so that the way from an
-// address to its mapping is a subtraction, a shift and two loads, however many mappings there are.
-// What lies outside (race builds; an arena that cannot grow) is found in a sorted table.
-//
-// Address space whose pointers were handed out is never used again, see Mapping.Retire.
+// Mappings lie in one range of reserved address space, the arena, at multiples of a step. So the
+// mapping of an address is found by a subtraction, a shift and two loads, with any number of
+// mappings. Mappings outside the arena, in race builds or when it cannot grow, are found in a
+// sorted table.
 const (
 	wide     = ^uint(0) >> 63 // 1 where a word has 64 bits, else 0
 	stepBits = 16             // a mapping begins at a multiple of 64 KiB
@@ -22,26 +21,28 @@ const (
 	leafBits = 12          // steps in a leaf of the table
 	topBits  = 2 + 12*wide // leaves: the arena ends at 4 TiB, or at 1 GiB of a 32-bit address space
 	growSize = 1 << (26 + 4*wide)
-	// Far from where the runtime and the kernel put things, so that the arena can grow upwards.
+	// Far from the addresses that the Go runtime and the kernel use, so that the arena can grow.
 	hintBase = 1 << (44 * wide)
 	maxArena = 1 << (topBits + leafBits + stepBits - (1 - wide))
 )
 
+// A leaf holds the mapping of each step in a part of the arena.
 type leaf [1 << leafBits]atomic.Pointer[Mapping]
 
+// A space is the arena with its tables.
 type space struct {
 	base atomic.Uintptr // where the arena begins; noBase until the first mapping
 	top  [1 << topBits]atomic.Pointer[leaf]
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards the fields down to standIns, and writers of others
 	start    unsafe.Pointer
-	used     uintptr               // carved so far
-	size     uintptr               // reserved so far
-	closed   bool                  // cannot be had, or cannot grow
-	free     map[uintptr][]uintptr // offsets of regions that can be used again, by length
+	used     uintptr               // bytes that were carved
+	size     uintptr               // bytes that are reserved
+	closed   bool                  // the arena cannot grow
+	free     map[uintptr][]uintptr // offsets of free regions, by length
 	standIns map[string]*Mapping   // stand-ins of retired mappings, by segment name
 
-	others atomic.Pointer[[]*Mapping] // outside the arena, sorted by address
+	others atomic.Pointer[[]*Mapping] // mappings outside the arena, sorted by address; replaced under mu
 }
 
 // noBase is a base so far from all addresses that none seems to lie in the arena: the readers of
@@ -55,7 +56,7 @@ func init() { arena.base.Store(noBase) }
 
 func roundUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
-// carve gives n bytes of reserved address space, nil where the arena has none.
+// carve returns n bytes of reserved address space, nil if the arena has none.
 func (a *space) carve(n uintptr) unsafe.Pointer {
 	n = roundUp(n, stepSize)
 	a.mu.Lock()
@@ -72,7 +73,7 @@ func (a *space) carve(n uintptr) unsafe.Pointer {
 	return p
 }
 
-// grow reserves address space behind the arena until n more bytes fit.
+// grow reserves address space until n more bytes fit. a.mu is held.
 func (a *space) grow(n uintptr) bool {
 	if a.closed || n > maxArena || a.used+n > maxArena {
 		return false
@@ -102,7 +103,7 @@ func (a *space) grow(n uintptr) bool {
 	return true
 }
 
-// giveBack makes a carved region available again. No pointer into it may have been handed out.
+// giveBack makes a carved region free again. No user may have a pointer into it.
 func (a *space) giveBack(p unsafe.Pointer, n uintptr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,6 +185,7 @@ func (a *space) standIn(name string) *Mapping {
 	return m
 }
 
+// byAddress orders mappings by their addresses.
 func byAddress(x, y *Mapping) int {
 	switch {
 	case uintptr(x.base) < uintptr(y.base):
@@ -194,12 +196,14 @@ func byAddress(x, y *Mapping) int {
 	return 0
 }
 
+// reserved returns how many bytes are reserved.
 func (a *space) reserved() uintptr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.size
 }
 
+// leaf returns leaf i, which it makes if there is none.
 func (a *space) leaf(i uintptr) *leaf {
 	if l := a.top[i].Load(); l != nil {
 		return l
@@ -208,7 +212,7 @@ func (a *space) leaf(i uintptr) *leaf {
 	return a.top[i].Load()
 }
 
-// find returns the mapping that p lies in, nil if there is none.
+// find returns the mapping of address p, nil if there is none.
 func (a *space) find(p uintptr) *Mapping {
 	if off := p - a.base.Load(); off < maxArena {
 		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {
@@ -223,6 +227,7 @@ func (a *space) find(p uintptr) *Mapping {
 	return a.findOther(p)
 }
 
+// findOther is find outside the arena.
 func (a *space) findOther(p uintptr) *Mapping {
 	table := *a.others.Load()
 	i, found := slices.BinarySearchFunc(table, p, func(m *Mapping, p uintptr) int {

@@ -8,16 +8,16 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// blocks says that copyBlocks exists. Go's atomic stores are exchanges on amd64, some 20 times as dear
-// as the plain ones, which order just as well here: stores are seen in the order in which they are made.
+// blocks reports whether copyBlocks exists. It uses plain stores: on amd64 other processors see
+// them in their order too. Go's atomic stores are exchanges there, and cost about 20 times as much.
 const blocks = true
 
 //go:noescape
 func copyBlocks(dst, src unsafe.Pointer, n uintptr)
 
-// stringsFrom is the number of bytes from which REP MOVSB is the faster way to copy to lines that another
-// core has: it asks for them without fetching what they hold, four times as fast at 64 KiB as the
-// stores of Go's memmove. It stands for never where the processor does not make that promise.
+// stringsFrom is the number of bytes from which REP MOVSB copies faster to cache lines that another
+// core has. It asks for a cache line without fetching its contents, unlike Go's memmove. On
+// processors without fast strings it is never reached.
 var stringsFrom = func() uintptr {
 	if sys.FastStrings {
 		return 2048

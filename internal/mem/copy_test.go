@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Copies of every length around the ones at which the way of copying changes, at every place in a word.
+// TestCopy copies lengths around those at which the method changes, at every offset in a word.
 func TestCopy(t *testing.T) {
 	src := make([]byte, 3*4096)
 	for i := range src {
@@ -50,7 +50,8 @@ func TestCopySlice(t *testing.T) {
 	}
 }
 
-// What a copy to memory costs that is in this core's cache; between two cores see bench/queues.
+// BenchmarkCopy copies to memory that is in this core's cache. bench/queues measures between two
+// cores.
 func BenchmarkCopy(b *testing.B) {
 	for _, n := range []int{1 << 10, 4 << 10, 64 << 10} {
 		src, dst := make([]byte, n), make([]byte, n)

@@ -6,15 +6,16 @@ import (
 	"unsafe"
 )
 
-// Copies between the payload, the undo image and a value of this process, while others may read or
-// write the shared side: every aligned word is loaded and stored by one access, and no access moves
-// across an atomic one before or after the call. A copy may still mix words of several writers: it is
-// for those who validate it by a sequence counter, or hold the lock.
+// This file copies between the payload, the undo image and a value of this process, while other
+// processes may read or write the shared side. Every aligned word is loaded and stored by one
+// access, and no access moves across an atomic access before or after the call. A copy can mix
+// words of several writers: the caller validates it by a sequence counter, or holds the lock.
 //
-// Offsets are those of the mapping; the caller has checked them once by At. Parts of a word at the
-// ends of a range are copied byte by byte, which leaves the neighbours alone, but for Load, which
-// reads whole words: mapped memory ends on a page.
+// Offsets are those of the mapping, which the caller has checked with At. Parts of a word at the
+// ends of a range are copied byte by byte, so that the bytes next to the range do not change. Load
+// reads whole words: mapped memory ends with a page.
 
+// word is the size of a word in bytes.
 const word = unsafe.Sizeof(uintptr(0))
 
 func loadWord(p unsafe.Pointer) uintptr     { return atomic.LoadUintptr((*uintptr)(p)) }
@@ -35,10 +36,10 @@ func getLocal(b []byte) uintptr {
 	return uintptr(binary.NativeEndian.Uint32(b))
 }
 
-// head is how many bytes of a range come before its first whole word.
+// head returns how many bytes of a range come before its first whole word.
 func head(off, n uintptr) uintptr { return min(-off&(word-1), n) }
 
-// copyMany copies n bytes, a multiple of 64 and not 0, both sides aligned to words.
+// copyMany copies n bytes, a multiple of 64 and not 0. Both sides are aligned to words.
 func copyMany(dst, src unsafe.Pointer, n uintptr) {
 	if n >= stringsFrom {
 		copyString(dst, src, n)
@@ -47,8 +48,9 @@ func copyMany(dst, src unsafe.Pointer, n uintptr) {
 	}
 }
 
-// Copy copies src to dst, which is as long, where nobody else reads or writes either: it is copy, but
-// faster where much goes to memory that another process has read.
+// Copy copies src to dst, which has the same length, while no other goroutine or process uses
+// either. It is faster than the builtin copy when it copies much to memory that another process has
+// read.
 func Copy(dst, src []byte) {
 	if n := uintptr(len(src)); n >= stringsFrom {
 		_ = dst[n-1]
@@ -58,7 +60,7 @@ func Copy(dst, src []byte) {
 	copy(dst, src)
 }
 
-// Assign is *dst = *src by Copy.
+// Assign is *dst = *src with Copy.
 func Assign[T any](dst, src *T) {
 	if unsafe.Sizeof(*src) >= stringsFrom {
 		Copy(Bytes(dst), Bytes(src))
@@ -67,7 +69,7 @@ func Assign[T any](dst, src *T) {
 	*dst = *src
 }
 
-// CopySlice is Copy of values.
+// CopySlice is Copy for values of any type.
 func CopySlice[T any](dst, src []T) {
 	n := min(len(dst), len(src))
 	size := uintptr(n) * unsafe.Sizeof(*(*T)(nil))
@@ -78,15 +80,17 @@ func CopySlice[T any](dst, src []T) {
 	copyString(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), size)
 }
 
-// Prefetch asks for the line of *p, to be read soon; nothing is read yet. PrefetchWrite asks for the only copy of it.
-func Prefetch[T any](p *T)      { prefetch(unsafe.Pointer(p)) }
+// Prefetch asks for the cache line at p, which the caller reads soon.
+func Prefetch[T any](p *T) { prefetch(unsafe.Pointer(p)) }
+
+// PrefetchWrite asks for the cache line at p, which the caller writes soon.
 func PrefetchWrite[T any](p *T) { prefetchWrite(unsafe.Pointer(p)) }
 
 // PrefetchAt and PrefetchWriteAt are the same for what is at an offset of the mapping.
 func (m *Mapping) PrefetchAt(off int)      { prefetch(unsafe.Add(m.base, off)) }
 func (m *Mapping) PrefetchWriteAt(off int) { prefetchWrite(unsafe.Add(m.base, off)) }
 
-// Load copies len(dst) bytes from off to memory of this process. off is a multiple of 8.
+// Load copies len(dst) bytes from off to dst, in memory of this process. off is a multiple of 8.
 func (m *Mapping) Load(dst []byte, off int) {
 	p := unsafe.Add(m.base, off)
 	if n := uintptr(len(dst)) &^ 63; blocks && n > 0 {
@@ -103,7 +107,7 @@ func (m *Mapping) Load(dst []byte, off int) {
 	}
 }
 
-// LoadPart is Load for any offset: it reads the whole words around.
+// LoadPart is Load for any offset. It reads the whole words that contain the bytes.
 func (m *Mapping) LoadPart(dst []byte, off int) {
 	skip := off & int(word-1)
 	for p := unsafe.Add(m.base, off-skip); len(dst) > 0; p = unsafe.Add(p, word) {
@@ -131,8 +135,8 @@ func (m *Mapping) Store(off int, src []byte) {
 	copy(unsafe.Slice((*byte)(p), len(src)), src)
 }
 
-// Move copies n bytes from one place of the mapping to another, which do not overlap and lie alike
-// in their words. Each word copied is told to reached, if that is not nil.
+// Move copies n bytes of the mapping from src to dst. The two ranges do not overlap and have the
+// same offset within a word. Move calls reached after every word, if it is not nil.
 func (m *Mapping) Move(dst, src, n int, reached func()) {
 	d, s, rest := unsafe.Add(m.base, dst), unsafe.Add(m.base, src), uintptr(n)
 	bytes := func(n uintptr) {

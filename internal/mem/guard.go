@@ -2,13 +2,14 @@ package mem
 
 import "runtime/debug"
 
-// A Fault is an access to the mapping that failed: the file behind it was truncated, or it was retired.
+// A Fault is an access to a mapping that failed: the file was truncated, or the mapping was
+// retired.
 type Fault struct {
 	Addr uintptr
 	Err  error
 }
 
-// FaultOf is the fault that a recovered value stands for, nil if it is something else.
+// FaultOf returns the fault in the mapping that a recovered value stands for, nil if there is none.
 func (m *Mapping) FaultOf(recovered any) *Fault {
 	e, ok := recovered.(interface {
 		error
@@ -20,7 +21,8 @@ func (m *Mapping) FaultOf(recovered any) *Fault {
 	return &Fault{e.Addr(), e}
 }
 
-// Guard calls f. A fault at an address of the mapping ends it and is returned; other panics pass.
+// Guard calls f. A fault at an address of the mapping ends f, and Guard returns it. Other panics
+// pass.
 func (m *Mapping) Guard(f func()) (fault *Fault) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {

@@ -1,7 +1,10 @@
-// Package mem is a mapping of shared memory: how it is made and taken away, the typed views of it,
-// the way from an address back to it, and who else is attached.
+// Package mem maps shared memory, gives typed views of it, finds the mapping of an address, and
+// knows which other attachments are alive.
 //
-// It is the home of casts. A mapping's memory can change at any time; what is read from it is untrusted.
+// It imports errs, sys and format, and holds the casts of the module. Its invariants: a view never
+// leaves its mapping; memory is retired only when no call is in flight; and an address that a user
+// may still have never belongs to another mapping. Other processes can change a mapping's memory at
+// any time, so what is read from it is not trusted.
 package mem
 
 import (
@@ -16,28 +19,27 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// ErrBounds is the error of a view that would leave the mapping or be misaligned.
+// ErrBounds is returned when a view would leave the mapping or be misaligned.
 var ErrBounds = errors.New("outside the mapping")
 
 // A Mapping is a part of a file in this process's memory. Its methods are safe for concurrent use.
-//
-// Whoever touches its memory pins it first, or knows that it cannot be retired yet.
+// A caller that accesses the memory pins the mapping first, or knows that it cannot be retired yet.
 type Mapping struct {
 	base    unsafe.Pointer
 	length  uintptr // mapped bytes, a multiple of the page size
 	payload uintptr // bytes that typed views of the payload may reach, from delta on
-	delta   uintptr // where the payload begins: not 0 in a foreign file at an offset that is no page's
-	write   bool
-	name    string // of the segment, for the texts of errors
+	delta   uintptr // where the payload begins: not 0 if its offset in a foreign file is inside a page
+	write   bool    // the payload can be written
+	name    string  // of the segment, for the texts of errors
 
-	pins    atomic.Int64 // calls in flight, and retiring
+	pins    atomic.Int64 // calls in flight; plus retiring while draining
 	phase   atomic.Pointer[phase]
-	handed  atomic.Bool // a pointer into the memory was handed out
-	overlay *overlay    // race builds: the heap memory underneath
-	arena   bool
+	exposed atomic.Bool // the user may have a pointer into the memory
+	overlay *overlay    // race builds: the heap memory that the mapping lies over
+	arena   bool        // the memory is part of the arena
 
-	lockID uint32 // of Peers, where the payload can be written, else 0
-	// Peers is nil where there is no control block: a foreign file.
+	lockID uint32 // Peers.Self if the payload can be written, else 0
+	// Peers is nil if there is no control block: in a foreign file.
 	Peers *Peers
 	// Waiters holds the waiters of this process at this mapping. Only internal/wait uses it.
 	Waiters atomic.Pointer[any]
@@ -45,31 +47,32 @@ type Mapping struct {
 	OnDrain atomic.Pointer[func()]
 }
 
-// A phase ends with Drain. There is a second one where the value is dropped.
+// A phase ends with Drain. A value that is dropped has a second phase, see Resume.
 type phase struct {
-	closing chan struct{} // closed when draining begins
-	idle    chan struct{} // closed when no call is in flight any more
+	closing chan struct{} // closed when Drain begins
+	idle    chan struct{} // closed when no call is in flight
 	once    sync.Once
 }
 
 func newPhase() *phase { return &phase{closing: make(chan struct{}), idle: make(chan struct{})} }
 
+// retiring is added to the pins while the mapping drains.
 const retiring = math.MinInt64 / 2
 
-// Spec says what to map.
+// A Spec says what to map.
 type Spec struct {
 	Name    string // of the segment, for the texts of errors
 	File    sys.FD
 	Offset  int64 // where the payload begins in the file
 	Payload int   // its bytes
-	Length  int   // bytes to map from the payload's beginning, control block included; at least Payload
+	Length  int   // bytes to map from the payload's beginning on, with the control block; at least Payload
 	Write   bool  // the payload can be written
-	Control int   // where the control block begins, 0 if there is none; it can always be written with Write or Slot
-	Slot    bool  // the control block is writable although the payload is not
-	Huge    bool
+	Control int   // where the control block begins; 0: there is none
+	Slot    bool  // the control block can be written although the payload cannot
+	Huge    bool  // ask for huge pages
 }
 
-// Map maps a file. The caller has checked that the file is that long.
+// Map maps a part of a file. The caller has checked that the file is long enough.
 func Map(s Spec) (*Mapping, error) {
 	page := uintptr(os.Getpagesize())
 	delta := uintptr(s.Offset) & (page - 1)
@@ -100,6 +103,7 @@ func Map(s Spec) (*Mapping, error) {
 	return m, nil
 }
 
+// place maps the memory, over heap memory, in the arena or anywhere.
 func (m *Mapping) place(s Spec) (err error) {
 	write, off := s.Write || s.Slot, s.Offset-int64(m.delta)
 	if overlays && m.length <= overlayMax && !(s.Slot && !s.Write) {
@@ -117,21 +121,23 @@ func (m *Mapping) place(s Spec) (err error) {
 	return err
 }
 
+// unplace makes the memory fault, and frees its addresses unless they were exposed.
 func (m *Mapping) unplace() {
 	if m.overlay != nil {
 		m.overlay.retire()
 		return
 	}
-	// Where even that fails the pages stay mapped: a leak, never a stranger's memory under an old pointer.
-	if err := sys.Retire(m.base, m.length); err == nil && m.arena && !m.handed.Load() {
+	// If Retire fails the pages stay mapped: a leak is better than other memory under an old
+	// pointer.
+	if err := sys.Retire(m.base, m.length); err == nil && m.arena && !m.exposed.Load() {
 		arena.giveBack(m.base, m.length)
 	}
 }
 
-// Pin keeps the mapping in place until Unpin. It reports false once retiring has begun.
+// Pin keeps the memory in place until Unpin. It reports false once Drain has begun.
 //
-// A refused one does not count, not even for a moment: Join takes any count for a call in flight,
-// and the last Unpin of a phase must be one that Drain waits for.
+// A Pin that fails never changes the count: Join takes every count for a call in flight, and Drain
+// waits for the last Unpin.
 func (m *Mapping) Pin() bool {
 	for {
 		n := m.pins.Load()
@@ -146,20 +152,20 @@ func (m *Mapping) Pin() bool {
 
 // Unpin ends what Pin began.
 func (m *Mapping) Unpin() {
-	ph := m.phase.Load() // before the count: the next phase may begin after it
+	ph := m.phase.Load() // before the count is changed: after that the next phase may begin
 	if m.pins.Add(-1) == retiring {
 		ph.once.Do(func() { close(ph.idle) })
 	}
 }
 
-// Closing is closed when draining begins: calls that block must return.
+// Closing returns a channel that is closed when Drain begins. Calls that block must return then.
 func (m *Mapping) Closing() <-chan struct{} { return m.phase.Load().closing }
 
-// Closed reports whether draining has begun.
+// Closed reports whether Drain has begun.
 func (m *Mapping) Closed() bool { return m.pins.Load() < 0 }
 
-// Drain refuses further calls, wakes those that block and waits until none is in flight.
-// One caller at a time.
+// Drain makes Pin fail, wakes calls that block, and waits until no call is in flight. Only one
+// goroutine may call it at a time.
 func (m *Mapping) Drain() {
 	ph := m.phase.Load()
 	if n := m.pins.Add(retiring) - retiring; n == 0 {
@@ -167,19 +173,19 @@ func (m *Mapping) Drain() {
 	}
 	close(ph.closing)
 	if f := m.OnDrain.Load(); f != nil {
-		_ = m.Guard(*f) // where somebody truncated the file, sleepers see for themselves
+		_ = m.Guard(*f) // in a truncated file it faults; sleepers wake by the backstop then
 	}
 	<-ph.idle
 }
 
-// Resume admits calls again after Drain: the value's Drop may use what lives in the memory.
+// Resume makes Pin succeed again after Drain: the value's Drop may use the memory.
 func (m *Mapping) Resume() {
 	m.phase.Store(newPhase())
 	m.pins.Add(-retiring)
 }
 
-// Retire takes the memory away for good, after Drain. A pointer into it faults from now on; where
-// one was handed out the address space is never used again.
+// Retire removes the memory, after Drain. An access to it faults from now on. After MarkExposed its
+// addresses are never used again.
 func (m *Mapping) Retire() {
 	arena.unregister(m)
 	m.unplace()
@@ -194,7 +200,7 @@ func (m *Mapping) Name() string { return m.name }
 // Writable reports whether the payload can be written.
 func (m *Mapping) Writable() bool { return m.write }
 
-// Size is the payload's size in bytes.
+// Size returns the payload's size in bytes.
 func (m *Mapping) Size() int { return int(m.payload) }
 
 // Contains reports whether the address lies in the mapping.
@@ -202,10 +208,10 @@ func (m *Mapping) Contains(addr uintptr) bool {
 	return addr-uintptr(m.base) < m.length
 }
 
-// HandOut says that a pointer into the mapping may outlive it.
-func (m *Mapping) HandOut() { m.handed.Store(true) }
+// MarkExposed records that the user may keep a pointer into the memory beyond Retire.
+func (m *Mapping) MarkExposed() { m.exposed.Store(true) }
 
-// Populate makes the payload's pages present.
+// Populate makes the payload's pages present, so that the first access costs no page fault.
 func (m *Mapping) Populate() {
 	sys.Populate(m.base, roundUp(m.delta+m.payload, uintptr(os.Getpagesize())), m.write)
 }

@@ -46,7 +46,7 @@ func mapped(t testing.TB, s Spec) *Mapping {
 	return m
 }
 
-// TestPlaces: the structs laid over the control block are what package format says.
+// TestPlaces compares the structs that are laid over the control block with package format.
 func TestPlaces(t *testing.T) {
 	var w Words
 	var s Slot
@@ -73,7 +73,7 @@ func TestPlaces(t *testing.T) {
 		"slot size":     {unsafe.Sizeof(s), format.SlotSize},
 	} {
 		if p.got != p.want {
-			t.Errorf("%s is at %d, must be at %d", name, p.got, p.want)
+			t.Errorf("%s is at %d, want %d", name, p.got, p.want)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func TestViews(t *testing.T) {
 	}
 }
 
-// TestFind: from any address in any of many mappings the way leads back, in the arena and outside.
+// TestFind: Of finds the mapping of any address in any of many mappings, in the arena and outside.
 func TestFind(t *testing.T) {
 	fd := file(t, 300<<10)
 	var all []*Mapping
@@ -136,7 +136,7 @@ func TestFind(t *testing.T) {
 	for _, m := range gone {
 		p, _ := At[byte](m, 0)
 		stale = append(stale, p)
-		m.HandOut()
+		m.MarkExposed()
 		m.Drain()
 		m.Retire()
 	}
@@ -150,17 +150,17 @@ func TestFind(t *testing.T) {
 		all = append(all, m)
 		for _, p := range stale {
 			if m.Contains(uintptr(unsafe.Pointer(p))) {
-				t.Fatal("address space that was handed out is used again")
+				t.Fatal("addresses that the user may still have are used again")
 			}
 		}
 	}
 	check()
 }
 
-// TestNotHandedOut: without a pointer outside, address space is used again.
-func TestNotHandedOut(t *testing.T) {
+// TestNotExposed: addresses that no user has are used again.
+func TestNotExposed(t *testing.T) {
 	if overlays {
-		t.Log("race builds lay mappings over the heap, which does this by itself")
+		t.Log("race builds map over the heap, which reuses its addresses")
 		return
 	}
 	fd := file(t, 4096)
@@ -172,14 +172,14 @@ func TestNotHandedOut(t *testing.T) {
 		m.Retire()
 	}
 	if len(seen) > 10 {
-		t.Errorf("100 mappings, one after the other, were at %d places", len(seen))
+		t.Errorf("100 mappings, one after the other, had %d addresses", len(seen))
 	}
 }
 
 func needsFaults(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SHMEMTEST_WRAP") != "" {
-		t.Skip("an emulator does not say at which address a fault was: needs a real processor")
+		t.Skip("an emulator does not tell the address of a fault: needs a real processor")
 	}
 }
 
@@ -205,14 +205,14 @@ func TestGuard(t *testing.T) {
 		t.Errorf("truncated: %v, want a fault at %p", f, p)
 	}
 	defer func() {
-		if r := recover(); r != "mine" {
-			t.Errorf("another panic became %v", r)
+		if r := recover(); r != "own" {
+			t.Errorf("the caller's panic became %v", r)
 		}
 	}()
-	m.Guard(func() { panic("mine") })
+	m.Guard(func() { panic("own") })
 }
 
-// TestPinAfterDrain: one who is refused is no call in flight, which Join would come after.
+// TestPinAfterDrain: a Pin that fails is not a call in flight, so Join fails too.
 func TestPinAfterDrain(t *testing.T) {
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
 	m.Drain()
@@ -221,14 +221,14 @@ func TestPinAfterDrain(t *testing.T) {
 		wg.Go(func() {
 			for range 2_000_000 {
 				if m.Pin() {
-					t.Error("a drained mapping admits")
+					t.Error("a drained mapping can be pinned")
 				}
 			}
 		})
 		wg.Go(func() {
 			for range 2_000_000 {
 				if m.Join() {
-					t.Error("a call joins others where there are none")
+					t.Error("Join succeeds although no call is in flight")
 					return
 				}
 			}
@@ -238,22 +238,22 @@ func TestPinAfterDrain(t *testing.T) {
 	m.Retire()
 }
 
-// TestHigh: what a peer says is a bound for nobody but itself, also where an int has 32 bits.
+// TestHigh: a wrong SlotHigh of a peer does not exceed the slots, also where an int has 32 bits.
 func TestHigh(t *testing.T) {
 	p := Peers{Words: new(Words), Slots: make([]Slot, 4)}
-	for said, want := range map[uint32]int{0: 0, 3: 3, 5: 4, 1 << 31: 4, ^uint32(0): 4} {
-		if p.Words.SlotHigh.Store(said); p.High() != want {
-			t.Errorf("%d of 4 slots: %d, want %d", said, p.High(), want)
+	for high, want := range map[uint32]int{0: 0, 3: 3, 5: 4, 1 << 31: 4, ^uint32(0): 4} {
+		if p.Words.SlotHigh.Store(high); p.High() != want {
+			t.Errorf("%d of 4 slots: %d, want %d", high, p.High(), want)
 		}
 	}
 }
 
-// TestDrain: retiring waits for calls in flight, refuses new ones, and can be taken back once.
+// TestDrain: Drain waits for calls in flight and makes Pin fail. Resume undoes it.
 func TestDrain(t *testing.T) {
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
 	for range 3 {
 		if !m.Pin() {
-			t.Fatal("a live mapping refuses")
+			t.Fatal("an open mapping cannot be pinned")
 		}
 		drained := make(chan bool)
 		go func() { m.Drain(); close(drained) }()
@@ -263,7 +263,7 @@ func TestDrain(t *testing.T) {
 			wg.Go(func() {
 				for range 100 {
 					if m.Pin() {
-						t.Error("a draining mapping admits")
+						t.Error("a draining mapping can be pinned")
 						m.Unpin()
 					}
 				}
@@ -281,7 +281,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestCopies: all copies, at all places and of all lengths, do what copy does and touch nothing beside.
+// TestCopies: copies at all offsets and of all lengths do what copy does, and change nothing else.
 func TestCopies(t *testing.T) {
 	const half = 512
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 2 * half, Length: 2 * half, Write: true})
@@ -310,7 +310,7 @@ func TestCopies(t *testing.T) {
 			m.Move(off, half+off, n, func() { words++ })
 			copy(want[off:], want[half+off:half+off+n])
 			if n > 64 && words == 0 {
-				t.Error("no word was told of")
+				t.Error("reached was not called")
 			}
 		case 3:
 			off &^= 7
@@ -325,12 +325,12 @@ func TestCopies(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(m.Payload(), want) {
-			t.Fatalf("%d bytes at %d: others were touched", n, off)
+			t.Fatalf("%d bytes at %d: bytes outside the range changed", n, off)
 		}
 	}
 }
 
-// TestWordsWhole: no copy tears an aligned word.
+// TestWordsWhole: no copy splits an aligned word.
 func TestWordsWhole(t *testing.T) {
 	const n = 256
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 2 * n, Length: 2 * n, Write: true})

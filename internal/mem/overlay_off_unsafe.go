@@ -14,6 +14,7 @@ const (
 	overlayMax = 0
 )
 
+// An overlay exists in race builds only, see overlay_race_unsafe.go.
 type overlay struct{ base unsafe.Pointer }
 
 func newOverlay(uintptr, sys.FD, int64, bool) (*overlay, error) { return nil, errors.ErrUnsupported }

@@ -11,18 +11,19 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// The race detector sees the Go heap only. In race builds small segments are therefore laid over
-// heap memory, so that `go test -race` reports unsynchronised use of shared memory within a process.
-// It counts as heap and costs a finalizer: too dear for production.
+// The race detector sees only the Go heap. So race builds map small segments over heap memory, and
+// `go test -race` reports unsynchronised access to shared memory within a process. Such a mapping
+// counts as heap and needs a finalizer, so other builds do not do that.
 const (
 	overlays   = true
 	overlayMax = 4 << 20
 )
 
+// An overlay is heap memory that a mapping lies over.
 type overlay struct {
 	base   unsafe.Pointer
 	length uintptr
-	heap   []byte // keeps the memory from the heap's hands; so does any pointer into it
+	heap   []byte // keeps the memory allocated, as any pointer into it does
 }
 
 func newOverlay(n uintptr, fd sys.FD, off int64, write bool) (*overlay, error) {

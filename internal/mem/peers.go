@@ -9,27 +9,28 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// A Slot is one attachment's record in the control block.
+// A Slot is the record of one attachment in the control block.
 type Slot struct {
 	Gen      atomic.Uint32 // goes up with every attachment that takes the slot
 	Bell     atomic.Uint32 // futex word: another process rings it
-	Sleeping atomic.Uint32 // somebody sleeps on Bell
+	Sleeping atomic.Uint32 // not 0: a thread sleeps on Bell
 	Reader   atomic.Uint32 // id of the attachment while it reads under the box's lock
-	Interest atomic.Uint64 // buckets of waited-on offsets
-	Pending  atomic.Uint64 // buckets that were rung
-	PID      atomic.Uint32 // for people; 0: nobody, which is a hint only
+	Interest atomic.Uint64 // buckets of the objects that are waited for
+	Pending  atomic.Uint64 // buckets that were rung and not looked at
+	PID      atomic.Uint32 // 0: the slot is free; only a hint
 	Flags    atomic.Uint32
 	PIDNS    atomic.Uint64
 	Started  atomic.Int64 // Unix nanoseconds
 	_        atomic.Uint64
 }
 
-// Words are the words of the header page, from format.OffOwner on, that change while the segment lives.
+// Words are the words of the header page that change while the segment exists, from format.OffOwner
+// on.
 type Words struct {
-	Owner        atomic.Uint64 // written under the gate only
-	SlotHigh     atomic.Uint32 // one more than the highest slot ever taken; written under the gate only
+	Owner        atomic.Uint64 // written only under the gate
+	SlotHigh     atomic.Uint32 // one more than the highest slot ever taken; written only under the gate
 	_            [52]byte
-	Lock         atomic.Uint32 // the box's own lock
+	Lock         atomic.Uint32 // lock word of the box
 	LockArmed    atomic.Uint32
 	_            [56]byte
 	Seq          atomic.Uint64 // even: the payload counts; odd: the image counts
@@ -38,11 +39,11 @@ type Words struct {
 	Readers      atomic.Uint32
 	ReadersArmed atomic.Uint32
 	_            [512]byte
-	Fingerprint  atomic.Uint64 // of the schema record; written under the gate only
+	Fingerprint  atomic.Uint64 // of the schema record; written only under the gate
 }
 
-// Peers is what an attachment knows of the others at its segment, by the control block and by
-// the kernel's locks.
+// Peers is what an attachment knows of all attachments to its segment, from the control block and
+// from the kernel's locks.
 type Peers struct {
 	Self  format.ID // this attachment; format.Nobody where it has no slot
 	Words *Words
@@ -53,7 +54,7 @@ type Peers struct {
 	id   FileID
 }
 
-// JoinPeers gives m its control block. The file's locks are those of this attachment; it stays the caller's.
+// JoinPeers sets m.Peers. file has the locks of this attachment; the caller keeps and closes it.
 func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error {
 	words, err := Control[Words](m, int(h.TotalSize)-format.HeaderSize+format.OffOwner)
 	if err != nil {
@@ -70,12 +71,12 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 	return nil
 }
 
-// Alive reports whether the attachment that id names still holds its slot. The caller has pinned the mapping.
-//
-// It is the kernel that knows: the slot's lock vanishes with the process. A stopped process is alive.
+// Alive reports whether the attachment that id names still holds its slot. The mapping is pinned.
+// The kernel knows: it frees the slot's lock byte when the process ends. A stopped process is
+// alive.
 func (p *Peers) Alive(id format.ID) bool {
 	if id == p.Self {
-		return true // one's own locks cannot be seen
+		return true // Held does not see the locks of this file
 	}
 	slot := int(id.Slot())
 	if id.Gen() == 0 || slot >= len(p.Slots) || p.Slots[slot].Gen.Load() != id.Gen() {
@@ -85,5 +86,5 @@ func (p *Peers) Alive(id format.ID) bool {
 	return held || err != nil && !errors.Is(err, errors.ErrUnsupported)
 }
 
-// High bounds the slots that were ever taken.
+// High returns how many slots to look at: all others were never taken.
 func (p *Peers) High() int { return int(min(p.Words.SlotHigh.Load(), uint32(len(p.Slots)))) }

@@ -2,7 +2,7 @@ package mem
 
 import "testing"
 
-// A view costs nothing, however large the type is.
+// TestViewsOfLargeTypesAllocateNothing: a view of a large type costs no memory.
 func TestViewsOfLargeTypesAllocateNothing(t *testing.T) {
 	type large [64 << 20]byte
 	m := &Mapping{length: 128 << 20, payload: 128 << 20}

@@ -6,10 +6,11 @@ import (
 	"unsafe"
 )
 
-// address makes a pointer of a number that never was one: a place for the kernel to map at.
+// address makes a pointer of a number that was never one, for the kernel to map at.
 func address(a uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&a)) }
 
-// at checks that size bytes at off, aligned to align, lie within limit bytes from start.
+// at returns the address of off bytes from start. It checks that size bytes lie there within limit,
+// aligned to align.
 func (m *Mapping) at(start, limit, off, size, align uintptr) (unsafe.Pointer, error) {
 	if off > limit || size > limit-off || (uintptr(m.base)+start+off)%align != 0 {
 		return nil, fmt.Errorf("%w: %d bytes at %d of %d, alignment %d", ErrBounds, size, off, limit, align)
@@ -17,21 +18,21 @@ func (m *Mapping) at(start, limit, off, size, align uintptr) (unsafe.Pointer, er
 	return unsafe.Add(m.base, start+off), nil
 }
 
-// At is the payload from off on, seen as a T. T must be free of Go pointers.
+// At returns the payload from off on as a T. T must have no Go pointers.
 func At[T any](m *Mapping, off int) (*T, error) {
 	var z *T // a T itself would be made on the heap, if it is large
 	p, err := m.at(m.delta, m.payload, uintptr(off), unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	return (*T)(p), err
 }
 
-// Control is the mapping from off on, control block included, seen as a T.
+// Control is At for offsets of the whole mapping, with the control block.
 func Control[T any](m *Mapping, off int) (*T, error) {
 	var z *T // a T itself would be made on the heap, if it is large
 	p, err := m.at(0, m.length, uintptr(off), unsafe.Sizeof(*z), unsafe.Alignof(*z))
 	return (*T)(p), err
 }
 
-// ControlSlice is n values from off on, control block included.
+// ControlSlice is SliceAt for offsets of the whole mapping, with the control block.
 func ControlSlice[T any](m *Mapping, off, n int) ([]T, error) {
 	var z *T // a T itself would be made on the heap, if it is large
 	if n < 0 || unsafe.Sizeof(*z) != 0 && uintptr(n) > m.length/unsafe.Sizeof(*z) {
@@ -44,7 +45,7 @@ func ControlSlice[T any](m *Mapping, off, n int) ([]T, error) {
 	return unsafe.Slice((*T)(p), n), nil
 }
 
-// SliceAt is n values of the payload from off on.
+// SliceAt returns the payload from off on as n values.
 func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	var z *T // a T itself would be made on the heap, if it is large
 	if n < 0 || unsafe.Sizeof(*z) != 0 && uintptr(n) > m.payload/unsafe.Sizeof(*z) {
@@ -57,24 +58,24 @@ func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	return unsafe.Slice((*T)(p), n), nil
 }
 
-// Payload is the payload's bytes.
+// Payload returns the bytes of the payload.
 func (m *Mapping) Payload() []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(m.base, m.delta)), m.payload)
 }
 
-// Offset is where p points in the mapping; p must come from Of.
+// Offset returns the offset of p, which points into m, in the mapping.
 func Offset[T any](m *Mapping, p *T) int { return int(uintptr(unsafe.Pointer(p)) - uintptr(m.base)) }
 
-// SizeOf is the size of T in bytes, AlignOf its alignment.
+// SizeOf returns the size of T in bytes.
 func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
 
-// AlignOf is the alignment of T in bytes.
+// AlignOf returns the alignment of T in bytes.
 func AlignOf[T any]() int { return int(unsafe.Alignof(*(*T)(nil))) }
 
-// Bytes is the memory of a value that is free of Go pointers.
+// Bytes returns the memory of a value without Go pointers.
 func Bytes[T any](p *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p)) }
 
-// Elements is the array *p as a slice of its elements; it is nil unless A is an array of T.
+// Elements returns the array *p as a slice. It returns nil if A is not an array of T.
 func Elements[T, A any](p *A) []T {
 	t := reflect.TypeFor[A]()
 	if t.Kind() != reflect.Array || t.Elem() != reflect.TypeFor[T]() {

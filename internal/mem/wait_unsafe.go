@@ -9,10 +9,10 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// This file is what waiting and locking need of a mapping.
+// This file has what waiting and locking need of a mapping.
 
-// Join is Pin for a call that ends what another call in flight began: an Unlock inside Do. It
-// succeeds also while Drain waits for that call.
+// Join is Pin for a call inside another call in flight, such as an Unlock inside Do. It succeeds
+// also while Drain waits for that other call.
 func (m *Mapping) Join() bool {
 	for {
 		n := m.pins.Load()
@@ -25,15 +25,15 @@ func (m *Mapping) Join() bool {
 	}
 }
 
-// Sleep waits for the slot's bell to ring, at most for d, if bell is still what it says.
+// Sleep sleeps while the slot's bell has the given value, at most for d.
 func (s *Slot) Sleep(bell uint32, d time.Duration) {
 	sys.FutexWait((*uint32)(unsafe.Pointer(&s.Bell)), bell, d)
 }
 
-// Rouse wakes who sleeps on the slot's bell.
+// Rouse wakes the thread that sleeps on the slot's bell.
 func (s *Slot) Rouse() { sys.FutexWake((*uint32)(unsafe.Pointer(&s.Bell)), 1) }
 
-// FutexWait and FutexWake are the bare system calls on a word, for comparison in benchmarks.
+// FutexWait sleeps while w is val, at most for d. It is for benchmarks that compare.
 func FutexWait(w *atomic.Uint32, val uint32, d time.Duration) {
 	sys.FutexWait((*uint32)(unsafe.Pointer(w)), val, d)
 }
@@ -41,13 +41,13 @@ func FutexWait(w *atomic.Uint32, val uint32, d time.Duration) {
 // FutexWake wakes one sleeper of FutexWait.
 func FutexWake(w *atomic.Uint32) { sys.FutexWake((*uint32)(unsafe.Pointer(w)), 1) }
 
-// Address is where p points, as a number.
+// Address returns the address that p points to.
 func Address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
-// A FileID names a file for as long as it is mapped.
+// A FileID identifies a file while it is mapped.
 type FileID struct{ Dev, Ino uint64 }
 
-// FileID is the file of a mapping that has peers, else the mapping itself.
+// FileID identifies the file of a mapping that has peers. For others it identifies the mapping.
 func (m *Mapping) FileID() FileID {
 	if m.Peers == nil {
 		return FileID{0, uint64(uintptr(m.base))}
@@ -63,7 +63,7 @@ func (m *Mapping) FileID() FileID {
 	return p.id
 }
 
-// Others reports whether somebody else is attached, by the slots' hints.
+// Others reports whether the slots' hints show another attachment.
 func (p *Peers) Others() bool {
 	for i := range p.Slots[:p.High()] {
 		if s := &p.Slots[i]; s.PID.Load() != 0 && i != int(p.Self.Slot()) {
@@ -73,10 +73,11 @@ func (p *Peers) Others() bool {
 	return false
 }
 
-// LockID is the id by which the attachment that p lies in takes locks at p, as a word: format.Local
-// in ordinary memory, and 0 where there is more to be looked at, see Of.
+// LockID returns the id by which this attachment takes a lock at p, as a word: format.Local in
+// ordinary memory. It returns 0 if the caller must look closer, see Of.
 func LockID[T any](p *T) uint32 { return arena.lockID(uintptr(unsafe.Pointer(p))) }
 
+// lockID is find and the mapping's lockID in one. It is on the path of every lock.
 func (a *space) lockID(p uintptr) uint32 {
 	if off := p - a.base.Load(); off < maxArena {
 		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {
