@@ -55,6 +55,20 @@ func TestDocsIndex(t *testing.T) {
 	}
 }
 
+// TestDesignNamesPackages checks that docs/design.md has a row for every internal package.
+func TestDesignNamesPackages(t *testing.T) {
+	text := strings.Join(parse(t, filepath.Join(root, "docs/design.md")).lines, "\n")
+	dirs, err := os.ReadDir(filepath.Join(root, "internal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if d.IsDir() && !strings.Contains(text, "| `internal/"+d.Name()+"` |") {
+			t.Errorf("docs/design.md has no row for internal/%s", d.Name())
+		}
+	}
+}
+
 var (
 	testName   = regexp.MustCompile(`^(Test|Benchmark|Fuzz|Example)[A-Z]?\w*`)
 	inPackage  = regexp.MustCompile("`(\\w+)`: ((?:`(?:Test|Benchmark|Fuzz|Example)[\\w/…]*`(?:, )?)+)")
