@@ -163,7 +163,7 @@ var fanChans = func() (c [64]chan [8]uint64) {
 
 func openFIFO(t *Trial, i int) (*os.File, error) {
 	name := t.Path(fmt.Sprint("pipe", i))
-	mkfifo(name) // whoever comes first
+	mkfifo(name) // the first process makes it
 	return os.OpenFile(name, os.O_RDWR, 0)
 }
 

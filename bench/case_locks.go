@@ -116,7 +116,7 @@ var (
 	localCount int
 )
 
-// alone measures a locker that nobody disturbs.
+// alone measures a lock that no other process takes.
 func (l locker) alone() Contender {
 	return Contender{Name: l.name, Kind: l.kind, Run: func(t *Trial) error {
 		add, err := l.open(t)
@@ -187,7 +187,7 @@ func repeat(n int, f func() error) error {
 }
 
 func lockCases() []Case {
-	alone := Case{Item: "d", Name: "lock-alone", About: "lock, count and unlock, nobody else there", Unit: "lock"}
+	alone := Case{Item: "d", Name: "lock-alone", About: "lock, count and unlock, no other process there", Unit: "lock"}
 	for _, l := range []locker{mutex, readLock, writeLock, boxUpdate, fileLock, flockLock, goMutex, bareLock} {
 		alone.Who = append(alone.Who, l.alone())
 	}

@@ -88,7 +88,7 @@ var keepers = []keeper{
 				return nil
 			}, nil
 	}},
-	{"copy(), nobody writes", Limit, "", func(t *Trial) (w, r func(*page) error, err error) {
+	{"copy(), no writer", Limit, "", func(t *Trial) (w, r func(*page) error, err error) {
 		from := new(page)
 		return func(*page) error { time.Sleep(time.Hour); return nil }, func(p *page) error { *p = *from; return nil }, nil
 	}},

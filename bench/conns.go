@@ -125,7 +125,7 @@ func openMQ(t *Trial, side int) (conn, error) {
 		if side == 1 {
 			t.Await("queues")
 		}
-		fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT, 10, max(t.Size, 8)) // 10: what the kernel allows everybody
+		fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT, 10, max(t.Size, 8)) // 10: what the kernel allows every user
 		if err != nil {
 			return nil, err
 		}

@@ -46,7 +46,7 @@ func main() {
 		quick = flag.Bool("quick", false, "fewer and shorter rounds, fewer sizes: under two minutes")
 		run   = flag.String("run", "", "only the cases whose name matches this `regexp`")
 		who   = flag.String("who", "", "only the contenders whose name matches this `regexp`")
-		round = flag.Int("rounds", 0, "how often everybody gets his turn (default 11, quick 3)")
+		round = flag.Int("rounds", 0, "how often each contender is measured (default 11, quick 3)")
 		dur   = flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 50ms)")
 		pin   = flag.Bool("pin", false, "bind the processes of a trial to one CPU each, in turn")
 		dir   = flag.String("dir", "/dev/shm", "where shared memory is")

@@ -32,7 +32,7 @@ func mapShared(t *Trial, side int, name string, n int) ([]byte, error) {
 	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 }
 
-// mapOpen maps n bytes of a file that whoever comes first makes.
+// mapOpen maps n bytes of a file, which the first caller makes.
 func mapOpen(t *Trial, name string, n int) ([]byte, error) {
 	f, err := os.OpenFile(t.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 )
 
 // bareRing is what a ring between one sender and one receiver costs at the least: each writes its own
-// index only, by a plain store, and looks at the other's as seldom as it can. Nobody ever sleeps, nobody
-// is ever found dead, and nothing is checked.
+// index only, by a plain store, and reads the other's as seldom as it can. It never sleeps, notices no
+// death, and checks nothing.
 type bareRing struct {
 	head atomic.Uint64
 	_    [120]byte

@@ -99,7 +99,7 @@ func (r *runner) run() *Results {
 		rows := make([]Row, len(c.Who))
 		for round := range r.rounds {
 			for i := range c.Who {
-				i = (i + round) % len(c.Who) // nobody is always the one after the loudest
+				i = (i + round) % len(c.Who) // no contender always follows the loudest
 				w, row := c.Who[i], &rows[i]
 				row.Who, row.Kind, row.Missing = w.Name, w.Kind, r.missing[w.Needs]
 				r.progress(c, w, round)

@@ -14,7 +14,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A Case is one piece of work, done by everybody who can do it.
+// A Case is one piece of work, done by every contender that can do it.
 type Case struct {
 	Item  string // of the issue, a to j
 	Name  string
@@ -41,7 +41,7 @@ type Kind string
 const (
 	Ours  Kind = "ours"
 	Peer  Kind = "peer"
-	Limit Kind = "limit" // what the machine itself takes: nobody can be faster
+	Limit Kind = "limit" // what the machine takes for the bare operation
 	Note  Kind = "one process"
 )
 
@@ -99,7 +99,7 @@ func child(spec string) {
 		}
 		return
 	}
-	go func() { // whoever started us is gone: so are we all
+	go func() { // the parent is gone: end as well
 		io.Copy(io.Discard, os.Stdin)
 		syscall.Kill(0, syscall.SIGKILL)
 	}()
