@@ -37,11 +37,11 @@ const (
 func main() {
 	write := flag.Bool("write", false, "write "+file)
 	flag.Parse()
-	if os.Getenv(childEnv) != "" {
-		child()
+	if base := os.Getenv(childEnv); base != "" {
+		child(base)
 		return
 	}
-	counts, err := trace()
+	counts, err := count()
 	if errors.Is(err, fs.ErrPermission) {
 		fmt.Fprintln(os.Stderr, "instructions: this machine lets no process trace another:", err)
 		os.Exit(3)
@@ -56,6 +56,16 @@ func main() {
 	if !*write && !compare(counts) {
 		os.Exit(1)
 	}
+}
+
+// count counts in a directory that is removed whatever becomes of the traced process.
+func count() ([]int, error) {
+	base, err := os.MkdirTemp("/dev/shm", "instructions-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(base)
+	return trace(base)
 }
 
 // text returns the file of the counts.

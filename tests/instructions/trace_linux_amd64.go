@@ -23,9 +23,9 @@ type tracee struct {
 }
 
 // startTraced starts the child, which stops before its first instruction.
-func startTraced() (*exec.Cmd, *tracee, error) {
+func startTraced(base string) (*exec.Cmd, *tracee, error) {
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), childEnv+"=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	c.Env = append(os.Environ(), childEnv+"="+base, "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
@@ -43,8 +43,8 @@ func startTraced() (*exec.Cmd, *tracee, error) {
 }
 
 // trace runs the child and counts the instructions of every operation.
-func trace() ([]int, error) {
-	c, t, err := startTraced()
+func trace(base string) ([]int, error) {
+	c, t, err := startTraced(base)
 	if c != nil {
 		defer c.Process.Kill()
 	}
