@@ -10,7 +10,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
-// The inspector knows nothing of this type; the segment tells it.
+// The observer does not know this type. It is in the segment.
 type Server struct {
 	Name  shmem.Text[[16]byte]
 	Port  uint16
@@ -31,20 +31,20 @@ func Example() {
 	defer box.Close()
 	_ = box.Update(context.Background(), func(s *Server) error { s.Port = 80; return s.Name.Set("web") })
 
-	s, err := inspect.Open(opts.Dir, "server")
+	o, err := inspect.Open(opts.Dir, "server")
 	if err != nil {
 		return
 	}
-	defer s.Close()
-	before, _ := s.Snapshot()
+	defer o.Close()
+	before, _ := o.Snapshot()
 	v, _ := before.Value().At("Name")
-	fmt.Println(s.Type(), v)
+	fmt.Println(o.Type(), v)
 
-	// Changed by its schema, under the box's lock.
+	// Change fields, checked against the schema and under the box's lock.
 	err = inspect.Set(context.Background(), "server", opts,
 		inspect.Assignment{Path: "Port", Value: "8080"}, inspect.Assignment{Path: "Loads[1]", Value: "0.5"})
 	fmt.Println(err)
-	after, _ := s.Snapshot()
+	after, _ := o.Snapshot()
 	for _, c := range inspect.Diff(before, after) {
 		fmt.Println(c.Path, c.Old, "->", c.New)
 	}
@@ -58,7 +58,7 @@ func Example() {
 	// {"Name":"web","Port":8080,"Loads":[0,0.5,0,0]}
 }
 
-// Code for other languages from a Go type, such as in a go:generate program.
+// Generate code from a Go type, as in a go:generate program.
 func ExampleType_Generate() {
 	t, err := inspect.TypeFor[Server]()
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// TestFollow: the messages in order, what was lost, past one who died over a message, until the end.
+// TestFollow: a follower gets the messages in order, counts lost ones, skips that of a dead publisher, and
+// sees the end.
 func TestFollow(t *testing.T) {
 	dir := sharedDir(t)
 	tp, err := topic.Create[message]("heard", &topic.Options{Dir: dir, Capacity: 4})
@@ -42,7 +43,7 @@ func TestFollow(t *testing.T) {
 			}
 		}
 	}
-	hears := func(f *inspect.Follower, seq, lost uint64) {
+	gets := func(f *inspect.Follower, seq, lost uint64) {
 		t.Helper()
 		m, err := f.Next(t.Context())
 		if err != nil {
@@ -53,20 +54,20 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	publish(0, 1)
-	hears(f, 0, 0)
-	hears(f, 1, 0)
+	gets(f, 0, 0)
+	gets(f, 1, 0)
 	publish(2, 3, 4, 5, 6, 7)
 	for seq := range uint64(4) {
-		hears(f, seq+4, 2)
+		gets(f, seq+4, 2)
 	}
-	_ = shmemtest.Start(t, "lastwords", dir).Wait() // over message 8
+	_ = shmemtest.Start(t, "lastwords", dir).Wait() // it dies while it writes message 8
 	publish(9)
-	hears(f, 9, 2)
+	gets(f, 9, 2)
 	old, err := s.Follow(inspect.FromOldest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	hears(old, 6, 0)
+	gets(old, 6, 0)
 	now, err := s.Follow(inspect.FromNow)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestFollowGone: nobody waits for who cannot come any more.
+// TestFollowGone: Next fails when no process can publish any more.
 func TestFollowGone(t *testing.T) {
 	dir := sharedDir(t)
 	c := shmemtest.Start(t, "speaker", dir)
@@ -121,7 +122,8 @@ func speaker(c *shmemtest.Conn) error {
 	return err
 }
 
-// TestFollowHostile: whatever stands in the topic's memory, Follow ends with an answer or an error.
+// TestFollowHostile: with any bytes in the topic's memory a follower returns a message or an error, and does
+// not hang.
 func TestFollowHostile(t *testing.T) {
 	dir := sharedDir(t)
 	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Dir: dir, Capacity: 5, Holds: 2})

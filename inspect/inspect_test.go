@@ -59,15 +59,15 @@ func (c *config) fill() {
 	c.Hits.Store(1 << 40)
 }
 
-// huge changes as a whole: all words are the same.
+// huge is always stored with all words the same, so that a torn copy can be seen.
 type huge struct{ W [4096]uint64 }
 
-// roles are those of child processes.
+// roles are what child processes do.
 var roles = []shmemtest.Role{{Name: "holder", Run: holder}, {Name: "writer", Run: writer}}
 
 func TestMain(m *testing.M) { shmemtest.Main(m, roles...) }
 
-// holder opens a box, fills it, takes locks, and stays.
+// holder opens a box and fills it. Then it takes a lock or goes into an Update when it is told to.
 func holder(c *shmemtest.Conn) error {
 	b, err := shmem.Open[config]("config", &shmem.Options{Dir: c.Args()[0]})
 	if err != nil {
@@ -100,6 +100,7 @@ func holder(c *shmemtest.Conn) error {
 	}
 }
 
+// writer stores as fast as it can until it is killed.
 func writer(c *shmemtest.Conn) error {
 	b, err := shmem.Attach[huge]("huge", &shmem.Options{Dir: c.Args()[0]})
 	if err != nil {
@@ -188,7 +189,7 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// JSON is that of encoding/json, where that knows the type.
+// TestJSON: the JSON of a value is that of encoding/json, where that knows the type.
 func TestJSON(t *testing.T) {
 	type plain struct {
 		A int8
@@ -247,7 +248,7 @@ func TestCrashed(t *testing.T) {
 	if st, err = s.Status(); err != nil || !st.Changing || st.Lock.State != "locked" || len(st.Lock.Holders) != 1 {
 		t.Errorf("status in Update: %+v, %v", st, err)
 	}
-	// The value is that before Update; atomics are as they are now.
+	// The value is that before Update. Atomics are as they are now.
 	now := snap(t, s)
 	if got := at(t, now.Value(), "Limit").Any(); got != uint64(100) || !now.Changing || now.Torn {
 		t.Errorf("in Update Limit is %v, %+v", got, now)
@@ -272,7 +273,7 @@ func TestCrashed(t *testing.T) {
 	_ = shmem.Remove(dir, "config")
 }
 
-// No snapshot is torn, whatever the writer does.
+// TestSnapshotIsWhole: no snapshot is torn while another process stores all the time.
 func TestSnapshotIsWhole(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b, err := shmem.Create[huge]("huge", &shmem.Options{Dir: dir})
@@ -361,7 +362,7 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A visitor leaves the owner's duty to others.
+// TestSetAtAnOrphan: Set leaves the cleanup of an orphan to other processes.
 func TestSetAtAnOrphan(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
@@ -418,7 +419,8 @@ func TestForeignDamagedTruncated(t *testing.T) {
 	}
 }
 
-// A stranger unlinks our name: those attached go on, and Unlinked finds what they share.
+// TestStrangerUnlinks: another program unlinks the name. The processes attached go on, and Unlinked finds
+// the segment.
 func TestStrangerUnlinks(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
@@ -427,7 +429,7 @@ func TestStrangerUnlinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	c := shmemtest.Start(t, "holder", dir) // it knows the name
+	c := shmemtest.Start(t, "holder", dir) // it attaches by the name
 	c.Expect(t, "up")
 	if all, err := inspect.Unlinked(o.Dir); err != nil || len(all) != 0 {
 		t.Errorf("unlinked: %v, %v", all, err)
@@ -480,7 +482,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// hostile shows everything that can be shown of a file.
+// hostile writes a file, and calls everything that shows it. Errors are fine; panics and hangs are not.
 func hostile(t testing.TB, dir string, content []byte) {
 	path := filepath.Join(dir, "x")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -541,16 +543,16 @@ func FuzzSegment(f *testing.F) {
 	f.Add(raw, uint32(len(raw)-4096+960), uint64(1<<40))
 	f.Fuzz(func(t *testing.T, content []byte, at uint32, word uint64) {
 		content = append([]byte(nil), content...)
-		for i := range 8 { // a word that matters is seldom hit by chance
+		for i := range 8 { // by chance alone a word that matters is seldom hit
 			if n := int(at) + i; n < len(content) {
 				content[n] ^= byte(word >> (8 * i))
 			}
 		}
-		hostile(t, dir, content) // each worker has its own
+		hostile(t, dir, content) // each worker has a directory of its own
 	})
 }
 
-// TestMutated is the fuzzing of every run: mutated control blocks.
+// TestMutated is the part of the fuzzing that every run has: mutated control blocks.
 func TestMutated(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	raw := image(t, dir)

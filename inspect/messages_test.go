@@ -16,7 +16,7 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// texts are the numbers and texts of the messages that are there.
+// texts returns the numbers and texts of the last n messages.
 func texts(t *testing.T, dir, name string, n int) string {
 	t.Helper()
 	s := look(t, dir, name)
@@ -31,7 +31,8 @@ func texts(t *testing.T, dir, name string, n int) string {
 	return text
 }
 
-// TestMessages: what waits in each kind of queue and in a topic, round after round, and nothing of what was received.
+// TestMessages: the messages that wait in each kind of queue and in a topic are shown, round after round, and
+// those that were received are not.
 func TestMessages(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := queue.Options{Dir: dir, Capacity: 5}
@@ -65,12 +66,12 @@ func TestMessages(t *testing.T) {
 			want(fmt.Sprint("typed-", single), 1, fmt.Sprintf("%d:[%d %d %d] ", i, i, i, i))
 			at := func(i uint16) int {
 				if single {
-					return 16 * int(i) // of bytes: a word for the length and one for the message
+					return 16 * int(i) // the number counts bytes: a word for the length and one for the message
 				}
 				return int(i)
 			}
 			want(fmt.Sprint("bytes-", single), 0, fmt.Sprintf(`%d:"m%d" %d:"m%d" %d:"m%d" `, at(i-2), i-2, at(i-1), i-1, at(i), i))
-			if i%2 == 0 && !single { // given back: it is there again
+			if i%2 == 0 && !single { // RecvFunc fails, so the message is to be redelivered
 				fails := func(error) error { return io.ErrClosedPipe }
 				_ = q.RecvFunc(t.Context(), func(*[3]uint16) error { return fails(nil) })
 				want(fmt.Sprint("typed-", single), 3, fmt.Sprintf("%d:[%d %d %d] %d:[%d %d %d] %d:[%d %d %d] ", i-2, i-2, i-2, i-2, i-1, i-1, i-1, i-1, i, i, i, i))
@@ -110,7 +111,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestMutatedStreams: any bytes in a queue or topic are shown without a fault or a hang.
+// TestMutatedStreams: a queue or topic with any bytes in it is shown without a fault or a hang.
 func TestMutatedStreams(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	defer os.Remove(filepath.Join(dir, "x"))
@@ -149,7 +150,7 @@ func TestMutatedStreams(t *testing.T) {
 	for n := range 3000 {
 		b := append([]byte(nil), images[n%len(images)]...)
 		for range 1 + n%4 {
-			at := r.IntN(1200) &^ 7 // the payload begins the file
+			at := r.IntN(1200) &^ 7 // the payload is at the beginning of the file
 			for i, w := 0, r.Uint64()>>r.IntN(64); i < 8; i++ {
 				b[at+i] = byte(w >> (8 * i))
 			}

@@ -28,12 +28,12 @@ import (
 )
 
 func init() {
-	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}, // there may be no compilers
+	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}, // without compilers it does not run
 		shmemtest.Role{Name: "lastwords", Run: lastWords}, shmemtest.Role{Name: "speaker", Run: speaker})
 }
 
-// Poly is the value that all languages share: everything in it follows from N, but for atomics and
-// locks, which cut it in pieces.
+// Poly is the value that all languages share. Everything in it follows from N, so that a torn copy can be
+// seen, except atomics and locks, which a store leaves out.
 type Poly struct {
 	N    uint64
 	A    [7]uint32
@@ -75,13 +75,14 @@ func (p *Poly) good() bool {
 	return p.A == w.A && p.Tail == w.Tail && p.End == w.End && p.Name == w.Name && p.In == w.In
 }
 
-// A language runs the program of testdata with what was generated for it.
+// A language runs a program of testdata with the code that was generated for it.
 type language struct {
 	name string
 	run  func(mode, path string, seconds float64) *peer
 }
 
-// A peer is up, then runs once it is told to, then has a result; or that is an error at once.
+// A peer is a process that gets ready, runs when it is told to, and has a result. Instead of getting ready it
+// may have an error as its result.
 type peer struct {
 	up     chan struct{}
 	begin  func()
@@ -91,14 +92,14 @@ type peer struct {
 
 func newPeer(begin func()) *peer { return &peer{make(chan struct{}), begin, make(chan string, 1), nil} }
 
-// at runs a peer at once.
+// at runs a peer as soon as it is ready.
 func (p *peer) at() string {
 	<-p.up
 	p.begin()
 	return <-p.result
 }
 
-// tool finds a program, or skips.
+// tool finds a program, or skips the test.
 func tool(t *testing.T, names ...string) string {
 	for _, n := range names {
 		if p, err := exec.LookPath(n); err == nil {
@@ -134,17 +135,17 @@ func program(t *testing.T, name string, args ...string) *peer {
 	return p
 }
 
-// broken is what makes the readers that are generated believe the first copy they make: what is
-// replaced, and by what.
+// broken are changes of the generated code that make readers trust the first copy: text, and what replaces
+// it.
 var broken = map[inspect.Language][2]string{
 	inspect.C:      {"if (__atomic_load_n(seq, __ATOMIC_RELAXED) == s) return 0;", "return 0;"},
 	inspect.Python: {" and self._seq() == s:", ":"},
 	inspect.Rust:   {"if self.seq().load(Relaxed) == s {", "if s != 1 {"},
 }
 
-// languages builds the programs, with readers that work or broken ones.
+// languages builds the programs, with readers that work or with broken ones.
 func languages(t *testing.T, typ *inspect.Type, works bool) []language {
-	// Debian's own before newer ones in PATH: what is generated must do with these.
+	// Debian's own programs before newer ones in PATH: the generated code must work with these.
 	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "/usr/bin/rustc", "rustc"), tool(t, "/usr/bin/python3", "python3")
 	for _, p := range []string{gcc, rustc, python} {
 		out, _ := exec.Command(p, "--version").CombinedOutput()
@@ -218,7 +219,7 @@ func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 	if exec.Command(python, "-c", "import numpy").Run() == nil {
 		all = append(all, language{"numpy", func(mode, path string, seconds float64) *peer {
 			if mode == "write" {
-				return nil // it is Python
+				return nil // writing is the same as in plain Python
 			}
 			return py("numpy", path, seconds)
 		}})
@@ -228,7 +229,7 @@ func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 	return all
 }
 
-// goPeer reads or writes in this process, through an attachment of its own.
+// goPeer is a peer in this process, with an attachment of its own.
 func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) string {
 	defer up()
 	b, err := shmem.Attach[Poly](filepath.Base(path), &shmem.Options{Dir: filepath.Dir(path), ReadOnly: mode == "read"})
@@ -270,8 +271,9 @@ func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) 
 	return fmt.Sprintf("done %d torn %d busy %d distinct %d", n, torn, busy, distinct)
 }
 
-// One writer at full speed in each language in turn, readers in all, which see no torn value; and a
-// field that drifted, which each refuses. SHMEM_POLYGLOT is for how many seconds each pair runs.
+// TestPolyglot: with one writer at full speed, in each language in turn, readers in all languages see no torn
+// value. Each language refuses a type with a field that moved. SHMEM_POLYGLOT is how many seconds each pair
+// runs.
 func TestPolyglot(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compilers take their time")
@@ -304,14 +306,14 @@ func wholeInAll(t *testing.T, all []language) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := b.Value().Mu.Lock(context.Background()); err != nil { // nobody's Store may touch it
+	if err := b.Value().Mu.Lock(context.Background()); err != nil { // no store may touch it
 		t.Fatal(err)
 	}
 	seconds, long := 0.2, false
 	if s, err := strconv.ParseFloat(os.Getenv("SHMEM_POLYGLOT"), 64); err == nil {
 		seconds, long = s, true
 	}
-	// Processes that wait for a CPU meet nobody: with few of them, a pair at a time.
+	// Processes that wait for a CPU do not meet: with few CPUs one pair runs at a time.
 	groups := [][]language{all}
 	if long && runtime.NumCPU() < len(all)+1 {
 		groups = nil
@@ -365,7 +367,8 @@ func wholeInAll(t *testing.T, all []language) {
 	}
 }
 
-// What is torn is seen, in each language: readers that do not look again after copying read it.
+// tornInAll: readers that do not check the counter after copying see torn values, in each language. So the
+// test would notice.
 func tornInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
@@ -392,7 +395,7 @@ func tornInAll(t *testing.T, all []language) {
 	}()
 	for _, l := range all {
 		if l.name == "go" {
-			continue // nothing is generated for it
+			continue // it has no generated code
 		}
 		torn := 0
 		for end := time.Now().Add(30 * time.Second); torn == 0 && time.Now().Before(end); {
@@ -411,8 +414,8 @@ func tornInAll(t *testing.T, all []language) {
 	<-stopped
 }
 
-// A writer that is killed, in whatever language and wherever, leaves a whole value and a lock that the
-// next takes over, in whatever language; and the last one out of an orphan unlinks it.
+// killedInAll: a writer that is killed anywhere leaves a whole value, and a lock that the next writer takes
+// over, whatever the languages of the two. The last process to leave an orphan unlinks it.
 func killedInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	path := filepath.Join(dir, "poly")
@@ -482,7 +485,7 @@ func killedInAll(t *testing.T, all []language) {
 	}
 }
 
-// polyOwner creates the box and stays.
+// polyOwner creates the box, and keeps it until it is killed.
 func polyOwner(c *shmemtest.Conn) error {
 	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: c.Args()[0]})
 	if err != nil {
@@ -494,13 +497,13 @@ func polyOwner(c *shmemtest.Conn) error {
 	return err
 }
 
-// A message follows from N.
+// All of a message follows from N.
 type message struct {
 	N    uint64
 	Tail [200]uint64
 }
 
-// listener follows a topic, and is up when it has heard message 7.
+// listener follows a topic, and is ready when it has seen message 7.
 const listener = `import sys
 sys.path.insert(0, sys.argv[1])
 import heard
@@ -520,8 +523,8 @@ with heard.TopicBox.open(sys.argv[2]) as box:
 print(seen, box.lost, torn, order)
 `
 
-// TestPythonFollows: what Python makes of a topic is whole, in order and complete but for what it says it
-// lost, and it passes who died over a message; one that does not look again sees torn messages.
+// TestPythonFollows: a Python follower gets whole messages in order, and all except those that it counts as
+// lost. It skips the message of a dead publisher. One that does not check after copying sees torn messages.
 func TestPythonFollows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("Python takes its time")
@@ -566,7 +569,7 @@ func TestPythonFollows(t *testing.T) {
 		speak(func() bool { return published == 5 })
 		c := shmemtest.Start(t, "lastwords", dir)
 		_ = c.Wait()
-		published++ // nobody repairs it: nobody waits
+		published++ // no waiter repairs it
 		speak(func() bool { return published == 8 })
 		p := program(t, python, "-B", script, code, filepath.Join(dir, "heard"), strings.ReplaceAll(how, "broken", "in place"))
 		<-p.up
@@ -590,9 +593,9 @@ func TestPythonFollows(t *testing.T) {
 	listen("copied")
 	listen("in place")
 	if robust.RaceEnabled {
-		return // publishers are too slow there to overtake a reader in the middle of a message
+		return // there publishers are too slow to overtake a reader in the middle of a message
 	}
-	// A reader that does not look again is seen to tear, sooner or later.
+	// A reader that does not check after copying sees a torn message, sooner or later.
 	for try := 0; listen("broken") == 0; try++ {
 		if try == 20 {
 			t.Fatal("a broken reader is not seen to tear")
@@ -600,7 +603,7 @@ func TestPythonFollows(t *testing.T) {
 	}
 }
 
-// lastWords dies over a message.
+// lastWords dies while it writes a message.
 func lastWords(c *shmemtest.Conn) error {
 	tp, err := topic.Attach[message]("heard", &topic.Options{Dir: c.Args()[0]})
 	if err != nil {

@@ -23,8 +23,9 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
-// Python's resource tracker unlinks, when its process ends, what that merely attached to. We lose the
-// name and nothing else: who is attached goes on, sees that the name is gone, and can be found.
+// TestPythonTakesTheName: Python's resource tracker unlinks at exit what its process only attached to. The
+// segment loses its name and nothing else: processes that are attached go on, see that the name is gone, and
+// can be found.
 func TestPythonTakesTheName(t *testing.T) {
 	python := tool(t, "/usr/bin/python3", "python3")
 	name := "shmem-tracker-" + strconv.Itoa(os.Getpid())
@@ -46,7 +47,7 @@ assert s.buf[0] == 7
 s.close()
 `, name)
 	out, err := exec.Command(python, "-W", "ignore", "-c", script).CombinedOutput()
-	// The tracker is a process of its own, which ends up as our child.
+	// The tracker is a process of its own, and becomes a child of this one.
 	for range 500 {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil {
 			break
@@ -94,8 +95,9 @@ type xwd struct {
 
 func be(b [4]byte) int { return int(binary.BigEndian.Uint32(b[:])) }
 
-// A real third party, both ways: Xvfb keeps its screen in a file (-fbdir), which we attach to as a
-// foreign segment. What an X client draws is in our memory; what we write to it the client reads.
+// TestXvfb: a program that does not know this library, in both directions. Xvfb keeps its screen in a file
+// (-fbdir), which is attached to as a foreign segment. What an X client draws is seen in the memory, and what
+// is written to the memory the client reads.
 func TestXvfb(t *testing.T) {
 	bin := tool(t, "Xvfb")
 	dir := t.TempDir()
@@ -156,7 +158,7 @@ func TestXvfb(t *testing.T) {
 	if got, err := x.pixel(10, 21); err != nil || got != 0x123456 {
 		t.Errorf("beside it is %x in X, %v", got, err)
 	}
-	// The inspector sees another program's file.
+	// An Observer shows a file of another program.
 	i, err := inspect.Open("", file)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +230,7 @@ func (x *xClient) reply() ([]byte, error) {
 	return append(b, more...), err
 }
 
-// fill makes the whole screen one colour, and waits until that is done.
+// fill paints the whole screen in one colour, and waits until that is done.
 func (x *xClient) fill(pixel uint32) error {
 	err := x.request(2, 0, x.root, 1<<1, pixel) // ChangeWindowAttributes: background
 	if err == nil {

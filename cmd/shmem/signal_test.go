@@ -14,7 +14,7 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// interruptible is a fresh directory, and this program under its own name.
+// interruptible returns a fresh directory, and a path of this program that ends in shmem.
 func interruptible(t *testing.T) (dir, bin string) {
 	dir, err := os.MkdirTemp("/dev/shm", "interrupted-")
 	if err != nil {
@@ -25,14 +25,15 @@ func interruptible(t *testing.T) (dir, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin = filepath.Join(t.TempDir(), "shmem") // testscript.Main goes by the name
+	bin = filepath.Join(t.TempDir(), "shmem") // testscript.Main chooses the command by the name
 	if err := os.Symlink(self, bin); err != nil {
 		t.Fatal(err)
 	}
 	return dir, bin
 }
 
-// TestInterrupted: Ctrl-C also ends what waits for input in the middle of a frame, which nobody waits for.
+// TestInterrupted: Ctrl-C also ends a command that waits for input in the middle of a frame, and no subscriber
+// waits for that frame.
 func TestInterrupted(t *testing.T) {
 	dir, bin := interruptible(t)
 	cmd := exec.Command(bin, "pump", "--dir", dir, "--topic", "--keep", "--frame", "4", "frames")
@@ -54,7 +55,7 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 	defer tp.Close()
-	for s, err := tp.Stats(); s.Published < 2 || err != nil; s, err = tp.Stats() { // the second is begun
+	for s, err := tp.Stats(); s.Published < 2 || err != nil; s, err = tp.Stats() { // the second frame has begun
 		time.Sleep(time.Millisecond)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -79,7 +80,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestInterruptedEnds: what pump has made it ends also when it is interrupted, and tail says by what it was ended.
+// TestInterruptedEnds: an interrupted pump ends the stream that it made, and the exit code of tail says which
+// signal ended it.
 func TestInterruptedEnds(t *testing.T) {
 	dir, bin := interruptible(t)
 	run := func(args ...string) *exec.Cmd {
@@ -101,7 +103,7 @@ func TestInterruptedEnds(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(50 * time.Millisecond) // until it waits for input
+	time.Sleep(50 * time.Millisecond) // by then it waits for input
 	for _, c := range []struct {
 		cmd  *exec.Cmd
 		sig  os.Signal // nil: it ends by itself

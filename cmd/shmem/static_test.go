@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Built as the README says the program needs no library and no loader.
+// TestStatic: built without cgo the program needs no library and no loader.
 func TestStatic(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "shmem")
 	c := exec.Command("go", "build", "-o", bin, ".")
