@@ -44,7 +44,7 @@ type Info struct {
 	File  int64       // bytes of the whole file
 	InUse int64       // bytes of memory that the file takes
 	Mode  fs.FileMode // permission bits and kind of the file
-	UID   int         // user who owns the file
+	UID   int         // user that owns the file
 
 	Type        string // type of the value as Go writes it; "" if unknown
 	Fingerprint uint64 // fingerprint of that type; 0 if unknown

@@ -221,7 +221,7 @@ func (c *control) describe(l *Look, page []byte) error {
 	return nil
 }
 
-// describePeers fills in who is attached: those whose slot is locked.
+// describePeers fills in the attachments: those whose slot is locked.
 func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err error) {
 	high := min(binary.NativeEndian.Uint32(page[format.OffSlotHigh:]), c.head.SlotCount)
 	b := make([]byte, high*format.SlotSize)

@@ -50,8 +50,8 @@ func (o *opening) removeOnce() error {
 	file, err := sys.Open(o.path, true)
 	shared := false
 	if errors.Is(err, fs.ErrPermission) {
-		// The directory decides who may unlink. A file that can only be read still has a gate to
-		// wait for.
+		// The mode of the directory decides about unlinking. A file that can only be read still
+		// has a gate to wait for.
 		file, err = sys.Open(o.path, false)
 		shared = true
 	}

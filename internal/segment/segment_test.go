@@ -234,7 +234,7 @@ func word(s format.OwnerState) func(a, b *Attachment) format.Owner {
 	return func(*Attachment, *Attachment) format.Owner { return format.Owner{State: s} }
 }
 
-// Who cleans up, by the owner word and the other attachments.
+// Which attachment cleans up, by the owner word and the other attachments.
 func TestResign(t *testing.T) {
 	owned := func(a *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: a.id} }
 	is := func(s format.OwnerState) func(a, other *Attachment) format.Owner {
