@@ -57,6 +57,16 @@ var adjusted = []Edit{
 		Old:  `case "sync/atomic":`,
 		New:  `case "sync/atomic", "` + shims + `atomic":`,
 	},
+	{ // Named steps stand in traces.
+		File: "internal/step/step.go",
+		Old:  "package step\n\n",
+		New:  "package step; import replayworld \"" + world + "\"\n\n",
+	},
+	{
+		File: "internal/step/step.go",
+		Old:  "func Reach(p Point) {",
+		New:  "func Reach(p Point) { replayworld.Named(string(p));",
+	},
 	{ // A spinning loop lets others go on.
 		File: "internal/wait/pause_other.go",
 		Old:  `func pause(uint32) {}`,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/tests/replay/oracle"
 	"github.com/shmembox/shmem/tests/replay/world"
@@ -141,6 +142,8 @@ func permitting(n int, limit, each uint32) func(r *world.Run) {
 
 type signal struct{ Ev psync.Event }
 
+type signals struct{ Ev [2]psync.Event }
+
 // setting: two processes wait for an event, two set it. One of these may die.
 func setting(r *world.Run) {
 	for i := range 2 {
@@ -201,6 +204,55 @@ func promises(r *world.Run) {
 	})
 }
 
+// settingLocally: two goroutines of a process wait for an event that a third sets; so do those of a
+// second process.
+func settingLocally(r *world.Run) {
+	a, b := r.Process("A"), r.Process("B")
+	a.Spare()
+	va, vb := open[signal](a).Value(), open[signal](b).Value()
+	for i := range 2 {
+		a.Go(fmt.Sprint("wait", i), func() { must(va.Ev.Wait(background), "Wait") })
+		b.Go(fmt.Sprint("wait", i), func() { must(vb.Ev.Wait(background), "Wait") })
+	}
+	a.Go("set", func() { must(va.Ev.Set(), "Set") })
+}
+
+// settingInTurn: goroutines of a process wait for two events, one of which is set much later.
+func settingInTurn(r *world.Run) {
+	a, b := r.Process("A").Spare(), r.Process("B").Spare()
+	va, vb := open[signals](a).Value(), open[signals](b).Value()
+	second := 0
+	for i := range 2 {
+		a.Go(fmt.Sprint("first", i), func() { must(va.Ev[0].Wait(background), "Wait") })
+	}
+	t := a.Go("second", func() {
+		must(va.Ev[0].Wait(cancelable(r, a)), "Wait")
+		second++
+		must(va.Ev[1].Wait(background), "Wait")
+	})
+	b.Go("main", func() {
+		must(vb.Ev[0].Set(), "Set")
+		world.Await(t.Blocked)
+		must(vb.Ev[1].Set(), "Set")
+	})
+}
+
+// eventClosing: a goroutine waits for an event that no process sets; another one closes the box.
+func eventClosing(r *world.Run) {
+	a := r.Process("A").Spare()
+	b := open[signal](a)
+	v := b.Value()
+	t := a.Go("wait", func() {
+		if err := v.Ev.Wait(background); !errors.Is(err, shmem.ErrClosed) {
+			world.Fail("Wait: %v", err)
+		}
+	})
+	a.Go("close", func() {
+		world.Await(t.Blocked)
+		must(b.Close(), "Close")
+	})
+}
+
 type once struct{ Once psync.Once }
 
 // onces: the function of a Once runs to its end once, and no call returns before.
@@ -238,6 +290,9 @@ func init() {
 	scenario("semaphore-many", world.Config{Kills: 1}, permitting(4, 4, 2))
 	scenario("semaphore-cancel", world.Config{Cancels: 2}, permitting(3, 1, 1))
 	scenario("event", world.Config{Kills: 1, Stops: 1}, setting)
+	scenario("event-local", world.Config{Stops: 1, Local: true}, settingLocally)
+	scenario("event-local-turn", world.Config{Local: true}, settingInTurn)
+	scenario("event-close", world.Config{Local: true}, eventClosing)
 	scenario("event-promise", world.Config{Kills: 1}, promising)
 	scenario("event-promises", world.Config{Kills: 1}, promises)
 	shows("W2: Set takes away a promise that another process has made meanwhile")

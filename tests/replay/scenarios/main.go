@@ -29,6 +29,7 @@ var (
 	schedule = flag.String("schedule", "", "repeat this schedule, and print what happens")
 	keep     = flag.Bool("noshrink", false, "do not shrink a failing schedule")
 	twice    = flag.Bool("twice", false, "do each run twice: both must be the same")
+	first    = flag.Bool("first", false, "take turns: 50 runs of each scenario, then 100, and so on; end at the first failure")
 	asJSON   = flag.Bool("json", false, "print one object for each scenario")
 )
 
@@ -36,6 +37,10 @@ func main() {
 	flag.Parse()
 	debug.SetGCPercent(400)
 	matches := regexp.MustCompile(*only)
+	if *first {
+		takeTurns(matches)
+		return
+	}
 	failed := false
 	for _, s := range scenarios {
 		switch {
@@ -52,6 +57,25 @@ func main() {
 	}
 	if failed {
 		os.Exit(1)
+	}
+}
+
+// takeTurns runs the scenarios in turns, each twice as long as the one before, until one fails or the
+// time is over.
+func takeTurns(matches *regexp.Regexp) {
+	start := time.Now()
+	for *runs = 50; time.Since(start) < *limit; *runs *= 2 {
+		for _, s := range scenarios {
+			if !matches.MatchString(s.Name) || s.Fault != "" {
+				continue
+			}
+			r := explore(s)
+			show(r)
+			if r.Failure != "" {
+				return
+			}
+		}
+		*seed += uint64(*runs)
 	}
 }
 

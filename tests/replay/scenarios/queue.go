@@ -151,6 +151,47 @@ func (t traffic) setup(r *world.Run) {
 	})
 }
 
+// local: two goroutines of a process receive what a third of the same process sends, and a second
+// process.
+func local(open func(p *world.Process) mailbox) func(r *world.Run) {
+	return func(r *world.Run) {
+		books := &oracle.Messages{Order: true}
+		a, b := r.Process("A").Spare(), r.Process("B")
+		boxA, boxB := open(a), open(b)
+		sending := 2
+		send := func(i int, box mailbox) func() {
+			return func() {
+				for n := range 2 {
+					m := oracle.Message(i, n)
+					books.Begin(m)
+					must(box.send(background, m), "Send")
+					books.Sent(m)
+				}
+				sending--
+			}
+		}
+		for i := range 2 {
+			a.Go(fmt.Sprint("recv", i), func() {
+				for {
+					m, err := boxA.recv(background)
+					if errors.Is(err, io.EOF) {
+						return
+					}
+					must(err, "Recv")
+					books.Got(i, m)
+				}
+			})
+		}
+		a.Go("send", send(1, boxA))
+		b.Go("send", send(2, boxB))
+		a.Go("end", func() {
+			world.Await(func() bool { return sending == 0 || sending == 1 && !b.Alive() })
+			must(boxA.end(), "End")
+		})
+		r.Check(func() error { return books.Missing(0) })
+	}
+}
+
 func init() {
 	many := func(p *world.Process) mailbox { return typed(p, false, false) }
 	handles := func(p *world.Process) mailbox { return typed(p, false, true) }
@@ -167,6 +208,9 @@ func init() {
 	scenario("queue-single", world.Config{Stops: 1}, traffic{1, 1, 4, true, single}.setup)
 	scenario("queue-single-handles", world.Config{Stops: 1, Wakes: 1}, traffic{1, 1, 4, true, singleHandles}.setup)
 	scenario("queue-single-kill", world.Config{Kills: 1, Idle: looked}, traffic{1, 1, 4, true, single}.setup)
+	scenario("queue-local", world.Config{Stops: 1, Local: true}, local(many))
+	scenario("queue-local-kill", world.Config{Kills: 1, Local: true, Idle: looked}, local(many))
+	scenario("queue-slowly", world.Config{Kills: 1, Idle: looked}, slowly(traffic{2, 1, 2, true, many}.setup))
 	scenario("bytes", world.Config{Stops: 1}, traffic{2, 2, 2, true, bytes}.setup)
 	scenario("bytes-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, bytes}.setup)
 	scenario("bytes-kill-receiver", world.Config{Kills: 1, Idle: looked}, traffic{1, 2, 3, false, bytes}.setup)

@@ -21,13 +21,22 @@ func scenario(name string, c world.Config, setup func(r *world.Run)) {
 		// the library looks again after 1 and 3 ms.
 		c.Idle = 4 * time.Millisecond
 	}
-	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: setup})
+	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: func(r *world.Run) {
+		step.Hook(nil)
+		setup(r)
+	}})
 }
 
 // shows says that the scenario added last fails, by a fault of that name which is not mended yet.
 func shows(fault string) { scenarios[len(scenarios)-1].Fault = fault }
 
-func init() { step.Hook(func(p step.Point) { world.Named(string(p)) }) }
+// slowly runs a scenario with a hook at the steps: the library leaves its short cuts out then.
+func slowly(setup func(r *world.Run)) func(r *world.Run) {
+	return func(r *world.Run) {
+		step.Hook(func(step.Point) {})
+		setup(r)
+	}
+}
 
 var background = context.Background()
 

@@ -1,0 +1,224 @@
+package replay
+
+import (
+	"slices"
+
+	"github.com/shmembox/shmem/tests/flaws"
+)
+
+// A Planted is a flaw, and the scenarios that must find it, as a regular expression.
+type Planted struct {
+	flaws.Flaw
+	Scenarios string
+}
+
+// Flaws are all flaws that the simulator must find: those below, and those of the lifecycle that the
+// chaos program finds as well.
+func Flaws() []Planted {
+	all := slices.Concat(waiting, locks, access, rings)
+	for _, f := range flaws.Lifecycle {
+		if f.Name == "by-pid" {
+			continue // it asks the real kernel
+		}
+		all = append(all, Planted{f, "^(lifecycle|own|remove|reclaim)"})
+	}
+	return all
+}
+
+// one is a flaw of one edit.
+func one(name, scenarios, file, old, changed, breaks string) Planted {
+	return Planted{flaws.Flaw{Name: name, Breaks: breaks, Edits: []flaws.Edit{{File: file, Old: old, New: changed}}}, scenarios}
+}
+
+const (
+	waitFile    = "internal/wait/wait.go"
+	parkingFile = "internal/wait/parking.go"
+	lockFile    = "internal/robust/lock.go"
+	sharedFile  = "internal/robust/shared.go"
+	peersFile   = "internal/mem/peers.go"
+	valueFile   = "internal/value/value.go"
+)
+
+// waiting are flaws of internal/wait.
+var waiting = []Planted{
+	one("armed-cleared-early", "^(mutex|event)", waitFile,
+		"\tp := m.Peers\n\tbit := uint64(1)", "\tarmed.CompareAndSwap(g, g&^1)\n\tp := m.Peers\n\tbit := uint64(1)",
+		"A waker that dies before it rings leaves the object armed."),
+	one("armed-cleared-blindly", "^(mutex|rwmutex|semaphore)", waitFile,
+		"\tstep.Reach(step.WakeAll)\n\tarmed.CompareAndSwap(g, g&^1)\n", "\tstep.Reach(step.WakeAll)\n\tarmed.And(^uint32(1))\n",
+		"A slow waker does not clear what was armed after it rang."),
+	one("no-check-after-arming", "^(mutex|event)", parkingFile,
+		"\tstep.Reach(step.WaitArmed)\n\tif ready() {\n\t\treturn nil\n\t}\n", "\tstep.Reach(step.WaitArmed)\n",
+		"A waiter checks its condition between arming and sleeping."),
+	one("no-check-after-rearming", "^(semaphore|queue|mutex)", parkingFile,
+		"\tarm(w.armed)\n\treturn w.ready()\n", "\tarm(w.armed)\n\treturn false\n",
+		"A waiter that was rung for nothing checks again after arming."),
+	one("no-rearming", "^(semaphore|queue|topic|rwmutex)", parkingFile,
+		"\tarm(w.armed)\n\treturn w.ready()\n", "\treturn w.ready()\n",
+		"A waiter that was rung for nothing arms the object again."),
+	one("bell-read-late", "^(mutex|event|queue)", parkingFile,
+		"\t\tbell := s.Bell.Load() // before pending: a ring that comes later changes it\n\t\tset := s.Pending.Swap(0)\n",
+		"\t\tset := s.Pending.Swap(0)\n\t\tbell := s.Bell.Load()\n",
+		"The leader reads the bell before it takes what is pending."),
+	one("sleeping-said-late", "^(mutex|event)", parkingFile,
+		"\ts.Sleeping.Store(1)\n\tstep.Reach(step.WaitSleep)\n\ts.Sleep(bell, d)\n",
+		"\tif s.Bell.Load() != bell {\n\t\treturn true\n\t}\n\tstep.Reach(step.WaitSleep)\n\ts.Sleep(bell, d)\n\ts.Sleeping.Store(1)\n",
+		"A leader says that it sleeps before it does."),
+	one("wake-one", "^(event|mutex|rwmutex)", waitFile,
+		"\t\tring(s, bit)\n\t}\n", "\t\tring(s, bit)\n\t\tbreak\n\t}\n",
+		"Wake rings every attachment with waiters."),
+	one("no-new-leader", "^mutex-goroutines|^queue-local", parkingFile,
+		"\tdefer func() { l.leadToken <- struct{}{} }()\n", "\tdefer func() { l.leadToken = nil }()\n",
+		"A leader whose wait ends hands the lead on."),
+	one("leader-not-rung-locally", "^queue-local|^event-local", parkingFile,
+		"\t\tl.slot.Bell.Add(1)\n\t\tif l.slot.Sleeping.Load() != 0 {\n\t\t\tl.slot.Rouse()\n\t\t}\n\t}\n", "\t}\n",
+		"A waker in the same process wakes a leader that sleeps in the kernel."),
+	one("cancel-wakes-no-leader", "cancel", parkingFile,
+		"\t\tdefer context.AfterFunc(ctx, l.wakeLeader)()\n", "",
+		"The end of its context wakes a leader."),
+	one("close-wakes-no-leader", "^(mutex|cond)-close|^event-close", parkingFile,
+		"\tl.slot.Bell.Add(1)\n\tl.slot.Rouse()\n\tl.watches.close()\n", "\tl.watches.close()\n",
+		"Close wakes the leader."),
+	one("interest-lost", "^(queue|event)-local", parkingFile,
+		"else if b.first = w.next; b.first == nil && slot != nil {", "else if b.first = w.next; slot != nil {",
+		"The slot's interest lasts as long as there are waiters."),
+	one("turn-kept", "^mutex-goroutines", "internal/wait/turn.go",
+		"\tt.token <- struct{}{}\n\tt.leave()\n", "\tt.leave()\n",
+		"The end of a turn admits the next goroutine."),
+	one("prober-not-replaced", "^(mutex-goroutines|queue-local)", "internal/wait/probe.go",
+		"next != w && next.probe.look != nil", "false && next != w && next.probe.look != nil",
+		"When a prober's wait ends another waiter becomes the prober."),
+	one("death-not-reported", "kill$", "internal/wait/watch.go",
+		"\tif sys.WaitProcess(f) == nil {\n", "\tif sys.WaitProcess(f) != nil {\n",
+		"What the kernel tells of a death makes waiters look."),
+}
+
+// locks are flaws of internal/robust, internal/mem and psync.
+var locks = []Planted{
+	one("no-generation", "^mutex-reuse", peersFile,
+		" || p.Slots[slot].Gen.Load() != id.Gen() {", " {",
+		"The next attachment in a slot is not taken for the last one."),
+	one("alive-by-pid", "kill", peersFile,
+		"\theld, err := p.file.Held(sys.SlotByte+int64(slot), 1)\n", "\theld, err := p.Slots[slot].PID.Load() != 0, error(nil)\n",
+		"Whether an attachment lives is determined by its lock byte."),
+	one("mark-dead-wakes-none", "^mutex", lockFile,
+		"\tstep.Reach(step.LockDead)\n\twait.Wake(o.M, armed)\n", "\tstep.Reach(step.LockDead)\n",
+		"Who finds a holder dead wakes the other waiters."),
+	one("unlock-wakes-none", "^mutex", lockFile,
+		"\t\tif w&waiters != 0 || to == dead {", "\t\tif to == dead {",
+		"Unlock wakes the waiters."),
+	one("take-over-forgets-waiters", "^(box|once|semaphore)", lockFile,
+		"\t\tif !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
+		"\t\tif !word.CompareAndSwap(w, uint32(o.Me)) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
+		"A lock that is taken over keeps the bit of its waiters."),
+	one("steals-from-the-living", "^mutex", lockFile,
+		"case holder != format.Dead && (!probe || o.Alive(holder)):", "case holder != format.Dead && !probe:",
+		"Nothing is taken from a holder that lives."),
+	one("waiters-bit-blindly", "^mutex", lockFile,
+		"\t\tif !word.CompareAndSwap(w, w|waiters) {\n\t\t\treturn false, nil\n\t\t}\n", "\t\tword.Store(w | waiters)\n",
+		"A waiter sets its bit only in the word that it has seen."),
+	one("reader-checks-once", "^rwmutex", "psync/rwmutex.go",
+		"\tstep.Reach(step.RLockMark)\n\tif rw.w.Word.Load() != 0 {", "\tstep.Reach(step.RLockMark)\n\tif false {",
+		"A reader looks for a writer after it has set its mark."),
+	one("writer-does-not-wait", "^rwmutex", "psync/rwmutex.go",
+		"\tstep.Reach(step.WriteWord)\n\tif !rw.noReaders() {", "\tstep.Reach(step.WriteWord)\n\tif false {",
+		"A writer waits for readers."),
+	one("permits-of-the-dead", "^semaphore", "psync/semaphore.go",
+		"\tif sweep && !s.enough(o.Me, n) {\n\t\ts.sweep(o)\n\t}\n", "",
+		"Permits of the dead are free again."),
+	one("release-wakes-none", "^semaphore", "psync/semaphore.go",
+		"\t\treturn ErrNotHeld\n\t}\n\twait.Wake(o.M, &s.armed)\n", "\t\treturn ErrNotHeld\n\t}\n",
+		"Release wakes those who wait for permits."),
+	one("set-twice-wakes-none", "^event", "psync/event.go",
+		"\t\tif c&1 == to || e.count.CompareAndSwap(c, c+1) {\n", "\t\tif c&1 == to {\n\t\t\treturn nil\n\t\t}\n\t\tif e.count.CompareAndSwap(c, c+1) {\n",
+		"Set wakes the waiters also if the event was set already."),
+	one("signal-before-wait-lost", "^cond", "psync/cond.go",
+		"return c.count.Load() != was", "return c.count.Load() != was && false || c.count.Load() > was+1",
+		"A signal that comes while Wait unlocks ends Wait."),
+	one("once-done-early", "^once", "psync/once.go",
+		"\tif err := c.call(); err != nil {", "\to.done.Store(1)\n\tif err := c.call(); err != nil {",
+		"Once counts a function as run when it has returned."),
+	one("once-marked", "^once", "psync/once.go",
+		"robust.TakeOver); err != nil {", "robust.Mark); err != nil {",
+		"The next process runs the function of a Once when one has died in it."),
+}
+
+// access are flaws of the box's lock, image and snapshots.
+var access = []Planted{
+	one("no-restore", "^box", "internal/value/lock.go",
+		"\tif !v.consistent() {\n\t\tif v.image == 0 {", "\tif false {\n\t\tif v.image == 0 {",
+		"A change that a process died over is undone."),
+	{flaws.Flaw{Name: "odd-after-change", Breaks: "The counter is odd before the payload changes.", Edits: []flaws.Edit{
+		{File: valueFile, Old: "\t*phase = Begun\n\tv.setOdd()\n", New: "\t*phase = Begun\n"},
+		{File: valueFile, Old: "\t\tstep.Reach(step.UpdateRan)\n\t\tv.setEven()\n", New: "\t\tstep.Reach(step.UpdateRan)\n\t\tv.setOdd()\n\t\tv.setEven()\n"},
+	}}, "^box"},
+	one("image-after-odd", "^box", valueFile,
+		"\t\tv.storeLocal(v.image, src)\n\t\tstep.Reach(step.StoreImage)\n\t\tv.setOdd()\n", "\t\tv.setOdd()\n\t\tv.storeLocal(v.image, src)\n\t\tstep.Reach(step.StoreImage)\n",
+		"The image is complete before the counter is odd."),
+	one("no-image", "^box", valueFile,
+		"\t\tv.copyShared(v.image, 0, step.UpdateWord)\n", "",
+		"Update copies the value to the image first."),
+	one("load-unchecked", "^box", valueFile,
+		"\t\tif seq.Load() == before {\n", "\t\tif true {\n",
+		"Load checks that the value has not changed meanwhile."),
+	one("load-from-payload", "^box", valueFile,
+		"\t\t\tif src = v.image; src == 0 {\n", "\t\t\tif v.image == 0 {\n",
+		"Load reads the image while the counter is odd."),
+	one("view-checks-once", "^box-view", sharedFile,
+		"\t\tstep.Reach(step.RLockMark)\n\t\tif w.Load() != free {", "\t\tstep.Reach(step.RLockMark)\n\t\tif false {",
+		"A reader of a box looks for a writer after it has set its mark."),
+	one("update-does-not-wait", "^box-view", sharedFile,
+		"\tif s.noMarks() || wait.Spin(", "\tif true || wait.Spin(",
+		"A writer of a box waits for readers."),
+	one("change-wakes-none", "^box-wait", valueFile,
+		"\t\tstep.Reach(step.UpdateEven)\n\t\twait.Wake(v.m, &v.words.SeqArmed)\n", "\t\tstep.Reach(step.UpdateEven)\n",
+		"Update wakes those who wait for a change."),
+}
+
+// rings are flaws of internal/ring, queue and topic.
+var rings = []Planted{
+	one("ring-none-is-dead", "^(queue|bytes)-kill", "internal/ring/mpmc.go",
+		"\t\tk.id, k.last = id, k.alive(id)\n", "\t\tk.id, k.last = id, true\n",
+		"Claims and leases of the dead end."),
+	one("ring-skips-the-living", "^queue", "internal/ring/mpmc.go",
+		"\t\t\tif !live.is(w.id()) && cas(\"repair.skip\"", "\t\t\tif cas(\"repair.skip\"",
+		"Repair leaves the claims of the living alone."),
+	one("ring-returns-the-living's", "^queue|^bytes", "internal/ring/mpmc.go",
+		"} else if !live.is(w.id()) && cas(\"repair.return\"", "} else if cas(\"repair.return\"",
+		"Repair leaves the leases of the living alone."),
+	one("ring-forgets-suspects", "^(queue|bytes)-kill-receiver", "internal/ring/mpmc.go",
+		"\tif back {\n\t\tr.suspect()\n\t}\n", "",
+		"Leases of the dead come again."),
+	one("ring-claim-full", "^queue", "internal/ring/mpmc.go",
+		"\t\tcase d == -1 && w.state() <= skipped && w.state() != free && w.state() != end:\n\t\t\treturn 0, 0, ErrFull\n",
+		"\t\tcase d == -1 && w.state() == ready:\n\t\t\tif cas(\"claim.slot\", &r.slots[i], uint64(w), uint64(named(claimed, lap, self))) {\n\t\t\t\tadvance(\"claim.advance\", &r.h.Tail, t, t+1)\n\t\t\t\treturn t, 1, nil\n\t\t\t}\n\t\tcase d == -1 && w.state() <= skipped && w.state() != free && w.state() != end:\n\t\t\treturn 0, 0, ErrFull\n",
+		"A full ring overwrites nothing."),
+	one("ring-ends-early", "^queue", "internal/ring/mpmc.go",
+		"\t\tif w.state() == taken && w.id() != self {\n\t\t\treturn ErrHeld\n", "\t\tif w.state() == taken && w.id() != self {\n\t\t\treturn ErrClosed\n",
+		"The stream does not end while a message may come again."),
+	one("repair-wakes-none", "^(queue|bytes)-kill", "queue/base.go",
+		"\tstep.Reach(step.QueueRepaired)\n\twait.Wake(b.m, b.recvArmed)\n\twait.Wake(b.m, b.sendArmed)\n", "\tstep.Reach(step.QueueRepaired)\n",
+		"Who frees what the dead held wakes the others."),
+	one("end-wakes-none", "^(queue|bytes)", "queue/base.go",
+		"\tstep.Reach(step.QueueEnded)\n\twait.Wake(b.m, b.recvArmed)\n", "\tstep.Reach(step.QueueEnded)\n",
+		"End wakes receivers."),
+	one("room-wakes-none", "^(queue|bytes)", "queue/base.go",
+		"\tstep.Reach(step.QueueReleased)\n\twait.Wake(b.m, b.sendArmed)\n", "\tstep.Reach(step.QueueReleased)\n",
+		"A receiver wakes senders that wait for room."),
+	one("lease-not-released-last", "^queue|^bytes", "queue/transfer.go",
+		"\t\t\tmem.Assign(&q.items[q.ring.Index(at)], v)\n\t\t\tif err := q.ring.PublishFence(q.self, at); err != nil {\n\t\t\t\treturn q.errorOf(err)\n\t\t\t}\n",
+		"\t\t\tif err := q.ring.PublishFence(q.self, at); err != nil {\n\t\t\t\treturn q.errorOf(err)\n\t\t\t}\n\t\t\tmem.Assign(&q.items[q.ring.Index(at)], v)\n",
+		"A message is written before it is published."),
+	one("hold-ignored", "^topic-holds", "internal/ring/broadcast.go",
+		"\t\t\tlow = min(low, load(\"limit.cursor\", &r.holds[i].Cursor))\n", "\t\t\tlow = max(low, load(\"limit.cursor\", &r.holds[i].Cursor))\n",
+		"Publishers wait for subscriptions with holds."),
+	one("topic-read-unchecked", "^topic", "internal/ring/broadcast.go",
+		"\tif !c.r.Valid(c.pos) {\n\t\treturn ErrLapped\n\t}\n", "",
+		"A message that was overwritten while it was read does not count."),
+	one("topic-skips-the-living", "^topic-kill", "internal/ring/broadcast.go",
+		"\t\tif w.state() == claimed && !live.is(w.id()) &&\n", "\t\tif w.state() == claimed &&\n",
+		"Repair leaves the claims of living publishers alone."),
+	one("topic-room-wakes-none", "^topic-holds", "internal/stream/subscription.go",
+		"\t\tstep.Reach(step.TopicTold)\n\t\ts.wakePublishers()\n", "\t\tstep.Reach(step.TopicTold)\n",
+		"A subscription with a hold wakes publishers that wait for it."),
+}
