@@ -76,6 +76,40 @@ func sharing(n int) func(r *world.Run) {
 	}
 }
 
+// sharedWaiting: goroutines of a process wait to read while a writer holds the lock, who may die; one of
+// them may be cancelled.
+func sharedWaiting(r *world.Run) {
+	b := r.Process("B")
+	vb := open[shared](b).Value()
+	b.Do(func() { must(vb.RW.Lock(background), "Lock") })
+	a := r.Process("A").Spare()
+	va := open[shared](a).Value()
+	blocked := 0
+	for i := range 3 {
+		ctx := context.Context(background)
+		if i < 2 {
+			ctx = a.Cancelable()
+		}
+		a.Go(fmt.Sprint("read", i), func() {
+			blocked++
+			err := va.RW.RLock(ctx)
+			switch {
+			case err == nil:
+				must(va.RW.RUnlock(), "RUnlock")
+			case !done(ctx, err) && (!errors.Is(err, psync.ErrOwnerDied) || !r.Killed()):
+				world.Fail("RLock: %v", err)
+			}
+		})
+	}
+	b.Go("main", func() {
+		world.Await(func() bool { return blocked == 3 })
+		for range 60 {
+			world.Yield("holds the lock")
+		}
+		must(vb.RW.Unlock(), "Unlock")
+	})
+}
+
 // free locks, and recovers as often as a writer has died. It reports false if ctx ended.
 func free(ctx context.Context, v *shared, s *oracle.Section, lock func() error) bool {
 	for {
@@ -253,6 +287,36 @@ func eventClosing(r *world.Run) {
 	})
 }
 
+// cancelling: goroutines wait for what does not come before their contexts end.
+func cancelling(r *world.Run) {
+	a, b := r.Process("A").Spare(), r.Process("B").Spare()
+	va, vb := open[everything](a).Value(), open[everything](b).Value()
+	b.Do(func() { must(vb.Mu.Lock(background), "Lock"); must(vb.RW.Lock(background), "Lock") })
+	calls := []func(ctx context.Context) error{
+		va.Mu.Lock, va.RW.RLock, va.Ev.Wait, func(ctx context.Context) error { return va.Sem.Acquire(ctx, 1) },
+	}
+	for i, call := range calls {
+		ctx := a.Cancelable()
+		t := a.Go(fmt.Sprint("call", i), func() {
+			if err := call(ctx); !done(ctx, err) {
+				world.Fail("call %d: %v", i, err)
+			}
+		})
+		a.Go(fmt.Sprint("cancel", i), func() {
+			world.Await(t.Blocked)
+			ctx.Cancel()
+		})
+	}
+}
+
+// everything is one of each.
+type everything struct {
+	Mu  psync.Mutex
+	RW  psync.RWMutex
+	Ev  psync.Event
+	Sem psync.Semaphore
+}
+
 type once struct{ Once psync.Once }
 
 // onces: the function of a Once runs to its end once, and no call returns before.
@@ -285,6 +349,7 @@ func init() {
 	scenario("rwmutex", world.Config{Stops: 1, Wakes: 1}, sharing(3))
 	scenario("rwmutex-kill", world.Config{Kills: 1, Stops: 1}, sharing(3))
 	scenario("rwmutex-cancel", world.Config{Cancels: 2}, sharing(3))
+	scenario("rwmutex-goroutines", world.Config{Kills: 1, Forks: 1, Cancels: 2, Local: true, Idle: looked}, sharedWaiting)
 	scenario("semaphore", world.Config{Stops: 1}, permitting(3, 1, 1))
 	scenario("semaphore-kill", world.Config{Kills: 1, Stops: 1}, permitting(3, 1, 1))
 	scenario("semaphore-many", world.Config{Kills: 1}, permitting(4, 4, 2))
@@ -293,6 +358,7 @@ func init() {
 	scenario("event-local", world.Config{Stops: 1, Local: true}, settingLocally)
 	scenario("event-local-turn", world.Config{Local: true}, settingInTurn)
 	scenario("event-close", world.Config{Local: true}, eventClosing)
+	scenario("cancel", world.Config{Local: true}, cancelling)
 	scenario("event-promise", world.Config{Kills: 1}, promising)
 	scenario("event-promises", world.Config{Kills: 1}, promises)
 	shows("W2: Set takes away a promise that another process has made meanwhile")

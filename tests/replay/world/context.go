@@ -35,6 +35,12 @@ func (c *Context) Done() <-chan struct{}       { return c.done }
 func (c *Context) Err() error                  { return c.err }
 func (c *Context) Value(any) any               { return nil }
 
+// Cancel ends the context.
+func (c *Context) Cancel() {
+	Local()
+	c.cancel()
+}
+
 func (c *Context) cancel() { c.end(context.Canceled) }
 
 func (c *Context) end(err error) {
