@@ -184,7 +184,9 @@ func (w *Run) next() action {
 		}
 		a := w.chooser.choose(w, c, runs)
 		w.note(a.token(), a == c[0])
-		w.mix(uint64(a.kind)<<40 | uint64(a.token().n)<<20 | uint64(w.steps))
+		if a.kind != run || a.t != w.last {
+			w.mix(uint64(a.kind)<<40 | uint64(a.token().n)<<20 | uint64(w.steps))
+		}
 		if a.kind >= firstFault {
 			w.budget[a.kind]--
 		}
