@@ -76,7 +76,7 @@ var waiting = []Planted{
 	one("cancel-wakes-no-leader", "^cancel", parkingFile,
 		"\t\tdefer context.AfterFunc(ctx, l.wakeLeader)()\n", "",
 		"The end of its context wakes a leader."),
-	one("close-wakes-no-leader", "^(mutex|cond)-close|^event-close", parkingFile,
+	one("close-wakes-no-leader", "^event-close", parkingFile,
 		"\tl.slot.Bell.Add(1)\n\tl.slot.Rouse()\n\tl.watches.close()\n", "\tl.watches.close()\n",
 		"Close wakes the leader."),
 	one("interest-lost", "^(queue|event)-local", parkingFile,

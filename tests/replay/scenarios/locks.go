@@ -309,14 +309,6 @@ func cancelling(r *world.Run) {
 	}
 }
 
-// everything is one of each.
-type everything struct {
-	Mu  psync.Mutex
-	RW  psync.RWMutex
-	Ev  psync.Event
-	Sem psync.Semaphore
-}
-
 type once struct{ Once psync.Once }
 
 // onces: the function of a Once runs to its end once, and no call returns before.

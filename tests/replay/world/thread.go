@@ -166,6 +166,9 @@ func (t *Thread) wake() {
 // Blocked reports whether the thread cannot go on by itself.
 func (t *Thread) Blocked() bool { return t.blocked && !t.done }
 
+// Done reports whether the thread has ended.
+func (t *Thread) Done() bool { return t.done }
+
 // Block parks the running thread until Wake of one of the keys, and at most for d nanoseconds if d
 // is not negative. It reports whether it was woken.
 func Block(d int64, keys ...Key) bool {
