@@ -58,13 +58,13 @@ func Again(t *testing.T, scenario, schedule string) {
 
 // The same seeds in every run of the tests.
 func TestFixedSeeds(t *testing.T) {
-	results, err := prog.Run("-runs", "300", "-time", "1m", "-twice")
+	results, err := prog.Run("-runs", "200", "-time", "1m", "-twice")
 	report(t, results, err)
 }
 
 // Other seeds each time.
 func TestNewSeeds(t *testing.T) {
-	each := 100 * time.Millisecond
+	each := 50 * time.Millisecond
 	if *wide > 0 {
 		each = *wide
 	}
