@@ -2,16 +2,18 @@ package ring
 
 import "sync/atomic"
 
-// Ahead is how many slots ahead of itself a caller of the functions below asks for lines, because claiming and
-// taking wait for each line otherwise: some hundred nanoseconds, which is what a line takes from one core to another.
+// Ahead is how many slots ahead a caller of the functions below prefetches cache lines. Otherwise
+// claiming and taking wait for each cache line on its way from another core.
 //
-// The functions give hints. They name the slot, and its word if that begins a line. Who asks for a line that the
-// other side is at slows both, so they look how far that is, but once in Ahead positions at most.
+// The functions return hints: a slot, and its word if the word begins a cache line. A prefetch of a
+// cache line that the other side uses slows both sides. So the functions check how far the other
+// side is, at most once in Ahead positions.
 const Ahead = 16
 
-// wordLine is how many words of slots share a line.
+// wordLine is how many words of slots share a cache line.
 const wordLine = 8
 
+// ahead returns the hint for slot i.
 func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	if i%wordLine == 0 {
 		word = &slots[i]
@@ -19,7 +21,8 @@ func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	return word, int(i)
 }
 
-// RoomAhead is for the producer that has claimed pos: ok if there is room up to there.
+// RoomAhead returns the hint for the producer that has claimed pos. ok reports whether there is
+// room that far.
 func (r *MPMC) RoomAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
 	to := pos + Ahead
 	if to-r.head.Load() >= r.n {
@@ -37,7 +40,8 @@ func (r *MPMC) RoomAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
 	return word, slot, true
 }
 
-// MessageAhead is for the consumer that has taken pos: ok if there are messages up to there.
+// MessageAhead returns the hint for the consumer that has taken pos. ok reports whether there are
+// messages that far.
 func (r *MPMC) MessageAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
 	to := pos + Ahead
 	if to >= r.tail.Load() {
@@ -55,13 +59,13 @@ func (r *MPMC) MessageAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool)
 	return word, slot, true
 }
 
-// Ahead is for the publisher that has claimed pos.
+// Ahead returns the hint for the publisher that has claimed pos.
 func (p *Publisher) Ahead(pos uint64) (word *atomic.Uint64, slot int) {
 	i, _ := p.r.at(pos + Ahead)
 	return ahead(p.r.slots, i)
 }
 
-// Ahead is for the reader: ok if there are messages up to there.
+// Ahead returns the hint for the reader. ok reports whether there are messages that far.
 func (c *Cursor) Ahead() (word *atomic.Uint64, slot int, ok bool) {
 	to := c.pos + Ahead
 	if to >= c.tail {

@@ -15,9 +15,9 @@ type item64 = [8]uint64
 
 const benchSlots = 4096
 
-// spin waits without touching the ring, longer each time, so that its lines
-// stay with the other side, which gets ahead by a batch; then lets somebody
-// else run. n is 0 again after a success.
+// spin waits without touching the ring, longer every time. So the ring's cache lines stay with the
+// other side, which gets ahead by a batch. Then it yields the processor. n is 0 again after a
+// success.
 func spin(n *int) {
 	if *n++; *n > 7 {
 		runtime.Gosched()
@@ -101,8 +101,8 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 	rate(b, start)
 }
 
-// rate reports messages by the clock and, for a machine that others use too,
-// the processor's time for one, both sides together.
+// rate reports messages by the clock and, for a shared machine, the processor time of one message,
+// of both sides together.
 func rate(b *testing.B, start time.Duration) {
 	b.ReportMetric(float64(cpuTime()-start)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
@@ -116,7 +116,7 @@ func BenchmarkMPMC(b *testing.B) {
 	b.Run("64B/1to1/batch32", func(b *testing.B) { benchMPMC[item64](b, 1, 1, 32) })
 }
 
-// One goroutine: the instructions alone.
+// One goroutine: only the instructions count.
 func BenchmarkMPMCAlone(b *testing.B) {
 	var h MPMCHeader
 	r, _ := NewMPMC(&h, make([]atomic.Uint64, benchSlots))
@@ -169,8 +169,8 @@ func benchSPSC[T any](b *testing.B, batch int, fence bool) {
 	var h SPSCHeader
 	items := make([]T, benchSlots)
 	r, _ := NewSPSC(&h, benchSlots)
-	snd, _ := r.Sender(1024, everybody)
-	rcv, _ := r.Receiver(2048, everybody)
+	snd, _ := r.Sender(1024, allAlive)
+	rcv, _ := r.Receiver(2048, allAlive)
 	b.ReportAllocs()
 	start := cpuTime()
 	var wg sync.WaitGroup
@@ -236,8 +236,8 @@ func BenchmarkSPSC(b *testing.B) {
 func BenchmarkSPSCBytes64(b *testing.B) {
 	var h SPSCHeader
 	r, _ := NewSPSCBytes(&h, make([]byte, 1<<20))
-	snd, _ := r.Sender(1024, everybody)
-	rcv, _ := r.Receiver(2048, everybody)
+	snd, _ := r.Sender(1024, allAlive)
+	rcv, _ := r.Receiver(2048, allAlive)
 	msg := make([]byte, 64)
 	b.ReportAllocs()
 	start := cpuTime()

@@ -2,8 +2,8 @@ package ring
 
 import "sync/atomic"
 
-// BroadcastHeader is the shared part of a Broadcast besides slots and holds.
-// Zero is an empty ring. The waiting words are the caller's.
+// BroadcastHeader is the shared part of a Broadcast, without slots and holds. All zero is an empty
+// ring. The waiting words belong to the caller.
 type BroadcastHeader struct {
 	Tail atomic.Uint64 // next position to claim; may be behind
 	_    [120]byte
@@ -11,42 +11,40 @@ type BroadcastHeader struct {
 	// Seldom written.
 	Closed   atomic.Uint64
 	Skipped  atomic.Uint64 // claims whose publisher died
-	Released atomic.Uint64 // the caller's: holds whose reader died
+	Released atomic.Uint64 // holds whose reader died; counted by the caller
 	_        [104]byte
 
-	SendWait, SendArmed atomic.Uint32 // a hold moved on
-	Lost                atomic.Uint64 // the caller's: messages overwritten before a reader had them, over all readers
+	SendWait, SendArmed atomic.Uint32 // for waiters for holds
+	Lost                atomic.Uint64 // messages that readers lost, over all readers; counted by the caller
 	_                   [112]byte
-	RecvWait, RecvArmed atomic.Uint32 // messages
+	RecvWait, RecvArmed atomic.Uint32 // for waiters for messages
 	_                   [120]byte
 }
 
-// Hold is the record of a reader that holds publishers back.
+// A Hold is the record of a reader that holds publishers back.
 type Hold struct {
-	ID     atomic.Uint64 // 0: free; with the bit coming: the cursor is not written yet
-	Cursor atomic.Uint64 // the position it reads next
+	ID     atomic.Uint64 // 0: free; with cursorUnset: the cursor is not written yet
+	Cursor atomic.Uint64 // the position that the reader reads next
 	_      [112]byte
 }
 
-// coming is in the ID of a hold whose cursor is still that of the one before.
-const coming = 1 << 32
+// cursorUnset is set in the ID of a hold whose cursor is still that of an earlier reader.
+const cursorUnset = 1 << 32
 
-// Broadcast is a ring of slots in which publishers overwrite the oldest, and
-// which any number of readers follow, each with a cursor of its own that is
-// not in the ring. A publisher claims a position, writes the item at its
-// Index, and publishes it. A reader that was overtaken is told how many it
-// lost.
+// Broadcast is a ring of slots in which publishers overwrite the oldest message. Any number of
+// readers follow it, each with its own cursor outside the ring. A publisher claims a position,
+// writes the item at its Index, and publishes it. A reader that was overtaken gets the number of
+// lost messages.
 //
 //	free or ready(lap-1) or skipped(lap-1) -Claim-> claimed(lap, id) -Publish-> ready(lap)
 //	claimed(lap, dead) -Repair-> skipped(lap)
 //
-// Items are read while they may be overwritten: reader and writer copy them
-// with atomic loads and stores of words, and what was read counts only if
-// Done, or Valid, says so after it.
+// A publisher can overwrite an item while it is read. So both copy items with atomic loads and
+// stores of words, and a copy is valid only if Done or Valid confirms it afterwards.
 //
-// A publisher killed in a slot: readers wait there (ErrHeld) until somebody
-// calls Repair, or pass it by themselves with PassDead, which writes nothing
-// shared; other publishers are held back one lap later only.
+// A publisher that died after its claim holds readers back there (ErrHeld), until Repair ends the
+// claim. A reader can also skip the position with PassDead, which writes nothing shared. Other
+// publishers are held back only one lap later.
 type Broadcast struct {
 	h     *BroadcastHeader
 	slots []atomic.Uint64
@@ -54,8 +52,8 @@ type Broadcast struct {
 	circle
 }
 
-// NewBroadcast lays a ring over h and slots. holds has room for the readers
-// that hold publishers back; it may be empty.
+// NewBroadcast returns a ring over h and slots. holds has one record for each reader that can hold
+// publishers back; it may be empty.
 func NewBroadcast(h *BroadcastHeader, slots []atomic.Uint64, holds []Hold) (*Broadcast, error) {
 	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
 		return nil, ErrShape
@@ -63,27 +61,26 @@ func NewBroadcast(h *BroadcastHeader, slots []atomic.Uint64, holds []Hold) (*Bro
 	return &Broadcast{h, slots, holds, newCircle(len(slots))}, nil
 }
 
-// Cap is the number of messages kept.
+// Cap returns the number of slots, which is how many messages are kept.
 func (r *Broadcast) Cap() int { return int(r.n) }
 
-// Index is the slot of a position.
+// Index returns the slot of a position.
 func (r *Broadcast) Index(pos uint64) int {
 	i, _ := r.at(pos)
 	return int(i)
 }
 
-// Close ends the stream: publishers get ErrClosed, readers too, after the last
-// message. Another publisher's that is being claimed at this moment may come
-// too late for a reader that has seen ErrClosed.
+// Close ends the stream: publishers get ErrClosed, and readers get it after the last message. A
+// reader that has got ErrClosed can miss a message that another publisher claims at this moment.
 func (r *Broadcast) Close() { store("close", &r.h.Closed, 1) }
 
-// Closed tells whether Close was called.
+// Closed reports whether Close was called.
 func (r *Broadcast) Closed() bool { return r.h.Closed.Load() != 0 }
 
-// Skipped is the number of claims whose publisher died.
+// Skipped returns the number of claims whose publisher died.
 func (r *Broadcast) Skipped() uint64 { return r.h.Skipped.Load() }
 
-// Now is the position that the next message will have.
+// Now returns the position of the next message.
 func (r *Broadcast) Now() uint64 {
 	t := load("now.tail", &r.h.Tail)
 	for range r.n { // the tail may be behind
@@ -96,31 +93,29 @@ func (r *Broadcast) Now() uint64 {
 	return t
 }
 
-// unused tells whether slot i was never claimed: only in lap 0.
+// unused reports whether slot i was never claimed, which is possible only in lap 0.
 func (r *Broadcast) unused(i, lap uint64) bool {
 	return lap == 0 && load("now.unused", &r.slots[i]) == 0
 }
 
-// Oldest is the oldest position that may still be there.
+// Oldest returns the oldest position that may still have its message.
 func (r *Broadcast) Oldest() uint64 { return before(r.Now(), r.n) }
 
-// Publisher is a publisher's end. It belongs to one goroutine at a time; there
-// may be many.
+// A Publisher is one publisher's end. One goroutine at a time may use it. There may be many.
 type Publisher struct {
 	r     *Broadcast
 	self  uint32
-	limit uint64 // positions before it overwrite nothing that is held
+	limit uint64 // positions before it overwrite no message that a hold protects
 }
 
-// Publisher makes a publisher's end.
+// Publisher returns a new publisher's end.
 func (r *Broadcast) Publisher(self uint32) *Publisher { return &Publisher{r: r, self: self} }
 
-// Claim takes the next position. ErrFull: a reader holds it back; ErrHeld:
-// another publisher has not finished what he began a lap ago; ErrClosed,
-// ErrBusy, ErrCorrupt.
+// Claim claims the next position. Errors: ErrFull, when a hold is in the way; ErrHeld, when another
+// publisher has not finished a claim of one lap ago; ErrClosed; ErrBusy; ErrCorrupt.
 //
-// Its cost does not grow with readers: the holds are looked at when the limit
-// found the last time is reached, at most once a lap unless one is far behind.
+// Its cost does not grow with the readers: it loads the holds only when it reaches the limit that
+// it found the last time. That is at most once a lap, unless a reader is far behind.
 func (p *Publisher) Claim() (pos uint64, err error) {
 	r := p.r
 	if load("pub.closed", &r.h.Closed) != 0 {
@@ -141,8 +136,8 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 			if !cas("pub.slot", &r.slots[i], uint64(w), uint64(named(claimed, lap, p.self))) {
 				continue
 			}
-			// On arm64 the writes to the item could pass the store above,
-			// not a load of the same word after it.
+			// On arm64 the writes to the item can pass the store above, but not a later load of the
+			// same word.
 			load("pub.fence", &r.slots[i])
 			advance("pub.advance", &r.h.Tail, t, t+1)
 			return t, nil
@@ -157,19 +152,19 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 	return 0, ErrBusy
 }
 
-// limit is the first position that may not be claimed because of a hold, when
-// the tail is at t.
+// limit returns the first position that holds keep from being claimed, when the tail is t.
 func (r *Broadcast) limit(t uint64) uint64 {
 	low := t
 	for i := range r.holds {
-		if id := load("limit.id", &r.holds[i].ID); id != 0 && id&coming == 0 {
+		if id := load("limit.id", &r.holds[i].ID); id != 0 && id&cursorUnset == 0 {
 			low = min(low, load("limit.cursor", &r.holds[i].Cursor))
 		}
 	}
 	return low + r.n
 }
 
-// Publish hands a claimed and written position to the readers. ErrNotHeld.
+// Publish makes a claimed and written position a message. It returns ErrNotHeld if the caller has
+// not claimed it.
 func (p *Publisher) Publish(pos uint64) error {
 	i, lap := p.r.at(pos)
 	if !cas("pub.publish", &p.r.slots[i], uint64(named(claimed, lap, p.self)), uint64(plain(ready, lap))) {
@@ -178,7 +173,7 @@ func (p *Publisher) Publish(pos uint64) error {
 	return nil
 }
 
-// Cancel gives a claimed position up; readers pass over it.
+// Cancel gives up a claimed position. Readers skip it.
 func (p *Publisher) Cancel(pos uint64) error {
 	i, lap := p.r.at(pos)
 	if !cas("pub.cancel", &p.r.slots[i], uint64(named(claimed, lap, p.self)), uint64(named(skipped, lap, p.self))) {
@@ -187,8 +182,8 @@ func (p *Publisher) Cancel(pos uint64) error {
 	return nil
 }
 
-// Repair ends the claims of dead publishers and the holds of dead readers. It
-// looks at every slot and every hold.
+// Repair ends the claims of dead publishers and the holds of dead readers, and returns how many. It
+// loads every slot and every hold.
 func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	live := known{alive: alive}
 	for i := range r.slots {
@@ -201,18 +196,18 @@ func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	}
 	for i := range r.holds {
 		id := load("repair.hold", &r.holds[i].ID)
-		if id != 0 && (id&^coming > idMask || !live.is(uint32(id))) && cas("repair.free", &r.holds[i].ID, id, 0) {
+		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) && cas("repair.free", &r.holds[i].ID, id, 0) {
 			holds++
 		}
 	}
 	return skips, holds
 }
 
-// Slowest is the hold with the lowest cursor; id 0: there is none.
+// Slowest returns the hold with the lowest cursor. id is 0 if there is no hold.
 func (r *Broadcast) Slowest() (id uint32, cursor uint64) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if n := h.ID.Load(); n != 0 && n&coming == 0 {
+		if n := h.ID.Load(); n != 0 && n&cursorUnset == 0 {
 			if c := h.Cursor.Load(); id == 0 || c < cursor {
 				id, cursor = uint32(n&idMask), c
 			}
@@ -221,15 +216,15 @@ func (r *Broadcast) Slowest() (id uint32, cursor uint64) {
 	return id, cursor
 }
 
-// Valid tells whether pos is published and not overwritten: what was read of
-// its item before is whole.
+// Valid reports whether pos is published and not overwritten. If so, what was read of its item
+// before is consistent.
 func (r *Broadcast) Valid(pos uint64) bool {
 	i, lap := r.at(pos)
 	return word(load("read.check", &r.slots[i])) == plain(ready, lap)
 }
 
-// Latest is the newest published position; check with Valid after reading.
-// ErrEmpty: there is none.
+// Latest returns the newest published position; the caller reads its item and checks with Valid. It
+// returns ErrEmpty if there is none.
 func (r *Broadcast) Latest() (pos uint64, err error) {
 	t := r.Now()
 	for p := t; p > before(t, r.n); {
@@ -241,38 +236,37 @@ func (r *Broadcast) Latest() (pos uint64, err error) {
 	return 0, ErrEmpty
 }
 
-// Cursor is a reader's end. It belongs to one goroutine at a time.
+// A Cursor is one reader's end. One goroutine at a time may use it.
 type Cursor struct {
 	r       *Broadcast
 	pos     uint64
-	tail    uint64 // as Ahead saw it last
+	tail    uint64 // Tail when Ahead loaded it last
 	skipped uint64
 	hold    *Hold
 	self    uint32
 }
 
-// From makes a cursor at pos, or at the oldest kept if pos is older (the first
-// Next tells how many are lost), or at the next message if pos is newer.
+// From returns a cursor at pos. If pos is older than the oldest kept message the first Next reports
+// the loss. If pos is newer than the next message the cursor begins at the next message.
 func (r *Broadcast) From(pos uint64) *Cursor {
 	return &Cursor{r: r, pos: min(pos, r.Now())}
 }
 
-// Hold makes a cursor at the next message that holds publishers back.
-// ErrFull: all holds are taken.
+// Hold returns a cursor at the next message, which holds publishers back. It returns ErrFull if all
+// holds are taken.
 func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)|coming) {
+		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
 			continue
 		}
-		// A publisher that saw no hold may go on until one lap after the tail
-		// it saw; so hold from a tail that is loaded after the cursor can be
-		// seen. One that sees the cursor is bound by it, so it never goes
-		// back: Now may be older than the Now before.
+		// A publisher that saw no hold may go on until one lap after the tail it saw. So the hold
+		// begins at a tail that is loaded after the cursor is visible. A publisher that sees the
+		// cursor is bound by it, so the cursor never goes back: a later Now can be older.
 		seen := r.Now()
 		store("hold.cursor", &h.Cursor, seen)
-		if !cas("hold.there", &h.ID, uint64(self)|coming, uint64(self)) {
-			continue // somebody scribbles: nobody frees what the living hold
+		if !cas("hold.there", &h.ID, uint64(self)|cursorUnset, uint64(self)) {
+			continue // only a process that writes nonsense frees the hold of a living one
 		}
 		c := &Cursor{r: r, pos: max(seen, r.Now()), hold: h, self: self}
 		store("hold.cursor", &h.Cursor, c.pos)
@@ -289,17 +283,16 @@ func (c *Cursor) Leave() {
 	}
 }
 
-// Pos is the position that is read next.
+// Pos returns the position that is read next.
 func (c *Cursor) Pos() uint64 { return c.pos }
 
-// Skipped is the number of positions passed that had no message.
+// Skipped returns how many positions without a message the cursor has skipped.
 func (c *Cursor) Skipped() uint64 { return c.skipped }
 
-// Next finds the next message. lost is the number of positions overwritten
-// before they were read. The caller copies the item, or reads it in place, and
-// calls Done. ErrEmpty, ErrClosed; ErrHeld: a publisher has not finished;
-// ErrBusy: publishers are faster than this loop; ErrCorrupt. lost counts also
-// when err is not nil.
+// Next finds the next message. The caller copies the item or reads it in place, then calls Done.
+// lost is the number of positions that were overwritten before they were read, also with an error.
+// Errors: ErrEmpty; ErrClosed; ErrHeld, when a publisher has not finished; ErrBusy, when publishers
+// are faster than this loop; ErrCorrupt.
 func (c *Cursor) Next() (pos, lost uint64, err error) {
 	r := c.r
 	closed := false
@@ -324,7 +317,7 @@ func (c *Cursor) Next() (pos, lost uint64, err error) {
 				return 0, lost, ErrEmpty
 			}
 		case d > 0 && (s == ready || s == skipped || s == claimed):
-			// Overtaken. The more often, the more room.
+			// Overtaken. Every time the cursor goes further ahead.
 			now := r.Now()
 			next := max(min(before(now, r.n)+try*r.n/8, now), c.pos+1)
 			if next > now {
@@ -340,8 +333,8 @@ func (c *Cursor) Next() (pos, lost uint64, err error) {
 	return 0, lost, ErrBusy
 }
 
-// Done ends the reading of the message that Next found. ErrLapped: it was
-// overwritten meanwhile; Next goes on with the loss counted.
+// Done ends the reading of the message that Next found. It returns ErrLapped if the message was
+// overwritten meanwhile. The following Next counts the loss.
 func (c *Cursor) Done() error {
 	if !c.r.Valid(c.pos) {
 		return ErrLapped
@@ -351,15 +344,15 @@ func (c *Cursor) Done() error {
 	return nil
 }
 
-// tell lets publishers on, if held back.
+// tell writes the position of a hold, so that publishers can go on.
 func (c *Cursor) tell() {
 	if c.hold != nil {
 		store("read.tell", &c.hold.Cursor, c.pos)
 	}
 }
 
-// PassDead passes the position at which Next returned ErrHeld, if its
-// publisher is dead. It changes nothing shared.
+// PassDead skips the position at which Next returned ErrHeld if its publisher is dead, and reports
+// whether it did. It changes nothing shared except the cursor of a hold.
 func (c *Cursor) PassDead(alive func(id uint32) bool) bool {
 	i, lap := c.r.at(c.pos)
 	w := word(load("read.look", &c.r.slots[i]))

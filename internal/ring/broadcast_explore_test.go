@@ -121,7 +121,7 @@ func (b *castBench) follow(c *Cursor, tries int, hold bool) (got int) {
 	return got
 }
 
-// check publishes more than a lap, and reads it.
+// check publishes more than a lap and reads it.
 func (b *castBench) check() error {
 	if b.fault != nil {
 		return b.fault
@@ -227,7 +227,8 @@ func TestBroadcastEveryOrder(t *testing.T) {
 	})
 }
 
-// While a new reader has a hold but not yet written its cursor, that of the one before does not count.
+// While a new reader has a hold but not yet written its cursor, that of the one before does not
+// count.
 func TestNewHold(t *testing.T) {
 	r, _ := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 2), make([]Hold, 1))
 	c, err := r.Hold(1)

@@ -11,11 +11,10 @@ import (
 	"testing"
 )
 
-// The explorer runs actors one shared access at a time, in every order, and
-// kills them at every access. Actors are coroutines that stop in hook. States
-// that were seen before are not gone into again: a state is all shared words
-// and, for each actor, the hash of all it has read so far, which determines
-// where it stands and what it knows.
+// The explorer runs actors one shared access at a time, in every order, and kills them at every
+// access. Actors are coroutines that stop in hook. The explorer skips states that it has seen
+// before. A state is all shared words and, for each actor, the hash of all that the actor has read,
+// which determines where the actor is and what it knows.
 
 type killed struct{}
 
@@ -52,7 +51,7 @@ func (w *world) shareAll(ws []atomic.Uint64) {
 	}
 }
 
-// alive is what actors ask; the answer is part of what they know.
+// alive is the alive function of actors. Its result is part of what they know.
 func (w *world) alive(id uint32) bool {
 	ok := true
 	for _, a := range w.actors {
@@ -70,14 +69,14 @@ func (w *world) alive(id uint32) bool {
 	return ok
 }
 
-// note is for what an actor learns by other ways than words.
+// note records what an actor learns otherwise than from words.
 func (w *world) note(v uint64) {
 	if w.cur != nil {
 		w.cur.hist = mix(w.cur.hist, v)
 	}
 }
 
-// anyDead too.
+// anyDead does so too.
 func (w *world) anyDead() bool {
 	any := false
 	for _, a := range w.actors {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzMPMCScript runs a script of calls of several ids, who may die between
-// any two calls, against a list of what was sent.
+// FuzzMPMCScript runs a script of calls of several ids, which can die between any two calls, and
+// compares with a list of what was sent.
 func FuzzMPMCScript(f *testing.F) {
 	f.Add(byte(1), []byte{0, 1, 2, 3, 0, 1, 2, 3})
 	f.Add(byte(3), []byte{0, 16, 1, 17, 2, 5, 18, 6, 3, 2, 7, 2, 3})
@@ -52,15 +52,15 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 	}
 	drop := func(j int) { holds = append(holds[:j], holds[j+1:]...) }
 	for _, b := range script {
-		who := ids[b>>4&3]
+		self := ids[b>>4&3]
 		switch b & 15 {
 		case 0, 8, 9:
-			pos, k, err := r.ClaimN(who, 1+int(b>>6))
+			pos, k, err := r.ClaimN(self, 1+int(b>>6))
 			if err == nil {
 				for j := range k {
 					items[r.Index(pos+uint64(j))] = next
 					state[next] = "claimed"
-					holds = append(holds, hold{pos + uint64(j), who, true})
+					holds = append(holds, hold{pos + uint64(j), self, true})
 					next++
 				}
 			} else if err != ErrFull && !(err == ErrClosed && r.Closed()) {
@@ -75,7 +75,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 				drop(j)
 			}
 		case 2, 11, 12:
-			pos, k, again, err := r.TakeN(who, 1+int(b>>6))
+			pos, k, again, err := r.TakeN(self, 1+int(b>>6))
 			if err != nil && err != ErrEmpty && err != ErrHeld && !(err == ErrClosed && r.Closed()) {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 					t.Fatalf("took %d, which is %q, again %v", m, s, again)
 				}
 				state[m] = "taken"
-				holds = append(holds, hold{pos + uint64(j), who, false})
+				holds = append(holds, hold{pos + uint64(j), self, false})
 			}
 		case 3, 13:
 			if j := pick(false, b); j >= 0 {
@@ -103,7 +103,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 				state[items[r.Index(holds[j].pos)]] = "given"
 				drop(j)
 			}
-		case 5: // dies; his successor has another id
+		case 5: // dies; its successor has another id
 			i := b >> 4 & 3
 			alive[i] = false
 			skips, returns := r.Repair(live)
@@ -140,7 +140,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 			}
 		}
 	}
-	// Everybody dies; the rest comes once.
+	// All ids die. Every message that is left comes once.
 	r.Repair(func(uint32) bool { return false })
 	for {
 		pos, _, err := r.Take(99)
@@ -179,7 +179,7 @@ func TestMPMCScripts(t *testing.T) {
 	}
 }
 
-// scribbler writes over shared words before accesses, and counts these.
+// scribbler overwrites shared words before accesses, and counts the accesses.
 type scribbler struct {
 	words []*atomic.Uint64
 	bytes []byte
@@ -225,8 +225,7 @@ func (s *scribbler) reach(string, *atomic.Uint64) {
 	}
 }
 
-// hostile calls everything while the words are written over. It must return,
-// and whatever it hands out must be in range.
+// hostile calls all methods while words are overwritten. They must return, with indices in range.
 func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 	s := &scribbler{rnd: rand.New(rand.NewPCG(seed, 5)), odds: odds}
 	rnd := rand.New(rand.NewPCG(seed, 6))

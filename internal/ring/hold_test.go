@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Who was killed before his cursor stood holds nobody back, and is not told of as if he did: there is no slowest one.
+// Who was killed before his cursor stood holds nobody back, and is not told of as if he did: there
+// is no slowest one.
 func TestHoldingWithoutCursor(t *testing.T) {
 	defer func() { hook = nil }()
 	r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 2))

@@ -21,8 +21,8 @@ type queueOut struct {
 	value int
 }
 
-// A first-in first-out queue. Full is not checked: a slot is full until its
-// message is released, which is later than taken.
+// A first-in first-out queue. Full is not checked: a slot is full until its message is released,
+// which comes later than taken.
 var queueModel = porcupine.Model{
 	Init: func() any { return "" },
 	Step: func(state, in, out any) (bool, any) {
@@ -41,8 +41,8 @@ var queueModel = porcupine.Model{
 	},
 }
 
-// history runs goroutines on a small ring and returns what they did. ErrHeld,
-// ErrBusy: nothing happened, so it is left out.
+// history runs goroutines on a small ring and returns what they did. It leaves out calls that
+// returned ErrHeld or ErrBusy, which did nothing.
 func history(seed uint64, broken bool) []porcupine.Operation {
 	var h MPMCHeader
 	const n = 3

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Who publishes and then looks at the armed word, and who arms and then looks for a message: one of them must see
-// the other, or the message lies there until the backstop. Needs two processors to catch anything: Publish in place of
-// PublishFence loses some in ten thousand.
+// One side publishes, then loads the armed word. The other side arms, then looks for a message. At
+// least one of them must see the other, or the message waits for the backstop. The test can fail
+// only with two processors: with Publish instead of PublishFence it loses some messages in ten
+// thousand.
 func TestLitmus(t *testing.T) {
 	const n = 64
 	h := new(MPMCBytesHeader)
@@ -35,7 +36,7 @@ func TestLitmus(t *testing.T) {
 			claimed.Store(k)
 			until(&ready, k)
 			for range 20 {
-				_ = h.RecvArmed.Load() // as where nobody has waited for a while: in this core's cache
+				_ = h.RecvArmed.Load() // in this core's cache, as after a time without waiters
 			}
 			loaded.Store(k)
 			until(&start, k)

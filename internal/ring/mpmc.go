@@ -2,8 +2,8 @@ package ring
 
 import "sync/atomic"
 
-// MPMCHeader is the shared part of an MPMC besides its slots. Zero is an
-// empty ring. The waiting words are the caller's; MPMC does not touch them.
+// MPMCHeader is the shared part of an MPMC, without its slots. All zero is an empty ring. The
+// waiting words belong to the caller; MPMC does not use them.
 type MPMCHeader struct {
 	Tail atomic.Uint64 // next position to claim; may be behind
 	_    [120]byte
@@ -12,21 +12,21 @@ type MPMCHeader struct {
 
 	// Seldom written.
 	Closed   atomic.Uint64 // not 0: no more claims
-	Suspects atomic.Uint64 // low bit: some lease may have been given back
+	Suspects atomic.Uint64 // low bit: there may be a lease to be taken again, see suspect
 	Skipped  atomic.Uint64 // claims whose producer died
 	Returned atomic.Uint64 // leases whose consumer died
 	_        [96]byte
 
-	SendWait, SendArmed atomic.Uint32 // room
+	SendWait, SendArmed atomic.Uint32 // for waiters for room
 	_                   [120]byte
-	RecvWait, RecvArmed atomic.Uint32 // messages
+	RecvWait, RecvArmed atomic.Uint32 // for waiters for messages
 	_                   [120]byte
 }
 
-// MPMC is a bounded first-in first-out queue of slots for any number of
-// producers and consumers in any processes. A producer claims a position,
-// writes the item at its Index, and publishes it; a consumer takes a position,
-// reads the item, and releases it. Messages are taken in the order of claims.
+// MPMC is a bounded first-in first-out queue of slots, for any number of producers and consumers in
+// any processes. A producer claims a position, writes the item at its Index, and publishes it. A
+// consumer takes a position, reads the item, and releases it. Messages are taken in the order of
+// claims. All methods may be called concurrently.
 //
 //	free(lap) -Claim-> claimed(lap, id) -Publish-> ready(lap)
 //	ready(lap) -Take-> taken(lap, id) -Release-> free(lap+1)
@@ -34,23 +34,22 @@ type MPMCHeader struct {
 //	taken(lap, dead) -Repair-> taken(lap, 0) -Take-> taken(lap, id)
 //	free(lap) -Take, closed-> end(lap)
 //
-// Kills: a claim is the producer's with one compare-and-swap, so is a lease
-// the consumer's; the index is moved on by the next one if he is killed before
-// he does. A slow claim in front holds all consumers back, a slow lease all
-// producers, one lap later. All methods may be called by anybody at any time.
+// Deaths: one compare-and-swap makes a claim the producer's, and a lease the consumer's. If the
+// holder dies before it has advanced the index the next caller advances it. A slow claim at the
+// head holds all consumers back. A slow lease holds all producers back one lap later.
 type MPMC struct {
 	h     *MPMCHeader
 	slots []atomic.Uint64
 	circle
 	_    Line
-	head atomic.Uint64 // of h, as RoomAhead saw it last
+	head atomic.Uint64 // Head when RoomAhead loaded it last
 	_    Line
-	tail atomic.Uint64 // of h, as MessageAhead saw it last
+	tail atomic.Uint64 // Tail when MessageAhead loaded it last
 	_    Line
 }
 
-// NewMPMC lays a ring over h and slots. Any number of slots from 1 will do; a
-// power of two saves a division an item.
+// NewMPMC returns a ring over h and slots. There may be 1 to 1<<31 slots. A power of two saves a
+// division for each item.
 func NewMPMC(h *MPMCHeader, slots []atomic.Uint64) (*MPMC, error) {
 	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
 		return nil, ErrShape
@@ -58,21 +57,21 @@ func NewMPMC(h *MPMCHeader, slots []atomic.Uint64) (*MPMC, error) {
 	return &MPMC{h: h, slots: slots, circle: newCircle(len(slots))}, nil
 }
 
-// tries bounds the loops: an index may be a lap behind, and each further try
-// means that somebody else got on.
+// tries bounds the loops: an index may be a lap behind, and every further try means that another
+// caller has succeeded.
 func (r *MPMC) tries() uint64 { return r.n + 1<<12 }
 
-// Cap is the number of slots.
+// Cap returns the number of slots.
 func (r *MPMC) Cap() int { return int(r.n) }
 
-// Index is the slot of a position.
+// Index returns the slot of a position.
 func (r *MPMC) Index(pos uint64) int {
 	i, _ := r.at(pos)
 	return int(i)
 }
 
-// Len is the number of messages claimed and not yet taken. It is exact when
-// nobody is at it.
+// Len returns the number of messages that are claimed and not taken. It is exact while no other
+// call runs.
 func (r *MPMC) Len() int {
 	h := r.h.Head.Load()
 	t := r.h.Tail.Load()
@@ -82,17 +81,16 @@ func (r *MPMC) Len() int {
 	return int(min(t-h, r.n))
 }
 
-// Claim takes the next position for a message. The caller writes the item,
-// then calls Publish, or Cancel. ErrFull, ErrClosed, ErrBusy, ErrCorrupt.
+// Claim claims the next position for a message. The caller writes the item, then calls Publish or
+// Cancel. It returns ErrFull, ErrClosed, ErrBusy or ErrCorrupt.
 func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
-	// ClaimN where nothing is in the way, without a look at the slot before:
-	// that would fetch its line twice. It is worth a try where the slot is
-	// known to be free.
+	// The common case of ClaimN, without a load of the slot, which would fetch its cache line a
+	// second time. It is tried when the slot is likely free.
 	t := load("claim.tail", &r.h.Tail)
 	if t-r.head.Load() < r.n && load("claim.closed", &r.h.Closed) == 0 {
 		i, lap := r.at(t)
 		if cas("claim.slot", &r.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
-			// If it fails, somebody else has moved the tail on.
+			// If it fails another caller has advanced the tail.
 			cas("claim.advance", &r.h.Tail, t, t+1)
 			return t, nil
 		}
@@ -101,7 +99,7 @@ func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
 	return pos, err
 }
 
-// ClaimN claims up to n positions in a row, pos to pos+k-1, at least one.
+// ClaimN claims up to n successive positions, at least one: pos to pos+k-1.
 func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 	if load("claim.closed", &r.h.Closed) != 0 {
 		return 0, 0, ErrClosed
@@ -131,9 +129,9 @@ func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 	return 0, 0, ErrBusy
 }
 
-// run takes the slots after pos, which is the caller's, as long as they are in
-// state from, and tells how many it has, pos included. The next position may
-// be taken as soon as the one before is: indices are moved on by others.
+// run takes the slots after pos, which the caller holds, while they are in state from. It returns
+// how many slots the caller holds then, with pos. A position can be taken as soon as the one before
+// it is: callers that find an index behind advance it.
 func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32) int {
 	k := 1
 	for ; k < n && uint64(k) < r.n; k++ {
@@ -145,11 +143,10 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 	return k
 }
 
-// Publish hands a claimed and written position to the consumers. A later load
-// of the caller may pass it: who then looks whether somebody waits needs a
-// fence on the other side, or PublishFence.
+// Publish makes a claimed and written position a message. A later load of the caller may pass its
+// store: a caller that then checks for waiters needs PublishFence, or a fence on the waiters' side.
 //
-// Nobody but its living holder changes the word, so a check and a store do.
+// While the holder lives no other caller changes the word. So a check and a store suffice.
 func (r *MPMC) Publish(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if word(load("publish.look", &r.slots[i])) != named(claimed, lap, self) {
@@ -182,7 +179,7 @@ func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
 	return r.PublishFence(self, pos)
 }
 
-// Cancel gives a claimed position up; consumers pass over it.
+// Cancel gives up a claimed position. Consumers skip it.
 func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if !cas("cancel.slot", &r.slots[i], uint64(named(claimed, lap, self)), uint64(named(skipped, lap, self))) {
@@ -191,12 +188,12 @@ func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	return nil
 }
 
-// Take takes the oldest message. The caller reads the item and calls Release,
-// or GiveBack. again: it was in somebody's hands before, who died or gave it
-// back. ErrEmpty; ErrHeld: the oldest is not yet published; ErrClosed: closed
-// and nothing left, also in nobody else's hands; ErrBusy, ErrCorrupt.
+// Take takes the oldest message. The caller reads the item, then calls Release or GiveBack. again
+// reports that the message is redelivered: an earlier consumer died or returned it. Errors:
+// ErrEmpty; ErrHeld, when the oldest position is not published yet; ErrClosed, when the ring is
+// closed, no message is left and no other consumer holds one; ErrBusy; ErrCorrupt.
 func (r *MPMC) Take(self uint32) (pos uint64, again bool, err error) {
-	// TakeN where nothing is in the way; see Claim.
+	// The common case of TakeN, see Claim.
 	h := load("take.head", &r.h.Head)
 	if h < r.tail.Load() && load("take.suspects", &r.h.Suspects)&1 == 0 {
 		i, lap := r.at(h)
@@ -209,7 +206,7 @@ func (r *MPMC) Take(self uint32) (pos uint64, again bool, err error) {
 	return pos, again, err
 }
 
-// TakeN takes up to n messages in a row, pos to pos+k-1, at least one.
+// TakeN takes up to n successive messages, at least one: pos to pos+k-1.
 func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err error) {
 	if g := load("take.suspects", &r.h.Suspects); g&1 != 0 {
 		if pos, ok := r.retake(self, g); ok {
@@ -233,7 +230,7 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err err
 			if load("take.closed", &r.h.Closed) == 0 {
 				return 0, 0, false, ErrEmpty
 			}
-			// Either this ends the stream or a producer was faster.
+			// Either this ends the stream, or a producer is faster.
 			cas("take.end", &r.slots[i], uint64(w), uint64(plain(end, lap)))
 		case w == plain(end, lap):
 			return 0, 0, false, r.ended(self)
@@ -255,8 +252,8 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err err
 	return 0, 0, false, ErrBusy
 }
 
-// ended answers at the end of the stream: somebody else's lease may yet come
-// back.
+// ended returns the error at the end of the stream: ErrHeld while another consumer has a lease,
+// whose message may be redelivered, else ErrClosed.
 func (r *MPMC) ended(self uint32) error {
 	for i := range r.slots {
 		w := word(load("end.look", &r.slots[i]))
@@ -267,9 +264,8 @@ func (r *MPMC) ended(self uint32) error {
 	return ErrClosed
 }
 
-// retake takes the oldest lease that was given back. g is the value of
-// Suspects before the search: if nothing is found, and nobody has given back
-// since, the low bit is cleared.
+// retake takes the oldest returned lease. g is the value of Suspects before the search: if the
+// search finds nothing, and no lease was returned since, the low bit is cleared.
 func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
 	// The head may be behind the leases of a killed consumer.
 	h := load("retake.head", &r.h.Head)
@@ -296,7 +292,7 @@ func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
 	return 0, false
 }
 
-// Release ends a lease: the message is consumed. For who waits, see Publish.
+// Release ends a lease: the message is consumed. About waiters see Publish.
 func (r *MPMC) Release(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if word(load("release.look", &r.slots[i])) != named(taken, lap, self) {
@@ -329,7 +325,7 @@ func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 	return r.ReleaseFence(self, pos)
 }
 
-// GiveBack ends a lease without consuming: the next Take gets the message.
+// GiveBack returns a leased message, which the next Take gets.
 func (r *MPMC) GiveBack(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
 	if !cas("giveback.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0))) {
@@ -339,8 +335,8 @@ func (r *MPMC) GiveBack(self uint32, pos uint64) error {
 	return nil
 }
 
-// suspect tells consumers to look for leases that were given back. The count
-// above the low bit makes a clear fail that began before.
+// suspect tells consumers to look for returned leases. The count above the low bit makes an earlier
+// retake fail to clear the bit.
 func (r *MPMC) suspect() {
 	for range r.tries() {
 		g := load("suspect.load", &r.h.Suspects)
@@ -350,8 +346,8 @@ func (r *MPMC) suspect() {
 	}
 }
 
-// Repair ends the claims and gives back the leases of the dead, and tells how
-// many of each. It looks at every slot.
+// Repair ends the claims of dead producers, returns the messages that dead consumers had leased,
+// and returns how many of each. It loads every slot.
 func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
 	live := known{alive: alive}
 	back := false
@@ -365,7 +361,7 @@ func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
 			}
 		case taken:
 			if w.id() == 0 {
-				back = true // perhaps by one who died before he told
+				back = true // by a process that may have died before suspect
 			} else if !live.is(w.id()) && cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
 				back = true
 				add("repair.count", &r.h.Returned, 1)
@@ -379,7 +375,7 @@ func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
 	return skips, returns
 }
 
-// known asks once for ids that follow each other.
+// known asks alive once for successive equal ids.
 type known struct {
 	alive func(uint32) bool
 	id    uint32
@@ -396,15 +392,15 @@ func (k *known) is(id uint32) bool {
 	return k.last
 }
 
-// Close lets no new claims in. What is claimed may still be published, and
-// consumers get it before they get ErrClosed.
+// Close makes new claims fail. What is claimed may still be published, and consumers get it before
+// they get ErrClosed.
 func (r *MPMC) Close() { store("close", &r.h.Closed, 1) }
 
-// Closed tells whether Close was called.
+// Closed reports whether Close was called.
 func (r *MPMC) Closed() bool { return r.h.Closed.Load() != 0 }
 
-// Stuck names who holds up consumers (the claim in front) and producers (the
-// lease that the tail has come round to); 0: nobody.
+// Stuck returns the producer whose claim at the head holds consumers back, and the consumer whose
+// lease at the tail holds producers back. 0 means none.
 func (r *MPMC) Stuck() (producer, consumer uint32) {
 	i, lap := r.at(r.h.Head.Load())
 	if w := word(r.slots[i].Load()); w.state() == claimed && w.ahead(lap) == 0 {
@@ -417,19 +413,19 @@ func (r *MPMC) Stuck() (producer, consumer uint32) {
 	return producer, consumer
 }
 
-// MPMCStats counts slots by state; it disturbs nobody.
+// MPMCStats counts slots by state.
 type MPMCStats struct {
-	Sent     uint64 // positions claimed since creation
+	Sent     uint64 // positions that were claimed since creation
 	Ready    int    // published and not taken
 	Claimed  int    // being written
 	Leased   int    // being read
-	Given    int    // given back, not taken again yet
+	Given    int    // returned and not taken again
 	Skipped  uint64 // claims whose producer died
 	Returned uint64 // leases whose consumer died
 	Closed   bool
 }
 
-// Stats looks at every slot.
+// Stats loads every slot and changes nothing.
 func (r *MPMC) Stats() MPMCStats {
 	s := MPMCStats{
 		Sent: r.h.Tail.Load(), Closed: r.Closed(),

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// bench is an MPMC with items of two words, and what the actors know of it.
+// bench is an MPMC with items of two words, with what the actors know of it.
 type bench struct {
 	*world
 	h     MPMCHeader
@@ -19,7 +19,7 @@ type bench struct {
 	got   []delivery // read whole
 	fault error
 
-	// What a broken variant replaces.
+	// A broken variant replaces these.
 	claim    func(self uint32, n int) (uint64, int, error)
 	take     func(self uint32, n int) (uint64, int, bool, error)
 	giveBack func(self uint32, pos uint64) error
@@ -73,7 +73,7 @@ func (b *bench) unexpected(op string, err error, ok ...error) {
 	b.fail("%s: %v", op, err)
 }
 
-// producer sends values id*100, id*100+1... in batches, with so many tries.
+// producer sends values id*100, id*100+1... in batches, with at most so many tries.
 func (b *bench) producer(id uint32, values, batch, tries int) func() {
 	return func() {
 		for v := 0; v < values && tries > 0; {
@@ -101,7 +101,7 @@ func (b *bench) producer(id uint32, values, batch, tries int) func() {
 	}
 }
 
-// consumer takes so often; every returns-th lease is given back.
+// consumer takes so often, and returns every returns-th message.
 func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 	return func() {
 		for n := range tries {
@@ -118,7 +118,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 				d := len(b.got) - 1
 				if returns > 0 && n%returns == 0 {
 					if err := b.giveBack(id, pos+j); err != nil {
-						b.fail("give back: %v", err)
+						b.fail("GiveBack: %v", err)
 					}
 					continue
 				}
@@ -131,7 +131,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 	}
 }
 
-// check empties the ring and looks at what was delivered.
+// check empties the ring and checks what was delivered.
 func (b *bench) check() error { return b.finish(true) }
 
 func (b *bench) finish(repair bool) error {
@@ -163,11 +163,11 @@ func (b *bench) finish(repair bool) error {
 		if d.again {
 			continue
 		}
-		who := [2]uint64{uint64(d.by), d.value / 100}
-		if l, ok := last[who]; ok && l >= d.value {
+		pair := [2]uint64{uint64(d.by), d.value / 100}
+		if l, ok := last[pair]; ok && l >= d.value {
 			b.fail("%d after %d at consumer %d", d.value, l, d.by)
 		}
-		last[who] = d.value
+		last[pair] = d.value
 	}
 	for _, v := range b.sent {
 		if count[v] != 1 {
@@ -236,7 +236,7 @@ func TestMPMCEveryOrder(t *testing.T) {
 			b.spawn(2, b.consumer(2, 1, 2, 0))
 			b.spawn(3, b.consumer(3, 2, 2, 0))
 		}},
-		{"give back, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
+		{"return, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
 			b.spawn(1, b.producer(1, 2, 1, 1))
 			b.spawn(2, b.consumer(2, 2, 1, 2))
 			b.spawn(3, b.consumer(3, 2, 1, 0))
@@ -264,7 +264,8 @@ func TestMPMCEveryOrder(t *testing.T) {
 	}
 }
 
-// straight makes everybody go by Claim and Take, told that there is room, and a message, whether that is so or not.
+// straight makes allAlive go by Claim and Take, told that there is room, and a message, whether
+// that is so or not.
 func (b *bench) straight() {
 	b.claim = func(self uint32, n int) (uint64, int, error) {
 		b.r.head.Store(b.h.Tail.Load())
@@ -278,7 +279,7 @@ func (b *bench) straight() {
 	}
 }
 
-// Without Repair, a lease given back must be found by the hint alone.
+// Without Repair a returned message must be found by Suspects alone.
 func TestMPMCGiveBackHint(t *testing.T) {
 	build := func(breakIt bool) func(w *world) func() error {
 		return func(w *world) func() error {
@@ -359,7 +360,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 	caught(t, "take without a name", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			p, k, again, err := b.r.TakeN(998, n) // somebody who seems alive
+			p, k, again, err := b.r.TakeN(998, n) // an id that seems alive
 			if err == nil {
 				i, lap := b.r.at(p)
 				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
@@ -394,7 +395,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 	})
 }
 
-// After a consumer has been told ErrClosed nothing comes any more.
+// After a consumer has got ErrClosed no message comes.
 func TestMPMCEndIsTheEnd(t *testing.T) {
 	exhaust(t, "2 slots, 2 producers, 1 consumer, close", 0, false, func(w *world) func() error {
 		b := newBench(w, 2)

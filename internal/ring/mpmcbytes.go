@@ -2,31 +2,30 @@ package ring
 
 import "sync/atomic"
 
-// Extent says where the message of a slot lies. It is written by the holder
-// of the gate, while the slot is free, so it stands before the claim does.
+// Extent says where the message of a slot lies. The holder of the gate writes it while the slot is
+// free, so it is complete before the claim.
 type Extent struct {
-	Start atomic.Uint64 // grows for ever; modulo the number of bytes: the offset
+	Start atomic.Uint64 // only grows; the offset is Start modulo the number of bytes
 	Size  atomic.Uint64 // bytes
 }
 
-// MPMCBytesHeader is the shared part of an MPMCBytes besides slots, extents
-// and bytes. Zero is an empty ring.
+// MPMCBytesHeader is the shared part of an MPMCBytes, without slots, extents and bytes. All zero is
+// an empty ring.
 type MPMCBytesHeader struct {
 	MPMCHeader
-	Gate atomic.Uint64 // id of the producer that measures out a message; 0: nobody
-	Low  atomic.Uint64 // no position before it is still in use; only under the gate
+	Gate atomic.Uint64 // id of the producer that is in measure; 0: none
+	Low  atomic.Uint64 // no position before it is in use; used only under the gate
 	_    [112]byte
 }
 
-// MPMCBytes is an MPMC whose messages have any length: each slot has an extent
-// in a ring of bytes. It is full when slots or bytes run out.
+// MPMCBytes is an MPMC whose messages have any length: each slot has an extent in a ring of bytes.
+// The ring is full when slots or bytes run out.
 //
-// Claims pass a gate one by one, a few dozen instructions each: under it the
-// producer writes the extent, then claims the slot. Killed before the claim,
-// nothing has happened; after it, the slot says whose it is and how long. All
-// else under the gate is worked out anew by the next one, so Repair only has
-// to open the gate of a dead one. Bytes are used again when the slot in front
-// of them is released, or skipped.
+// Claims pass a gate one at a time, for a few dozen instructions each. Under the gate a producer
+// writes the extent, then claims the slot. If it dies before the claim nothing has happened. If it
+// dies after the claim the slot names its holder, and the extent its length. The next producer
+// computes all else again, so Repair only opens the gate of a dead producer. The bytes of a message
+// are free when its slot is released or skipped.
 type MPMCBytes struct {
 	q       *MPMC
 	h       *MPMCBytesHeader
@@ -34,8 +33,8 @@ type MPMCBytes struct {
 	size    uint64
 }
 
-// NewMPMCBytes lays a ring over the words, for size bytes that the caller
-// holds; size is a multiple of 8, there is one extent a slot.
+// NewMPMCBytes returns a ring over the words, for size bytes, which the caller has. size is a
+// multiple of 8, and there is one extent for each slot.
 func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, size int) (*MPMCBytes, error) {
 	if h == nil || len(extents) != len(slots) || size < 8 || size%8 != 0 {
 		return nil, ErrShape
@@ -47,12 +46,13 @@ func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, s
 	return &MPMCBytes{q: m, h: h, extents: extents, size: uint64(size)}, nil
 }
 
-// Size is the number of bytes, and that of the largest message.
+// Size returns the number of bytes, which is also the length of the largest message.
 func (r *MPMCBytes) Size() int { return int(r.size) }
 
+// round8 rounds n up to a multiple of 8.
 func round8(n uint64) uint64 { return (n + 7) &^ 7 }
 
-// extent reads and checks the extent of slot i.
+// extent loads and checks the extent of slot i.
 func (r *MPMCBytes) extent(i uint64) (start, size uint64, err error) {
 	start = load("extent.start", &r.extents[i].Start)
 	size = load("extent.size", &r.extents[i].Size)
@@ -62,10 +62,10 @@ func (r *MPMCBytes) extent(i uint64) (start, size uint64, err error) {
 	return start, size, nil
 }
 
-// Claim takes the next position and n bytes at offset off in the ring, which
-// are in one piece and at a multiple of 8. Go on as with MPMC. ErrTooBig will
-// never fit; ErrFull may, later; ErrBusy: the gate is shut: try again, and
-// call Repair if that lasts.
+// Claim claims the next position, and n successive bytes at offset off, a multiple of 8. The caller
+// goes on as with MPMC. Errors: ErrTooBig, when n bytes never fit; ErrFull, when they do not fit
+// now; ErrBusy, when the gate is shut: try again, and call Repair if that lasts; ErrClosed;
+// ErrCorrupt.
 func (r *MPMCBytes) Claim(self uint32, n int) (pos uint64, off int, err error) {
 	if n < 0 || uint64(n) > r.size {
 		return 0, 0, ErrTooBig
@@ -81,6 +81,7 @@ func (r *MPMCBytes) Claim(self uint32, n int) (pos uint64, off int, err error) {
 	return pos, off, err
 }
 
+// shut takes the gate, and reports whether it did.
 func (r *MPMCBytes) shut(self uint32) bool {
 	for range 64 {
 		if load("gate.look", &r.h.Gate) == 0 && cas("gate.shut", &r.h.Gate, 0, uint64(self)) {
@@ -90,15 +91,15 @@ func (r *MPMCBytes) shut(self uint32) bool {
 	return false
 }
 
-// measure claims a slot and size bytes, under the gate: slots become claimed
-// by nobody else, while all other changes go on.
+// measure claims a slot and size bytes, under the gate: no other caller claims slots meanwhile. All
+// other changes go on.
 func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err error) {
 	t, err := r.tail()
 	if err != nil {
 		return 0, 0, err
 	}
-	// Where the last message stops. With one slot it is gone, and its extent
-	// may be half written over by a producer that was killed here.
+	// Where the last message ends. A ring of one slot has no last message, and a producer that died
+	// here may have overwritten half of its extent.
 	stop := uint64(0)
 	if t > 0 && r.q.n > 1 {
 		i, _ := r.q.at(t - 1)
@@ -116,9 +117,9 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	if low > t || t-low > r.q.n {
 		return 0, 0, ErrCorrupt
 	}
-	// Low is looked for anew only where there is no room behind the last one
-	// found: that takes the lines of slots from consumers. As long as its slot
-	// is not claimed again, its extent is there.
+	// Low is searched for again only if there is no room beyond the last one: the search takes
+	// cache lines of slots from consumers. Until its slot is claimed again the extent of Low is
+	// valid.
 	fits := false
 	if t-low < r.q.n {
 		if fits, err = r.fits(low, t, stop, start+round8(size)); err != nil {
@@ -143,7 +144,7 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	return t, int(start % r.size), nil
 }
 
-// tail finds the next free position, under the gate.
+// tail returns the next free position. It is called under the gate.
 func (r *MPMCBytes) tail() (uint64, error) {
 	t := load("claim.tail", &r.h.Tail)
 	for range r.q.n + 1 {
@@ -166,8 +167,8 @@ func (r *MPMCBytes) tail() (uint64, error) {
 	return 0, ErrCorrupt
 }
 
-// fits tells whether the bytes up to end have room, where low is the oldest
-// position in use and the last message before t stops at stop.
+// fits reports whether there is room up to end. low is the oldest position in use, and the last
+// message before t ends at stop.
 func (r *MPMCBytes) fits(low, t, stop, end uint64) (bool, error) {
 	if low == t {
 		return true, nil
@@ -183,7 +184,8 @@ func (r *MPMCBytes) fits(low, t, stop, end uint64) (bool, error) {
 	return end-first <= r.size, nil
 }
 
-// low finds the oldest position in use, from was on, or t, under the gate.
+// low returns the oldest position in use, from was on, or t if there is none. It is called under
+// the gate.
 func (r *MPMCBytes) low(was, t uint64) uint64 {
 	l := was
 	for l < t {
@@ -199,7 +201,7 @@ func (r *MPMCBytes) low(was, t uint64) uint64 {
 	return l
 }
 
-// Publish is as for MPMC, and so are the others that stand alone.
+// Publish is Publish of MPMC, and likewise the methods without a comment.
 func (r *MPMCBytes) Publish(self uint32, pos uint64) error      { return r.q.Publish(self, pos) }
 func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error { return r.q.PublishFence(self, pos) }
 func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error { return r.q.ReleaseFence(self, pos) }
@@ -213,11 +215,11 @@ func (r *MPMCBytes) Cap() int                                   { return r.q.Cap
 func (r *MPMCBytes) Stats() MPMCStats                           { return r.q.Stats() }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)         { return r.q.Stuck() }
 
-// Take takes the oldest message; Message tells where it is.
+// Take takes the oldest message, as Take of MPMC. Message returns where it is.
 func (r *MPMCBytes) Take(self uint32) (pos uint64, again bool, err error) { return r.q.Take(self) }
 
-// Message tells the offset and the length of the message at a position that
-// the caller has taken. ErrCorrupt: out of range; release it all the same.
+// Message returns offset and length of the message at a position that the caller has taken. It
+// returns ErrCorrupt if they are out of range; the caller releases the position in this case too.
 func (r *MPMCBytes) Message(pos uint64) (off, size int, err error) {
 	i, _ := r.q.at(pos)
 	start, n, err := r.extent(i)
@@ -227,7 +229,7 @@ func (r *MPMCBytes) Message(pos uint64) (off, size int, err error) {
 	return int(start % r.size), int(n), nil
 }
 
-// Repair is that of MPMC, and opens the gate of a dead producer.
+// Repair is Repair of MPMC, and also opens the gate of a dead producer.
 func (r *MPMCBytes) Repair(alive func(id uint32) bool) (skips, returns int) {
 	if g := load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !alive(uint32(g))) {
 		cas("gate.repair", &r.h.Gate, g, 0)

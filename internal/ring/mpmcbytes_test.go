@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A producer is killed before each access to shared memory of a Claim, in rings of few slots: the next one goes on.
+// A producer is killed before each access to shared memory of a Claim, in rings of few slots: the
+// next one goes on.
 func TestMPMCBytesKilledMeasuring(t *testing.T) {
 	defer func() { hook = nil }()
 	for n := 1; n <= 3; n++ {

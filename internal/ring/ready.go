@@ -1,7 +1,7 @@
 package ring
 
-// These tell by loads alone whether a call that found nothing would find
-// something now: they are for who waits. They may say yes for no reason.
+// The functions of this file are for waiters: they use only loads, and report whether a call that
+// found nothing is worth another try. They may report true without a reason.
 
 // CanClaim reports whether Claim would not return ErrFull.
 func (r *MPMC) CanClaim() bool {
@@ -13,8 +13,7 @@ func (r *MPMC) CanClaim() bool {
 	return w.ahead(lap) != -1 || w.state() == free || w.state() == end
 }
 
-// CanTake reports whether Take would return neither ErrEmpty nor ErrHeld to
-// self.
+// CanTake reports whether Take would return neither ErrEmpty nor ErrHeld to self.
 func (r *MPMC) CanTake(self uint32) bool {
 	if r.h.Suspects.Load()&1 != 0 {
 		return true
@@ -32,7 +31,7 @@ func (r *MPMC) CanTake(self uint32) bool {
 	return true
 }
 
-// Holders appends up to n holders of leases on the positions before the head.
+// Holders appends up to n ids that have leases on the positions before the head.
 func (r *MPMC) Holders(ids []uint32, n int) []uint32 {
 	h := r.h.Head.Load()
 	for p := before(h, min(r.n, 64)); p < h && n > 0; p++ {
@@ -87,15 +86,14 @@ func (r *MPMCBytes) CanClaim(n int) bool {
 	return start+round8(uint64(n))-first <= r.size
 }
 
-// CanTake is that of MPMC.
+// CanTake is CanTake of MPMC.
 func (r *MPMCBytes) CanTake(self uint32) bool { return r.q.CanTake(self) }
 
-// Holders is that of MPMC.
+// Holders is Holders of MPMC.
 func (r *MPMCBytes) Holders(ids []uint32, n int) []uint32 { return r.q.Holders(ids, n) }
 
-// Sweep passes over skipped positions at the head, as Take does on its way, and
-// reports whether there were any: so claims that were given up do not fill the
-// ring until a consumer comes.
+// Sweep frees skipped positions at the head, as Take does, and reports whether there were any. So
+// claims that were given up do not fill the ring while no consumer takes.
 func (r *MPMC) Sweep() (swept bool) {
 	for range r.tries() {
 		h := load("take.head", &r.h.Head)
@@ -118,10 +116,10 @@ func (r *MPMC) Sweep() (swept bool) {
 	return swept
 }
 
-// Sweep is that of MPMC.
+// Sweep is Sweep of MPMC.
 func (r *MPMCBytes) Sweep() bool { return r.q.Sweep() }
 
-// CanClaim reports whether a publisher that could not go on should try again.
+// CanClaim reports whether Claim of a publisher would return neither ErrFull nor ErrHeld.
 func (r *Broadcast) CanClaim() bool {
 	if r.h.Closed.Load() != 0 {
 		return true
@@ -135,8 +133,7 @@ func (r *Broadcast) CanClaim() bool {
 	return w.ahead(lap) != -1 || w.state() != claimed
 }
 
-// CanNext reports whether a reader at pos would find something else than
-// ErrEmpty and ErrHeld.
+// CanNext reports whether Next at pos would return neither ErrEmpty nor ErrHeld.
 func (r *Broadcast) CanNext(pos uint64) bool {
 	i, lap := r.at(pos)
 	w := word(r.slots[i].Load())
@@ -149,7 +146,7 @@ func (r *Broadcast) CanNext(pos uint64) bool {
 	return true
 }
 
-// Holder is who is writing the message at a position; 0: nobody.
+// Holder returns the publisher that has claimed a position, 0 if there is none.
 func (r *Broadcast) Holder(pos uint64) uint32 {
 	i, lap := r.at(pos)
 	if w := word(r.slots[i].Load()); w.state() == claimed && w.ahead(lap) == 0 {
@@ -158,13 +155,13 @@ func (r *Broadcast) Holder(pos uint64) uint32 {
 	return 0
 }
 
-// Holds is how many readers can hold publishers back, Holding how many do.
+// Holds returns how many readers can hold publishers back.
 func (r *Broadcast) Holds() int { return len(r.holds) }
 
-// Holding is how many readers hold publishers back.
+// Holding returns how many readers hold publishers back.
 func (r *Broadcast) Holding() (n int) {
 	for i := range r.holds {
-		if id := r.holds[i].ID.Load(); id != 0 && id&coming == 0 { // as in Slowest
+		if id := r.holds[i].ID.Load(); id != 0 && id&cursorUnset == 0 { // as in Slowest
 			n++
 		}
 	}

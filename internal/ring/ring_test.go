@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func everybody(uint32) bool { return true }
+func allAlive(uint32) bool { return true }
 
-// The layout is part of the format of segments.
+// TestLayout: the layout is part of the format of segments.
 func TestLayout(t *testing.T) {
 	for _, c := range []struct {
 		v    any
@@ -48,7 +48,7 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// startAt makes a ring that has been round so often.
+// startAt returns a ring that has been round so often.
 func startAt(n int, lap uint64) *MPMC {
 	h, slots := &MPMCHeader{}, make([]atomic.Uint64, n)
 	for i := range slots {
@@ -84,7 +84,7 @@ func TestMPMCLapWrap(t *testing.T) {
 					}
 				}
 				if _, back := r.Repair(func(id uint32) bool { return id != 6 }); back != n {
-					t.Fatalf("%d given back", back)
+					t.Fatalf("%d returned", back)
 				}
 				for k := range uint64(n) {
 					pos, again, err := r.Take(7)
@@ -139,7 +139,7 @@ func TestMPMCStuck(t *testing.T) {
 	r.Close()
 	pos, _, _ = r.Take(1)
 	r.Release(1, pos)
-	if _, _, err := r.Take(1); err != ErrHeld { // 12 may give back
+	if _, _, err := r.Take(1); err != ErrHeld { // 12 may return it
 		t.Error(err)
 	}
 	if err := r.Release(13, 0); err != ErrNotHeld {
@@ -162,16 +162,16 @@ func TestMPMCStuck(t *testing.T) {
 func TestSPSCEnds(t *testing.T) {
 	var h SPSCHeader
 	r, _ := NewSPSC(&h, 2)
-	s, err := r.Sender(1, everybody)
+	s, err := r.Sender(1, allAlive)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []uint32{1, 2} {
-		if _, err := r.Sender(id, everybody); err != ErrOccupied {
+		if _, err := r.Sender(id, allAlive); err != ErrOccupied {
 			t.Error(err)
 		}
 	}
-	c, _ := r.Receiver(1, everybody)
+	c, _ := r.Receiver(1, allAlive)
 	if _, _, err := c.Peek(1); err != ErrEmpty {
 		t.Error(err)
 	}
@@ -181,7 +181,7 @@ func TestSPSCEnds(t *testing.T) {
 		t.Error(err)
 	}
 	s.Leave()
-	if s, err = r.Sender(2, everybody); err != nil {
+	if s, err = r.Sender(2, allAlive); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
@@ -206,7 +206,7 @@ func TestSPSCEnds(t *testing.T) {
 
 func TestTooBig(t *testing.T) {
 	b, _ := NewSPSCBytes(&SPSCHeader{}, make([]byte, 64))
-	s, _ := b.Sender(1, everybody)
+	s, _ := b.Sender(1, allAlive)
 	if _, err := s.Reserve(b.Max() + 1); err != ErrTooBig {
 		t.Error(err)
 	}
@@ -231,8 +231,8 @@ func TestNoAllocations(t *testing.T) {
 	r := startAt(8, 0)
 	var sh SPSCHeader
 	sp, _ := NewSPSC(&sh, 8)
-	s, _ := sp.Sender(1, everybody)
-	c, _ := sp.Receiver(1, everybody)
+	s, _ := sp.Sender(1, allAlive)
+	c, _ := sp.Receiver(1, allAlive)
 	var bh MPMCBytesHeader
 	mb, _ := NewMPMCBytes(&bh, make([]atomic.Uint64, 8), make([]Extent, 8), 64)
 	var ch BroadcastHeader
@@ -244,7 +244,7 @@ func TestNoAllocations(t *testing.T) {
 		pos, _, _ = r.Take(1)
 		r.Release(1, pos)
 		r.Take(1)
-		r.Repair(everybody)
+		r.Repair(allAlive)
 		s.Reserve(1)
 		s.Publish(1)
 		c.Peek(1)

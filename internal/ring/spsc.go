@@ -2,12 +2,12 @@ package ring
 
 import "sync/atomic"
 
-// SPSCHeader is the shared part of an SPSC or SPSCBytes. Zero is an empty
-// ring. The waiting words are the caller's.
+// SPSCHeader is the shared part of an SPSC or SPSCBytes. All zero is an empty ring. The waiting
+// words belong to the caller.
 type SPSCHeader struct {
-	Tail atomic.Uint64 // published up to here
+	Tail atomic.Uint64 // positions before it are published
 	_    [120]byte
-	Head atomic.Uint64 // released up to here
+	Head atomic.Uint64 // positions before it are released
 	_    [120]byte
 
 	// Seldom written.
@@ -22,8 +22,7 @@ type SPSCHeader struct {
 	_                   [120]byte
 }
 
-// enter makes self the holder of one end of the ring, if that is free or its
-// holder dead.
+// enter makes self the holder of one end of the ring if the end is free or its holder is dead.
 func enter(end *atomic.Uint64, self uint32, alive func(uint32) bool) error {
 	id := load("enter.look", end)
 	if id != 0 && id <= idMask && alive(uint32(id)) || !cas("enter.end", end, id, uint64(self)) {
@@ -32,18 +31,18 @@ func enter(end *atomic.Uint64, self uint32, alive func(uint32) bool) error {
 	return nil
 }
 
-// SPSC is a bounded first-in first-out queue of n slots for one producer and
-// one consumer, which may be in two processes.
+// SPSC is a bounded first-in first-out queue of n slots for one producer and one consumer, which
+// may be in two processes.
 //
-// Nothing is seen before it is published and nothing is used again before it
-// is released, so a producer killed in between has sent nothing, and what a
-// killed consumer has not released stays for the next one.
+// A message is visible only after Publish, and its slot is free only after Release. So a producer
+// that dies before Publish has sent nothing, and the next consumer gets what a dead one has not
+// released.
 type SPSC struct {
 	h *SPSCHeader
 	n uint64
 }
 
-// NewSPSC lays a ring of n slots over h.
+// NewSPSC returns a ring of n slots over h.
 func NewSPSC(h *SPSCHeader, n int) (*SPSC, error) {
 	if h == nil || n < 1 {
 		return nil, ErrShape
@@ -51,31 +50,30 @@ func NewSPSC(h *SPSCHeader, n int) (*SPSC, error) {
 	return &SPSC{h, uint64(n)}, nil
 }
 
-// Cap is the number of slots.
+// Cap returns the number of slots.
 func (r *SPSC) Cap() int { return int(r.n) }
 
-// Len is the number of messages published and not released.
+// Len returns the number of messages that are published and not released.
 func (r *SPSC) Len() int {
 	h := r.h.Head.Load()
 	return int(min(r.h.Tail.Load()-h, r.n))
 }
 
-// Close ends the stream. The producer calls it after its last Publish; from
-// elsewhere, what the producer publishes at that moment may come too late for
-// a consumer that has seen ErrClosed.
+// Close ends the stream. The producer calls it after its last Publish. When another caller closes
+// the ring, a consumer that has got ErrClosed can miss what the producer publishes at that moment.
 func (r *SPSC) Close() { store("close", &r.h.Closed, 1) }
 
-// Sender is the producer's end; it belongs to one goroutine at a time.
+// A Sender is the producer's end. One goroutine at a time may use it.
 type Sender struct {
 	h    *SPSCHeader
 	n    uint64
 	i    uint64 // slot of tail
 	tail uint64
-	head uint64 // as last seen
+	head uint64 // Head when it was loaded last
 	self uint32
 }
 
-// Sender makes self the producer. ErrOccupied: there is one, alive.
+// Sender makes self the producer. It returns ErrOccupied if there is a living one.
 func (r *SPSC) Sender(self uint32, alive func(uint32) bool) (*Sender, error) {
 	if err := enter(&r.h.Producer, self, alive); err != nil {
 		return nil, err
@@ -91,11 +89,11 @@ func (r *SPSC) Sender(self uint32, alive func(uint32) bool) (*Sender, error) {
 	return s, nil
 }
 
-// Leave gives the end free.
+// Leave frees the end.
 func (s *Sender) Leave() { cas("leave", &s.h.Producer, uint64(s.self), 0) }
 
-// Reserve finds up to n free slots in a row, i to i+k-1, at least one. It may
-// be called again for the same ones: only Publish moves on.
+// Reserve finds up to n successive free slots, at least one: i to i+k-1. A second Reserve finds the
+// same slots: only Publish advances.
 func (s *Sender) Reserve(n int) (i, k int, err error) {
 	room := s.n - (s.tail - s.head)
 	if room < uint64(n) {
@@ -106,11 +104,10 @@ func (s *Sender) Reserve(n int) (i, k int, err error) {
 	return int(s.i), int(min(uint64(n), room, s.n-s.i)), nil
 }
 
-// Next is Reserve of one slot, and ok if there is room without a look at the
-// consumer's index.
+// Next is Reserve of one slot. ok reports whether there is room according to the index loaded last.
 func (s *Sender) Next() (i int, ok bool) { return int(s.i), s.tail-s.head < s.n }
 
-// PublishNext is Publish of the slot of Next.
+// PublishNext publishes the slot of Next.
 func (s *Sender) PublishNext() {
 	s.tail++
 	if s.i++; s.i >= s.n {
@@ -119,7 +116,7 @@ func (s *Sender) PublishNext() {
 	release("send.publish", &s.h.Tail, s.tail)
 }
 
-// look loads the consumer's index.
+// look loads the consumer's index and returns the number of free slots.
 func (s *Sender) look() (room uint64, err error) {
 	head := load("send.head", &s.h.Head)
 	used := s.tail - head
@@ -136,7 +133,7 @@ func (s *Sender) look() (room uint64, err error) {
 	return s.n - used, nil
 }
 
-// move moves on by k slots, of those that Reserve found.
+// move advances by k of the slots that Reserve found.
 func (s *Sender) move(k int) {
 	if k < 0 || uint64(k) > s.n-(s.tail-s.head) {
 		panic("ring: more published than reserved")
@@ -147,9 +144,8 @@ func (s *Sender) move(k int) {
 	}
 }
 
-// Publish hands the first k reserved slots to the consumer. A later load of
-// the caller may pass it: who then looks whether somebody waits needs a fence
-// on the other side, or PublishFence.
+// Publish makes the first k reserved slots messages. A later load of the caller may pass its store:
+// a caller that then checks for waiters needs PublishFence, or a fence on the waiters' side.
 func (s *Sender) Publish(k int) {
 	s.move(k)
 	release("send.publish", &s.h.Tail, s.tail)
@@ -161,18 +157,18 @@ func (s *Sender) PublishFence(k int) {
 	store("send.publish", &s.h.Tail, s.tail)
 }
 
-// Receiver is the consumer's end; it belongs to one goroutine at a time.
+// A Receiver is the consumer's end. One goroutine at a time may use it.
 type Receiver struct {
 	h    *SPSCHeader
 	n    uint64
 	i    uint64 // slot of head
 	head uint64
-	tail uint64 // as last seen
+	tail uint64 // Tail when it was loaded last
 	self uint32
 }
 
-// Receiver makes self the consumer. ErrOccupied: there is one, alive. What a
-// dead one had not released comes again.
+// Receiver makes self the consumer. It returns ErrOccupied if there is a living one. Messages that
+// a dead consumer has not released are redelivered.
 func (r *SPSC) Receiver(self uint32, alive func(uint32) bool) (*Receiver, error) {
 	if err := enter(&r.h.Consumer, self, alive); err != nil {
 		return nil, err
@@ -188,11 +184,10 @@ func (r *SPSC) Receiver(self uint32, alive func(uint32) bool) (*Receiver, error)
 	return c, nil
 }
 
-// Leave gives the end free.
+// Leave frees the end.
 func (c *Receiver) Leave() { cas("leave", &c.h.Consumer, uint64(c.self), 0) }
 
-// Peek finds up to n messages in a row, in slots i to i+k-1, at least one.
-// Only Release moves on.
+// Peek finds up to n successive messages, at least one, in slots i to i+k-1. Only Release advances.
 func (c *Receiver) Peek(n int) (i, k int, err error) {
 	have := c.tail - c.head
 	if have < uint64(n) {
@@ -203,7 +198,7 @@ func (c *Receiver) Peek(n int) (i, k int, err error) {
 	return int(c.i), int(min(uint64(n), have, c.n-c.i)), nil
 }
 
-// Next is Peek of one message, and ok if there is one.
+// Next is Peek of one message. ok reports whether there is one.
 func (c *Receiver) Next() (i int, ok bool) {
 	if c.tail == c.head {
 		if _, err := c.look(); err != nil {
@@ -213,10 +208,10 @@ func (c *Receiver) Next() (i int, ok bool) {
 	return int(c.i), true
 }
 
-// Far tells whether there are messages beyond the next Ahead ones.
+// Far reports whether there are messages beyond the next Ahead ones.
 func (c *Receiver) Far() bool { return c.tail-c.head > Ahead }
 
-// ReleaseNext is Release of the message of Next.
+// ReleaseNext releases the message of Next.
 func (c *Receiver) ReleaseNext() {
 	c.head++
 	if c.i++; c.i >= c.n {
@@ -225,11 +220,11 @@ func (c *Receiver) ReleaseNext() {
 	release("recv.release", &c.h.Head, c.head)
 }
 
-// look loads the producer's index.
+// look loads the producer's index and returns the number of messages.
 func (c *Receiver) look() (have uint64, err error) {
 	tail := load("recv.tail", &c.h.Tail)
 	if tail == c.head && load("recv.closed", &c.h.Closed) != 0 {
-		// Closed comes after the last message: look for that again.
+		// The producer closes after its last message, so look once more.
 		if tail = load("recv.tail", &c.h.Tail); tail == c.head {
 			return 0, ErrClosed
 		}
@@ -253,7 +248,7 @@ func (c *Receiver) move(k int) {
 	}
 }
 
-// Release consumes the first k messages. For who waits, see Publish.
+// Release consumes the first k messages. About waiters see Publish.
 func (c *Receiver) Release(k int) {
 	c.move(k)
 	release("recv.release", &c.h.Head, c.head)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// spscBench has one sender, one receiver, and a second of each that comes in
-// when the first is dead.
+// spscBench has one sender, one receiver, and a second one of each that starts when the first is
+// dead.
 type spscBench struct {
 	*world
 	h     SPSCHeader
@@ -34,7 +34,7 @@ func newSPSCBench(w *world, n int) *spscBench {
 	return b
 }
 
-// reserve is Reserve; a batch of 0 is one message by Next where that can be had.
+// reserve is Reserve. A batch of 0 is one message by Next if there is room.
 func reserve(s *Sender, batch int) (i, k int, next bool, err error) {
 	if batch == 0 {
 		if i, ok := s.Next(); ok {

@@ -2,11 +2,10 @@ package ring
 
 import "encoding/binary"
 
-// SPSCBytes is an SPSC of bytes: messages of any length, each behind a record
-// header of 8 bytes with its length, rounded up to 8. A message that does not
-// fit before the end of the ring starts at its beginning, behind a header
-// that says so. A message may have half of the ring, less the header: then it
-// fits wherever the one before it ended.
+// SPSCBytes is an SPSC of messages of any length. A record header of 8 bytes with the length
+// precedes each message, and the message is padded to a multiple of 8. A message that does not fit
+// before the end of the ring begins at its start, and a header with wrap precedes the unused rest.
+// The largest message has half of the ring less a header: it fits wherever the last message ended.
 type SPSCBytes struct {
 	h    *SPSCHeader
 	data []byte
@@ -14,10 +13,10 @@ type SPSCBytes struct {
 
 const (
 	recordSize = 8
-	wrap       = ^uint64(0) // in a record header: the rest of the ring is unused
+	wrap       = ^uint64(0) // a record header: the rest of the ring is unused
 )
 
-// NewSPSCBytes lays a ring over h and data, whose length is a multiple of 8.
+// NewSPSCBytes returns a ring over h and data, whose length is a multiple of 8.
 func NewSPSCBytes(h *SPSCHeader, data []byte) (*SPSCBytes, error) {
 	if h == nil || len(data) < 2*recordSize || len(data)%8 != 0 {
 		return nil, ErrShape
@@ -25,29 +24,29 @@ func NewSPSCBytes(h *SPSCHeader, data []byte) (*SPSCBytes, error) {
 	return &SPSCBytes{h, data}, nil
 }
 
-// Max is the length of the largest message.
+// Max returns the length of the largest message.
 func (r *SPSCBytes) Max() int { return len(r.data)/16*8 - recordSize }
 
-// Len is the number of bytes published and not released, headers included.
+// Len returns the number of bytes that are published and not released, with headers.
 func (r *SPSCBytes) Len() int {
 	h := r.h.Head.Load()
 	return int(min(r.h.Tail.Load()-h, uint64(len(r.data))))
 }
 
-// Close is as for SPSC.
+// Close is Close of SPSC.
 func (r *SPSCBytes) Close() { store("close", &r.h.Closed, 1) }
 
-// ByteSender is the producer's end; it belongs to one goroutine at a time.
+// A ByteSender is the producer's end. One goroutine at a time may use it.
 type ByteSender struct {
 	s    Sender
 	data []byte
 	max  int
-	size uint64 // reserved, with header and unused rest; 0: nothing
-	skip uint64 // of which unused rest
-	max8 uint64 // reserved for the message
+	size uint64 // reserved bytes, with header and unused rest; 0: none
+	skip uint64 // of them the unused rest
+	max8 uint64 // of them those for the message
 }
 
-// Sender makes self the producer. ErrOccupied: there is one, alive.
+// Sender makes self the producer. It returns ErrOccupied if there is a living one.
 func (r *SPSCBytes) Sender(self uint32, alive func(uint32) bool) (*ByteSender, error) {
 	s, err := (&SPSC{r.h, uint64(len(r.data))}).Sender(self, alive)
 	if err != nil {
@@ -60,12 +59,12 @@ func (r *SPSCBytes) Sender(self uint32, alive func(uint32) bool) (*ByteSender, e
 	return &ByteSender{s: *s, data: r.data, max: r.Max()}, nil
 }
 
-// Leave gives the end free.
+// Leave frees the end.
 func (s *ByteSender) Leave() { s.s.Leave() }
 
-// Reserve finds n bytes in one piece for a message; the caller writes them,
-// then calls Commit. A second Reserve before Commit replaces the first.
-// ErrTooBig, ErrFull, ErrClosed, ErrCorrupt.
+// Reserve finds n successive bytes for a message. The caller writes them, then calls Commit. A
+// second Reserve before Commit replaces the first. It returns ErrTooBig, ErrFull, ErrClosed or
+// ErrCorrupt.
 func (s *ByteSender) Reserve(n int) ([]byte, error) {
 	if n < 0 || n > s.max {
 		return nil, ErrTooBig
@@ -92,8 +91,7 @@ func (s *ByteSender) Reserve(n int) ([]byte, error) {
 	return s.data[at+recordSize : at+recordSize+uint64(n) : at+need], nil
 }
 
-// Commit makes the first n of the reserved bytes a message, which is sent by
-// the next Publish.
+// Commit makes the first n reserved bytes a message, which the next Publish sends.
 func (s *ByteSender) Commit(n int) {
 	if s.size == 0 || n < 0 || uint64(n) > s.max8 {
 		panic("ring: more committed than reserved")
@@ -108,23 +106,23 @@ func (s *ByteSender) Commit(n int) {
 	s.size = 0
 }
 
-// Ahead is where the next message will begin.
+// Ahead returns where the next message will begin.
 func (s *ByteSender) Ahead() *byte { return &s.data[s.s.i] }
 
-// Publish hands all that was committed to the consumer; see Sender.Publish.
+// Publish sends all messages that were committed; see Sender.Publish.
 func (s *ByteSender) Publish() { release("send.publish", &s.s.h.Tail, s.s.tail) }
 
 // PublishFence is Publish in one order with all other atomic operations.
 func (s *ByteSender) PublishFence() { store("send.publish", &s.s.h.Tail, s.s.tail) }
 
-// ByteReceiver is the consumer's end; it belongs to one goroutine at a time.
+// A ByteReceiver is the consumer's end. One goroutine at a time may use it.
 type ByteReceiver struct {
 	c    Receiver
 	data []byte
 	max  int
 }
 
-// Receiver makes self the consumer. ErrOccupied: there is one, alive.
+// Receiver makes self the consumer. It returns ErrOccupied if there is a living one.
 func (r *SPSCBytes) Receiver(self uint32, alive func(uint32) bool) (*ByteReceiver, error) {
 	c, err := (&SPSC{r.h, uint64(len(r.data))}).Receiver(self, alive)
 	if err != nil {
@@ -137,14 +135,14 @@ func (r *SPSCBytes) Receiver(self uint32, alive func(uint32) bool) (*ByteReceive
 	return &ByteReceiver{*c, r.data, r.Max()}, nil
 }
 
-// Leave gives the end free.
+// Leave frees the end.
 func (c *ByteReceiver) Leave() { c.c.Leave() }
 
-// Next moves on to the next message, without releasing the one before; the
-// bytes lie in the ring and stay until Release. ErrEmpty, ErrClosed. After
-// ErrCorrupt there is no way to find the next message.
+// Next returns the next message and does not release the one before. The bytes lie in the ring, and
+// stay until Release. It returns ErrEmpty, ErrClosed, or ErrCorrupt, after which the next message
+// cannot be found.
 func (c *ByteReceiver) Next() ([]byte, error) {
-	for range 2 { // a header for the wrap, then the message
+	for range 2 { // a header with wrap, then the message
 		have := c.c.tail - c.c.head
 		if have == 0 {
 			var err error
@@ -174,7 +172,7 @@ func (c *ByteReceiver) Next() ([]byte, error) {
 	return nil, ErrCorrupt
 }
 
-// Ahead is where the message after that of Next begins, if it is there already; nil otherwise.
+// Ahead returns where the message after that of Next begins, nil if it is not there yet.
 func (c *ByteReceiver) Ahead() *byte {
 	if c.c.tail == c.c.head {
 		return nil
@@ -182,7 +180,7 @@ func (c *ByteReceiver) Ahead() *byte {
 	return &c.data[c.c.i]
 }
 
-// Release consumes all messages that Next has moved on to.
+// Release consumes all messages that Next has returned.
 func (c *ByteReceiver) Release() { release("recv.release", &c.c.h.Head, c.c.head) }
 
 // ReleaseFence is Release in one order with all other atomic operations.

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// storeRelease is a plain MOV: on amd64 stores are seen in order. atomic's
-// Store is XCHG, which waits until the line is here. The compiler does not
-// move memory accesses across a store.
+// storeRelease is a plain MOV: on amd64 other processors see stores in their order. The Store of
+// sync/atomic is XCHG, which waits until the cache line is here. The compiler moves no memory
+// access across a store.
 func storeRelease(w *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(w)) = v }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Several goroutines on one ring, with the race detector's eyes on the items.
+// Several goroutines use one ring, and the race detector watches the items.
 func TestMPMCStress(t *testing.T) {
 	const producers, consumers = 3, 3
 	each := 20_000
@@ -84,7 +84,7 @@ func TestMPMCStress(t *testing.T) {
 	}
 }
 
-// message makes a message that tells whether it is whole.
+// message returns a message that shows whether it is consistent.
 func message(rnd *rand.Rand, buf []byte, n, seq int) []byte {
 	b := buf[:max(n, 12)]
 	for i := range b {
@@ -109,8 +109,8 @@ func TestSPSCBytesStress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, _ := r.Sender(1, everybody)
-		c, _ := r.Receiver(2, everybody)
+		s, _ := r.Sender(1, allAlive)
+		c, _ := r.Receiver(2, allAlive)
 		count := 20_000
 		go func() {
 			rnd := rand.New(rand.NewPCG(3, 3))

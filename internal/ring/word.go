@@ -2,14 +2,14 @@ package ring
 
 import "sync/atomic"
 
-// A slot's state, in the top 3 bits of its word.
+// The state of a slot, in the top 3 bits of its word. The rest is the lap or, with an id, both.
 const (
-	free    = 0 // lap: may be claimed in that lap
-	ready   = 1 // lap: holds the message of that lap
+	free    = 0 // lap: it can be claimed in that lap
+	ready   = 1 // lap: it holds the message of that lap
 	end     = 2 // lap: the stream ends here
-	claimed = 3 // id: being written by
-	taken   = 4 // id: being read by; id 0: given back
-	skipped = 5 // id: no message; was claimed by
+	claimed = 3 // id: the producer that writes it
+	taken   = 4 // id: the consumer that reads it; 0: the message was returned
+	skipped = 5 // id: the producer whose claim ended without a message
 )
 
 const (
@@ -17,29 +17,31 @@ const (
 	lapMask    = 1<<stateShift - 1
 	idBits     = 31
 	idMask     = 1<<idBits - 1
-	shortMask  = 1<<(stateShift-idBits) - 1 // lap of a word that has an id
+	shortMask  = 1<<(stateShift-idBits) - 1 // lap in a word with an id
 )
 
 // word is the value of a slot's word.
 type word uint64
 
+// plain returns a word without an id.
 func plain(state, lap uint64) word { return word(state<<stateShift | lap&lapMask) }
 
+// named returns a word with an id.
 func named(state, lap uint64, id uint32) word {
 	return word(state<<stateShift | lap&shortMask<<idBits | uint64(id)&idMask)
 }
 
 func (w word) state() uint64 { return uint64(w >> stateShift) }
 
-// id is the holder; only claimed, taken and skipped have one.
+// id returns the id. Only claimed, taken and skipped words have one.
 func (w word) id() uint32 { return uint32(w & idMask) }
 
-// rename is a named word with another state and id and the same lap.
+// rename returns a named word with another state and id, and the same lap.
 func (w word) rename(state uint64, id uint32) word {
 	return named(state, uint64(w)>>idBits, id)
 }
 
-// ahead tells how many laps w is ahead of lap; negative: behind.
+// ahead returns how many laps w is ahead of lap. It is negative if w is behind.
 func (w word) ahead(lap uint64) int64 {
 	if w>>stateShift >= claimed {
 		const up = 64 - (stateShift - idBits)
@@ -48,11 +50,10 @@ func (w word) ahead(lap uint64) int64 {
 	return int64((uint64(w)-lap)<<(64-stateShift)) >> (64 - stateShift)
 }
 
-// Line keeps what stands before it and after it on different pairs of cache
-// lines (CPUs fetch them in pairs).
+// A Line keeps the fields before and after it on different pairs of cache lines: CPUs fetch pairs.
 type Line [128]byte
 
-// circle maps an ever growing position to slot and lap.
+// A circle maps a position, which only grows, to slot and lap.
 type circle struct {
 	n     uint64
 	shift uint8
@@ -75,7 +76,7 @@ func (c *circle) at(pos uint64) (i, lap uint64) {
 	return pos % c.n, pos / c.n
 }
 
-// before is the position d before pos, but not below 0.
+// before returns the position d before pos, at least 0.
 func before(pos, d uint64) uint64 {
 	if pos < d {
 		return 0
@@ -83,8 +84,8 @@ func before(pos, d uint64) uint64 {
 	return pos - d
 }
 
-// hook, when set, is called before every access to a shared word: tests stop,
-// reorder and kill there. It is told the step's name and the word.
+// hook, when set, is called before every access to a shared word, with the step's name and the
+// word. Tests stop, reorder and kill there.
 var hook func(step string, w *atomic.Uint64)
 
 func load(step string, w *atomic.Uint64) uint64 {
@@ -101,8 +102,8 @@ func store(step string, w *atomic.Uint64, v uint64) {
 	w.Store(v)
 }
 
-// release stores without waiting for the line: what was written before is
-// seen before, but a later load may pass it.
+// release stores without waiting for the cache line: others see what was written before it first,
+// but a later load may pass it.
 func release(step string, w *atomic.Uint64, v uint64) {
 	if hook != nil {
 		hook(step, w)
@@ -124,9 +125,8 @@ func add(step string, w *atomic.Uint64, n uint64) {
 	w.Add(n)
 }
 
-// advance moves an index that stood at from to to, unless it is there already.
-// Every position before to must be done. Whoever moves it in between moves it
-// forward, so to-from tries are enough.
+// advance sets an index, which was from, to at least to. Every position before to must be done.
+// Other callers only move the index forward, so to-from tries suffice.
 func advance(step string, w *atomic.Uint64, from, to uint64) {
 	for cur := from; ; {
 		if cas(step, w, cur, to) {
@@ -134,7 +134,7 @@ func advance(step string, w *atomic.Uint64, from, to uint64) {
 		}
 		was := cur
 		cur = load(step, w)
-		if cur <= was || cur >= to { // done, or scribbled on
+		if cur <= was || cur >= to { // done, or a process has written nonsense
 			return
 		}
 	}
