@@ -40,8 +40,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// A call is one run of an example: its arguments, what it must print (each line a regular expression),
-// and whether it fails.
+// A call is one run of an example: its arguments, what it must print (each line a regular
+// expression), and whether it fails.
 type call struct {
 	args  []string
 	want  []string
@@ -203,7 +203,8 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// boxName returns a name that no other test uses. It fails the test if a segment of that name is left.
+// boxName returns a name that no other test uses. It fails the test if a segment of that name is
+// left.
 func boxName(t *testing.T) string {
 	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())
 	t.Cleanup(func() {

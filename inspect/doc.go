@@ -1,5 +1,5 @@
-// Package inspect looks into segments of shared memory without knowing their Go types: live ones, and
-// those of programs that have crashed. The command shmem is made of it.
+// Package inspect looks into segments of shared memory without knowing their Go types: live ones,
+// and those of programs that have crashed. The command shmem is made of it.
 //
 // Every segment carries the schema of its value: names, kinds and offsets of all fields. [Open]
 // returns an [Observer], which takes no lock and no slot. So an observer never keeps a segment

@@ -15,8 +15,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// TestErrors: every function returns a *shmem.Error with its operation and the segment's name, after
-// Close too.
+// TestErrors: every function returns a *shmem.Error with its operation and the segment's name,
+// after Close too.
 func TestErrors(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	tp, err := topic.Create[uint64]("t", &topic.Options{Dir: dir})

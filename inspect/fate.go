@@ -37,6 +37,7 @@ func (st *Status) fate() string {
 	return ""
 }
 
+// fateLive is the fate of a segment whose owner is attached. The owner is one of st.Peers.
 func (st *Status) fateLive(undo string) string {
 	switch n := len(st.Peers); {
 	case !st.Linked:
@@ -49,6 +50,8 @@ func (st *Status) fateLive(undo string) string {
 	return "if the owner dies: it is garbage; the next Open starts afresh, and shmem gc removes it" + undo
 }
 
+// fateOrphaned is the fate of a segment whose owner died while other processes were attached. A
+// reader without a slot keeps it from being garbage, but cannot clean it up.
 func (st *Status) fateOrphaned(undo string) string {
 	switch n := len(st.Peers); {
 	case n == 0:

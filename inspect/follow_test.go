@@ -19,8 +19,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// TestFollow: a follower gets the messages in order, counts lost ones, skips that of a dead publisher, and
-// sees the end.
+// TestFollow: a follower gets the messages in order, counts lost ones, skips that of a dead
+// publisher, and sees the end.
 func TestFollow(t *testing.T) {
 	dir := sharedDir(t)
 	tp, err := topic.Create[message]("heard", &topic.Options{Dir: dir, Capacity: 4})
@@ -122,8 +122,8 @@ func speaker(c *shmemtest.Conn) error {
 	return err
 }
 
-// TestFollowHostile: with any bytes in the topic's memory a follower returns a message or an error, and does
-// not hang.
+// TestFollowHostile: with any bytes in the topic's memory a follower returns a message or an error,
+// and does not hang.
 func TestFollowHostile(t *testing.T) {
 	dir := sharedDir(t)
 	tp, err := topic.Create[[24]byte]("heard", &topic.Options{Dir: dir, Capacity: 5, Holds: 2})

@@ -419,8 +419,8 @@ func TestForeignDamagedTruncated(t *testing.T) {
 	}
 }
 
-// TestStrangerUnlinks: another program unlinks the name. The processes attached go on, and Unlinked finds
-// the segment.
+// TestStrangerUnlinks: another program unlinks the name. The processes attached go on, and Unlinked
+// finds the segment.
 func TestStrangerUnlinks(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
@@ -482,7 +482,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// hostile writes a file, and calls everything that shows it. Errors are fine; panics and hangs are not.
+// hostile writes a file, and calls everything that shows it. Errors are fine; panics and hangs are
+// not.
 func hostile(t testing.TB, dir string, content []byte) {
 	path := filepath.Join(dir, "x")
 	if err := os.WriteFile(path, content, 0o600); err != nil {

@@ -31,8 +31,8 @@ func texts(t *testing.T, dir, name string, n int) string {
 	return text
 }
 
-// TestMessages: the messages that wait in each kind of queue and in a topic are shown, round after round, and
-// those that were received are not.
+// TestMessages: the messages that wait in each kind of queue and in a topic are shown, round after
+// round, and those that were received are not.
 func TestMessages(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := queue.Options{Dir: dir, Capacity: 5}

@@ -193,7 +193,8 @@ func (o *Observer) Info() shmem.Info { return o.info }
 // Type returns the schema of the value, and nil if there is none: then only its bytes are known.
 func (o *Observer) Type() *Type { return typeOf(o.t) }
 
-// Refresh reads the control block again: the state of the segment, and which processes are attached.
+// Refresh reads the control block again: the state of the segment, and which processes are
+// attached.
 func (o *Observer) Refresh() error {
 	if o.file == sys.NoFD {
 		return o.error("inspect refresh", shmem.ErrClosed)
@@ -207,7 +208,8 @@ func (o *Observer) Refresh() error {
 	if (o.head == nil) != (head == nil) {
 		o.head = nil
 	}
-	// Keep the same *format.Type as long as it means the same: Diff and Type compare pointers first.
+	// Keep the same *format.Type as long as it means the same: Diff and Type compare pointers
+	// first.
 	if t != nil && o.t != nil && o.t.Fingerprint() == t.Fingerprint() {
 		o.t = t
 	}

@@ -106,6 +106,7 @@ func (v Value) parseNumber(text string) error {
 	return nil
 }
 
+// numberError says what is wrong with a number, in the words of the type.
 func numberError(err error, kind string, bits int) error {
 	if errors.Is(err, strconv.ErrRange) {
 		return fmt.Errorf("out of the range of %s%d", kind, bits)
@@ -145,6 +146,7 @@ func (v Value) setBool(b bool) {
 	v.setUint(n)
 }
 
+// setUint stores the low bytes of n, as many as v has. The caller has checked that n fits.
 func (v Value) setUint(n uint64) {
 	switch len(v.b) {
 	case 1:

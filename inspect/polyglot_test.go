@@ -32,8 +32,8 @@ func init() {
 		shmemtest.Role{Name: "lastwords", Run: lastWords}, shmemtest.Role{Name: "speaker", Run: speaker})
 }
 
-// Poly is the value that all languages share. Everything in it follows from N, so that a torn copy can be
-// seen, except atomics and locks, which a store leaves out.
+// Poly is the value that all languages share. Everything in it follows from N, so that a torn copy
+// can be seen, except atomics and locks, which a store leaves out.
 type Poly struct {
 	N    uint64
 	A    [7]uint32
@@ -81,8 +81,8 @@ type language struct {
 	run  func(mode, path string, seconds float64) *peer
 }
 
-// A peer is a process that gets ready, runs when it is told to, and has a result. Instead of getting ready it
-// may have an error as its result.
+// A peer is a process that gets ready, runs when it is told to, and has a result. Instead of
+// getting ready it may have an error as its result.
 type peer struct {
 	up     chan struct{}
 	begin  func()
@@ -135,8 +135,8 @@ func program(t *testing.T, name string, args ...string) *peer {
 	return p
 }
 
-// broken are changes of the generated code that make readers trust the first copy: text, and what replaces
-// it.
+// broken are changes of the generated code that make readers trust the first copy: text, and what
+// replaces it.
 var broken = map[inspect.Language][2]string{
 	inspect.C:      {"if (__atomic_load_n(seq, __ATOMIC_RELAXED) == s) return 0;", "return 0;"},
 	inspect.Python: {" and self._seq() == s:", ":"},
@@ -271,9 +271,9 @@ func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) 
 	return fmt.Sprintf("done %d torn %d busy %d distinct %d", n, torn, busy, distinct)
 }
 
-// TestPolyglot: with one writer at full speed, in each language in turn, readers in all languages see no torn
-// value. Each language refuses a type with a field that moved. SHMEM_POLYGLOT is how many seconds each pair
-// runs.
+// TestPolyglot: with one writer at full speed, in each language in turn, readers in all languages
+// see no torn value. Each language refuses a type with a field that moved. SHMEM_POLYGLOT is how
+// many seconds each pair runs.
 func TestPolyglot(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compilers take their time")
@@ -367,8 +367,8 @@ func wholeInAll(t *testing.T, all []language) {
 	}
 }
 
-// tornInAll: readers that do not check the counter after copying see torn values, in each language. So the
-// test would notice.
+// tornInAll: readers that do not check the counter after copying see torn values, in each language.
+// So the test would notice.
 func tornInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
@@ -414,8 +414,9 @@ func tornInAll(t *testing.T, all []language) {
 	<-stopped
 }
 
-// killedInAll: a writer that is killed anywhere leaves a whole value, and a lock that the next writer takes
-// over, whatever the languages of the two. The last process to leave an orphan unlinks it.
+// killedInAll: a writer that is killed anywhere leaves a whole value, and a lock that the next
+// writer takes over, whatever the languages of the two. The last process to leave an orphan unlinks
+// it.
 func killedInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	path := filepath.Join(dir, "poly")
@@ -523,8 +524,9 @@ with heard.TopicBox.open(sys.argv[2]) as box:
 print(seen, box.lost, torn, order)
 `
 
-// TestPythonFollows: a Python follower gets whole messages in order, and all except those that it counts as
-// lost. It skips the message of a dead publisher. One that does not check after copying sees torn messages.
+// TestPythonFollows: a Python follower gets whole messages in order, and all except those that it
+// counts as lost. It skips the message of a dead publisher. One that does not check after copying
+// sees torn messages.
 func TestPythonFollows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("Python takes its time")

@@ -29,10 +29,10 @@ type Assignment struct{ Path, Value string }
 // Set changes parts of the value of segment name: all of them, or none if it returns an error. It
 // is one Update under the box's lock, for which it waits until ctx is done.
 //
-// Set attaches like any other process, but does not take over the cleanup of a dead owner's segment:
-// it does not know the type's Drop. What does not fit the schema gives an error before anything is
-// locked. A field of a sync/atomic type is stored atomically by itself; locks cannot be set. opts is
-// as for shmem.Attach, nil for the defaults.
+// Set attaches like any other process, but does not take over the cleanup of a dead owner's
+// segment: it does not know the type's Drop. What does not fit the schema gives an error before
+// anything is locked. A field of a sync/atomic type is stored atomically by itself; locks cannot be
+// set. opts is as for shmem.Attach, nil for the defaults.
 //
 // The errors are those of shmem.Attach and Box.Update, and others of the path and the value; of
 // segments that cannot be set they are shmem.ErrForeign (no schema), shmem.ErrMismatch (raw bytes)
@@ -128,8 +128,9 @@ func assign(v Value, all []Assignment) error {
 	return nil
 }
 
-// store writes the leaves of b that differ from old to the payload, and nothing else. So a sync/atomic
-// field that another process changed meanwhile keeps its new value, unless it is itself set.
+// store writes the leaves of b that differ from old to the payload, and nothing else. So a
+// sync/atomic field that another process changed meanwhile keeps its new value, unless it is itself
+// set.
 func store(m *mem.Mapping, old Value, b []byte) error {
 	if bytes.Equal(old.b, b) {
 		return nil

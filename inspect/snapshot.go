@@ -16,7 +16,8 @@ type Snapshot struct {
 	Time    time.Time
 	Version uint64 // as Box.Version
 	// Changing reports that a process was changing the value, or died while changing it. The copy
-	// is then a whole value all the same: the one before that change, from the undo image.
+	// is a whole value all the same, from the undo image: the value before the change if that is an
+	// Update, the value after it if it is a Store.
 	Changing bool
 	// Torn reports that the copy may mix two values. That is so for raw and foreign memory, in
 	// which writers keep no order, and if the value was being changed and has no undo image.
@@ -36,8 +37,8 @@ const snapshotTime = time.Second
 // Snapshot copies the value, as Box.Load does. It takes no lock, and no writer waits for it.
 //
 // If the value changes so often that no copy can be completed within a second, Snapshot returns
-// shmem.ErrContended. If a process is changing the value, or died while changing it, and there is no
-// undo image, the copy is Torn. A file that another process truncated gives shmem.ErrFault.
+// shmem.ErrContended. If a process is changing the value, or died while changing it, and there is
+// no undo image, the copy is Torn. A file that another process truncated gives shmem.ErrFault.
 func (o *Observer) Snapshot() (*Snapshot, error) {
 	snap, err := o.snapshot()
 	if err != nil {
@@ -72,8 +73,8 @@ func (o *Observer) snapshot() (snap *Snapshot, err error) {
 }
 
 // copyValue copies the value by the protocol of readers (docs/format.md, section 8): while seq is
-// even the payload is the value, while it is odd the undo image is; a copy counts if seq is the same
-// before and after.
+// even the payload is the value, while it is odd the undo image is; a copy counts if seq is the
+// same before and after.
 func (o *Observer) copyValue(snap *Snapshot) error {
 	if o.head == nil || o.m.Peers == nil {
 		o.m.Load(snap.b, 0)

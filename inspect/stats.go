@@ -17,8 +17,7 @@ type Stats struct {
 	Skipped  uint64 // not sent, because the sender died; in a Single queue, how often it died
 	Ended    bool   // by End
 
-	// Of a queue.
-
+	// Of a queue; zero for a topic.
 	Single      bool // one sender and one receiver at a time
 	Sent        uint64
 	Received    uint64
@@ -29,15 +28,14 @@ type Stats struct {
 	Sender      Holder // of a Single queue: the process at this end; the zero Holder if there is none
 	Receiver    Holder // as Sender
 
-	// Of a topic.
-
+	// Of a topic; zero for a queue.
 	Published     uint64
 	Lost          uint64 // overwritten before a subscriber received them, over all subscribers
 	Released      uint64 // holds released, because the subscriber died
 	Holds         int    // subscribers that hold publishers back
 	MaxHolds      int    // how many there can be
 	Lag           uint64 // how many messages the slowest of them is behind
-	Slowest       int    // its slot; -1 if there is none
+	Slowest       int    // its slot; -1 if there is none, and for a queue
 	SlowestHolder Holder // the same with its process; the zero Holder if there is none
 }
 

@@ -23,7 +23,6 @@ type Status struct {
 	Fate   string // in a sentence: what becomes of the segment when its owner or its users end
 
 	// The rest describes the control block, and is zero where there is none.
-
 	ID         string // random, in hex
 	OwnerWord  string // "none", "owned", "kept", "dropped"
 	OwnerSlot  int    // -1 if the segment is not owned

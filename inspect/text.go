@@ -16,16 +16,16 @@ func (v Value) String() string {
 	return s
 }
 
-// inline returns the value on one line. ok is false if that takes more than limit bytes; the text is
-// then cut off anywhere.
+// inline returns the value on one line. ok is false if that takes more than limit bytes; the text
+// is then cut off anywhere.
 func (v Value) inline(limit int) (text string, ok bool) {
 	var b strings.Builder
 	ok = v.write(&b, limit)
 	return b.String(), ok && b.Len() <= limit
 }
 
-// write appends the value to b. It stops and reports false when b has grown beyond limit, so that an
-// array of a million elements does not cost a million numbers where there is room for ten.
+// write appends the value to b. It stops and reports false when b has grown beyond limit, so that
+// an array of a million elements does not cost a million numbers where there is room for ten.
 func (v Value) write(b *strings.Builder, limit int) bool {
 	switch v.Kind() {
 	case Bool:
@@ -338,26 +338,28 @@ func (p *printer) hex(path string, depth int, b []byte) bool {
 	return true
 }
 
-// Hex shows bytes as hexdump -C does, 16 on a line. off is the offset that is shown for the first of
-// them. Of equal lines in a row only the first is shown, and then a star.
+// Hex shows bytes as hexdump -C does, 16 on a line. off is the offset that is shown for the first
+// of them. Of equal lines in a row only the first is shown, and then a star.
 func Hex(b []byte, off int) iter.Seq[string] {
+	return func(yield func(string) bool) { hexRows(b, off, yield) }
+}
+
+func hexRows(b []byte, off int, yield func(string) bool) {
 	const row = 16
-	return func(yield func(string) bool) {
-		starred := false
-		for i := 0; i < len(b); i += row {
-			this := b[i:min(i+row, len(b))]
-			last := i+row >= len(b) // always shown, so that the end can be seen
-			if i >= row && !last && string(this) == string(b[i-row:i]) {
-				if !starred && !yield("*") {
-					return
-				}
-				starred = true
-				continue
-			}
-			starred = false
-			if !yield(hexRow(this, off+i, row)) {
+	starred := false
+	for i := 0; i < len(b); i += row {
+		this := b[i:min(i+row, len(b))]
+		last := i+row >= len(b) // always shown, so that the end can be seen
+		if i >= row && !last && string(this) == string(b[i-row:i]) {
+			if !starred && !yield("*") {
 				return
 			}
+			starred = true
+			continue
+		}
+		starred = false
+		if !yield(hexRow(this, off+i, row)) {
+			return
 		}
 	}
 }

@@ -23,9 +23,9 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
-// TestPythonTakesTheName: Python's resource tracker unlinks at exit what its process only attached to. The
-// segment loses its name and nothing else: processes that are attached go on, see that the name is gone, and
-// can be found.
+// TestPythonTakesTheName: Python's resource tracker unlinks at exit what its process only attached
+// to. The segment loses its name and nothing else: processes that are attached go on, see that the
+// name is gone, and can be found.
 func TestPythonTakesTheName(t *testing.T) {
 	python := tool(t, "/usr/bin/python3", "python3")
 	name := "shmem-tracker-" + strconv.Itoa(os.Getpid())
@@ -95,9 +95,9 @@ type xwd struct {
 
 func be(b [4]byte) int { return int(binary.BigEndian.Uint32(b[:])) }
 
-// TestXvfb: a program that does not know this library, in both directions. Xvfb keeps its screen in a file
-// (-fbdir), which is attached to as a foreign segment. What an X client draws is seen in the memory, and what
-// is written to the memory the client reads.
+// TestXvfb: a program that does not know this library, in both directions. Xvfb keeps its screen in
+// a file (-fbdir), which is attached to as a foreign segment. What an X client draws is seen in the
+// memory, and what is written to the memory the client reads.
 func TestXvfb(t *testing.T) {
 	bin := tool(t, "Xvfb")
 	dir := t.TempDir()

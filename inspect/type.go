@@ -17,7 +17,7 @@ type Kind int
 // Kinds of types.
 const (
 	Raw     Kind = iota // bytes without a schema
-	Bool                //
+	Bool                // of 1 byte, or 4 as an atomic.Bool
 	Int                 // signed, of 1, 2, 4 or 8 bytes
 	Uint                // unsigned
 	Float               // of 4 or 8 bytes
@@ -37,8 +37,8 @@ func (k Kind) String() string {
 	return [...]string{"raw", "bool", "int", "uint", "float", "complex", "text", "array", "list", "struct", "lock"}[k]
 }
 
-// A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a segment
-// has no schema; then its methods must not be called.
+// A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a
+// segment has no schema; then its methods must not be called.
 type Type struct{ t *format.Type }
 
 // A Field is a field of a struct.
@@ -69,7 +69,8 @@ func typeOf(t *format.Type) *Type {
 	return &Type{t}
 }
 
-// Name returns the name of the Go type with its package, and "" for types without one, such as uint32.
+// Name returns the name of the Go type with its package, and "" for types without one, such as
+// uint32.
 func (t *Type) Name() string { return t.t.Name }
 
 // Kind returns the kind of the type.
@@ -81,8 +82,8 @@ func (t *Type) Size() int { return t.t.Size }
 // Align returns the alignment in bytes.
 func (t *Type) Align() int { return t.t.Align }
 
-// Len returns how many elements an array has, how many a list can have, and how many bytes a text can
-// have. It returns 0 for other types.
+// Len returns how many elements an array has, how many a list can have, and how many bytes a text
+// can have. It returns 0 for other types.
 func (t *Type) Len() int {
 	switch t.Kind() {
 	case Array:
@@ -106,9 +107,9 @@ func (t *Type) Elem() *Type {
 	return nil
 }
 
-// Stream returns "queue.Queue", "queue.Bytes" or "topic.Topic" for the type of a queue or topic, and
-// "" for other types. The value of such a type is the memory of the rings; Observer.Messages returns
-// the messages.
+// Stream returns "queue.Queue", "queue.Bytes" or "topic.Topic" for the type of a queue or topic,
+// and "" for other types. The value of such a type is the memory of the rings; Observer.Messages
+// returns the messages.
 func (t *Type) Stream() string { return layout.Stream(t.t) }
 
 // Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes, and
@@ -147,8 +148,8 @@ func (t *Type) Declaration() string { return t.t.Declaration() }
 // fingerprints. The control block of a segment has it.
 func (t *Type) Fingerprint() uint64 { return t.t.Fingerprint() }
 
-// AppendBinary appends the schema in the encoding of the control block; see docs/format.md. The error
-// is always nil. It implements encoding.BinaryAppender.
+// AppendBinary appends the schema in the encoding of the control block; see docs/format.md. The
+// error is always nil. It implements encoding.BinaryAppender.
 func (t *Type) AppendBinary(b []byte) ([]byte, error) { return t.t.AppendBinary(b), nil }
 
 func kindOf(t *format.Type) Kind {
@@ -179,8 +180,8 @@ func kindOf(t *format.Type) Kind {
 	return Raw
 }
 
-// Text and Vec are recognised by name and by shape, since a schema may be of any program: a type that
-// only has the name is shown as the struct it is.
+// Text and Vec are recognised by name and by shape, since a schema may be of any program: a type
+// that only has the name is shown as the struct it is.
 
 func isText(t *format.Type) bool {
 	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 && isBytes(t.Fields[0].Type) && t.Fields[0].Offset == 0

@@ -71,9 +71,9 @@ func (u *unlinked) process(fds string) {
 	}
 }
 
-// add adds the segment that a path leads to, once. A segment is made as a nameless file, which /proc
-// shows as # and a number to its creator, and by its name to the processes that attached later: the
-// name is preferred.
+// add adds the segment that a path leads to, once. A segment is made as a nameless file, which
+// /proc shows as # and a number to its creator, and by its name to the processes that attached
+// later: the name is preferred.
 func (u *unlinked) add(path, name string) {
 	info, id, err := lookUnlinked(path, name)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 )
 
-// A Value is a part of a snapshot: the whole value, a field or an element. It is a copy and does not
-// change. The zero Value is raw and has no bytes.
+// A Value is a part of a snapshot: the whole value, a field or an element. It is a copy and does
+// not change. The zero Value is raw and has no bytes.
 type Value struct {
 	t   *format.Type // nil: raw bytes
 	b   []byte       // its bytes
@@ -137,6 +137,7 @@ func (v Value) leaves(path string, yield func(string, Value) bool) bool {
 	return true
 }
 
+// join appends a field to a path.
 func join(path, field string) string {
 	if path == "" {
 		return field
@@ -144,8 +145,8 @@ func join(path, field string) string {
 	return path + "." + field
 }
 
-// At returns the value at a path such as Routes[3].Name. The path "" is v itself. The error of a path
-// that does not exist says what there is instead.
+// At returns the value at a path such as Routes[3].Name. The path "" is v itself. The error of a
+// path that does not exist says what there is instead.
 func (v Value) At(path string) (Value, error) {
 	rest := path
 	for rest != "" {
@@ -246,6 +247,7 @@ func (v Value) uint() uint64 {
 	return 0
 }
 
+// int sign-extends the bytes.
 func (v Value) int() int64 {
 	shift := 64 - 8*min(len(v.b), 8)
 	return int64(v.uint()<<shift) >> shift
@@ -285,7 +287,8 @@ func (v Value) zero() bool {
 }
 
 // Any returns the value in Go's own types: bool, int64, uint64, float64, complex128, string, []byte
-// (of an array of bytes or a raw value), []any and map[string]any. A lock is a string with its state.
+// (of an array of bytes or a raw value), []any and map[string]any. A lock is a string with its
+// state.
 func (v Value) Any() any {
 	switch v.Kind() {
 	case Bool:
@@ -321,10 +324,10 @@ func (v Value) Any() any {
 	return bytes.Clone(v.b)
 }
 
-// MarshalJSON returns the value as encoding/json encodes the Go value, except that fields keep their
-// order and unexported ones are included. Complex numbers, and floats that JSON lacks (NaN), are
-// strings. A lock is a string with its state. Raw bytes are a string in base64, as a []byte is. The
-// error is always nil.
+// MarshalJSON returns the value as encoding/json encodes the Go value, except that fields keep
+// their order and unexported ones are included. Complex numbers, and floats that JSON lacks (NaN),
+// are strings. A lock is a string with its state. Raw bytes are a string in base64, as a []byte is.
+// The error is always nil.
 func (v Value) MarshalJSON() ([]byte, error) { return v.appendJSON(nil), nil }
 
 func (v Value) appendJSON(b []byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
+// catCmd shows a value, a part of it, or the messages of a queue or topic.
 type catCmd struct {
 	Name string `arg:"" help:"The segment, or a path."`
 	Path string `arg:"" optional:"" help:"A part of the value, as Routes[3].Name."`
@@ -19,8 +20,8 @@ type catCmd struct {
 }
 
 func (*catCmd) Help() string {
-	return `The value is shown as it was at one moment: without a change that is not finished, also where its writer
-has died. Numbers, texts and flags of a PATH are printed bare, for scripts:
+	return `The value is shown as it was at one moment, never half changed, also where a process died changing it.
+Numbers, texts and flags of a PATH are printed bare, for scripts:
 
   $ shmem cat config Routes[0].Name
   default
@@ -51,6 +52,7 @@ func (c *catCmd) Run(e *env) error {
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.stream(e, o)
 	}
+	// A copy of one moment; it waits for no writer, and no writer for it.
 	snap, err := o.Snapshot()
 	if err != nil {
 		return err
@@ -97,7 +99,7 @@ func (c *catCmd) show(e *env, v inspect.Value) error {
 		return nil
 	case c.Path != "" && v.Kind() == inspect.Text:
 		text := fmt.Sprint(v.Any())
-		if e.tty {
+		if e.tty { // escape sequences in the value must not reach the terminal
 			text = printable(text)
 		}
 		fmt.Fprintln(e.out, text)

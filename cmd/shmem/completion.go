@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+// completionCmd prints a completion script.
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
@@ -20,8 +21,8 @@ fish:  shmem completion fish | source`
 // named are the commands whose first argument is a segment.
 const named = "stat cat set watch diff rm pump tail record"
 
-// Run prints a script that completes commands, their flags and the names of segments. It is made from
-// the command line's own model, so that it cannot miss a flag.
+// Run prints a script that completes commands, their flags and the names of segments. It is made
+// from the command line's own model, so that it cannot miss a flag.
 func (c *completionCmd) Run(e *env, k *kong.Kong) error {
 	var verbs []string
 	flags := ""

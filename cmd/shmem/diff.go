@@ -7,6 +7,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
+// diffCmd compares two snapshots of a value.
 type diffCmd struct {
 	Name string        `arg:"" help:"The segment."`
 	In   time.Duration `arg:"" optional:"" default:"1s" help:"Time between the two snapshots (${default})."`
@@ -24,7 +25,7 @@ func (c *diffCmd) Run(e *env) error {
 	}
 	select {
 	case <-time.After(c.In):
-	case <-e.ctx.Done():
+	case <-e.ctx.Done(): // Ctrl-C: show what has changed until now
 	}
 	b, err := o.Snapshot()
 	if err != nil {

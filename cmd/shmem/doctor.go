@@ -15,6 +15,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
+// doctorCmd checks what the library needs of the machine.
 type doctorCmd struct {
 	JSON bool `name:"json" help:"JSON."`
 }
@@ -24,7 +25,8 @@ func (*doctorCmd) Help() string {
 code is 1 if there is a problem; warnings do not count. It makes and removes one small segment.`
 }
 
-// A finding is the result of one check. Its JSON is for scripts: keys are neither renamed nor removed.
+// A finding is the result of one check. Its JSON is for scripts: keys are neither renamed nor
+// removed.
 type finding struct {
 	Check  string `json:"check"`
 	Level  string `json:"level"` // levelOK, levelWarn, levelProblem
@@ -139,11 +141,11 @@ func (d *doctor) room(m sys.Mount) {
 	case m.Size == 0:
 		d.ok("room", "no limit of its own")
 	case m.Avail*10 < m.Size:
-		d.warn("room", fmt.Sprintf("%s free of %s", words(m.Avail), words(m.Size)), "shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
+		d.warn("room", fmt.Sprintf("%s free of %s", bytesText(m.Avail), bytesText(m.Size)), "shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
 	case m.Size <= 64<<20:
-		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", words(m.Avail), words(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
+		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", bytesText(m.Avail), bytesText(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
 	default:
-		d.ok("room", "%s free of %s", words(m.Avail), words(m.Size))
+		d.ok("room", "%s free of %s", bytesText(m.Avail), bytesText(m.Size))
 	}
 	if m.Size > 0 && m.Inodes > 0 && m.Inodes < 1000 {
 		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes), "mount -o remount,nr_inodes=...")
@@ -325,8 +327,8 @@ func (d *doctor) removeIPC() {
 	}
 }
 
-// memoryLimit compares the limit of the cgroup with the size of the tmpfs. Pages of a tmpfs count for
-// the cgroup of the process that touches them first.
+// memoryLimit compares the limit of the cgroup with the size of the tmpfs. Pages of a tmpfs count
+// for the cgroup of the process that touches them first.
 func (d *doctor) memoryLimit() {
 	limit, ok := cgroupLimit()
 	m, err := sys.MountOf(d.e.dir)
@@ -334,15 +336,15 @@ func (d *doctor) memoryLimit() {
 	case !ok:
 		d.ok("cgroup", "no memory limit")
 	case err == nil && m.Size > limit:
-		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it is killed (OOM) before it gets ErrNoSpace", words(limit), words(m.Size), d.e.dir),
+		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it is killed (OOM) before it gets ErrNoSpace", bytesText(limit), bytesText(m.Size), d.e.dir),
 			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts", limit>>21, d.e.dir)) // half of it
 	default:
-		d.ok("cgroup", "limit %s", words(limit))
+		d.ok("cgroup", "limit %s", bytesText(limit))
 	}
 }
 
-// cgroupLimit is the least memory limit of this process's cgroup and those above it, in bytes. ok is
-// false if there is none.
+// cgroupLimit is the least memory limit of this process's cgroup and those above it, in bytes. ok
+// is false if there is none.
 func cgroupLimit() (least int64, ok bool) {
 	limit := func(path string) {
 		n, err := strconv.ParseInt(readLine(path), 10, 64) // "max" is no number

@@ -131,9 +131,9 @@ func (e *env) near(err error) string {
 	return best
 }
 
-// distance returns how many letters must be changed, added or removed to get from a to b (Levenshtein,
-// by the algorithm of Wagner and Fischer with one row). It returns limit for long names, and where
-// the lengths alone differ by so much.
+// distance returns how many letters must be changed, added or removed to get from a to b
+// (Levenshtein, by the algorithm of Wagner and Fischer with one row). It returns limit for long
+// names, and where the lengths alone differ by so much.
 func distance(a, b string, limit int) int {
 	if len(a) > 64 || len(b) > 64 || len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
+// gcCmd removes garbage by shmem.Reclaim, or says what that would remove.
 type gcCmd struct {
 	DryRun bool `short:"n" name:"dry-run" help:"Say what would be removed, and why the rest not; change nothing."`
 	JSON   bool `name:"json" help:"JSON."`
@@ -117,7 +118,7 @@ func (c *gcCmd) show(e *env, all []verdict) {
 	if c.DryRun {
 		verb = "would be removed"
 	}
-	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb, words(memory))))
+	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb, bytesText(memory))))
 }
 
 // unfinishedPrefix begins the temporary names of segments that are being made where the file system

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/gen"
 )
 
+// genCmd writes code for the type of a segment. The work is done by inspect.Type.Generate.
 type genCmd struct {
 	Lang string `arg:"" enum:"c,python,rust,go" help:"c, python, rust or go."`
 	Name string `arg:"" help:"The segment whose type is taken."`
@@ -37,7 +38,7 @@ func (c *genCmd) Run(e *env) error {
 		return fmt.Errorf("%s: %w: it has no schema to generate from", c.Name, shmem.ErrMismatch)
 	}
 	code, err := o.Type().Generate(inspect.Language(c.Lang), c.As)
-	if errors.Is(err, gen.ErrStream) {
+	if errors.Is(err, gen.ErrStream) { // a queue or topic: the error says what to use instead
 		err = fmt.Errorf("%s: %w: %w", c.Name, errRefused, err)
 	}
 	if err != nil {

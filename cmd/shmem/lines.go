@@ -12,8 +12,8 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 )
 
-// lineSetter returns a function that writes a line into an item of type t. It returns nil if t cannot
-// hold a line: that is, if t is neither a shmem.Text nor a shmem.Vec of bytes.
+// lineSetter returns a function that writes a line into an item of type t. It returns nil if t
+// cannot hold a line: that is, if t is neither a shmem.Text nor a shmem.Vec of bytes.
 func lineSetter(t *format.Type) func(p, line []byte) error {
 	put := func(p, line []byte) error {
 		if len(line) > len(p) {

@@ -19,6 +19,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
+// lsCmd lists segments.
 type lsCmd struct {
 	Pattern []string `arg:"" optional:"" help:"Names to list; * and ? match."`
 	Sort    string   `enum:"name,size,age,state" default:"name" placeholder:"BY" help:"Sort by name, size, age or state."`
@@ -240,8 +241,8 @@ func (r row) cells() []string {
 	return []string{r.Name, typ, size(r.Size), size(r.InUse), owner, since(when), attached, r.stateText()}
 }
 
-// describe says what the segment is, to which process or user it belongs, and how many are attached.
-// Where the type is not known it says why.
+// describe says what the segment is, to which process or user it belongs, and how many are
+// attached. Where the type is not known it says why.
 func (r row) describe() (typ, owner, attached string) {
 	owner, attached = "-", "-"
 	switch {
@@ -277,7 +278,7 @@ func (e *env) totals(rows []row) string {
 		memory += r.InUse
 		count[r.state()]++
 	}
-	text := fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, words(memory))
+	text := fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, bytesText(memory))
 	if n := count["garbage"]; n > 0 {
 		text += fmt.Sprintf("; %d garbage (shmem gc)", n)
 	}

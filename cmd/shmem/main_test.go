@@ -64,9 +64,9 @@ func TestMain(m *testing.M) {
 //	segment DIR topic NAME           a topic, and publishes a Tick each 5 ms
 //	segment DIR hold NAME [ACTION]   opens a box and stays until it is killed
 //
-// A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are lock
-// (a psync.Mutex), update (stays inside Update), count (changes the value all the time) and wait (waits for
-// a change).
+// A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are
+// lock (a psync.Mutex), update (stays inside Update), count (changes the value all the time) and
+// wait (waits for a change).
 func segment() {
 	log.SetFlags(0)
 	dir, verb, name := os.Args[1], os.Args[2], os.Args[3]
@@ -189,7 +189,8 @@ func publish(name string, o *shmem.Options) {
 	}
 }
 
-// TestScripts runs the scenarios of testdata, each in a directory of its own for segments, $SHMEM_DIR.
+// TestScripts runs the scenarios of testdata, each in a directory of its own for segments,
+// $SHMEM_DIR.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",

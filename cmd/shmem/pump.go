@@ -13,6 +13,7 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
+// pumpCmd sends standard input to a queue.Bytes or a topic, and makes one if there is none.
 type pumpCmd struct {
 	Name     string `arg:"" help:"The queue.Bytes or topic; it is made if there is none."`
 	Topic    bool   `help:"Make a topic, whose messages all subscribers receive; else a queue, in which each message goes to one receiver."`
@@ -73,6 +74,7 @@ func (c *pumpCmd) queue(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
+	// Checked first, so that the input of a pipe is not read for nothing.
 	if st, err := q.Stats(); err == nil && st.Ended {
 		return endedError(c.Name, queue.ErrEnded)
 	}

@@ -47,6 +47,7 @@ func decodeMessageHeader(b []byte) messageHeader {
 	return messageHeader{binary.NativeEndian.Uint64(b), int64(binary.NativeEndian.Uint64(b[8:]))}
 }
 
+// recordCmd writes a recording; see recordHeader.
 type recordCmd struct {
 	Name  string `arg:"" help:"The topic."`
 	File  string `arg:"" help:"Where to; - is standard output."`

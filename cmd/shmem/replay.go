@@ -16,6 +16,7 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
+// replayCmd publishes a recording; see recordHeader.
 type replayCmd struct {
 	File     string  `arg:"" help:"The recording; - is standard input."`
 	Name     string  `arg:"" help:"The topic; it is made if there is none."`
@@ -49,7 +50,7 @@ func (c *replayCmd) Run(e *env) (err error) {
 		return err
 	}
 	in := bufio.NewReaderSize(from, 64<<10)
-	stop := e.endsReading(func() {})
+	stop := e.endsReading(func() {}) // standard input may not come, and reading it cannot be interrupted
 	item, err := readRecordHeader(in)
 	stop()
 	if err != nil {

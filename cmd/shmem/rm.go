@@ -6,6 +6,7 @@ import (
 	"github.com/shmembox/shmem"
 )
 
+// rmCmd removes segments by shmem.Remove.
 type rmCmd struct {
 	Name  []string `arg:"" help:"Segments."`
 	Force bool     `short:"f" help:"Also those that a process is attached to."`

@@ -70,7 +70,8 @@ func (s *screen) draw(frame string, fixed int) {
 // room is how many lines there are for what scrolls, beside the fixed ones and the status line.
 func (s *screen) room() int { return max(s.e.height-1-s.fixed, 1) }
 
-// show draws the part of the frame that is scrolled to. It is one write, so that it does not flicker.
+// show draws the part of the frame that is scrolled to. It is one write, so that it does not
+// flicker.
 func (s *screen) show() {
 	s.fixed = min(s.fixed, len(s.frame))
 	rest := s.frame[s.fixed:]
@@ -128,8 +129,8 @@ func (s *screen) key(k string) (quit bool) {
 	return false
 }
 
-// ticks calls f at once and then each interval, until the user quits, f was called n times (n > 0), or
-// f fails. The size of the terminal is read before each call. s is nil where nothing is drawn.
+// ticks calls f at once and then each interval, until the user quits, f was called n times (n > 0),
+// or f fails. The size of the terminal is read before each call. s is nil where nothing is drawn.
 func (e *env) ticks(s *screen, interval time.Duration, n int, f func() error) error {
 	t := time.NewTicker(max(interval, 10*time.Millisecond))
 	defer t.Stop()

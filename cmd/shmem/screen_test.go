@@ -17,8 +17,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// TestScreens shows the live views in a real terminal of 80 columns: what they show, that they pause, and
-// that they end.
+// TestScreens shows the live views in a real terminal of 80 columns: what they show, that they
+// pause, and that they end.
 func TestScreens(t *testing.T) {
 	tmux, err := exec.LookPath("tmux")
 	if err != nil {
@@ -88,8 +88,8 @@ func crowd(t *testing.T, dir string) {
 	})
 }
 
-// A terminal is a session of tmux with one program. The session ends with the program, and the server with
-// the session.
+// A terminal is a session of tmux with one program. The session ends with the program, and the
+// server with the session.
 type terminal struct {
 	t            *testing.T
 	tmux, socket string
@@ -111,8 +111,8 @@ func (e *terminal) gone() bool {
 
 var escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// marked returns what is on the screen. Of the escape sequences it keeps reverse video, which marks a
-// change; colours are removed.
+// marked returns what is on the screen. Of the escape sequences it keeps reverse video, which marks
+// a change; colours are removed.
 func (e *terminal) marked() string {
 	return escapes.ReplaceAllStringFunc(e.run("capture-pane", "-t", "v", "-p", "-e", "-J"), func(s string) string {
 		if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") && !strings.Contains(s, ";5;") {

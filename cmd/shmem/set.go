@@ -11,6 +11,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
+// setCmd changes parts of a value. The work is done by inspect.Set.
 type setCmd struct {
 	Name    string        `arg:"" help:"The segment."`
 	Set     []string      `arg:"" name:"path=value" help:"What to set: Limit=10, Routes[3].Name=default."`

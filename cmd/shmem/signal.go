@@ -18,8 +18,8 @@ func (s errSignal) Error() string { return s.Signal.String() }
 // code is the exit code of a program that the signal ended, as shells have it.
 func (s errSignal) code() int { return 128 + int(s.Signal) }
 
-// interrupted returns a context that is done after the first SIGINT or SIGTERM: the command ends what
-// it is doing. A second signal ends the program at once.
+// interrupted returns a context that is done after the first SIGINT or SIGTERM: the command ends
+// what it is doing. A second signal ends the program at once.
 func interrupted() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -46,8 +46,8 @@ func exitNow(code int) {
 	os.Exit(code)
 }
 
-// signalled returns the error of the signal that ended e.ctx: the program exits as if the signal had
-// killed it. It returns nil if there was none.
+// signalled returns the error of the signal that ended e.ctx: the program exits as if the signal
+// had killed it. It returns nil if there was none.
 func (e *env) signalled() error {
 	var s errSignal
 	if errors.As(context.Cause(e.ctx), &s) {
@@ -57,8 +57,8 @@ func (e *env) signalled() error {
 }
 
 // endsReading lets a signal end the program while it reads its input, which cannot be interrupted:
-// 100 ms after the signal it calls last and exits. A message that is being written at that moment is
-// skipped, as that of any process that dies. stop ends it.
+// 100 ms after the signal it calls last and exits. A message that is being written at that moment
+// is skipped, as that of any process that dies. stop ends it.
 func (e *env) endsReading(last func()) (stop func() bool) {
 	return context.AfterFunc(e.ctx, func() {
 		time.Sleep(100 * time.Millisecond)

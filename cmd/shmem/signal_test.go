@@ -32,8 +32,8 @@ func interruptible(t *testing.T) (dir, bin string) {
 	return dir, bin
 }
 
-// TestInterrupted: Ctrl-C also ends a command that waits for input in the middle of a frame, and no subscriber
-// waits for that frame.
+// TestInterrupted: Ctrl-C also ends a command that waits for input in the middle of a frame, and no
+// subscriber waits for that frame.
 func TestInterrupted(t *testing.T) {
 	dir, bin := interruptible(t)
 	cmd := exec.Command(bin, "pump", "--dir", dir, "--topic", "--keep", "--frame", "4", "frames")
@@ -80,8 +80,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestInterruptedEnds: an interrupted pump ends the stream that it made, and the exit code of tail says which
-// signal ended it.
+// TestInterruptedEnds: an interrupted pump ends the stream that it made, and the exit code of tail
+// says which signal ended it.
 func TestInterruptedEnds(t *testing.T) {
 	dir, bin := interruptible(t)
 	run := func(args ...string) *exec.Cmd {

@@ -10,9 +10,10 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
-// shmem stat: this file has the command and what it collects, stattext.go the words, statjson.go the
-// JSON.
+// shmem stat: this file has the command and what it collects, stattext.go the words, statjson.go
+// the JSON.
 
+// statCmd shows everything about a segment but its value.
 type statCmd struct {
 	Name string        `arg:"" help:"The segment, or a path."`
 	For  time.Duration `default:"100ms" placeholder:"TIME" help:"How long to watch locks that are held (${default})."`
@@ -77,8 +78,9 @@ type heldFor map[string]string
 
 const changingHands = "changing hands"
 
-// watchLocks polls the locks that are held in st for a while. The version of the value tells whether
-// a writer released the box's own lock between two polls. For other locks there is no such sign.
+// watchLocks polls the locks that are held in st for a while. The version of the value tells
+// whether a writer released the box's own lock between two polls. For other locks there is no such
+// sign.
 func watchLocks(o *inspect.Observer, st *inspect.Status, long time.Duration) (heldFor, error) {
 	held := heldAtFirst(st, long)
 	if len(held) == 0 {

@@ -78,7 +78,7 @@ func statLines(st *inspect.Status, t *inspect.Type, held heldFor) (lines []statL
 	if st.State != shmem.Foreign && st.State != shmem.Damaged {
 		lines = append(lines, statValue(st, t)...)
 	}
-	add("memory", fmt.Sprintf("%s in use, file of %s", words(st.InUse), words(st.File)))
+	add("memory", fmt.Sprintf("%s in use, file of %s", bytesText(st.InUse), bytesText(st.File)))
 	add("file", fmt.Sprintf("%s %s %s", st.Mode, userName(st.UID), st.Path))
 	add("made", madeText(st))
 	if st.ID != "" {
@@ -115,7 +115,7 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 	if st.PayloadCap > st.Size {
 		spare = fmt.Sprintf(", room for %d", st.PayloadCap)
 	}
-	add("value", fmt.Sprintf("%s%s, version %d, %s", words(st.Size), spare, st.Version, changeText(st)))
+	add("value", fmt.Sprintf("%s%s, version %d, %s", bytesText(st.Size), spare, st.Version, changeText(st)))
 	if st.ImageOff != 0 {
 		add("undo", "yes")
 	} else {
@@ -135,7 +135,8 @@ func changeText(st *inspect.Status) string {
 	return "a process is changing it"
 }
 
-// madeText says when and by which program the segment was made. A foreign file does not record that.
+// madeText says when and by which program the segment was made. A foreign file does not record
+// that.
 func madeText(st *inspect.Status) string {
 	ago := since(st.Created) + " ago"
 	if st.Program == "" {
@@ -276,7 +277,7 @@ func statsText(s *inspect.Stats) string {
 		text += fmt.Sprintf(", %d redelivered (their receiver died)", s.Redelivered)
 	}
 	if s.Released > 0 {
-		text += fmt.Sprintf(", %s released (the subscriber died)", several(s.Released, "hold"))
+		text += fmt.Sprintf(", %s released (the subscriber died)", plural(s.Released, "hold"))
 	}
 	if s.Ended {
 		text += ", ended"

@@ -10,8 +10,8 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
-// A streamView is a queue or topic as cat and watch show it: its counters and the messages that are in
-// it.
+// A streamView is a queue or topic as cat and watch show it: its counters and the messages that are
+// in it.
 type streamView struct {
 	t        *inspect.Type
 	stats    *inspect.Stats
@@ -85,8 +85,8 @@ type jsonStream struct {
 	Messages []jsonMessage `json:"messages"`
 }
 
-// MarshalJSON has the counters with the keys of stat, and the messages. A message of a queue.Bytes is
-// a string if it is text, or else an object with its bytes: {"base64": "..."}.
+// MarshalJSON has the counters with the keys of stat, and the messages. A message of a queue.Bytes
+// is a string if it is text, or else an object with its bytes: {"base64": "..."}.
 func (v streamView) MarshalJSON() ([]byte, error) {
 	j := jsonStream{jsonStats: jsonStatsOf(v.stats), Messages: []jsonMessage{}}
 	if item := v.t.Item(); item != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/shmembox/shmem/queue"
 )
 
+// tailCmd receives from a queue.Bytes, or follows a topic.
 type tailCmd struct {
 	Name  string `arg:"" help:"The queue.Bytes or topic."`
 	Wait  bool   `help:"Wait until it is there."`

@@ -37,8 +37,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%.0f%c", f, units[i])
 }
 
-// words is a number of bytes for a sentence: 1 byte, 384 bytes, 12 KiB.
-func words(n int64) string {
+// bytesText is a number of bytes for a sentence: 1 byte, 384 bytes, 12 KiB.
+func bytesText(n int64) string {
 	switch {
 	case n == 1:
 		return "1 byte"
@@ -52,8 +52,8 @@ func words(n int64) string {
 	return fmt.Sprintf("%d GiB", n>>30)
 }
 
-// several is a number of things: 1 hold, 2 holds.
-func several(n uint64, thing string) string {
+// plural is a number of things: 1 hold, 2 holds.
+func plural(n uint64, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
@@ -126,7 +126,8 @@ func cut(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-// fold breaks text into lines of at most n columns, between words. A longer word is a line of its own.
+// fold breaks text into lines of at most n columns, between words. A longer word is a line of its
+// own.
 func fold(text string, n int) []string {
 	var lines []string
 	line := ""

@@ -10,8 +10,8 @@ func TestNumbers(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{count(0), "0"}, {count(9999), "9999"}, {count(10_000), "10k"}, {count(65_536), "66k"}, {count(1<<64 - 1), "18E"},
 		{size(-1), "-"}, {size(0), "0B"}, {size(9999), "9999B"}, {size(10 << 10), "10K"}, {size(1 << 20), "1.0M"}, {size(1 << 40), "1.0T"},
-		{words(1), "1 byte"}, {words(384), "384 bytes"}, {words(12 << 10), "12 KiB"}, {words(18 << 20), "18 MiB"}, {words(23 << 30), "23 GiB"},
-		{several(1, "hold"), "1 hold"}, {several(2, "hold"), "2 holds"},
+		{bytesText(1), "1 byte"}, {bytesText(384), "384 bytes"}, {bytesText(12 << 10), "12 KiB"}, {bytesText(18 << 20), "18 MiB"}, {bytesText(23 << 30), "23 GiB"},
+		{plural(1, "hold"), "1 hold"}, {plural(2, "hold"), "2 holds"},
 		{perSecond(0), "0"}, {perSecond(1.25), "+1.2"}, {perSecond(-20), "-20"}, {perSecond(20_000), "+20k"}, {perSecond(5e7), "+50M"},
 		{since(time.Time{}), "-"}, {since(time.Now().Add(-90 * time.Second)), "1m"}, {since(time.Now().Add(time.Hour)), "0s"},
 		{since(time.Now().Add(-50 * time.Hour)), "2d"},

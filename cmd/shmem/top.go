@@ -12,6 +12,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
+// topCmd shows all segments in a table, again and again.
 type topCmd struct {
 	Interval time.Duration `short:"i" default:"1s" help:"Time between two frames (${default})."`
 	Count    int           `short:"n" help:"End after so many frames."`
@@ -153,7 +154,7 @@ func topFrame(e *env, rows []row, all tracking) string {
 	var b strings.Builder
 	sub.out = &b
 	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")),
-		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, words(memory))))
+		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, bytesText(memory))))
 	sub.table([]column{
 		{head: "NAME", least: 14, paint: painted(e.style.bold)},
 		{head: "PER SEC", right: true},

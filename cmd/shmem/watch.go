@@ -11,6 +11,7 @@ import (
 	"github.com/shmembox/shmem/inspect"
 )
 
+// watchCmd shows one segment, again and again.
 type watchCmd struct {
 	Name     string        `arg:"" help:"The segment."`
 	Path     string        `arg:"" optional:"" help:"A part of the value."`

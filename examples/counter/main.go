@@ -4,8 +4,8 @@
 //	go run ./examples/counter -end    # ends after 3 runs
 //	go run ./examples/counter         # run 1
 //
-// Leak closes the box and leaves it, without an owner, for the next run. With -end the program owns the
-// box again, so that Close removes it. Any number of runs may go on at once.
+// Leak closes the box and leaves it, without an owner, for the next run. With -end the program owns
+// the box again, so that Close removes it. Any number of runs may go on at once.
 package main
 
 import (
@@ -28,8 +28,8 @@ var (
 	last = flag.Bool("end", false, "remove the counter")
 )
 
-// main alone ends the process, because log.Fatal runs no deferred Close. Nothing waits here, so no signal
-// is caught.
+// main alone ends the process, because log.Fatal runs no deferred Close. Nothing waits here, so no
+// signal is caught.
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
@@ -48,8 +48,9 @@ func count() error {
 		return err
 	}
 	fmt.Println("run", box.Value().Runs.Add(1))
-	// The first run created the box and owns it. If it is killed before Leak, the box is garbage and the
-	// next run creates it anew; Options.Kept would avoid that. In later runs Leak is the same as Close.
+	// The first run created the box and owns it. If it is killed before Leak, the box is garbage
+	// and the next run creates it anew; Options.Kept would avoid that. In later runs Leak is the
+	// same as Close.
 	return box.Leak()
 }
 

@@ -1,14 +1,14 @@
 //go:build unix
 
-// Command ffmpeg passes the frames of ffmpeg to two programs, one in Go and one in Python with numpy:
-// first through shared memory, and then through pipes, to compare.
+// Command ffmpeg passes the frames of ffmpeg to two programs, one in Go and one in Python with
+// numpy: first through shared memory, and then through pipes, to compare.
 //
 //	go run ./examples/ffmpeg
 //
-// Through shared memory that is ffmpeg | shmem pump, a topic, and two readers that read each frame where
-// it is. Through pipes it is ffmpeg | tee. For each way it prints the time, the processor time of all
-// programs, and how much they copied by read and write, as the kernel counts it. The example needs
-// ffmpeg, python3 and numpy.
+// Through shared memory that is ffmpeg | shmem pump, a topic, and two readers that read each frame
+// where it is. Through pipes it is ffmpeg | tee. For each way it prints the time, the processor
+// time of all programs, and how much they copied by read and write, as the kernel counts it. The
+// example needs ffmpeg, python3 and numpy.
 package main
 
 import (
@@ -183,7 +183,8 @@ func (c *comparison) run(ctx context.Context, in io.Reader, out io.Writer, name 
 	return nil
 }
 
-// measured prints what a way costs: time, processor time of the child processes, bytes copied by them.
+// measured prints what a way costs: time, processor time of the child processes, bytes copied by
+// them.
 func (c *comparison) measured(name string, f func() ([2]view, error)) ([2]view, error) {
 	cpu, copied, start := children(), throughKernel(), time.Now()
 	v, err := f()
@@ -207,7 +208,8 @@ func children() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// throughKernel returns how many bytes these processes have read and written. This process adds a few.
+// throughKernel returns how many bytes these processes have read and written. This process adds a
+// few.
 func throughKernel() (n int64) {
 	b, _ := os.ReadFile("/proc/self/io")
 	for l := range strings.Lines(string(b)) {
@@ -287,8 +289,8 @@ func (c *comparison) piped(ctx context.Context) (v [2]view, err error) {
 	})
 }
 
-// readers starts both readers, calls send when they are ready, and returns what they have seen. from and
-// in are the argument and the standard input of each.
+// readers starts both readers, calls send when they are ready, and returns what they have seen.
+// from and in are the argument and the standard input of each.
 func (c *comparison) readers(ctx context.Context, from [2]string, in [2]*os.File, send func() error) (v [2]view, err error) {
 	self, err := os.Executable()
 	if err != nil {

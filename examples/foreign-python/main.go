@@ -2,8 +2,8 @@
 //
 //	go run ./examples/foreign-python
 //
-// First python3 makes the memory and Go attaches to it as a foreign segment. Then Go creates a box and
-// python3 maps its file. Each sees what the other wrote. The example needs python3.
+// First python3 makes the memory and Go attaches to it as a foreign segment. Then Go creates a box
+// and python3 maps its file. Each sees what the other wrote. The example needs python3.
 package main
 
 import (
@@ -53,8 +53,8 @@ func main() {
 	}
 }
 
-// share starts python3, opens the segment, and lets both write to it in turn. python is what python3 does
-// with the memory: "make" before open, or "map" after it.
+// share starts python3, opens the segment, and lets both write to it in turn. python is what
+// python3 does with the memory: "make" before open, or "map" after it.
 func share(ctx context.Context, python string, open func() (*shmem.Box[Sample], error)) error {
 	c := exec.CommandContext(ctx, "python3", "-c", script, python, "/dev/shm/"+*name)
 	c.Stderr = os.Stderr

@@ -2,9 +2,9 @@
 //
 //	go run ./examples/frames
 //
-// The parent draws 60 frames of 1920×1080 RGB pixels, 6 MB each and 50 a second, directly into a topic.
-// It starts itself twice as a viewer, which checks the frames where they are. One viewer is slow: it
-// loses frames, but delays neither the parent nor the other viewer.
+// The parent draws 60 frames of 1920×1080 RGB pixels, 6 MB each and 50 a second, directly into a
+// topic. It starts itself twice as a viewer, which checks the frames where they are. One viewer is
+// slow: it loses frames, but delays neither the parent nor the other viewer.
 package main
 
 import (

@@ -2,9 +2,9 @@
 //
 //	go run ./examples/hot-restart
 //
-// The old process creates the box, counts to 3 and starts the new process, which calls Own. From then on
-// the old process's Close only detaches, and the name stays. The new process counts on from 4, and its
-// Close removes the box.
+// The old process creates the box, counts to 3 and starts the new process, which calls Own. From
+// then on the old process's Close only detaches, and the name stays. The new process counts on from
+// 4, and its Close removes the box.
 package main
 
 import (

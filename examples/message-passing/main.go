@@ -2,11 +2,12 @@
 //
 //	go run ./examples/message-passing
 //
-// The parent creates a box, sets the value to 1 and starts itself with the argument 42. The child finds
-// 1, sets 42 and exits. The parent sees 42. Its Close drops the message, since it is the owner, and
-// leaves nothing in /dev/shm.
+// The parent creates a box, sets the value to 1 and starts itself with the argument 42. The child
+// finds 1, sets 42 and exits. The parent sees 42. Its Close drops the message, since it is the
+// owner, and leaves nothing in /dev/shm.
 //
-// While it runs a second run fails, because the name is taken. After kill -9 the next run starts afresh.
+// While it runs a second run fails, because the name is taken. After kill -9 the next run starts
+// afresh.
 package main
 
 import (

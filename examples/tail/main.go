@@ -2,9 +2,9 @@
 //
 //	go run ./examples/tail
 //
-// It starts itself as a second process that publishes some lines, and prints them until the topic ends.
-// Any number of processes could subscribe meanwhile, and come and go: the publisher does not wait for
-// them.
+// It starts itself as a second process that publishes some lines, and prints them until the topic
+// ends. Any number of processes could subscribe meanwhile, and come and go: the publisher does not
+// wait for them.
 package main
 
 import (

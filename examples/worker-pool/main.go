@@ -2,12 +2,12 @@
 //
 //	go run ./examples/worker-pool
 //
-// The parent sends 200 jobs to a queue and starts itself three times as a worker. A worker receives a job
-// with RecvFunc: until the function returns, the job is leased. When the worker is killed its job is
-// redelivered to another one. The results come back by a second queue.
+// The parent sends 200 jobs to a queue and starts itself three times as a worker. A worker receives
+// a job with RecvFunc: until the function returns, the job is leased. When the worker is killed its
+// job is redelivered to another one. The results come back by a second queue.
 //
-// Delivery is at-least-once: a worker may die after it has sent a result and before the lease ends. So the
-// parent keeps the results by job, and counts each job once.
+// Delivery is at-least-once: a worker may die after it has sent a result and before the lease ends.
+// So the parent keeps the results by job, and counts each job once.
 package main
 
 import (
@@ -101,7 +101,8 @@ func startWorkers(ctx context.Context, n int) (workers []*exec.Cmd, err error) {
 	return workers, nil
 }
 
-// sendJobs sends n jobs of size numbers each, and ends the queue: the workers return when it is empty.
+// sendJobs sends n jobs of size numbers each, and ends the queue: the workers return when it is
+// empty.
 func sendJobs(ctx context.Context, jobs *queue.Queue[Job], n, size int64) error {
 	for i := range n {
 		if err := jobs.Send(ctx, Job{i * size, (i + 1) * size}); err != nil {

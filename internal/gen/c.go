@@ -8,8 +8,8 @@ import (
 	schema "github.com/shmembox/shmem/internal/format"
 )
 
-// cType returns the type of a field that is no array, and dimensions that belong to the type itself:
-// a complex number is an array of two.
+// cType returns the type of a field that is no array, and dimensions that belong to the type
+// itself: a complex number is an array of two.
 func (g *generator) cType(t *schema.Type) (typ string, more []int) {
 	switch t.Kind {
 	case schema.Bool:

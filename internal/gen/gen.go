@@ -1,13 +1,13 @@
-// Package gen writes code in C, Python, Rust and Go that attaches to a segment. The code declares the
-// type of the value, asserts every offset and size, and (but for Go, which has the library) carries
-// the protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and topic.py to
-// follow a topic.
+// Package gen writes code in C, Python, Rust and Go that attaches to a segment. The code declares
+// the type of the value, asserts every offset and size, and (but for Go, which has the library)
+// carries the protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and
+// topic.py to follow a topic.
 //
-// A runtime does two things: it loads snapshots without a lock and a slot, and it stores a whole value
-// under the box's own lock. The package is pure: it reads a schema and returns text.
+// A runtime does two things: it loads snapshots without a lock and a slot, and it stores a whole
+// value under the box's own lock. The package is pure: it reads a schema and returns text.
 //
-// gen.go has what all languages share: which structs there are, how they are called, where padding is.
-// c.go, python.go, rust.go and golang.go write the code.
+// gen.go has what all languages share: which structs there are, how they are called, where padding
+// is. c.go, python.go, rust.go and golang.go write the code.
 package gen
 
 import (
@@ -38,11 +38,12 @@ var (
 // protects: everything but sync/atomic and psync fields.
 const maxParts = 1 << 14
 
-// ErrStream is returned for a queue or topic that there is no code for: code that stores it as a whole
-// would break it.
+// ErrStream is returned for a queue or topic that there is no code for: code that stores it as a
+// whole would break it.
 var ErrStream = errors.New("it is no box")
 
-// refuse returns ErrStream for a queue or topic that there is no code for, with what to use instead.
+// refuse returns ErrStream for a queue or topic that there is no code for, with what to use
+// instead.
 func refuse(lang string, t *schema.Type) error {
 	item := ""
 	if i := layout.Item(t); i != nil {
@@ -63,9 +64,9 @@ func refuse(lang string, t *schema.Type) error {
 	return nil
 }
 
-// Generate writes the code for a value of type t. ident is the name of the type in the code; "" means
-// its name in Go. For a topic, Go code has the type of its messages, and Python code follows them; for
-// other languages, and for queues, Generate returns ErrStream.
+// Generate writes the code for a value of type t. ident is the name of the type in the code; ""
+// means its name in Go. For a topic, Go code has the type of its messages, and Python code follows
+// them; for other languages, and for queues, Generate returns ErrStream.
 func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if err := refuse(lang, t); err != nil {
 		return nil, err
@@ -153,9 +154,9 @@ func isText(t *schema.Type) bool {
 		t.Fields[0].Type.Elem.Kind == schema.Uint8 && !t.Fields[0].Type.Elem.Atomic
 }
 
-// collect gives every struct a name, and orders them. at names a struct that has no name in Go: that
-// of the struct it is in, and of the field. Structs with the same bytes share one declaration; others
-// that have the same name get a number.
+// collect gives every struct a name, and orders them. at names a struct that has no name in Go:
+// that of the struct it is in, and of the field. Structs with the same bytes share one declaration;
+// others that have the same name get a number.
 func (g *generator) collect(t *schema.Type, at string) {
 	switch {
 	case t.Kind == schema.Array:
@@ -239,8 +240,8 @@ func field(name string) string {
 }
 
 // fields calls yield for each field of a struct, with a name that is unique in the struct, and with
-// the name and the size of the padding before it. pad is 0 if there is none. Padding at the end of the
-// struct comes with the field name "".
+// the name and the size of the padding before it. pad is 0 if there is none. Padding at the end of
+// the struct comes with the field name "".
 func (g *generator) fields(t *schema.Type, yield func(name string, f schema.Field, padding string, pad int)) {
 	seen, end, pads := map[string]bool{}, 0, 0
 	for _, f := range t.Fields {

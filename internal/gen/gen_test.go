@@ -169,8 +169,8 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// TestRuntimeNumbers compares the offsets that the runtimes have as numbers with package format, and
-// the hash of wait buckets with package layout.
+// TestRuntimeNumbers compares the offsets that the runtimes have as numbers with package format,
+// and the hash of wait buckets with package layout.
 func TestRuntimeNumbers(t *testing.T) {
 	offsets := map[string]int{
 		"OWNER": format.OffOwner, "HIGH": format.OffSlotHigh, "LOCK": format.OffLock,

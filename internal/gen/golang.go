@@ -41,8 +41,8 @@ func (g *generator) goType(t *schema.Type) string {
 	return t.Kind.String()
 }
 
-// collectGo is collect for Go, in which a shmem.Text and a shmem.Vec are not declared, but what is in a
-// Vec is.
+// collectGo is collect for Go, in which a shmem.Text and a shmem.Vec are not declared, but what is
+// in a Vec is.
 func (g *generator) collectGo(t *schema.Type, at string) {
 	switch {
 	case t.Kind == schema.Array:
@@ -70,8 +70,8 @@ func (g *generator) collectGo(t *schema.Type, at string) {
 	}
 }
 
-// golang writes the declaration of the type, and of the structs it uses, behind it. The library does
-// the rest.
+// golang writes the declaration of the type, and of the structs it uses, behind it. The library
+// does the rest.
 func (g *generator) golang() ([]byte, error) {
 	g.collectGo(g.root, g.ident)
 	slices.Reverse(g.order)

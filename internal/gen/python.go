@@ -72,8 +72,8 @@ func (g *generator) npType(t *schema.Type) string {
 	return fmt.Sprintf("'u%d'", t.Size)
 }
 
-// python writes a module: what a store copies, a ctypes structure and a numpy dtype for each struct,
-// and the runtime with a class for the box.
+// python writes a module: what a store copies, a ctypes structure and a numpy dtype for each
+// struct, and the runtime with a class for the box.
 func (g *generator) python() []byte {
 	g.pyHead()
 	g.f("_PARTS = (")

@@ -62,8 +62,8 @@ const PARTS: [(usize, usize); %[4]d] = [`, g.ident, g.print, g.root.Size, len(g.
 	return g.Bytes()
 }
 
-// rsStruct writes a struct, and assertions on every offset and size. Rust 1.59 has no offset_of: the
-// offsets are computed as repr(C) is defined, each field at the next offset of its alignment.
+// rsStruct writes a struct, and assertions on every offset and size. Rust 1.59 has no offset_of:
+// the offsets are computed as repr(C) is defined, each field at the next offset of its alignment.
 func (g *generator) rsStruct(t *schema.Type) {
 	name := g.of[t]
 	g.f("#[repr(C)]\n#[derive(Clone, Copy)]\npub struct %s {\n", name)

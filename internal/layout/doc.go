@@ -3,7 +3,7 @@
 // the locks of package psync, and the hash by which a waker finds waiters.
 //
 // It is pure: it describes types by [format.Type] and imports no other package of the module. The
-// Go structs that packages ring and psync have for these bytes are compared with it, field by field,
-// in tests. docs/format.md says the same for other languages. The control block is in package
-// format.
+// Go structs that packages ring and psync have for these bytes are compared with it, field by
+// field, in tests. docs/format.md says the same for other languages. The control block is in
+// package format.
 package layout

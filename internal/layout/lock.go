@@ -1,12 +1,13 @@
 package layout
 
 // The locks of package psync, as they stand in the value of a box. Each is a few words of 4 or 8
-// bytes in the machine's byte order; a lock whose bytes are all zero is free and ready to use. Other
-// languages and package inspect read these bytes, so a field of a psync type never moves:
+// bytes in the machine's byte order; a lock whose bytes are all zero is free and ready to use.
+// Other languages and package inspect read these bytes, so a field of a psync type never moves:
 // TestLayout in package psync compares the Go structs with the constants below.
 //
 // Every type begins with its state and has an "armed" word right behind it. A waiter sets bit 0 of
-// the armed word before it sleeps. The offset of the armed word also names the object, see [Bucket].
+// the armed word before it sleeps. The offset of the armed word also names the object, see
+// [Bucket].
 
 // Offsets in a psync.Mutex of 8 bytes.
 const (
@@ -94,8 +95,8 @@ const Buckets = 64
 // processes and languages compute the same bucket: a waker rings only the slots that have this bit
 // of interest set. Two objects may share a bucket, which costs a wakeup for nothing.
 //
-// The hash is the top 6 bits of a multiplication with BucketFactor, which spreads neighbouring words
-// well.
+// The hash is the top 6 bits of a multiplication with BucketFactor, which spreads neighbouring
+// words well.
 func Bucket(off uintptr) int { return int(uint32(off>>2) * BucketFactor >> 26) }
 
 // BucketFactor is a prime close to 2^32 divided by the golden ratio (Knuth, The Art of Computer
