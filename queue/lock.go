@@ -2,23 +2,28 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
 )
 
-// A lock is a mutex of this process whose Lock takes a context.
+// A lock is a mutex of this process whose lock method takes a context. Init makes it ready.
 type lock struct {
-	held    atomic.Uint32
+	locked  atomic.Uint32
 	waiters atomic.Int32
-	bell    chan struct{}
+	bell    chan struct{} // holds one token: a waiter should try again
 }
+
+// errLocked is returned when a call that does not block finds the lock taken.
+var errLocked = errors.New("another goroutine is in a call")
 
 func (l *lock) init() { l.bell = make(chan struct{}, 1) }
 
-// lock takes the lock. A nil context: ErrFull at once if it is not free. Close keeps the lock for good.
+// lock takes the lock. With a nil context it does not block, and returns errLocked if the lock is
+// taken. Close takes the lock and never unlocks it; the waiters return ErrClosed.
 func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
-	if l.held.CompareAndSwap(0, 1) {
+	if l.tryLock() {
 		return nil
 	}
 	if ctx == nil {
@@ -26,12 +31,12 @@ func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
 		case <-closing():
 			return shmem.ErrClosed
 		default:
-			return ErrFull
+			return errLocked
 		}
 	}
 	l.waiters.Add(1)
 	defer l.waiters.Add(-1)
-	for !l.held.CompareAndSwap(0, 1) {
+	for !l.tryLock() {
 		select {
 		case <-l.bell:
 		case <-ctx.Done():
@@ -43,12 +48,18 @@ func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
 	return nil
 }
 
+func (l *lock) tryLock() bool { return l.locked.CompareAndSwap(0, 1) }
+
 func (l *lock) unlock() {
-	l.held.Store(0)
+	l.locked.Store(0)
 	if l.waiters.Load() > 0 {
-		select {
-		case l.bell <- struct{}{}:
-		default:
-		}
+		l.ring()
+	}
+}
+
+func (l *lock) ring() {
+	select {
+	case l.bell <- struct{}{}:
+	default:
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // Options say how a [Queue] is created or attached to. A nil *Options, and the zero value of each
@@ -85,20 +86,20 @@ const (
 	maxBytes        = 1 << 40
 )
 
-// Errors to be tested for with errors.Is. Besides these the calls return shmem.ErrClosed after Close,
-// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and those of package shmem when opening.
+// Errors to be tested for with errors.Is. The calls also return shmem.ErrClosed after Close,
+// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package shmem.
 // Receiving calls return io.EOF when the stream has ended.
 var (
-	// ErrFull: TrySend found no room.
-	ErrFull = errors.New("queue: full")
-	// ErrEmpty: TryRecv found no message that can be received now.
-	ErrEmpty = errors.New("queue: empty")
-	// ErrEnded: the stream has ended by End; nothing more can be sent.
-	ErrEnded = errors.New("queue: the stream has ended by End; a queue that is removed and created anew begins another")
-	// ErrTaken: another sender, or receiver, has this end of a Single queue, and lives.
+	// ErrFull is returned when TrySend finds no room.
+	ErrFull = stream.ErrFull
+	// ErrEmpty is returned when TryRecv finds no message that can be received now.
+	ErrEmpty = stream.ErrEmpty
+	// ErrEnded is returned when a message is sent to a queue whose stream has ended (End).
+	ErrEnded = stream.ErrEnded
+	// ErrTaken is returned when another sender or receiver, which lives, has that end of a Single queue.
 	ErrTaken = errors.New("this end of the Single queue is taken")
-	// ErrTooBig: the message is larger than MaxLen, and will never fit.
-	ErrTooBig = errors.New("message larger than fits")
+	// ErrTooBig is returned when a message is larger than MaxLen: it will never fit.
+	ErrTooBig = errors.New("message too large")
 )
 
 // A config is the options of either kind of queue, with every default in place.

@@ -331,7 +331,7 @@ func TestSingleEnds(t *testing.T) {
 		t.Error(v, err)
 	}
 	err = b.Send(background, 4)
-	if text := fmt.Sprint(err); !strings.Contains(text, "queue q: ") || !strings.Contains(text, fmt.Sprint("pid ", os.Getpid())) {
+	if text := fmt.Sprint(err); !strings.Contains(text, "queue send q: ") || !strings.Contains(text, fmt.Sprint("pid ", os.Getpid())) {
 		t.Error("the error does not say who has the end of what:", err)
 	}
 }

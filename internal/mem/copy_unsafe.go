@@ -60,14 +60,16 @@ func Copy(dst, src []byte) {
 	copy(dst, src)
 }
 
-// Assign is *dst = *src with Copy.
+// Assign is *dst = *src with Copy. It is small enough to be inlined.
 func Assign[T any](dst, src *T) {
 	if unsafe.Sizeof(*src) >= stringsFrom {
-		Copy(Bytes(dst), Bytes(src))
+		assignLarge(dst, src)
 		return
 	}
 	*dst = *src
 }
+
+func assignLarge[T any](dst, src *T) { Copy(Bytes(dst), Bytes(src)) }
 
 // CopySlice is Copy for values of any type.
 func CopySlice[T any](dst, src []T) {

@@ -38,6 +38,8 @@ func (e *Errors) Init(op, name string) {
 }
 
 // Of returns a *shmem.Error with the cause err. It returns nil and io.EOF as they are.
+//
+//go:noinline
 func (e *Errors) Of(err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -50,8 +52,8 @@ func (e *Errors) Of(err error) error {
 	return &shmem.Error{Op: e.op, Name: e.name, Err: err}
 }
 
-// corrupt returns the cause of a ring whose words say what cannot be.
-func corrupt(err error) error { return fmt.Errorf("%w (%v)", shmem.ErrCorrupt, err) }
+// Corrupt returns the cause of a ring whose words say what cannot be.
+func Corrupt(err error) error { return fmt.Errorf("%w (%v)", shmem.ErrCorrupt, err) }
 
 // Corrupt returns the error of a ring whose words say what cannot be.
-func (e *Errors) Corrupt(err error) error { return e.Of(corrupt(err)) }
+func (e *Errors) Corrupt(err error) error { return e.Of(Corrupt(err)) }

@@ -95,7 +95,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 				return 0, ErrFull
 			}
 		default:
-			return 0, corrupt(err)
+			return 0, Corrupt(err)
 		}
 		if err := backoff.Pause(ctx, &t.Attachment, t); err != nil {
 			return 0, err

@@ -241,7 +241,7 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 				return 0, ErrEmpty
 			}
 		default:
-			return 0, corrupt(err)
+			return 0, Corrupt(err)
 		}
 		if err := backoff.Pause(ctx, &s.t.Attachment, s.t); err != nil {
 			return 0, err

@@ -1,0 +1,95 @@
+package queue
+
+import "context"
+
+// A queue has one of four forms: of items (Queue) or of bytes (Bytes), each for any number of senders
+// and receivers or for one of each (Single). The forms know the rings and how to wait. They move no
+// message: Queue and Bytes copy it, or let the caller's function see it, between two calls of an end.
+//
+//	          of items      of bytes
+//	many      manyItems     manyBytes
+//	Single    singleItems   singleBytes
+//
+// In all methods of a form a nil context means that the call does not block.
+
+// A form is what all four forms have in common.
+type form interface {
+	attached() *attachment
+	isSingle() bool
+	// The caller of these has pinned the mapping.
+	length() int
+	stats() Stats
+	endStream()
+}
+
+// A callEnd is an end for one call of a queue's own methods: the mapping is pinned, and in a Single
+// queue the end is the caller's. leave ends the call.
+type callEnd interface{ leave() }
+
+// An itemForm is the form of a Queue.
+type itemForm interface {
+	form
+	// sender and receiver begin a call of the queue's own methods.
+	sender(ctx context.Context) (itemSender, error)
+	receiver(ctx context.Context) (itemReceiver, error)
+	// newSender and newReceiver make the end of a Sender or Receiver; giveUp ends it.
+	newSender() (end itemSender, giveUp func(), err error)
+	newReceiver() (end itemReceiver, giveUp func(), err error)
+}
+
+// A run is some slots of a queue of items, one behind the other; behind the last slot of the ring
+// comes its first one.
+type run struct {
+	pos   uint64 // the position of the first one; not used in a Single queue
+	first int    // its index
+	n     int
+}
+
+// An itemSender is the sending end of a queue of items.
+type itemSender interface {
+	callEnd
+	// claim claims a run of up to n free slots, at least one.
+	claim(ctx context.Context, n int) (run, error)
+	// publish hands a claimed run, whose items are written, to the receivers.
+	publish(r run) error
+	// cancel gives a claimed run of one slot up.
+	cancel(r run)
+}
+
+// An itemReceiver is the receiving end of a queue of items.
+type itemReceiver interface {
+	callEnd
+	// take takes a run of up to n messages, at least one.
+	take(ctx context.Context, n int) (run, error)
+	// release consumes a run: its slots are free.
+	release(r run) error
+	// giveBack ends a lease on one message without consuming it. The message is redelivered.
+	giveBack(r run)
+}
+
+// A byteForm is the form of a Bytes.
+type byteForm interface {
+	form
+	sender(ctx context.Context) (byteSender, error)
+	receiver(ctx context.Context) (byteReceiver, error)
+	maxLen() int
+	capacity() int
+}
+
+// A byteSender is the sending end of a queue of bytes. Positions mean nothing in a Single queue.
+type byteSender interface {
+	callEnd
+	// reserve claims room for a message of n bytes in one piece.
+	reserve(ctx context.Context, n int) (b []byte, pos uint64, err error)
+	// publish hands the message of n bytes to the receivers.
+	publish(pos uint64, n int) error
+	cancel(pos uint64)
+}
+
+// A byteReceiver is the receiving end of a queue of bytes.
+type byteReceiver interface {
+	callEnd
+	take(ctx context.Context) (b []byte, pos uint64, err error)
+	release(pos uint64) error
+	giveBack(pos uint64)
+}

@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// many is what the two forms for any number of senders and receivers have in common.
+//
+// A message passes these steps; a process may be killed at each of them:
+//
+//  1. A sender claims a slot (step.QueueClaimed),
+//  2. writes the message (step.QueueWritten),
+//  3. publishes it (step.QueuePublished),
+//  4. and wakes the receivers that wait (step.QueueSent).
+//  5. A receiver takes the message on a lease (step.QueueTaken),
+//  6. reads it (step.QueueRead),
+//  7. releases the slot (step.QueueReleased),
+//  8. and wakes the senders that wait (step.QueueReceived).
+//
+// Killed before 3, the slot is skipped after the next Repair; killed between 5 and 7, the message is
+// redelivered. A waiter that was not woken is found by the backstop of package wait.
+type many struct {
+	attachment
+	header *ring.MPMCHeader
+	ring   manyRing
+	depth  int // messages there is room for, as wait.Rest wants it
+
+	canRecv      func() bool // a receiver that waits should try again
+	repair       func() bool // Repair, made once
+	sendWaitHead atomic.Uint64
+	recvWaitHead atomic.Uint64 // header.Head when a sender, a receiver waited last
+}
+
+// A manyRing is what ring.MPMC and ring.MPMCBytes have in common.
+type manyRing interface {
+	Cancel(self uint32, pos uint64) error
+	GiveBack(self uint32, pos uint64) error
+	Repair(alive func(uint32) bool) (skips, returns int)
+	Stuck() (producer, consumer uint32)
+	Holders(ids []uint32, n int) []uint32
+	CanTake(self uint32) bool
+	Sweep() bool
+	Stats() ring.MPMCStats
+	Len() int
+	Cap() int
+	Close()
+}
+
+func (q *many) bindMany(h *ring.MPMCHeader, r manyRing, depth int) {
+	q.header, q.ring, q.depth = h, r, depth
+	q.canRecv = func() bool { return r.CanTake(q.Self) }
+	q.repair = q.Repair
+}
+
+func (q *many) isSingle() bool { return false }
+func (q *many) length() int    { return q.ring.Len() }
+
+func (q *many) stats() Stats {
+	s := q.ring.Stats()
+	return Stats{
+		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed, Receiving: s.Leased + s.Given,
+		Sent: s.Sent, Received: q.header.Head.Load(), Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
+	}
+}
+
+func (q *many) endStream() {
+	q.ring.Close()
+	step.Reach(step.QueueEnded)
+	q.wakeAll()
+}
+
+// leave ends a call of the queue's own methods.
+func (q *many) leave() { q.M.Unpin() }
+
+func (q *many) wakeSenders()   { wait.Wake(q.M, &q.header.SendArmed) }
+func (q *many) wakeReceivers() { wait.Wake(q.M, &q.header.RecvArmed) }
+
+func (q *many) wakeAll() {
+	q.wakeReceivers()
+	q.wakeSenders()
+}
+
+// Repair frees what dead processes hold, and reports whether there was something.
+func (q *many) Repair() bool {
+	skips, returns := q.ring.Repair(q.AliveOnce())
+	// Nothing but a receiver's call sweeps skipped slots, and there may be no receiver: sweep them
+	// here, for a sender that waits for room.
+	if swept := q.ring.Sweep(); skips+returns == 0 && !swept {
+		return false
+	}
+	step.Reach(step.QueueRepaired)
+	q.wakeAll()
+	return true
+}
+
+// RepairIfDue is Repair for calls that do not block, at most every 10 ms.
+func (q *many) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
+
+// tries are those of one call.
+type tries struct {
+	n       int
+	backoff stream.Backoff
+}
+
+// retrySend decides what a sender does after an error of the ring. nil means that it should try
+// again: at once, or after a wait for ready.
+func (q *many) retrySend(ctx context.Context, t *tries, err error, ready func() bool) error {
+	switch err {
+	case ring.ErrFull:
+		if err := q.awaitRoom(ctx, t, ready); err != nil {
+			return err
+		}
+	case ring.ErrBusy:
+		if ctx == nil {
+			return ErrFull
+		}
+	case ring.ErrClosed:
+		return ErrEnded
+	default:
+		return stream.Corrupt(err)
+	}
+	t.n++
+	if ctx == nil {
+		return nil
+	}
+	return t.backoff.Pause(ctx, &q.Attachment, q)
+}
+
+// awaitRoom sweeps skipped slots, or else waits for room.
+func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error {
+	if (ctx != nil || t.n < stream.Patience) && q.ring.Sweep() {
+		return nil
+	}
+	if ctx == nil {
+		if t.n == 0 && q.RepairIfDue() {
+			return nil
+		}
+		return ErrFull
+	}
+	head := q.header.Head.Load()
+	wait.Rest(head-q.sendWaitHead.Swap(head), q.depth)
+	_, receiver := q.ring.Stuck()
+	o := wait.Options{Look: q.repair, Watch: q.Watch(nil, receiver)}
+	return wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
+}
+
+// retryRecv decides what a receiver does after an error of the ring, as retrySend.
+func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
+	switch err {
+	case ring.ErrEmpty, ring.ErrHeld:
+		if ctx == nil {
+			if t.n == 0 && q.RepairIfDue() {
+				break
+			}
+			return ErrEmpty
+		}
+		if err := q.waitMessage(ctx); err != nil {
+			return err
+		}
+	case ring.ErrBusy:
+		if ctx == nil {
+			return ErrEmpty
+		}
+	case ring.ErrClosed:
+		return io.EOF
+	default:
+		return stream.Corrupt(err)
+	}
+	t.n++
+	if ctx == nil {
+		return nil
+	}
+	return t.backoff.Pause(ctx, &q.Attachment, q)
+}
+
+// waitMessage waits until a receiver should try again. It watches the sender whose message is next,
+// and receivers whose leases would be redelivered.
+func (q *many) waitMessage(ctx context.Context) error {
+	q.wakeSenders() // this call may have swept slots of dead or canceled senders
+	head := q.header.Head.Load()
+	wait.Rest(head-q.recvWaitHead.Swap(head), q.depth)
+	if wait.Spin(q.M, &q.header.RecvArmed, q.canRecv) {
+		return nil
+	}
+	var ids [5]uint32
+	ids[0], _ = q.ring.Stuck()
+	watch := q.Watch(make([]format.ID, 0, len(ids)), q.ring.Holders(ids[:1], len(ids)-1)...)
+	o := wait.Options{Look: q.repair, NoSpin: true, Watch: watch}
+	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
+}
+
+// published wakes receivers after a message was published.
+func (q *many) published() {
+	step.Reach(step.QueuePublished)
+	q.wakeReceivers()
+	step.Reach(step.QueueSent)
+}
+
+// released wakes senders after a slot was released. When the last message of an ended stream is
+// released, receivers see the end.
+func (q *many) released() {
+	step.Reach(step.QueueReleased)
+	q.wakeSenders()
+	if q.header.Closed.Load() != 0 {
+		q.wakeReceivers()
+	}
+	step.Reach(step.QueueReceived)
+}
+
+// cancelAt gives a claimed position up.
+func (q *many) cancelAt(pos uint64) {
+	_ = q.ring.Cancel(q.Self, pos)
+	step.Reach(step.QueueCanceled)
+	if q.ring.Sweep() {
+		q.wakeSenders()
+	}
+	q.wakeReceivers()
+}
+
+// giveBackAt ends the lease on a position without consuming the message.
+func (q *many) giveBackAt(pos uint64) {
+	_ = q.ring.GiveBack(q.Self, pos)
+	step.Reach(step.QueueReturned)
+	q.wakeReceivers()
+}

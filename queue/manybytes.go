@@ -1,0 +1,172 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// manyBytes is the form of a Bytes for any number of senders and receivers. It is its own end: its
+// methods may be called concurrently.
+type manyBytes struct {
+	many
+	mpmc *ring.MPMCBytes
+	gate *atomic.Uint64 // id of the attachment that claims a message; 0: none does
+	data []byte
+}
+
+func (q *manyBytes) bind(l *layout.Queue) error {
+	h, err := mem.At[ring.MPMCBytesHeader](q.M, 0)
+	if err != nil {
+		return err
+	}
+	slots, err := mem.SliceAt[atomic.Uint64](q.M, l.Slots, l.Capacity)
+	if err != nil {
+		return err
+	}
+	extents, err := mem.SliceAt[ring.Extent](q.M, l.Extents, l.Capacity)
+	if err != nil {
+		return err
+	}
+	if q.data, err = mem.SliceAt[byte](q.M, l.Items, l.Bytes); err != nil {
+		return err
+	}
+	if q.mpmc, err = ring.NewMPMCBytes(h, slots, extents, l.Bytes); err != nil {
+		return err
+	}
+	q.bindMany(&h.MPMCHeader, q.mpmc, math.MaxInt)
+	q.gate = &h.Gate
+	return nil
+}
+
+func (q *manyBytes) maxLen() int   { return q.mpmc.Size() }
+func (q *manyBytes) capacity() int { return q.mpmc.Cap() }
+
+func (q *manyBytes) sender(context.Context) (byteSender, error) {
+	if err := q.Enter(); err != nil {
+		return nil, q.sendErrors.Of(err)
+	}
+	return q, nil
+}
+
+func (q *manyBytes) receiver(context.Context) (byteReceiver, error) {
+	if err := q.Enter(); err != nil {
+		return nil, q.recvErrors.Of(err)
+	}
+	return q, nil
+}
+
+func (q *manyBytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err error) {
+	pos, off, err := q.mpmc.Claim(q.Self, n)
+	if err != nil {
+		if pos, off, err = q.claimSlow(ctx, n, err); err != nil {
+			return nil, 0, q.sendErrors.Of(err)
+		}
+	}
+	step.Reach(step.QueueClaimed)
+	return q.data[off : off+n : off+n], pos, nil
+}
+
+// gateTries bounds the tries of a call that does not block to get through the gate. Each takes far
+// less than 1 µs, unless the holder of the gate is stopped.
+const gateTries = 1000
+
+func (q *manyBytes) claimSlow(ctx context.Context, n int, err error) (pos uint64, off int, _ error) {
+	var ready func() bool
+	if ctx != nil {
+		ready = func() bool { return q.mpmc.CanClaim(n) }
+	}
+	var t tries
+	for err != nil {
+		switch {
+		case err == ring.ErrTooBig:
+			return 0, 0, tooBig(n, q.maxLen())
+		case err == ring.ErrBusy && ctx == nil && t.n < gateTries:
+			q.repairGate()
+			t.n++
+		default:
+			if err := q.retrySend(ctx, &t, err, ready); err != nil {
+				return 0, 0, err
+			}
+		}
+		pos, off, err = q.mpmc.Claim(q.Self, n)
+	}
+	return pos, off, nil
+}
+
+// repairGate opens the gate if its holder is dead.
+func (q *manyBytes) repairGate() {
+	if id := q.gate.Load(); id != 0 && uint32(id) != q.Self {
+		q.RepairIfDue()
+	}
+}
+
+func tooBig(n, limit int) error {
+	return fmt.Errorf("%w: %d bytes, MaxLen is %d; see BytesOptions.Bytes", ErrTooBig, n, limit)
+}
+
+func (q *manyBytes) publish(pos uint64, _ int) error {
+	step.Reach(step.QueueWritten)
+	if robust.RaceEnabled {
+		robust.Releasing(q.Object(), &q.header.RecvArmed)
+	}
+	if err := q.mpmc.PublishFence(q.Self, pos); err != nil {
+		return q.sendErrors.Corrupt(err)
+	}
+	q.published()
+	// A sender may have armed after the room that it waits for had become free, and before this
+	// call looked: wake it as well.
+	q.released()
+	return nil
+}
+
+func (q *manyBytes) cancel(pos uint64) { q.cancelAt(pos) }
+
+func (q *manyBytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
+	var t tries
+	for {
+		if pos, _, err = q.mpmc.Take(q.Self); err == nil {
+			if b, err = q.message(pos); err == nil {
+				break
+			}
+		}
+		if err := q.retryRecv(ctx, &t, err); err != nil {
+			return nil, 0, q.recvErrors.Of(err)
+		}
+	}
+	step.Reach(step.QueueTaken)
+	if robust.RaceEnabled {
+		robust.Acquired(q.Object(), &q.header.RecvArmed)
+	}
+	return b, pos, nil
+}
+
+// message returns the bytes of a message that this call has taken. One whose extent is corrupt is
+// released: no receiver could read it.
+func (q *manyBytes) message(pos uint64) ([]byte, error) {
+	off, n, err := q.mpmc.Message(pos)
+	if err != nil {
+		_ = q.mpmc.ReleaseFence(q.Self, pos)
+		q.released()
+		return nil, err
+	}
+	return q.data[off : off+n : off+n], nil
+}
+
+func (q *manyBytes) release(pos uint64) error {
+	step.Reach(step.QueueRead)
+	if err := q.mpmc.ReleaseFence(q.Self, pos); err != nil {
+		return q.recvErrors.Corrupt(err)
+	}
+	q.released()
+	return nil
+}
+
+func (q *manyBytes) giveBack(pos uint64) { q.giveBackAt(pos) }

@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// manyItems is the form of a Queue for any number of senders and receivers. It is its own end: its
+// methods may be called concurrently.
+type manyItems struct {
+	many
+	mpmc    *ring.MPMC
+	canSend func() bool // a sender that waits should try again
+}
+
+func (q *manyItems) bind(l *layout.Queue) error {
+	h, err := mem.At[ring.MPMCHeader](q.M, 0)
+	if err != nil {
+		return err
+	}
+	slots, err := mem.SliceAt[atomic.Uint64](q.M, l.Slots, l.Capacity)
+	if err != nil {
+		return err
+	}
+	if q.mpmc, err = ring.NewMPMC(h, slots); err != nil {
+		return err
+	}
+	q.bindMany(h, q.mpmc, l.Capacity)
+	q.canSend = q.mpmc.CanClaim
+	return nil
+}
+
+func (q *manyItems) sender(context.Context) (itemSender, error) {
+	if err := q.Enter(); err != nil {
+		return nil, q.sendErrors.Of(err)
+	}
+	return q, nil
+}
+
+func (q *manyItems) receiver(context.Context) (itemReceiver, error) {
+	if err := q.Enter(); err != nil {
+		return nil, q.recvErrors.Of(err)
+	}
+	return q, nil
+}
+
+func (q *manyItems) newSender() (itemSender, func(), error)     { return q, func() {}, nil }
+func (q *manyItems) newReceiver() (itemReceiver, func(), error) { return q, func() {}, nil }
+
+func (q *manyItems) claim(ctx context.Context, n int) (r run, err error) {
+	var t tries
+	for {
+		if r.pos, r.n, err = q.mpmc.ClaimN(q.Self, n); err == nil {
+			break
+		}
+		if err := q.retrySend(ctx, &t, err, q.canSend); err != nil {
+			return r, q.sendErrors.Of(err)
+		}
+	}
+	step.Reach(step.QueueClaimed)
+	r.first = q.mpmc.Index(r.pos)
+	return r, nil
+}
+
+func (q *manyItems) publish(r run) error {
+	step.Reach(step.QueueWritten)
+	if robust.RaceEnabled {
+		robust.Releasing(q.Object(), &q.header.RecvArmed)
+	}
+	if err := q.mpmc.PublishN(q.Self, r.pos, r.n); err != nil {
+		return q.sendErrors.Corrupt(err)
+	}
+	q.published()
+	return nil
+}
+
+func (q *manyItems) cancel(r run) { q.cancelAt(r.pos) }
+
+func (q *manyItems) take(ctx context.Context, n int) (r run, err error) {
+	var t tries
+	for {
+		if r.pos, r.n, _, err = q.mpmc.TakeN(q.Self, n); err == nil {
+			break
+		}
+		if err := q.retryRecv(ctx, &t, err); err != nil {
+			return r, q.recvErrors.Of(err)
+		}
+	}
+	step.Reach(step.QueueTaken)
+	if robust.RaceEnabled {
+		robust.Acquired(q.Object(), &q.header.RecvArmed)
+	}
+	r.first = q.mpmc.Index(r.pos)
+	return r, nil
+}
+
+func (q *manyItems) release(r run) error {
+	step.Reach(step.QueueRead)
+	if err := q.mpmc.ReleaseN(q.Self, r.pos, r.n); err != nil {
+		return q.recvErrors.Corrupt(err)
+	}
+	q.released()
+	return nil
+}
+
+func (q *manyItems) giveBack(r run) { q.giveBackAt(r.pos) }

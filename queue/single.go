@@ -1,0 +1,266 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
+	"github.com/shmembox/shmem/internal/wait"
+)
+
+// single is what the two forms for one sender and one receiver have in common. A message passes the
+// steps that many describes, without leases: what a dead receiver had not released stays.
+type single struct {
+	attachment
+	header             *ring.SPSCHeader
+	size               int // items, or bytes, there is room for
+	depth              int // messages there is room for, as wait.Rest wants it
+	sendSide, recvSide singleSide
+	fullHead           atomic.Uint64 // header.Head when the sender found no room
+}
+
+// A singleSide is one end of a Single queue, as this attachment sees it.
+type singleSide struct {
+	lock   lock // held by calls of the queue's own methods
+	waiter waiterEnd
+	holder *atomic.Uint64 // id of the attachment that has this end; 0: none has
+	deaths *atomic.Uint64 // how often the end was taken from a dead one
+	errors *stream.Errors
+	taken  atomic.Pointer[takenError] // the last one
+}
+
+// A takenError is ErrTaken, made once for each holder.
+type takenError struct {
+	by  uint32
+	err error
+}
+
+// deathCounters count how often the holder of an end of a Single queue died. See layout.Deaths.
+type deathCounters struct {
+	SenderDied   atomic.Uint64
+	ReceiverDied atomic.Uint64
+	_            [112]byte
+}
+
+func (q *single) bindSingle(l *layout.Queue, size, depth int) error {
+	h, err := mem.At[ring.SPSCHeader](q.M, 0)
+	if err != nil {
+		return err
+	}
+	deaths, err := mem.At[deathCounters](q.M, l.Deaths)
+	if err != nil {
+		return err
+	}
+	q.header, q.size, q.depth = h, size, depth
+	s, r := &q.sendSide, &q.recvSide
+	s.holder, s.deaths, s.errors = &h.Producer, &deaths.SenderDied, &q.sendErrors
+	r.holder, r.deaths, r.errors = &h.Consumer, &deaths.ReceiverDied, &q.recvErrors
+	s.lock.init()
+	r.lock.init()
+	s.waiter.init(&h.SendWait, &h.SendArmed, func() bool {
+		return h.Head.Load() != q.fullHead.Load() || h.Closed.Load() != 0
+	})
+	r.waiter.init(&h.RecvWait, &h.RecvArmed, func() bool {
+		return h.Tail.Load() != h.Head.Load() || h.Closed.Load() != 0
+	})
+	return nil
+}
+
+func (q *single) isSingle() bool { return true }
+
+func (q *single) length() int {
+	head := q.header.Head.Load()
+	return int(min(q.header.Tail.Load()-head, uint64(q.size)))
+}
+
+func (q *single) stats() Stats {
+	h := q.header
+	head := h.Head.Load()
+	tail := h.Tail.Load()
+	return Stats{
+		Capacity: q.size, Depth: int(min(tail-head, uint64(q.size))), Sent: tail, Received: head,
+		Skipped: q.sendSide.deaths.Load(), Redelivered: q.recvSide.deaths.Load(), Ended: h.Closed.Load() != 0,
+		HasSender: q.holds(&q.sendSide), HasReceiver: q.holds(&q.recvSide),
+	}
+}
+
+// holds reports whether a live process has that end.
+func (q *single) holds(s *singleSide) bool {
+	id := s.holder.Load()
+	return id != 0 && id>>31 == 0 && q.Alive(uint32(id))
+}
+
+func (q *single) endStream() {
+	q.header.Closed.Store(1)
+	step.Reach(step.QueueEnded)
+	q.wakeReceiver()
+	q.wakeSender()
+}
+
+// begin begins a call of the queue's own methods: it pins the mapping and takes the lock of a side,
+// until leave of the end. The error is errLocked if the call does not block and another one has the
+// lock.
+func (q *single) begin(ctx context.Context, s *singleSide) error {
+	if err := q.Enter(); err != nil {
+		return err
+	}
+	if s.lock.tryLock() {
+		return nil
+	}
+	err := s.lock.lock(ctx, q.M.Closing)
+	if err != nil {
+		q.M.Unpin()
+	}
+	return err
+}
+
+// beginError returns the error of begin. busy stands for errLocked.
+func (s *singleSide) beginError(err, busy error) error {
+	if err == errLocked {
+		err = busy
+	}
+	return s.errors.Of(err)
+}
+
+// finish ends what begin began.
+func (q *single) finish(s *singleSide) {
+	s.lock.unlock()
+	q.M.Unpin()
+}
+
+// leaver is the end of a ring.
+type leaver interface{ Leave() }
+
+// enterSide makes this attachment the holder of one side, and counts the death of the previous
+// holder. enter is the method of the ring that does it. The error is complete.
+func enterSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32) bool) (E, error)) (E, error) {
+	var previous uint32 // the holder that the ring found
+	dead := false       // it is dead
+	e, err := enter(q.Self, func(id uint32) bool {
+		previous, dead = id, !q.Alive(id)
+		return !dead
+	})
+	if err == ring.ErrOccupied {
+		if previous == 0 || dead { // another attachment was faster
+			previous = uint32(s.holder.Load())
+		}
+		return e, q.takenBy(s, previous)
+	}
+	if err != nil {
+		return e, s.errors.Corrupt(err)
+	}
+	if dead {
+		s.deaths.Add(1)
+	}
+	return e, nil
+}
+
+// ownSide is enterSide for the queue's own methods. They keep the side until Close; the caller has
+// begun a call on it.
+func ownSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32) bool) (E, error)) (E, error) {
+	e, err := enterSide(q, s, enter)
+	if err != nil {
+		return e, err
+	}
+	err = q.atClose(s, func() {
+		_ = s.lock.lock(context.Background(), func() <-chan struct{} { return nil })
+		// Keep the lock: a call that was admitted before Close, and gets its turn only now, must not
+		// use the side any more.
+		e.Leave()
+	})
+	if err != nil {
+		e.Leave()
+		return e, s.errors.Of(err)
+	}
+	return e, nil
+}
+
+// takenBy returns ErrTaken with its holder; id 0 means that the holder is not known.
+func (q *single) takenBy(s *singleSide, id uint32) error {
+	if t := s.taken.Load(); t != nil && t.by == id {
+		return t.err
+	}
+	holder := "this attachment's own methods, or a Sender or Receiver of it, until they are closed"
+	slot := int(format.ID(id).Slot())
+	switch {
+	case id == 0:
+		holder = "another one, which has left it just now"
+	case id != q.Self && slot < len(q.M.Peers.Slots):
+		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", q.M.Peers.Slots[slot].PID.Load(), slot)
+	}
+	t := &takenError{id, s.errors.Of(fmt.Errorf(
+		"%w by %s; for more than one sender and one receiver create the queue without Single", ErrTaken, holder))}
+	s.taken.Store(t)
+	return t.err
+}
+
+// lightSend reports whether a sender may publish without a barrier; see waiterEnd.
+func (q *single) lightSend() bool { return fence.Light && q.header.RecvWait.Load() == 0 }
+
+// lightRecv reports whether a receiver may release without a barrier.
+func (q *single) lightRecv() bool { return fence.Light && q.header.SendWait.Load() == 0 }
+
+// RepairIfDue has nothing to do: a Single queue needs no repair.
+func (q *single) RepairIfDue() bool { return false }
+
+// retrySend decides what a sender does after an error of the ring. nil means that it should try
+// again, after a wait.
+func (q *single) retrySend(ctx context.Context, b *stream.Backoff, err error) error {
+	switch err {
+	case ring.ErrFull:
+		if ctx == nil {
+			return ErrFull
+		}
+		if err := q.sendSide.waiter.wait(ctx, q.M, q.header.Tail.Load(), q.depth); err != nil {
+			return err
+		}
+	case ring.ErrClosed:
+		return ErrEnded
+	default:
+		return stream.Corrupt(err)
+	}
+	return b.Pause(ctx, &q.Attachment, q)
+}
+
+// retryRecv decides what a receiver does after an error of the ring, as retrySend.
+func (q *single) retryRecv(ctx context.Context, b *stream.Backoff, err error) error {
+	switch err {
+	case ring.ErrEmpty:
+		if ctx == nil {
+			return ErrEmpty
+		}
+		if err := q.recvSide.waiter.wait(ctx, q.M, q.header.Head.Load(), q.depth); err != nil {
+			return err
+		}
+	case ring.ErrClosed:
+		return io.EOF
+	default:
+		return stream.Corrupt(err)
+	}
+	return b.Pause(ctx, &q.Attachment, q)
+}
+
+func (q *single) wakeSender()   { wait.Wake(q.M, &q.header.SendArmed) }
+func (q *single) wakeReceiver() { wait.Wake(q.M, &q.header.RecvArmed) }
+
+// published wakes the receiver after messages were published.
+func (q *single) published() {
+	step.Reach(step.QueuePublished)
+	q.wakeReceiver()
+	step.Reach(step.QueueSent)
+}
+
+// released wakes the sender after slots were released.
+func (q *single) released() {
+	step.Reach(step.QueueReleased)
+	q.wakeSender()
+	step.Reach(step.QueueReceived)
+}
