@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"reflect"
+
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -26,19 +28,19 @@ func Attach[T any](name string, opts *Options) (*Queue[T], error) {
 }
 
 func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error) {
-	o := opening{op: "queue " + string(mode), name: name, mode: mode, kind: layout.QueueName}
+	p := newPlan(name, mode, layout.QueueName)
 	c, err := opts.config()
 	if err != nil {
-		return nil, o.error(err)
+		return nil, p.Error(err)
 	}
-	item, err := stream.ItemType[T]()
+	item, err := format.Of(reflect.TypeFor[T]())
 	if err != nil {
-		return nil, o.error(err)
+		return nil, p.Error(err)
 	}
-	o.options = c.segment
-	o.create = func() (*layout.Queue, error) { return layout.NewQueue(item, c.capacity, c.single) }
-	o.like = func(stored *format.Type) (*layout.Queue, error) { return layout.QueueLike(stored, item) }
-	seg, m, l, err := o.open()
+	p.Options = c.segment
+	p.create = func() (*layout.Queue, error) { return layout.NewQueue(item, c.capacity, c.single) }
+	p.like = func(stored *format.Type) (*layout.Queue, error) { return layout.QueueLike(stored, item) }
+	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 	}
 	if err != nil {
 		_ = seg.Close()
-		return nil, o.error(err)
+		return nil, p.Error(err)
 	}
 	return q, nil
 }
@@ -83,22 +85,22 @@ func AttachBytes(name string, opts *BytesOptions) (*Bytes, error) {
 }
 
 func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error) {
-	o := opening{op: "queue " + string(mode), name: name, mode: mode, kind: layout.BytesName}
+	p := newPlan(name, mode, layout.BytesName)
 	c, err := opts.config()
 	if err != nil {
-		return nil, o.error(err)
+		return nil, p.Error(err)
 	}
-	o.options = c.segment
-	o.create = func() (*layout.Queue, error) { return layout.NewBytes(c.capacity, c.bytes, c.single) }
-	o.like = layout.BytesLike
-	seg, m, l, err := o.open()
+	p.Options = c.segment
+	p.create = func() (*layout.Queue, error) { return layout.NewBytes(c.capacity, c.bytes, c.single) }
+	p.like = layout.BytesLike
+	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
 	}
 	form, err := newByteForm(seg, m, l)
 	if err != nil {
 		_ = seg.Close()
-		return nil, o.error(err)
+		return nil, p.Error(err)
 	}
 	return &Bytes{form}, nil
 }
@@ -114,38 +116,34 @@ func newByteForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (byteForm,
 	return q, q.bind(l)
 }
 
-// An opening is a queue on its way to be opened.
-type opening struct {
-	op, name string
-	mode     stream.Mode
-	kind     string
-	options  *shmem.Options
-	create   func() (*layout.Queue, error)                    // lays out a new queue
-	like     func(stored *format.Type) (*layout.Queue, error) // lays out the queue that is there
+// A plan is a stream.Plan for a queue, whose layouts are made by create and like.
+type plan struct {
+	stream.Plan
+	create func() (*layout.Queue, error)                    // lays out a new queue
+	like   func(stored *format.Type) (*layout.Queue, error) // lays out the queue that is there
 }
 
-func (o *opening) error(err error) error { return &shmem.Error{Op: o.op, Name: o.name, Err: err} }
+func newPlan(name string, mode stream.Mode, kind string) *plan {
+	return &plan{Plan: stream.Plan{Op: "queue " + string(mode), Name: name, Mode: mode, Kind: kind}}
+}
 
-func (o *opening) open() (*shmem.Segment, *mem.Mapping, *layout.Queue, error) {
+func (p *plan) open() (*shmem.Segment, *mem.Mapping, *layout.Queue, error) {
 	typeOf := func(l *layout.Queue, err error) (*format.Type, error) {
 		if err != nil {
 			return nil, err
 		}
 		return l.Type, nil
 	}
-	plan := stream.Plan{
-		Op: o.op, Name: o.name, Mode: o.mode, Options: o.options, Kind: o.kind,
-		New:  func() (*format.Type, error) { return typeOf(o.create()) },
-		Like: func(stored *format.Type) (*format.Type, error) { return typeOf(o.like(stored)) },
-	}
-	seg, m, t, err := plan.Open()
+	p.New = func() (*format.Type, error) { return typeOf(p.create()) }
+	p.Like = func(stored *format.Type) (*format.Type, error) { return typeOf(p.like(stored)) }
+	seg, m, t, err := p.Open()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := o.like(t)
+	l, err := p.like(t)
 	if err != nil {
 		_ = seg.Close()
-		return nil, nil, nil, o.error(err)
+		return nil, nil, nil, p.Error(err)
 	}
 	return seg, m, l, nil
 }

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -44,16 +45,13 @@ func Attach[T any](name string, opts *Options) (*Topic[T], error) {
 
 func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error) {
 	plan := stream.Plan{Op: "topic " + string(mode), Name: name, Mode: mode}
-	fail := func(err error) (*Topic[T], error) {
-		return nil, &shmem.Error{Op: plan.Op, Name: name, Err: err}
-	}
 	o, err := opts.filled()
 	if err != nil {
-		return fail(err)
+		return nil, plan.Error(err)
 	}
-	item, err := stream.ItemType[T]()
+	item, err := format.Of(reflect.TypeFor[T]())
 	if err != nil {
-		return fail(err)
+		return nil, plan.Error(err)
 	}
 	plan.Options = o.segment()
 	core, err := stream.OpenTopic(plan, item, o.Capacity, o.Holds)
@@ -63,7 +61,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 	items, err := mem.SliceAt[cell[T]](core.M, core.Layout.Items, core.Layout.Capacity)
 	if err != nil {
 		_ = core.Segment.Close()
-		return fail(err)
+		return nil, plan.Error(err)
 	}
 	return &Topic[T]{core: core, items: items}, nil
 }

@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -43,7 +41,7 @@ type Plan struct {
 func (p *Plan) Open() (*shmem.Segment, *mem.Mapping, *format.Type, error) {
 	a, err := p.open()
 	if err != nil {
-		return nil, nil, nil, segment.Shmem.Error(p.Op, p.Name, err)
+		return nil, nil, nil, p.Error(err)
 	}
 	return segment.Shmem.Segment(a).(*shmem.Segment), a.Mapping(), a.Type(), nil
 }
@@ -109,12 +107,5 @@ func described(t *format.Type) string {
 	return "a box of " + name + " (see shmem.Open)"
 }
 
-// ItemType returns the schema of T. The error of a type that cannot be shared is a *shmem.TypeError.
-func ItemType[T any]() (*format.Type, error) {
-	t, err := format.Of(reflect.TypeFor[T]())
-	var te *format.TypeError
-	if errors.As(err, &te) {
-		err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
-	}
-	return t, err
-}
+// Error returns the public error of opening with the cause err, which may be that of a lower layer.
+func (p *Plan) Error(err error) error { return segment.Shmem.Error(p.Op, p.Name, err) }

@@ -41,7 +41,7 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	tm, err := TopicIn(m, stored)
 	if err != nil {
 		_ = seg.Close()
-		return nil, &shmem.Error{Op: p.Op, Name: p.Name, Err: err}
+		return nil, p.Error(err)
 	}
 	t := &Topic{TopicMemory: *tm}
 	t.Attachment.Init(seg, m)
