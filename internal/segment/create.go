@@ -42,6 +42,7 @@ func (o *opening) createNamed() (*Attachment, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.spaceErr = nil
 	}
 	return o.publish()
 }
