@@ -1,11 +1,13 @@
 //go:build linux
 
-// Command queues measures queues and topics between two processes, beside other ways to pass messages.
+// Command queues measures queues and topics between two processes, beside other ways to pass
+// messages.
 //
 //	cd bench && go run ./queues
 //
-// Every case runs in several rounds, in turn with all others. The table shows the median and the least
-// of the time a message, and the median of the CPU time a message, of both processes together.
+// Every case runs in several rounds, in turn with all others. The table shows the median and the
+// least of the time a message, and the median of the CPU time a message, of both processes
+// together.
 package main
 
 import (
@@ -20,13 +22,13 @@ var (
 	rounds = flag.Int("rounds", 5, "rounds")
 	scale  = flag.Float64("scale", 1, "how many times the usual number of messages")
 	only   = flag.String("only", "", "regular expression of the cases to run")
-	child  = flag.String("child", "", "for the program's own use: the case of which this is the other side")
-	base   = flag.String("base", "", "for the program's own use: the first part of the segments' names")
+	child  = flag.String("child", "", "for the program's own use: the case")
+	base   = flag.String("base", "", "for the program's own use: prefix of the names")
 	count  = flag.Int("n", 0, "for the program's own use: messages")
 )
 
-// A side is one of the two processes of a case. Only run is measured. The side that creates what both
-// use is opened first.
+// A side is one of the two processes of a case. Only run is measured. The side that creates what
+// both use is opened first.
 type side interface {
 	open()
 	run(n int)

@@ -14,9 +14,9 @@ import (
 // The audit page is memory that every worker shares with the parent. It records what each worker is
 // attached to, and what was done to each segment. It is not a segment of the library.
 //
-// The checks are sound. A worker records what it is about to do before it does it, and withdraws the
-// record of what it holds before it ends it, so that a death in between never looks like a fault.
-// What is not certain is not counted.
+// The checks are sound. A worker records what it is about to do before it does it, and withdraws
+// the record of what it holds before it ends it, so that a death in between never looks like a
+// fault. What is not certain is not counted.
 
 const (
 	maxWorkers  = 64
@@ -44,7 +44,8 @@ const (
 )
 
 var violationNames = [violations]string{
-	"value uninitialised or torn", "two creators of one name", "name of a live segment gone or elsewhere",
+	"value uninitialised or torn", "two creators of one name",
+	"name of a live segment gone or elsewhere",
 	"kept segment lost", "two owners", "owner without owning, or not owner", "value dropped twice",
 	"value dropped that another owns or that is kept", "owner's Close without Drop or unlink",
 	"left at the end", "hung", "unexpected error or end",
@@ -60,10 +61,12 @@ type holding struct {
 	owns  atomic.Uint64 // calls of Own that had begun by then
 }
 
-// ownsNow reports whether the attachment owns the segment s of an id, owns calls of Own having begun.
-// The owner is read twice, and the calls last, so that a record that changes meanwhile does not count.
+// ownsNow reports whether the attachment owns the segment s of an id, owns calls of Own having
+// begun. The owner is read twice, and the calls last, so that a record that changes meanwhile does
+// not count.
 func (h *holding) ownsNow(s *segment, id, owns uint64) bool {
-	return h.own.Load() == id && h.owns.Load() == owns && h.own.Load() == id && uint64(s.owns.Load()) == owns
+	return h.own.Load() == id && h.owns.Load() == owns && h.own.Load() == id &&
+		uint64(s.owns.Load()) == owns
 }
 
 // A record is that of one worker.
@@ -127,11 +130,13 @@ const (
 )
 
 var counterNames = [counters]string{
-	"cycles", "created", "attached", "self-kills", "failed Inits", "drops", "opens in Drop", "Own", "Leak",
-	"Remove", "reclaimed", "ErrBusy", "ErrNoSlot", "ErrNoSpace", "exits without Close", "hard links", "FromFile", "BoxOf",
+	"cycles", "created", "attached", "self-kills", "failed Inits", "drops", "opens in Drop", "Own",
+	"Leak", "Remove", "reclaimed", "ErrBusy", "ErrNoSlot", "ErrNoSpace", "exits without Close",
+	"hard links", "FromFile", "BoxOf",
 }
 
-// config is what the parent tells the workers. It lies in the audit page, so all fields are numbers.
+// config is what the parent tells the workers. It lies in the audit page, so all fields are
+// numbers.
 type config struct {
 	names   int64
 	raw     int64 // so many of the names hold untyped segments
@@ -189,7 +194,8 @@ func (a *audit) removing(name int) (epoch uint64, quiet bool) {
 	return epoch, true
 }
 
-// owning returns how many calls of Own on a segment have begun; quiet reports whether none is going on.
+// owning returns how many calls of Own on a segment have begun; quiet reports whether none is going
+// on.
 func (a *shared) owning(id uint64) (n uint64, quiet bool) {
 	n = uint64(a.segments[id].owns.Load())
 	for i := range a.workers {

@@ -93,7 +93,8 @@ func catch(f flaws.Flaw, root, dir string, limit time.Duration) bool {
 	}
 	defer os.Remove(exe)
 	r := runApart(exe, []string{
-		"-variant", v, "-flaw", f.Name, "-for", limit.String(), "-enough", fmt.Sprint(cmp.Or(*enough, 20)),
+		"-variant", v, "-flaw", f.Name, "-for", limit.String(),
+		"-enough", fmt.Sprint(cmp.Or(*enough, 20)),
 	}, clone)
 	if r.Error != "" || r.Total == 0 {
 		fmt.Printf("%-13s MISSED in %.1f s, %d kills %s\n", f.Name, r.Seconds, r.Kills, r.Error)

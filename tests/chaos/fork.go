@@ -16,10 +16,10 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-// To start a Go program costs more than the few calls that most workers live for. So one process, the
-// forker, starts and forks the workers. Go has no fork. But with one P, without the garbage collector,
-// and with no goroutine in another thread, the one thread that is left in the child can run all that a
-// worker does. The workers are children of the parent (CLONE_PARENT).
+// To start a Go program costs more than the few calls that most workers live for. So one process,
+// the forker, starts and forks the workers. Go has no fork. But with one P, without the garbage
+// collector, and with no goroutine in another thread, the one thread that is left in the child can
+// run all that a worker does. The workers are children of the parent (CLONE_PARENT).
 //
 // Workers in another PID namespace are started as programs, and with -fork=false all workers are.
 
@@ -47,7 +47,8 @@ func startForker(exe, base string, env []string) (*forker, error) {
 	}
 	cmd := &exec.Cmd{
 		Path: exe, Args: []string{"chaos-worker", workerArg, forkerArg, base}, Env: env,
-		Stdin: r1, Stdout: w2, Stderr: os.Stderr, SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+		Stdin: r1, Stdout: w2, Stderr: os.Stderr,
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}
 	err = cmd.Start()
 	_ = r1.Close()
@@ -96,7 +97,8 @@ func runForker(base string) {
 		if errno != 0 || n != 8 {
 			os.Exit(0)
 		}
-		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, cloneParent|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		flags := cloneParent | uintptr(syscall.SIGCHLD)
+		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, flags, 0, 0, 0, 0, 0)
 		if errno == 0 && pid == 0 {
 			runForked(a, int(binary.NativeEndian.Uint32(b[:])), base, b[4] != 0)
 		}
@@ -117,7 +119,8 @@ func runForked(a *shared, index int, base string, reader bool) {
 	if reader {
 		syscall.RawSyscall(syscall.SYS_SETRESGID, readerID, readerID, readerID)
 		syscall.RawSyscall(syscall.SYS_SETRESUID, readerID, readerID, readerID)
-		syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0) // setresuid clears it
+		// setresuid has cleared it.
+		syscall.RawSyscall(syscall.SYS_PRCTL, prPdeathsig, uintptr(syscall.SIGKILL), 0)
 	}
 	w := newWorker(a, index, base)
 	w.token = uint64(time.Now().UnixNano())<<20 ^ uint64(os.Getpid())

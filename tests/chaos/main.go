@@ -10,15 +10,16 @@
 // The workers open, create, attach, turn segments into boxes, own, leak, remove, reclaim, link and
 // close. The parent kills a worker every few milliseconds and stops some for a while. A worker also
 // kills itself, with a small chance, at every step of the library and in Init and Drop. Each worker
-// writes into an audit page, which is not part of the library, what it is attached to and what it is
-// about to do. Each worker checks what it sees against that page. After the kill loop all workers
-// leave normally, Reclaim runs, and only kept segments may be left.
+// writes into an audit page, which is not part of the library, what it is attached to and what it
+// is about to do. Each worker checks what it sees against that page. After the kill loop all
+// workers leave normally, Reclaim runs, and only kept segments may be left.
 //
-// The third command shows that the checker works. For each flaw in tests/flaws it builds itself with
-// the flaw in the library, and the checker must report a violation; the command fails if one is
-// missed. It needs the go command and must run in a checkout.
+// The third command shows that the checker works. For each flaw in tests/flaws it builds itself
+// with the flaw in the library, and the checker must report a violation; the command fails if one
+// is missed. It needs the go command and must run in a checkout.
 //
-// CI runs every variant for about 20 s and at least 500 kills, then the flaws that are found soonest:
+// CI runs every variant for about 20 s and at least 500 kills, then the flaws that are found
+// soonest:
 //
 //	go run ./tests/chaos -for 20s -kills 500
 //	go run ./tests/chaos -flaw ci
@@ -51,7 +52,8 @@ func main() {
 
 var (
 	forFlag = flag.Duration("for", 30*time.Second,
-		"how long it runs, all variants together; with -flaw how long each flaw may take (15 s, those of ci 5 s)")
+		"how long it runs, all variants together; with -flaw how long each flaw may take "+
+			"(15 s, those of ci 5 s)")
 	kills = flag.Int64("kills", 0,
 		"end after so many kills, all variants together, and not before -for if that is given as well")
 	workers = flag.Int("workers", 16, "processes at a time, at most 63")
@@ -63,11 +65,12 @@ var (
 	killMs   = flag.Int("kill", 4, "milliseconds between kills by the parent, on average")
 	which    = flag.String("variant", "all", "variants, separated by commas")
 	flawFlag = flag.String("flaw", "",
-		"show that the checker finds these flaws: names separated by commas, or all, or ci for five that are found soon")
+		"show that the checker finds these flaws: names separated by commas, or all, "+
+			"or ci for five that are found soon")
 	asJSON   = flag.Bool("json", false, "print the results as JSON")
 	enough   = flag.Uint64("enough", 0, "end a variant after so many violations")
-	inner    = flag.Bool("inner", false, "for the program's own use: one variant for another run of it")
-	forkFlag = flag.Bool("fork", true, "fork the workers, instead of starting the program anew for each")
+	inner    = flag.Bool("inner", false, "for the program's own use: one variant")
+	forkFlag = flag.Bool("fork", true, "fork the workers instead of starting each as a program")
 	listFlag = flag.Bool("list", false, "list variants and flaws")
 )
 
@@ -168,10 +171,12 @@ func runVariant(v variant, count int) *result {
 	return run(v, p, progress())
 }
 
-// runApart runs a program, this one if exe is "", with the flags of this process and args, and returns
-// its only result.
+// runApart runs a program, this one if exe is "", with the flags of this process and args, and
+// returns its only result.
 func runApart(exe string, args []string, clone uintptr) *result {
-	fail := func(err error) *result { return &result{Variant: strings.Join(args, " "), Error: err.Error()} }
+	fail := func(err error) *result {
+		return &result{Variant: strings.Join(args, " "), Error: err.Error()}
+	}
 	if exe == "" {
 		var err error
 		if exe, err = os.Executable(); err != nil {

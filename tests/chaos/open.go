@@ -148,8 +148,8 @@ func (w *worker) attachRaw(at *attachment, o *shmem.Options) error {
 	return w.takeRaw(at, seg, err)
 }
 
-// takeRaw turns most of the untyped segments into boxes. All that have no id yet get one: without an
-// id no worker could tell how the segment ended.
+// takeRaw turns most of the untyped segments into boxes. All that have no id yet get one: without
+// an id no worker could tell how the segment ended.
 func (w *worker) takeRaw(at *attachment, seg *shmem.Segment, err error) error {
 	if err != nil {
 		return err
@@ -278,8 +278,9 @@ func (w *worker) checkCreated(at *attachment, kept bool) {
 	}
 }
 
-// checkOther reports another worker's attachment to another segment of the name that at created. The
-// attachment is read once more after its segment was looked up: it counts only if it did not change.
+// checkOther reports another worker's attachment to another segment of the name that at created.
+// The attachment is read once more after its segment was looked up: it counts only if it did not
+// change.
 func (w *worker) checkOther(at *attachment, r *record, h *holding) {
 	id := h.id.Load()
 	if id == 0 || id == at.id || h.name.Load() != uint64(at.name) || h.quiet.Load() == 0 {
@@ -293,7 +294,8 @@ func (w *worker) checkOther(at *attachment, r *record, h *holding) {
 	if !w.stillNamed(at) {
 		return // another worker may have ended the new segment already
 	}
-	w.violate(twoCreators, "%s: segment %d was created while %d was attached", w.name(at.name), at.id, id)
+	w.violate(twoCreators, "%s: segment %d was created while %d was attached",
+		w.name(at.name), at.id, id)
 }
 
 // stillNamed reports whether no worker has begun to remove or to end the segment of at.
@@ -316,7 +318,8 @@ func (w *worker) keep(at *attachment, owns uint64) {
 func (w *worker) keptStill(id uint64, name int) bool {
 	s := &w.a.segments[id]
 	epoch := s.keptEpoch.Load()
-	return s.kept.Load() == s.owns.Load()+1 && uint64(epoch) == w.a.removals[name].Load() && s.ended.Load() == 0
+	return s.kept.Load() == s.owns.Load()+1 && uint64(epoch) == w.a.removals[name].Load() &&
+		s.ended.Load() == 0
 }
 
 // settle tells the other workers of the attachment. The id is written last.

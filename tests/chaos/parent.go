@@ -50,7 +50,9 @@ var variants = []variant{
 		p.stopMs, p.stopMax, p.timeout = 25, time.Second, int64(150*time.Millisecond)
 	}, false},
 	{"pidns", "half of them each in a fresh PID namespace", func(p *plan) { p.pidns = 50 }, true},
-	{"reader", "a second user, which may only read", func(p *plan) { p.reader = int64(p.workers / 3) }, true},
+	{"reader", "a second user, which may only read", func(p *plan) {
+		p.reader = int64(p.workers / 3)
+	}, true},
 	{"tmpfs", "eight creators where one and a half segments fit", func(p *plan) {
 		p.workers, p.names, p.raw, p.scarce, p.links = 8, 1, 0, 1, 0
 		p.payload, p.tmpfs = 64<<10, 160<<10
@@ -89,7 +91,9 @@ type parent struct {
 
 // run runs one variant.
 func run(v variant, p plan, show func(*parent)) (res *result) {
-	res = &result{Variant: v.name, Flaw: *flawFlag, Counts: map[string]uint64{}, Violations: map[string]uint64{}}
+	res = &result{
+		Variant: v.name, Flaw: *flawFlag, Counts: map[string]uint64{}, Violations: map[string]uint64{},
+	}
 	began := time.Now()
 	defer func() { res.Seconds = time.Since(began).Seconds() }()
 	base, err := os.MkdirTemp(sys.DefaultDir, "chaos-")
@@ -268,7 +272,8 @@ func (q *parent) violated() (n uint64) {
 // killLoop starts the workers and kills them until the plan is fulfilled.
 func (q *parent) killLoop() {
 	runtime.LockOSThread() // Pdeathsig is sent when the thread that started a child ends
-	// The processes that start workers must run among many busy ones; the workers set the priority back.
+	// The processes that start workers must run among many busy ones; the workers set the priority
+	// back.
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -15)
 	defer func() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 0) }()
 	q.children = make([]*child, q.workers)
@@ -473,7 +478,8 @@ func (q *parent) calm() {
 	}
 }
 
-// finish checks that only kept segments are left, and that each of them is whole and can be removed.
+// finish checks that only kept segments are left, and that each of them is whole and can be
+// removed.
 func (q *parent) finish() {
 	w := newWorker(q.a, maxWorkers-1, q.base)
 	w.mortal = false

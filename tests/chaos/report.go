@@ -21,7 +21,7 @@ type result struct {
 	ByParent   int64
 	Stops      int64
 	Workers    int64             // processes that were started
-	Stillborn  int64             `json:",omitempty"` // forked, but stuck before they began; not among the kills
+	Stillborn  int64             `json:",omitempty"` // forked, stuck before they began; no kills
 	First      float64           `json:",omitempty"` // seconds to the first violation
 	Total      uint64            // violations
 	Violations map[string]uint64 `json:",omitempty"`
@@ -40,8 +40,9 @@ func sorted(m map[string]uint64) string {
 }
 
 func report(r *result) {
-	fmt.Printf("%-8s %.1f s: %d kills (%d by the parent), %d stops, %d processes, %d violations\n         %s\n",
-		r.Variant, r.Seconds, r.Kills, r.ByParent, r.Stops, r.Workers, r.Total, sorted(r.Counts))
+	fmt.Printf("%-8s %.1f s: %d kills (%d by the parent), %d stops, %d processes, %d violations\n",
+		r.Variant, r.Seconds, r.Kills, r.ByParent, r.Stops, r.Workers, r.Total)
+	fmt.Println("        ", sorted(r.Counts))
 	if r.Error != "" {
 		fmt.Println("         ERROR:", r.Error)
 	}

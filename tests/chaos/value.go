@@ -19,7 +19,8 @@ type value struct {
 	Sum   uint64
 }
 
-// rawValue is what an untyped segment holds. The first worker that turns it into a box gives it its id.
+// rawValue is what an untyped segment holds. The first worker that turns it into a box gives it its
+// id.
 type rawValue struct {
 	ID   atomic.Uint64
 	Fill [63]uint64
@@ -57,7 +58,8 @@ func (w *worker) initialise(v *value) error {
 	if id >= maxSegments {
 		return errInit
 	}
-	if v.ID.Load() != 0 || v.Token != 0 || v.Inits.Load() != 0 || v.Sum != 0 || v.Fill[len(v.Fill)-1] != 0 {
+	if v.ID.Load() != 0 || v.Token != 0 || v.Inits.Load() != 0 || v.Sum != 0 ||
+		v.Fill[len(v.Fill)-1] != 0 {
 		w.violate(uninitialised, "new memory is not zero")
 	}
 	v.Token = w.token

@@ -42,8 +42,8 @@ type worker struct {
 func newWorker(a *shared, index int, base string) *worker {
 	w := &worker{
 		a: a, cfg: a.cfg, r: &a.workers[index%maxWorkers], index: index,
-		dir: filepath.Join(base, "seg"), spare: filepath.Join(base, "spare"), log: filepath.Join(base, "log"),
-		pid1: os.Getpid() == 1, mortal: true,
+		dir: filepath.Join(base, "seg"), spare: filepath.Join(base, "spare"),
+		log: filepath.Join(base, "log"), pid1: os.Getpid() == 1, mortal: true,
 	}
 	w.chance = int(w.cfg.chance)
 	w.token = rand.Uint64()
@@ -96,7 +96,8 @@ func (w *worker) oneIn(n int) bool   { return w.rng.IntN(n) == 0 }
 
 func (w *worker) violate(v violation, format string, args ...any) {
 	w.a.violations[v].Add(1)
-	text := fmt.Sprintf("worker %d: %s: %s\n", w.index, violationNames[v], fmt.Sprintf(format, args...))
+	what := fmt.Sprintf(format, args...)
+	text := fmt.Sprintf("worker %d: %s: %s\n", w.index, violationNames[v], what)
 	if f, err := os.OpenFile(w.log, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 		_, _ = f.WriteString(text)
 		_ = f.Close()

@@ -2,11 +2,11 @@
 //
 // A checker that never reports anything proves nothing. Each flaw here changes a few lines of the
 // library; a checker built with the flaw must report a violation. The library's own sources hold no
-// trace of the flaws: a flaw is applied to a copy of the edited files, and `go build -overlay` compiles
-// the copy in their place.
+// trace of the flaws: a flaw is applied to a copy of the edited files, and `go build -overlay`
+// compiles the copy in their place.
 //
-// Each edit names text that must occur exactly once in its file, so that a flaw cannot silently stop
-// to apply when the library changes: TestApply fails, and shows which text is missing.
+// Each edit names text that must occur exactly once in its file, so that a flaw cannot silently
+// stop to apply when the library changes: TestApply fails, and shows which text is missing.
 package flaws
 
 import (
@@ -57,8 +57,8 @@ func Names(list []Flaw) []string {
 	return names
 }
 
-// Root returns the root of the checkout that holds the library. The current directory must be in it,
-// or in a module that replaces the library with it.
+// Root returns the root of the checkout that holds the library. The current directory must be in
+// it, or in a module that replaces the library with it.
 func Root() (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	root := strings.TrimSpace(string(out))
@@ -68,7 +68,8 @@ func Root() (string, error) {
 	return root, nil
 }
 
-// Apply returns the text of every file that the flaw edits, by its name below root. It changes no file.
+// Apply returns the text of every file that the flaw edits, by its name below root. It changes no
+// file.
 func (f Flaw) Apply(root string) (map[string]string, error) {
 	files := map[string]string{}
 	for i, e := range f.Edits {
@@ -85,10 +86,12 @@ func (f Flaw) Apply(root string) (map[string]string, error) {
 			text = string(b)
 		}
 		if e.Old == "" {
-			return nil, fmt.Errorf("flaw %s, edit %d: %s exists, but the edit makes it anew", f.Name, i, e.File)
+			return nil, fmt.Errorf("flaw %s, edit %d: %s exists, but the edit makes it anew",
+				f.Name, i, e.File)
 		}
 		if n := strings.Count(text, e.Old); n != 1 {
-			return nil, fmt.Errorf("flaw %s, edit %d: this text occurs %d times in %s, not once:\n%s", f.Name, i, n, e.File, e.Old)
+			return nil, fmt.Errorf("flaw %s, edit %d: this text occurs %d times in %s, not once:\n%s",
+				f.Name, i, n, e.File, e.Old)
 		}
 		files[e.File] = strings.Replace(text, e.Old, e.New, 1)
 	}
@@ -131,8 +134,8 @@ func (f Flaw) Packages() []string {
 	return slices.Compact(all)
 }
 
-// Build builds the program of the package pkg, such as "./tests/chaos", with the flaw, and writes it
-// to the file out. Without edits it builds the library as it is.
+// Build builds the program of the package pkg, such as "./tests/chaos", with the flaw, and writes
+// it to the file out. Without edits it builds the library as it is.
 func (f Flaw) Build(root, pkg, out string) error {
 	dir, err := os.MkdirTemp("", "flaw-")
 	if err != nil {

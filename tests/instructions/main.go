@@ -1,13 +1,14 @@
-// Command instructions counts the instructions of the most frequent operations and compares them with
-// those in a file. The counts do not depend on the load of the machine, and show what a change costs.
+// Command instructions counts the instructions of the most frequent operations and compares them
+// with those in a file. The counts do not depend on the load of the machine, and show what a change
+// costs.
 //
 //	go run ./tests/instructions          # compare with amd64.txt
 //	go run ./tests/instructions -write   # write amd64.txt
 //
 // It runs itself a second time and has the kernel stop that process after every instruction. Where
-// tracing is forbidden it exits with 3. The count of an operation is the difference between 16 and 8
-// of them, divided by 8. Instructions in the kernel do not count. Another version of Go compiles to
-// other instructions: compared with a file of another version, more of them may differ.
+// tracing is forbidden it exits with 3. The count of an operation is the difference between 16 and
+// 8 of them, divided by 8. Instructions in the kernel do not count. Another version of Go compiles
+// to other instructions: compared with a file of another version, more of them may differ.
 package main
 
 import (
@@ -71,7 +72,8 @@ func count() ([]int, error) {
 // text returns the file of the counts.
 func text(counts []int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Instructions of an operation, by tests/instructions -write with\n%s\n", runtime.Version())
+	fmt.Fprintf(&b, "# Instructions of an operation, by tests/instructions -write with\n%s\n",
+		runtime.Version())
 	for i, o := range operations {
 		fmt.Fprintf(&b, "%d\t%s\n", counts[i], o.name)
 	}
@@ -84,7 +86,8 @@ func compare(counts []int) bool {
 	percent := tolerance
 	if version != runtime.Version() {
 		percent = toleranceOtherGo
-		fmt.Printf("%s is of %s, this is %s: %d%% more are accepted\n", file, version, runtime.Version(), percent)
+		fmt.Printf("%s is of %s, this is %s: %d%% more are accepted\n",
+			file, version, runtime.Version(), percent)
 	}
 	good := true
 	for i, o := range operations {

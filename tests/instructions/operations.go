@@ -92,11 +92,21 @@ func ends(q *queue.Queue[line]) func() {
 }
 
 var operations = []operation{
-	{"Mutex: Lock, Unlock", inBox(func(v *shared) { must(v.Mutex.Lock(ctx)); must(v.Mutex.Unlock()) })},
-	{"RWMutex: RLock, RUnlock", inBox(func(v *shared) { must(v.RW.RLock(ctx)); must(v.RW.RUnlock()) })},
+	{"Mutex: Lock, Unlock", inBox(func(v *shared) {
+		must(v.Mutex.Lock(ctx))
+		must(v.Mutex.Unlock())
+	})},
+	{"RWMutex: RLock, RUnlock", inBox(func(v *shared) {
+		must(v.RW.RLock(ctx))
+		must(v.RW.RUnlock())
+	})},
 	{"Event: Set, Reset", inBox(func(v *shared) { must(v.Event.Set()); must(v.Event.Reset()) })},
 	{"Box of 64 B: Value", ofBox(func(b *shmem.Box[line]) { b.Value()[0]++ })},
-	{"Box of 64 B: Load", ofBox(func(b *shmem.Box[line]) { var err error; kept, err = b.Load(ctx); must(err) })},
+	{"Box of 64 B: Load", ofBox(func(b *shmem.Box[line]) {
+		var err error
+		kept, err = b.Load(ctx)
+		must(err)
+	})},
 	{"Box of 64 B: Store", ofBox(func(b *shmem.Box[line]) { must(b.Store(ctx, kept)) })},
 	{"Box of 64 B: View", ofBox(func(b *shmem.Box[line]) { must(b.View(ctx, nothing)) })},
 	{"Box of 64 B: Update", ofBox(func(b *shmem.Box[line]) { must(b.Update(ctx, nothing)) })},
@@ -119,7 +129,8 @@ var operations = []operation{
 
 func nothing(v *line) error { v[0]++; return nil }
 
-// child does, in directories below base, each operation 8 times, then 16 times, each between two marks.
+// child does, in directories below base, each operation 8 times, then 16 times, each between two
+// marks.
 func child(base string) {
 	for _, o := range operations {
 		dir, err := os.MkdirTemp(base, "")

@@ -8,15 +8,17 @@ import (
 	"syscall"
 )
 
-func init() { runtime.LockOSThread() } // the child counts in its first thread; only one thread may trace
+// The child counts in its first thread, and only one thread may trace.
+func init() { runtime.LockOSThread() }
 
 // mark stops the child where counting begins or ends. Only the child calls it.
 func mark() {
-	_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(syscall.Getpid()), uintptr(syscall.SIGUSR1), 0)
+	thread := uintptr(syscall.Getpid())
+	_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, thread, uintptr(syscall.SIGUSR1), 0)
 }
 
-// A tracee is the child with all its threads. While instructions of the first thread are counted, the
-// others are stopped, so that the runtime's monitor thread does not interrupt it.
+// A tracee is the child with all its threads. While instructions of the first thread are counted,
+// the others are stopped, so that the runtime's monitor thread does not interrupt it.
 type tracee struct {
 	pid    int
 	others map[int]bool // thread ids

@@ -6,4 +6,6 @@ import "errors"
 
 func mark() {}
 
-func trace(string) ([]int, error) { return nil, errors.New("there are counts for linux/amd64 only") }
+func trace(string) ([]int, error) {
+	return nil, errors.New("there are counts for linux/amd64 only")
+}

@@ -1,9 +1,10 @@
 //go:build linux
 
 // Command killstress has many processes use the locks of psync, and the waiting below them, in one
-// segment, and kills them at random: from outside, and by themselves at random steps of the protocols.
-// It checks that no value under a lock is seen half changed without ErrOwnerDied, that no permit is
-// lost or granted twice, and that no waiter misses a wake-up. It exits with 1 on a violation.
+// segment, and kills them at random: from outside, and by themselves at random steps of the
+// protocols. It checks that no value under a lock is seen half changed without ErrOwnerDied, that
+// no permit is lost or granted twice, and that no waiter misses a wake-up. It exits with 1 on a
+// violation.
 //
 //	go run ./tests/killstress -for 60s
 package main
@@ -189,8 +190,9 @@ func (c *crowd) wait() bool {
 
 func summarise(v *shared, c *crowd) error {
 	slowest := func(k kind) time.Duration { return time.Duration(v.slowest[k].Load()) }
-	fmt.Printf("%v: %d operations, %d processes ended by a kill (%d sent, %d by themselves), %d dead holders met\n",
-		*length, v.ops.Load(), c.ends, c.kills, v.suicides.Load(), v.died.Load())
+	fmt.Printf("%v: %d operations, %d processes ended by a kill (%d sent, %d by themselves), ",
+		*length, v.ops.Load(), c.ends, c.kills, v.suicides.Load())
+	fmt.Printf("%d dead holders met\n", v.died.Load())
 	fmt.Printf("the slowest: mutex %v, rwmutex %v, semaphore %v, box lock %v, once %v\n",
 		slowest(mutex), slowest(rwmutex), slowest(semaphore), slowest(boxLock), slowest(once))
 	fmt.Printf("violations: %d torn values, %d permits too many, %d wake-ups lost, %d stuck\n",
@@ -373,8 +375,8 @@ func (w *worker) semaphore(ctx context.Context) error {
 }
 
 // takeCell takes a cell that is empty or a dead process's. There is one cell for each permit, and a
-// cell is emptied before its permit is released: without a free cell there are too many permits, and
-// takeCell returns nil.
+// cell is emptied before its permit is released: without a free cell there are too many permits,
+// and takeCell returns nil.
 func (w *worker) takeCell() *atomic.Uint32 {
 	for i := range w.cells {
 		c := &w.cells[i]
@@ -435,7 +437,8 @@ func (w *worker) runOnce(ctx context.Context) error {
 	})
 }
 
-// wait waits for a word to change, or changes it. A waiter with a long limit must be woken before it.
+// wait waits for a word to change, or changes it. A waiter with a long limit must be woken before
+// it.
 func (w *worker) wait() {
 	i := rand.IntN(len(w.word))
 	if rand.IntN(2) == 0 {

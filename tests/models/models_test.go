@@ -55,8 +55,8 @@ func names(t *testing.T, dir string) map[string]bool {
 	return all
 }
 
-// TestTable checks the table "Steps and code" of the README: each comment is in a model, each step in
-// internal/step, each function in its package.
+// TestTable checks the table "Steps and code" of the README: each comment is in a model, each step
+// in internal/step, each function in its package.
 func TestTable(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

@@ -27,8 +27,9 @@ func (t *trial) account() error {
 	t.countArrived(&y)
 	logged := t.countLogged(&y)
 	_, skipped, redelivered := t.q.stats()
-	fmt.Printf("%v: tried %d, received %d, arrived %d, in doubt %d, killed %d, skipped %d, redelivered %d\n",
-		took.Round(time.Millisecond), y.tried, t.l.got(), y.arrived, len(t.unsure), t.died, skipped, redelivered)
+	fmt.Printf("%v: tried %d, received %d, arrived %d, in doubt %d, ",
+		took.Round(time.Millisecond), y.tried, t.l.got(), y.arrived, len(t.unsure))
+	fmt.Printf("killed %d, skipped %d, redelivered %d\n", t.died, skipped, redelivered)
 	fmt.Printf("lost %d; arrived twice %d; missing %d; not explained by a kill %d; out of order %d\n",
 		y.lost, y.twice, y.gaps, y.faults, y.late)
 	switch {
@@ -43,7 +44,8 @@ func (t *trial) account() error {
 	return nil
 }
 
-// countArrived counts by the bits of the messages. Subscribers of a topic set none: they all get all.
+// countArrived counts by the bits of the messages. Subscribers of a topic set none: they all get
+// all.
 func (t *trial) countArrived(y *tally) {
 	for p := range *producers {
 		n := t.l.Producer[p].Intent.Load()

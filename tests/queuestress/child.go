@@ -49,7 +49,8 @@ func lightFuse() {
 	left.Store(int64(*fuse))
 	step.Hook(func(p step.Point) {
 		name := string(p)
-		counts := strings.HasPrefix(name, "queue.") || strings.HasPrefix(name, "topic.") || strings.HasPrefix(name, "wa")
+		counts := strings.HasPrefix(name, "queue.") || strings.HasPrefix(name, "topic.") ||
+			strings.HasPrefix(name, "wa") // wait and wake
 		if counts && left.Add(-1) == 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
@@ -81,7 +82,8 @@ func tolerable(err error) bool {
 	return false
 }
 
-// produce sends until it is stopped. The ledger knows what it is about to send, and what it has sent.
+// produce sends until it is stopped. The ledger knows what it is about to send, and what it has
+// sent.
 func produce(l *ledger, q pipe) error {
 	me := &l.Producer[*index]
 	seq := me.Intent.Load()

@@ -6,18 +6,18 @@
 //	go run ./tests/queuestress -mode many -kills 10000
 //	go run ./tests/queuestress -mode many -hostile -for 10m
 //
-// Modes are many, single, bytes, bytes-single and topic (with Options.Holds). Each message carries its
-// producer, a sequence number and a checksum. What each process does stands in a ledger in another
-// segment, so that it is known what a killed process had at stake:
+// Modes are many, single, bytes, bytes-single and topic (with Options.Holds). Each message carries
+// its producer, a sequence number and a checksum. What each process does stands in a ledger in
+// another segment, so that it is known what a killed process had at stake:
 //
 //   - a message whose Send returned nil arrives; one in whose Send the producer was killed may arrive;
 //   - no message arrives twice, except one that a killed consumer had received but not released;
 //   - with -batch, messages that RecvBatch had returned to a killed consumer may be lost with it;
 //   - messages of one producer arrive in order, except those that are redelivered.
 //
-// Processes end by SIGKILL, half of them at a random step of the protocol and half at a random time.
-// With -hostile a process writes random bytes over the control words instead, and the calls of the
-// others must return: with errors, without a panic, and in time.
+// Processes end by SIGKILL, half of them at a random step of the protocol and half at a random
+// time. With -hostile a process writes random bytes over the control words instead, and the calls
+// of the others must return: with errors, without a panic, and in time.
 package main
 
 import (

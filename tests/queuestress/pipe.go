@@ -42,7 +42,8 @@ func openPipe(create bool) (pipe, error) {
 			open = queue.CreateBytes
 		}
 		q, err := open(name, &queue.BytesOptions{
-			Dir: *dir, Slots: 64, Capacity: *capacity, Bytes: 100 * *capacity, Single: *mode == "bytes-single",
+			Dir: *dir, Slots: 64, Capacity: *capacity, Bytes: 100 * *capacity,
+			Single: *mode == "bytes-single",
 		})
 		return &bytesQueue{q}, err
 	}
@@ -50,7 +51,9 @@ func openPipe(create bool) (pipe, error) {
 	if create {
 		open = topic.Create[Message]
 	}
-	t, err := open(name, &topic.Options{Dir: *dir, Slots: 64, Capacity: *capacity, Holds: 2 * maxProcs})
+	t, err := open(name, &topic.Options{
+		Dir: *dir, Slots: 64, Capacity: *capacity, Holds: 2 * maxProcs,
+	})
 	return &topicPipe{t: t}, err
 }
 
@@ -115,7 +118,10 @@ func (t *typedQueue) stats() (uint64, uint64, uint64) {
 type bytesQueue struct{ q *queue.Bytes }
 
 func (b *bytesQueue) send(ctx context.Context, p int, seq uint64, limit int) (int, error) {
-	return 1, b.q.SendFunc(ctx, sizeOf(p, seq), func(m []byte) error { fillBytes(m, p, seq); return nil })
+	return 1, b.q.SendFunc(ctx, sizeOf(p, seq), func(m []byte) error {
+		fillBytes(m, p, seq)
+		return nil
+	})
 }
 
 func (b *bytesQueue) recv(ctx context.Context, hold, seen func(int, uint64)) error {
@@ -154,7 +160,11 @@ func (c *topicPipe) recv(ctx context.Context, hold, seen func(int, uint64)) (err
 	}
 	var p int
 	var seq uint64
-	if err := c.sub.RecvFunc(ctx, func(m *Message) (err error) { p, seq, err = m.check(); return err }); err != nil {
+	err = c.sub.RecvFunc(ctx, func(m *Message) (err error) {
+		p, seq, err = m.check()
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.sub.Lost() > 0 {

@@ -30,7 +30,8 @@ func scribbleAll() error {
 				time.Since(began).Round(time.Second), round, calls, writes)
 		}
 	}
-	fmt.Printf("%v: %d calls returned, %d writes\nok\n", time.Since(began).Round(time.Second), calls, writes)
+	fmt.Printf("%v: %d calls returned, %d writes\nok\n",
+		time.Since(began).Round(time.Second), calls, writes)
 	return nil
 }
 
@@ -64,7 +65,8 @@ func scribbleRound(round int, seed uint64) (calls, writes uint64, err error) {
 		}
 		return 0, 0, fmt.Errorf("FAILED: %w; round %d, seed %d", err, round, seed)
 	}
-	return l.Consumer[0].Beat.Load() + l.Producer[0].Beat.Load(), l.Consumer[maxProcs-1].Beat.Load(), nil
+	calls = l.Consumer[0].Beat.Load() + l.Producer[0].Beat.Load()
+	return calls, l.Consumer[maxProcs-1].Beat.Load(), nil
 }
 
 func startRound(q pipe, seed uint64) (procs []*proc, err error) {
@@ -80,8 +82,8 @@ func startRound(q pipe, seed uint64) (procs []*proc, err error) {
 	return procs, err
 }
 
-// watchRound watches for 1.5 s that calls of both sides return. If a side is silent for a second, the
-// round lasts until a call of it returns, and fails after ten seconds.
+// watchRound watches for 1.5 s that calls of both sides return. If a side is silent for a second,
+// the round lasts until a call of it returns, and fails after ten seconds.
 func watchRound(l *ledger) error {
 	var seen [2]uint64
 	moved := [2]time.Time{time.Now(), time.Now()}
@@ -117,8 +119,8 @@ func endRound(procs []*proc) error {
 	return nil
 }
 
-// scribble writes random bytes over the control words. Small changes of a word do the most damage, so
-// they are the most frequent among those anywhere; the header gets more writes than the rest.
+// scribble writes random bytes over the control words. Small changes of a word do the most damage,
+// so they are the most frequent among those anywhere; the header gets more writes than the rest.
 func scribble(l *ledger) error {
 	q, err := shmem.AttachSegment(*base+".pipe", &shmem.Options{Dir: *dir})
 	if err != nil {
