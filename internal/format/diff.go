@@ -2,13 +2,13 @@ package format
 
 import "fmt"
 
-// A Difference is one field that two schemas do not agree on.
+// A Difference is one field in which two schemas differ.
 type Difference struct {
 	Path        string // as Routes[].Name; "" is the value itself
 	Here, There *Place // nil: no such field
 }
 
-// A Place is what a schema says of a field.
+// A Place is a field's type and offset in one schema.
 type Place struct {
 	Type   string
 	Offset int // in the payload; below an array, that in its first element
@@ -16,7 +16,7 @@ type Place struct {
 
 func (p *Place) String() string { return fmt.Sprintf("%s at %d", p.Type, p.Offset) }
 
-// String is the difference in words.
+// String describes the difference in one line.
 func (d Difference) String() string {
 	what := "field " + d.Path
 	if d.Path == "" {
@@ -33,16 +33,16 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: here %v, in the segment %v", what, d.Here, d.There)
 }
 
-// Diff lists where two schemas differ, by path, fields of here first. It is
-// empty just where the fingerprints agree. A struct that moved is one
-// difference, not one for each field in it.
+// Diff returns the differences of two schemas, by path, the fields of here first. It returns none
+// exactly if the fingerprints are equal. A struct at another offset is one difference, not one for
+// each of its fields.
 func Diff(here, there *Type) []Difference {
 	var all []Difference
 	diff(&all, "", here, there, 0, 0, false)
 	return all
 }
 
-// diff compares one field. moved: its offset in its struct is another.
+// diff compares one field. moved reports that the field has another offset in its struct.
 func diff(all *[]Difference, path string, here, there *Type, hereOff, thereOff int, moved bool) {
 	before := len(*all)
 	report := func() {
@@ -102,11 +102,10 @@ func diffFields(all *[]Difference, path string, here, there *Type, hereOff, ther
 	}
 }
 
-// Prefix says whether long is short with fields appended, or the same.
+// Prefix reports whether long is short, with or without appended fields.
 //
-// An appended field lies behind all of short, not in padding at its end:
-// whoever knows only short may copy its whole value, padding and all, over
-// what lies there.
+// An appended field lies beyond all of short, and not in padding at the end of short: a process
+// that knows only short may overwrite the padding with its whole value.
 func Prefix(short, long *Type) bool {
 	if short.Kind != Struct || long.Kind != Struct {
 		return len(Diff(short, long)) == 0

@@ -25,7 +25,7 @@ const (
 	atomicBit     = 0x80
 )
 
-// ErrSchema is what [Decode] reports, with the reason.
+// ErrSchema is returned by [Decode], wrapped with the reason.
 var ErrSchema = errors.New("bad schema")
 
 // AppendBinary appends the encoding of t to b.
@@ -33,9 +33,9 @@ func (t *Type) AppendBinary(b []byte) []byte {
 	return t.append(append(b, schemaVersion), true)
 }
 
-// Fingerprint tells types with different bytes apart: names of fields,
-// kinds, offsets, sizes, lengths, atomics, locks and the byte order of this
-// machine count, the names of Go types and their alignment do not.
+// Fingerprint returns a hash of what determines the bytes of a value: names of fields, kinds,
+// offsets, sizes, lengths, atomics, locks and the byte order of this machine. The names of Go types
+// and their alignment do not count.
 func (t *Type) Fingerprint() uint64 {
 	order := binary.NativeEndian.AppendUint32(nil, orderMark)
 	sum := sha256.Sum256(t.append(order, false))
@@ -74,9 +74,9 @@ func appendName(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// Decode reads what [Type.AppendBinary] wrote. It trusts nothing: whatever it
-// returns has fields in order that lie inside their structs without
-// overlapping, sizes that agree, and names that are safe to print.
+// Decode decodes what [Type.AppendBinary] wrote. It does not trust its input: in a type that it
+// returns the fields are in order, lie inside their structs and do not overlap, sizes agree, and
+// names are safe to print.
 func Decode(b []byte) (*Type, error) {
 	if len(b) > MaxSchema {
 		return nil, fmt.Errorf("%w: %d bytes are too many", ErrSchema, len(b))
@@ -95,7 +95,7 @@ func Decode(b []byte) (*Type, error) {
 	return t, nil
 }
 
-// A decoder keeps the first error; after it, everything it reads is zero.
+// A decoder keeps the first error. Afterwards everything that it reads is zero.
 type decoder struct {
 	rest  []byte
 	nodes int

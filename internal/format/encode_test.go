@@ -125,7 +125,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestDecodeLimits: schemas that are right but for their extent.
+// TestDecodeLimits: schemas that are correct except for their size.
 func TestDecodeLimits(t *testing.T) {
 	u8 := &Type{Kind: Uint8, Size: 1, Align: 1}
 	nested := func(levels int) *Type {

@@ -28,10 +28,10 @@ const (
 	orderMark = 0x01020304
 )
 
-// Magic is how a header begins.
+// Magic is the beginning of a header.
 const Magic = "ShmemBox"
 
-// Where things stand in the header page.
+// Offsets in the header page.
 const (
 	OffMagic      = 0
 	OffVersion    = 8
@@ -61,7 +61,7 @@ const (
 	OffOwner    = 256
 	OffSlotHigh = 264
 
-	// The box's own lock, each group on its own cache line.
+	// The lock of the box, each group on its own cache line.
 	OffLock         = 320
 	OffLockArmed    = 324
 	OffSeq          = 384
@@ -82,7 +82,7 @@ const (
 	programSize = OffID - OffProgram
 )
 
-// Where things stand in a slot.
+// Offsets in a slot.
 const (
 	SlotGen      = 0
 	SlotBell     = 4
@@ -99,8 +99,7 @@ const (
 	SlotReadOnly = 1 << 0 // in SlotFlags: attached read-only
 )
 
-// What is wrong with a header or a schema record. The errors returned wrap
-// one of these and say more.
+// Errors of decoding a header or a schema record. Functions return them wrapped with the reason.
 var (
 	ErrNone    = errors.New("no control block")
 	ErrVersion = errors.New("control block of another version")
@@ -131,7 +130,7 @@ type Header struct {
 	Flags      uint32 // 0
 	Created    int64  // Unix nanoseconds
 
-	// For people only.
+	// Only to be displayed.
 	CreatorPID, CreatorUID uint32
 	CreatorNS              uint64
 	Program                string // at most 32 bytes
@@ -139,7 +138,7 @@ type Header struct {
 	ID [16]byte
 }
 
-// ImageSize is the size of the undo image, 0 if there is none.
+// ImageSize returns the size of the undo image, 0 if there is none.
 func (h *Header) ImageSize() uint64 {
 	if h.ImageOff == 0 {
 		return 0
@@ -147,7 +146,7 @@ func (h *Header) ImageSize() uint64 {
 	return (h.PayloadCap + alignment - 1) &^ (alignment - 1)
 }
 
-// HeaderOff is where in the file the header page begins.
+// HeaderOff returns the offset of the header page in the file.
 func (h *Header) HeaderOff() uint64 { return h.TotalSize - HeaderSize }
 
 // Encode fills bytes 0..247 of the header page.
@@ -177,7 +176,7 @@ func (h *Header) Encode(page []byte) {
 	native.PutUint32(page[OffCheck:], crc32.Checksum(page[:OffCheck], castagnoli))
 }
 
-// programName is s as it fits: whole characters before the first NUL.
+// programName returns as much of s as fits: whole characters before the first NUL.
 func programName(s string) string {
 	s, _, _ = strings.Cut(s, "\x00")
 	if len(s) <= programSize {
@@ -190,17 +189,15 @@ func programName(s string) string {
 	return s[:end]
 }
 
-// DecodeHeader reads the last [HeaderSize] bytes of a file of fileSize bytes.
-// In a header it returns, payload, image, schema area, slots and header page
-// lie in this order, aligned, apart from each other and within the file, whose
-// size fits an int64: sums of an offset and its length do not overflow.
-//
-// Program is what the file says, and may hold anything but NUL.
+// DecodeHeader decodes the last [HeaderSize] bytes of a file of fileSize bytes. In a header that it
+// returns, payload, image, schema area, slots and header page lie in this order, aligned, without
+// overlap, and within the file. The file's size fits an int64, so sums of an offset and its length
+// do not overflow. Program may hold any bytes except NUL.
 func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 	if len(page) < HeaderSize || fileSize < HeaderSize || string(page[:len(Magic)]) != Magic {
 		return nil, ErrNone
 	}
-	// Another version may check itself in another way, so these come first.
+	// These come first: another version may compute the checksum in another way.
 	switch order := native.Uint32(page[OffOrder:]); order {
 	case orderMark:
 	case bits.ReverseBytes32(orderMark):
@@ -244,10 +241,9 @@ func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 	return h, nil
 }
 
-// validate goes from the front of the file to its end: each part begins where
-// the one before has ended or later. No sum can wrap: an offset and its length
-// are known to lie within the file, of less than 1<<63 bytes, before they are
-// added.
+// validate goes from the beginning of the file to its end: each part begins at the end of the part
+// before it, or later. No sum overflows: before an offset and a length are added both are known to
+// lie within the file, which has less than 1<<63 bytes.
 func (h *Header) validate(fileSize uint64) error {
 	if h.Flags != 0 {
 		return fmt.Errorf("%w: flags %#x", ErrVersion, h.Flags)
@@ -295,11 +291,10 @@ func (h *Header) validate(fileSize uint64) error {
 	return nil
 }
 
-// Layout places everything in a new file for a value of payloadSize bytes
-// that may grow by reserve, with an undo image if asked for, and a schema of
-// schemaLen bytes, 0 if there is none. A schema that fits the header page
-// takes no room, one of more than [MaxSchema] bytes gets none (its fingerprint
-// alone is stored). What is no matter of places is left zero.
+// Layout returns the header of a new file for a value of payloadSize bytes that can grow by reserve
+// bytes, with or without an undo image, and with a schema of schemaLen bytes, 0 if there is none. A
+// schema that fits the header page needs no schema area. For a schema of more than [MaxSchema]
+// bytes only the fingerprint is stored. Layout sets sizes and offsets; the other fields are zero.
 func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, pageSize uint64) (*Header, error) {
 	switch {
 	case pageSize < MinPageSize || pageSize > MaxPageSize || pageSize&(pageSize-1) != 0:
@@ -310,7 +305,7 @@ func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, p
 		return nil, errors.New("a payload of no bytes")
 	case schemaLen < 0:
 		return nil, fmt.Errorf("a schema of %d bytes", schemaLen)
-	// A quarter of what an int64 holds: image and control block fit in too.
+	// A quarter of the largest int64: image and control block fit too.
 	case payloadSize > math.MaxInt64/4 || reserve > math.MaxInt64/4-payloadSize:
 		return nil, fmt.Errorf("a payload of %d bytes and %d spare ones is too large", payloadSize, reserve)
 	}

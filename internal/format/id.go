@@ -11,7 +11,7 @@ const GenMask = 1<<21 - 1
 // WaitersBit is the bit of a lock word that no ID uses.
 const WaitersBit = 1 << 31
 
-// An ID names an attachment: a slot and which of its tenants, in 31 bits.
+// An ID names an attachment: its slot and the generation of the slot, in 31 bits.
 type ID uint32
 
 // IDs of generation 0 name no attachment.
@@ -21,16 +21,16 @@ const (
 	Local  ID = 2 // this process, outside any segment
 )
 
-// MakeID is the ID of the tenant gen of a slot; excess bits are dropped.
+// MakeID returns the ID of generation gen of a slot. It drops excess bits.
 func MakeID(gen, slot uint32) ID { return ID(gen&GenMask<<slotBits | slot&slotMask) }
 
-// Slot is the number of the slot.
+// Slot returns the number of the slot.
 func (id ID) Slot() uint32 { return uint32(id) & slotMask }
 
-// Gen is the generation, 0 if id names no attachment.
+// Gen returns the generation, 0 if id names no attachment.
 func (id ID) Gen() uint32 { return uint32(id) >> slotBits & GenMask }
 
-// NextGen is the generation of the next tenant, never 0.
+// NextGen returns the generation after gen, never 0.
 func NextGen(gen uint32) uint32 {
 	if gen = (gen + 1) & GenMask; gen == 0 {
 		return 1
@@ -38,14 +38,14 @@ func NextGen(gen uint32) uint32 {
 	return gen
 }
 
-// An OwnerState says what is to become of a segment.
+// An OwnerState says whether a segment has an owner, and what happens without one.
 type OwnerState uint32
 
 const (
 	NoOwner OwnerState = iota // not decided yet
 	Owned                     // by the attachment in Owner.ID, while it lives
 	Kept                      // stays until it is owned or removed
-	Dropped                   // the value is gone; nobody may attach
+	Dropped                   // the value was dropped; no process may attach
 )
 
 // An Owner is the owner word of a segment.
@@ -54,15 +54,13 @@ type Owner struct {
 	ID    ID // of the owner, if Owned
 }
 
-// Word is the owner as it stands in the control block.
+// Word returns the owner word.
 func (o Owner) Word() uint64 { return uint64(o.State)<<32 | uint64(o.ID) }
 
-// OwnerOf is the owner that a word from the control block names; see
-// [Owner.Valid].
+// OwnerOf returns the owner that a word of the control block names; see [Owner.Valid].
 func OwnerOf(word uint64) Owner { return Owner{OwnerState(word >> 32), ID(uint32(word))} }
 
-// Valid says whether o can be meant: a state that exists, and an attachment
-// just where there is an owner.
+// Valid reports whether the state exists, and o names an attachment exactly if there is an owner.
 func (o Owner) Valid() bool {
 	if o.State == Owned {
 		return o.ID.Gen() != 0 && o.ID&WaitersBit == 0
@@ -70,7 +68,7 @@ func (o Owner) Valid() bool {
 	return o.State <= Dropped && o.ID == Nobody
 }
 
-// String is the state in a word.
+// String returns the state in a word.
 func (s OwnerState) String() string {
 	switch s {
 	case NoOwner:

@@ -15,7 +15,7 @@ const (
 	FingerprintOnly                   // it fits nowhere
 )
 
-// A Record is the schema record: which type the payload holds.
+// A Record is the schema record, which says which type the payload holds.
 type Record struct {
 	Kind        RecordKind
 	Length      uint32 // of the encoded schema
@@ -24,9 +24,9 @@ type Record struct {
 	Offset      uint64 // of the schema in the file, for an AreaRecord
 }
 
-// NewRecord is the record for a schema, put where h has room for it: an
-// AreaRecord's goes to Offset before the record is written, an InlineRecord's
-// is written with it. With no schema it is the record of raw bytes.
+// NewRecord returns the record for a schema, which h has room for. The caller writes the schema of
+// an AreaRecord to Offset before the record, and the schema of an InlineRecord together with it.
+// Without a schema it returns the record of raw bytes.
 func (h *Header) NewRecord(schema []byte, fingerprint, payloadSize uint64) Record {
 	r := Record{Fingerprint: fingerprint, PayloadSize: payloadSize}
 	switch n := uint64(len(schema)); {
@@ -42,10 +42,9 @@ func (h *Header) NewRecord(schema []byte, fingerprint, payloadSize uint64) Recor
 	return r
 }
 
-// Encode fills b, which begins where the record does, at [OffRecord] of the
-// header page: [RecordSize] bytes, and behind them the schema if it is inline.
-// It returns how many bytes of b it wrote. A schema that is stored must be as
-// long as r.Length; of other kinds it is left out of account.
+// Encode writes the record to b, which begins at [OffRecord] of the header page: [RecordSize]
+// bytes, followed by an inline schema. It returns how many bytes it wrote. A schema that is stored
+// has r.Length bytes; other kinds ignore it.
 func (r *Record) Encode(b []byte, schema []byte) int {
 	if r.Kind != InlineRecord && r.Kind != AreaRecord {
 		schema = nil
@@ -73,10 +72,9 @@ func (r *Record) check(schema []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:], castagnoli), castagnoli, schema)
 }
 
-// DecodeRecord reads the record in the header page of a segment. Where it
-// points, and how far, lies within what header allows. Its checksum covers
-// the schema too, so that [Record.Verify] remains to be called. A page on
-// which no record was ever written gives the zero Record.
+// DecodeRecord decodes the record in the header page of a segment. Its schema lies within the
+// limits of the header. The checksum covers the schema too, so the caller calls [Record.Verify] as
+// well. For a page on which no record was ever written it returns the zero Record.
 func DecodeRecord(header *Header, page []byte) (Record, error) {
 	if len(page) < HeaderSize {
 		return Record{}, corrupt("a header page of %d bytes", len(page))
@@ -119,7 +117,7 @@ func DecodeRecord(header *Header, page []byte) (Record, error) {
 	return r, nil
 }
 
-// Inline is a copy of the schema of an InlineRecord, nil for other kinds.
+// Inline returns a copy of the schema of an InlineRecord, nil for other kinds.
 func (r Record) Inline(page []byte) []byte {
 	if r.Kind != InlineRecord || r.Length > InlineSchema || len(page) < HeaderSize {
 		return nil
@@ -127,8 +125,8 @@ func (r Record) Inline(page []byte) []byte {
 	return slices.Clone(page[OffInline:][:r.Length])
 }
 
-// Verify says whether the record read from page and its schema, nil for the
-// kinds without one, are what was written together.
+// Verify reports whether the record of page and its schema, nil for the kinds without one, were
+// written together.
 func (r Record) Verify(page []byte, schema []byte) error {
 	if len(page) < HeaderSize {
 		return corrupt("a header page of %d bytes", len(page))

@@ -1,7 +1,9 @@
-// Package format says what the bytes of a segment mean: the schema of a
-// type, its encoding, fingerprint and differences, and the control block
-// behind the payload. It is pure: no system call, no unsafe, no state but a
-// cache of walked types. Everything it decodes is taken for hostile.
+// Package format defines what the bytes of a segment mean: the schema of a type with its encoding,
+// fingerprint and differences, and the control block after the payload.
+//
+// It imports nothing of this module, makes no system call, uses no unsafe, and keeps no state
+// except a cache of types. Its invariant: it trusts no input, and what it decodes has offsets and
+// sizes that lie within the file and within each other. docs/format.md describes the format.
 package format
 
 import (
@@ -11,8 +13,7 @@ import (
 	"strings"
 )
 
-// A Kind is what a [Type] is at heart. The values are part of the encoding
-// and never change.
+// A Kind is the kind of a [Type]. The values are part of the encoding and never change.
 type Kind uint8
 
 const (
@@ -60,7 +61,7 @@ var atomicNames = [lastKind + 1]string{
 	Uint32: "Uint32", Uint64: "Uint64", Uintptr: "Uintptr",
 }
 
-// String is the Go name of the kind.
+// String returns the Go name of the kind.
 func (k Kind) String() string {
 	if k < Bool || k > lastKind {
 		return "Kind(" + strconv.Itoa(int(k)) + ")"
@@ -68,8 +69,8 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// A Type is the schema of a Go type: a tree whose leaves are numbers and
-// opaque locks. It is never changed once made, and parts of it are shared.
+// A Type is the schema of a Go type: a tree whose leaves are numbers and opaque locks. It never
+// changes, and types share parts.
 type Type struct {
 	Kind   Kind
 	Atomic bool   // a type of sync/atomic
@@ -93,22 +94,21 @@ type Span struct {
 	Off, Len int
 }
 
-// Spans gives the bytes that other processes may change at any time without
-// the box's lock, psync and atomic ones, in order, merged where they touch.
+// Spans returns the bytes that other processes may change at any time without the lock of the box:
+// those of psync and sync/atomic types. They are in order, and adjacent ones are merged.
 //
-// Arrays are not unrolled in memory: the sequence holds one node for each
-// array of such structs, whatever its length, and counts as it goes. It can
-// be used any number of times, by many goroutines.
+// The sequence needs memory for each array in the type, whatever the array's length. It can be used
+// any number of times, also concurrently.
 func (t *Type) Spans() iter.Seq[Span] {
 	return sequence(t.runs(func(t *Type) bool { return t.Kind == Sync || t.Atomic }))
 }
 
-// SyncSpans is [Type.Spans] for psync types alone.
+// SyncSpans is [Type.Spans] for psync types only.
 func (t *Type) SyncSpans() iter.Seq[Span] {
 	return sequence(t.runs(func(t *Type) bool { return t.Kind == Sync }))
 }
 
-// A run is a range of bytes, or, with inner ones, count repetitions of those.
+// A run is a range of bytes or, if it has inner runs, count repetitions of those.
 type run struct {
 	off, len      int
 	count, stride int
@@ -180,15 +180,15 @@ func sequence(runs []run) iter.Seq[Span] {
 	}
 }
 
-// String is the type on one line, as Go would write it.
+// String returns the type on one line, as in Go source.
 func (t *Type) String() string {
 	var b strings.Builder
 	t.print(&b, 0, false)
 	return b.String()
 }
 
-// Declaration is the type as Go would declare it, a field on a line, each
-// with its offset in the struct it stands in.
+// Declaration returns the type as in Go source, with one line for each field and its offset in its
+// struct.
 func (t *Type) Declaration() string {
 	var b strings.Builder
 	if t.Kind == Struct && t.Name != "" {
@@ -230,8 +230,8 @@ func (t *Type) print(b *strings.Builder, depth int, lines bool) {
 	}
 }
 
-// short names the type in a few words: what it is, rather than what its Go
-// type is called, except for structs, which would fill the page.
+// short describes the type in a few words: by its structure, but a struct by the name of its Go
+// type.
 func (t *Type) short() string {
 	switch {
 	case t.Atomic:

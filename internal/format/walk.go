@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// What a schema may hold. Of keeps to these too, so that what it accepts can
-// be decoded by everyone.
+// Limits of a schema. Of keeps them too, so that every process can decode what Of accepts.
 const (
 	maxDepth = 64      // of types in types
 	maxNodes = 1 << 16 // types in the tree, each as often as it stands there
@@ -21,7 +20,7 @@ const (
 // psyncPath is the package whose structs are opaque locks.
 const psyncPath = "github.com/shmembox/shmem/psync"
 
-// A TypeError says why a type cannot live in shared memory.
+// A TypeError says why a type cannot be in shared memory.
 type TypeError struct {
 	Type   reflect.Type // what is refused
 	Path   string       // where it stands, as main.Config.Routes[].Name
@@ -37,7 +36,7 @@ func (e *TypeError) Error() string {
 
 var walked sync.Map // reflect.Type to *Type or *TypeError
 
-// Of is the schema of t. The error is a *[TypeError].
+// Of returns the schema of t. Its error is a *[TypeError].
 func Of(t reflect.Type) (*Type, error) {
 	v, ok := walked.Load(t)
 	if !ok {
@@ -88,7 +87,7 @@ var basicKinds = map[reflect.Kind]Kind{
 	reflect.Complex64: Complex64, reflect.Complex128: Complex128,
 }
 
-// insteadOf says what to use for what lives in package sync.
+// insteadOf says what to use instead of a type of package sync.
 var insteadOf = map[string]string{
 	"Mutex":     "psync.Mutex",
 	"RWMutex":   "psync.RWMutex",
@@ -129,7 +128,7 @@ func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError
 	case w.psync:
 		if t.Kind() == reflect.Struct {
 			s.Kind, s.Name = Sync, "psync."+cut(t.Name())
-			// Opaque, but a pointer in there would be as wrong as anywhere.
+			// Its fields are not recorded, but they must not be pointers either.
 			return s, w.fields(t, path, depth, func(Field) {})
 		}
 	}
@@ -178,8 +177,8 @@ func (w *walker) fields(t reflect.Type, path string, depth int, add func(Field))
 		if len(f.Name) > maxName {
 			return refuse(f.Type, at, "has a field name that is too long; use a shorter one")
 		}
-		// Padding is walked too: a copy of the value on Go's heap must show
-		// the collector no pointer.
+		// Blank fields are checked too: a copy of the value on Go's heap must have no pointer for
+		// the collector.
 		s, err := w.walk(f.Type, at, depth+1)
 		if err != nil {
 			return err
@@ -191,7 +190,7 @@ func (w *walker) fields(t reflect.Type, path string, depth int, add func(Field))
 	return nil
 }
 
-// schemaName is the name to record for t: none for what the kind says.
+// schemaName returns the name to record for t. Predeclared types have none.
 func schemaName(t reflect.Type) string {
 	if t.PkgPath() == "" {
 		return ""
@@ -199,8 +198,8 @@ func schemaName(t reflect.Type) string {
 	return typeName(t)
 }
 
-// typeName is the Go name of t for people: within type arguments reflect
-// gives whole import paths, of which the last element is enough.
+// typeName returns the Go name of t to be displayed. It keeps the last elements of the import paths
+// that reflect gives in type arguments.
 func typeName(t reflect.Type) string {
 	long := t.String()
 	var b strings.Builder
@@ -220,7 +219,7 @@ func typeName(t reflect.Type) string {
 	return cut(b.String())
 }
 
-// cut makes a name one that nameOK accepts.
+// cut changes a name to one that nameOK accepts.
 func cut(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -239,7 +238,7 @@ func cut(s string) string {
 	return s[:end] + "..."
 }
 
-// nameOK says whether a name can be shown to people as it is.
+// nameOK reports whether a name can be displayed as it is.
 func nameOK(s string) bool {
 	for _, r := range s {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

@@ -227,8 +227,8 @@ func TestBroadcastEveryOrder(t *testing.T) {
 	})
 }
 
-// While a new reader has a hold but not yet written its cursor, that of the one before does not
-// count.
+// While a new reader has a hold and has not written its cursor, the cursor of the earlier reader
+// does not count.
 func TestNewHold(t *testing.T) {
 	r, _ := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 2), make([]Hold, 1))
 	c, err := r.Hold(1)

@@ -26,10 +26,10 @@
 //
 // Every slot of an MPMC or Broadcast has one 64-bit word. Its top 3 bits are the state. Below is
 // the lap, 61 bits that count how often the ring has been round. While an id holds the slot, 30
-// bits of the lap and the 31-bit id take its place. So one compare-and-swap takes a slot and says
-// who holds it. Words without an id never repeat. A word with an id is changed only by its holder
-// or, after the holder's death, by Repair. So there is no ABA problem. Head and tail are changed
-// after the slot, and any caller that finds them behind advances them.
+// bits of the lap and the 31-bit id take its place. So one compare-and-swap takes a slot and names
+// its holder. Words without an id never repeat. A word with an id is changed only by its holder or,
+// after the holder's death, by Repair. So there is no ABA problem. Head and tail are changed after
+// the slot, and any caller that finds them behind advances them.
 //
 // # Sources
 //

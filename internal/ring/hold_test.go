@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Who was killed before his cursor stood holds nobody back, and is not told of as if he did: there
-// is no slowest one.
+// A reader that died before it wrote its cursor holds no publisher back, and Slowest does not
+// return it.
 func TestHoldingWithoutCursor(t *testing.T) {
 	defer func() { hook = nil }()
 	r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 2))
