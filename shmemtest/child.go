@@ -15,37 +15,34 @@ import (
 	"time"
 )
 
-// DefaultLimit is how long a parent waits for a child before it fails the test.
+// DefaultLimit is how long a parent waits for a child until it fails the test.
 const DefaultLimit = 30 * time.Second
 
-// A Command is a child to be started; only Role is needed.
+// A Command describes a child to be started. Only Role is needed.
 type Command struct {
 	Role string
 	Args []string
 
-	// Env is added to the environment, "KEY=value" each.
+	// Env is added to the environment, as "KEY=value".
 	Env []string
 
-	// Wrap is a command that runs the child, such as unshare -p -f. Signals
-	// then go to its whole process group, and Pid and Wait speak of the
-	// wrapping command.
+	// Wrap is a command that runs the child, such as unshare -p -f. Then signals go to the whole
+	// process group, and Pid and Wait are about the wrapping command.
 	Wrap []string
 
-	// SysProcAttr may hold what the system offers for a new process. Start
-	// works on a copy, in which it puts the child in a process group of its own
-	// and, on Linux, has it killed when the test process dies.
+	// SysProcAttr are attributes of the new process. Start changes a copy: the child gets a new
+	// process group, and on Linux the kernel kills the child when the test process dies.
 	//
-	// A test binary is seldom executable by other users: a child that is to be
-	// one calls syscall.Setuid itself rather than being given a Credential.
+	// Other users can seldom execute a test binary. So a child that needs another user calls
+	// syscall.Setuid itself, instead of a Credential here.
 	SysProcAttr *syscall.SysProcAttr
 
-	// Limit is how long the parent waits for anything; 0 is DefaultLimit.
+	// Limit is how long the parent waits for the child in one call; 0 means DefaultLimit.
 	Limit time.Duration
 }
 
-// A Child is a running child process, seen by its parent. Its methods may be
-// called by several goroutines. It belongs to the test it was started by, at
-// whose end it is killed with all that is in its process group.
+// A Child is the parent's view of a running child process. Several goroutines may call its methods.
+// It belongs to the test that started it. At the end of the test its process group is killed.
 type Child struct {
 	t     testing.TB
 	name  string // role[pid]
@@ -56,24 +53,24 @@ type Child struct {
 	stdin *os.File
 	out   *mailbox
 
-	ended   chan struct{} // closed once the process is reaped; then err may be read
+	ended   chan struct{} // closed when the process is reaped; then err can be read
 	err     error
-	readers sync.WaitGroup // those of stdout and stderr
+	readers sync.WaitGroup // of stdout and stderr
 	stuck   sync.Once
 
 	mu     sync.Mutex
-	script []string // the lines so far, "> " to the child and "< " from it
-	muted  bool     // the test is over: its log must not be touched
+	script []string // all lines, "> " to the child and "< " from it
+	muted  bool     // the test has ended and must not be used
 }
 
-// Start starts a child in a role. What it writes to its standard error is in the
-// test's log, each line behind the child's name.
+// Start starts a child in a role with arguments. What the child writes to its standard error is in
+// the test's log, each line after the child's name.
 func Start(t testing.TB, role string, args ...string) *Child {
 	t.Helper()
 	return Command{Role: role, Args: args}.Start(t)
 }
 
-// Start starts the child, which the end of the test kills if it still runs.
+// Start starts the child. If it still runs at the end of the test it is killed.
 func (cmd Command) Start(t testing.TB) *Child {
 	t.Helper()
 	c, err := cmd.start(t)
@@ -101,8 +98,7 @@ func (cmd Command) start(t testing.TB) (*Child, error) {
 	}
 	prepare(x.SysProcAttr)
 
-	// Three pipes of our own: with those of exec.Cmd, Wait would close them
-	// under the readers.
+	// Not the pipes of exec.Cmd: its Wait closes them while they are read.
 	var ours, theirs [3]*os.File
 	closeAll := func(fs []*os.File) {
 		for _, f := range fs {
@@ -169,15 +165,14 @@ func use(role string) error {
 	return nil
 }
 
-// Children are started by one thread that never ends, because Linux sends the
-// signal for a parent's death when the thread dies that started the child
-// (go.dev/issue/27505). All that concerns process groups is done on it too: while
-// it is at one thing, no child can start and be given a process id that has just
-// become free, and whose group is about to be killed.
+// One thread that never ends starts all children: Linux sends the signal for a parent's death when
+// the thread ends that started the child (go.dev/issue/27505). The same thread does all work on
+// process groups. So no child can start and get a process id that has just become free while the
+// group of that id is about to be killed.
 var (
 	processThread = make(chan func())
 	startThread   sync.Once
-	leaders       = make(map[int]*Child) // of that thread: who has the process id now
+	leaders       = make(map[int]*Child) // the child that has a process id now; used by that thread
 )
 
 func onProcessThread(f func()) {
@@ -198,7 +193,7 @@ func (c *Child) reap() {
 	err := c.cmd.Wait()
 	onProcessThread(func() {
 		if leaders[c.pid] != c {
-			return // The id has been given anew, so nobody of the group is left.
+			return // Another child has the id, so no process of the group is left.
 		}
 		delete(leaders, c.pid)
 		if c.group {
@@ -262,9 +257,8 @@ func (c *Child) Pid() int { return c.pid }
 // String returns the role and the process id.
 func (c *Child) String() string { return c.name }
 
-// Send sends the child a line. A newline within it arrives as the two
-// characters \n. There is an error when the child has gone, which a test may
-// ignore if it waits for an answer next.
+// Send sends the child a line. A newline in the line arrives as the two characters \n. Send returns
+// an error if the child has ended. A test that waits for a line next can ignore the error.
 func (c *Child) Send(format string, args ...any) error {
 	line := oneLine(format, args)
 	c.note("> ", strings.TrimSuffix(line, "\n"))
@@ -275,10 +269,9 @@ func (c *Child) Send(format string, args ...any) error {
 	return nil
 }
 
-// Recv returns the child's next line. The error is one for which
-// errors.Is(err, io.EOF) holds once the child has ended and every line it sent
-// is read. If nothing comes within the time limit, the child is ended with a dump
-// of its goroutines, and the test has failed.
+// Recv returns the child's next line. When the child has ended and all its lines are read Recv
+// returns an error that wraps io.EOF. If no line comes within the limit Recv ends the child with a
+// dump of its goroutines, and fails the test.
 func (c *Child) Recv() (string, error) {
 	c.t.Helper()
 	line, err := c.out.get(c.limit)
@@ -297,8 +290,8 @@ func (c *Child) Recv() (string, error) {
 	}
 }
 
-// Expect receives a line that must be want, or want followed by a space and
-// more, which it returns. Anything else ends the test, as Fatal does.
+// Expect receives a line that must be want, or want followed by a space and more, which it returns.
+// For any other line it ends the test, as Fatal does.
 func (c *Child) Expect(t testing.TB, want string) (rest string) {
 	t.Helper()
 	line, err := c.Recv()
@@ -312,8 +305,8 @@ func (c *Child) Expect(t testing.TB, want string) (rest string) {
 	return strings.TrimSuffix(rest, " ")
 }
 
-// Ask sends a line and returns the next one that comes. If none does, it ends
-// the test, as Fatal does.
+// Ask sends a line and returns the next one that comes. If none comes it ends the test, as Fatal
+// does.
 func (c *Child) Ask(t testing.TB, format string, args ...any) string {
 	t.Helper()
 	sendErr := c.Send(format, args...)
@@ -324,10 +317,9 @@ func (c *Child) Ask(t testing.TB, format string, args ...any) string {
 	return line
 }
 
-// Wait waits until the child ends by itself, and returns its exit as an
-// *exec.ExitError, nil for 0. If it has not within the time limit, it is ended
-// with a dump of its goroutines, and the test has failed. A child that waits for
-// a line does not end: see Close.
+// Wait waits until the child ends by itself. It returns nil for exit code 0, else an
+// *exec.ExitError. If the child does not end within the limit Wait ends it with a dump of its
+// goroutines, and fails the test. A child that waits for a line does not end: see Close.
 func (c *Child) Wait() error {
 	c.t.Helper()
 	if !c.endsWithin(c.limit) {
@@ -341,16 +333,15 @@ func (c *Child) Wait() error {
 	}
 }
 
-// Close lets the child's Recv return io.EOF, and waits as Wait does.
+// Close makes the child's Recv return io.EOF, and waits as Wait does.
 func (c *Child) Close() error {
 	c.t.Helper()
 	c.stdin.Close()
 	return c.Wait()
 }
 
-// Kill kills the child at once, also when it is stopped (SIGKILL), and waits
-// until nothing is left of it: its locks, mappings and descriptors are gone. It
-// does nothing when the child has ended.
+// Kill kills the child at once, also a stopped one (SIGKILL), and waits until the kernel has freed
+// its locks, mappings and descriptors. It does nothing if the child has ended.
 func (c *Child) Kill() {
 	c.t.Helper()
 	c.signal(os.Kill)
@@ -359,8 +350,7 @@ func (c *Child) Kill() {
 	}
 }
 
-// Stop stops the child (SIGSTOP). On Linux it returns when no thread of the
-// child runs any more.
+// Stop stops the child (SIGSTOP). On Linux it returns when no thread of the child runs.
 func (c *Child) Stop() error {
 	if stopSignal == nil {
 		return fmt.Errorf("%s: stop: %w", c.name, errors.ErrUnsupported)
@@ -381,10 +371,10 @@ func (c *Child) Stop() error {
 	return nil
 }
 
-// Continue lets a stopped child run again (SIGCONT).
+// Continue makes a stopped child run again (SIGCONT).
 func (c *Child) Continue() error { return c.Signal(continueSignal) }
 
-// Signal sends a signal. After the child's end the error is os.ErrProcessDone.
+// Signal sends a signal to the child. It returns os.ErrProcessDone if the child has ended.
 func (c *Child) Signal(s os.Signal) error {
 	err := errors.ErrUnsupported
 	if s != nil && (stopSignal != nil || s == os.Kill) {
@@ -411,7 +401,7 @@ func (c *Child) signal(s os.Signal) (err error) {
 }
 
 func (c *Child) endsWithin(d time.Duration) bool {
-	// Not the timer alone: a child that has ended has, however late we look.
+	// The child comes before the timer: if it has ended the timer does not matter.
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -422,15 +412,15 @@ func (c *Child) endsWithin(d time.Duration) bool {
 	}
 }
 
-// giveUp ends a child that does not do what it is waited for, with a dump of its
-// goroutines in the log, and fails the test.
+// giveUp ends a child that does not do what a call waits for, writes a dump of its goroutines to
+// the log, and fails the test.
 func (c *Child) giveUp(what string) {
 	c.t.Helper()
 	c.stuck.Do(func() {
 		c.t.Helper()
 		if quitSignal != nil {
 			c.signal(quitSignal)
-			c.signal(continueSignal) // A stopped process does not see the first.
+			c.signal(continueSignal) // A stopped process does not handle the first one.
 			c.endsWithin(10 * time.Second)
 		}
 		c.signal(os.Kill)
@@ -440,8 +430,8 @@ func (c *Child) giveUp(what string) {
 	})
 }
 
-// drain waits until the output of an ended child is read, for a while: somebody
-// who left the process group may hold it open.
+// drain waits until the output of an ended child is read, but not for long: a process that has left
+// the process group may keep the output open.
 func (c *Child) drain() bool {
 	read := make(chan struct{})
 	go func() { c.readers.Wait(); close(read) }()
@@ -456,7 +446,7 @@ func (c *Child) drain() bool {
 func (c *Child) cleanup() {
 	c.Kill()
 	c.stdin.Close()
-	// What the child started itself.
+	// Processes that the child has started.
 	onProcessThread(func() {
 		if leaders[c.pid] == nil {
 			killGroup(c.pid)
@@ -470,8 +460,8 @@ func (c *Child) cleanup() {
 	c.mu.Unlock()
 }
 
-// Killed reports whether err, of Wait or Close, says that the child was killed
-// (SIGKILL). It is false on systems without signals.
+// Killed reports whether an error of Wait or Close says that the child was killed (SIGKILL). It
+// reports false on systems without signals.
 func Killed(err error) bool {
 	x, ok := errors.AsType[*exec.ExitError](err)
 	return ok && endedBy(x.ProcessState, os.Kill)

@@ -11,14 +11,12 @@ import (
 	"time"
 )
 
-// grace is how long a child whose parent has gone may go on before it is ended.
+// grace is how long a child may run after its parent has closed it or ended.
 const grace = 10 * time.Second
 
-// A Conn is the child's side: what it was started with, and the lines to and
-// from its parent. It may be used by several goroutines.
+// A Conn is the child's connection to its parent. Several goroutines may use it.
 //
-// What else the child prints to os.Stdout goes to its standard error, so it does
-// not get between the lines.
+// What the child writes to os.Stdout goes to its standard error, and not between the lines.
 type Conn struct {
 	args []string
 	in   *mailbox
@@ -26,16 +24,14 @@ type Conn struct {
 	out  io.Writer
 }
 
-// Args returns the arguments given to Start.
+// Args returns the arguments of Start.
 func (c *Conn) Args() []string { return c.args }
 
-// Recv returns the parent's next line. Its error is the bare io.EOF once the
-// parent has closed the child or is gone; the child should then leave, and is
-// ended if it has not after ten seconds, wherever it is.
+// Recv returns the parent's next line. When the parent has closed the child or has ended Recv
+// returns the bare io.EOF. Then the child must end within ten seconds, or it is ended.
 func (c *Conn) Recv() (string, error) { return c.in.get(0) }
 
-// Send sends a line to the parent. A newline within it arrives as the two
-// characters \n.
+// Send sends a line to the parent. A newline in the line arrives as the two characters \n.
 func (c *Conn) Send(format string, args ...any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,7 +44,7 @@ func oneLine(format string, args []any) string {
 	return strings.ReplaceAll(s, "\n", `\n`) + "\n"
 }
 
-// runChild is the whole life of a child process; it returns the exit code.
+// runChild runs a child process and returns its exit code.
 func runChild(roles map[string]Role, name string, args []string) int {
 	r, ok := roles[name]
 	if !ok {
@@ -66,7 +62,7 @@ func runChild(roles map[string]Role, name string, args []string) int {
 		})
 		c.in.close(io.EOF)
 	}()
-	// Not errors.Is: an EOF met elsewhere comes wrapped, and is a fault.
+	// Not errors.Is: an EOF from elsewhere is wrapped, and is an error.
 	if err := r.Run(c); err != nil && err != io.EOF {
 		fmt.Fprintf(os.Stderr, "role %s: %v\n", name, err)
 		return 1
@@ -74,8 +70,8 @@ func runChild(roles map[string]Role, name string, args []string) int {
 	return 0
 }
 
-// readLines hands on whole lines until r ends, and returns what came after the
-// last of them: the line a process was killed in, which must not pass for whole.
+// readLines delivers complete lines until r ends. It returns what came after the last one: a line
+// that a killed process has not completed.
 func readLines(r io.Reader, line func(string)) (rest string) {
 	b := bufio.NewReader(r)
 	for {
@@ -89,13 +85,13 @@ func readLines(r io.Reader, line func(string)) (rest string) {
 
 var errLimit = errors.New("no line within the time limit")
 
-// A mailbox is an unbounded queue of lines, so that neither side of a pipe ever
-// waits for the other to read.
+// A mailbox is an unbounded queue of lines: neither side of a pipe waits until the other side
+// reads.
 type mailbox struct {
 	mu    sync.Mutex
 	cond  sync.Cond
 	lines []string
-	err   error // why no more lines come
+	err   error // the reason why no line comes any more
 }
 
 func newMailbox() *mailbox {
@@ -118,7 +114,8 @@ func (b *mailbox) close(err error) {
 	b.cond.Broadcast()
 }
 
-// get returns the next line; with a limit above 0 it may return errLimit.
+// get returns the next line. If no line comes within limit it returns errLimit. A limit of 0 is
+// none.
 func (b *mailbox) get(limit time.Duration) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,20 +11,19 @@ import (
 	"testing"
 )
 
-// base is this process's directory in memory, which holds those of Dir.
+// base is this process's directory in memory, with the directories of Dir.
 var base struct {
 	sync.Mutex
 	path string
-	lock *os.File // says to others that the directory is in use
+	lock *os.File // shows other processes that the directory is in use
 }
 
-// Dir returns a fresh empty directory for the test, in /dev/shm where that is a
-// tmpfs, else one of t.TempDir, and logs why. At the end of the test, before
-// which what was started and opened later has been ended by its own cleanup, the
-// test fails if anything is left in the directory; then it is removed.
+// Dir returns a new empty directory for the test. The directory is in /dev/shm if that is a tmpfs,
+// else Dir logs the reason and returns one of t.TempDir. At the end of the test, after the cleanups
+// that were registered later, the test fails if the directory is not empty. Then the directory is
+// removed.
 //
-// Only the user of the test may enter the directory until the test says
-// otherwise with os.Chmod.
+// Only the user of the test may enter the directory, until the test changes that with os.Chmod.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := memoryDir(t.Name())
@@ -48,8 +47,8 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// memoryDir makes a directory in base, and base when there is none. The tests of
-// a process share one base, so that one lock tells that they all are in use.
+// memoryDir makes a directory in base, and base if there is none. The tests of a process share one
+// base, so that one lock shows that all its directories are in use.
 func memoryDir(name string) (string, error) {
 	base.Lock()
 	defer base.Unlock()
@@ -97,12 +96,12 @@ func removeBase() (left []string) {
 	return left
 }
 
-// listTree lists all that is below dir, with sizes.
+// listTree lists all files and directories below dir, with sizes.
 func listTree(dir string) (list []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == dir {
 			if errors.Is(err, fs.ErrNotExist) {
-				err = nil // The test removed it, or someone does so now.
+				err = nil // It has just been removed.
 			}
 			return err
 		}

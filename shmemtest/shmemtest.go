@@ -1,26 +1,25 @@
-// Package shmemtest is for tests of programs that share memory: it runs
-// scripted child processes that can be stopped and killed at any moment, gives
-// fresh directories in memory, and finds what a test forgot to give back.
+// Package shmemtest helps to test programs that share memory. It runs scripted child processes that
+// a test can stop and kill at any moment, provides fresh directories in memory, and reports what a
+// test has not cleaned up.
 //
-// A child is the test binary started again in a named [Role], so it can use
-// everything the tests can. It never runs tests. Parent and child talk in
-// lines, the child's standard input and output, so that a test waits for an
-// answer and never for an amount of time:
+// A child is a second process of the test binary, in a named [Role]. It can use everything that the
+// tests can, and never runs tests. Parent and child exchange lines over the child's standard input
+// and output. So a test waits for a line, and never for an amount of time:
 //
 //	func TestMain(m *testing.M) {
 //		shmemtest.Main(m, shmemtest.Role{Name: "counter", Run: counter})
 //	}
 //
-//	// counter is the child: it counts in a file until it is told to leave.
+//	// counter is the child: it counts in a file until its parent closes it.
 //	func counter(c *shmemtest.Conn) error {
 //		path := c.Args()[0]
 //		for n := 1; ; n++ {
 //			line, err := c.Recv()
 //			if err != nil {
-//				return err // io.EOF: leave
+//				return err // io.EOF: the parent has closed the child
 //			}
 //			if line != "add" {
-//				return fmt.Errorf("what is %q?", line)
+//				return fmt.Errorf("unknown command %q", line)
 //			}
 //			if err := os.WriteFile(path, fmt.Append(nil, n), 0o600); err != nil {
 //				return err
@@ -43,10 +42,9 @@
 //		os.Remove(path) // Dir fails a test that leaves files
 //	}
 //
-// The package works wherever Go does. What needs the system's help is there
-// where the system is: leaks of file descriptors and mappings are looked for on
-// Linux, and [Child.Stop], [Child.Continue] and [Child.Signal] return
-// [errors.ErrUnsupported] on systems without signals.
+// The package works on all systems of Go. Leaks of file descriptors and mappings are found on Linux
+// only. [Child.Stop], [Child.Continue] and [Child.Signal] return [errors.ErrUnsupported] on systems
+// without signals.
 package shmemtest
 
 import (
@@ -60,34 +58,33 @@ import (
 	"time"
 )
 
-// WrapEnv is the environment variable that holds an emulator's command, words
-// separated by spaces, such as "qemu-arm": children then run under it too.
+// WrapEnv is the environment variable with the command of an emulator, such as "qemu-arm", as words
+// separated by spaces. If it is set children run under this command.
 //
 //	GOARCH=arm SHMEMTEST_WRAP=qemu-arm go test -exec qemu-arm ./...
 const WrapEnv = "SHMEMTEST_WRAP"
 
 // A Role is what a child process does.
 type Role struct {
-	// Name is what Start is given.
+	// Name is the name that Start uses. It has no spaces.
 	Name string
 
-	// Run is the child's life. When it returns nil, or the bare io.EOF of
-	// Conn.Recv, the child exits with 0; any other error goes to standard
-	// error and the child exits with 1.
+	// Run runs the child. When it returns nil, or the bare io.EOF of Conn.Recv, the child exits
+	// with 0. Any other error is written to standard error, and the child exits with 1.
 	Run func(c *Conn) error
 
-	// Optional roles may stay unused: the tests that start them are skipped
-	// on some machines.
+	// Optional tells that a run of all tests need not start the role: the tests that start it are
+	// skipped on some machines.
 	Optional bool
 }
 
-// argPrefix begins the first argument of a child; the role's name follows. It
-// is an argument and not an environment variable because a wrapping command may
-// clear the environment, and a child that misses it would run the tests, which
-// start children; and because the programs a child starts inherit nothing.
+// argPrefix begins the first argument of a child, and the role's name follows. It is an argument,
+// not an environment variable, for two reasons. A wrapping command may clear the environment, and a
+// child without the variable would run the tests, which start children. And programs that a child
+// starts would inherit the variable.
 const argPrefix = "shmemtest:"
 
-// registry is what Main was given, and what has been used of it.
+// registry holds the roles of Main, and which of them were used.
 var registry struct {
 	sync.Mutex
 	main  bool
@@ -95,25 +92,23 @@ var registry struct {
 	used  map[string]bool
 }
 
-// Main is the whole of a TestMain. In a child process it runs the child's role.
-// Otherwise it runs the tests, and when they pass it fails all the same if
+// Main is a whole TestMain. In a child process it runs the child's role. Otherwise it runs the
+// tests. After they have passed Main still fails if
 //
-//   - a role that is not Optional was never started (only asked of a full run:
-//     not with -short or a flag that selects tests),
+//   - a role that is not Optional was never started, unless -short or a flag that selects tests is set,
 //   - a file descriptor is open that was not open before,
-//   - a file in /dev/shm or a memfd is mapped that was not before,
-//   - a child process is left, running or not waited for (it is killed),
+//   - a file in /dev/shm or a memfd is mapped that was not mapped before,
+//   - a child process is left, running or not waited for (Main kills it),
 //   - a directory of Dir is left.
 //
-// Main does not return. On Linux it makes the test process the adoptive parent
-// of its orphaned descendants (PR_SET_CHILD_SUBREAPER), so that those that
-// outlive their parents are found too; a process that has started a session of
-// its own is taken for a daemon and let go.
+// Main does not return. On Linux it makes the test process the parent of its orphaned descendants
+// (PR_SET_CHILD_SUBREAPER), so that it also finds processes that outlive their parents. A process
+// that has started its own session counts as a daemon, and is left alone.
 func Main(m *testing.M, roles ...Role) {
 	byName := make(map[string]Role)
 	for _, r := range roles {
 		if r.Name == "" || strings.ContainsAny(r.Name, " \t\n") || r.Run == nil || byName[r.Name].Run != nil {
-			fmt.Fprintf(os.Stderr, "shmemtest: role %q: a role needs a name of its own without spaces, and a Run\n", r.Name)
+			fmt.Fprintf(os.Stderr, "shmemtest: role %q: a role needs a unique name without spaces, and a Run\n", r.Name)
 			os.Exit(2)
 		}
 		byName[r.Name] = r
@@ -135,34 +130,34 @@ func Main(m *testing.M, roles ...Role) {
 	fds, maps := openFiles(), mappedFiles()
 	code := m.Run()
 	left := removeBase()
-	// A fuzzing run has processes and files of its own, here and in workers.
+	// Fuzzing has its own processes and files, here and in workers.
 	if code != 0 || flagSet("test.fuzz") || flagSet("test.fuzzworker") {
 		endProcesses()
 		os.Exit(code)
 	}
 
 	var faults []string
-	complain := func(f string) {
+	report := func(f string) {
 		fmt.Fprintf(os.Stderr, "shmemtest: %s\n", f)
 		faults = append(faults, f)
 	}
 	if full() {
 		for _, name := range unusedRoles() {
-			complain(fmt.Sprintf("role %q was never started by a test: remove it, or mark it Optional", name))
+			report(fmt.Sprintf("role %q was never started by a test: remove it, or mark it Optional", name))
 		}
 	}
 	for _, name := range left {
-		complain("directory left: " + name)
+		report("directory left: " + name)
 	}
 	for _, f := range settle(leftProcesses) {
-		complain("child process left: " + f)
+		report("child process left: " + f)
 	}
 	endProcesses()
 	for _, f := range settle(func() []string { return added(fds, openFiles()) }) {
-		complain("file descriptor left open: " + f)
+		report("file descriptor left open: " + f)
 	}
 	for _, f := range settle(func() []string { return added(maps, mappedFiles()) }) {
-		complain("mapping left: " + f)
+		report("mapping left: " + f)
 	}
 	if len(faults) > 0 {
 		code = 1
@@ -170,7 +165,7 @@ func Main(m *testing.M, roles ...Role) {
 	os.Exit(code)
 }
 
-// primePoller has the Go runtime open the descriptors it keeps for itself.
+// primePoller makes the Go runtime open the descriptors that it keeps.
 func primePoller() {
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
@@ -191,7 +186,7 @@ func unusedRoles() []string {
 	return names
 }
 
-// full reports whether every test was asked for.
+// full reports whether all tests are run.
 func full() bool {
 	return !testing.Short() && !flagSet("test.run") && !flagSet("test.skip") && !flagSet("test.list")
 }
@@ -201,11 +196,11 @@ func flagSet(name string) bool {
 	return f != nil && f.Value.String() != f.DefValue
 }
 
-// settle asks until the answer is empty, or for two seconds: goroutines that
-// are about to close something when the tests end may need a moment.
-func settle(ask func() []string) []string {
+// settle calls list until it returns nothing, for up to two seconds: goroutines that close
+// something when the tests end may need a moment.
+func settle(list func() []string) []string {
 	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if s := ask(); len(s) == 0 || time.Now().After(deadline) {
+		if s := list(); len(s) == 0 || time.Now().After(deadline) {
 			return s
 		}
 	}

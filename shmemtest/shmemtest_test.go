@@ -288,11 +288,11 @@ func TestMainCatches(t *testing.T) {
 	}{
 		{"none", false, "", "shmemtest:"},
 		{"unused", false, `role "ghost" was never started`, "guest"},
-		{"unknown", false, "start nobody: no such role", ""},
+		{"unknown", false, "start missing: no such role", ""},
 		{"fd", true, "file descriptor left open: ", ""},
 		{"map", true, "mapping left: ", ""},
 		{"memfd", true, "mapping left: ", ""},
-		{"zombie", true, "nobody has waited for it", ""},
+		{"zombie", true, "ended, not waited for", ""},
 		{"orphan", true, " sleep (state S)", ""},
 		{"file", false, "forgotten (-rw", ""},
 		{"recv", false, "waited 200ms for a line", ""},
@@ -337,7 +337,7 @@ func TestNested(t *testing.T) {
 		os.Remove(filepath.Join(Dir(t), "x"))
 	case "unused":
 	case "unknown":
-		Start(t, "nobody")
+		Start(t, "missing")
 	case "file":
 		d := Dir(t)
 		if err := os.WriteFile(filepath.Join(d, "forgotten"), []byte("x"), 0o600); err != nil {

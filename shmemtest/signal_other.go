@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// There are no signals here but os.Kill.
+// These systems have no signals except os.Kill.
 var stopSignal, continueSignal, quitSignal os.Signal
 
 func prepare(*syscall.SysProcAttr) {}

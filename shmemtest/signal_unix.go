@@ -13,7 +13,7 @@ var (
 	quitSignal     os.Signal = syscall.SIGQUIT
 )
 
-// prepare puts the child in a group of its own, which a new session is anyway.
+// prepare puts the child in a new process group. A new session is one already.
 func prepare(attr *syscall.SysProcAttr) {
 	if !attr.Setsid {
 		attr.Setpgid, attr.Pgid = true, 0

@@ -20,7 +20,7 @@ const (
 	subreaper   = 36         // PR_SET_CHILD_SUBREAPER, linux/prctl.h
 )
 
-// adopting is false where orphans are not to be had (some emulators).
+// adopting reports whether orphans become children of this process. Some emulators do not do that.
 var adopting bool
 
 func adoptOrphans() {
@@ -34,37 +34,37 @@ func dieWithParent(attr *syscall.SysProcAttr) {
 	}
 }
 
-// killGroup kills the members of a process group whose leader has been reaped,
-// and waits until they are gone.
+// killGroup kills the members of a process group whose leader has been reaped, and waits until they
+// have ended.
 func killGroup(pgid int) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
 		if adopting {
-			// They are our children now.
+			// They are children of this process now.
 			pid, err := syscall.Wait4(-pgid, nil, syscall.WNOHANG, nil)
 			if err == syscall.EINTR || err == nil && pid > 0 {
 				continue
 			}
 			if err != nil {
-				return // ECHILD: nobody is left.
+				return // ECHILD: none is left.
 			}
 		} else if !slices.ContainsFunc(processes(), func(s stat) bool {
 			return s.pgrp == pgid && s.session == session() && s.state != "Z"
 		}) {
 			return
 		}
-		// There is somebody in the group, so the group is still this one.
+		// The group has a member, so the id still means this group.
 		syscall.Kill(-pgid, syscall.SIGKILL)
 		time.Sleep(100 * time.Microsecond)
 	}
 }
 
-// session asks the kernel: an emulator's /proc/self/stat may not tell.
+// session returns the session id from the kernel: an emulator's /proc/self/stat may not have it.
 func session() int {
 	sid, _, _ := syscall.RawSyscall(syscall.SYS_GETSID, 0, 0, 0)
 	return int(sid)
 }
 
-// A stat is what /proc/PID/stat begins with.
+// A stat is the beginning of /proc/PID/stat.
 type stat struct {
 	pid, ppid, pgrp, session int
 	name, state              string
@@ -75,7 +75,7 @@ func readStat(path string) (s stat, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	// pid (name) state ppid pgrp session; the name may hold anything.
+	// pid (name) state ppid pgrp session; the name may hold any characters.
 	text := string(b)
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || end < open {
@@ -110,14 +110,14 @@ func stopped(pid int, group bool) bool {
 	for _, pid := range pids {
 		paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if len(paths) == 0 && pid == pids[0] {
-			return false // It has just been reaped.
+			return false // the process has just been reaped
 		}
 		for _, p := range paths {
 			if s, ok := readStat(p); ok && !strings.Contains("TtZX", s.state) {
 				return false
 			}
 		}
-		// The leader of an ended process is not a stopped one.
+		// A process that has ended is not stopped.
 		if s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid)); ok && s.state == "Z" && pid == pids[0] {
 			return false
 		}
@@ -125,8 +125,8 @@ func stopped(pid int, group bool) bool {
 	return true
 }
 
-// children returns our children of this session. Those of other sessions are
-// daemons, which are nobody's business.
+// children returns the children of this process in this session. Those of other sessions are
+// daemons.
 func children() (list []stat) {
 	pid, sid := os.Getpid(), session()
 	if me, ok := readStat("/proc/self/stat"); !ok || me.pid != pid {
@@ -144,15 +144,14 @@ func leftProcesses() (left []string) {
 	for _, s := range children() {
 		what := "state " + s.state
 		if s.state == "Z" {
-			what = "ended, nobody has waited for it"
+			what = "ended, not waited for"
 		}
 		left = append(left, fmt.Sprintf("%d %s (%s)", s.pid, s.name, what))
 	}
 	return left
 }
 
-// endProcesses kills and reaps our children. Until it reaps one, the process id
-// is that child's.
+// endProcesses kills and reaps the children. A process id belongs to the child until it is reaped.
 func endProcesses() {
 	for _, s := range children() {
 		syscall.Kill(s.pid, syscall.SIGKILL)
@@ -164,14 +163,14 @@ func endProcesses() {
 	}
 }
 
-// openFiles returns our descriptors and what they lead to.
+// openFiles returns the descriptors of this process and what they lead to.
 func openFiles() (list []string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
-		// That of the listing itself is closed by now.
+		// The descriptor of the listing itself is closed by now.
 		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
 			list = append(list, e.Name()+" "+to)
 		}
@@ -179,7 +178,7 @@ func openFiles() (list []string) {
 	return list
 }
 
-// mappedFiles returns our mappings of files in memory.
+// mappedFiles returns the mappings of files in memory.
 func mappedFiles() (list []string) {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -201,9 +200,8 @@ func mappedFiles() (list []string) {
 	return list
 }
 
-// makeBase makes this process's directory, and removes those of test processes
-// that were killed: they are memory that nobody else would give back. A directory
-// is in use while its process holds a lock on it.
+// makeBase makes this process's directory, and removes the directories of test processes that were
+// killed: they take memory. A directory is in use while its process has a lock on it.
 func makeBase() (string, *os.File, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(memory, &st); err != nil {
@@ -229,9 +227,9 @@ func makeBase() (string, *os.File, error) {
 		}
 		f, err := lockDir(path)
 		if err != nil {
-			continue // Another process takes it for an old one, and removes it.
+			continue // another process takes it for an old one and removes it
 		}
-		if err := os.Chmod(path, 0o711); err != nil { // Other users may pass, for tests with several.
+		if err := os.Chmod(path, 0o711); err != nil { // other users may pass, for tests with several users
 			f.Close()
 			os.Remove(path)
 			return "", nil, err
@@ -241,7 +239,7 @@ func makeBase() (string, *os.File, error) {
 	return "", nil, errors.New("cannot lock a directory in " + memory)
 }
 
-// lockDir locks a directory that is there and free.
+// lockDir locks a directory that exists and is not in use.
 func lockDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {

@@ -12,8 +12,7 @@ func adoptOrphans() {}
 
 func dieWithParent(*syscall.SysProcAttr) {}
 
-// killGroup has nothing to go by where orphans are not adopted: nothing tells
-// whether the group is still the one it was.
+// killGroup does nothing: where orphans are not adopted the id may belong to another group by now.
 func killGroup(int) {}
 
 func stopped(int, bool) bool { return true }
