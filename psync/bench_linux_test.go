@@ -116,7 +116,7 @@ func BenchmarkOthers(b *testing.B) {
 			v.once.Do(ctx, nil)
 		}
 	})
-	b.Run("Broadcast nobody", func(b *testing.B) {
+	b.Run("Broadcast without waiters", func(b *testing.B) {
 		for b.Loop() {
 			v.cond.Broadcast()
 		}
@@ -135,7 +135,7 @@ func rawWait(w *atomic.Uint32, old uint32) {
 	}
 }
 
-// pong answers.
+// pong sets the second event after every set of the first.
 func pong(c *shmemtest.Conn) error {
 	_, v, err := attach(c.Args()[0], waittest.ReadWrite)
 	if err != nil {

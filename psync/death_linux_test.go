@@ -44,14 +44,14 @@ func within(t *testing.T, what string, f func() error) error {
 	return err
 }
 
-// TestNewcomerInDeadSlot: a dead owner's slot is taken by somebody who stays idle, so its lock byte
-// is held again: the generation alone tells that the owner is dead.
+// TestNewcomerInDeadSlot: an idle attachment takes the slot of a dead holder, so the slot's lock
+// byte is held again. Only the generation shows that the holder is dead.
 func TestNewcomerInDeadSlot(t *testing.T) {
 	path, s, v := newSeg(t)
 	c := start(t, path)
 	do(t, c, "lock", "rlock")
 	c.Kill()
-	n := start(t, path) // takes the lowest free slot: the dead one's
+	n := start(t, path) // takes the lowest free slot, that of the dead holder
 	do(t, n, "broadcast")
 	if high := s.M.Peers.High(); high != 2 {
 		t.Fatalf("the newcomer has another slot: %d were taken", high)
@@ -60,13 +60,13 @@ func TestNewcomerInDeadSlot(t *testing.T) {
 	wantErr(t, "RWMutex.Lock", within(t, "RWMutex.Lock", func() error { return v.rw.Lock(context.Background()) }), nil)
 }
 
-// TestKilledBetweenFreeingAndWaking: nobody is left whose death could be seen, and nobody else
-// rescues.
+// TestKilledBetweenFreeingAndWaking: the word is free, so there is no holder whose death could be
+// seen.
 func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	path, s, v := newSeg(t)
 	c := start(t, path)
 	do(t, c, "lock")
-	s.M.Peers.Slots[1].PIDNS.Store(0) // the kernel does not tell of its end either
+	s.M.Peers.Slots[1].PIDNS.Store(0) // so the kernel does not report its end either
 	done := make(chan error)
 	go func() { done <- v.mu.Lock(context.Background()) }()
 	for s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
@@ -79,7 +79,8 @@ func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	wantErr(t, "Lock", within(t, "Lock", func() error { return <-done }), nil)
 }
 
-// TestReaderMarkOfNewcomer: a mark that a dead reader left is not the newcomer's.
+// TestDeadReaderWithNewcomer: a mark that a dead reader left is not the mark of the slot's next
+// attachment.
 func TestDeadReaderWithNewcomer(t *testing.T) {
 	path, _, v := newSeg(t)
 	c := start(t, path)
@@ -96,12 +97,12 @@ func TestRecover(t *testing.T) {
 	path, _, v := newSeg(t)
 	ran := 0
 	repair := func() error { ran++; return nil }
-	wantErr(t, "nobody died", v.mu.Recover(context.Background(), repair), nil)
+	wantErr(t, "without a death", v.mu.Recover(context.Background(), repair), nil)
 	v.mu.Lock(context.Background())
-	wantErr(t, "held by the living", v.mu.Recover(context.Background(), repair), nil)
+	wantErr(t, "of a living holder", v.mu.Recover(context.Background(), repair), nil)
 	v.mu.Unlock()
 	if ran != 0 {
-		t.Error("repair ran although nobody had died")
+		t.Error("repair ran although no holder had died")
 	}
 
 	c := start(t, path)
@@ -174,7 +175,7 @@ func TestOtherAttachment(t *testing.T) {
 	wantErr(t, "Lock", v.mu.Lock(ctx), psync.ErrOwnerDied)
 	wantErr(t, "RWMutex.Lock", v.rw.Lock(ctx), nil)
 	if !robust.RaceEnabled { // there it faults
-		wantErr(t, "Lock of what was taken away", v2.mu.Lock(ctx), shmem.ErrClosed)
+		wantErr(t, "Lock after Close", v2.mu.Lock(ctx), shmem.ErrClosed)
 	}
 }
 
@@ -202,7 +203,7 @@ func TestNotShared(t *testing.T) {
 	wantErr(t, "Lock", v.mu.Lock(context.Background()), psync.ErrOwnerDied)
 }
 
-// TestGarbage: whatever the words hold, calls return.
+// TestGarbage: calls return for any values of the words.
 func TestGarbage(t *testing.T) {
 	_, _, v := newSeg(t)
 	for _, word := range []uint32{3, 7, 2 << 10, 1<<10 | 900, 1<<31 | 1, 1<<31 | 5<<10, ^uint32(0)} {
@@ -355,7 +356,7 @@ func TestPromise(t *testing.T) {
 	wantErr(t, "Wait", v.ev[0].Wait(context.Background()), nil)
 }
 
-// TestCondHolderDies: who waits for a signal learns that the lock's holder died.
+// TestCondHolderDies: a waiter for a signal sees that the lock's holder died.
 func TestCondHolderDies(t *testing.T) {
 	path, _, v := newSeg(t)
 	done := make(chan error)
@@ -513,8 +514,8 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// takeover kills holders of a lock that somebody waits for. The times are for people: a loaded
-// machine may take any time.
+// takeover kills holders of a lock while another attachment waits for it. The times are for people:
+// a loaded machine may take any time.
 func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 	n := 20
 	if testing.Short() {

@@ -68,8 +68,8 @@ func ExampleMutex_Recover() {
 	check(v.Mu.Unlock())
 
 	// Output:
-	// shmem: mutex lock example: the process that held the lock died; Recover repairs the value and reopens it
-	// 1 10
+	// shmem: mutex lock example: the process that held the lock died; Recover repairs the value and
+	// reopens it 1 10
 }
 
 // Many attachments read at the same time. A reader that dies is in no writer's way.

@@ -18,8 +18,9 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "actor", Run: actor}) }
 
-// actor does what it is told. Each operation runs in a goroutine of its own and is answered by "did
-// NAME" or "did NAME ERROR"; "stop POINT" makes it say "reached" there and stay until "resume".
+// actor performs the operations that its parent names. Each operation runs in its own goroutine, which
+// sends "did NAME" or "did NAME ERROR" afterwards. After "stop POINT" the actor sends "reached" at that
+// point, and stays there until "resume".
 func actor(c *shmemtest.Conn) error {
 	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
 	if err != nil {
@@ -203,7 +204,7 @@ func hold(w *world, lock func(context.Context) error, unlock func() error) func(
 	}
 }
 
-// asleep waits until somebody in another process sleeps.
+// asleep waits until the leader of another process sleeps.
 func (w *world) asleep() {
 	p := w.sa.M.Peers
 	for {
@@ -295,7 +296,7 @@ var kills = []kill{
 		start: func(w *world) func() {
 			return hold(w, func(context.Context) error { return w.a.sem.Acquire(context.Background(), 3) }, func() error { return w.a.sem.Release(3) })
 		}},
-	{name: "acquire finds the dead", at: points(step.SemSwept, step.SemTaken, step.LockTaken), op: "acquire",
+	{name: "acquire frees the permits of a dead holder", at: points(step.SemSwept, step.SemTaken, step.LockTaken), op: "acquire",
 		start: func(w *world) func() { w.dies("acquire", "acquire", "acquire"); return nil }},
 	{name: "release", at: points(step.SemBack, step.SemBackOut, wakeSteps), first: []string{"acquire"}, op: "release",
 		start: func(w *world) func() { w.waits(w.a.useSem); w.waits(w.b.useSem); return nil }},

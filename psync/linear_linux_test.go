@@ -111,7 +111,7 @@ func history(c *shmemtest.Conn) error {
 	return nil
 }
 
-// A state is who is inside: writers and permits, readers.
+// A state is what is held: writers and permits, readers.
 type state struct{ in, readers int }
 
 func lockModel(limit int) porcupine.Model {

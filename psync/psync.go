@@ -14,7 +14,7 @@
 //	v.Balance += 100
 //	return v.Mu.Unlock()
 //
-// # Who holds a lock
+// # Holders
 //
 // An attachment holds a lock: one open box or segment of one process. The goroutines of the
 // process share the attachment, as they share a [sync.Mutex]: any goroutine may unlock what
@@ -63,7 +63,8 @@
 //
 // The lock word with its owner, and the list of what to do when the owner dies, follow the robust
 // futexes of Linux (Documentation/locking/robust-futexes.rst) and the robust mutexes of POSIX.
-// Unlike there, file locks show who is alive, not thread ids, which differ between PID namespaces.
+// Unlike there, file locks show which holders are alive, not thread ids, which differ between PID
+// namespaces.
 package psync
 
 import (

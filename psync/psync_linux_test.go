@@ -22,7 +22,7 @@ type value struct {
 	once psync.Once
 
 	//lint:ignore U1000 race builds use it
-	n, m uint64 // n == m unless somebody is inside mu or rw
+	n, m uint64 // n == m unless a process is inside mu or rw
 	raw  [2]atomic.Uint32
 }
 

@@ -99,7 +99,7 @@ func TestParentIsKilled(t *testing.T) {
 		goesAway(t, pid)
 		return
 	}
-	// It is our child now, by adoption, and ends by itself.
+	// This process is its parent now, and it ends by itself.
 	var ws syscall.WaitStatus
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		if got, err := syscall.Wait4(pid, &ws, syscall.WNOHANG, nil); err != nil {

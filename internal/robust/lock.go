@@ -22,8 +22,8 @@
 // After it has freed a word without waiters bit a process does not touch the memory again: the next
 // holder may close the mapping.
 //
-// The algorithm follows Linux's robust futexes (Documentation/locking/robust-futexes.rst), with
-// file locks instead of thread ids to see who is alive.
+// The algorithm follows Linux's robust futexes (Documentation/locking/robust-futexes.rst). File locks
+// instead of thread ids show which holders are alive.
 package robust
 
 import (

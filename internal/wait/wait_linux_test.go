@@ -73,7 +73,7 @@ func change(s *waittest.Seg, o *object) {
 	wait.Wake(s.M, &o.armed)
 }
 
-// echo answers changes of object 0 by changes of object 1.
+// echo changes object 1 after every change of object 0.
 func echo(c *shmemtest.Conn) error {
 	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
 	if err != nil {
@@ -213,8 +213,8 @@ func TestManyWaiters(t *testing.T) {
 	}
 }
 
-// rung is how long may pass until somebody is woken who is rung, on a machine of any load. Without
-// the backstop it is long past where he is not.
+// rung is how long a waiter that is rung may take to wake, on a machine of any load. A waiter that
+// is not rung takes longer, without the backstop.
 const rung = 20 * time.Second
 
 func TestCancel(t *testing.T) {
@@ -278,7 +278,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestReadOnly: who cannot write polls.
+// TestReadOnly: an attachment that cannot write polls.
 func TestReadOnly(t *testing.T) {
 	path, s, v := newSeg(t)
 	for _, how := range []waittest.How{waittest.ReadPermission, waittest.Foreign} {
@@ -456,8 +456,8 @@ func BenchmarkWakeNobodyBare(b *testing.B) {
 	}
 }
 
-// Two sides that both park, and wait only for each other to wake up, come to spin; who waits for
-// something far off spins less and less.
+// TestAdaptSpin: two sides that both park, and wait only for each other's wakeup, come to spin. A
+// side that waits for long spins less and less.
 func TestAdaptSpin(t *testing.T) {
 	if first := wait.AdaptSpin(0, time.Hour); first != wait.MaxSpin {
 		t.Errorf("after the first wait: %v, want %v", first, wait.MaxSpin)
@@ -478,9 +478,9 @@ func TestAdaptSpin(t *testing.T) {
 	}
 }
 
-// TestDuty: of many that wait for the same one looks; when it goes another does; what one sees all
-// see.
-func TestDuty(t *testing.T) {
+// TestProber: of many waiters with the same subject one calls Look. When it leaves another one
+// does. What one finds all find.
+func TestProber(t *testing.T) {
 	const n = 500
 	_, s, v := newSeg(t)
 	for _, m := range []*mem.Mapping{s.M, nil} {
@@ -504,7 +504,7 @@ func TestDuty(t *testing.T) {
 		start := time.Now()
 		time.Sleep(500 * time.Millisecond)
 		if got, most := int(looks.Load()), 10+int(time.Since(start)/(10*time.Millisecond)); got < 3 || got > most {
-			t.Errorf("%d waiters looked %d times within %v, want 3 to %d", n, got, time.Since(start), most)
+			t.Errorf("%d waiters called Look %d times within %v, want 3 to %d", n, got, time.Since(start), most)
 		}
 		cancel()
 		for range n / 2 {
@@ -517,7 +517,7 @@ func TestDuty(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if looks.Load() < before+3 {
-			t.Error("nobody is on duty any more")
+			t.Error("no waiter is the prober any more")
 		}
 		dead.Store(true)
 		for range n / 2 {
@@ -527,7 +527,7 @@ func TestDuty(t *testing.T) {
 					t.Error(err)
 				}
 			case <-time.After(rung):
-				t.Fatal("a waiter does not see what others saw")
+				t.Fatal("a waiter does not find what others found")
 			}
 		}
 	}
