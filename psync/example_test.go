@@ -55,7 +55,7 @@ func ExampleMutex_Recover() {
 
 	v := box.Value()
 	err := v.Mu.Lock(ctx)
-	fmt.Println(err)
+	fmt.Println("the holder died:", errors.Is(err, psync.ErrOwnerDied))
 	for errors.Is(err, psync.ErrOwnerDied) {
 		check(v.Mu.Recover(ctx, func() error {
 			v.Sum = 10 * v.Deposits
@@ -68,8 +68,8 @@ func ExampleMutex_Recover() {
 	check(v.Mu.Unlock())
 
 	// Output:
-	// shmem: mutex lock example: the process that held the lock died; Recover repairs the value and
-	// reopens it 1 10
+	// the holder died: true
+	// 1 10
 }
 
 // Many attachments read at the same time. A reader that dies is in no writer's way.
