@@ -70,13 +70,17 @@ func TestErrors(t *testing.T) {
 		{second(closed.Follow(0)), "inspect follow", "t", shmem.ErrClosed},
 		{second(closed.ReadAt(make([]byte, 1), 0)), "inspect read", "t", shmem.ErrClosed},
 		{tried, "inspect follow", "t", shmem.ErrClosed},
-		{inspect.Set(context.Background(), "nope", &shmem.Options{Dir: dir}), "inspect set", "nope", fs.ErrNotExist},
-		{inspect.Set(context.Background(), "file", &shmem.Options{Dir: dir}), "inspect set", "file", shmem.ErrForeign},
-		{inspect.Set(done, "box", &shmem.Options{Dir: dir}, inspect.Assignment{Path: "x", Value: "1"}), "inspect set", "box", nil},
+		{inspect.Set(context.Background(), "nope", &shmem.Options{Dir: dir}), "inspect set", "nope",
+			fs.ErrNotExist},
+		{inspect.Set(context.Background(), "file", &shmem.Options{Dir: dir}), "inspect set", "file",
+			shmem.ErrForeign},
+		{inspect.Set(done, "box", &shmem.Options{Dir: dir},
+			inspect.Assignment{Path: "x", Value: "1"}), "inspect set", "box", nil},
 		{second(inspect.TypeFor[string]()), "inspect type", "", shmem.ErrBadType},
 	} {
 		var e *shmem.Error
-		if !errors.As(c.err, &e) || e.Op != c.op || e.Name != c.name || c.is != nil && !errors.Is(c.err, c.is) {
+		if !errors.As(c.err, &e) || e.Op != c.op || e.Name != c.name || c.is != nil &&
+			!errors.Is(c.err, c.is) {
 			t.Errorf("%v (%T), want %s %s: %v", c.err, c.err, c.op, c.name, c.is)
 		}
 	}

@@ -29,7 +29,8 @@ func Example() {
 		return
 	}
 	defer box.Close()
-	_ = box.Update(context.Background(), func(s *Server) error { s.Port = 80; return s.Name.Set("web") })
+	_ = box.Update(context.Background(),
+		func(s *Server) error { s.Port = 80; return s.Name.Set("web") })
 
 	o, err := inspect.Open(opts.Dir, "server")
 	if err != nil {
@@ -42,7 +43,8 @@ func Example() {
 
 	// Change fields, checked against the schema and under the box's lock.
 	err = inspect.Set(context.Background(), "server", opts,
-		inspect.Assignment{Path: "Port", Value: "8080"}, inspect.Assignment{Path: "Loads[1]", Value: "0.5"})
+		inspect.Assignment{Path: "Port", Value: "8080"},
+		inspect.Assignment{Path: "Loads[1]", Value: "0.5"})
 	fmt.Println(err)
 	after, _ := o.Snapshot()
 	for _, c := range inspect.Diff(before, after) {

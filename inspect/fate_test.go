@@ -36,7 +36,8 @@ func TestFate(t *testing.T) {
 		}
 		defer b.Close()
 		boxes = append(boxes, b)
-		want("live", []string{"it is garbage", "the other process attached goes on", "the 2 others attached go on"}[n])
+		want("live", []string{"it is garbage", "the other process attached goes on",
+			"the 2 others attached go on"}[n])
 	}
 	if err := boxes[0].Leak(); err != nil {
 		t.Fatal(err)

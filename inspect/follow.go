@@ -45,7 +45,8 @@ func (o *Observer) Follow(from uint64) (f *Follower, err error) {
 		if from == FromOldest {
 			from = t.Ring.Oldest()
 		}
-		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), buf: make([]byte, t.Layout.Item.Size)}
+		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from),
+			buf: make([]byte, t.Layout.Item.Size)}
 		return nil
 	})
 	if err != nil {
@@ -94,7 +95,9 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 		if now.Sub(checked) > goneAfter {
 			checked = now
 			if f.gone() {
-				return Message{}, f.error(fmt.Errorf("%w any more: no process is attached, and none can attach", fs.ErrNotExist))
+				return Message{}, f.error(
+					fmt.Errorf("%w any more: no process is attached, and none can attach",
+						fs.ErrNotExist))
 			}
 		}
 		select {

@@ -49,8 +49,10 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := m.Value.At("N"); err != nil || n.String() != fmt.Sprint(seq) || m.Seq != seq || f.Lost() != lost {
-			t.Errorf("message %d, N %v, lost %d; want %d, %d (%v)", m.Seq, n, f.Lost(), seq, lost, err)
+		if n, err := m.Value.At("N"); err != nil || n.String() != fmt.Sprint(seq) || m.Seq != seq ||
+			f.Lost() != lost {
+			t.Errorf("message %d, N %v, lost %d; want %d, %d (%v)", m.Seq, n, f.Lost(), seq, lost,
+				err)
 		}
 	}
 	publish(0, 1)
@@ -156,7 +158,8 @@ func TestFollowHostile(t *testing.T) {
 		if _, err := s.Status(); err != nil {
 			t.Fatal(err)
 		}
-		from := []uint64{0, inspect.FromNow, inspect.FromOldest, r.Uint64() >> r.IntN(64)}[r.IntN(4)]
+		from := []uint64{0, inspect.FromNow, inspect.FromOldest,
+			r.Uint64() >> r.IntN(64)}[r.IntN(4)]
 		f, err := s.Follow(from)
 		for range 20 {
 			if err == nil {

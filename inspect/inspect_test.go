@@ -173,7 +173,8 @@ func TestValue(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"Nope": "it has Limit", "Routes[3]": "elements 0 to 2", "Limit.X": "it is uint64", "Routes[x]": "elements", "Routes[": "missing",
+		"Nope": "it has Limit", "Routes[3]": "elements 0 to 2", "Limit.X": "it is uint64",
+		"Routes[x]": "elements", "Routes[": "missing",
 		"Limit[0]": "no array", "Routes[0]Name": "expected",
 	} {
 		if _, err := v.At(path); err == nil || !strings.Contains(err.Error(), want) {
@@ -210,7 +211,8 @@ func TestJSON(t *testing.T) {
 	}
 	defer b.Close()
 	p := b.Value()
-	p.A, p.B, p.C, p.D, p.H, p.I, p.T = -5, 1<<63, [3]float32{0.1, 1e30, -2}, 1e-9, true, [4]byte{1, 2, 3, 4}, time.Second
+	p.A, p.B, p.C, p.D, p.H, p.I, p.T = -5, 1<<63, [3]float32{0.1, 1e30, -2}, 1e-9, true,
+		[4]byte{1, 2, 3, 4}, time.Second
 	p.E[1].Y = -7
 	_ = p.F.Set("<é>")
 	_ = p.G.Append(1, -2)
@@ -236,16 +238,19 @@ func TestCrashed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.State != shmem.Live || len(st.Slots) != 1 || !st.Slots[0].Owner || st.Slots[0].PID != c.Pid() || !strings.Contains(st.Fate, "garbage") {
+	if st.State != shmem.Live || len(st.Slots) != 1 || !st.Slots[0].Owner ||
+		st.Slots[0].PID != c.Pid() || !strings.Contains(st.Fate, "garbage") {
 		t.Errorf("status %+v", st)
 	}
 	mu := at(t, snap(t, s).Value(), "Mu")
-	if l, _ := mu.Lock(); l.State != "locked" || len(l.Holders) != 1 || l.Holders[0].PID != c.Pid() || l.Dead {
+	if l, _ := mu.Lock(); l.State != "locked" || len(l.Holders) != 1 ||
+		l.Holders[0].PID != c.Pid() || l.Dead {
 		t.Errorf("the mutex is %+v", l)
 	}
 	c.Send("update")
 	c.Expect(t, "inside")
-	if st, err = s.Status(); err != nil || !st.Changing || st.Lock.State != "locked" || len(st.Lock.Holders) != 1 {
+	if st, err = s.Status(); err != nil || !st.Changing || st.Lock.State != "locked" ||
+		len(st.Lock.Holders) != 1 {
 		t.Errorf("status in Update: %+v, %v", st, err)
 	}
 	// The value is that before Update. Atomics are as they are now.
@@ -261,13 +266,15 @@ func TestCrashed(t *testing.T) {
 		t.Errorf("changed %v", changed)
 	}
 	c.Kill()
-	if st, err = s.Status(); err != nil || st.State != shmem.Garbage || !st.Lock.Dead || st.Lock.Holders[0].Alive {
+	if st, err = s.Status(); err != nil || st.State != shmem.Garbage || !st.Lock.Dead ||
+		st.Lock.Holders[0].Alive {
 		t.Errorf("status after the kill: %+v, %v", st, err)
 	}
 	if got := at(t, snap(t, s).Value(), "Limit").Any(); got != uint64(100) {
 		t.Errorf("after the kill Limit is %v", got)
 	}
-	if err := inspect.Set(context.Background(), "config", &shmem.Options{Dir: dir}, inspect.Assignment{"Limit", "1"}); !errors.Is(err, fs.ErrNotExist) {
+	if err := inspect.Set(context.Background(), "config", &shmem.Options{Dir: dir},
+		inspect.Assignment{"Limit", "1"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Set of garbage: %v", err)
 	}
 	_ = shmem.Remove(dir, "config")
@@ -316,26 +323,34 @@ func TestSet(t *testing.T) {
 	b.Value().fill()
 	version := b.Version()
 	err = inspect.Set(context.Background(), "config", o,
-		inspect.Assignment{"Limit", "0x10"}, inspect.Assignment{"Routes[1].Name", "up"}, inspect.Assignment{"Ratio", "-1.5"},
-		inspect.Assignment{"Small", "-128"}, inspect.Assignment{"Z", "3-1i"}, inspect.Assignment{"Timeout", "2m"},
-		inspect.Assignment{"Pair[0]", `{"Up":true,"Weight":9}`}, inspect.Assignment{"Key", "0x0102"}, inspect.Assignment{"Hits", "77"},
+		inspect.Assignment{"Limit", "0x10"}, inspect.Assignment{"Routes[1].Name", "up"},
+		inspect.Assignment{"Ratio", "-1.5"},
+		inspect.Assignment{"Small", "-128"}, inspect.Assignment{"Z", "3-1i"},
+		inspect.Assignment{"Timeout", "2m"},
+		inspect.Assignment{"Pair[0]", `{"Up":true,"Weight":9}`},
+		inspect.Assignment{"Key", "0x0102"}, inspect.Assignment{"Hits", "77"},
 		inspect.Assignment{"Flag", "5"}, inspect.Assignment{"Routes[2]", `{"Name":"last"}`},
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := b.Value()
-	if v.Limit != 16 || v.Routes.Slice()[1].Name.String() != "up" || v.Ratio != -1.5 || v.Small != -128 || v.Z != 3-1i ||
-		v.Timeout != 2*time.Minute || !v.Pair[0].Up || v.Pair[0].Weight != 9 || v.Key[1] != 2 || v.Key[2] != 0 || v.Hits.Load() != 77 ||
-		v.Flag.Load() != 5 || v.Routes.Slice()[2].Name.String() != "last" || v.Routes.Slice()[2].Weight != 1 {
+	if v.Limit != 16 || v.Routes.Slice()[1].Name.String() != "up" || v.Ratio != -1.5 ||
+		v.Small != -128 || v.Z != 3-1i ||
+		v.Timeout != 2*time.Minute || !v.Pair[0].Up || v.Pair[0].Weight != 9 || v.Key[1] != 2 ||
+		v.Key[2] != 0 || v.Hits.Load() != 77 ||
+		v.Flag.Load() != 5 || v.Routes.Slice()[2].Name.String() != "last" ||
+		v.Routes.Slice()[2].Weight != 1 {
 		t.Errorf("after Set: %v", snap(t, look(t, dir, "config")).Value())
 	}
 	if b.Version() != version+1 {
 		t.Errorf("version %d after one Set at %d", b.Version(), version)
 	}
 	for a, want := range map[inspect.Assignment]string{
-		{"Limit", "-1"}: "uint64 is needed", {"Small", "128"}: "range", {"Routes[1].Name", "much too long a name"}: "fit",
-		{"Mu", "1"}: "lock", {"Nope", "1"}: "no field", {"Pair[0]", `{"Bad":1}`}: "no field", {"Pair", "[1]"}: "2 elements",
+		{"Limit", "-1"}: "uint64 is needed", {"Small", "128"}: "range",
+		{"Routes[1].Name", "much too long a name"}: "fit",
+		{"Mu", "1"}: "lock", {"Nope", "1"}: "no field", {"Pair[0]", `{"Bad":1}`}: "no field",
+		{"Pair", "[1]"}:         "2 elements",
 		{"Pair[0].Up", "maybe"}: "true or false", {"Routes", `[{"Name":1}]`}: "is a",
 	} {
 		err := inspect.Set(context.Background(), "config", o, inspect.Assignment{"Limit", "99"}, a)
@@ -373,10 +388,12 @@ func TestSetAtAnOrphan(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Kill()
-	if err := inspect.Set(context.Background(), "config", o, inspect.Assignment{"Limit", "1"}); err != nil {
+	if err := inspect.Set(context.Background(), "config", o,
+		inspect.Assignment{"Limit", "1"}); err != nil {
 		t.Fatal(err)
 	}
-	if st, err := look(t, dir, "config").Status(); err != nil || st.State != shmem.Orphaned || !strings.Contains(st.Fate, "last one") {
+	if st, err := look(t, dir, "config").Status(); err != nil || st.State != shmem.Orphaned ||
+		!strings.Contains(st.Fate, "last one") {
 		t.Errorf("status %+v, %v", st, err)
 	}
 	if err := b.Close(); err != nil {
@@ -395,7 +412,8 @@ func TestForeignDamagedTruncated(t *testing.T) {
 	}
 	defer os.Remove(file)
 	s := look(t, dir, "other")
-	if p := snap(t, s); s.Info().State != shmem.Foreign || p.Value().String() != `"hello, world"` || !p.Torn {
+	if p := snap(t, s); s.Info().State != shmem.Foreign || p.Value().String() != `"hello, world"` ||
+		!p.Torn {
 		t.Errorf("foreign: %+v %v", s.Info(), p.Value())
 	}
 	b, err := shmem.Create[huge]("huge", &shmem.Options{Dir: dir})
@@ -446,7 +464,8 @@ func TestStrangerUnlinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if st, err := s.Status(); err != nil || st.Linked || !strings.Contains(st.Fate, "name is gone") {
+	if st, err := s.Status(); err != nil || st.Linked ||
+		!strings.Contains(st.Fate, "name is gone") {
 		t.Errorf("status %+v, %v", st, err)
 	}
 	b2, err := shmem.Create[config]("config", o)
@@ -475,7 +494,9 @@ func TestLines(t *testing.T) {
 	for l := range v.Lines(80, 100) {
 		fmt.Fprintf(&out, "%s%s: %s (%s)\n", strings.Repeat("  ", l.Depth), l.Label, l.Text, l.Note)
 	}
-	for _, want := range []string{"Limit: 100", "[10..63]: all zero", `[0]: {Name "route0", Weight -1, Up false}`, "Hits: 1099511627776 (atomic)", "Routes:  (3 of 16)"} {
+	for _, want := range []string{"Limit: 100", "[10..63]: all zero",
+		`[0]: {Name "route0", Weight -1, Up false}`, "Hits: 1099511627776 (atomic)",
+		"Routes:  (3 of 16)"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
@@ -497,7 +518,8 @@ func hostile(t testing.TB, dir string, content []byte) {
 	if _, err := s.Status(); err != nil && !errors.Is(err, shmem.ErrFault) {
 		t.Fatal(err)
 	}
-	if _, err := s.Stats(); err != nil && !errors.Is(err, shmem.ErrFault) && !errors.Is(err, shmem.ErrClosed) {
+	if _, err := s.Stats(); err != nil && !errors.Is(err, shmem.ErrFault) &&
+		!errors.Is(err, shmem.ErrClosed) {
 		t.Fatal(err)
 	}
 	_, _ = s.Messages(0)

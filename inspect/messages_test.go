@@ -56,13 +56,16 @@ func TestMessages(t *testing.T) {
 		}
 		defer b.Close()
 		for i := range uint16(23) {
-			if err := errors.Join(q.Send(t.Context(), [3]uint16{i, i, i}), b.Send(t.Context(), fmt.Append(nil, "m", i))); err != nil {
+			if err := errors.Join(q.Send(t.Context(), [3]uint16{i, i, i}),
+				b.Send(t.Context(), fmt.Append(nil, "m", i))); err != nil {
 				t.Fatal(err)
 			}
 			if i < 2 {
 				continue
 			}
-			want(fmt.Sprint("typed-", single), 0, fmt.Sprintf("%d:[%d %d %d] %d:[%d %d %d] %d:[%d %d %d] ", i-2, i-2, i-2, i-2, i-1, i-1, i-1, i-1, i, i, i, i))
+			want(fmt.Sprint("typed-", single), 0,
+				fmt.Sprintf("%d:[%d %d %d] %d:[%d %d %d] %d:[%d %d %d] ", i-2, i-2, i-2, i-2, i-1,
+					i-1, i-1, i-1, i, i, i, i))
 			want(fmt.Sprint("typed-", single), 1, fmt.Sprintf("%d:[%d %d %d] ", i, i, i, i))
 			at := func(i uint16) int {
 				if single {
@@ -74,7 +77,9 @@ func TestMessages(t *testing.T) {
 			if i%2 == 0 && !single { // RecvFunc fails, so the message is to be redelivered
 				fails := func(error) error { return io.ErrClosedPipe }
 				_ = q.RecvFunc(t.Context(), func(*[3]uint16) error { return fails(nil) })
-				want(fmt.Sprint("typed-", single), 3, fmt.Sprintf("%d:[%d %d %d] %d:[%d %d %d] %d:[%d %d %d] ", i-2, i-2, i-2, i-2, i-1, i-1, i-1, i-1, i, i, i, i))
+				want(fmt.Sprint("typed-", single), 3,
+					fmt.Sprintf("%d:[%d %d %d] %d:[%d %d %d] %d:[%d %d %d] ", i-2, i-2, i-2, i-2,
+						i-1, i-1, i-1, i-1, i, i, i, i))
 			}
 			_, err := q.Recv(t.Context())
 			if _, err1 := b.Recv(t.Context(), nil); err != nil || err1 != nil {
@@ -82,7 +87,9 @@ func TestMessages(t *testing.T) {
 			}
 		}
 		tr, err := look(t, dir, fmt.Sprint("bytes-", single)).Stats()
-		if err != nil || tr.Single != single || tr.BytesCap != 64 || tr.Bytes != map[bool]uint64{true: 32, false: 16}[single] || single != (tr.Sender.PID == os.Getpid()) {
+		if err != nil || tr.Single != single || tr.BytesCap != 64 ||
+			tr.Bytes != map[bool]uint64{true: 32, false: 16}[single] ||
+			single != (tr.Sender.PID == os.Getpid()) {
 			t.Errorf("%+v %v", tr, err)
 		}
 	}
@@ -106,7 +113,8 @@ func TestMessages(t *testing.T) {
 	if _, err := look(t, dir, "box").Messages(0); !errors.Is(err, shmem.ErrMismatch) {
 		t.Error(err)
 	}
-	if err := inspect.Set(t.Context(), "t", &shmem.Options{Dir: dir}, inspect.Assignment{Path: "Topic.Tail", Value: "1"}); err == nil {
+	if err := inspect.Set(t.Context(), "t", &shmem.Options{Dir: dir},
+		inspect.Assignment{Path: "Topic.Tail", Value: "1"}); err == nil {
 		t.Error("a topic can be set")
 	}
 }
@@ -135,7 +143,8 @@ func TestMutatedStreams(t *testing.T) {
 			err = q.Send(t.Context(), 1)
 		}
 		add("q", q, err)
-		b, err := queue.CreateBytes("b", &queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single})
+		b, err := queue.CreateBytes("b",
+			&queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single})
 		if err == nil {
 			err = b.Send(t.Context(), []byte("message"))
 		}

@@ -113,7 +113,8 @@ func (o *Observer) look(path, name string) error {
 	o.info, o.head, o.t = segment.Shmem.Info(l).(shmem.Info), l.Header, t
 	if t != nil && int64(t.Size) > o.info.Size {
 		o.info.State = shmem.Damaged
-		o.info.Err = fmt.Errorf("%w: a type of %d bytes in a value of %d", shmem.ErrCorrupt, t.Size, o.info.Size)
+		o.info.Err = fmt.Errorf("%w: a type of %d bytes in a value of %d", shmem.ErrCorrupt, t.Size,
+			o.info.Size)
 	}
 	if o.info.State == shmem.Damaged {
 		o.head, o.t = nil, nil
@@ -124,7 +125,8 @@ func (o *Observer) look(path, name string) error {
 // mapFile maps the whole file read-only. No page is populated: a look at one field of a large
 // value must not read all of it in.
 func (o *Observer) mapFile() (err error) {
-	spec := mem.Spec{Name: o.info.Name, File: o.file, Payload: int(o.info.File), Length: int(o.info.File)}
+	spec := mem.Spec{Name: o.info.Name, File: o.file, Payload: int(o.info.File),
+		Length: int(o.info.File)}
 	switch {
 	case o.head != nil:
 		spec.Payload, spec.Control = int(o.head.PayloadCap), int(o.head.ControlOff)

@@ -75,7 +75,8 @@ func TestParse(t *testing.T) {
 		{"Nope", "1", `error: the value has no field "Nope"; it has B, I8`},
 	} {
 		got := ""
-		if err := inspect.Set(context.Background(), "s", o, inspect.Assignment{Path: c.path, Value: c.text}); err != nil {
+		if err := inspect.Set(context.Background(), "s", o,
+			inspect.Assignment{Path: c.path, Value: c.text}); err != nil {
 			got = "error: " + err.Error()
 		} else {
 			snap, err := obs.Snapshot()
@@ -89,7 +90,8 @@ func TestParse(t *testing.T) {
 			got = v.String()
 		}
 		text, isError := strings.CutPrefix(c.want, "error: ")
-		if isError && (!strings.HasPrefix(got, "error: shmem: inspect set s: ") || !strings.Contains(got, text)) || !isError && got != c.want {
+		if isError && (!strings.HasPrefix(got, "error: shmem: inspect set s: ") ||
+			!strings.Contains(got, text)) || !isError && got != c.want {
 			t.Errorf("%s=%s: %s, want %s", c.path, c.text, got, c.want)
 		}
 	}

@@ -29,7 +29,8 @@ import (
 
 func init() {
 	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}, // without compilers it does not run
-		shmemtest.Role{Name: "lastwords", Run: lastWords}, shmemtest.Role{Name: "speaker", Run: speaker})
+		shmemtest.Role{Name: "lastwords", Run: lastWords},
+		shmemtest.Role{Name: "speaker", Run: speaker})
 }
 
 // Poly is the value that all languages share. Everything in it follows from N, so that a torn copy
@@ -90,7 +91,10 @@ type peer struct {
 	kill   func() // nil in this process
 }
 
-func newPeer(begin func()) *peer { return &peer{make(chan struct{}), begin, make(chan string, 1), nil} }
+func newPeer(begin func()) *peer {
+	return &peer{make(chan struct{}), begin, make(chan string, 1),
+		nil}
+}
 
 // at runs a peer as soon as it is ready.
 func (p *peer) at() string {
@@ -146,7 +150,8 @@ var broken = map[inspect.Language][2]string{
 // languages builds the programs, with readers that work or with broken ones.
 func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 	// Debian's own programs before newer ones in PATH: the generated code must work with these.
-	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "/usr/bin/rustc", "rustc"), tool(t, "/usr/bin/python3", "python3")
+	gcc, rustc, python := tool(t, "gcc", "cc"), tool(t, "/usr/bin/rustc", "rustc"),
+		tool(t, "/usr/bin/python3", "python3")
 	for _, p := range []string{gcc, rustc, python} {
 		out, _ := exec.Command(p, "--version").CombinedOutput()
 		version, _, _ := bytes.Cut(out, []byte{'\n'})
@@ -206,13 +211,20 @@ func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 		return program(t, python, "-B", script, mode, path, fmt.Sprint(seconds), dir)
 	}
 	all := []language{
-		{"c", func(mode, path string, seconds float64) *peer { return program(t, c, mode, path, fmt.Sprint(seconds)) }},
-		{"rust", func(mode, path string, seconds float64) *peer { return program(t, r, mode, path, fmt.Sprint(seconds)) }},
+		{"c", func(mode, path string, seconds float64) *peer {
+			return program(t, c, mode, path, fmt.Sprint(seconds))
+		}},
+		{"rust", func(mode, path string, seconds float64) *peer {
+			return program(t, r, mode, path, fmt.Sprint(seconds))
+		}},
 		{"python", py},
 		{"go", func(mode, path string, seconds float64) *peer {
 			begin := make(chan struct{})
 			p := newPeer(func() { close(begin) })
-			go func() { p.result <- goPeer(mode, path, seconds, sync.OnceFunc(func() { close(p.up) }), begin) }()
+			go func() {
+				p.result <- goPeer(mode, path, seconds,
+					sync.OnceFunc(func() { close(p.up) }), begin)
+			}()
 			return p
 		}},
 	}
@@ -232,7 +244,8 @@ func languages(t *testing.T, typ *inspect.Type, works bool) []language {
 // goPeer is a peer in this process, with an attachment of its own.
 func goPeer(mode, path string, seconds float64, up func(), begin chan struct{}) string {
 	defer up()
-	b, err := shmem.Attach[Poly](filepath.Base(path), &shmem.Options{Dir: filepath.Dir(path), ReadOnly: mode == "read"})
+	b, err := shmem.Attach[Poly](filepath.Base(path),
+		&shmem.Options{Dir: filepath.Dir(path), ReadOnly: mode == "read"})
 	if err != nil {
 		return "error " + err.Error()
 	}
@@ -335,7 +348,8 @@ func wholeInAll(t *testing.T, all []language) {
 					r := <-p.result
 					t.Logf("%s writes, %s: %s", w.name, who, r)
 					var n, torn, busy, distinct int
-					if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy, &distinct); err != nil || n == 0 || torn != 0 {
+					if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn,
+						&busy, &distinct); err != nil || n == 0 || torn != 0 {
 						t.Errorf("%s writes, %s: %s", w.name, who, r)
 					}
 				})
@@ -362,7 +376,8 @@ func wholeInAll(t *testing.T, all []language) {
 	if b.Value().Hits.Load() == 0 {
 		t.Error("the atomic counter was stored over")
 	}
-	if info, err := shmem.Stat(dir, "poly"); err != nil || info.State != shmem.Live || len(info.Peers) != 1 {
+	if info, err := shmem.Stat(dir, "poly"); err != nil || info.State != shmem.Live ||
+		len(info.Peers) != 1 {
 		t.Errorf("afterwards: %+v, %v", info, err)
 	}
 }
@@ -401,7 +416,8 @@ func tornInAll(t *testing.T, all []language) {
 		for end := time.Now().Add(30 * time.Second); torn == 0 && time.Now().Before(end); {
 			r := l.run("read", filepath.Join(dir, "poly"), 0.3).at()
 			var n, busy, distinct int
-			if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy, &distinct); err != nil {
+			if _, err := fmt.Sscanf(r, "done %d torn %d busy %d distinct %d", &n, &torn, &busy,
+				&distinct); err != nil {
 				t.Fatalf("%s: %s", l.name, r)
 			}
 			t.Logf("%s, broken: %s", l.name, r)
@@ -460,7 +476,8 @@ func killedInAll(t *testing.T, all []language) {
 				t.Errorf("%s was killed, then %s: %s", w.name, next.name, r)
 			}
 			if err := b.LoadTo(context.Background(), &v); err != nil || !v.good() {
-				t.Errorf("%s was killed, and %s wrote: the value is torn (%v)", w.name, next.name, err)
+				t.Errorf("%s was killed, and %s wrote: the value is torn (%v)", w.name, next.name,
+					err)
 			}
 		}
 	}
@@ -550,7 +567,8 @@ func TestPythonFollows(t *testing.T) {
 			b = bytes.Replace(b, []byte(check), []byte("return True"), 1)
 		}
 		script := filepath.Join(code, "listen.py")
-		if err := errors.Join(os.WriteFile(filepath.Join(code, "heard.py"), b, 0o600), os.WriteFile(script, []byte(listener), 0o600)); err != nil {
+		if err := errors.Join(os.WriteFile(filepath.Join(code, "heard.py"), b, 0o600),
+			os.WriteFile(script, []byte(listener), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		published := 0
@@ -573,7 +591,8 @@ func TestPythonFollows(t *testing.T) {
 		_ = c.Wait()
 		published++ // no waiter repairs it
 		speak(func() bool { return published == 8 })
-		p := program(t, python, "-B", script, code, filepath.Join(dir, "heard"), strings.ReplaceAll(how, "broken", "in place"))
+		p := program(t, python, "-B", script, code, filepath.Join(dir, "heard"),
+			strings.ReplaceAll(how, "broken", "in place"))
 		<-p.up
 		end := time.Now().Add(time.Second)
 		speak(func() bool { return published&255 == 0 && time.Now().After(end) })
@@ -587,7 +606,8 @@ func TestPythonFollows(t *testing.T) {
 		}
 		t.Logf("%s: of %d published %d seen, %d lost, %d torn", how, published, seen, lost, torn)
 		if seen < 8 || seen+lost != published-1 || order != 0 || torn != 0 && how != "broken" {
-			t.Errorf("%s: of %d published %d seen, %d lost, %d torn, %d out of order", how, published, seen, lost, torn, order)
+			t.Errorf("%s: of %d published %d seen, %d lost, %d torn, %d out of order", how,
+				published, seen, lost, torn, order)
 		}
 		_ = tp.Close()
 		return torn
@@ -641,7 +661,8 @@ func refusedByAll(t *testing.T, all []language, typ *inspect.Type) {
 				continue
 			}
 			r := l.run(mode, filepath.Join(dir, "poly"), 0.1).at()
-			want := []string{fmt.Sprintf("%016x in the segment", drifted.Fingerprint()), fmt.Sprintf("%016x in this code", typ.Fingerprint())}
+			want := []string{fmt.Sprintf("%016x in the segment", drifted.Fingerprint()),
+				fmt.Sprintf("%016x in this code", typ.Fingerprint())}
 			if l.name == "go" {
 				want = []string{"field N: here uint64 at 0, in the segment int64 at 0"}
 			}

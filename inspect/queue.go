@@ -58,7 +58,10 @@ func (o *Observer) queue() (*queueView, error) {
 func (q *queueView) slot(pos uint64) int { return int(pos % uint64(q.layout.Capacity)) }
 
 // byteAt returns the offset in the payload of a position in the ring of bytes.
-func (q *queueView) byteAt(pos uint64) int { return q.layout.Items + int(pos%uint64(q.layout.Bytes)) }
+func (q *queueView) byteAt(pos uint64) int {
+	return q.layout.Items + int(
+		pos%uint64(q.layout.Bytes))
+}
 
 // load copies the item of a position, which a sender may overwrite meanwhile.
 func (q *queueView) load(pos uint64) Value {
@@ -82,7 +85,8 @@ const (
 func (q *queueView) waits(pos uint64) bool {
 	const lapMask, shortMask = 1<<stateShift - 1, 1<<(stateShift-lapShift) - 1
 	w, lap := q.slots[q.slot(pos)].Load(), pos/uint64(q.layout.Capacity)
-	return w == stateReady<<stateShift|lap&lapMask || w == stateTaken<<stateShift|(lap&shortMask)<<lapShift
+	return w == stateReady<<stateShift|lap&lapMask ||
+		w == stateTaken<<stateShift|(lap&shortMask)<<lapShift
 }
 
 // sharedMessages copies the last n messages of a queue for many senders and receivers.
@@ -136,10 +140,11 @@ func (q *queueView) bytesUsed() (sum uint64) {
 // after Head has passed it, so Head tells whether a copy is whole.
 func (q *queueView) singleMessages(n int) []Message {
 	head, tail := q.single.Head.Load(), q.single.Tail.Load()
-	return backwards(min(tail, head+uint64(q.layout.Capacity)), head, n, func(pos uint64) (Value, bool) {
-		v := q.load(pos)
-		return v, q.single.Head.Load() <= pos
-	})
+	return backwards(min(tail, head+uint64(q.layout.Capacity)), head, n,
+		func(pos uint64) (Value, bool) {
+			v := q.load(pos)
+			return v, q.single.Head.Load() <= pos
+		})
 }
 
 const (
@@ -168,7 +173,8 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 			return all, err
 		}
 	}
-	return nil, fmt.Errorf("%w: the receiver is faster than the messages can be copied", shmem.ErrContended)
+	return nil, fmt.Errorf("%w: the receiver is faster than the messages can be copied",
+		shmem.ErrContended)
 }
 
 // records walks the records from head to the tail. The error, and what was found, means something
@@ -176,7 +182,8 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 func (q *queueView) records(head uint64) (found []record, err error) {
 	room, tail := uint64(q.layout.Bytes), q.single.Tail.Load()
 	if tail-head > room || (head|tail|room)%8 != 0 {
-		return nil, fmt.Errorf("%w: bytes %d to %d of a ring of %d", shmem.ErrCorrupt, head, tail, room)
+		return nil, fmt.Errorf("%w: bytes %d to %d of a ring of %d", shmem.ErrCorrupt, head, tail,
+			room)
 	}
 	for pos := head; pos < tail; {
 		size, rest := q.recordLen(pos), room-pos%room

@@ -101,7 +101,8 @@ func checkSet(dir, name string, all []Assignment) (*format.Type, error) {
 func (o *Observer) settable() error {
 	switch {
 	case o.info.State == shmem.Foreign:
-		return fmt.Errorf("%w: without a schema there is nothing to check the value against", shmem.ErrForeign)
+		return fmt.Errorf("%w: without a schema there is nothing to check the value against",
+			shmem.ErrForeign)
 	case o.info.State == shmem.Damaged:
 		return o.info.Err
 	case o.info.State == shmem.Garbage:

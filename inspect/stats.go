@@ -71,7 +71,8 @@ func (o *Observer) topicStats(st *Stats) error {
 		return err
 	}
 	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Closed()
-	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(), t.Header.Lost.Load()
+	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
+		t.Header.Lost.Load()
 	st.Holds, st.MaxHolds = t.Ring.Holding(), t.Ring.Holds()
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		st.SlowestHolder = o.holder(format.ID(id), "hold")
@@ -89,7 +90,8 @@ func (o *Observer) queueStats(st *Stats) error {
 	st.Single, st.Capacity, st.BytesCap = q.layout.Single, q.layout.Capacity, uint64(q.layout.Bytes)
 	if h := q.single; h != nil {
 		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), h.Closed.Load() != 0
-		st.Sender, st.Receiver = o.endHolder(h.Producer.Load(), "send"), o.endHolder(h.Consumer.Load(), "receive")
+		st.Sender, st.Receiver = o.endHolder(h.Producer.Load(), "send"),
+			o.endHolder(h.Consumer.Load(), "receive")
 		st.Skipped, st.Redelivered = q.deaths()
 	} else {
 		h := q.header

@@ -88,7 +88,8 @@ func (o *Observer) Status() (*Status, error) {
 func (st *Status) header(h *format.Header) {
 	st.ID = fmt.Sprintf("%x", h.ID)
 	st.CreatorPID, st.CreatorNS = int(h.CreatorPID), h.CreatorNS
-	st.PayloadCap, st.ControlOff, st.ImageOff = int64(h.PayloadCap), int64(h.ControlOff), int64(h.ImageOff)
+	st.PayloadCap, st.ControlOff, st.ImageOff = int64(h.PayloadCap), int64(h.ControlOff),
+		int64(h.ImageOff)
 	st.PageSize, st.WordSize = int(h.PageSize), int(h.WordSize)
 }
 
@@ -176,14 +177,16 @@ func (o *Observer) slots(st *Status, owner format.Owner, armed []armedWord) {
 		r := &p.Slots[i]
 		id := format.MakeID(r.Gen.Load(), uint32(i))
 		slot := Slot{
-			Slot: i, Generation: int(id.Gen()), Alive: id.Gen() != 0 && p.Alive(id), PID: int(r.PID.Load()),
+			Slot: i, Generation: int(id.Gen()), Alive: id.Gen() != 0 && p.Alive(id),
+			PID:          int(r.PID.Load()),
 			PIDNamespace: r.PIDNS.Load(), Since: time.Unix(0, r.Started.Load()),
 			ReadOnly: r.Flags.Load()&format.SlotReadOnly != 0,
 			Owner:    owner.State == format.Owned && owner.ID == id,
 		}
 		if format.ID(r.Reader.Load()) == id && id.Gen() != 0 {
 			st.Readers = append(st.Readers, Holder{
-				Slot: i, Generation: slot.Generation, PID: slot.PID, Count: 1, Alive: slot.Alive, What: "read",
+				Slot: i, Generation: slot.Generation, PID: slot.PID, Count: 1, Alive: slot.Alive,
+				What: "read",
 			})
 		}
 		if slot.Alive {

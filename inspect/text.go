@@ -252,7 +252,8 @@ func (p *printer) elements(path string, depth int, v Value) bool {
 	lines := 0
 	for i := 0; i < n; lines++ {
 		e := v.Index(i)
-		l := Line{Path: path + "[" + strconv.Itoa(i) + "]", Depth: depth, Label: "[" + strconv.Itoa(i) + "]", Kind: e.Kind()}
+		l := Line{Path: path + "[" + strconv.Itoa(i) + "]", Depth: depth,
+			Label: "[" + strconv.Itoa(i) + "]", Kind: e.Kind()}
 		if p.limit > 0 && lines == p.limit && n-i > 1 {
 			l.Label, l.Note, l.Kind = "...", fmt.Sprintf("%d more", n-i), v.Kind()
 			return p.yield(l)

@@ -66,7 +66,8 @@ s.close()
 	if b.Segment().Linked() || a.Segment().Linked() {
 		t.Error("Linked does not see that the name is gone")
 	}
-	if err := b.Update(context.Background(), func(v *huge) error { v.W[1] = 8; return nil }); err != nil {
+	if err := b.Update(context.Background(),
+		func(v *huge) error { v.W[1] = 8; return nil }); err != nil {
 		t.Error(err)
 	}
 	if v, err := a.Load(context.Background()); err != nil || v.W[0] != 7 || v.W[1] != 8 {
@@ -105,7 +106,8 @@ func TestXvfb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "-displayfd", "3", "-screen", "0", "64x48x24", "-fbdir", dir, "-ac", "-nolisten", "tcp", "-noreset")
+	cmd := exec.Command(bin, "-displayfd", "3", "-screen", "0", "64x48x24", "-fbdir", dir, "-ac",
+		"-nolisten", "tcp", "-noreset")
 	cmd.ExtraFiles = []*os.File{w}
 	if err := cmd.Start(); err != nil {
 		t.Skip(err)
@@ -130,8 +132,10 @@ func TestXvfb(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := *b.Value()
-	if be(h.FileVersion) != 7 || be(h.Width) != 64 || be(h.Height) != 48 || be(h.BitsPerPixel) != 32 {
-		t.Fatalf("the screen's head: version %d, %d x %d, %d bits", be(h.FileVersion), be(h.Width), be(h.Height), be(h.BitsPerPixel))
+	if be(h.FileVersion) != 7 || be(h.Width) != 64 || be(h.Height) != 48 ||
+		be(h.BitsPerPixel) != 32 {
+		t.Fatalf("the screen's head: version %d, %d x %d, %d bits", be(h.FileVersion), be(h.Width),
+			be(h.Height), be(h.BitsPerPixel))
 	}
 	pixels := int64(be(h.HeaderSize) + 12*be(h.NColors))
 	at := func(x, y int) int64 { return pixels + int64(y*be(h.BytesPerLine)+4*x) }
@@ -145,7 +149,8 @@ func TestXvfb(t *testing.T) {
 		t.Fatal(err)
 	}
 	var p [4]byte
-	if _, err := s.ReadAt(p[:], at(10, 20)); err != nil || binary.NativeEndian.Uint32(p[:])&0xffffff != 0x123456 {
+	if _, err := s.ReadAt(p[:], at(10, 20)); err != nil ||
+		binary.NativeEndian.Uint32(p[:])&0xffffff != 0x123456 {
 		t.Errorf("what X drew is %x here, %v", p, err)
 	}
 	binary.NativeEndian.PutUint32(p[:], 0xabcdef)

@@ -34,7 +34,8 @@ func (k Kind) String() string {
 	if k < Raw || k > Lock {
 		return "?"
 	}
-	return [...]string{"raw", "bool", "int", "uint", "float", "complex", "text", "array", "list", "struct", "lock"}[k]
+	return [...]string{"raw", "bool", "int", "uint", "float", "complex", "text", "array", "list",
+		"struct", "lock"}[k]
 }
 
 // A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a
@@ -184,12 +185,14 @@ func kindOf(t *format.Type) Kind {
 // that only has the name is shown as the struct it is.
 
 func isText(t *format.Type) bool {
-	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 && isBytes(t.Fields[0].Type) && t.Fields[0].Offset == 0
+	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 &&
+		isBytes(t.Fields[0].Type) && t.Fields[0].Offset == 0
 }
 
 func isList(t *format.Type) bool {
 	return strings.HasPrefix(t.Name, "shmem.Vec[") && len(t.Fields) == 2 &&
-		t.Fields[0].Type.Kind == format.Uint32 && !t.Fields[0].Type.Atomic && t.Fields[1].Type.Kind == format.Array
+		t.Fields[0].Type.Kind == format.Uint32 && !t.Fields[0].Type.Atomic &&
+		t.Fields[1].Type.Kind == format.Array
 }
 
 func isBytes(t *format.Type) bool {

@@ -109,7 +109,8 @@ func lookUnlinked(path, name string) (info shmem.Info, id mem.FileID, err error)
 	}
 	info = segment.Shmem.Info(l).(shmem.Info)
 	making := name[0] == '#' && time.Since(info.Created) < newborn
-	if l.Header == nil || st.Nlink > 0 || making || info.State == shmem.Damaged || info.State == shmem.Garbage {
+	if l.Header == nil || st.Nlink > 0 || making || info.State == shmem.Damaged ||
+		info.State == shmem.Garbage {
 		return info, id, errNotLost
 	}
 	return info, mem.FileID{Dev: st.Dev, Ino: st.Ino}, nil

@@ -63,7 +63,8 @@ func (v Value) Len() int {
 	case Array:
 		return v.t.Len
 	case List: // the stored length may be anything
-		return int(min(uint64(binary.NativeEndian.Uint32(v.b[v.t.Fields[0].Offset:])), uint64(v.t.Fields[1].Type.Len)))
+		return int(min(uint64(binary.NativeEndian.Uint32(v.b[v.t.Fields[0].Offset:])),
+			uint64(v.t.Fields[1].Type.Len)))
 	case Struct:
 		return len(v.t.Fields)
 	case Text:

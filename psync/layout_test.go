@@ -26,7 +26,8 @@ var lockLayouts = []struct {
 		"w.Word": layout.MutexWord, "w.Armed": layout.MutexArmed,
 	}},
 	{reflect.TypeFor[psync.RWMutex](), layout.RWMutexSize, map[string]int{
-		"w.Word": layout.RWMutexWord, "w.Armed": layout.RWMutexArmed, "drained": layout.RWMutexDrained,
+		"w.Word": layout.RWMutexWord, "w.Armed": layout.RWMutexArmed,
+		"drained": layout.RWMutexDrained,
 		fmt.Sprintf("marks[%d]", layout.RWMutexReaders): layout.RWMutexMarks,
 	}},
 	{reflect.TypeFor[psync.Semaphore](), layout.SemaphoreSize, map[string]int{
@@ -52,7 +53,8 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%v has %d bytes, package layout says %d", l.typ, l.typ.Size(), l.size)
 		}
 		if got := wordsOf(l.typ); !maps.Equal(got, l.fields) {
-			t.Errorf("%v:\n  has                 %v\n  package layout says %v", l.typ, got, l.fields)
+			t.Errorf("%v:\n  has                 %v\n  package layout says %v", l.typ, got,
+				l.fields)
 		}
 		for _, off := range layout.Armed(l.typ.String()) {
 			if !slices.Contains(slices.Collect(maps.Values(l.fields)), off) {

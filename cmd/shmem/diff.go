@@ -34,15 +34,18 @@ func (c *diffCmd) Run(e *env) error {
 	changes := inspect.Diff(a, b)
 	var rows [][]string
 	for _, d := range changes {
-		rows = append(rows, []string{d.Path, changeEnd(d.Old), changeEnd(d.New), rate(d, b.Time.Sub(a.Time))})
+		rows = append(rows, []string{d.Path, changeEnd(d.Old), changeEnd(d.New),
+			rate(d, b.Time.Sub(a.Time))})
 	}
 	if len(rows) > 0 {
 		e.table([]column{
 			{head: "PATH", least: 10, paint: painted(e.style.cyan)},
-			{head: "BEFORE", least: 8}, {head: "AFTER", least: 8}, {head: "PER SECOND", right: true},
+			{head: "BEFORE", least: 8}, {head: "AFTER", least: 8},
+			{head: "PER SECOND", right: true},
 		}, rows)
 	}
-	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d changed in %v; versions %d to %d", len(changes), c.In, a.Version, b.Version)))
+	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d changed in %v; versions %d to %d",
+		len(changes), c.In, a.Version, b.Version)))
 	return nil
 }
 

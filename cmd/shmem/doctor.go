@@ -109,7 +109,8 @@ func (d *doctor) directory() bool {
 	dir := d.e.dir
 	st, err := os.Stat(dir)
 	if err != nil || !st.IsDir() {
-		d.problem("directory", dir+" is no directory", "mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs "+dir)
+		d.problem("directory", dir+" is no directory",
+			"mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs "+dir)
 		return false
 	}
 	m, err := sys.MountOf(dir)
@@ -120,12 +121,15 @@ func (d *doctor) directory() bool {
 	if m.Type == sys.TmpfsMagic {
 		d.ok("directory", "%s is a tmpfs, mode %s", dir, lsMode(st.Mode()))
 	} else {
-		d.problem("directory", fmt.Sprintf("%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type), "use /dev/shm, or mount a tmpfs there")
+		d.problem("directory", fmt.Sprintf(
+			"%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type),
+			"use /dev/shm, or mount a tmpfs there")
 	}
 	d.room(m)
 	switch {
 	case !canCreate(dir):
-		d.problem("permissions", "this user cannot create segments in "+dir, "chmod 1777 "+dir+", or use another --dir")
+		d.problem("permissions", "this user cannot create segments in "+dir,
+			"chmod 1777 "+dir+", or use another --dir")
 	case st.Mode().Perm()&0o002 != 0 && st.Mode()&fs.ModeSticky == 0:
 		d.warn("permissions", "every user may remove segments of every other", "chmod +t "+dir)
 	default:
@@ -141,14 +145,17 @@ func (d *doctor) room(m sys.Mount) {
 	case m.Size == 0:
 		d.ok("room", "no limit of its own")
 	case m.Avail*10 < m.Size:
-		d.warn("room", fmt.Sprintf("%s free of %s", bytesText(m.Avail), bytesText(m.Size)), "shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
+		d.warn("room", fmt.Sprintf("%s free of %s", bytesText(m.Avail), bytesText(m.Size)),
+			"shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
 	case m.Size <= 64<<20:
-		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", bytesText(m.Avail), bytesText(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
+		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", bytesText(m.Avail),
+			bytesText(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
 	default:
 		d.ok("room", "%s free of %s", bytesText(m.Avail), bytesText(m.Size))
 	}
 	if m.Size > 0 && m.Inodes > 0 && m.Inodes < 1000 {
-		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes), "mount -o remount,nr_inodes=...")
+		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes),
+			"mount -o remount,nr_inodes=...")
 	}
 }
 
@@ -258,21 +265,24 @@ func (d *doctor) system() {
 	}
 	d.memoryLimit()
 	if n, ok := openFiles(); ok && n < 4096 {
-		d.warn("open files", fmt.Sprintf("at most %d: each attachment holds one", n), "ulimit -n 65536; systemd: LimitNOFILE=65536")
+		d.warn("open files", fmt.Sprintf("at most %d: each attachment holds one", n),
+			"ulimit -n 65536; systemd: LimitNOFILE=65536")
 	} else if ok {
 		d.ok("open files", "at most %d; each attachment holds one", n)
 	}
 	if n, err := strconv.Atoi(readLine("/proc/sys/vm/max_map_count")); err == nil {
 		d.ok("mappings", "vm.max_map_count=%d; each box needs two", n)
 	}
-	d.ok("kernel", "%s, %s/%s, %d CPUs, pages of %d", readLine("/proc/sys/kernel/osrelease"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), os.Getpagesize())
+	d.ok("kernel", "%s, %s/%s, %d CPUs, pages of %d", readLine("/proc/sys/kernel/osrelease"),
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), os.Getpagesize())
 }
 
 func (d *doctor) proc() {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		d.problem("/proc", "it is not mounted: nameless files get no name, and FromFile cannot work", "mount -t proc proc /proc")
 	} else if _, err := os.Stat("/proc/1"); err != nil {
-		d.warn("/proc", "other users' processes are hidden (hidepid)", "run as root to see which processes are attached")
+		d.warn("/proc", "other users' processes are hidden (hidepid)",
+			"run as root to see which processes are attached")
 	} else {
 		d.ok("/proc", "mounted")
 	}
@@ -305,7 +315,8 @@ func (d *doctor) removeIPC() {
 	}
 	on := true // logind's default
 	files := []string{"/usr/lib/systemd/logind.conf", "/etc/systemd/logind.conf"}
-	for _, dir := range []string{"/usr/lib/systemd/logind.conf.d", "/etc/systemd/logind.conf.d", "/run/systemd/logind.conf.d"} {
+	for _, dir := range []string{"/usr/lib/systemd/logind.conf.d", "/etc/systemd/logind.conf.d",
+		"/run/systemd/logind.conf.d"} {
 		more, _ := filepath.Glob(dir + "/*.conf")
 		files = append(files, more...)
 	}

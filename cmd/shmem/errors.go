@@ -36,7 +36,8 @@ var errRefused = errors.New("refused")
 // refusals are the errors that exit with exitRefused.
 var refusals = []error{
 	shmem.ErrMismatch, shmem.ErrForeign, shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrNotRegular,
-	shmem.ErrOtherUser, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied, errRefused,
+	shmem.ErrOtherUser, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied,
+	errRefused,
 }
 
 // report prints an error with a hint, and returns the exit code.

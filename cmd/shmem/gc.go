@@ -118,7 +118,8 @@ func (c *gcCmd) show(e *env, all []verdict) {
 	if c.DryRun {
 		verb = "would be removed"
 	}
-	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb, bytesText(memory))))
+	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb,
+		bytesText(memory))))
 }
 
 // unfinishedPrefix begins the temporary names of segments that are being made where the file system
@@ -131,7 +132,8 @@ func whyGarbage(info shmem.Info) string {
 	if strings.HasPrefix(info.Name, unfinishedPrefix) {
 		return whyUnfinished
 	}
-	return fmt.Sprintf("owner dead, no process attached; made by %s %s ago", printable(info.Program), since(info.Created))
+	return fmt.Sprintf("owner dead, no process attached; made by %s %s ago",
+		printable(info.Program), since(info.Created))
 }
 
 // judge says what gc would do with a segment, by the rules of shmem.Reclaim.

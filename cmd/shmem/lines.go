@@ -30,7 +30,8 @@ func lineSetter(t *format.Type) func(p, line []byte) error {
 			}
 			return put(p, line)
 		}
-	case strings.HasPrefix(t.Name, "shmem.Vec[") && len(t.Fields) == 2 && isByteArray(t.Fields[1].Type):
+	case strings.HasPrefix(t.Name, "shmem.Vec[") && len(t.Fields) == 2 &&
+		isByteArray(t.Fields[1].Type):
 		n, items := t.Fields[0], t.Fields[1]
 		return func(p, line []byte) error {
 			if err := put(p[items.Offset:][:items.Type.Len], line); err != nil {
@@ -43,7 +44,9 @@ func lineSetter(t *format.Type) func(p, line []byte) error {
 	return nil
 }
 
-func isByteArray(t *format.Type) bool { return t.Kind == format.Array && t.Elem.Kind == format.Uint8 }
+func isByteArray(t *format.Type) bool {
+	return t.Kind == format.Array && t.Elem.Kind == format.Uint8
+}
 
 // eachFrame sends frames of n bytes until the input ends. It calls send with a function that reads
 // the frame into the memory of the message. The first byte is read before that: at the end of the

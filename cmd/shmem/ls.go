@@ -219,7 +219,9 @@ func (e *env) list(rows []row) {
 		}},
 		{head: "SINCE", right: true},
 		{head: "ATT", right: true},
-		{head: "STATE", paint: func(i int, s string) string { return rows[i].paintState(e.style, s) }},
+		{head: "STATE", paint: func(i int, s string) string {
+			return rows[i].paintState(e.style, s)
+		}},
 	}, cells)
 	fmt.Fprintln(e.out, e.style.faint(e.totals(rows)))
 }
@@ -238,7 +240,8 @@ func (r row) cells() []string {
 		when = r.Owner.Since
 	}
 	typ, owner, attached := r.describe()
-	return []string{r.Name, typ, size(r.Size), size(r.InUse), owner, since(when), attached, r.stateText()}
+	return []string{r.Name, typ, size(r.Size), size(r.InUse), owner, since(when), attached,
+		r.stateText()}
 }
 
 // describe says what the segment is, to which process or user it belongs, and how many are

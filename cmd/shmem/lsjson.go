@@ -72,7 +72,8 @@ func (r row) json() jsonInfo {
 }
 
 func jsonOf(p shmem.Peer) jsonPeer {
-	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: p.PIDNamespace, Here: p.PIDNamespace == sys.PIDNamespace(), Since: p.Since, ReadOnly: p.ReadOnly}
+	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: p.PIDNamespace,
+		Here: p.PIDNamespace == sys.PIDNamespace(), Since: p.Since, ReadOnly: p.ReadOnly}
 	if j.Here {
 		j.Process = comm(p.PID, "")
 	}

@@ -96,8 +96,10 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	var c cli
 	code := -1
-	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(help+"\n\n"+exitCodes), kong.Vars{"version": version()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Exit(func(n int) { code = n }))
+	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(help+"\n\n"+exitCodes),
+		kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Exit(func(n int) { code = n }))
 	if err != nil {
 		panic(err) // the tags above are wrong
 	}

@@ -104,7 +104,8 @@ func check(err error) {
 
 // up says that the process is ready.
 func up(name string) {
-	check(os.WriteFile(filepath.Join(os.Getenv("WORK"), name+"-up"), []byte(strconv.Itoa(os.Getpid())), 0o600))
+	check(os.WriteFile(filepath.Join(os.Getenv("WORK"), name+"-up"),
+		[]byte(strconv.Itoa(os.Getpid())), 0o600))
 }
 
 // stay stays until the process is killed.
@@ -114,7 +115,8 @@ func stay() {
 }
 
 func jobs(name string, o *shmem.Options) {
-	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 16})
+	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept,
+		Capacity: 16})
 	check(err)
 	for n := range uint32(13) {
 		check(q.Send(context.Background(), Job{N: n}))
@@ -125,7 +127,8 @@ func jobs(name string, o *shmem.Options) {
 }
 
 func single(name string, o *shmem.Options) {
-	q, err := queue.CreateBytes(name, &queue.BytesOptions{Dir: o.Dir, Slots: o.Slots, Bytes: 1024, Single: true})
+	q, err := queue.CreateBytes(name, &queue.BytesOptions{Dir: o.Dir, Slots: o.Slots, Bytes: 1024,
+		Single: true})
 	check(err)
 	for _, m := range []string{"first", "second"} {
 		check(q.Send(context.Background(), []byte(m)))
@@ -175,7 +178,8 @@ type Tick struct {
 
 // publish publishes until the process is killed.
 func publish(name string, o *shmem.Options) {
-	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept, Capacity: 1 << 16, Holds: 4})
+	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept,
+		Capacity: 1 << 16, Holds: 4})
 	check(err)
 	ctx := context.Background()
 	for n := uint64(0); ; n++ {

@@ -83,7 +83,8 @@ func (c *pumpCmd) queue(e *env) (err error) {
 	}
 	return e.pumping(c.Name, c.mayEnd(made), q.End, func() error {
 		if c.Frame > 0 {
-			return eachFrame(os.Stdin, c.Frame, func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
+			return eachFrame(os.Stdin, c.Frame,
+				func(f func([]byte) error) error { return q.SendFunc(e.ctx, c.Frame, f) })
 		}
 		return eachLine(os.Stdin, func(n int, line []byte) error {
 			if len(line) > q.MaxLen() {
@@ -99,7 +100,8 @@ func (c *pumpCmd) openQueue(e *env) (q *queue.Bytes, made bool, err error) {
 	if c.Capacity == 0 {
 		c.Capacity = defaultCapacity
 	}
-	o := &queue.BytesOptions{Dir: e.dir, Kept: true, Capacity: c.Capacity, Bytes: max(c.Bytes, 2*c.Frame)}
+	o := &queue.BytesOptions{Dir: e.dir, Kept: true, Capacity: c.Capacity,
+		Bytes: max(c.Bytes, 2*c.Frame)}
 	q, err = queue.AttachBytes(c.Name, o)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return q, false, err
@@ -157,13 +159,15 @@ func (c *pumpCmd) topic(e *env, absent bool) (err error) {
 	set := lineSetter(item)
 	switch {
 	case frame > 0 && frame != item.Size:
-		return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name, errRefused, item, item.Size, frame)
+		return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name,
+			errRefused, item, item.Size, frame)
 	case frame == 0 && set == nil:
 		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
 	}
 	return e.pumping(c.Name, c.mayEnd(made), t.End, func() error {
 		if frame > 0 {
-			return eachFrame(os.Stdin, frame, func(f func([]byte) error) error { return t.PublishInPlace(e.ctx, f) })
+			return eachFrame(os.Stdin, frame,
+				func(f func([]byte) error) error { return t.PublishInPlace(e.ctx, f) })
 		}
 		return eachLine(os.Stdin, func(n int, line []byte) error {
 			return t.PublishInPlace(e.ctx, func(p []byte) error {

@@ -110,7 +110,8 @@ func writeRecordHeader(out io.Writer, t *inspect.Type) error {
 	if err != nil {
 		return err
 	}
-	h := recordHeader{recordMagic, recordOrder, recordVersion, t.Fingerprint(), uint64(t.Size()), uint64(len(schema))}
+	h := recordHeader{recordMagic, recordOrder, recordVersion, t.Fingerprint(), uint64(t.Size()),
+		uint64(len(schema))}
 	if err := binary.Write(out, binary.NativeEndian, h); err != nil {
 		return err
 	}
@@ -136,7 +137,8 @@ func readRecordHeader(in io.Reader) (*format.Type, error) {
 	case h.Order != recordOrder:
 		return nil, errors.New("it was recorded on a machine of the other byte order")
 	case h.Version != recordVersion:
-		return nil, fmt.Errorf("it has version %d of recordings, this command knows %d", h.Version, recordVersion)
+		return nil, fmt.Errorf("it has version %d of recordings, this command knows %d", h.Version,
+			recordVersion)
 	case h.SchemaLen > maxSchema:
 		return nil, errors.New("its header is damaged")
 	}

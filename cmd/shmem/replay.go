@@ -99,7 +99,8 @@ func (c *replayCmd) mismatch(recorded, have *format.Type) error {
 		all.WriteString("; " + d.String())
 	}
 	return fmt.Errorf("%s: %w: it was recorded from items %s, fingerprint %016x; the topic has %s, fingerprint %016x%s",
-		c.Name, errRefused, recorded, recorded.Fingerprint(), have, have.Fingerprint(), all.String())
+		c.Name, errRefused, recorded, recorded.Fingerprint(), have, have.Fingerprint(),
+		all.String())
 }
 
 // replay publishes the messages of a recording. missing counts gaps in their numbers: messages that

@@ -39,7 +39,8 @@ func (c *rmCmd) remove(e *env, name string) error {
 	}
 	info, err := shmem.Stat(e.dir, name)
 	if err == nil && !c.Force && (len(info.Peers) > 0 || info.Readers) {
-		return fmt.Errorf("%s is %v, %s: %w; --force removes its name all the same", name, info.State, users(info), errRefused)
+		return fmt.Errorf("%s is %v, %s: %w; --force removes its name all the same", name,
+			info.State, users(info), errRefused)
 	}
 	return shmem.Remove(e.dir, name)
 }
@@ -48,7 +49,8 @@ func (c *rmCmd) remove(e *env, name string) error {
 func users(info shmem.Info) string {
 	switch {
 	case info.Owner != nil:
-		return fmt.Sprintf("its owner %s and %d others are attached", process(*info.Owner, info.Program), len(info.Peers)-1)
+		return fmt.Sprintf("its owner %s and %d others are attached",
+			process(*info.Owner, info.Program), len(info.Peers)-1)
 	case len(info.Peers) > 0:
 		return fmt.Sprintf("%d are attached", len(info.Peers))
 	}

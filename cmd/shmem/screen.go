@@ -83,7 +83,9 @@ func (s *screen) show() {
 	}
 	status := cut(s.status(end, len(rest)), s.e.width)
 	// To the top left; then clear each line before it is written.
-	_, _ = os.Stdout.WriteString("\x1b[H\x1b[2K" + strings.Join(all, "\r\n\x1b[2K") + "\r\n\x1b[2K" + s.e.style.faint(status))
+	const home, clearLine = "\x1b[H", "\x1b[2K"
+	all = append(all, s.e.style.faint(status))
+	_, _ = os.Stdout.WriteString(home + clearLine + strings.Join(all, "\r\n"+clearLine))
 }
 
 // status is the last line: what is shown of how many lines, and the keys.

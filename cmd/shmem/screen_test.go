@@ -31,7 +31,8 @@ func TestScreens(t *testing.T) {
 		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +.*STATE.*config +\+\d+ +\d+.*12k/66k +0 +\S`,
 	} {
 		term := &terminal{t: t, tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")} // a server of its own
-		term.run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24", fmt.Sprintf("SHMEM_DIR=%s %s %s", dir, bin, verb))
+		term.run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24",
+			fmt.Sprintf("SHMEM_DIR=%s %s %s", dir, bin, verb))
 		re, screen := regexp.MustCompile(want), ""
 		if !eventually(func() bool { screen = term.marked(); return re.MatchString(screen) }) {
 			t.Errorf("%s shows\n%s", verb, screen)
@@ -42,7 +43,7 @@ func TestScreens(t *testing.T) {
 			}
 		}
 		term.run("send-keys", "-t", "v", "p")
-		if !eventually(func() bool { return strings.Contains(term.run("capture-pane", "-t", "v", "-p"), "PAUSED") }) {
+		if !eventually(func() bool { return strings.Contains(term.marked(), "PAUSED") }) {
 			t.Fatalf("%s does not pause", verb)
 		}
 		term.run("send-keys", "-t", "v", "q")
@@ -59,7 +60,8 @@ func crowd(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name", &topic.Options{Dir: dir, Capacity: 1 << 16, Holds: 1})
+	tp, err := topic.Create[[1]byte]("a-topic-with-a-long-name",
+		&topic.Options{Dir: dir, Capacity: 1 << 16, Holds: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,8 @@ type terminal struct {
 
 func (e *terminal) run(args ...string) string {
 	e.t.Helper()
-	out, err := exec.Command(e.tmux, append([]string{"-S", e.socket, "-f", "/dev/null"}, args...)...).CombinedOutput()
+	out, err := exec.Command(e.tmux, append([]string{"-S", e.socket, "-f", "/dev/null"},
+		args...)...).CombinedOutput()
 	if err != nil {
 		e.t.Fatalf("tmux %v: %v\n%s", args, err, out)
 	}
@@ -114,12 +117,14 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 // marked returns what is on the screen. Of the escape sequences it keeps reverse video, which marks
 // a change; colours are removed.
 func (e *terminal) marked() string {
-	return escapes.ReplaceAllStringFunc(e.run("capture-pane", "-t", "v", "-p", "-e", "-J"), func(s string) string {
-		if strings.Contains(s, "7m") && !strings.Contains(s, "37m") && !strings.Contains(s, "47m") && !strings.Contains(s, ";5;") {
-			return s
-		}
-		return ""
-	})
+	return escapes.ReplaceAllStringFunc(e.run("capture-pane", "-t", "v", "-p", "-e", "-J"),
+		func(s string) string {
+			if strings.Contains(s, "7m") && !strings.Contains(s, "37m") &&
+				!strings.Contains(s, "47m") && !strings.Contains(s, ";5;") {
+				return s
+			}
+			return ""
+		})
 }
 
 // eventually polls a condition for up to 10 s.

@@ -53,6 +53,7 @@ func (c *setCmd) Run(e *env) error {
 // setErrors are the errors of inspect.Set that have their own exit codes. All others are about the
 // schema.
 var setErrors = []error{
-	shmem.ErrBusy, shmem.ErrContended, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSpace,
+	shmem.ErrBusy, shmem.ErrContended, shmem.ErrCorrupt, shmem.ErrForeign, shmem.ErrMismatch,
+	shmem.ErrNoSpace,
 	shmem.ErrNoSlot, context.DeadlineExceeded, context.Canceled, errors.ErrUnsupported,
 }

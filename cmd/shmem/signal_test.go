@@ -95,7 +95,8 @@ func TestInterruptedEnds(t *testing.T) {
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd
 	}
-	pump, tail, killed := run("pump", "lines"), run("tail", "--wait", "lines"), run("tail", "--wait", "never")
+	pump, tail, killed := run("pump", "lines"), run("tail", "--wait", "lines"),
+		run("tail", "--wait", "never")
 	for {
 		st, err := shmem.Stat(dir, "lines")
 		if err == nil && len(st.Peers) == 2 {

@@ -113,7 +113,8 @@ func heldAtFirst(st *inspect.Status, long time.Duration) heldFor {
 
 // compare notes which locks have other holders now than at first.
 func (held heldFor) compare(first, now *inspect.Status) {
-	if held[""] != "" && (len(now.Lock.Holders) == 0 || now.Lock.Holders[0] != first.Lock.Holders[0] || now.Version != first.Version) {
+	if held[""] != "" && (len(now.Lock.Holders) == 0 ||
+		now.Lock.Holders[0] != first.Lock.Holders[0] || now.Version != first.Version) {
 		held[""] = changingHands
 	}
 	before := map[string]string{}

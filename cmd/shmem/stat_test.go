@@ -20,13 +20,18 @@ import (
 func status(f func(*inspect.Status)) *inspect.Status {
 	st := &inspect.Status{
 		Info: shmem.Info{
-			Name: "config", Path: "/dev/shm/config", State: shmem.Live, Size: 384, File: 12288, InUse: 12288,
-			Program: "server", Created: time.Now().Add(-time.Minute), Slots: 16, UID: os.Getuid(), Fingerprint: 0xabc,
+			Name: "config", Path: "/dev/shm/config", State: shmem.Live, Size: 384, File: 12288,
+			InUse:   12288,
+			Program: "server", Created: time.Now().Add(-time.Minute), Slots: 16, UID: os.Getuid(),
+			Fingerprint: 0xabc,
 		},
-		Linked: true, Fate: "it stays", ID: "01ab", OwnerWord: "owned", CreatorPID: 42, CreatorNS: sys.PIDNamespace(),
-		PayloadCap: 384, ControlOff: 4096, ImageOff: 4096, SlotsHigh: 2, PageSize: 4096, WordSize: 8, Version: 7,
-		Lock:  inspect.LockState{Type: "box", State: "free"},
-		Slots: []inspect.Slot{{Slot: 0, Generation: 1, Alive: true, PID: 42, PIDNamespace: sys.PIDNamespace(), Owner: true}},
+		Linked: true, Fate: "it stays", ID: "01ab", OwnerWord: "owned", CreatorPID: 42,
+		CreatorNS:  sys.PIDNamespace(),
+		PayloadCap: 384, ControlOff: 4096, ImageOff: 4096, SlotsHigh: 2, PageSize: 4096,
+		WordSize: 8, Version: 7,
+		Lock: inspect.LockState{Type: "box", State: "free"},
+		Slots: []inspect.Slot{{Slot: 0, Generation: 1, Alive: true, PID: 42,
+			PIDNamespace: sys.PIDNamespace(), Owner: true}},
 	}
 	if f != nil {
 		f(st)
@@ -38,7 +43,8 @@ func status(f func(*inspect.Status)) *inspect.Status {
 func report(st *inspect.Status, held heldFor) string {
 	var b strings.Builder
 	for _, l := range statLines(st, nil, held) {
-		fmt.Fprintf(&b, "%s: %s%s\n", l.label, l.text, map[tone]string{alarm: "!", notable: "*"}[l.tone])
+		fmt.Fprintf(&b, "%s: %s%s\n", l.label, l.text,
+			map[tone]string{alarm: "!", notable: "*"}[l.tone])
 	}
 	return b.String()
 }
@@ -51,17 +57,22 @@ func TestStatLines(t *testing.T) {
 		has, not []string
 	}{
 		"box at rest": {has: []string{
-			"fate: it stays\n", "type: bytes, without a schema\n", "fingerprint: 0000000000000abc\n",
-			"value: 384 bytes, version 7, at rest\n", "undo: yes\n", "lock: free\n", "attached: 1 of 16 slots\n",
-			"made: 1m ago by server, pid 42\n", "undo image at 4096", "owner word: owned by slot 0\n",
+			"fate: it stays\n", "type: bytes, without a schema\n",
+			"fingerprint: 0000000000000abc\n",
+			"value: 384 bytes, version 7, at rest\n", "undo: yes\n", "lock: free\n",
+			"attached: 1 of 16 slots\n",
+			"made: 1m ago by server, pid 42\n", "undo image at 4096",
+			"owner word: owned by slot 0\n",
 		}, not: []string{"readers", "locks", "damage"}},
 		"locked": {
 			change: func(st *inspect.Status) {
-				st.Lock.State, st.Lock.Holders, st.Lock.Waiters = "locked", []inspect.Holder{holder}, true
+				st.Lock.State, st.Lock.Holders, st.Lock.Waiters = "locked",
+					[]inspect.Holder{holder}, true
 				st.Changing = true
 			},
 			held: heldFor{"": "for 0.1 s at least"},
-			has:  []string{"a process is changing it\n", "lock: locked by pid 43 (slot 1), for 0.1 s at least; others wait*\n"},
+			has: []string{"a process is changing it\n",
+				"lock: locked by pid 43 (slot 1), for 0.1 s at least; others wait*\n"},
 		},
 		"its holder died": {
 			change: func(st *inspect.Status) {
@@ -75,10 +86,13 @@ func TestStatLines(t *testing.T) {
 		},
 		"locks and readers": {
 			change: func(st *inspect.Status) {
-				st.Readers = []inspect.Holder{{Slot: 2, PID: 44, Alive: true}, {Slot: 3, PID: 45, Alive: true}}
+				st.Readers = []inspect.Holder{{Slot: 2, PID: 44, Alive: true},
+					{Slot: 3, PID: 45, Alive: true}}
 				st.Locks = []inspect.FieldLock{
-					{Path: "A", LockState: inspect.LockState{Type: "psync.Mutex", State: "locked", Holders: []inspect.Holder{holder}}},
-					{Path: "B", LockState: inspect.LockState{Type: "psync.RWMutex", State: "locked", Dead: true}},
+					{Path: "A", LockState: inspect.LockState{Type: "psync.Mutex", State: "locked",
+						Holders: []inspect.Holder{holder}}},
+					{Path: "B", LockState: inspect.LockState{Type: "psync.RWMutex", State: "locked",
+						Dead: true}},
 				}
 			},
 			held: heldFor{"A": changingHands},
@@ -90,14 +104,16 @@ func TestStatLines(t *testing.T) {
 		"queue": {
 			change: func(st *inspect.Status) {
 				st.ImageOff = 0
-				st.Stats = &inspect.Stats{Kind: "queue.Queue", Sent: 5, Received: 2, Depth: 3, Capacity: 8, Redelivered: 1, Slowest: -1}
+				st.Stats = &inspect.Stats{Kind: "queue.Queue", Sent: 5, Received: 2, Depth: 3,
+					Capacity: 8, Redelivered: 1, Slowest: -1}
 			},
 			has: []string{"traffic: 5 sent, 2 received, 3 of 8 waiting, 1 redelivered (their receiver died)\n"},
 			not: []string{"version", "undo", "lock:"},
 		},
 		"damaged": {
 			change: func(st *inspect.Status) {
-				*st = inspect.Status{Info: shmem.Info{Name: "x", State: shmem.Damaged, Err: errors.New("checksum")}}
+				*st = inspect.Status{Info: shmem.Info{Name: "x", State: shmem.Damaged,
+					Err: errors.New("checksum")}}
 			},
 			has: []string{"damage: checksum\n", "made: last changed - ago\n"},
 			not: []string{"type", "value", "control", "lock", "attached"},
@@ -130,7 +146,8 @@ func TestStatsText(t *testing.T) {
 		"9 published, the last 4 kept, 1 hold released (the subscriber died)":    {Kind: "topic.Topic", Published: 9, Capacity: 4, Released: 1},
 		"9 published, the last 4 kept, 3 lost by subscribers that were too slow": {Kind: "topic.Topic", Published: 9, Capacity: 4, Lost: 3},
 		"9 published, the last 4 kept, 1 of 2 hold publishers back: the slowest, pid 7 (slot 1), is 3 behind": {
-			Kind: "topic.Topic", Published: 9, Capacity: 4, Holds: 1, MaxHolds: 2, Lag: 3, Slowest: 1,
+			Kind: "topic.Topic", Published: 9, Capacity: 4, Holds: 1, MaxHolds: 2, Lag: 3,
+			Slowest:       1,
 			SlowestHolder: inspect.Holder{Slot: 1, PID: 7, Alive: true},
 		},
 	} {
@@ -146,7 +163,8 @@ func TestHeldFor(t *testing.T) {
 	locked := func(version uint64, box, field inspect.Holder) *inspect.Status {
 		return status(func(st *inspect.Status) {
 			st.Version, st.Lock.Holders = version, []inspect.Holder{box}
-			st.Locks = []inspect.FieldLock{{Path: "Mu", LockState: inspect.LockState{State: "locked", Holders: []inspect.Holder{field}}}}
+			st.Locks = []inspect.FieldLock{{Path: "Mu",
+				LockState: inspect.LockState{State: "locked", Holders: []inspect.Holder{field}}}}
 		})
 	}
 	first := locked(1, a, a)
@@ -168,7 +186,9 @@ func TestHeldFor(t *testing.T) {
 			t.Errorf("%s: %v", name, held)
 		}
 	}
-	dead := status(func(st *inspect.Status) { st.Lock.Holders, st.Lock.Dead = []inspect.Holder{a}, true })
+	dead := status(func(st *inspect.Status) {
+		st.Lock.Holders, st.Lock.Dead = []inspect.Holder{a}, true
+	})
 	if held := heldAtFirst(dead, time.Second); len(held) != 0 {
 		t.Errorf("a dead process holds: %v", held)
 	}
@@ -204,9 +224,12 @@ func TestStatJSON(t *testing.T) {
 			}
 		}
 	}
-	has(jsonStatus(status(nil), nil, nil), "name", "state", "attached", "readers", "lock", "locks", "slotList", "ownerSlot", "fate")
-	has(jsonStatsOf(&inspect.Stats{Kind: "queue.Queue"}), "kind", "capacity", "ended", "skipped", "sent", "received", "depth", "redelivered")
-	has(jsonStatsOf(&inspect.Stats{Kind: "topic.Topic"}), "kind", "capacity", "ended", "skipped", "published", "lost", "released", "holds", "maxHolds", "lag")
+	has(jsonStatus(status(nil), nil, nil), "name", "state", "attached", "readers", "lock", "locks",
+		"slotList", "ownerSlot", "fate")
+	has(jsonStatsOf(&inspect.Stats{Kind: "queue.Queue"}), "kind", "capacity", "ended", "skipped",
+		"sent", "received", "depth", "redelivered")
+	has(jsonStatsOf(&inspect.Stats{Kind: "topic.Topic"}), "kind", "capacity", "ended", "skipped",
+		"published", "lost", "released", "holds", "maxHolds", "lag")
 	if slices.Contains(keys(jsonStatsOf(&inspect.Stats{Kind: "topic.Topic"})), "sent") {
 		t.Error("a topic has the counters of a queue")
 	}

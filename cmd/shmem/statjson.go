@@ -70,7 +70,8 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: s.Skipped, Ended: s.Ended}
 	if isTopic(s) {
 		j.jsonTopicStats = &jsonTopicStats{
-			s.Published, s.Lost, s.Released, s.Holds, s.MaxHolds, s.Lag, jsonHolderOf(s.SlowestHolder),
+			s.Published, s.Lost, s.Released, s.Holds, s.MaxHolds, s.Lag,
+			jsonHolderOf(s.SlowestHolder),
 		}
 	} else {
 		j.jsonQueueStats = &jsonQueueStats{
@@ -119,7 +120,8 @@ type jsonStat struct {
 func jsonStatus(st *inspect.Status, t *inspect.Type, held heldFor) jsonStat {
 	j := jsonStat{
 		jsonInfo: row{Info: st.Info}.json(), Linked: st.Linked, Fate: st.Fate,
-		ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot, CreatorPID: st.CreatorPID, CreatorNS: st.CreatorNS,
+		ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot, CreatorPID: st.CreatorPID,
+		CreatorNS:  st.CreatorNS,
 		PayloadCap: st.PayloadCap, ControlOff: st.ControlOff, ImageOff: st.ImageOff,
 		SlotsHigh: st.SlotsHigh, PageSize: st.PageSize, WordSize: st.WordSize,
 		Version: st.Version, Changing: st.Changing,
@@ -158,7 +160,8 @@ func jsonHolders(hs []inspect.Holder) []jsonHolder {
 }
 
 func jsonSlotOf(s inspect.Slot) jsonSlot {
-	p := jsonOf(shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace, Since: s.Since, ReadOnly: s.ReadOnly})
+	p := jsonOf(shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace, Since: s.Since,
+		ReadOnly: s.ReadOnly})
 	waits := s.Waits
 	if waits == nil {
 		waits = []string{}

@@ -115,7 +115,8 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 	if st.PayloadCap > st.Size {
 		spare = fmt.Sprintf(", room for %d", st.PayloadCap)
 	}
-	add("value", fmt.Sprintf("%s%s, version %d, %s", bytesText(st.Size), spare, st.Version, changeText(st)))
+	add("value", fmt.Sprintf("%s%s, version %d, %s", bytesText(st.Size), spare, st.Version,
+		changeText(st)))
 	if st.ImageOff != 0 {
 		add("undo", "yes")
 	} else {
@@ -202,7 +203,8 @@ func boxLockLine(l inspect.LockState, held string) statLine {
 }
 
 func fieldLockLine(label string, l inspect.FieldLock, held string) statLine {
-	line := statLine{label: label, text: l.Path + "  " + strings.TrimPrefix(l.Type, "psync.") + "  " + l.LockState.String()}
+	typ := strings.TrimPrefix(l.Type, "psync.")
+	line := statLine{label: label, text: l.Path + "  " + typ + "  " + l.LockState.String()}
 	switch {
 	case l.Dead:
 		line.tone = alarm
@@ -232,7 +234,8 @@ func (e *env) slotTable(slots []inspect.Slot) {
 		rows = append(rows, slotRow(s))
 	}
 	e.table([]column{
-		{head: "  SLOT", right: true}, {head: "GEN", right: true}, {head: "PID", right: true}, {head: "PROCESS", least: 10},
+		{head: "  SLOT", right: true}, {head: "GEN", right: true}, {head: "PID", right: true},
+		{head: "PROCESS", least: 10},
 		{head: "SINCE", right: true},
 		{head: "WHAT", least: 10, paint: func(i int, s string) string {
 			if !slots[i].Alive {
@@ -261,7 +264,8 @@ func slotRow(s inspect.Slot) []string {
 	if len(s.Waits) > 0 {
 		what = append(what, "waits for "+strings.Join(s.Waits, ", "))
 	}
-	return []string{strconv.Itoa(s.Slot), strconv.Itoa(s.Generation), strconv.Itoa(s.PID), name, since(s.Since), strings.Join(what, ", ")}
+	return []string{strconv.Itoa(s.Slot), strconv.Itoa(s.Generation), strconv.Itoa(s.PID), name,
+		since(s.Since), strings.Join(what, ", ")}
 }
 
 // statsText is the counters of a queue or topic on one line.
@@ -289,9 +293,11 @@ func isTopic(s *inspect.Stats) bool { return strings.HasPrefix(s.Kind, "topic.")
 
 func queueText(s *inspect.Stats) string {
 	if s.Single && s.BytesCap > 0 { // here all counters are bytes
-		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Bytes, s.BytesCap)
+		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting", s.Sent, s.Received,
+			s.Bytes, s.BytesCap)
 	}
-	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Depth, s.Capacity)
+	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Depth,
+		s.Capacity)
 	if s.BytesCap > 0 {
 		text += fmt.Sprintf(", %d of %d bytes", s.Bytes, s.BytesCap)
 	}
@@ -301,7 +307,8 @@ func queueText(s *inspect.Stats) string {
 func topicText(s *inspect.Stats) string {
 	text := fmt.Sprintf("%d published, the last %d kept", s.Published, s.Capacity)
 	if s.Holds > 0 {
-		text += fmt.Sprintf(", %d of %d hold publishers back: the slowest, %s, is %d behind", s.Holds, s.MaxHolds, s.SlowestHolder, s.Lag)
+		text += fmt.Sprintf(", %d of %d hold publishers back: the slowest, %s, is %d behind",
+			s.Holds, s.MaxHolds, s.SlowestHolder, s.Lag)
 	}
 	if s.Lost > 0 {
 		text += fmt.Sprintf(", %d lost by subscribers that were too slow", s.Lost)

@@ -28,7 +28,8 @@ func isStream(o *inspect.Observer) bool { return o.Type() != nil && o.Type().Str
 func streamOf(o *inspect.Observer, n int) (v streamView, err error) {
 	v.t = o.Type()
 	if v.stats, err = o.Stats(); err == nil && v.stats == nil {
-		err = fmt.Errorf("%s: %w: its counters are damaged, or of another version", o.Info().Name, shmem.ErrCorrupt)
+		err = fmt.Errorf("%s: %w: its counters are damaged, or of another version", o.Info().Name,
+			shmem.ErrCorrupt)
 	}
 	if err == nil {
 		v.messages, err = o.Messages(n)

@@ -61,7 +61,8 @@ func newEnv(c *cli) *env {
 		e.width, e.height, e.tty = w, h, true
 	}
 	term := os.Getenv("TERM")
-	if c.Color == "always" || c.Color == "auto" && e.tty && os.Getenv("NO_COLOR") == "" && term != "dumb" {
+	if c.Color == "always" || c.Color == "auto" && e.tty && os.Getenv("NO_COLOR") == "" &&
+		term != "dumb" {
 		e.style = colours16
 		if strings.Contains(term, "256color") || os.Getenv("COLORTERM") != "" {
 			e.style = colours256

@@ -14,8 +14,10 @@ func tableText(width int, columns []column, rows [][]string) string {
 }
 
 func TestTable(t *testing.T) {
-	columns := []column{{head: "NAME", least: 4}, {head: "SIZE", right: true}, {head: "MEM", right: true, spare: true}, {head: "WHY", least: 8, fold: true}}
-	rows := [][]string{{"a-long-name", "12K", "3M", "it is small"}, {"b", "1G", "4M", "it is not needed any more\x1b"}}
+	columns := []column{{head: "NAME", least: 4}, {head: "SIZE", right: true},
+		{head: "MEM", right: true, spare: true}, {head: "WHY", least: 8, fold: true}}
+	rows := [][]string{{"a-long-name", "12K", "3M", "it is small"},
+		{"b", "1G", "4M", "it is not needed any more\x1b"}}
 	for width, want := range map[int]string{
 		0: `
 NAME         SIZE  MEM  WHY
@@ -49,7 +51,8 @@ b         1G  it is not
 
 // TestTableTooNarrow: where no column can give any more, the table is wider than the terminal.
 func TestTableTooNarrow(t *testing.T) {
-	got := tableText(5, []column{{head: "NAME", least: 4}, {head: "SIZE"}}, [][]string{{"abcdefgh", "1234"}})
+	got := tableText(5, []column{{head: "NAME", least: 4}, {head: "SIZE"}},
+		[][]string{{"abcdefgh", "1234"}})
 	if want := "NAME  SIZE\nabc…  1234\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -116,7 +116,8 @@ func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
 		return false, err
 	}
 	if c.Hold && c.From != "now" {
-		return false, usageError{errors.New("--hold begins now: --from is for subscribers without a hold")}
+		return false, usageError{errors.New(
+			"--hold begins now: --from is for subscribers without a hold")}
 	}
 	w := &messageWriter{cmd: c, out: bufio.NewWriterSize(os.Stdout, 64<<10)}
 	if c.Hold {
@@ -124,7 +125,8 @@ func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
 	} else {
 		err = c.followed(e, o, from, w)
 	}
-	if flushed := w.out.Flush(); flushed != nil && (err == nil || err == io.EOF || err == errEnough) {
+	if flushed := w.out.Flush(); flushed != nil &&
+		(err == nil || err == io.EOF || err == errEnough) {
 		return false, flushed
 	}
 	switch {
@@ -149,7 +151,8 @@ func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageW
 	}
 	err = follow(e.ctx, f, w.out.Flush, func(m inspect.Message) error { return w.show(m.Value) })
 	if f.Lost() > 0 {
-		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n", c.Name, f.Lost())
+		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n",
+			c.Name, f.Lost())
 	}
 	return err
 }
@@ -186,7 +189,8 @@ func (e *env) follow(o *inspect.Observer, from uint64) (*inspect.Follower, error
 }
 
 // follow calls f for each message, and idle before it waits for one.
-func follow(ctx context.Context, fo *inspect.Follower, idle func() error, f func(inspect.Message) error) error {
+func follow(ctx context.Context, fo *inspect.Follower, idle func() error,
+	f func(inspect.Message) error) error {
 	for {
 		m, ok, err := fo.Try()
 		if err == nil && !ok {
@@ -263,7 +267,8 @@ func lineOf(v inspect.Value) []byte {
 // queue receives from a queue of bytes. ended reports that the queue has ended.
 func (c *tailCmd) queue(e *env) (ended bool, err error) {
 	if c.From != "now" || c.Hold || c.JSON {
-		return false, usageError{fmt.Errorf("--from, --hold and --json are for topics, and %s is none", c.Name)}
+		return false, usageError{fmt.Errorf(
+			"--from, --hold and --json are for topics, and %s is none", c.Name)}
 	}
 	q, err := queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
 	if err != nil {

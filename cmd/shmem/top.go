@@ -142,7 +142,8 @@ func counter(st *inspect.Status) uint64 {
 func topFrame(e *env, rows []row, all tracking) string {
 	rows = slices.Clone(rows)
 	slices.SortStableFunc(rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(all.rate(b), all.rate(a)), cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(all.rate(b), all.rate(a)), cmp.Compare(a.rank(), b.rank()),
+			cmp.Compare(a.Name, b.Name))
 	})
 	var memory int64
 	cells := make([][]string, len(rows))
@@ -165,8 +166,11 @@ func topFrame(e *env, rows []row, all tracking) string {
 			}
 			return s
 		}},
-		{head: "WAIT", right: true}, {head: "ATT", right: true, spare: true}, {head: "MEM", right: true, spare: true},
-		{head: "STATE", paint: func(i int, s string) string { return rows[i].paintState(e.style, s) }},
+		{head: "WAIT", right: true}, {head: "ATT", right: true, spare: true},
+		{head: "MEM", right: true, spare: true},
+		{head: "STATE", paint: func(i int, s string) string {
+			return rows[i].paintState(e.style, s)
+		}},
 	}, cells)
 	return b.String()
 }
@@ -196,7 +200,8 @@ func topCells(r row, t *tracked) []string {
 	if r.err == nil && r.State != shmem.Foreign && r.State != shmem.Damaged {
 		attached = strconv.Itoa(len(r.Peers))
 	}
-	return []string{r.Name, rate, sum, depth, lost, held, wait, attached, size(r.InUse), r.stateText()}
+	return []string{r.Name, rate, sum, depth, lost, held, wait, attached, size(r.InUse),
+		r.stateText()}
 }
 
 // waiters is how many attachments wait for something.

@@ -31,7 +31,8 @@ func TestIsChanged(t *testing.T) {
 
 func TestLabelColumns(t *testing.T) {
 	got := labelColumns([]inspect.Line{
-		{Label: "A"}, {Label: "Routes"}, {Depth: 1, Label: "[0]"}, {Depth: 2, Label: "Name"}, {Depth: 1, Label: "[10]"}, {Label: "Mu"},
+		{Label: "A"}, {Label: "Routes"}, {Depth: 1, Label: "[0]"}, {Depth: 2, Label: "Name"},
+		{Depth: 1, Label: "[10]"}, {Label: "Mu"},
 		{Label: "AnExceedinglyLongNameOfAField"},
 	})
 	if want := []int{6, 6, 4, 4, 4, 6, 6}; !slices.Equal(got, want) {

@@ -128,13 +128,15 @@ func (w *watched) valueFrame() (string, error) {
 	ch := changesSince(w.last, snap, w.cmd.Path)
 	w.last = snap
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", w.style.bold(st.Name), w.stateOf(st), snap.Version, ch.perSecond, w.clock(snap.Time))
+	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", w.style.bold(st.Name), w.stateOf(st),
+		snap.Version, ch.perSecond, w.clock(snap.Time))
 	attached := fmt.Sprintf("%d attached", len(st.Peers))
 	if len(st.Lock.Holders) > 0 {
 		attached += ", lock: " + st.Lock.Holders[0].String()
 	}
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(attached))
-	valueLines{style: w.style, width: w.width, limit: watchLines, changed: ch.paths, beside: ch.rates}.print(&b, v)
+	valueLines{style: w.style, width: w.width, limit: watchLines, changed: ch.paths,
+		beside: ch.rates}.print(&b, v)
 	ch.printRest(&b, w.style)
 	return b.String(), nil
 }
@@ -210,7 +212,8 @@ func (e *env) clock(t time.Time) string { return e.style.faint(t.Format("15:04:0
 func (w *watched) streamView(n int) (streamView, error) {
 	w.follow()
 	if !isStream(w.o) {
-		return streamView{}, fmt.Errorf("%s: another segment has taken the name, which is no queue or topic", w.cmd.Name)
+		return streamView{}, fmt.Errorf(
+			"%s: another segment has taken the name, which is no queue or topic", w.cmd.Name)
 	}
 	return streamOf(w.o, n)
 }
@@ -245,8 +248,10 @@ func (w *watched) streamFrame() (string, error) {
 	}
 	w.sent, w.at = total(v.stats), now
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(st.Name), w.stateOf(st), typeName(v.t), rate, w.clock(now))
-	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers), statsText(v.stats)), w.width)))
+	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(st.Name), w.stateOf(st), typeName(v.t),
+		rate, w.clock(now))
+	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers),
+		statsText(v.stats)), w.width)))
 	for _, l := range v.lines(w.style, w.width) {
 		fmt.Fprintln(&b, l)
 	}

@@ -130,7 +130,8 @@ func compare(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	c := &comparison{dir: dir, python: python}
 	if err := errors.Join(os.WriteFile(c.at("reader.py"), []byte(script), 0o600),
-		c.run(ctx, nil, nil, "go", "build", "-o", c.at("shmem"), "github.com/shmembox/shmem/cmd/shmem")); err != nil {
+		c.run(ctx, nil, nil, "go", "build", "-o", c.at("shmem"),
+			"github.com/shmembox/shmem/cmd/shmem")); err != nil {
 		return err
 	}
 	fmt.Printf("%d frames of %d bytes, looked at by two programs\n", *frames, size)
@@ -172,7 +173,8 @@ type comparison struct{ dir, python string }
 func (c *comparison) at(name string) string { return filepath.Join(c.dir, name) }
 
 // run runs a program to its end. Its error has what the program wrote to standard error.
-func (c *comparison) run(ctx context.Context, in io.Reader, out io.Writer, name string, args ...string) error {
+func (c *comparison) run(ctx context.Context, in io.Reader, out io.Writer, name string,
+	args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout = in, out
 	var stderr bytes.Buffer
@@ -193,7 +195,8 @@ func (c *comparison) measured(name string, f func() ([2]view, error)) ([2]view, 
 	}
 	d := time.Since(start)
 	fmt.Printf("%-14s %5.2f s  CPU %5.2f s  copied by read and write %6.0f MB, %.1f times what was filmed",
-		name, d.Seconds(), (children() - cpu).Seconds(), float64(throughKernel()-copied)/1e6, float64(throughKernel()-copied)/float64(*frames*size))
+		name, d.Seconds(), (children() - cpu).Seconds(), float64(throughKernel()-copied)/1e6,
+		float64(throughKernel()-copied)/float64(*frames*size))
 	if v[1].Lost > 0 {
 		fmt.Printf("  (numpy was too slow for %d frames)", v[1].Lost)
 	}
@@ -223,7 +226,8 @@ func throughKernel() (n int64) {
 
 // film returns a command that writes frames of a test picture to w.
 func film(ctx context.Context, w *os.File) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=60",
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+		"testsrc2=size=1280x720:rate=60",
 		"-frames:v", strconv.Itoa(*frames), "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
 	cmd.Stdout, cmd.Stderr = w, os.Stderr
 	return cmd
@@ -232,7 +236,8 @@ func film(ctx context.Context, w *os.File) *exec.Cmd {
 // shared passes frames through a topic: the readers attach to it first, then ffmpeg begins.
 func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	pump := func(in io.Reader, args ...string) error {
-		return c.run(ctx, in, nil, c.at("shmem"), append([]string{"pump", *name, "--frame", strconv.Itoa(size)}, args...)...)
+		return c.run(ctx, in, nil, c.at("shmem"),
+			append([]string{"pump", *name, "--frame", strconv.Itoa(size)}, args...)...)
 	}
 	if _, err := shmem.Stat("", *name); !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("%s: %w", *name, errors.Join(err, fs.ErrExist))
@@ -245,7 +250,8 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	if err != nil {
 		return v, err
 	}
-	err = errors.Join(c.run(ctx, nil, module, c.at("shmem"), "gen", "python", *name), module.Close())
+	err = errors.Join(c.run(ctx, nil, module, c.at("shmem"), "gen", "python", *name),
+		module.Close())
 	if err != nil {
 		return v, err
 	}
@@ -291,14 +297,16 @@ func (c *comparison) piped(ctx context.Context) (v [2]view, err error) {
 
 // readers starts both readers, calls send when they are ready, and returns what they have seen.
 // from and in are the argument and the standard input of each.
-func (c *comparison) readers(ctx context.Context, from [2]string, in [2]*os.File, send func() error) (v [2]view, err error) {
+func (c *comparison) readers(ctx context.Context, from [2]string, in [2]*os.File,
+	send func() error) (v [2]view, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return v, err
 	}
 	cmds := [2]*exec.Cmd{
 		exec.CommandContext(ctx, self, from[0]),
-		exec.CommandContext(ctx, c.python, "-B", c.at("reader.py"), strconv.Itoa(size), from[1], c.dir),
+		exec.CommandContext(ctx, c.python, "-B", c.at("reader.py"), strconv.Itoa(size), from[1],
+			c.dir),
 	}
 	var lines [2]*bufio.Reader
 	for i, cmd := range cmds {
@@ -315,7 +323,8 @@ func (c *comparison) readers(ctx context.Context, from [2]string, in [2]*os.File
 		}
 		lines[i] = bufio.NewReader(out)
 		if l, err := lines[i].ReadString('\n'); l != "ready\n" {
-			return v, fmt.Errorf("a reader does not start: %q (%v)", l, errors.Join(err, cmd.Wait()))
+			return v, fmt.Errorf("a reader does not start: %q (%v)", l,
+				errors.Join(err, cmd.Wait()))
 		}
 	}
 	if err := send(); err != nil {

@@ -134,7 +134,8 @@ func view(ctx context.Context) error {
 	for {
 		switch err := sub.RecvFunc(ctx, look); {
 		case err == io.EOF:
-			fmt.Printf("%v a frame: %d of %d frames seen, %d lost\n", *slow, seen, frames, sub.Lost())
+			fmt.Printf("%v a frame: %d of %d frames seen, %d lost\n", *slow, seen, frames,
+				sub.Lost())
 			if seen+sub.Lost() != frames {
 				return fmt.Errorf("%d frames are missing", frames-seen-sub.Lost())
 			}

@@ -82,6 +82,7 @@ func child(context.Context) error {
 		return err
 	}
 	defer box.Close()
-	fmt.Printf("process %d: found %d, setting %d, owner: %v\n", os.Getpid(), box.Value().Value.Swap(v), v, box.Owned())
+	fmt.Printf("process %d: found %d, setting %d, owner: %v\n", os.Getpid(),
+		box.Value().Value.Swap(v), v, box.Owned())
 	return nil
 }

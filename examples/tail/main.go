@@ -63,7 +63,8 @@ func tail(ctx context.Context) error {
 			return err
 		}
 		seq, _ := sub.Seq()
-		fmt.Printf("%d %s process %d: %s\n", seq, time.Unix(0, line.Time).Format("15:04:05.000"), line.PID, line.Text.String())
+		fmt.Printf("%d %s process %d: %s\n", seq, time.Unix(0, line.Time).Format("15:04:05.000"),
+			line.PID, line.Text.String())
 	}
 	fmt.Printf("the topic has ended; %d lines lost\n", sub.Lost())
 	return w.Wait()

@@ -99,7 +99,8 @@ func (g *generator) cStruct(t *schema.Type) {
 		g.cField(n, f.Type)
 		fmt.Fprintf(&asserts, "_Static_assert(offsetof(%s, %s) == %d && sizeof(((%s *)0)->%s) == %d, \"%s.%s\");\n", name, n, f.Offset, name, n, f.Type.Size, name, n)
 	})
-	g.f("} %s;\n_Static_assert(sizeof(%s) == %d, \"%s\");\n%s\n", name, name, t.Size, name, asserts.String())
+	g.f("} %s;\n_Static_assert(sizeof(%s) == %d, \"%s\");\n%s\n", name, name, t.Size, name,
+		asserts.String())
 }
 
 func (g *generator) cField(name string, t *schema.Type) {

@@ -83,7 +83,8 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if ident != clean(ident) {
 		return nil, fmt.Errorf("%q is no identifier", ident)
 	}
-	g := &generator{root: t, ident: ident, names: map[string]*schema.Type{}, of: map[*schema.Type]string{}, print: t.Fingerprint()}
+	g := &generator{root: t, ident: ident, names: map[string]*schema.Type{},
+		of: map[*schema.Type]string{}, print: t.Fingerprint()}
 	if lang == "go" {
 		return g.golang()
 	}
@@ -128,7 +129,8 @@ func identOf(name string) string {
 	base, args, generic := strings.Cut(name, "[")
 	base = base[strings.LastIndexByte(base, '.')+1:]
 	if generic {
-		for _, a := range strings.FieldsFunc(args, func(r rune) bool { return r == ',' || r == ']' || r == '[' }) {
+		for _, a := range strings.FieldsFunc(args,
+			func(r rune) bool { return r == ',' || r == ']' || r == '[' }) {
 			base += "_" + a[strings.LastIndexByte(a, '.')+1:]
 		}
 	}
@@ -138,7 +140,8 @@ func identOf(name string) string {
 // clean replaces what cannot be in an identifier of any language.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r == '_' || r < 128 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r >= 128 && unicode.IsLetter(r) {
+		if r == '_' || r < 128 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r >= 128 &&
+			unicode.IsLetter(r) {
 			return r
 		}
 		return '_'
@@ -150,7 +153,8 @@ func clean(s string) string {
 }
 
 func isText(t *schema.Type) bool {
-	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 && t.Fields[0].Type.Kind == schema.Array &&
+	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 &&
+		t.Fields[0].Type.Kind == schema.Array &&
 		t.Fields[0].Type.Elem.Kind == schema.Uint8 && !t.Fields[0].Type.Elem.Atomic
 }
 
@@ -242,7 +246,8 @@ func field(name string) string {
 // fields calls yield for each field of a struct, with a name that is unique in the struct, and with
 // the name and the size of the padding before it. pad is 0 if there is none. Padding at the end of
 // the struct comes with the field name "".
-func (g *generator) fields(t *schema.Type, yield func(name string, f schema.Field, padding string, pad int)) {
+func (g *generator) fields(t *schema.Type,
+	yield func(name string, f schema.Field, padding string, pad int)) {
 	seen, end, pads := map[string]bool{}, 0, 0
 	for _, f := range t.Fields {
 		seen["."+clean(f.Name)] = true // padding must have another name

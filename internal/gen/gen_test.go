@@ -71,7 +71,8 @@ func TestCompiles(t *testing.T) {
 	}
 	_ = new(odd).unused()
 	dir := t.TempDir()
-	for name, typ := range map[string]*format.Type{"odd": typeOf(t, (*odd)(nil)), "array": typeOf(t, (*[5]uint16)(nil)), "number": typeOf(t, (*uint64)(nil))} {
+	for name, typ := range map[string]*format.Type{"odd": typeOf(t, (*odd)(nil)),
+		"array": typeOf(t, (*[5]uint16)(nil)), "number": typeOf(t, (*uint64)(nil))} {
 		ident := strings.ToUpper(name[:1]) + name[1:]
 		file := func(lang, ext, more string) string {
 			code, err := gen.Generate(lang, typ, ident)
@@ -87,7 +88,8 @@ func TestCompiles(t *testing.T) {
 		for _, c := range []struct{ tool, lang, ext, more, args string }{
 			{"gcc", "c", ".h", "", "-std=gnu11 -Wall -Wextra -Werror -fsyntax-only -x c"},
 			{"python3", "python", ".py", "", "-B"},
-			{"rustc", "rust", ".rs", "", "--edition=2021 --crate-type=lib --emit=metadata -A mixed_script_confusables --out-dir " + dir},
+			{"rustc", "rust", ".rs", "",
+				"--edition=2021 --crate-type=lib --emit=metadata -A mixed_script_confusables --out-dir " + dir},
 			{"go", "go", ".go", "\nfunc main() {}\n", "vet"},
 		} {
 			if name == "number" && c.lang != "c" {
@@ -98,7 +100,8 @@ func TestCompiles(t *testing.T) {
 				if err != nil {
 					t.Skipf("%s is not installed", c.tool)
 				}
-				cmd := exec.Command(bin, append(strings.Fields(c.args), file(c.lang, c.ext, c.more))...)
+				cmd := exec.Command(bin,
+					append(strings.Fields(c.args), file(c.lang, c.ext, c.more))...)
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					t.Errorf("%v: %v\n%s", cmd, err, out)
@@ -125,12 +128,14 @@ func TestRefused(t *testing.T) {
 		N uint32
 		A atomic.Uint32
 	}
-	if _, err := gen.Generate("c", typeOf(t, (*[1 << 15]entry)(nil)), ""); err == nil || !strings.Contains(err.Error(), "too many places") {
+	if _, err := gen.Generate("c", typeOf(t, (*[1 << 15]entry)(nil)), ""); err == nil ||
+		!strings.Contains(err.Error(), "too many places") {
 		t.Errorf("a value in 32768 pieces: %v", err)
 	}
 	for _, lang := range []string{"c", "python", "rust"} {
 		code, err := gen.Generate(lang, typeOf(t, (*odd)(nil)), "")
-		if err != nil || !strings.Contains(strings.ToLower(string(code)), fmt.Sprintf("%016x", typeOf(t, (*odd)(nil)).Fingerprint())) {
+		if err != nil || !strings.Contains(strings.ToLower(string(code)),
+			fmt.Sprintf("%016x", typeOf(t, (*odd)(nil)).Fingerprint())) {
 			t.Errorf("%s: the fingerprint is missing (%v)", lang, err)
 		}
 	}
@@ -138,12 +143,15 @@ func TestRefused(t *testing.T) {
 
 // TestStreams: there is no code that stores into a queue or topic.
 func TestStreams(t *testing.T) {
-	item := &format.Type{Kind: format.Struct, Name: "main.Job", Size: 8, Align: 8, Fields: []format.Field{{Name: "N", Type: typeOf(t, (*uint64)(nil))}}}
+	item := &format.Type{Kind: format.Struct, Name: "main.Job", Size: 8, Align: 8,
+		Fields: []format.Field{{Name: "N", Type: typeOf(t, (*uint64)(nil))}}}
 	stream := func(name, first, last string) *format.Type {
-		return &format.Type{Kind: format.Struct, Name: name, Size: 24, Align: 8, Fields: []format.Field{
-			{Name: first, Type: typeOf(t, (*struct{ Tail atomic.Uint64 })(nil))},
-			{Name: last, Offset: 8, Type: &format.Type{Kind: format.Array, Len: 2, Elem: item, Size: 16, Align: 8}},
-		}}
+		return &format.Type{Kind: format.Struct, Name: name, Size: 24, Align: 8,
+			Fields: []format.Field{
+				{Name: first, Type: typeOf(t, (*struct{ Tail atomic.Uint64 })(nil))},
+				{Name: last, Offset: 8, Type: &format.Type{Kind: format.Array, Len: 2, Elem: item,
+					Size: 16, Align: 8}},
+			}}
 	}
 	for _, c := range []struct {
 		lang, want string
@@ -155,12 +163,14 @@ func TestStreams(t *testing.T) {
 		{"rust", "topic.Attach[main.Job]", stream("topic.Topic", "Topic", "Items")},
 		{"c", "gen python", stream("topic.Topic", "Topic", "Items")},
 	} {
-		if _, err := gen.Generate(c.lang, c.typ, ""); !errors.Is(err, gen.ErrStream) || !strings.Contains(err.Error(), c.want) {
+		if _, err := gen.Generate(c.lang, c.typ, ""); !errors.Is(err, gen.ErrStream) ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s of a %s: %v, want %s", c.lang, c.typ.Name, err, c.want)
 		}
 	}
 	code, err := gen.Generate("go", stream("topic.Topic", "Topic", "Items"), "")
-	if err != nil || !strings.Contains(string(code), "type Job struct") || strings.Contains(string(code), "Items") {
+	if err != nil || !strings.Contains(string(code), "type Job struct") ||
+		strings.Contains(string(code), "Items") {
 		t.Errorf("go of a topic: %v\n%s", err, code)
 	}
 	// A box whose type only has that name is a box like any other.
@@ -176,7 +186,8 @@ func TestRuntimeNumbers(t *testing.T) {
 		"OWNER": format.OffOwner, "HIGH": format.OffSlotHigh, "LOCK": format.OffLock,
 		"LOCK_ARMED": format.OffLockArmed, "SEQ": format.OffSeq, "SEQ_ARMED": format.OffSeqArmed,
 	}
-	for file, form := range map[string]string{"runtime.h": `#define SHMEMBOX_%s (\d+)`, "runtime.rs": `const %s: usize = (\d+);`} {
+	for file, form := range map[string]string{"runtime.h": `#define SHMEMBOX_%s (\d+)`,
+		"runtime.rs": `const %s: usize = (\d+);`} {
 		text := readFile(t, file)
 		for name, want := range offsets {
 			m := regexp.MustCompile(fmt.Sprintf(form, name)).FindStringSubmatch(text)
@@ -186,7 +197,8 @@ func TestRuntimeNumbers(t *testing.T) {
 		}
 	}
 	list := fmt.Sprintf("_OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = %d, %d, %d, %d, %d, %d\n",
-		offsets["OWNER"], offsets["HIGH"], offsets["LOCK"], offsets["LOCK_ARMED"], offsets["SEQ"], offsets["SEQ_ARMED"])
+		offsets["OWNER"], offsets["HIGH"], offsets["LOCK"], offsets["LOCK_ARMED"], offsets["SEQ"],
+		offsets["SEQ_ARMED"])
 	if !strings.Contains(readFile(t, "runtime.py"), list) {
 		t.Errorf("runtime.py has not %s", list)
 	}

@@ -13,7 +13,8 @@ import (
 
 // isVec reports whether t is a shmem.Vec: a length and an array.
 func isVec(t *schema.Type) bool {
-	return t.Kind == schema.Struct && strings.HasPrefix(t.Name, "shmem.Vec[") && len(t.Fields) == 2 && t.Fields[1].Type.Kind == schema.Array
+	return t.Kind == schema.Struct && strings.HasPrefix(t.Name, "shmem.Vec[") &&
+		len(t.Fields) == 2 && t.Fields[1].Type.Kind == schema.Array
 }
 
 // goType returns the type of a field. Types of this library and of sync/atomic are themselves.
@@ -21,7 +22,8 @@ func (g *generator) goType(t *schema.Type) string {
 	switch {
 	case t.Atomic:
 		return "atomic." + map[schema.Kind]string{
-			schema.Bool: "Bool", schema.Int32: "Int32", schema.Int64: "Int64", schema.Uint32: "Uint32", schema.Uint64: "Uint64", schema.Uintptr: "Uintptr",
+			schema.Bool: "Bool", schema.Int32: "Int32", schema.Int64: "Int64",
+			schema.Uint32: "Uint32", schema.Uint64: "Uint64", schema.Uintptr: "Uintptr",
 		}[t.Kind]
 	case t.Kind == schema.Array:
 		return fmt.Sprintf("[%d]%s", t.Len, g.goType(t.Elem))
@@ -76,7 +78,8 @@ func (g *generator) golang() ([]byte, error) {
 	g.collectGo(g.root, g.ident)
 	slices.Reverse(g.order)
 	if g.root.Kind != schema.Struct {
-		g.f("// %s is %s in the segment.\ntype %s %s\n\n", g.ident, comment(g.root.Name), g.ident, g.goType(g.root))
+		g.f("// %s is %s in the segment.\ntype %s %s\n\n", g.ident, comment(g.root.Name), g.ident,
+			g.goType(g.root))
 	}
 	for _, t := range g.order {
 		g.goStruct(t)
@@ -87,7 +90,8 @@ func (g *generator) golang() ([]byte, error) {
 
 // goStruct declares a struct, with padding where Go's own alignment would leave less.
 func (g *generator) goStruct(t *schema.Type) {
-	g.f("// %s is %s in the segment, %d bytes.\ntype %s struct {\n", g.of[t], comment(t.Name), t.Size, g.of[t])
+	g.f("// %s is %s in the segment, %d bytes.\ntype %s struct {\n", g.of[t], comment(t.Name),
+		t.Size, g.of[t])
 	end := 0
 	pad := func(to, align int) {
 		if at := (end + align - 1) / align * align; at != to {
@@ -109,7 +113,8 @@ func (g *generator) goAsserts() {
 	for _, t := range g.order {
 		for _, f := range t.Fields {
 			if f.Name != "_" {
-				g.f("var _ = [1]struct{}{}[unsafe.Offsetof(new(%s).%s)-%d]\n", g.of[t], f.Name, f.Offset)
+				g.f("var _ = [1]struct{}{}[unsafe.Offsetof(new(%s).%s)-%d]\n", g.of[t], f.Name,
+					f.Offset)
 			}
 		}
 	}

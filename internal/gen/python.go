@@ -84,7 +84,8 @@ func (g *generator) python() []byte {
 		g.npStruct(t)
 	}
 	if item := layout.Item(g.root); item != nil {
-		g.f("_ITEMS, _ITEM = %d, %s\n", g.root.Fields[len(g.root.Fields)-1].Type.Len, g.pyType(item))
+		g.f("_ITEMS, _ITEM = %d, %s\n", g.root.Fields[len(g.root.Fields)-1].Type.Len,
+			g.pyType(item))
 	}
 	g.f("VALUE = %s\nDTYPE = _dtype_%s() if numpy is not None else None\n\n", g.ident, g.ident)
 	g.WriteString(strings.ReplaceAll(runtimePython, "class _Box:", "class "+g.ident+"Box:"))
@@ -146,7 +147,8 @@ func (g *generator) pyStruct(t *schema.Type) {
 			g.f("  # %s", c)
 		}
 		g.f("\n")
-		fmt.Fprintf(&asserts, "assert %s.%s.offset == %d and %s.%s.size == %d, %q\n", name, n, f.Offset, name, n, f.Type.Size, name+"."+n)
+		fmt.Fprintf(&asserts, "assert %s.%s.offset == %d and %s.%s.size == %d, %q\n", name, n,
+			f.Offset, name, n, f.Type.Size, name+"."+n)
 	})
 	g.f("    ]\n\n\nassert ctypes.sizeof(%s) == %d\n%s\n\n", name, t.Size, asserts.String())
 }
