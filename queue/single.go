@@ -183,6 +183,15 @@ func ownSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32)
 	return e, nil
 }
 
+// stillTaken returns the last ErrTaken again if its holder still has the side and lives, and nil if
+// enterSide has to look. So a call that does not block fails without an allocation.
+func (q *single) stillTaken(s *singleSide) error {
+	if t := s.taken.Load(); t != nil && t.by != 0 && uint64(t.by) == s.holder.Load() && q.Alive(t.by) {
+		return t.err
+	}
+	return nil
+}
+
 // takenBy returns ErrTaken with its holder; id 0 means that the holder is not known.
 func (q *single) takenBy(s *singleSide, id uint32) error {
 	if t := s.taken.Load(); t != nil && t.by == id {

@@ -49,6 +49,11 @@ func (q *singleBytes) sender(ctx context.Context) (byteSender, error) {
 
 // takeSender makes this attachment the sender, until Close. The caller holds sendSide.lock.
 func (q *singleBytes) takeSender() error {
+	err := q.stillTaken(&q.sendSide)
+	if err != nil {
+		q.finish(&q.sendSide)
+		return err
+	}
 	s, err := ownSide(&q.single, &q.sendSide, q.spsc.Sender)
 	if err != nil {
 		q.finish(&q.sendSide)
@@ -72,6 +77,11 @@ func (q *singleBytes) receiver(ctx context.Context) (byteReceiver, error) {
 
 // takeReceiver makes this attachment the receiver, until Close. The caller holds recvSide.lock.
 func (q *singleBytes) takeReceiver() error {
+	err := q.stillTaken(&q.recvSide)
+	if err != nil {
+		q.finish(&q.recvSide)
+		return err
+	}
 	r, err := ownSide(&q.single, &q.recvSide, q.spsc.Receiver)
 	if err != nil {
 		q.finish(&q.recvSide)

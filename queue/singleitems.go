@@ -42,6 +42,11 @@ func (q *singleItems) sender(ctx context.Context) (itemSender, error) {
 
 // takeSender makes this attachment the sender, until Close. The caller holds sendSide.lock.
 func (q *singleItems) takeSender() error {
+	err := q.stillTaken(&q.sendSide)
+	if err != nil {
+		q.finish(&q.sendSide)
+		return err
+	}
 	s, err := ownSide(&q.single, &q.sendSide, q.spsc.Sender)
 	if err != nil {
 		q.finish(&q.sendSide)
@@ -65,6 +70,11 @@ func (q *singleItems) receiver(ctx context.Context) (itemReceiver, error) {
 
 // takeReceiver makes this attachment the receiver, until Close. The caller holds recvSide.lock.
 func (q *singleItems) takeReceiver() error {
+	err := q.stillTaken(&q.recvSide)
+	if err != nil {
+		q.finish(&q.recvSide)
+		return err
+	}
 	r, err := ownSide(&q.single, &q.recvSide, q.spsc.Receiver)
 	if err != nil {
 		q.finish(&q.recvSide)

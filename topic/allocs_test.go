@@ -5,6 +5,7 @@ package topic_test
 import (
 	"testing"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
 )
@@ -34,4 +35,32 @@ func TestNoAllocations(t *testing.T) {
 		check(t, s.Close())
 		check(t, tp.Close())
 	}
+}
+
+// TestFailuresAllocateNothing checks that the errors of calls that do not block are made once.
+func TestFailuresAllocateNothing(t *testing.T) {
+	none := func(what string, cause error, f func() error) {
+		t.Helper()
+		want(t, f(), cause)
+		if n := testing.AllocsPerRun(100, func() { _ = f() }); n != 0 {
+			t.Errorf("%s: %v allocations for %v", what, n, cause)
+		}
+	}
+	tp := open[int](t, shmemtest.Dir(t), 2, 1)
+	s := subscribe(t, tp, topic.Now)
+	publish := func() error { return tp.TryPublish(1) }
+	recv := func() error { _, err := s.TryRecv(); return err }
+	latest := func() error { _, _, err := tp.Latest(); return err }
+	none("Latest", topic.ErrEmpty, latest)
+	none("TryRecv", topic.ErrEmpty, recv)
+	for publish() == nil {
+	}
+	none("TryPublish", topic.ErrFull, publish)
+	check(t, tp.End())
+	none("TryPublish", topic.ErrEnded, publish)
+	check(t, s.Close())
+	none("TryRecv", shmem.ErrClosed, recv)
+	check(t, tp.Close())
+	none("TryPublish", shmem.ErrClosed, publish)
+	none("Latest", shmem.ErrClosed, latest)
 }
