@@ -10,7 +10,9 @@ import (
 
 // all yields what recv returns, until the stream ends or there is an error. It looks at ctx before
 // every message.
-func all[T any](ctx context.Context, errs *stream.Errors, recv func(context.Context) (T, error)) iter.Seq2[T, error] {
+func all[T any](
+	ctx context.Context, errs *stream.Errors, recv func(context.Context) (T, error),
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			var v T

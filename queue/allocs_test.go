@@ -9,7 +9,8 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// TestNoAllocations holds every call that moves a message, by itself: what it sends it takes away again.
+// TestNoAllocations holds every call that moves a message, by itself: what it sends it takes away
+// again.
 func TestNoAllocations(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)

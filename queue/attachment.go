@@ -16,7 +16,7 @@ type attachment struct {
 	sendErrors, recvErrors stream.Errors
 
 	mu      sync.Mutex
-	cleanup map[any]func() // what Close does before the mapping goes, by what it is for; guarded by mu
+	cleanup map[any]func() // what Close does before the mapping goes, by key; guarded by mu
 	waiting bool           // a goroutine waits for Close to do it; guarded by mu
 }
 

@@ -15,14 +15,14 @@ import (
 //
 // The queue is full when BytesOptions.Capacity messages are in it, or when their bytes fill
 // BytesOptions.Bytes. Each message is rounded up to 8 bytes. It lies in one piece, so bytes at the
-// end of the ring stay empty where the next message does not fit. A Single queue is bounded by bytes
-// alone, and each message takes 8 bytes more.
+// end of the ring stay empty where the next message does not fit. A Single queue is bounded by
+// bytes alone, and each message takes 8 bytes more.
 type Bytes struct{ form byteForm }
 
 var _ io.Writer = (*Bytes)(nil)
 
-// Send sends a copy of p, and blocks while there is no room. When it returns nil the message is in the
-// queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
+// Send sends a copy of p, and blocks while there is no room. When it returns nil the message is in
+// the queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
 //
 // The errors are ErrTooBig, the context's, ErrEnded after End, ErrTaken in a Single queue that has
 // another sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message is
@@ -53,10 +53,10 @@ func (q *Bytes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// SendFunc sends a message of n bytes that f writes in place, without a copy. The bytes that f finds
-// are not cleared. If f fails or panics nothing is sent. Other messages can be sent meanwhile, but
-// receivers get them after this one; in a Single queue f must not send. The slice must not be used
-// after f. The errors are f's, as it is, and those of Send.
+// SendFunc sends a message of n bytes that f writes in place, without a copy. The bytes that f
+// finds are not cleared. If f fails or panics nothing is sent. Other messages can be sent
+// meanwhile, but receivers get them after this one; in a Single queue f must not send. The slice
+// must not be used after f. The errors are f's, as it is, and those of Send.
 func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -80,13 +80,13 @@ func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error
 	return s.publish(pos, n)
 }
 
-// Recv receives the oldest message, and blocks until there is one. It appends the message to buf, which
-// may be nil, and returns the result; after an error that is buf. The errors are io.EOF when the
-// stream has ended (End) and no message is left, the context's, ErrTaken in a Single queue that has
-// another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
+// Recv receives the oldest message, and blocks until there is one. It appends the message to buf,
+// which may be nil, and returns the result; after an error that is buf. The errors are io.EOF when
+// the stream has ended (End) and no message is left, the context's, ErrTaken in a Single queue that
+// has another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
 //
-// A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its slot
-// then.
+// A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its
+// slot then.
 func (q *Bytes) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 	r, err := q.form.receiver(ctx)
 	if err != nil {
@@ -106,13 +106,13 @@ func (q *Bytes) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
 func (q *Bytes) TryRecv(buf []byte) ([]byte, error) { return q.Recv(nil, buf) }
 
-// RecvFunc receives a message that f reads in place, without a copy: it has the message on a lease. If
-// f fails or panics, or if the process dies in it, the message is redelivered. The slice must not be
-// used after f.
+// RecvFunc receives a message that f reads in place, without a copy: it has the message on a lease.
+// If f fails or panics, or if the process dies in it, the message is redelivered. The slice must
+// not be used after f.
 //
-// Other messages can be received meanwhile, but room is used again in order: senders block when they
-// come round to this message. In a Single queue f must not receive. The errors are f's, as it is,
-// and those of Recv.
+// Other messages can be received meanwhile, but room is used again in order: senders block when
+// they come round to this message. In a Single queue f must not receive. The errors are f's, as it
+// is, and those of Recv.
 func (q *Bytes) RecvFunc(ctx context.Context, f func([]byte) error) error {
 	r, err := q.form.receiver(ctx)
 	if err != nil {
@@ -145,20 +145,21 @@ func (q *Bytes) All(ctx context.Context) iter.Seq2[[]byte, error] {
 	})
 }
 
-// MaxLen returns the length in bytes of the largest message: BytesOptions.Bytes, or about half of it in
-// a Single queue.
+// MaxLen returns the length in bytes of the largest message: BytesOptions.Bytes, or about half of
+// it in a Single queue.
 func (q *Bytes) MaxLen() int { return q.form.maxLen() }
 
 // Cap returns how many messages there is room for; in a Single queue, how many bytes.
 func (q *Bytes) Cap() int { return q.form.capacity() }
 
-// Len returns the number of messages that no receiver has taken yet; in a Single queue, the number of
-// bytes that they take. Messages that are being sent count, and slots of canceled ones until a
+// Len returns the number of messages that no receiver has taken yet; in a Single queue, the number
+// of bytes that they take. Messages that are being sent count, and slots of canceled ones until a
 // receiver comes to them. Stats has the exact depth. After Close it returns 0.
 func (q *Bytes) Len() int { return length(q.form) }
 
 // Stats returns the state of the queue. It changes nothing and blocks no other caller, but looks at
-// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is ErrClosed.
+// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is
+// ErrClosed.
 func (q *Bytes) Stats() (Stats, error) { return statsOf(q.form) }
 
 // End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
@@ -185,9 +186,10 @@ func (q *Bytes) Own() error { return q.Segment().Own() }
 // Segment returns the queue's segment, for what has no method here. Closing either closes both.
 func (q *Bytes) Segment() *shmem.Segment { return q.form.attached().Segment }
 
-// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close. Calls
-// that block return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that run, so
-// they must not call it. Messages stay for the other attachments. A second Close returns nil.
+// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close.
+// Calls that block return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that
+// run, so they must not call it. Messages stay for the other attachments. A second Close returns
+// nil.
 func (q *Bytes) Close() error { return q.Segment().Close() }
 
 // Leak ends the attachment and leaves the queue without an owner. See shmem.Segment.Leak.

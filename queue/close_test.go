@@ -29,8 +29,8 @@ func (l late) Done() <-chan struct{} {
 	return l.Context.Done()
 }
 
-// A call that was admitted before Close, and gets its turn when Close has left the end, must not send: another one has
-// the end by then.
+// A call that was admitted before Close, and gets its turn when Close has left the end, must not
+// send: another one has the end by then.
 func TestCloseEndsCallsThatComeLate(t *testing.T) {
 	for range 20 {
 		dir := shmemtest.Dir(t)

@@ -142,8 +142,8 @@ func allAre(t *testing.T, name string, cause error, send, recv, other errs) {
 	}
 }
 
-// TestErrorsOfState has full, empty, ended and taken queues of every form, and messages that are too
-// large.
+// TestErrorsOfState has full, empty, ended and taken queues of every form, and messages that are
+// too large.
 func TestErrorsOfState(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)

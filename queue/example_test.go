@@ -13,8 +13,8 @@ import (
 
 // Two attachments stand for two processes here.
 
-// A work queue: any process opens it, in any order, and the first one creates it. Each job goes to one
-// receiver.
+// A work queue: any process opens it, in any order, and the first one creates it. Each job goes to
+// one receiver.
 func Example() {
 	type Job struct{ Number, Size int64 }
 	ctx := context.Background()
@@ -80,8 +80,8 @@ func ExampleQueue_SendBatch() {
 	// [4 5]
 }
 
-// RecvFunc takes a message on a lease: until the function returns nil the message is not consumed. If
-// the function fails, or the process dies in it, the message is redelivered.
+// RecvFunc takes a message on a lease: until the function returns nil the message is not consumed.
+// If the function fails, or the process dies in it, the message is redelivered.
 func ExampleQueue_RecvFunc() {
 	ctx := context.Background()
 	q, err := queue.Open[int32]("example-lease", nil)
@@ -128,8 +128,8 @@ func ExampleQueue_TrySend() {
 	// shmem: queue send example-try: full
 }
 
-// A Bytes carries messages of any length. SendFunc and RecvFunc write and read them in place, without
-// a copy.
+// A Bytes carries messages of any length. SendFunc and RecvFunc write and read them in place,
+// without a copy.
 func ExampleBytes() {
 	ctx := context.Background()
 	q, err := queue.OpenBytes("example-bytes", &queue.BytesOptions{Bytes: 1 << 16})
@@ -177,8 +177,8 @@ func ExampleBytes_Write() {
 	// Output: "request 7 done\n"
 }
 
-// A Single queue has one sender and one receiver, and is several times as fast. The first caller that
-// sends has the sending end until its attachment, or its Sender, is closed.
+// A Single queue has one sender and one receiver, and is several times as fast. The first caller
+// that sends has the sending end until its attachment, or its Sender, is closed.
 func ExampleOptions_single() {
 	ctx := context.Background()
 	opts := &queue.Options{Capacity: 64, Single: true}

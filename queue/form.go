@@ -2,9 +2,10 @@ package queue
 
 import "context"
 
-// A queue has one of four forms: of items (Queue) or of bytes (Bytes), each for any number of senders
-// and receivers or for one of each (Single). The forms know the rings and how to wait. They move no
-// message: Queue and Bytes copy it, or let the caller's function see it, between two calls of an end.
+// A queue has one of four forms: of items (Queue) or of bytes (Bytes), each for any number of
+// senders and receivers or for one of each (Single). The forms know the rings and how to wait. They
+// move no message: Queue and Bytes copy it, or let the caller's function see it, between two calls
+// of an end.
 //
 //	          of items      of bytes
 //	many      manyItems     manyBytes

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,19 +19,24 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "victim", Run: victim}) }
 
-// victim does one thing and kills itself at a step of it.
+// victim does one operation on a queue and kills itself at a step of it. Operations on a Bytes begin
+// with "bytes-".
 func victim(c *shmemtest.Conn) error {
 	dir, op, at := c.Args()[0], c.Args()[1], step.Point(c.Args()[2])
-	var q *queue.Queue[int64]
-	var b *queue.Bytes
-	var err error
-	if op == "bsend" || op == "brecv" {
-		b, err = queue.AttachBytes("q", bytesOptions(dir))
+	byteOp, isBytes := strings.CutPrefix(op, "bytes-")
+	var run func() error
+	if isBytes {
+		b, err := queue.AttachBytes("q", bytesOptions(dir))
+		if err != nil {
+			return err
+		}
+		run = byteOperations(b)[byteOp]
 	} else {
-		q, err = queue.Attach[int64]("q", options(dir))
-	}
-	if err != nil {
-		return err
+		q, err := queue.Attach[int64]("q", options(dir))
+		if err != nil {
+			return err
+		}
+		run = itemOperations(q)[op]
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
@@ -38,24 +44,29 @@ func victim(c *shmemtest.Conn) error {
 			select {}
 		}
 	})
-	fail := errors.New("no")
-	switch op {
-	case "send":
-		err = q.Send(background, 100)
-	case "fail":
-		err = q.SendFunc(background, func(v *int64) error { return fail })
-	case "recv":
-		_, err = q.Recv(background)
-	case "back":
-		err = q.RecvFunc(background, func(v *int64) error { return fail })
-	case "end":
-		err = q.End()
-	case "bsend":
-		err = b.Send(background, []byte("100"))
-	case "brecv":
-		_, err = b.Recv(background, nil)
+	return fmt.Errorf("%s went on: %v", op, run())
+}
+
+var errNo = errors.New("no")
+
+func itemOperations(q *queue.Queue[int64]) map[string]func() error {
+	return map[string]func() error{
+		"send":     func() error { return q.Send(background, 100) },
+		"cancel":   func() error { return q.SendFunc(background, func(*int64) error { return errNo }) },
+		"recv":     func() error { _, err := q.Recv(background); return err },
+		"giveback": func() error { return q.RecvFunc(background, func(*int64) error { return errNo }) },
+		"end":      q.End,
 	}
-	return fmt.Errorf("%s went on: %v", op, err)
+}
+
+func byteOperations(b *queue.Bytes) map[string]func() error {
+	return map[string]func() error{
+		"send":     func() error { return b.Send(background, []byte("100")) },
+		"cancel":   func() error { return b.SendFunc(background, 3, func([]byte) error { return errNo }) },
+		"recv":     func() error { _, err := b.Recv(background, nil); return err },
+		"giveback": func() error { return b.RecvFunc(background, func([]byte) error { return errNo }) },
+		"end":      b.End,
+	}
 }
 
 // drain receives all that is left.
@@ -73,88 +84,35 @@ func drain(t *testing.T, recv func(context.Context) (string, error)) (got []stri
 	}
 }
 
-// Every step of every operation, with the process killed there: what was sent before is there, what was being sent
-// is there whole or not at all, what was being received comes again unless it was done with; nobody hangs.
+// killCases are the steps at which each operation is killed.
+var killCases = []struct {
+	op string
+	at []step.Point
+}{
+	{"send", []step.Point{step.QueueClaimed, step.QueueWritten, step.QueuePublished, step.QueueSent}},
+	{"cancel", []step.Point{step.QueueClaimed, step.QueueCanceled}},
+	{"recv", []step.Point{step.QueueTaken, step.QueueRead, step.QueueReleased, step.QueueReceived}},
+	{"giveback", []step.Point{step.QueueTaken, step.QueueReturned}},
+	{"end", []step.Point{step.QueueEnded}},
+}
+
+// TestKillAtEveryStep kills a process at every step of every operation, on every form of queue. What
+// was sent before is there. What was being sent is there whole or not at all. What was being received
+// is redelivered, unless it was released. Nothing blocks.
 func TestKillAtEveryStep(t *testing.T) {
 	reached := map[step.Point]bool{}
-	send := []step.Point{step.QueueClaimed, step.QueueWritten, step.QueuePublished, step.QueueSent}
-	recv := []step.Point{step.QueueTaken, step.QueueRead, step.QueueReleased, step.QueueReceived}
-	cases := []struct {
-		op string
-		at []step.Point
-	}{
-		{"send", send}, {"fail", []step.Point{step.QueueClaimed, step.QueueCanceled}},
-		{"recv", recv}, {"back", []step.Point{step.QueueTaken, step.QueueReturned}}, {"end", []step.Point{step.QueueEnded}},
-		{"bsend", send}, {"brecv", recv},
-	}
 	forms(t, func(t *testing.T, single bool) {
-		for _, c := range cases {
-			for _, at := range c.at {
-				if single && (at == step.QueueCanceled || at == step.QueueReturned) {
-					continue
+		for _, prefix := range []string{"", "bytes-"} {
+			for _, c := range killCases {
+				for _, at := range c.at {
+					if single && (at == step.QueueCanceled || at == step.QueueReturned) {
+						continue // a Single queue has no such steps
+					}
+					t.Run(prefix+c.op+"/"+string(at), func(t *testing.T) {
+						reached[at] = true
+						killCase{prefix, c.op, at, single}.run(t)
+					})
 				}
-				t.Run(c.op+"/"+string(at), func(t *testing.T) {
-					reached[at] = true
-					dir := shmemtest.Dir(t)
-					o := options(dir)
-					o.Single, o.Capacity = single, 8
-					var send func(v int64) error
-					var recv func(context.Context) (string, error)
-					var end func() error
-					var stats func() (queue.Stats, error)
-					if c.op == "bsend" || c.op == "brecv" {
-						b, err := queue.CreateBytes("q", &queue.BytesOptions{Dir: dir, Single: single, Capacity: 8, Bytes: 256})
-						check(t, err)
-						defer b.Close()
-						send = func(v int64) error { return b.Send(background, fmt.Append(nil, v)) }
-						recv = func(ctx context.Context) (string, error) { p, err := b.Recv(ctx, nil); return string(p), err }
-						end, stats = b.End, b.Stats
-					} else {
-						q, err := queue.Create[int64]("q", o)
-						check(t, err)
-						defer q.Close()
-						send = func(v int64) error { return q.Send(background, v) }
-						recv = func(ctx context.Context) (string, error) { v, err := q.Recv(ctx); return fmt.Sprint(v), err }
-						end, stats = q.End, q.Stats
-					}
-					sends := slices.Contains([]string{"send", "fail", "bsend", "end"}, c.op)
-					if !sends || !single { // the child is to have the end of a Single queue
-						check(t, send(1))
-					}
-					child := shmemtest.Start(t, "victim", dir, c.op, string(at))
-					if err := child.Wait(); !shmemtest.Killed(err) {
-						t.Fatalf("not killed: %v", err)
-					}
-					if c.op != "end" {
-						check(t, send(2))
-						check(t, send(3))
-						check(t, end())
-					}
-					got := drain(t, recv)
-					var want []string
-					if !sends && at != step.QueueReleased && at != step.QueueReceived || sends && !single {
-						want = append(want, "1")
-					}
-					if at == step.QueuePublished || at == step.QueueSent {
-						want = append(want, "100")
-					}
-					if c.op != "end" {
-						want = append(want, "2", "3")
-					}
-					slices.Sort(got) // what comes again may come later
-					slices.Sort(want)
-					if !slices.Equal(got, want) {
-						t.Errorf("got %v, want %v", got, want)
-					}
-					s, err := stats()
-					check(t, err)
-					lost := at == step.QueueClaimed || at == step.QueueWritten
-					again := at == step.QueueTaken || at == step.QueueRead
-					if !single && (lost != (s.Skipped == 1) || again != (s.Redelivered == 1)) ||
-						single && sends && c.op != "end" && s.Skipped != 1 || single && !sends && s.Redelivered != 1 {
-						t.Errorf("%+v", s)
-					}
-				})
 			}
 		}
 	})
@@ -166,12 +124,110 @@ func TestKillAtEveryStep(t *testing.T) {
 	}
 }
 
-// One dies in a message, the next one when it has repaired that; a third goes on.
+// A killCase is one operation, killed at one step.
+type killCase struct {
+	prefix, op string
+	at         step.Point
+	single     bool
+}
+
+// sends reports whether the victim uses the sending end.
+func (c killCase) sends() bool { return c.op == "send" || c.op == "cancel" || c.op == "end" }
+
+func (c killCase) run(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	q := c.create(t, dir)
+	if !c.sends() || !c.single { // the victim takes the sending end of a Single queue
+		check(t, q.send(1))
+	}
+	child := shmemtest.Start(t, "victim", dir, c.prefix+c.op, string(c.at))
+	if err := child.Wait(); !shmemtest.Killed(err) {
+		t.Fatalf("not killed: %v", err)
+	}
+	if c.op != "end" {
+		check(t, q.send(2))
+		check(t, q.send(3))
+		check(t, q.end())
+	}
+	got, want := drain(t, q.recv), c.want()
+	slices.Sort(got) // what is redelivered may come later
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	s, err := q.stats()
+	check(t, err)
+	c.checkStats(t, s)
+}
+
+// want returns the messages that are left, sorted.
+func (c killCase) want() (want []string) {
+	consumed := c.at == step.QueueReleased || c.at == step.QueueReceived
+	if !c.sends() && !consumed || c.sends() && !c.single {
+		want = append(want, "1")
+	}
+	if c.at == step.QueuePublished || c.at == step.QueueSent {
+		want = append(want, "100")
+	}
+	if c.op != "end" {
+		want = append(want, "2", "3")
+	}
+	slices.Sort(want)
+	return want
+}
+
+func (c killCase) checkStats(t *testing.T, s queue.Stats) {
+	t.Helper()
+	skipped := c.at == step.QueueClaimed || c.at == step.QueueWritten
+	redelivered := c.at == step.QueueTaken || c.at == step.QueueRead
+	if c.single { // deaths are counted, not messages
+		skipped, redelivered = c.sends() && c.op != "end", !c.sends()
+	}
+	if skipped != (s.Skipped == 1) || redelivered != (s.Redelivered == 1) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A killQueue is a queue of numbers, whatever its form is.
+type killQueue struct {
+	send  func(v int64) error
+	recv  func(context.Context) (string, error)
+	end   func() error
+	stats func() (queue.Stats, error)
+}
+
+func (c killCase) create(t *testing.T, dir string) killQueue {
+	t.Helper()
+	if c.prefix == "" {
+		q, err := queue.Create[int64]("q", &queue.Options{Dir: dir, Single: c.single, Capacity: 8})
+		check(t, err)
+		t.Cleanup(func() { check(t, q.Close()) })
+		return killQueue{
+			func(v int64) error { return q.Send(background, v) },
+			func(ctx context.Context) (string, error) { v, err := q.Recv(ctx); return fmt.Sprint(v), err },
+			q.End, q.Stats,
+		}
+	}
+	o := &queue.BytesOptions{Dir: dir, Single: c.single, Capacity: 8, Bytes: 256}
+	b, err := queue.CreateBytes("q", o)
+	check(t, err)
+	t.Cleanup(func() { check(t, b.Close()) })
+	return killQueue{
+		func(v int64) error { return b.Send(background, fmt.Append(nil, v)) },
+		func(ctx context.Context) (string, error) { p, err := b.Recv(ctx, nil); return string(p), err },
+		b.End, b.Stats,
+	}
+}
+
+// killedRepairing kills a process in a message, and the next one when it has repaired that. A third
+// one goes on.
 func killedRepairing(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	q := open[int64](t, dir, nil)
-	for _, c := range [][2]string{{"send", string(step.QueueClaimed)}, {"recv", string(step.QueueRepaired)}} {
-		if err := shmemtest.Start(t, "victim", dir, c[0], c[1]).Wait(); !shmemtest.Killed(err) {
+	for _, c := range [][2]string{
+		{"send", string(step.QueueClaimed)}, {"recv", string(step.QueueRepaired)},
+	} {
+		err := shmemtest.Start(t, "victim", dir, c[0], c[1]).Wait()
+		if !shmemtest.Killed(err) {
 			t.Fatalf("not killed: %v", err)
 		}
 	}
@@ -181,7 +237,7 @@ func killedRepairing(t *testing.T) {
 	}
 }
 
-// How long it takes until the death of who is waited for is seen.
+// TestDeathIsSeen measures how long a waiter takes to find the death of the process it waits for.
 func TestDeathIsSeen(t *testing.T) {
 	for _, c := range [][2]string{{"send", string(step.QueueWritten)}, {"recv", string(step.QueueTaken)}} {
 		dir := shmemtest.Dir(t)
@@ -203,7 +259,7 @@ func TestDeathIsSeen(t *testing.T) {
 		}
 		select {
 		case <-got:
-			t.Fatal("received what another one holds")
+			t.Fatal("received what another process holds")
 		case <-time.After(30 * time.Millisecond):
 		}
 		died := time.Now()

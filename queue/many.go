@@ -25,8 +25,8 @@ import (
 //  7. releases the slot (step.QueueReleased),
 //  8. and wakes the senders that wait (step.QueueReceived).
 //
-// Killed before 3, the slot is skipped after the next Repair; killed between 5 and 7, the message is
-// redelivered. A waiter that was not woken is found by the backstop of package wait.
+// Killed before 3, the slot is skipped after the next Repair; killed between 5 and 7, the message
+// is redelivered. A waiter that was not woken is found by the backstop of package wait.
 type many struct {
 	attachment
 	header *ring.MPMCHeader
@@ -67,7 +67,8 @@ func (q *many) stats() Stats {
 	s := q.ring.Stats()
 	return Stats{
 		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed, Receiving: s.Leased + s.Given,
-		Sent: s.Sent, Received: q.header.Head.Load(), Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
+		Sent: s.Sent, Received: q.header.Head.Load(),
+		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
 	}
 }
 

@@ -78,7 +78,9 @@ func (q *manyBytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, e
 // less than 1 µs, unless the holder of the gate is stopped.
 const gateTries = 1000
 
-func (q *manyBytes) claimSlow(ctx context.Context, n int, err error) (pos uint64, off int, _ error) {
+func (q *manyBytes) claimSlow(
+	ctx context.Context, n int, err error,
+) (pos uint64, off int, _ error) {
 	var ready func() bool
 	if ctx != nil {
 		ready = func() bool { return q.mpmc.CanClaim(n) }

@@ -11,8 +11,8 @@ import (
 )
 
 // Open attaches to the queue of that name, or creates it and owns it if there is none. An existing
-// queue keeps its capacity and its form. The errors are those of shmem.Open; a segment that is not a
-// queue of T is shmem.ErrMismatch.
+// queue keeps its capacity and its form. The errors are those of shmem.Open; a segment that is not
+// a queue of T is shmem.ErrMismatch.
 func Open[T any](name string, opts *Options) (*Queue[T], error) {
 	return open[T](name, stream.Open, opts)
 }
@@ -38,8 +38,12 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 		return nil, p.Error(err)
 	}
 	p.Options = c.segment
-	p.create = func() (*layout.Queue, error) { return layout.NewQueue(item, c.capacity, c.single) }
-	p.like = func(stored *format.Type) (*layout.Queue, error) { return layout.QueueLike(stored, item) }
+	p.create = func() (*layout.Queue, error) {
+		return layout.NewQueue(item, c.capacity, c.single)
+	}
+	p.like = func(stored *format.Type) (*layout.Queue, error) {
+		return layout.QueueLike(stored, item)
+	}
 	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
@@ -67,14 +71,15 @@ func newItemForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (itemForm,
 	return q, q.bind(l)
 }
 
-// OpenBytes attaches to the queue of that name, or creates it and owns it if there is none. An existing
-// queue keeps its sizes and its form. The errors are those of shmem.Open; a segment that is not a
-// queue of bytes is shmem.ErrMismatch.
+// OpenBytes attaches to the queue of that name, or creates it and owns it if there is none. An
+// existing queue keeps its sizes and its form. The errors are those of shmem.Open; a segment that
+// is not a queue of bytes is shmem.ErrMismatch.
 func OpenBytes(name string, opts *BytesOptions) (*Bytes, error) {
 	return openBytes(name, stream.Open, opts)
 }
 
-// CreateBytes creates a queue and owns it. It returns fs.ErrExist if there is a segment of that name.
+// CreateBytes creates a queue and owns it. It returns fs.ErrExist if there is a segment of that
+// name.
 func CreateBytes(name string, opts *BytesOptions) (*Bytes, error) {
 	return openBytes(name, stream.Create, opts)
 }
@@ -91,7 +96,9 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 		return nil, p.Error(err)
 	}
 	p.Options = c.segment
-	p.create = func() (*layout.Queue, error) { return layout.NewBytes(c.capacity, c.bytes, c.single) }
+	p.create = func() (*layout.Queue, error) {
+		return layout.NewBytes(c.capacity, c.bytes, c.single)
+	}
 	p.like = layout.BytesLike
 	seg, m, l, err := p.open()
 	if err != nil {

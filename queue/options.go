@@ -23,7 +23,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
+	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
+	// only.
 	Kept bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
@@ -56,7 +57,8 @@ type BytesOptions struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
+	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
+	// only.
 	Kept bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
@@ -71,8 +73,9 @@ type BytesOptions struct {
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. A Single queue is
 	// bounded by Bytes alone and ignores it. Create only.
 	Capacity int
-	// Bytes is how many bytes of messages there is room for, rounded up to a multiple of 8. A Single
-	// queue needs at least 32, and has messages of up to about half of it. Default: 1 MiB. Create only.
+	// Bytes is how many bytes of messages there is room for, rounded up to a multiple of 8. A
+	// Single queue needs at least 32, and has messages of up to about half of it. Default: 1 MiB.
+	// Create only.
 	Bytes int
 	// Single limits the queue to one sender and one receiver at a time, as in Options. Create only.
 	Single bool
@@ -87,8 +90,8 @@ const (
 )
 
 // Errors to be tested for with errors.Is. The calls also return shmem.ErrClosed after Close,
-// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package shmem.
-// Receiving calls return io.EOF when the stream has ended.
+// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package
+// shmem. Receiving calls return io.EOF when the stream has ended.
 var (
 	// ErrFull is returned when TrySend finds no room.
 	ErrFull = stream.ErrFull
@@ -96,7 +99,8 @@ var (
 	ErrEmpty = stream.ErrEmpty
 	// ErrEnded is returned when a message is sent to a queue whose stream has ended (End).
 	ErrEnded = stream.ErrEnded
-	// ErrTaken is returned when another sender or receiver, which lives, has that end of a Single queue.
+	// ErrTaken is returned when another sender or receiver, which lives, has that end of a Single
+	// queue.
 	ErrTaken = errors.New("this end of the Single queue is taken")
 	// ErrTooBig is returned when a message is larger than MaxLen: it will never fit.
 	ErrTooBig = errors.New("message too large")
@@ -114,8 +118,9 @@ func (o *Options) config() (config, error) {
 		o = new(Options)
 	}
 	c := config{capacity: o.Capacity, single: o.Single, segment: &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,
-		AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages, Undo: shmem.UndoNever,
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Undo: shmem.UndoNever,
 	}}
 	return c, c.fill("Options")
 }
@@ -125,8 +130,9 @@ func (o *BytesOptions) config() (config, error) {
 		o = new(BytesOptions)
 	}
 	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, segment: &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,
-		AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages, Undo: shmem.UndoNever,
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Undo: shmem.UndoNever,
 	}}
 	return c, c.fill("BytesOptions")
 }
@@ -147,7 +153,7 @@ func (c *config) fill(options string) error {
 	}
 	c.bytes = (c.bytes + 7) &^ 7
 	if c.single && c.bytes < layout.MinSingleBytes {
-		return fmt.Errorf("%s.Bytes %d: a Single queue carries no message in it; at least %d are needed",
+		return fmt.Errorf("%s.Bytes %d: too few for a message in a Single queue; at least %d are needed",
 			options, c.bytes, layout.MinSingleBytes)
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// A Queue is an attachment to a bounded queue of values of type T. T must be free of Go pointers, as
-// for shmem.Box. Its methods are safe for concurrent use.
+// A Queue is an attachment to a bounded queue of values of type T. T must be free of Go pointers,
+// as for shmem.Box. Its methods are safe for concurrent use.
 type Queue[T any] struct {
 	_     [0]*T // a Queue[T] converts to no Queue[U]
 	form  itemForm
@@ -21,8 +21,8 @@ type Queue[T any] struct {
 	items []T
 }
 
-// Send sends a copy of v, and blocks while there is no room. When it returns nil the message is in the
-// queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
+// Send sends a copy of v, and blocks while there is no room. When it returns nil the message is in
+// the queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
 //
 // The errors are the context's, ErrEnded after End, ErrTaken in a Single queue that has another
 // sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message is found
@@ -46,10 +46,10 @@ func (q *Queue[T]) TrySend(v T) error {
 	return q.send(nil, s, &v)
 }
 
-// SendFunc sends a message that f writes in place, without a copy. f finds an older message there. If
-// f fails or panics nothing is sent, and the slot is used again after one lap. Other messages can be
-// sent meanwhile, but receivers get them after this one; in a Single queue f must not send. The
-// pointer must not be used after f. The errors are f's, as it is, and those of Send.
+// SendFunc sends a message that f writes in place, without a copy. f finds an older message there.
+// If f fails or panics nothing is sent, and the slot is used again after one lap. Other messages
+// can be sent meanwhile, but receivers get them after this one; in a Single queue f must not send.
+// The pointer must not be used after f. The errors are f's, as it is, and those of Send.
 func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -59,8 +59,9 @@ func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 	return q.sendFunc(ctx, s, f)
 }
 
-// SendBatch sends all of vs in order, and blocks while there is no room. It returns how many are sent:
-// all of them, or an error, one of those of Send. Messages of other senders may come in between.
+// SendBatch sends all of vs in order, and blocks while there is no room. It returns how many are
+// sent: all of them, or an error, one of those of Send. Messages of other senders may come in
+// between.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -74,8 +75,8 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 // stream has ended (End) and no message is left, the context's, ErrTaken in a Single queue that has
 // another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
 //
-// A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its slot
-// then.
+// A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its
+// slot then.
 func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 	r, err := q.form.receiver(ctx)
 	if err != nil {
@@ -97,9 +98,9 @@ func (q *Queue[T]) TryRecv() (v T, err error) {
 	return v, err
 }
 
-// RecvFunc receives a message that f reads in place, without a copy: it has the message on a lease. If
-// f fails or panics, or if the process dies in it, the message is redelivered. The pointer must not
-// be used after f.
+// RecvFunc receives a message that f reads in place, without a copy: it has the message on a lease.
+// If f fails or panics, or if the process dies in it, the message is redelivered. The pointer must
+// not be used after f.
 //
 // Other messages can be received meanwhile, but slots are used again in order: senders block when
 // they come round to this one. In a Single queue f must not receive. The errors are f's, as it is,
@@ -114,7 +115,8 @@ func (q *Queue[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 }
 
 // RecvBatch receives up to len(vs) messages in order, and blocks until there is one. It returns how
-// many they are: at least one, or an error, one of those of Recv. If vs is empty it returns 0 and nil.
+// many they are: at least one, or an error, one of those of Recv. If vs is empty it returns 0 and
+// nil.
 func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	r, err := q.form.receiver(ctx)
 	if err != nil {
@@ -124,8 +126,8 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	return q.recvBatch(ctx, r, vs)
 }
 
-// All receives messages until the stream ends. It looks at ctx before every message. An error is the
-// last that it yields, with the zero value of T.
+// All receives messages until the stream ends. It looks at ctx before every message. An error is
+// the last that it yields, with the zero value of T.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return all(ctx, &q.form.attached().recvErrors, q.Recv)
 }
@@ -139,7 +141,8 @@ func (q *Queue[T]) Cap() int { return len(q.items) }
 func (q *Queue[T]) Len() int { return length(q.form) }
 
 // Stats returns the state of the queue. It changes nothing and blocks no other caller, but looks at
-// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is ErrClosed.
+// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is
+// ErrClosed.
 func (q *Queue[T]) Stats() (Stats, error) { return statsOf(q.form) }
 
 // End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
@@ -166,9 +169,10 @@ func (q *Queue[T]) Own() error { return q.Segment().Own() }
 // Segment returns the queue's segment, for what has no method here. Closing either closes both.
 func (q *Queue[T]) Segment() *shmem.Segment { return q.form.attached().Segment }
 
-// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close. Calls
-// that block return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that run, so
-// they must not call it. Messages stay for the other attachments. A second Close returns nil.
+// Close ends the attachment, and the queue if this attachment owns it. See shmem.Segment.Close.
+// Calls that block return ErrClosed. Close waits for the functions of SendFunc and RecvFunc that
+// run, so they must not call it. Messages stay for the other attachments. A second Close returns
+// nil.
 func (q *Queue[T]) Close() error { return q.Segment().Close() }
 
 // Leak ends the attachment and leaves the queue without an owner. See shmem.Segment.Leak.

@@ -207,8 +207,8 @@ func TestBytes(t *testing.T) {
 	})
 }
 
-// Many goroutines share an attachment, others have one of their own; some wait at a full queue, some
-// at an empty one.
+// Many goroutines share an attachment, others have one of their own; some wait at a full queue,
+// some at an empty one.
 func TestManyGoroutines(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	a := open[[2]int](t, dir, shaped(false, 3))

@@ -19,9 +19,10 @@ type Receiver[T any] struct {
 	once    sync.Once // of giveUp
 }
 
-// Receiver makes a receiving end. In a Single queue it is the only one: until it is closed the methods
-// of the queue that receive return ErrTaken, here and in other processes. Receiver returns ErrTaken
-// if the queue has another receiver that lives. The other errors are ErrReadOnly and ErrClosed.
+// Receiver makes a receiving end. In a Single queue it is the only one: until it is closed the
+// methods of the queue that receive return ErrTaken, here and in other processes. Receiver returns
+// ErrTaken if the queue has another receiver that lives. The other errors are ErrReadOnly and
+// ErrClosed.
 func (q *Queue[T]) Receiver() (*Receiver[T], error) {
 	a := q.form.attached()
 	if err := a.Enter(); err != nil {
@@ -46,8 +47,8 @@ func (r *Receiver[T]) leave() {
 	r.once.Do(r.giveUp)
 }
 
-// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second Close
-// returns nil.
+// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second
+// Close returns nil.
 func (r *Receiver[T]) Close() error {
 	a := r.q.form.attached()
 	if !a.M.Pin() { // the queue is closed, and gives the end up itself
@@ -82,7 +83,8 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 	return v, err
 }
 
-// RecvFunc receives a message that f reads in place. See Queue.RecvFunc. f must not use the Receiver.
+// RecvFunc receives a message that f reads in place. See Queue.RecvFunc. f must not use the
+// Receiver.
 func (r *Receiver[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 	if !r.section.Enter() {
 		return r.closed()

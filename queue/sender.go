@@ -19,9 +19,9 @@ type Sender[T any] struct {
 	once    sync.Once // of giveUp
 }
 
-// Sender makes a sending end. In a Single queue it is the only one: until it is closed the methods of
-// the queue that send return ErrTaken, here and in other processes. Sender returns ErrTaken if the
-// queue has another sender that lives. The other errors are ErrReadOnly and ErrClosed.
+// Sender makes a sending end. In a Single queue it is the only one: until it is closed the methods
+// of the queue that send return ErrTaken, here and in other processes. Sender returns ErrTaken if
+// the queue has another sender that lives. The other errors are ErrReadOnly and ErrClosed.
 func (q *Queue[T]) Sender() (*Sender[T], error) {
 	a := q.form.attached()
 	if err := a.Enter(); err != nil {
@@ -46,8 +46,8 @@ func (s *Sender[T]) leave() {
 	s.once.Do(s.giveUp)
 }
 
-// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second Close
-// returns nil.
+// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second
+// Close returns nil.
 func (s *Sender[T]) Close() error {
 	a := s.q.form.attached()
 	if !a.M.Pin() { // the queue is closed, and gives the end up itself
@@ -98,8 +98,8 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 	return s.q.sendBatch(ctx, s.end, vs)
 }
 
-// The compiler exports the bodies of the functions that a generic method calls, so that it can inline
-// them in other packages, only if this package has an instance of the method.
+// The compiler exports the bodies of the functions that a generic method calls, so that it can
+// inline them in other packages, only if this package has an instance of the method.
 var (
 	_ io.Closer = (*Sender[int])(nil)
 	_ io.Closer = (*Receiver[int])(nil)

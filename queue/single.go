@@ -87,7 +87,8 @@ func (q *single) stats() Stats {
 	tail := h.Tail.Load()
 	return Stats{
 		Capacity: q.size, Depth: int(min(tail-head, uint64(q.size))), Sent: tail, Received: head,
-		Skipped: q.sendSide.deaths.Load(), Redelivered: q.recvSide.deaths.Load(), Ended: h.Closed.Load() != 0,
+		Skipped: q.sendSide.deaths.Load(), Redelivered: q.recvSide.deaths.Load(),
+		Ended:     h.Closed.Load() != 0,
 		HasSender: q.holds(&q.sendSide), HasReceiver: q.holds(&q.recvSide),
 	}
 }
@@ -139,9 +140,13 @@ func (q *single) finish(s *singleSide) {
 // leaver is the end of a ring.
 type leaver interface{ Leave() }
 
+// An enterFunc is the method of a ring that makes self the holder of an end, unless its holder
+// lives.
+type enterFunc[E leaver] func(self uint32, alive func(uint32) bool) (E, error)
+
 // enterSide makes this attachment the holder of one side, and counts the death of the previous
-// holder. enter is the method of the ring that does it. The error is complete.
-func enterSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32) bool) (E, error)) (E, error) {
+// holder. The error is complete.
+func enterSide[E leaver](q *single, s *singleSide, enter enterFunc[E]) (E, error) {
 	var previous uint32 // the holder that the ring found
 	dead := false       // it is dead
 	e, err := enter(q.Self, func(id uint32) bool {
@@ -165,15 +170,15 @@ func enterSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint3
 
 // ownSide is enterSide for the queue's own methods. They keep the side until Close; the caller has
 // begun a call on it.
-func ownSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32) bool) (E, error)) (E, error) {
+func ownSide[E leaver](q *single, s *singleSide, enter enterFunc[E]) (E, error) {
 	e, err := enterSide(q, s, enter)
 	if err != nil {
 		return e, err
 	}
 	err = q.atClose(s, func() {
 		_ = s.lock.lock(context.Background(), func() <-chan struct{} { return nil })
-		// Keep the lock: a call that was admitted before Close, and gets its turn only now, must not
-		// use the side any more.
+		// Keep the lock: a call that was admitted before Close, and gets its turn only now, must
+		// not use the side any more.
 		e.Leave()
 	})
 	if err != nil {
@@ -186,10 +191,11 @@ func ownSide[E leaver](q *single, s *singleSide, enter func(uint32, func(uint32)
 // stillTaken returns the last ErrTaken again if its holder still has the side and lives, and nil if
 // enterSide has to look. So a call that does not block fails without an allocation.
 func (q *single) stillTaken(s *singleSide) error {
-	if t := s.taken.Load(); t != nil && t.by != 0 && uint64(t.by) == s.holder.Load() && q.Alive(t.by) {
-		return t.err
+	t := s.taken.Load()
+	if t == nil || t.by == 0 || uint64(t.by) != s.holder.Load() || !q.Alive(t.by) {
+		return nil
 	}
-	return nil
+	return t.err
 }
 
 // takenBy returns ErrTaken with its holder; id 0 means that the holder is not known.
@@ -203,12 +209,13 @@ func (q *single) takenBy(s *singleSide, id uint32) error {
 	case id == 0:
 		holder = "another one, which has left it just now"
 	case id != q.Self && slot < len(q.M.Peers.Slots):
-		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", q.M.Peers.Slots[slot].PID.Load(), slot)
+		pid := q.M.Peers.Slots[slot].PID.Load()
+		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", pid, slot)
 	}
-	t := &takenError{id, s.errors.Of(fmt.Errorf(
-		"%w by %s; for more than one sender and one receiver create the queue without Single", ErrTaken, holder))}
-	s.taken.Store(t)
-	return t.err
+	const remedy = "for more than one sender and one receiver create the queue without Single"
+	err := s.errors.Of(fmt.Errorf("%w by %s; %s", ErrTaken, holder, remedy))
+	s.taken.Store(&takenError{id, err})
+	return err
 }
 
 // lightSend reports whether a sender may publish without a barrier; see waiterEnd.

@@ -105,8 +105,8 @@ func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, 
 	for {
 		b, err := s.try(n)
 		if err == ring.ErrFull {
-			// Look once more, and remember the head that a wait is for. The first look does without,
-			// because the load takes the cache line from the receiver.
+			// Look once more, and remember the head that a wait is for. The first look does
+			// without, because the load takes the cache line from the receiver.
 			q.fullHead.Store(q.header.Head.Load())
 			b, err = s.try(n)
 		}

@@ -2,17 +2,17 @@ package queue
 
 import "github.com/shmembox/shmem"
 
-// Stats are the state of a queue at one moment. Messages count from its creation, over all processes. In
-// a Single Bytes the fields marked with * count bytes.
+// Stats are the state of a queue at one moment. Messages count from its creation, over all
+// processes. In a Single Bytes the fields marked with * count bytes.
 type Stats struct {
 	Capacity    int    // * messages there is room for
 	Depth       int    // * sent, and taken by no receiver yet
 	Sending     int    // being sent; 0 in a Single queue
-	Receiving   int    // being received, or given back and not taken again yet; 0 in a Single queue
+	Receiving   int    // being received, or waiting for redelivery; 0 in a Single queue
 	Sent        uint64 // * sent or being sent, skipped ones included
 	Received    uint64 // * received or being received
 	Skipped     uint64 // not sent because the sender died; in a Single queue: senders that died
-	Redelivered uint64 // received again because the receiver died; in a Single queue: receivers that died
+	Redelivered uint64 // because the receiver died; in a Single queue: receivers that died
 	Ended       bool   // by End
 
 	// HasSender and HasReceiver report whether a live process has that end of a Single queue.

@@ -16,8 +16,9 @@ import (
 // (fence.Heavy), which takes some microseconds. An end that waits after every few messages saves
 // them: by a word beside the armed one it asks the other end to use barriers itself.
 //
-// The publish that is under way when an end begins to ask may still have no barrier. That it is this
-// one that is overlooked later is very unlikely, and the backstop of package wait would find it.
+// The publish that is under way when an end begins to ask may still have no barrier. That it is
+// this one that is overlooked later is very unlikely, and the backstop of package wait would find
+// it.
 //
 // One goroutine at a time calls wait; ready and checked run in any goroutine of the process.
 type waiterEnd struct {
@@ -52,8 +53,8 @@ func (w *waiterEnd) init(ask, armed *atomic.Uint32, ready func() bool) {
 	}
 }
 
-// wait waits until ready. pos is the position of this end, in items; an end of bytes counts messages
-// itself.
+// wait waits until ready. pos is the position of this end, in items; an end of bytes counts
+// messages itself.
 func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capacity int) error {
 	if w.count != 0 {
 		pos = w.count

@@ -8,8 +8,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// BenchmarkAlone is what calls cost when nobody is in the way: one goroutine publishes and receives. Between processes
-// see bench/queues.
+// BenchmarkAlone is what calls cost when nobody is in the way: one goroutine publishes and
+// receives. Between processes see bench/queues.
 func BenchmarkAlone(b *testing.B) {
 	tp := open[[8]uint64](b, shmemtest.Dir(b), 1024, 0)
 	defer tp.Close()

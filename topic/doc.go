@@ -3,7 +3,8 @@
 //
 // A [Topic] keeps the last messages of one type in shared memory. Any number of goroutines in any
 // number of processes may publish. Any number may subscribe, each with a cursor of its own, at any
-// time. A topic is a segment like any other: it has a name, an owner and a schema; see package shmem.
+// time. A topic is a segment like any other: it has a name, an owner and a schema; see package
+// shmem.
 //
 //	t, err := topic.Open[Tick]("ticks", nil)
 //	defer t.Close()
@@ -58,13 +59,13 @@
 // # Trust
 //
 // Messages and the words that order them are memory that all attached processes can write. A peer
-// that writes nonsense there can make calls return ErrCorrupt or nonsense. It cannot make them panic,
-// touch other memory, or block beyond their context. In RecvFunc the value can change while the
-// function looks at it: copy first, then check.
+// that writes nonsense there can make calls return ErrCorrupt or nonsense. It cannot make them
+// panic, touch other memory, or block beyond their context. In RecvFunc the value can change while
+// the function looks at it: copy first, then check.
 //
 // # Memory
 //
 // A topic of n messages of type T and h holds needs 512 + 128 h + 8 n bytes, rounded up to 128, and
-// n times the size of T, rounded up to 8. The slots and the header of the segment are added to that;
-// see package queue. All memory is there from the beginning, and nothing grows.
+// n times the size of T, rounded up to 8. The slots and the header of the segment are added to
+// that; see package queue. All memory is there from the beginning, and nothing grows.
 package topic

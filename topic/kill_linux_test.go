@@ -48,8 +48,9 @@ func victim(c *shmemtest.Conn) error {
 	return fmt.Errorf("%s went on: %v", op, err)
 }
 
-// Every step of every operation, with the process killed there: subscribers get what was published before and after,
-// in order, and the message in between whole or not at all; publishers go on; nobody hangs.
+// Every step of every operation, with the process killed there: subscribers get what was published
+// before and after, in order, and the message in between whole or not at all; publishers go on;
+// nobody hangs.
 func TestKillAtEveryStep(t *testing.T) {
 	reached := map[step.Point]bool{}
 	for _, c := range []struct {

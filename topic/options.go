@@ -9,8 +9,8 @@ import (
 	"github.com/shmembox/shmem/internal/stream"
 )
 
-// Options say how a topic is created or attached to. A nil *Options, and the zero value of each field, is the
-// default.
+// Options say how a topic is created or attached to. A nil *Options, and the zero value of each
+// field, is the default.
 type Options struct {
 	// Dir is the directory of the segment, on a tmpfs. Default: /dev/shm.
 	Dir string
@@ -21,7 +21,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create only.
+	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
+	// only.
 	Kept bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
@@ -36,8 +37,8 @@ type Options struct {
 	// Capacity is how many messages are kept. Default: 1024. Create only.
 	Capacity int
 	// Holds is how many subscribers there can be at a time, each of which holds publishers back: no
-	// message is overwritten before it has received it. At most 65536. Default: 0, which is no limit,
-	// and no subscriber holds publishers back. Create only.
+	// message is overwritten before it has received it. At most 65536. Default: 0, which is no
+	// limit, and no subscriber holds publishers back. Create only.
 	Holds int
 }
 
@@ -47,14 +48,15 @@ const (
 )
 
 // Errors to be tested for with errors.Is. The calls also return shmem.ErrClosed after Close,
-// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package shmem.
-// Receiving calls return io.EOF when the topic has ended.
+// shmem.ErrReadOnly, shmem.ErrCorrupt, the context's error, and when opening those of package
+// shmem. Receiving calls return io.EOF when the topic has ended.
 var (
 	// ErrEnded is returned when a message is published to a topic that has ended (End).
 	ErrEnded = stream.ErrEnded
 	// ErrEmpty is returned when TryRecv or Latest finds no message that can be received now.
 	ErrEmpty = stream.ErrEmpty
-	// ErrFull is returned when TryPublish finds that a subscription or another publisher holds it back.
+	// ErrFull is returned when TryPublish finds that a subscription or another publisher holds it
+	// back.
 	ErrFull = stream.ErrFull
 	// ErrNoHold is returned when Subscribe finds that all holds of the topic are taken.
 	ErrNoHold = stream.ErrNoHold
@@ -83,7 +85,8 @@ func (o *Options) filled() (*Options, error) {
 // segment returns the options of the topic's segment.
 func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, ReadOnly: o.ReadOnly,
-		AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages, Undo: shmem.UndoNever,
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Undo: shmem.UndoNever,
 	}
 }

@@ -1,10 +1,11 @@
 package topic
 
-// Stats are the state of a topic at one moment. Messages count from its creation, over all processes.
+// Stats are the state of a topic at one moment. Messages count from its creation, over all
+// processes.
 type Stats struct {
 	Capacity  int    // messages kept
-	Published uint64 // published or being published, skipped ones included: the next sequence number
-	Skipped   uint64 // not published, because the publisher died; not those that PublishFunc's f gave up
+	Published uint64 // published, being published or skipped: the next sequence number
+	Skipped   uint64 // not published because the publisher died; not those that a function gave up
 	Released  uint64 // holds released because the subscriber died
 	Lost      uint64 // overwritten before they were received, over all subscriptions that can write
 	Holds     int    // subscriptions that hold publishers back now

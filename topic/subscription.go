@@ -19,11 +19,12 @@ var (
 	Oldest = Start{stream.Start{Oldest: true}} // with the oldest message that is kept
 )
 
-// After returns the start behind the message with sequence number seq. Messages published since then
-// that are no longer kept count as lost. If seq has not been published yet, After(seq) equals Now.
+// After returns the start behind the message with sequence number seq. Messages published since
+// then that are no longer kept count as lost. If seq has not been published yet, After(seq) equals
+// Now.
 //
-// Sequence numbers belong to one topic. They begin anew when the topic is removed and created again;
-// shmem.Stat tells when it was created.
+// Sequence numbers belong to one topic. They begin anew when the topic is removed and created
+// again; shmem.Stat tells when it was created.
 func After(seq uint64) Start { return Start{stream.Start{After: true, Seq: seq}} }
 
 // A Subscription receives the messages of a topic, for one goroutine at a time. It ends with its
@@ -33,8 +34,8 @@ type Subscription[T any] struct {
 	core *stream.Subscription
 }
 
-// Subscribe makes a subscription. In a topic with Options.Holds publishers wait for it from now on: it
-// loses no message that is published after Subscribe returns.
+// Subscribe makes a subscription. In a topic with Options.Holds publishers wait for it from now on:
+// it loses no message that is published after Subscribe returns.
 //
 // A read-only attachment can subscribe to a topic without holds; it polls every 1 to 50 ms. The
 // errors are ErrNoHold, ErrClosed, and ErrReadOnly in a topic with holds.
@@ -46,8 +47,8 @@ func (t *Topic[T]) Subscribe(from Start) (*Subscription[T], error) {
 	return &Subscription[T]{t, core}, nil
 }
 
-// Recv receives the next message, and blocks until there is one. The errors are io.EOF when the topic
-// has ended and no message is left, the context's, ErrClosed and ErrCorrupt.
+// Recv receives the next message, and blocks until there is one. The errors are io.EOF when the
+// topic has ended and no message is left, the context's, ErrClosed and ErrCorrupt.
 //
 // A publisher that dies in the middle of its message is found after at most 100 ms; Recv skips its
 // slot then.
@@ -103,12 +104,13 @@ func (s *Subscription[T]) next(ctx context.Context) (v T, err error) {
 // Lost returns how many messages were overwritten before this subscription received them.
 func (s *Subscription[T]) Lost() uint64 { return s.core.Lost() }
 
-// Seq returns the sequence number of the message that was received last; ok is false if there is none.
-// The first message of a topic has number 0. A number is left out where a publisher died or gave up.
+// Seq returns the sequence number of the message that was received last; ok is false if there is
+// none. The first message of a topic has number 0. A number is left out where a publisher died or
+// gave up.
 func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.core.Seq() }
 
-// Close ends the subscription; publishers no longer wait for it. Other calls return ErrClosed from now
-// on. A second Close returns nil.
+// Close ends the subscription; publishers no longer wait for it. Other calls return ErrClosed from
+// now on. A second Close returns nil.
 func (s *Subscription[T]) Close() error {
 	s.core.Close()
 	return nil

@@ -66,13 +66,13 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 	return &Topic[T]{core: core, items: items}, nil
 }
 
-// Publish publishes a copy of v. When it returns nil the message is in the topic, whatever happens to
-// this process; after an error it is not, except after ErrCorrupt. The cost does not depend on the
-// number of subscribers, apart from waking those that wait.
+// Publish publishes a copy of v. When it returns nil the message is in the topic, whatever happens
+// to this process; after an error it is not, except after ErrCorrupt. The cost does not depend on
+// the number of subscribers, apart from waking those that wait.
 //
 // Publish blocks while a subscription holds it back (Options.Holds), or while another publisher has
-// not finished the message that it began in the same slot one lap ago. A dead process that blocks it
-// is found after at most 100 ms.
+// not finished the message that it began in the same slot one lap ago. A dead process that blocks
+// it is found after at most 100 ms.
 //
 // The errors are the context's, ErrEnded after End, ErrClosed, ErrReadOnly and ErrCorrupt.
 func (t *Topic[T]) Publish(ctx context.Context, v T) error {
@@ -83,9 +83,9 @@ func (t *Topic[T]) Publish(ctx context.Context, v T) error {
 func (t *Topic[T]) TryPublish(v T) error { return t.core.Publish(nil, mem.Bytes(&v)) }
 
 // PublishFunc publishes a message that f writes in place, without a copy. f finds an older message
-// there, the oldest that was kept, which is lost now. If f fails or panics nothing is published: its
-// slot, and with it a sequence number, is skipped. Other messages can be published meanwhile, but
-// subscribers receive them after this one. The pointer must not be used after f. The errors are
+// there, the oldest that was kept, which is lost now. If f fails or panics nothing is published:
+// its slot, and with it a sequence number, is skipped. Other messages can be published meanwhile,
+// but subscribers receive them after this one. The pointer must not be used after f. The errors are
 // f's, as it is, and those of Publish.
 func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 	return t.core.PublishFunc(ctx, func(pos uint64) error {
@@ -117,8 +117,8 @@ func (t *Topic[T]) Latest() (v T, seq uint64, err error) {
 }
 
 // End ends the topic for all publishers in all processes. Publishing calls return ErrEnded from now
-// on, receiving calls io.EOF after the last message. Any attachment that can write may call it, more
-// than once. A message that another process publishes at that moment may come too late for a
+// on, receiving calls io.EOF after the last message. Any attachment that can write may call it,
+// more than once. A message that another process publishes at that moment may come too late for a
 // subscription that has returned io.EOF. The errors are ErrReadOnly and ErrClosed.
 func (t *Topic[T]) End() error { return t.core.End() }
 
@@ -148,16 +148,18 @@ func (t *Topic[T]) Close() error { return t.core.Segment.Close() }
 // Leak ends the attachment and leaves the topic without an owner. See shmem.Segment.Leak.
 func (t *Topic[T]) Leak() error { return t.core.Segment.Leak() }
 
-// Stats returns the state of the topic. It changes nothing and blocks no other caller. It works on a
-// topic attached to read-only. The error is ErrClosed.
+// Stats returns the state of the topic. It changes nothing and blocks no other caller. It works on
+// a topic attached to read-only. The error is ErrClosed.
 func (t *Topic[T]) Stats() (Stats, error) {
 	s, err := t.core.State()
 	if err != nil {
 		return Stats{}, err
 	}
 	st := Stats{
-		Capacity: len(t.items), Published: s.Published, Skipped: s.Skipped, Released: s.Released, Lost: s.Lost,
-		Holds: s.Holds, MaxHolds: t.core.Layout.Holds, Slowest: -1, Lag: s.SlowestLag, Ended: s.Ended,
+		Capacity:  len(t.items),
+		Published: s.Published, Skipped: s.Skipped, Released: s.Released, Lost: s.Lost,
+		Holds: s.Holds, MaxHolds: t.core.Layout.Holds, Lag: s.SlowestLag, Slowest: -1,
+		Ended: s.Ended,
 	}
 	if s.Slowest != 0 {
 		st.Slowest = int(format.ID(s.Slowest).Slot())

@@ -179,7 +179,8 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
-// Publishers and subscribers of all kinds at once: nothing torn, nothing out of order, nothing unaccounted for.
+// Publishers and subscribers of all kinds at once: nothing torn, nothing out of order, nothing
+// unaccounted for.
 func TestMany(t *testing.T) {
 	for _, hold := range []int{0, 8} {
 		dir := shmemtest.Dir(t)
@@ -323,7 +324,8 @@ func TestOvertaken(t *testing.T) {
 	want(t, err, context.DeadlineExceeded)
 }
 
-// A publisher that has come round to a message is rung when that is given up, and need not look by itself.
+// A publisher that has come round to a message is rung when that is given up, and need not look by
+// itself.
 func TestGivenUp(t *testing.T) {
 	tp := open[int](t, shmemtest.Dir(t), 1, 0)
 	fail, armed, published := errors.New("no"), make(chan struct{}, 8), make(chan error, 1)

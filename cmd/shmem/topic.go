@@ -32,8 +32,8 @@ func (e *env) createTopic(name string, item *format.Type, capacity, holds int) (
 	}, item, capacity, holds)
 }
 
-// receiveHeld receives as a subscriber that holds publishers back. f gets each message in place, and
-// whether another one is ready behind it. It returns io.EOF at the end of the topic.
+// receiveHeld receives as a subscriber that holds publishers back. f gets each message in place,
+// and whether another one is ready behind it. It returns io.EOF at the end of the topic.
 func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more bool) error) error {
 	s, err := t.Subscribe(stream.Start{})
 	if errors.Is(err, stream.ErrNoHold) {

@@ -44,10 +44,10 @@ var (
 // A Queue is the layout of a queue.Queue or queue.Bytes. Offsets are in bytes from the start of the
 // payload; an offset of a part that the form does not have is 0. The header is at 0.
 //
-//	Queue          ManyHeader;      Slots [Capacity]Word;                             Items [Capacity]Item
-//	Queue, Single  SingleHeader;    Ends Deaths;                                      Items [Capacity]Item
-//	Bytes          ManyBytesHeader; Slots [Capacity]Word; Extents [Capacity]Extent;   Data [Bytes]byte
-//	Bytes, Single  SingleHeader;    Ends Deaths;                                      Data [Bytes]byte
+//	Queue          ManyHeader, Slots [Capacity]Word, Items [Capacity]Item
+//	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]Item
+//	Bytes          ManyBytesHeader, Slots [Capacity]Word, Extents [Capacity]Extent, Data [Bytes]byte
+//	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
 type Queue struct {
 	Type     *format.Type // of the whole payload
 	Single   bool

@@ -15,10 +15,10 @@ type Part struct {
 	Align int // not 0: where it begins is a multiple of it
 }
 
-// ErrSize is the error of a struct that is too large, or an array of no elements.
+// ErrSize is returned for a struct that is too large, and for an array without elements.
 var ErrSize = errors.New("a size that is not possible")
 
-// Struct lays parts out one behind another.
+// Struct lays parts out one behind the other.
 func Struct(name string, parts ...Part) (t *format.Type, err error) {
 	t = &format.Type{Kind: format.Struct, Name: name, Align: 1}
 	for _, p := range parts {
@@ -27,7 +27,10 @@ func Struct(name string, parts ...Part) (t *format.Type, err error) {
 			if p.Len < 0 || p.Len > math.MaxInt/4/p.Type.Size {
 				return nil, ErrSize
 			}
-			f = &format.Type{Kind: format.Array, Size: p.Len * p.Type.Size, Align: p.Type.Align, Len: p.Len, Elem: p.Type}
+			f = &format.Type{
+				Kind: format.Array, Size: p.Len * p.Type.Size, Align: p.Type.Align,
+				Len: p.Len, Elem: p.Type,
+			}
 		}
 		t.Align = max(t.Align, f.Align)
 		at := roundUp(t.Size, max(p.Align, f.Align))
@@ -43,7 +46,7 @@ func Struct(name string, parts ...Part) (t *format.Type, err error) {
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-// Len is the length of the array that is the field of that name in t, 0 if there is none.
+// Len returns the length of the array that is the field of that name in t, and 0 if there is none.
 func Len(t *format.Type, name string) int {
 	if t != nil {
 		for _, f := range t.Fields {
@@ -55,7 +58,7 @@ func Len(t *format.Type, name string) int {
 	return 0
 }
 
-// Offset is where the field of that name is in t, -1 if there is none.
+// Offset returns where the field of that name is in t, and -1 if there is none.
 func Offset(t *format.Type, name string) int {
 	for _, f := range t.Fields {
 		if f.Name == name {
@@ -65,7 +68,7 @@ func Offset(t *format.Type, name string) int {
 	return -1
 }
 
-// First is the name of the first field of t, "" if there is none.
+// First returns the name of the first field of t, and "" if there is none.
 func First(t *format.Type) string {
 	if t == nil || len(t.Fields) == 0 {
 		return ""

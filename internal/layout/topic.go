@@ -25,7 +25,8 @@ type Topic struct {
 // cellName begins the name of the struct that pads an item.
 const cellName = "topic.cell["
 
-// machineWord is what the copy of a message moves at a time: the alignment and size of a Go uintptr.
+// machineWord is what the copy of a message moves at a time: the alignment and size of a Go
+// uintptr.
 const machineWord = 4 << (^uint(0) >> 63)
 
 // NewTopic lays out a topic.
@@ -46,7 +47,8 @@ func NewTopic(item *format.Type, capacity, holds int) (*Topic, error) {
 	}
 	return &Topic{
 		Type: t, Item: item, Capacity: capacity, Holds: holds, Stride: c.Size,
-		HoldsAt: max(0, Offset(t, holdsField)), Slots: Offset(t, slotsField), Items: Offset(t, itemsField),
+		HoldsAt: max(0, Offset(t, holdsField)), Slots: Offset(t, slotsField),
+		Items: Offset(t, itemsField),
 	}, nil
 }
 
@@ -75,7 +77,8 @@ func cell(item *format.Type) *format.Type {
 		return item
 	}
 	return &format.Type{
-		Kind: format.Struct, Name: cellName + item.Name + "]", Size: size, Align: max(item.Align, machineWord),
+		Kind: format.Struct, Name: cellName + item.Name + "]",
+		Size: size, Align: max(item.Align, machineWord),
 		Fields: []format.Field{{Name: "Value", Type: item}},
 	}
 }

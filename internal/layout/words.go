@@ -4,8 +4,8 @@ import "github.com/shmembox/shmem/internal/format"
 
 // The types of single words in the payloads of queues and topics.
 var (
-	Word     = &format.Type{Kind: format.Uint64, Atomic: true, Name: "atomic.Uint64", Size: 8, Align: 8}
-	halfWord = &format.Type{Kind: format.Uint32, Atomic: true, Name: "atomic.Uint32", Size: 4, Align: 4}
+	Word     = atomicWord(format.Uint64, "atomic.Uint64", 8)
+	halfWord = atomicWord(format.Uint32, "atomic.Uint32", 4)
 	octet    = &format.Type{Kind: format.Uint8, Size: 1, Align: 1}
 )
 
@@ -48,11 +48,19 @@ var (
 	Hold = record("ring.Hold", 128, word("ID", 0), word("Cursor", 8))
 )
 
-func record(name string, size int, fields ...format.Field) *format.Type {
-	return &format.Type{Kind: format.Struct, Name: name, Size: size, Align: Word.Align, Fields: fields}
+func atomicWord(kind format.Kind, name string, size int) *format.Type {
+	return &format.Type{Kind: kind, Atomic: true, Name: name, Size: size, Align: size}
 }
 
-func word(name string, at int) format.Field { return format.Field{Name: name, Offset: at, Type: Word} }
+func record(name string, size int, fields ...format.Field) *format.Type {
+	return &format.Type{
+		Kind: format.Struct, Name: name, Size: size, Align: Word.Align, Fields: fields,
+	}
+}
+
+func word(name string, at int) format.Field {
+	return format.Field{Name: name, Offset: at, Type: Word}
+}
 
 func half(name string, at int) format.Field {
 	return format.Field{Name: name, Offset: at, Type: halfWord}

@@ -29,8 +29,8 @@ func (a *Attachment) Init(seg *shmem.Segment, m *mem.Mapping) {
 	a.Writes = a.Self != 0 && m.Writable()
 }
 
-// Enter pins the mapping for a call that writes; M.Unpin ends the call. The errors are ErrClosed and
-// ErrReadOnly.
+// Enter pins the mapping for a call that writes; M.Unpin ends the call. The errors are ErrClosed
+// and ErrReadOnly.
 func (a *Attachment) Enter() error {
 	if !a.M.Pin() {
 		return shmem.ErrClosed

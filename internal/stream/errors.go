@@ -13,7 +13,7 @@ import (
 var (
 	ErrFull   = errors.New("full")
 	ErrEmpty  = errors.New("no message is there")
-	ErrEnded  = errors.New("the stream has ended; remove the segment and create it anew to begin another")
+	ErrEnded  = errors.New("the stream has ended; remove the segment to begin another one")
 	ErrLost   = errors.New("the message was overwritten while it was read")
 	ErrNoHold = errors.New("every hold is taken; create the topic with more Options.Holds")
 )

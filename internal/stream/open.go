@@ -37,7 +37,8 @@ type Plan struct {
 	Visitor bool
 }
 
-// Open opens a segment, and returns it with its mapping and its type. Every error is a *shmem.Error.
+// Open opens a segment, and returns it with its mapping and its type. Every error is a
+// *shmem.Error.
 func (p *Plan) Open() (*shmem.Segment, *mem.Mapping, *format.Type, error) {
 	a, err := p.open()
 	if err != nil {
@@ -85,7 +86,8 @@ func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*for
 		return nil, err
 	}
 	if t.Size != payload {
-		return nil, fmt.Errorf("the segment has %d bytes, a %s of its capacity has %d", payload, p.Kind, t.Size)
+		return nil, fmt.Errorf("the segment has %d bytes, a %s of its capacity has %d",
+			payload, p.Kind, t.Size)
 	}
 	return t, nil
 }

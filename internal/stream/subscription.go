@@ -83,7 +83,8 @@ func (s *Subscription) hold() (err error) {
 	}
 	s.held = true
 	step.Reach(step.TopicHeld)
-	wait.Wake(t.M, &t.Header.SendArmed) // the cursor of the hold's previous subscriber bound publishers until now
+	// Until now the cursor of the hold's previous subscriber counted.
+	wait.Wake(t.M, &t.Header.SendArmed)
 	return nil
 }
 
@@ -110,8 +111,8 @@ func (s *Subscription) Seq() (pos uint64, ok bool) { return s.last, s.received }
 // Errors returns the errors of receiving.
 func (s *Subscription) Errors() *Errors { return &s.t.receiveErrors }
 
-// Recv copies the next message to b, which has the size of an item. A nil ctx returns ErrEmpty where
-// Recv would block. After an error b has no message.
+// Recv copies the next message to b, which has the size of an item. A nil ctx returns ErrEmpty
+// where Recv would block. After an error b has no message.
 func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 	for try := 0; ; try++ {
 		whole, err := s.copyNext(ctx, b)
@@ -258,7 +259,8 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 	c := s.reading()
 	pos, lost, err := c.Next()
 	if s.old != nil && c.Pos() >= s.oldEnd {
-		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not lost.
+		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not
+		// lost.
 		s.countLost(lost - min(lost, c.Pos()-s.oldEnd))
 		s.old = nil
 		return 0, true, nil
@@ -283,8 +285,8 @@ func (s *Subscription) countLost(n uint64) {
 	}
 }
 
-// wakePublishers wakes publishers that wait for this subscription. It is needed when the cursor of a
-// hold has moved, also past skipped messages.
+// wakePublishers wakes publishers that wait for this subscription. It is needed when the cursor of
+// a hold has moved, also past skipped messages.
 func (s *Subscription) wakePublishers() {
 	if s.held {
 		wait.Wake(s.t.M, &s.t.Header.SendArmed)

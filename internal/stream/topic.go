@@ -125,13 +125,15 @@ type TopicState struct {
 // State returns the state of the topic. The error is ErrClosed.
 func (t *Topic) State() (TopicState, error) {
 	if !t.M.Pin() {
-		return TopicState{}, &shmem.Error{Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed}
+		err := &shmem.Error{Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed}
+		return TopicState{}, err
 	}
 	defer t.M.Unpin()
 	now := t.Ring.Now()
 	s := TopicState{
-		Published: now, Skipped: t.Ring.Skipped(), Ended: t.Ring.Closed(), Holds: t.Ring.Holding(),
+		Published: now, Skipped: t.Ring.Skipped(),
 		Released: t.Header.Released.Load(), Lost: t.Header.Lost.Load(),
+		Holds: t.Ring.Holding(), Ended: t.Ring.Closed(),
 	}
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		s.Slowest, s.SlowestLag = id, now-min(cursor, now)
