@@ -9,8 +9,7 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// TestNoAllocations holds every call that moves a message, by itself: what it sends it takes away
-// again.
+// TestNoAllocations checks every call that moves a message. Each case receives what it sends.
 func TestNoAllocations(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// What sending and receiving costs when nobody is in the way: one goroutine fills the queue and
-// empties it. Between processes see bench/queues.
+// BenchmarkAlone measures sending and receiving without contention: one goroutine fills the queue
+// and empties it. See bench/queues for two processes.
 func BenchmarkAlone(b *testing.B) {
 	for _, single := range []bool{true, false} {
 		for _, handles := range []bool{true, false} {

@@ -14,7 +14,7 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// late is a context of a call that is preempted where it waits for its turn.
+// A late context preempts a call where it waits for its turn.
 type late struct {
 	context.Context
 	there, goOn chan struct{}
@@ -29,8 +29,8 @@ func (l late) Done() <-chan struct{} {
 	return l.Context.Done()
 }
 
-// A call that was admitted before Close, and gets its turn when Close has left the end, must not
-// send: another one has the end by then.
+// TestCloseEndsCallsThatComeLate has a call that is admitted before Close, and gets its turn when
+// Close has given the end up. It must not send, because another attachment has the end by then.
 func TestCloseEndsCallsThatComeLate(t *testing.T) {
 	for range 20 {
 		dir := shmemtest.Dir(t)
@@ -84,7 +84,8 @@ func TestCloseEndsCallsThatComeLate(t *testing.T) {
 	}
 }
 
-// Close leaves ends in a goroutine of its own, where nobody could catch a fault.
+// TestCloseEndsAfterTruncation closes a queue whose file was truncated. Close gives ends up in a
+// goroutine of its own, where a fault would end the process.
 func TestCloseEndsAfterTruncation(t *testing.T) {
 	if os.Getenv(shmemtest.WrapEnv) != "" {
 		t.Skip("an emulator does not say at which address a fault was: needs a real processor")
@@ -115,7 +116,7 @@ func TestCloseEndsAfterTruncation(t *testing.T) {
 	}
 }
 
-// Ends that change hands count nobody as dead.
+// TestEndsThatAreLeftAreNotDead checks that ends that are closed and taken again count no death.
 func TestEndsThatAreLeftAreNotDead(t *testing.T) {
 	o := &queue.Options{Dir: shmemtest.Dir(t), Single: true, Capacity: 8}
 	a, err := queue.Create[int]("left", o)
@@ -141,6 +142,6 @@ func TestEndsThatAreLeftAreNotDead(t *testing.T) {
 	}
 	wg.Wait()
 	if s, err := a.Stats(); err != nil || s.Skipped != 0 {
-		t.Errorf("%d died, %v; nobody has", s.Skipped, err)
+		t.Errorf("%d senders died, %v; none has", s.Skipped, err)
 	}
 }

@@ -19,8 +19,8 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "victim", Run: victim}) }
 
-// victim does one operation on a queue and kills itself at a step of it. Operations on a Bytes begin
-// with "bytes-".
+// victim does one operation on a queue and kills itself at a step of it. Operations on a Bytes
+// begin with "bytes-".
 func victim(c *shmemtest.Conn) error {
 	dir, op, at := c.Args()[0], c.Args()[1], step.Point(c.Args()[2])
 	byteOp, isBytes := strings.CutPrefix(op, "bytes-")
@@ -96,9 +96,9 @@ var killCases = []struct {
 	{"end", []step.Point{step.QueueEnded}},
 }
 
-// TestKillAtEveryStep kills a process at every step of every operation, on every form of queue. What
-// was sent before is there. What was being sent is there whole or not at all. What was being received
-// is redelivered, unless it was released. Nothing blocks.
+// TestKillAtEveryStep kills a process at every step of every operation, on every form of queue.
+// What was sent before is there. What was being sent is there whole or not at all. What was being
+// received is redelivered, unless it was released. Nothing blocks.
 func TestKillAtEveryStep(t *testing.T) {
 	reached := map[step.Point]bool{}
 	forms(t, func(t *testing.T, single bool) {

@@ -16,13 +16,12 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// forms runs a test with both forms of queues.
+// forms runs a test with queues for many and with Single ones.
 func forms(t *testing.T, f func(t *testing.T, single bool)) {
 	for _, single := range []bool{false, true} {
 		t.Run(fmt.Sprint("single=", single), func(t *testing.T) { f(t, single) })
@@ -207,8 +206,8 @@ func TestBytes(t *testing.T) {
 	})
 }
 
-// Many goroutines share an attachment, others have one of their own; some wait at a full queue,
-// some at an empty one.
+// TestManyGoroutines has goroutines that share an attachment and others with their own. Some wait
+// at a full queue, some at an empty one.
 func TestManyGoroutines(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	a := open[[2]int](t, dir, shaped(false, 3))
@@ -332,11 +331,12 @@ func TestSingleEnds(t *testing.T) {
 	}
 	err = b.Send(background, 4)
 	if text := fmt.Sprint(err); !strings.Contains(text, "queue send q: ") || !strings.Contains(text, fmt.Sprint("pid ", os.Getpid())) {
-		t.Error("the error does not say who has the end of what:", err)
+		t.Error("the error does not name the holder and the queue:", err)
 	}
 }
 
-// An end is free when its queue is closed, and that is no death.
+// TestCloseIsNoDeath checks that an end is free after Close of its queue, and that no death is
+// counted.
 func TestCloseIsNoDeath(t *testing.T) {
 	for _, handles := range []bool{false, true} {
 		dir := shmemtest.Dir(t)
@@ -364,13 +364,14 @@ func TestCloseIsNoDeath(t *testing.T) {
 		_, err = a.Recv(background)
 		check(t, err)
 		if s, err := a.Stats(); err != nil || s.Skipped+s.Redelivered != 0 {
-			t.Errorf("nobody died: %+v, %v", s, err)
+			t.Errorf("no process died: %+v, %v", s, err)
 		}
 	}
 }
 
-// Who waits for room gets the place of a message that is given up, also where nobody receives.
-func TestGivenUp(t *testing.T) {
+// TestCanceled checks that a sender that waits for room gets the slot of a message that is given
+// up, also if no receiver comes.
+func TestCanceled(t *testing.T) {
 	fail, armed := errors.New("no"), make(chan struct{}, 8)
 	step.Hook(func(p step.Point) {
 		if p == step.WaitArmed {
@@ -491,7 +492,7 @@ func TestAttachErrors(t *testing.T) {
 	}
 }
 
-// The memory is what the documentation says, to the byte.
+// TestSize checks that the memory is what the documentation says, to the byte.
 func TestSize(t *testing.T) {
 	up := func(n, to int) int { return (n + to - 1) / to * to }
 	page := 4096
@@ -546,74 +547,8 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-func TestAllocs(t *testing.T) {
-	if robust.RaceEnabled {
-		t.Log("the race detector allocates")
-		return
-	}
-	forms(t, func(t *testing.T, single bool) {
-		dir := shmemtest.Dir(t)
-		q := open[[64]byte](t, dir, shaped(single, 8))
-		b := openBytes(t, dir, shapedBytes(single, 8))
-		batch, buf := make([][64]byte, 4), make([]byte, 0, 64)
-		msg := make([]byte, 48)
-		write := func(v *[64]byte) error { v[0]++; return nil }
-		fill := func(b []byte) error { b[0]++; return nil }
-		if n := testing.AllocsPerRun(1000, func() {
-			check(t, q.Send(background, [64]byte{}))
-			_, err := q.Recv(background)
-			check(t, err)
-			check(t, q.SendFunc(background, write))
-			check(t, q.RecvFunc(background, write))
-			_, err = q.SendBatch(background, batch)
-			check(t, err)
-			for n := 0; n < len(batch); {
-				k, err := q.RecvBatch(background, batch[n:])
-				check(t, err)
-				n += k
-			}
-			_, err = q.TryRecv()
-			want(t, err, queue.ErrEmpty)
-			check(t, b.Send(background, msg))
-			buf, err = b.Recv(background, buf[:0])
-			check(t, err)
-			check(t, b.SendFunc(background, 8, fill))
-			check(t, b.RecvFunc(background, fill))
-			_, err = q.Stats()
-			check(t, err)
-		}); n != 0 {
-			t.Errorf("%v allocations", n)
-		}
-		if _, err := q.Sender(); single {
-			want(t, err, queue.ErrTaken)
-		}
-		q, err := queue.Create[[64]byte]("ends", &queue.Options{Dir: dir, Capacity: 8, Single: single})
-		check(t, err)
-		defer q.Close()
-		s, err := q.Sender()
-		check(t, err)
-		r, err := q.Receiver()
-		check(t, err)
-		if n := testing.AllocsPerRun(1000, func() {
-			check(t, s.Send(background, [64]byte{}))
-			_, err := r.Recv(background)
-			check(t, err)
-			check(t, s.SendFunc(background, write))
-			check(t, r.RecvFunc(background, write))
-			_, err = s.SendBatch(background, batch)
-			check(t, err)
-			for n := 0; n < len(batch); {
-				k, err := r.RecvBatch(background, batch[n:])
-				check(t, err)
-				n += k
-			}
-		}); n != 0 {
-			t.Errorf("handles: %v allocations", n)
-		}
-	})
-}
-
-// What was done before Send is seen after Recv: the race detector knows.
+// TestRaceOrder checks that the race detector knows the order: what was done before Send is seen
+// after Recv.
 func TestRaceOrder(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		dir := shmemtest.Dir(t)

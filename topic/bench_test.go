@@ -8,8 +8,8 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// BenchmarkAlone is what calls cost when nobody is in the way: one goroutine publishes and
-// receives. Between processes see bench/queues.
+// BenchmarkAlone measures calls without contention: one goroutine publishes and receives. See
+// bench/queues for several processes.
 func BenchmarkAlone(b *testing.B) {
 	tp := open[[8]uint64](b, shmemtest.Dir(b), 1024, 0)
 	defer tp.Close()
@@ -30,7 +30,7 @@ func BenchmarkAlone(b *testing.B) {
 		{"latest", func() error { _, _, err := tp.Latest(); return err }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			check(b, tp.Publish(background, v)) // one is there
+			check(b, tp.Publish(background, v)) // so that there is a message
 			for b.Loop() {
 				if err := c.call(); err != nil {
 					b.Fatal(err)

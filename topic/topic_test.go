@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
@@ -179,8 +178,8 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
-// Publishers and subscribers of all kinds at once: nothing torn, nothing out of order, nothing
-// unaccounted for.
+// TestMany runs publishers and subscribers of all kinds at once: no message is torn, out of order
+// or unaccounted for.
 func TestMany(t *testing.T) {
 	for _, hold := range []int{0, 8} {
 		dir := shmemtest.Dir(t)
@@ -264,32 +263,7 @@ func TestReadOnly(t *testing.T) {
 	want(t, err, shmem.ErrMismatch)
 }
 
-func TestAllocs(t *testing.T) {
-	if robust.RaceEnabled {
-		t.Log("the race detector allocates")
-		return
-	}
-	for _, hold := range []int{0, 2} {
-		tp := open[[64]byte](t, shmemtest.Dir(t), 8, hold)
-		s := subscribe(t, tp, topic.Now)
-		f := func(*[64]byte) error { return nil }
-		if n := testing.AllocsPerRun(1000, func() {
-			check(t, tp.Publish(background, [64]byte{}))
-			_, err := s.Recv(background)
-			check(t, err)
-			check(t, tp.PublishFunc(background, f))
-			check(t, s.RecvFunc(background, f))
-			_, _, err = tp.Latest()
-			check(t, err)
-		}); n > 0 {
-			t.Errorf("hold %d: %v allocations", hold, n)
-		}
-		check(t, s.Close())
-		check(t, tp.Close())
-	}
-}
-
-// The memory is what the documentation says, to the byte.
+// TestSize checks that the memory is what the documentation says, to the byte.
 func TestSize(t *testing.T) {
 	up := func(n, to int) int { return (n + to - 1) / to * to }
 	for _, n := range []int{1, 10, 999} {
@@ -303,7 +277,8 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// Publishers that overwrite every message while it is copied keep nobody for ever.
+// TestOvertaken checks that publishers that overwrite every message during its copy do not keep a
+// subscriber for ever.
 func TestOvertaken(t *testing.T) {
 	tp := open[int](t, shmemtest.Dir(t), 4, 0)
 	s := subscribe(t, tp, topic.Now)
@@ -324,9 +299,9 @@ func TestOvertaken(t *testing.T) {
 	want(t, err, context.DeadlineExceeded)
 }
 
-// A publisher that has come round to a message is rung when that is given up, and need not look by
-// itself.
-func TestGivenUp(t *testing.T) {
+// TestCanceled checks that a publisher that has come round to a message is rung when that message
+// is given up: it need not find out by polling.
+func TestCanceled(t *testing.T) {
 	tp := open[int](t, shmemtest.Dir(t), 1, 0)
 	fail, armed, published := errors.New("no"), make(chan struct{}, 8), make(chan error, 1)
 	var canceled, rung atomic.Bool
@@ -349,7 +324,7 @@ func TestGivenUp(t *testing.T) {
 		return fail
 	}), fail)
 	if !rung.Load() {
-		t.Error("nobody is rung")
+		t.Error("no waiter was rung")
 	}
 	check(t, <-published)
 }
