@@ -174,7 +174,7 @@ func TestNotRegular(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir}
 	open[point](t, dir, "target")
-	for what, make := range map[string]func(string) error{
+	for what, create := range map[string]func(string) error{
 		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
 		"symbolic link": func(p string) error { return os.Symlink("target", p) },
 		"p":             func(p string) error { return syscall.Mkfifo(p, 0o600) },
@@ -189,7 +189,7 @@ func TestNotRegular(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			p := filepath.Join(dir, "x")
-			check(t, make(p))
+			check(t, create(p))
 			within(t, func() {
 				_, err := shmem.Open[point]("x", o)
 				wantErr(t, err, shmem.ErrNotRegular, "open x", what)

@@ -25,8 +25,8 @@ func Unlinked(dir string) ([]shmem.Info, error) {
 	if dir == "" {
 		dir = sys.DefaultDir
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
 	}
 	procs, err := os.ReadDir("/proc")
 	if err != nil {

@@ -176,13 +176,13 @@ func (g *generator) collect(t *schema.Type, at string) {
 		}
 		name = g.escape(name)
 	}
-	print := t.Fingerprint()
+	fingerprint := t.Fingerprint()
 	for n := 2; ; n++ {
 		other, taken := g.names[name]
 		if !taken {
 			break
 		}
-		if other != g.root && other.Fingerprint() == print && other.Align == t.Align {
+		if other != g.root && other.Fingerprint() == fingerprint && other.Align == t.Align {
 			g.of[t] = name
 			return
 		}

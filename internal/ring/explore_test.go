@@ -78,14 +78,14 @@ func (w *world) note(v uint64) {
 
 // anyDead does so too.
 func (w *world) anyDead() bool {
-	any := false
+	dead := false
 	for _, a := range w.actors {
-		any = any || a.dead
+		dead = dead || a.dead
 	}
-	if any && w.cur != nil {
+	if dead && w.cur != nil {
 		w.cur.hist = mix(w.cur.hist, 3)
 	}
-	return any
+	return dead
 }
 
 func (w *world) spawn(id uint32, body func()) {

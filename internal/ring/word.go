@@ -111,11 +111,11 @@ func release(step string, w *atomic.Uint64, v uint64) {
 	storeRelease(w, v)
 }
 
-func cas(step string, w *atomic.Uint64, old, new uint64) bool {
+func cas(step string, w *atomic.Uint64, old, next uint64) bool {
 	if hook != nil {
 		hook(step, w)
 	}
-	return w.CompareAndSwap(old, new)
+	return w.CompareAndSwap(old, next)
 }
 
 func add(step string, w *atomic.Uint64, n uint64) {

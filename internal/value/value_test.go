@@ -98,7 +98,8 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s: parts %v, shared %v, private %v; want %v, %v", c.t, p.parts, p.shared, p.private, c.parts, c.shared)
 		}
 	}
-	if typ := typeOf[account](t); planOf(typ) != planOf(typ) {
+	typ := typeOf[account](t)
+	if first, second := planOf(typ), planOf(typ); first != second {
 		t.Error("the plan of a type is computed twice")
 	}
 }

@@ -5,7 +5,6 @@ package lifecycle_test
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -95,11 +94,6 @@ func wantNames(t testing.TB, dir string, want ...string) {
 	if got := names(t, dir); !slices.Equal(got, want) {
 		t.Errorf("in the directory are %q, want %q", got, want)
 	}
-}
-
-func exists(dir, name string) bool {
-	_, err := os.Lstat(filepath.Join(dir, name))
-	return err == nil
 }
 
 // reclaim calls Reclaim and returns the names of what it has removed.
