@@ -20,7 +20,7 @@ fn good(v: &Poly) -> bool {
     w.End == v.End && w.A == v.A && w.Tail == v.Tail && w.Name == v.Name && w.In.X == v.In.X && w.In.Y == v.In.Y
 }
 
-/// Waits until everybody is up, and says when to end.
+/// Waits until all peers are up, and returns when to end.
 fn begin(seconds: &str) -> Instant {
     println!("up");
     let _ = std::io::stdin().read_line(&mut String::new());

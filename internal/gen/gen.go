@@ -1,7 +1,7 @@
 // Package gen writes code in C, Python, Rust and Go that attaches to a segment. The code declares
-// the type of the value, asserts every offset and size, and (but for Go, which has the library)
-// carries the protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and
-// topic.py to follow a topic.
+// the type of the value and asserts every offset and size. In C, Python and Rust it also carries the
+// protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and topic.py to
+// follow a topic. In Go the library does that.
 //
 // A runtime does two things: it loads snapshots without a lock and a slot, and it stores a whole
 // value under the box's own lock. The package is pure: it reads a schema and returns text.
