@@ -14,7 +14,7 @@ import (
 
 const (
 	maxReadme = 8500 // bytes
-	maxWords  = 200  // uses of the words below; the aim is 25
+	maxWords  = 25   // uses of the words below
 )
 
 func TestReadmeIsShort(t *testing.T) {
