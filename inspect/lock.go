@@ -117,7 +117,7 @@ func (d *lockDecoder) lockWord(off int, state string) {
 	word := d.word(off)
 	d.Waiters = d.Waiters || word&format.WaitersBit != 0
 	switch id := format.ID(word &^ format.WaitersBit); id {
-	case format.Nobody:
+	case format.NoID:
 	case format.Dead:
 		d.State, d.Dead = "DEAD: its holder died; Recover repairs it", true
 	default:

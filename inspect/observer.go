@@ -137,7 +137,7 @@ func (o *Observer) mapFile() (err error) {
 		return err
 	}
 	if o.head != nil {
-		if err := o.m.JoinPeers(o.file, format.Nobody, o.head); err != nil {
+		if err := o.m.JoinPeers(o.file, format.NoID, o.head); err != nil {
 			o.unmap()
 			return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 		}

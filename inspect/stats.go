@@ -73,7 +73,7 @@ func (o *Observer) topicStats(st *Stats) error {
 	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Closed()
 	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
 		t.Header.Lost.Load()
-	st.Holds, st.MaxHolds = t.Ring.Holding(), t.Ring.Holds()
+	st.Holds, st.MaxHolds = t.Ring.Holds(), t.Ring.MaxHolds()
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		st.SlowestHolder = o.holder(format.ID(id), "hold")
 		st.Slowest = st.SlowestHolder.Slot

@@ -107,7 +107,7 @@ func (o *Observer) controlBlock(st *Status) {
 	if owner.State == format.Owned {
 		st.OwnerSlot = int(owner.ID.Slot())
 	}
-	st.SlotsHigh = o.m.Peers.High()
+	st.SlotsHigh = o.m.Peers.SlotBound()
 	seq := w.Seq.Load()
 	st.Version, st.Changing = seq/2, seq&1 != 0
 	st.ChangeWaiter = w.SeqArmed.Load()&1 != 0
@@ -128,7 +128,7 @@ func (o *Observer) controlBlock(st *Status) {
 func (o *Observer) boxLock(word, armed uint32) LockState {
 	l := LockState{Type: "box", State: "free", Waiters: word&format.WaitersBit != 0 || armed&1 != 0}
 	switch id := format.ID(word &^ format.WaitersBit); id {
-	case format.Nobody:
+	case format.NoID:
 	case format.Dead:
 		l.State, l.Dead = "dead: the next process that takes it recovers the value", true
 	default:
@@ -173,7 +173,7 @@ func (o *Observer) nowArmed(all []armedWord) (armed []armedWord) {
 // slots reads the records of all attachments into st.Slots and st.Readers.
 func (o *Observer) slots(st *Status, owner format.Owner, armed []armedWord) {
 	p := o.m.Peers
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		r := &p.Slots[i]
 		id := format.MakeID(r.Gen.Load(), uint32(i))
 		slot := Slot{

@@ -66,7 +66,7 @@ func (c *Cond) wait(ctx context.Context, mu *Mutex) error {
 	step.Reach(step.CondOut)
 	changed := func() bool { return c.count.Load() != was }
 	err = wait.Until(ctx, o.M, &c.armed, changed, wait.Options{
-		Look: func() bool {
+		Probe: func() bool {
 			free, err := robust.Free(mo, &mu.w.Word, &mu.w.Armed)
 			return !free && err != nil
 		},
@@ -99,7 +99,7 @@ func (c *Cond) wakeAll() error {
 	if err != nil {
 		return err
 	}
-	if err := o.Join(); err != nil {
+	if err := o.PinNested(); err != nil {
 		return err
 	}
 	defer o.Unpin()

@@ -53,7 +53,7 @@ func TestNewcomerInDeadSlot(t *testing.T) {
 	c.Kill()
 	n := start(t, path) // takes the lowest free slot, that of the dead holder
 	do(t, n, "broadcast")
-	if high := s.M.Peers.High(); high != 2 {
+	if high := s.M.Peers.SlotBound(); high != 2 {
 		t.Fatalf("the newcomer has another slot: %d were taken", high)
 	}
 	wantErr(t, "Lock", within(t, "Lock", func() error { return v.mu.Lock(context.Background()) }), psync.ErrOwnerDied)

@@ -35,7 +35,7 @@ func (e *Event) Reset() error { return e.change(0) }
 func (e *Event) change(to uint32) error {
 	o, err := robust.Of(e)
 	if err == nil {
-		err = o.Join()
+		err = o.PinNested()
 	}
 	if err != nil {
 		return failed([...]string{"event reset", "event set"}[to&1], e, err)
@@ -65,7 +65,7 @@ func (e *Event) change(to uint32) error {
 func (e *Event) Promise() error {
 	o, err := robust.Of(e)
 	if err == nil {
-		err = o.Join()
+		err = o.PinNested()
 	}
 	if err != nil {
 		return fail("event promise", e, err)
@@ -87,13 +87,13 @@ func (e *Event) IsSet() bool {
 }
 
 // objectToRead is robust.Of for calls that write nothing: it accepts a read-only attachment, and
-// the object's id is format.Nobody then.
+// the object's id is format.NoID then.
 func objectToRead[T any](p *T) (robust.Object, error) {
 	m := mem.Of(p)
 	if m == nil || m.Retired() {
 		return robust.Of(p)
 	}
-	if !m.Writable() || m.Peers != nil && m.Peers.Self == format.Nobody {
+	if !m.Writable() || m.Peers != nil && m.Peers.Self == format.NoID {
 		return robust.Object{M: m}, nil
 	}
 	return robust.Of(p)
@@ -128,7 +128,7 @@ func (e *Event) wait(ctx context.Context) error {
 func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
 	promiserDied := func() bool {
 		id := format.ID(e.promise.Load())
-		return id != format.Nobody && !o.Alive(id)
+		return id != format.NoID && !o.Alive(id)
 	}
 	changed := func() bool { return e.count.Load() != c }
 	if promiserDied() {
@@ -138,13 +138,13 @@ func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
 		return ErrOwnerDied
 	}
 	var watch []format.ID
-	if id := format.ID(e.promise.Load()); id != format.Nobody {
+	if id := format.ID(e.promise.Load()); id != format.NoID {
 		watch = []format.ID{id}
 	}
 	err := wait.Until(ctx, o.M, &e.armed, changed, wait.Options{
-		Look:  promiserDied,
+		Probe: promiserDied,
 		Watch: watch,
-		Poll:  o.Me == format.Nobody,
+		Poll:  o.Me == format.NoID,
 	})
 	if err == nil && !changed() {
 		return ErrOwnerDied

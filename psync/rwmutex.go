@@ -114,7 +114,7 @@ func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough fun
 		step.Reach(step.WriteFlag)
 		ready := func() bool { return enough() || !rw.allAsked() }
 		err := wait.Until(ctx, o.M, &rw.drained, ready, wait.Options{
-			Look:   func() bool { return len(rw.sweep(o)) < len(alive) },
+			Probe:  func() bool { return len(rw.sweep(o)) < len(alive) },
 			Watch:  alive,
 			NoSpin: true,
 		})
@@ -346,7 +346,7 @@ func (rw *RWMutex) removeReader(o robust.Object) error {
 				}
 				continue
 			}
-			if err := o.Join(); err != nil {
+			if err := o.PinNested(); err != nil {
 				return err
 			}
 			done := swapMark(p, k, k.withoutOne())

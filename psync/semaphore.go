@@ -85,7 +85,7 @@ func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
 			return err
 		}
 		err := wait.Until(ctx, o.M, &s.armed, ready, wait.Options{
-			Look:   func() bool { return s.anyDead(o) },
+			Probe:  func() bool { return s.anyDead(o) },
 			Watch:  s.holders(),
 			NoSpin: true,
 		})
@@ -128,7 +128,7 @@ func (s *Semaphore) release(n uint32) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Join(); err != nil {
+	if err := o.PinNested(); err != nil {
 		return err
 	}
 	defer o.Unpin()

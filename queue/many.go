@@ -31,7 +31,7 @@ type many struct {
 	attachment
 	header *ring.MPMCHeader
 	ring   manyRing
-	depth  int // messages there is room for, as wait.Rest wants it
+	depth  int // messages there is room for, as wait.YieldLines wants it
 
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once
@@ -42,7 +42,7 @@ type many struct {
 // A manyRing is what ring.MPMC and ring.MPMCBytes have in common.
 type manyRing interface {
 	Cancel(self uint32, pos uint64) error
-	GiveBack(self uint32, pos uint64) error
+	Return(self uint32, pos uint64) error
 	Repair(alive func(uint32) bool) (skips, returns int)
 	Stuck() (producer, consumer uint32)
 	Holders(ids []uint32, n int) []uint32
@@ -66,7 +66,7 @@ func (q *many) length() int    { return q.ring.Len() }
 func (q *many) stats() Stats {
 	s := q.ring.Stats()
 	return Stats{
-		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed, Receiving: s.Leased + s.Given,
+		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed, Receiving: s.Leased + s.ToRedeliver,
 		Sent: s.Sent, Received: q.header.Head.Load(),
 		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
 	}
@@ -147,9 +147,9 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 		return ErrFull
 	}
 	head := q.header.Head.Load()
-	wait.Rest(head-q.sendWaitHead.Swap(head), q.depth)
+	wait.YieldLines(head-q.sendWaitHead.Swap(head), q.depth)
 	_, receiver := q.ring.Stuck()
-	o := wait.Options{Look: q.repair, Watch: q.Watch(nil, receiver)}
+	o := wait.Options{Probe: q.repair, Watch: q.Watch(nil, receiver)}
 	return wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
 }
 
@@ -187,14 +187,14 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 func (q *many) waitMessage(ctx context.Context) error {
 	q.wakeSenders() // this call may have swept slots of dead or canceled senders
 	head := q.header.Head.Load()
-	wait.Rest(head-q.recvWaitHead.Swap(head), q.depth)
+	wait.YieldLines(head-q.recvWaitHead.Swap(head), q.depth)
 	if wait.Spin(q.M, &q.header.RecvArmed, q.canRecv) {
 		return nil
 	}
 	var ids [5]uint32
 	ids[0], _ = q.ring.Stuck()
 	watch := q.Watch(make([]format.ID, 0, len(ids)), q.ring.Holders(ids[:1], len(ids)-1)...)
-	o := wait.Options{Look: q.repair, NoSpin: true, Watch: watch}
+	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: watch}
 	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
 }
 
@@ -228,7 +228,7 @@ func (q *many) cancelAt(pos uint64) {
 
 // giveBackAt ends the lease on a position without consuming the message.
 func (q *many) giveBackAt(pos uint64) {
-	_ = q.ring.GiveBack(q.Self, pos)
+	_ = q.ring.Return(q.Self, pos)
 	step.Reach(step.QueueReturned)
 	q.wakeReceivers()
 }

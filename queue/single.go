@@ -22,7 +22,7 @@ type single struct {
 	attachment
 	header             *ring.SPSCHeader
 	size               int // items, or bytes, there is room for
-	depth              int // messages there is room for, as wait.Rest wants it
+	depth              int // messages there is room for, as wait.YieldLines wants it
 	sendSide, recvSide singleSide
 	fullHead           atomic.Uint64 // header.Head when the sender found no room
 }

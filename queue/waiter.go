@@ -61,7 +61,7 @@ func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capaci
 	}
 	sinceLastWait := pos - w.lastWait
 	w.lastWait = pos
-	wait.Rest(sinceLastWait, capacity)
+	wait.YieldLines(sinceLastWait, capacity)
 	if wait.Spin(m, w.armed, w.ready) {
 		return nil
 	}

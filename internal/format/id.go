@@ -16,9 +16,9 @@ type ID uint32
 
 // IDs of generation 0 name no attachment.
 const (
-	Nobody ID = 0 // a free word
-	Dead   ID = 1 // the holder died
-	Local  ID = 2 // this process, outside any segment
+	NoID  ID = 0 // a free word
+	Dead  ID = 1 // the holder died
+	Local ID = 2 // this process, outside any segment
 )
 
 // MakeID returns the ID of generation gen of a slot. It drops excess bits.
@@ -65,7 +65,7 @@ func (o Owner) Valid() bool {
 	if o.State == Owned {
 		return o.ID.Gen() != 0 && o.ID&WaitersBit == 0
 	}
-	return o.State <= Dropped && o.ID == Nobody
+	return o.State <= Dropped && o.ID == NoID
 }
 
 // String returns the state in a word.

@@ -11,7 +11,7 @@ func TestID(t *testing.T) {
 			}
 		}
 	}
-	if Nobody != MakeID(0, 0) || Dead != MakeID(0, 1) || Local != MakeID(0, 2) {
+	if NoID != MakeID(0, 0) || Dead != MakeID(0, 1) || Local != MakeID(0, 2) {
 		t.Error("the names of generation 0")
 	}
 	if id := MakeID(GenMask+1+5, 1024+7); id != MakeID(5, 7) {

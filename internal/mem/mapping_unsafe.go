@@ -136,8 +136,8 @@ func (m *Mapping) unplace() {
 
 // Pin keeps the memory in place until Unpin. It reports false once Drain has begun.
 //
-// A Pin that fails never changes the count: Join takes every count for a call in flight, and Drain
-// waits for the last Unpin.
+// A Pin that fails never changes the count: PinNested takes every count for a call in flight, and
+// Drain waits for the last Unpin.
 func (m *Mapping) Pin() bool {
 	for {
 		n := m.pins.Load()

@@ -141,7 +141,7 @@ func TestFind(t *testing.T) {
 		m.Retire()
 	}
 	for _, p := range stale {
-		if m := Of(p); m != nil && (!m.Closed() || m.Pin() || m.Join() || m.Name() != "gone") {
+		if m := Of(p); m != nil && (!m.Closed() || m.Pin() || m.PinNested() || m.Name() != "gone") {
 			t.Fatal("a retired mapping is found as if it were open")
 		}
 	}
@@ -212,7 +212,7 @@ func TestGuard(t *testing.T) {
 	m.Guard(func() { panic("own") })
 }
 
-// TestPinAfterDrain: a Pin that fails is not a call in flight, so Join fails too.
+// TestPinAfterDrain: a Pin that fails is not a call in flight, so PinNested fails too.
 func TestPinAfterDrain(t *testing.T) {
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
 	m.Drain()
@@ -227,8 +227,8 @@ func TestPinAfterDrain(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 2_000_000 {
-				if m.Join() {
-					t.Error("Join succeeds although no call is in flight")
+				if m.PinNested() {
+					t.Error("PinNested succeeds although no call is in flight")
 					return
 				}
 			}
@@ -238,12 +238,13 @@ func TestPinAfterDrain(t *testing.T) {
 	m.Retire()
 }
 
-// TestHigh: a wrong SlotHigh of a peer does not exceed the slots, also where an int has 32 bits.
-func TestHigh(t *testing.T) {
+// TestSlotBound: a wrong SlotHigh of a peer does not exceed the slots, also where an int has 32
+// bits.
+func TestSlotBound(t *testing.T) {
 	p := Peers{Words: new(Words), Slots: make([]Slot, 4)}
 	for high, want := range map[uint32]int{0: 0, 3: 3, 5: 4, 1 << 31: 4, ^uint32(0): 4} {
-		if p.Words.SlotHigh.Store(high); p.High() != want {
-			t.Errorf("%d of 4 slots: %d, want %d", high, p.High(), want)
+		if p.Words.SlotHigh.Store(high); p.SlotBound() != want {
+			t.Errorf("%d of 4 slots: %d, want %d", high, p.SlotBound(), want)
 		}
 	}
 }

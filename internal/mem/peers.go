@@ -45,7 +45,7 @@ type Words struct {
 // Peers is what an attachment knows of all attachments to its segment, from the control block and
 // from the kernel's locks.
 type Peers struct {
-	Self  format.ID // this attachment; format.Nobody where it has no slot
+	Self  format.ID // this attachment; format.NoID where it has no slot
 	Words *Words
 	Slots []Slot
 	file  sys.FD
@@ -86,5 +86,5 @@ func (p *Peers) Alive(id format.ID) bool {
 	return held || err != nil && !errors.Is(err, errors.ErrUnsupported)
 }
 
-// High returns how many slots to look at: all others were never taken.
-func (p *Peers) High() int { return int(min(p.Words.SlotHigh.Load(), uint32(len(p.Slots)))) }
+// SlotBound returns how many slots to look at: all others were never taken.
+func (p *Peers) SlotBound() int { return int(min(p.Words.SlotHigh.Load(), uint32(len(p.Slots)))) }

@@ -11,9 +11,9 @@ import (
 
 // This file has what waiting and locking need of a mapping.
 
-// Join is Pin for a call inside another call in flight, such as an Unlock inside Do. It succeeds
-// also while Drain waits for that other call.
-func (m *Mapping) Join() bool {
+// PinNested is Pin for a call inside another call in flight, such as an Unlock inside Do. It
+// succeeds also while Drain waits for that other call.
+func (m *Mapping) PinNested() bool {
 	for {
 		n := m.pins.Load()
 		if n == retiring {
@@ -65,7 +65,7 @@ func (m *Mapping) FileID() FileID {
 
 // Others reports whether the slots' hints show another attachment.
 func (p *Peers) Others() bool {
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		if s := &p.Slots[i]; s.PID.Load() != 0 && i != int(p.Self.Slot()) {
 			return true
 		}

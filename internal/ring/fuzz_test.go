@@ -97,7 +97,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 			}
 		case 4:
 			if j := pick(false, b); j >= 0 {
-				if err := r.GiveBack(holds[j].id, holds[j].pos); err != nil {
+				if err := r.Return(holds[j].id, holds[j].pos); err != nil {
 					t.Fatal(err)
 				}
 				state[items[r.Index(holds[j].pos)]] = "given"
@@ -304,7 +304,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 					}
 				}
 			case 4:
-				r.GiveBack(self, pos)
+				r.Return(self, pos)
 			case 5:
 				r.Cancel(self, pos)
 			case 6:

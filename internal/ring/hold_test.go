@@ -23,8 +23,8 @@ func TestHoldingWithoutCursor(t *testing.T) {
 		_, _ = r.Hold(5)
 	}()
 	hook = nil
-	if id, _ := r.Slowest(); (id != 0) != (r.Holding() != 0) {
-		t.Errorf("%d hold, the slowest is %d", r.Holding(), id)
+	if id, _ := r.Slowest(); (id != 0) != (r.Holds() != 0) {
+		t.Errorf("%d hold, the slowest is %d", r.Holds(), id)
 	}
 	if _, holds := r.Repair(func(uint32) bool { return false }); holds != 1 {
 		t.Errorf("%d repaired", holds)

@@ -188,7 +188,7 @@ func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	return nil
 }
 
-// Take takes the oldest message. The caller reads the item, then calls Release or GiveBack. again
+// Take takes the oldest message. The caller reads the item, then calls Release or Return. again
 // reports that the message is redelivered: an earlier consumer died or returned it. Errors:
 // ErrEmpty; ErrHeld, when the oldest position is not published yet; ErrClosed, when the ring is
 // closed, no message is left and no other consumer holds one; ErrBusy; ErrCorrupt.
@@ -325,10 +325,10 @@ func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 	return r.ReleaseFence(self, pos)
 }
 
-// GiveBack returns a leased message, which the next Take gets.
-func (r *MPMC) GiveBack(self uint32, pos uint64) error {
+// Return returns a leased message, which the next Take gets.
+func (r *MPMC) Return(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("giveback.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0))) {
+	if !cas("return.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0))) {
 		return ErrNotHeld
 	}
 	r.suspect()
@@ -415,14 +415,14 @@ func (r *MPMC) Stuck() (producer, consumer uint32) {
 
 // MPMCStats counts slots by state.
 type MPMCStats struct {
-	Sent     uint64 // positions that were claimed since creation
-	Ready    int    // published and not taken
-	Claimed  int    // being written
-	Leased   int    // being read
-	Given    int    // returned and not taken again
-	Skipped  uint64 // claims whose producer died
-	Returned uint64 // leases whose consumer died
-	Closed   bool
+	Sent        uint64 // positions that were claimed since creation
+	Ready       int    // published and not taken
+	Claimed     int    // being written
+	Leased      int    // being read
+	ToRedeliver int    // returned and not taken again
+	Skipped     uint64 // claims whose producer died
+	Returned    uint64 // leases whose consumer died
+	Closed      bool
 }
 
 // Stats loads every slot and changes nothing.
@@ -439,7 +439,7 @@ func (r *MPMC) Stats() MPMCStats {
 			s.Claimed++
 		case taken:
 			if w.id() == 0 {
-				s.Given++
+				s.ToRedeliver++
 			} else {
 				s.Leased++
 			}

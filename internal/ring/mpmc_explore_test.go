@@ -36,7 +36,7 @@ type delivery struct {
 func newBench(w *world, n int) *bench {
 	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
 	b.r, _ = NewMPMC(&b.h, b.slots)
-	b.claim, b.take, b.giveBack = b.r.ClaimN, b.r.TakeN, b.r.GiveBack
+	b.claim, b.take, b.giveBack = b.r.ClaimN, b.r.TakeN, b.r.Return
 	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned)
 	w.shareAll(b.slots)
 	w.shareAll(b.items)
@@ -118,7 +118,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 				d := len(b.got) - 1
 				if returns > 0 && n%returns == 0 {
 					if err := b.giveBack(id, pos+j); err != nil {
-						b.fail("GiveBack: %v", err)
+						b.fail("Return: %v", err)
 					}
 					continue
 				}
@@ -280,7 +280,7 @@ func (b *bench) straight() {
 }
 
 // Without Repair a returned message must be found by Suspects alone.
-func TestMPMCGiveBackHint(t *testing.T) {
+func TestMPMCReturnHint(t *testing.T) {
 	build := func(breakIt bool) func(w *world) func() error {
 		return func(w *world) func() error {
 			b := newBench(w, 2)

@@ -207,7 +207,7 @@ func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error { return r.q.Pub
 func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error { return r.q.ReleaseFence(self, pos) }
 func (r *MPMCBytes) Cancel(self uint32, pos uint64) error       { return r.q.Cancel(self, pos) }
 func (r *MPMCBytes) Release(self uint32, pos uint64) error      { return r.q.Release(self, pos) }
-func (r *MPMCBytes) GiveBack(self uint32, pos uint64) error     { return r.q.GiveBack(self, pos) }
+func (r *MPMCBytes) Return(self uint32, pos uint64) error       { return r.q.Return(self, pos) }
 func (r *MPMCBytes) Close()                                     { r.q.Close() }
 func (r *MPMCBytes) Closed() bool                               { return r.q.Closed() }
 func (r *MPMCBytes) Len() int                                   { return r.q.Len() }

@@ -155,11 +155,11 @@ func (r *Broadcast) Holder(pos uint64) uint32 {
 	return 0
 }
 
-// Holds returns how many readers can hold publishers back.
-func (r *Broadcast) Holds() int { return len(r.holds) }
+// MaxHolds returns how many readers can hold publishers back.
+func (r *Broadcast) MaxHolds() int { return len(r.holds) }
 
-// Holding returns how many readers hold publishers back.
-func (r *Broadcast) Holding() (n int) {
+// Holds returns how many readers hold publishers back.
+func (r *Broadcast) Holds() (n int) {
 	for i := range r.holds {
 		if id := r.holds[i].ID.Load(); id != 0 && id&cursorUnset == 0 { // as in Slowest
 			n++

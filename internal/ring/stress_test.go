@@ -63,7 +63,7 @@ func TestMPMCStress(t *testing.T) {
 							t.Errorf("got %x, last %d", x, last[p])
 						}
 						if rnd.IntN(50) == 0 {
-							r.GiveBack(self, pos+j)
+							r.Return(self, pos+j)
 							continue
 						}
 						last[p] = max(last[p], v)

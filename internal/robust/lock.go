@@ -22,8 +22,8 @@
 // After it has freed a word without waiters bit a process does not touch the memory again: the next
 // holder may close the mapping.
 //
-// The algorithm follows Linux's robust futexes (Documentation/locking/robust-futexes.rst). File locks
-// instead of thread ids show which holders are alive.
+// The algorithm follows Linux's robust futexes (Documentation/locking/robust-futexes.rst). File
+// locks instead of thread ids show which holders are alive.
 package robust
 
 import (
@@ -38,12 +38,12 @@ import (
 
 // Values of a lock word.
 const (
-	free    = uint32(format.Nobody)
+	free    = uint32(format.NoID)
 	dead    = uint32(format.Dead)
 	waiters = uint32(format.WaitersBit) // in addition to a holder's id
 )
 
-// holderOf returns the attachment that holds a word of that value: format.Nobody if it is free,
+// holderOf returns the attachment that holds a word of that value: format.NoID if it is free,
 // format.Dead if it is DEAD.
 func holderOf(word uint32) format.ID { return format.ID(word &^ waiters) }
 
@@ -116,7 +116,7 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 		if done, died, err := attempt(o, word, armed, mode, true); done || err != nil {
 			return died, err
 		}
-		if id := holderOf(w); id != format.Nobody && o.Alive(id) {
+		if id := holderOf(w); id != format.NoID && o.Alive(id) {
 			return false, errs.NotHeld
 		}
 	}
@@ -129,7 +129,7 @@ func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (done,
 	w := word.Load()
 	holder := holderOf(w)
 	switch {
-	case holder == format.Nobody:
+	case holder == format.NoID:
 		if !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
 			return false, false, nil
 		}
@@ -160,7 +160,7 @@ func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (done,
 func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
 	w := word.Load()
 	holder := holderOf(w)
-	if holder == format.Nobody || holder == format.Dead {
+	if holder == format.NoID || holder == format.Dead {
 		return false, nil
 	}
 	if !o.Alive(holder) {
@@ -174,7 +174,7 @@ func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bo
 	}
 	step.Reach(step.LockWaiters)
 	return false, wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
-		Look:   func() bool { return !o.Alive(holder) },
+		Probe:  func() bool { return !o.Alive(holder) },
 		Watch:  []format.ID{holder},
 		NoSpin: true,
 	})
@@ -236,7 +236,7 @@ func MarkDead(o Object, word, armed *atomic.Uint32) error {
 //  3. Change it (step.UnlockFreed, step.RecoverFail).
 //  4. Wake the waiters (step.UnlockWoken).
 func giveUp(o Object, word, armed *atomic.Uint32, to uint32) error {
-	if err := o.Join(); err != nil {
+	if err := o.PinNested(); err != nil {
 		return err
 	}
 	defer o.Unpin()
@@ -279,7 +279,7 @@ func Recover(o Object, word, armed *atomic.Uint32, f func() error) (err error) {
 		if o.M == nil && holder.Gen() != 0 {
 			return errs.NotShared
 		}
-		if holder == format.Nobody || holder != format.Dead && o.Alive(holder) {
+		if holder == format.NoID || holder != format.Dead && o.Alive(holder) {
 			return nil
 		}
 		if word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {

@@ -424,12 +424,12 @@ func TestPinned(t *testing.T) {
 	go func() { a.die(); close(closed) }()
 	eventually(t, "Close has begun", a.M.Closed)
 	wantErr(t, "Pin", a.o.Pin(), errs.Closed)
-	wantErr(t, "Join", a.o.Join(), nil)
+	wantErr(t, "PinNested", a.o.PinNested(), nil)
 	a.o.Unpin()
 	a.o.Unpin()
 	await(t, "Close returns", closed)
-	wantErr(t, "Join", a.o.Join(), errs.Closed)
+	wantErr(t, "PinNested", a.o.PinNested(), errs.Closed)
 	var nowhere robust.Object
-	wantErr(t, "Pin of ordinary memory", errors.Join(nowhere.Pin(), nowhere.Join()), nil)
+	wantErr(t, "Pin of ordinary memory", errors.Join(nowhere.Pin(), nowhere.PinNested()), nil)
 	nowhere.Unpin()
 }

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { shmemtest.Main(m) }
 
 const (
-	free    = uint32(format.Nobody)
+	free    = uint32(format.NoID)
 	dead    = uint32(format.Dead)
 	waiters = uint32(format.WaitersBit)
 )

@@ -24,7 +24,7 @@ func Of[T any](p *T) (Object, error) {
 	if m == nil {
 		return Object{nil, format.Local}, nil
 	}
-	if m.Peers != nil && m.Writable() && m.Peers.Self != format.Nobody {
+	if m.Peers != nil && m.Writable() && m.Peers.Self != format.NoID {
 		return Object{m, m.Peers.Self}, nil
 	}
 	return refuse(m)
@@ -58,15 +58,15 @@ func (o Object) Pin() error {
 	return nil
 }
 
-// Join is Pin for a call that never blocks, see [mem.Mapping.Join].
-func (o Object) Join() error {
-	if o.M != nil && !o.M.Join() {
+// PinNested is Pin for a call that never blocks, see [mem.Mapping.PinNested].
+func (o Object) PinNested() error {
+	if o.M != nil && !o.M.PinNested() {
 		return errs.Closed
 	}
 	return nil
 }
 
-// Unpin ends Pin or Join.
+// Unpin ends Pin or PinNested.
 func (o Object) Unpin() {
 	if o.M != nil {
 		o.M.Unpin()

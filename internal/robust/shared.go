@@ -79,7 +79,7 @@ func (s *Shared) drain(ctx context.Context) error {
 			return nil
 		}
 		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, s.noMarks, wait.Options{
-			Look:   func() bool { return len(s.sweep()) < len(alive) },
+			Probe:  func() bool { return len(s.sweep()) < len(alive) },
 			Watch:  alive,
 			NoSpin: true,
 		})
@@ -91,7 +91,7 @@ func (s *Shared) drain(ctx context.Context) error {
 
 func (s *Shared) noMarks() bool {
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		if p.Slots[i].Reader.Load() != 0 {
 			return false
 		}
@@ -102,7 +102,7 @@ func (s *Shared) noMarks() bool {
 // sweep removes the marks of dead attachments, and returns the living ones that have a mark.
 func (s *Shared) sweep() (alive []format.ID) {
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		r := &p.Slots[i].Reader
 		if id := r.Load(); id != 0 {
 			if int(format.ID(id).Slot()) == i && s.o.Alive(format.ID(id)) {
@@ -125,7 +125,7 @@ func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 		}
 		w := &s.words.Lock
 		holder := holderOf(w.Load())
-		if holder == format.Nobody {
+		if holder == format.NoID {
 			w.CompareAndSwap(waiters, free) // a waiters bit without a holder, which no process writes
 			continue
 		}

@@ -246,7 +246,7 @@ func (o *opening) unlinkGarbage(a *Attachment, write bool) error {
 
 // mapJoined does steps 9 and 10.
 func (a *Attachment) mapJoined() error {
-	if err := a.mapFile(a.id != format.Nobody); err != nil {
+	if err := a.mapFile(a.id != format.NoID); err != nil {
 		return err
 	}
 	step.Reach(step.AttachMap)

@@ -31,7 +31,7 @@ type Attachment struct {
 	path string // "": anonymous
 	cfg  *Config
 	m    *mem.Mapping
-	id   format.ID      // format.Nobody: foreign, or the file can only be read
+	id   format.ID      // format.NoID: foreign, or the file can only be read
 	lock *robust.Shared // the box's lock; nil without a slot
 	typ  *format.Type   // that it was opened with; nil: raw bytes
 
@@ -71,7 +71,7 @@ func (a *Attachment) Lock() *robust.Shared { return a.lock }
 // Type returns the type that the segment was opened with; nil for raw bytes.
 func (a *Attachment) Type() *format.Type { return a.typ }
 
-// ID returns the id of the attachment; format.Nobody if it has no slot.
+// ID returns the id of the attachment; format.NoID if it has no slot.
 func (a *Attachment) ID() format.ID { return a.id }
 
 // Linked reports whether the name still leads to this segment.
@@ -112,7 +112,7 @@ func (a *Attachment) File() (*os.File, error) {
 	if a.Closed() {
 		return nil, errs.Closed
 	}
-	fd, err := a.reopen(a.id != format.Nobody || a.m.Writable())
+	fd, err := a.reopen(a.id != format.NoID || a.m.Writable())
 	if err != nil {
 		return nil, err
 	}

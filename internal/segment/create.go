@@ -346,7 +346,7 @@ func (a *Attachment) join() error {
 	if err := a.m.JoinPeers(a.file, a.id, a.head); err != nil {
 		return fmt.Errorf("%w: %v", errs.Corrupt, err)
 	}
-	if a.id != format.Nobody {
+	if a.id != format.NoID {
 		a.lock = robust.NewShared(a.m)
 	}
 	return nil

@@ -88,7 +88,7 @@ func (a *Attachment) drop() error {
 
 // resign does steps 2 to 5. cleanup says that the name is unlinked and the value is to be dropped.
 func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
-	if a.id == format.Nobody {
+	if a.id == format.NoID {
 		return false, nil
 	}
 	if err := enter(a.file, false, a.deadline()); err != nil {

@@ -50,7 +50,7 @@ func (a *Attachment) Own() error {
 func (a *Attachment) Owned() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.Closed() || a.id == format.Nobody {
+	if a.Closed() || a.id == format.NoID {
 		return false
 	}
 	o, err := a.owner()

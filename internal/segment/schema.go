@@ -108,7 +108,7 @@ func (a *Attachment) mismatches(lines []string) error {
 	return &MismatchError{Differences: lines, Program: h.Program, Created: time.Unix(0, h.Created)}
 }
 
-func (a *Attachment) canWriteSchema() bool { return a.id != format.Nobody && !a.cfg.ReadOnly }
+func (a *Attachment) canWriteSchema() bool { return a.id != format.NoID && !a.cfg.ReadOnly }
 
 // storeSchema replaces the schema record. The gate is held. old is the present record with the new
 // payload size. The record is one write within a page: a death leaves the old record or the new
@@ -178,7 +178,7 @@ func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
 
 // adopt compares schema with the stored one and stores it where none is.
 func (a *Attachment) adopt(schema *format.Type) error {
-	if err := enter(a.file, a.id == format.Nobody, a.deadline()); err != nil {
+	if err := enter(a.file, a.id == format.NoID, a.deadline()); err != nil {
 		return err
 	}
 	step.Reach(step.SchemaGate)

@@ -299,9 +299,9 @@ func (s *Subscription) wait(ctx context.Context) error {
 	sinceLastWait := c.Pos() - s.waitPos
 	s.waitPos = c.Pos()
 	s.wakePublishers()
-	wait.Rest(sinceLastWait, t.Layout.Capacity)
+	wait.YieldLines(sinceLastWait, t.Layout.Capacity)
 	o := wait.Options{
-		Look:  func() bool { return t.Repair() || !t.Writes && c.PassDead(t.Alive) },
+		Probe: func() bool { return t.Repair() || !t.Writes && c.PassDead(t.Alive) },
 		Poll:  !t.Writes,
 		Watch: t.Watch(nil, t.Ring.Holder(s.waitPos)),
 	}

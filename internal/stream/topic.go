@@ -133,7 +133,7 @@ func (t *Topic) State() (TopicState, error) {
 	s := TopicState{
 		Published: now, Skipped: t.Ring.Skipped(),
 		Released: t.Header.Released.Load(), Lost: t.Header.Lost.Load(),
-		Holds: t.Ring.Holding(), Ended: t.Ring.Closed(),
+		Holds: t.Ring.Holds(), Ended: t.Ring.Closed(),
 	}
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		s.Slowest, s.SlowestLag = id, now-min(cursor, now)

@@ -39,9 +39,9 @@ type waiter struct {
 	armed  *atomic.Uint32
 	ready  func() bool
 	probe  probe
-	prober atomic.Bool // the waiter calls Look for all waiters of the subject
+	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
 	watch  []format.ID
-	// probeNow asks the waiter to call Look now: a watched attachment died, or another waiter has
+	// probeNow asks the waiter to call Probe now: a watched attachment died, or another waiter has
 	// found what there is to find.
 	probeNow   atomic.Bool
 	signal     chan struct{} // holds one ring
@@ -119,7 +119,7 @@ func (l *parkingLot) onDrain() {
 
 // wakeLeader makes the leader check for what rings no bell. The mapping may be retired already.
 func (l *parkingLot) wakeLeader() {
-	if l.m.Join() {
+	if l.m.PinNested() {
 		defer l.m.Unpin()
 		// In a goroutine of its own, where an unhandled fault would end the process.
 		_ = l.m.Guard(func() {
@@ -218,11 +218,11 @@ func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
 	return handed
 }
 
-// wait registers a waiter, and waits until ready holds, Look reports true, or an error.
+// wait registers a waiter, and waits until ready holds, Probe reports true, or an error.
 func (l *parkingLot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options) error {
 	w := waiters.Get().(*waiter)
 	w.armed, w.ready, w.watch = armed, ready, o.Watch
-	w.probe.look, w.probe.subject = o.Look, subject{armed, o.Subject}
+	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
 	l.register(k, w)
 	defer l.unregister(k, w)
 	defer l.adaptSpin(k, time.Now())
@@ -232,7 +232,7 @@ func (l *parkingLot) wait(ctx context.Context, closing <-chan struct{}, k int, a
 	if ready() {
 		return nil
 	}
-	if o.Look != nil && l.m != nil {
+	if o.Probe != nil && l.m != nil {
 		for _, id := range o.Watch {
 			l.watch(id)
 		}
@@ -255,11 +255,11 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 		}
 		if w.isProber() {
 			if timer == nil {
-				timer = time.NewTimer(w.untilProbe(LastLook))
+				timer = time.NewTimer(w.untilProbe(LastProbe))
 				due = timer.C
 				defer timer.Stop()
 			} else {
-				timer.Reset(w.untilProbe(LastLook))
+				timer.Reset(w.untilProbe(LastProbe))
 			}
 		}
 		select {

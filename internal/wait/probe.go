@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// A subject is what Look looks at. Waiters with the same subject need only one prober.
+// A subject is what Probe looks at. Waiters with the same subject need only one prober.
 type subject struct{ armed, of *atomic.Uint32 }
 
-// A probe is a waiter's Options.Look with its schedule. Only the waiter's goroutine uses it, except
-// for the hand-over in nextProber.
+// A probe is a waiter's Options.Probe with its schedule. Only the waiter's goroutine uses it,
+// except for the hand-over in nextProber.
 type probe struct {
 	look    func() bool
 	subject subject
@@ -21,7 +21,7 @@ type probe struct {
 // schedule sets the time of the next call, and doubles the interval.
 func (p *probe) schedule() {
 	p.due = time.Now().Add(p.every)
-	p.every = min(2*p.every, LastLook)
+	p.every = min(2*p.every, LastProbe)
 }
 
 // isProber reports whether the waiter is the prober of its subject.
@@ -30,7 +30,7 @@ func (w *waiter) isProber() bool {
 		return false
 	}
 	if w.probe.every == 0 {
-		w.probe.every = FirstLook
+		w.probe.every = FirstProbe
 		w.probe.schedule()
 	}
 	return true
@@ -44,7 +44,7 @@ func (w *waiter) untilProbe(d time.Duration) time.Duration {
 	return min(d, max(time.Until(w.probe.due), 0))
 }
 
-// runProbe calls Look if that is due or asked for, and returns its result.
+// runProbe calls Probe if that is due or asked for, and returns its result.
 func (w *waiter) runProbe() bool {
 	p := &w.probe
 	if p.look == nil {

@@ -51,10 +51,10 @@ func Spin(m *mem.Mapping, armed *atomic.Uint32, ready func() bool) bool {
 	return l.spin(l.bucketOf(armed), ready)
 }
 
-// Rest pauses for about 3 µs before a wait at a queue with room for n messages, if at least 16
-// messages have come since the last wait. Meanwhile the other side gets ahead undisturbed: when
+// YieldLines pauses for about 3 µs before a wait at a queue with room for n messages, if at least
+// 16 messages have come since the last wait. Meanwhile the other side gets ahead undisturbed: when
 // both sides use the same cache line both are slower than one alone.
-func Rest(sinceLastWait uint64, n int) {
+func YieldLines(sinceLastWait uint64, n int) {
 	const stream = 16
 	if sinceLastWait >= stream && n >= 16*stream && startSpin() {
 		pause(160)

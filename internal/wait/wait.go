@@ -49,37 +49,37 @@ var ErrClosed = fs.ErrClosed
 
 // Times of the protocol.
 const (
-	Backstop  = 100 * time.Millisecond // between two checks of all waiters by a leader
-	FirstLook = 10 * time.Millisecond  // from the start of a wait to the first call of Options.Look
-	LastLook  = 100 * time.Millisecond // longest time between two calls; each is twice the one before
-	firstPoll = time.Millisecond       // first interval of an attachment that polls
-	lastPoll  = 50 * time.Millisecond  // its longest interval; each is twice the one before
+	Backstop   = 100 * time.Millisecond // between two checks of all waiters by a leader
+	FirstProbe = 10 * time.Millisecond  // from the start of a wait to the first call of Options.Probe
+	LastProbe  = 100 * time.Millisecond // longest time between two calls; each is twice the one before
+	firstPoll  = time.Millisecond       // first interval of an attachment that polls
+	lastPoll   = 50 * time.Millisecond  // its longest interval; each is twice the one before
 )
 
 // backstop is Backstop, except in tests that must see a waiter rung.
 var backstop time.Duration = Backstop
 
-// processStart is the origin of the times that Due stores.
+// processStart is the origin of the times that ProbeDue stores.
 var processStart = time.Now()
 
-// Due reports whether at least FirstLook has passed since it last reported true for last. Of
+// ProbeDue reports whether at least FirstProbe has passed since it last reported true for last. Of
 // concurrent callers at most one gets true. The zero value of last means never.
-func Due(last *atomic.Int64) bool {
+func ProbeDue(last *atomic.Int64) bool {
 	now, was := int64(time.Since(processStart)), last.Load()
-	return (was == 0 || now-was >= int64(FirstLook)) && last.CompareAndSwap(was, max(now, 1))
+	return (was == 0 || now-was >= int64(FirstProbe)) && last.CompareAndSwap(was, max(now, 1))
 }
 
 // Options of Until.
 type Options struct {
-	// Look is called from time to time while the goroutine waits, to find what no process rings
+	// Probe is called from time to time while the goroutine waits, to find what no process rings
 	// for, such as a death. If it reports true the wait ends as if the condition held. The first
-	// call comes after FirstLook. Of all goroutines of the process that wait for the same subject
+	// call comes after FirstProbe. Of all goroutines of the process that wait for the same subject
 	// one, the prober, calls it; when its wait ends another one becomes the prober.
-	Look func() bool
-	// Subject is what Look looks at, where the armed word does not determine that.
+	Probe func() bool
+	// Subject is what Probe looks at, where the armed word does not determine that.
 	Subject *atomic.Uint32
-	// Watch are the attachments whose deaths Look finds. Where the kernel can report a death,
-	// Look is called at once.
+	// Watch are the attachments whose deaths Probe finds. Where the kernel can report a death,
+	// Probe is called at once.
 	Watch []format.ID
 	// Poll tells that the armed word cannot be written.
 	Poll bool
@@ -121,7 +121,7 @@ func Until(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32, ready func
 }
 
 // hasSlot reports whether this attachment has a slot, so that wakers can ring it.
-func hasSlot(m *mem.Mapping) bool { return m.Peers != nil && m.Peers.Self != format.Nobody }
+func hasSlot(m *mem.Mapping) bool { return m.Peers != nil && m.Peers.Self != format.NoID }
 
 // Wake wakes the waiters for an object whose words the caller has changed. m is pinned, or nil for
 // ordinary memory. Without waiters Wake costs one load.
@@ -146,7 +146,7 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 	p := m.Peers
 	bit := uint64(1) << layout.Bucket(uintptr(mem.Offset(m, armed)))
 	own := int(p.Self.Slot())
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		s := &p.Slots[i]
 		if s.Interest.Load()&bit == 0 {
 			continue
@@ -189,8 +189,8 @@ func arm(armed *atomic.Uint32) {
 // poll waits without being rung, for an attachment that cannot arm.
 func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Options) error {
 	var w waiter
-	w.probe.look = o.Look
-	w.prober.Store(o.Look != nil)
+	w.probe.look = o.Probe
+	w.prober.Store(o.Probe != nil)
 	every := firstPoll
 	t := time.NewTimer(every)
 	defer t.Stop()

@@ -371,8 +371,8 @@ func TestKillWaiter(t *testing.T) {
 	}
 }
 
-// TestLook: Options.Look is called while waiting, by leaders and followers.
-func TestLook(t *testing.T) {
+// TestProbe: Options.Probe is called while waiting, by leaders and followers.
+func TestProbe(t *testing.T) {
 	_, s, v := newSeg(t)
 	go until(context.Background(), s, &v.o[7], 0)
 	defer change(s, &v.o[7])
@@ -380,7 +380,7 @@ func TestLook(t *testing.T) {
 		var n atomic.Int32
 		start := time.Now()
 		err := wait.Until(context.Background(), s.M, &v.o[0].armed, v.o[0].isNot(0), wait.Options{
-			Look: func() bool { return n.Add(1) == 3 },
+			Probe: func() bool { return n.Add(1) == 3 },
 		})
 		if d := time.Since(start); err != nil || d < 50*time.Millisecond || d > rung {
 			t.Errorf("3 looks took %v: %v", d, err)
@@ -478,7 +478,7 @@ func TestAdaptSpin(t *testing.T) {
 	}
 }
 
-// TestProber: of many waiters with the same subject one calls Look. When it leaves another one
+// TestProber: of many waiters with the same subject one calls Probe. When it leaves another one
 // does. What one finds all find.
 func TestProber(t *testing.T) {
 	const n = 500
@@ -494,7 +494,7 @@ func TestProber(t *testing.T) {
 		done, gone := make(chan error, n), make(chan error, n)
 		begin := func(ctx context.Context, end chan error) {
 			end <- wait.Until(ctx, m, &o.armed, o.isNot(0), wait.Options{
-				Look: func() bool { looks.Add(1); return dead.Load() },
+				Probe: func() bool { looks.Add(1); return dead.Load() },
 			})
 		}
 		for range n / 2 {
@@ -504,7 +504,7 @@ func TestProber(t *testing.T) {
 		start := time.Now()
 		time.Sleep(500 * time.Millisecond)
 		if got, most := int(looks.Load()), 10+int(time.Since(start)/(10*time.Millisecond)); got < 3 || got > most {
-			t.Errorf("%d waiters called Look %d times within %v, want 3 to %d", n, got, time.Since(start), most)
+			t.Errorf("%d waiters called Probe %d times within %v, want 3 to %d", n, got, time.Since(start), most)
 		}
 		cancel()
 		for range n / 2 {

@@ -96,9 +96,9 @@ func (l *parkingLot) waitForEnd(id format.ID, f *os.File) {
 	}
 }
 
-// reportDeath makes the waiters that watch id call Look.
+// reportDeath makes the waiters that watch id call Probe.
 func (l *parkingLot) reportDeath(id format.ID) {
-	if !l.m.Join() {
+	if !l.m.PinNested() {
 		return
 	}
 	for i := range l.buckets {

@@ -61,7 +61,7 @@ var Lifecycle = []Flaw{
 		Name:   "by-pid",
 		Breaks: "Whether a process is attached is determined by its slot's lock, not by its pid.",
 		Edits: []Edit{
-			{control, "return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))", "return c.byPID(format.Nobody)"},
+			{control, "return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))", "return c.byPID(format.NoID)"},
 			{"internal/segment/flaw.go", "", byPID},
 		},
 	},
@@ -115,7 +115,7 @@ func (c *control) byPID(self format.ID) (bool, error) {
 	}
 	for i := range int(c.head.SlotCount) {
 		pid := binary.NativeEndian.Uint32(b[i*format.SlotSize+format.SlotPID:])
-		own := self != format.Nobody && uint32(i) == self.Slot()
+		own := self != format.NoID && uint32(i) == self.Slot()
 		if pid != 0 && !own && syscall.Kill(int(pid), 0) != syscall.ESRCH {
 			return true, nil
 		}

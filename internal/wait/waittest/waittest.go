@@ -79,9 +79,9 @@ func attach(fd sys.FD, how How) (*Seg, error) {
 	}
 	if how == foreign {
 		m, err := mem.Map(spec)
-		return &Seg{m, format.Nobody, fd}, err
+		return &Seg{m, format.NoID, fd}, err
 	}
-	self := format.Nobody
+	self := format.NoID
 	if how != ReadPermission {
 		if self, err = takeSlot(fd, h); err != nil {
 			return nil, err
