@@ -1,15 +1,26 @@
 package flaws
 
 import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// Every edit of every flaw finds its text, and the result compiles.
+// TestApply checks that every edit of every flaw finds its text, and that the edited packages still
+// have no error of types. Whether they link shows when a checker is built.
 func TestApply(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("the go command is not here")
@@ -18,23 +29,113 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := newTypeChecker(t, root)
 	for _, f := range All() {
 		t.Run(f.Name, func(t *testing.T) {
 			if f.Breaks == "" || len(f.Edits) == 0 {
 				t.Fatal("a flaw says what it breaks, and edits something")
 			}
-			dir := t.TempDir()
-			overlay, err := f.Overlay(root, dir)
+			edited, err := f.Apply(root)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if testing.Short() {
-				return
-			}
-			if err := run(root, append([]string{"go", "build", "-overlay", overlay}, f.Packages()...)...); err != nil {
-				t.Error(err)
+			for _, pkg := range f.Packages() {
+				if err := c.check(pkg, edited); err != nil {
+					t.Errorf("%s: %v", pkg, err)
+				}
 			}
 		})
+	}
+}
+
+// A typeChecker checks packages of the module from their sources, and takes what they import from the
+// build cache.
+type typeChecker struct {
+	root    string
+	files   map[string][]string // of each package, by its directory below root
+	exports map[string]string   // files of export data, by import path
+}
+
+func newTypeChecker(t *testing.T, root string) *typeChecker {
+	t.Helper()
+	c := &typeChecker{root: root, files: map[string][]string{}, exports: map[string]string{}}
+	var pkgs []string
+	for _, f := range All() {
+		pkgs = append(pkgs, f.Packages()...)
+	}
+	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export"}, pkgs...)
+	cmd := exec.Command("go", args...)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, err.(*exec.ExitError).Stderr)
+	}
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p struct {
+			ImportPath, Dir, Export string
+			GoFiles                 []string
+		}
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		c.exports[p.ImportPath] = p.Export
+		if dir, err := filepath.Rel(root, p.Dir); err == nil {
+			c.files[filepath.ToSlash(dir)] = p.GoFiles
+		}
+	}
+	return c
+}
+
+// check checks one package, with the texts of edited in place of its files.
+func (c *typeChecker) check(pkg string, edited map[string]string) error {
+	fset := token.NewFileSet()
+	pkg = path.Clean(pkg)
+	names := slices.Clone(c.files[pkg])
+	for name := range edited {
+		if path.Dir(name) == pkg && !slices.Contains(names, path.Base(name)) {
+			names = append(names, path.Base(name))
+		}
+	}
+	var files []*ast.File
+	for _, name := range names {
+		name = path.Join(pkg, name)
+		var src any
+		if text, ok := edited[name]; ok {
+			src = text
+		}
+		f, err := parser.ParseFile(fset, filepath.Join(c.root, name), src, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	lookup := func(imported string) (io.ReadCloser, error) { return os.Open(c.exports[imported]) }
+	config := types.Config{
+		Importer: importer.ForCompiler(fset, "gc", lookup),
+		Sizes:    types.SizesFor("gc", runtime.GOARCH),
+	}
+	_, err := config.Check(pkg, fset, files, nil)
+	return err
+}
+
+// TestTypeChecker checks that an edit that does not compile is found.
+func TestTypeChecker(t *testing.T) {
+	root, err := Root()
+	if err != nil {
+		t.Skip(err)
+	}
+	f := Lifecycle[0]
+	edited, err := f.Apply(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newTypeChecker(t, root)
+	for name := range edited {
+		edited[name] += "\nvar unknown = notDefined\n"
+	}
+	err = c.check(f.Packages()[0], edited)
+	if err == nil || !strings.Contains(err.Error(), "notDefined") {
+		t.Error(err)
 	}
 }
 
