@@ -126,7 +126,7 @@ func (q *Bytes) RecvFunc(ctx context.Context, f func([]byte) error) error {
 	done := false
 	defer func() {
 		if !done {
-			r.giveBack(pos)
+			r.redeliver(pos)
 		}
 	}()
 	if err := f(b); err != nil {
@@ -158,7 +158,7 @@ func (q *Bytes) Cap() int { return q.form.capacity() }
 func (q *Bytes) Len() int { return length(q.form) }
 
 // Stats returns the state of the queue. It changes nothing and blocks no other caller, but looks at
-// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is
+// every slot. It works on a queue attached to read-only. The error is
 // ErrClosed.
 func (q *Bytes) Stats() (Stats, error) { return statsOf(q.form) }
 

@@ -64,8 +64,8 @@ type itemReceiver interface {
 	take(ctx context.Context, n int) (run, error)
 	// release consumes a run: its slots are free.
 	release(r run) error
-	// giveBack ends a lease on one message without consuming it. The message is redelivered.
-	giveBack(r run)
+	// redeliver ends a lease on one message without consuming it. The message is redelivered.
+	redeliver(r run)
 }
 
 // A byteForm is the form of a Bytes.
@@ -92,5 +92,5 @@ type byteReceiver interface {
 	callEnd
 	take(ctx context.Context) (b []byte, pos uint64, err error)
 	release(pos uint64) error
-	giveBack(pos uint64)
+	redeliver(pos uint64)
 }

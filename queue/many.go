@@ -226,8 +226,8 @@ func (q *many) cancelAt(pos uint64) {
 	q.wakeReceivers()
 }
 
-// giveBackAt ends the lease on a position without consuming the message.
-func (q *many) giveBackAt(pos uint64) {
+// redeliverAt ends the lease on a position without consuming the message.
+func (q *many) redeliverAt(pos uint64) {
 	_ = q.ring.Return(q.Self, pos)
 	step.Reach(step.QueueReturned)
 	q.wakeReceivers()

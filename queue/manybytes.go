@@ -171,4 +171,4 @@ func (q *manyBytes) release(pos uint64) error {
 	return nil
 }
 
-func (q *manyBytes) giveBack(pos uint64) { q.giveBackAt(pos) }
+func (q *manyBytes) redeliver(pos uint64) { q.redeliverAt(pos) }

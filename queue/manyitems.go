@@ -109,4 +109,4 @@ func (q *manyItems) release(r run) error {
 	return nil
 }
 
-func (q *manyItems) giveBack(r run) { q.giveBackAt(r.pos) }
+func (q *manyItems) redeliver(r run) { q.redeliverAt(r.pos) }

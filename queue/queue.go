@@ -141,7 +141,7 @@ func (q *Queue[T]) Cap() int { return len(q.items) }
 func (q *Queue[T]) Len() int { return length(q.form) }
 
 // Stats returns the state of the queue. It changes nothing and blocks no other caller, but looks at
-// every slot: 1 µs for a thousand. It works on a queue attached to read-only. The error is
+// every slot. It works on a queue attached to read-only. The error is
 // ErrClosed.
 func (q *Queue[T]) Stats() (Stats, error) { return statsOf(q.form) }
 
@@ -320,7 +320,7 @@ func (q *Queue[T]) recvFunc(ctx context.Context, end itemReceiver, f func(*T) er
 	done := false
 	defer func() {
 		if !done {
-			end.giveBack(r)
+			end.redeliver(r)
 		}
 	}()
 	if err := f(&q.items[r.first]); err != nil {

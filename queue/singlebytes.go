@@ -194,9 +194,9 @@ func (r *singleByteReceiver) release(uint64) error {
 	return nil
 }
 
-// giveBack makes the message that take has passed, and that is not released, the next one again: it
+// redeliver makes the message that take has passed, and that is not released, the next one again: it
 // makes a new end of the ring, which begins there.
-func (r *singleByteReceiver) giveBack(uint64) {
+func (r *singleByteReceiver) redeliver(uint64) {
 	q := r.q
 	r.ring.Leave()
 	again, err := q.spsc.Receiver(q.Self, func(id uint32) bool { return id != q.Self })

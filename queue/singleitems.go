@@ -199,5 +199,5 @@ func (r *singleItemReceiver) release(m run) error {
 // light reports whether a message can be released without a barrier.
 func (r *singleItemReceiver) light() bool { return fence.Light && r.header.SendWait.Load() == 0 }
 
-// giveBack has nothing to do: a message that is not released stays.
-func (r *singleItemReceiver) giveBack(run) {}
+// redeliver has nothing to do: a message that is not released stays.
+func (r *singleItemReceiver) redeliver(run) {}

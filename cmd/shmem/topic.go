@@ -22,7 +22,9 @@ func (e *env) openTopic(op, name string) (*stream.Topic, error) {
 }
 
 // createTopic creates a topic that stays when the command exits.
-func (e *env) createTopic(name string, item *format.Type, capacity, holds int) (*stream.Topic, error) {
+func (e *env) createTopic(
+	name string, item *format.Type, capacity, holds int,
+) (*stream.Topic, error) {
 	if capacity < 1 || int64(capacity) > 1<<31 || holds < 0 || holds > 1<<16 {
 		return nil, usageError{fmt.Errorf("a topic has 1 to 2^31 messages, and 0 to 65536 holds")}
 	}
@@ -37,14 +39,17 @@ func (e *env) createTopic(name string, item *format.Type, capacity, holds int) (
 func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more bool) error) error {
 	s, err := t.Subscribe(stream.Start{})
 	if errors.Is(err, stream.ErrNoHold) {
-		return fmt.Errorf("%w: %d subscribers can hold its publishers back, and as many do", errRefused, t.Layout.Holds)
+		return fmt.Errorf("%w: %d subscribers can hold its publishers back, and as many do",
+			errRefused, t.Layout.Holds)
 	}
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	for {
-		err := s.RecvFunc(ctx, func(pos uint64) error { return f(t.InPlace(pos), t.Ring.Now() > pos+1) })
+		err := s.RecvFunc(ctx, func(pos uint64) error {
+			return f(t.InPlace(pos), t.Ring.Now() > pos+1)
+		})
 		if err != nil {
 			return err
 		}
@@ -81,10 +86,12 @@ func typeName(t *inspect.Type) string {
 
 // plainName returns a usage error for a path where the name of a segment is needed.
 func plainName(name string) error {
-	if dir, base := filepath.Split(name); dir != "" {
-		return usageError{fmt.Errorf("%s: a name has no slash; --dir %s is for the directory, and then the name is %s", name, filepath.Clean(dir), base)}
+	dir, base := filepath.Split(name)
+	if dir == "" {
+		return nil
 	}
-	return nil
+	return usageError{fmt.Errorf("%s: a name has no slash; use --dir %s and the name %s",
+		name, filepath.Clean(dir), base)}
 }
 
 // bytesType returns [n]byte.
