@@ -3,82 +3,120 @@
 package queue_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-// TestNoAllocations checks every call that moves a message. Each case receives what it sends.
+// An alloc is a call that allocates nothing, or several.
+type alloc struct {
+	name string
+	f    func()
+}
+
+func allocateNothing(t *testing.T, calls []alloc) {
+	t.Helper()
+	for _, c := range calls {
+		if n := testing.AllocsPerRun(100, c.f); n != 0 {
+			t.Errorf("%s: %v allocations", c.name, n)
+		}
+	}
+}
+
+// ends are the methods that a queue has in common with a Sender and a Receiver.
+type ends struct {
+	send      func(context.Context, [64]byte) error
+	trySend   func([64]byte) error
+	sendFunc  func(context.Context, func(*[64]byte) error) error
+	sendBatch func(context.Context, [][64]byte) (int, error)
+	recv      func(context.Context) ([64]byte, error)
+	tryRecv   func() ([64]byte, error)
+	recvFunc  func(context.Context, func(*[64]byte) error) error
+	recvBatch func(context.Context, [][64]byte) (int, error)
+}
+
+// calls returns every call that moves a message. Each receives what it sends.
+func (e ends) calls(t *testing.T) []alloc {
+	var v [64]byte
+	batch := make([][64]byte, 4)
+	see := func(*[64]byte) error { return nil }
+	got := func(_ [64]byte, err error) { check(t, err) }
+	return []alloc{
+		{"TrySend, TryRecv", func() { check(t, e.trySend(v)); got(e.tryRecv()) }},
+		{"Send, Recv", func() { check(t, e.send(background, v)); got(e.recv(background)) }},
+		{"SendFunc, RecvFunc", func() {
+			check(t, e.sendFunc(background, see))
+			check(t, e.recvFunc(background, see))
+		}},
+		{"SendBatch, RecvBatch", func() {
+			_, err := e.sendBatch(background, batch)
+			check(t, err)
+			for n := 0; n < len(batch); {
+				k, err := e.recvBatch(background, batch[n:])
+				check(t, err)
+				n += k
+			}
+		}},
+		{"TryRecv of nothing", func() { _, err := e.tryRecv(); want(t, err, queue.ErrEmpty) }},
+	}
+}
+
+// TestNoAllocations checks every call that moves a message, by the queue and by handles.
 func TestNoAllocations(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
-		dir := shmemtest.Dir(t)
-		q := open[[64]byte](t, dir, shaped(single, 8))
-		b := openBytes(t, dir, shapedBytes(single, 8))
-		var v [64]byte
-		batch, msg, buf := make([][64]byte, 4), make([]byte, 48), make([]byte, 0, 64)
-		see := func(*[64]byte) error { return nil }
-		look := func([]byte) error { return nil }
-		got := func(_ []byte, err error) { check(t, err) }
-		for _, c := range []struct {
-			name string
-			f    func()
-		}{
-			{"TrySend, TryRecv", func() { check(t, q.TrySend(v)); _, err := q.TryRecv(); check(t, err) }},
-			{"Send, Recv", func() { check(t, q.Send(background, v)); _, err := q.Recv(background); check(t, err) }},
-			{"SendFunc, RecvFunc", func() { check(t, q.SendFunc(background, see)); check(t, q.RecvFunc(background, see)) }},
-			{"SendBatch, RecvBatch", func() {
-				_, err := q.SendBatch(background, batch)
-				check(t, err)
-				for n := 0; n < len(batch); {
-					k, err := q.RecvBatch(background, batch[n:])
-					check(t, err)
-					n += k
-				}
-			}},
-			{"TryRecv of nothing", func() { _, err := q.TryRecv(); want(t, err, queue.ErrEmpty) }},
-			{"Len, Cap, Stats", func() { _, _ = q.Len(), q.Cap(); _, err := q.Stats(); check(t, err) }},
-			{"Bytes: TrySend, TryRecv", func() { check(t, b.TrySend(msg)); got(b.TryRecv(buf)) }},
-			{"Bytes: Send, Recv", func() { check(t, b.Send(background, msg)); got(b.Recv(background, buf)) }},
-			{"Bytes: SendFunc, RecvFunc", func() { check(t, b.SendFunc(background, 48, look)); check(t, b.RecvFunc(background, look)) }},
-			{"Bytes: Write", func() { _, err := b.Write(msg); check(t, err); got(b.TryRecv(buf)) }},
-			{"Bytes: TryRecv of nothing", func() { _, err := b.TryRecv(buf); want(t, err, queue.ErrEmpty) }},
-		} {
-			if n := testing.AllocsPerRun(100, c.f); n != 0 {
-				t.Errorf("%s: %v allocations", c.name, n)
-			}
+		q := open[[64]byte](t, shmemtest.Dir(t), shaped(single, 8))
+		e := ends{
+			q.Send, q.TrySend, q.SendFunc, q.SendBatch,
+			q.Recv, q.TryRecv, q.RecvFunc, q.RecvBatch,
 		}
+		allocateNothing(t, append(e.calls(t), alloc{"Len, Cap, Stats", func() {
+			_, _ = q.Len(), q.Cap()
+			_, err := q.Stats()
+			check(t, err)
+		}}))
 	})
-	forms(t, func(t *testing.T, single bool) { // by a handle for each end
+	forms(t, func(t *testing.T, single bool) {
 		q := open[[64]byte](t, shmemtest.Dir(t), shaped(single, 8))
 		s, err := q.Sender()
 		check(t, err)
 		r, err := q.Receiver()
 		check(t, err)
-		var v [64]byte
-		batch := make([][64]byte, 4)
-		see := func(*[64]byte) error { return nil }
-		for _, c := range []struct {
-			name string
-			f    func()
-		}{
-			{"TrySend, TryRecv", func() { check(t, s.TrySend(v)); _, err := r.TryRecv(); check(t, err) }},
-			{"Send, Recv", func() { check(t, s.Send(background, v)); _, err := r.Recv(background); check(t, err) }},
-			{"SendFunc, RecvFunc", func() { check(t, s.SendFunc(background, see)); check(t, r.RecvFunc(background, see)) }},
-			{"SendBatch, RecvBatch", func() {
-				_, err := s.SendBatch(background, batch)
-				check(t, err)
-				for n := 0; n < len(batch); {
-					k, err := r.RecvBatch(background, batch[n:])
-					check(t, err)
-					n += k
-				}
+		allocateNothing(t, ends{
+			s.Send, s.TrySend, s.SendFunc, s.SendBatch,
+			r.Recv, r.TryRecv, r.RecvFunc, r.RecvBatch,
+		}.calls(t))
+	})
+}
+
+// TestNoAllocationsOfBytes is TestNoAllocations for a Bytes.
+func TestNoAllocationsOfBytes(t *testing.T) {
+	forms(t, func(t *testing.T, single bool) {
+		b := openBytes(t, shmemtest.Dir(t), shapedBytes(single, 8))
+		msg, buf := make([]byte, 48), make([]byte, 0, 64)
+		look := func([]byte) error { return nil }
+		got := func(_ []byte, err error) { check(t, err) }
+		allocateNothing(t, []alloc{
+			{"TrySend, TryRecv", func() { check(t, b.TrySend(msg)); got(b.TryRecv(buf)) }},
+			{"Send, Recv", func() {
+				check(t, b.Send(background, msg))
+				got(b.Recv(background, buf))
 			}},
-			{"TryRecv of nothing", func() { _, err := r.TryRecv(); want(t, err, queue.ErrEmpty) }},
-		} {
-			if n := testing.AllocsPerRun(100, c.f); n != 0 {
-				t.Errorf("Sender, Receiver: %s: %v allocations", c.name, n)
-			}
-		}
+			{"SendFunc, RecvFunc", func() {
+				check(t, b.SendFunc(background, 48, look))
+				check(t, b.RecvFunc(background, look))
+			}},
+			{"Write", func() { _, err := b.Write(msg); check(t, err); got(b.TryRecv(buf)) }},
+			{"TryRecv of nothing", func() {
+				_, err := b.TryRecv(buf)
+				want(t, err, queue.ErrEmpty)
+			}},
+			{"Len, Cap, Stats", func() {
+				_, _ = b.Len(), b.Cap()
+				_, err := b.Stats()
+				check(t, err)
+			}},
+		})
 	})
 }

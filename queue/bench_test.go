@@ -41,7 +41,9 @@ func BenchmarkAlone(b *testing.B) {
 	b.Run("bytes", func(b *testing.B) {
 		for _, single := range []bool{true, false} {
 			b.Run(fmt.Sprintf("single=%v", single), func(b *testing.B) {
-				q := openBytes(b, shmemtest.Dir(b), func(o *queue.BytesOptions) { o.Single, o.Capacity = single, 256 })
+				q := openBytes(b, shmemtest.Dir(b), func(o *queue.BytesOptions) {
+					o.Single, o.Capacity = single, 256
+				})
 				msg, buf := make([]byte, 64), make([]byte, 0, 64)
 				for i := 0; i < b.N; i += 256 {
 					for range 256 {

@@ -50,21 +50,23 @@ func victim(c *shmemtest.Conn) error {
 var errNo = errors.New("no")
 
 func itemOperations(q *queue.Queue[int64]) map[string]func() error {
+	fail := func(*int64) error { return errNo }
 	return map[string]func() error{
 		"send":     func() error { return q.Send(background, 100) },
-		"cancel":   func() error { return q.SendFunc(background, func(*int64) error { return errNo }) },
+		"cancel":   func() error { return q.SendFunc(background, fail) },
 		"recv":     func() error { _, err := q.Recv(background); return err },
-		"giveback": func() error { return q.RecvFunc(background, func(*int64) error { return errNo }) },
+		"giveback": func() error { return q.RecvFunc(background, fail) },
 		"end":      q.End,
 	}
 }
 
 func byteOperations(b *queue.Bytes) map[string]func() error {
+	fail := func([]byte) error { return errNo }
 	return map[string]func() error{
 		"send":     func() error { return b.Send(background, []byte("100")) },
-		"cancel":   func() error { return b.SendFunc(background, 3, func([]byte) error { return errNo }) },
+		"cancel":   func() error { return b.SendFunc(background, 3, fail) },
 		"recv":     func() error { _, err := b.Recv(background, nil); return err },
-		"giveback": func() error { return b.RecvFunc(background, func([]byte) error { return errNo }) },
+		"giveback": func() error { return b.RecvFunc(background, fail) },
 		"end":      b.End,
 	}
 }
@@ -89,9 +91,13 @@ var killCases = []struct {
 	op string
 	at []step.Point
 }{
-	{"send", []step.Point{step.QueueClaimed, step.QueueWritten, step.QueuePublished, step.QueueSent}},
+	{"send", []step.Point{
+		step.QueueClaimed, step.QueueWritten, step.QueuePublished, step.QueueSent,
+	}},
 	{"cancel", []step.Point{step.QueueClaimed, step.QueueCanceled}},
-	{"recv", []step.Point{step.QueueTaken, step.QueueRead, step.QueueReleased, step.QueueReceived}},
+	{"recv", []step.Point{
+		step.QueueTaken, step.QueueRead, step.QueueReleased, step.QueueReceived,
+	}},
 	{"giveback", []step.Point{step.QueueTaken, step.QueueReturned}},
 	{"end", []step.Point{step.QueueEnded}},
 }
@@ -203,7 +209,10 @@ func (c killCase) create(t *testing.T, dir string) killQueue {
 		t.Cleanup(func() { check(t, q.Close()) })
 		return killQueue{
 			func(v int64) error { return q.Send(background, v) },
-			func(ctx context.Context) (string, error) { v, err := q.Recv(ctx); return fmt.Sprint(v), err },
+			func(ctx context.Context) (string, error) {
+				v, err := q.Recv(ctx)
+				return fmt.Sprint(v), err
+			},
 			q.End, q.Stats,
 		}
 	}
@@ -213,7 +222,10 @@ func (c killCase) create(t *testing.T, dir string) killQueue {
 	t.Cleanup(func() { check(t, b.Close()) })
 	return killQueue{
 		func(v int64) error { return b.Send(background, fmt.Append(nil, v)) },
-		func(ctx context.Context) (string, error) { p, err := b.Recv(ctx, nil); return string(p), err },
+		func(ctx context.Context) (string, error) {
+			p, err := b.Recv(ctx, nil)
+			return string(p), err
+		},
 		b.End, b.Stats,
 	}
 }
@@ -239,7 +251,9 @@ func killedRepairing(t *testing.T) {
 
 // TestDeathIsSeen measures how long a waiter takes to find the death of the process it waits for.
 func TestDeathIsSeen(t *testing.T) {
-	for _, c := range [][2]string{{"send", string(step.QueueWritten)}, {"recv", string(step.QueueTaken)}} {
+	for _, c := range [][2]string{
+		{"send", string(step.QueueWritten)}, {"recv", string(step.QueueTaken)},
+	} {
 		dir := shmemtest.Dir(t)
 		q := open[int64](t, dir, nil)
 		if c[0] == "recv" {

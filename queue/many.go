@@ -31,7 +31,7 @@ type many struct {
 	attachment
 	header *ring.MPMCHeader
 	ring   manyRing
-	depth  int // messages there is room for, as wait.YieldLines wants it
+	depth  int // messages there is room for, for wait.YieldLines
 
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once

@@ -56,7 +56,7 @@ func TestTooSmall(t *testing.T) {
 	for _, n := range []int{1, 8, 16, 24} {
 		_, err := queue.CreateBytes("b", &queue.BytesOptions{Dir: dir, Single: true, Bytes: n})
 		var e *shmem.Error
-		if !errors.As(err, &e) || e.Op != "queue create" || !strings.Contains(err.Error(), "at least 32") {
+		if !errors.As(err, &e) || e.Op != "queue create" || !strings.Contains(err.Error(), "use at least 32") {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}

@@ -153,7 +153,7 @@ func (c *config) fill(options string) error {
 	}
 	c.bytes = (c.bytes + 7) &^ 7
 	if c.single && c.bytes < layout.MinSingleBytes {
-		return fmt.Errorf("%s.Bytes %d: too few for a message in a Single queue; at least %d are needed",
+		return fmt.Errorf("%s.Bytes %d: too few for a message of a Single queue; use at least %d",
 			options, c.bytes, layout.MinSingleBytes)
 	}
 	return nil

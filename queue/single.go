@@ -22,7 +22,7 @@ type single struct {
 	attachment
 	header             *ring.SPSCHeader
 	size               int // items, or bytes, there is room for
-	depth              int // messages there is room for, as wait.YieldLines wants it
+	depth              int // messages there is room for, for wait.YieldLines
 	sendSide, recvSide singleSide
 	fullHead           atomic.Uint64 // header.Head when the sender found no room
 }
@@ -203,12 +203,13 @@ func (q *single) takenBy(s *singleSide, id uint32) error {
 	if t := s.taken.Load(); t != nil && t.by == id {
 		return t.err
 	}
-	holder := "this attachment's own methods, or a Sender or Receiver of it, until they are closed"
-	slot := int(format.ID(id).Slot())
-	switch {
+	holder := "another attachment, until it closes it or dies"
+	switch slot := int(format.ID(id).Slot()); {
 	case id == 0:
-		holder = "another one, which has left it just now"
-	case id != q.Self && slot < len(q.M.Peers.Slots):
+		holder = "another attachment, which has left it just now"
+	case id == q.Self:
+		holder = "this attachment's own methods, or a Sender or Receiver of it, until they are closed"
+	case slot < len(q.M.Peers.Slots):
 		pid := q.M.Peers.Slots[slot].PID.Load()
 		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", pid, slot)
 	}

@@ -125,8 +125,9 @@ type TopicState struct {
 // State returns the state of the topic. The error is ErrClosed.
 func (t *Topic) State() (TopicState, error) {
 	if !t.M.Pin() {
-		err := &shmem.Error{Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed}
-		return TopicState{}, err
+		return TopicState{}, &shmem.Error{
+			Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed,
+		}
 	}
 	defer t.M.Unpin()
 	now := t.Ring.Now()
