@@ -33,7 +33,9 @@ func shaped(single bool, capacity int) func(*queue.Options) {
 }
 
 func shapedBytes(single bool, capacity int) func(*queue.BytesOptions) {
-	return func(o *queue.BytesOptions) { o.Single, o.Capacity, o.Bytes = single, capacity, 64*capacity }
+	return func(o *queue.BytesOptions) {
+		o.Single, o.Capacity, o.Bytes = single, capacity, 64*capacity
+	}
 }
 
 func openBytes(t testing.TB, dir string, change func(*queue.BytesOptions)) *queue.Bytes {
@@ -169,7 +171,10 @@ func TestBytes(t *testing.T) {
 				case 1:
 					_, err = q.Write(m)
 				default:
-					err = q.SendFunc(background, len(m), func(b []byte) error { copy(b, m); return nil })
+					err = q.SendFunc(background, len(m), func(b []byte) error {
+						copy(b, m)
+						return nil
+					})
 				}
 				check(t, err)
 			}
@@ -178,7 +183,8 @@ func TestBytes(t *testing.T) {
 		i := 0
 		oops := errors.New("oops")
 		look := func(b []byte) {
-			if len(b) != i%(q.MaxLen()+1) || len(bytes.Trim(b, string([]byte{byte(i)}))) > 0 && byte(i) < 128 {
+			other := len(bytes.Trim(b, string([]byte{byte(i)}))) > 0 && byte(i) < 128
+			if len(b) != i%(q.MaxLen()+1) || other {
 				t.Fatalf("message %d: %d bytes %x", i, len(b), b)
 			}
 		}
@@ -271,7 +277,7 @@ func TestCloseWhileBlocked(t *testing.T) {
 		dir := shmemtest.Dir(t)
 		full := open[int](t, dir, shaped(single, 1))
 		check(t, full.Send(background, 1))
-		empty, err := queue.Open[int]("e", func() *queue.Options { o := options(dir); o.Single = single; return o }())
+		empty, err := queue.Open[int]("e", &queue.Options{Dir: dir, Single: single})
 		check(t, err)
 		var wg sync.WaitGroup
 		for range 3 {
@@ -330,7 +336,8 @@ func TestSingleEnds(t *testing.T) {
 		t.Error(v, err)
 	}
 	err = b.Send(background, 4)
-	if text := fmt.Sprint(err); !strings.Contains(text, "queue send q: ") || !strings.Contains(text, fmt.Sprint("pid ", os.Getpid())) {
+	text, holder := fmt.Sprint(err), fmt.Sprint("pid ", os.Getpid())
+	if !strings.Contains(text, "queue send q: ") || !strings.Contains(text, holder) {
 		t.Error("the error does not name the holder and the queue:", err)
 	}
 }
@@ -507,7 +514,9 @@ func TestSize(t *testing.T) {
 			o.Capacity, o.Single, o.Slots = n, single, 10
 			q, err := queue.Create[item]("q", o)
 			check(t, err)
-			b, err := queue.CreateBytes("b", &queue.BytesOptions{Dir: dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10})
+			b, err := queue.CreateBytes("b", &queue.BytesOptions{
+				Dir: dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10,
+			})
 			check(t, err)
 			items, data := up(640+8*n, 128)+24*n, up(768+24*n, 128)+8*n+24
 			if single {

@@ -66,7 +66,10 @@ func TestStarts(t *testing.T) {
 		from  topic.Start
 		first byte
 		lost  uint64
-	}{{topic.Oldest, 2, 0}, {topic.Now, 9, 0}, {topic.After(3), 4, 0}, {topic.After(0), 2, 1}, {topic.After(99), 9, 0}} {
+	}{
+		{topic.Oldest, 2, 0}, {topic.Now, 9, 0},
+		{topic.After(3), 4, 0}, {topic.After(0), 2, 1}, {topic.After(99), 9, 0},
+	} {
 		s := subscribe(t, tp, c.from)
 		v, err := s.TryRecv()
 		if c.first == 9 {
@@ -269,7 +272,8 @@ func TestSize(t *testing.T) {
 	for _, n := range []int{1, 10, 999} {
 		for _, hold := range []int{0, 5} {
 			tp := open[[11]byte](t, shmemtest.Dir(t), n, hold)
-			if got, want := tp.Segment().Size(), up(up(512+128*hold+8*n, 128)+up(11, strconv.IntSize/8)*n, 8); got != want {
+			want := up(up(512+128*hold+8*n, 128)+up(11, strconv.IntSize/8)*n, 8)
+			if got := tp.Segment().Size(); got != want {
 				t.Errorf("%d messages, %d holds: %d bytes, want %d", n, hold, got, want)
 			}
 			check(t, tp.Close())
