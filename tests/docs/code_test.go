@@ -22,8 +22,8 @@ const module = "github.com/shmembox/shmem"
 
 // packages are what the blocks can import, by the name that they use.
 var packages = map[string]string{
-	"shmem": module, "psync": module + "/psync", "queue": module + "/queue", "topic": module + "/topic",
-	"inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
+	"shmem": module, "psync": module + "/psync", "queue": module + "/queue",
+	"topic": module + "/topic", "inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",
 	"fs": "io/fs", "io": "io", "json": "encoding/json", "log": "log", "net": "net", "os": "os",
@@ -40,8 +40,13 @@ type checker struct {
 	importer types.Importer
 }
 
+var made *checker // by the first test that needs one
+
 func newChecker(t *testing.T) *checker {
 	t.Helper()
+	if made != nil {
+		return made
+	}
 	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export"}
 	for _, p := range packages {
 		args = append(args, p)
@@ -73,6 +78,7 @@ func newChecker(t *testing.T) *checker {
 	c.importer = importer.ForCompiler(c.fset, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
+	made = c
 	return c
 }
 
@@ -105,7 +111,11 @@ func (c *checker) check(b block) []error {
 		return fmt.Sprintf("%s:%d", b.file, b.line+1+c.fset.Position(p).Line-offset)
 	}
 	var all []error
-	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{}}
+	info := &types.Info{
+		Types: map[ast.Expr]types.TypeAndValue{},
+		Defs:  map[*ast.Ident]types.Object{},
+		Uses:  map[*ast.Ident]types.Object{},
+	}
 	conf := types.Config{Importer: c.importer, Error: func(err error) {
 		var te types.Error
 		if errors.As(err, &te) && !isWhole(b) && excused(te.Msg) {
@@ -123,15 +133,16 @@ func (c *checker) check(b block) []error {
 	return all
 }
 
-// parse returns the block as a file, and the line of the file on which its first line is. The prelude
-// is the second file, if the block needs one.
+// parse returns the block as a file, and the line of the file on which its first line is. The
+// prelude is the second file, if the block needs one.
 func (c *checker) parse(b block) (files []*ast.File, line int, err error) {
 	wrapped, line, err := wrap(b)
 	if err != nil {
 		return nil, 0, err
 	}
 	name := fmt.Sprintf("%s:%d", b.file, b.line)
-	file, err := parser.ParseFile(c.fset, name, wrapped, parser.SkipObjectResolution|parser.ParseComments)
+	const mode = parser.SkipObjectResolution | parser.ParseComments
+	file, err := parser.ParseFile(c.fset, name, wrapped, mode)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", name, err)
 	}
@@ -157,9 +168,11 @@ func wrap(b block) (source string, line int, err error) {
 	case b.comment == "go: file", b.comment == runComment:
 		return "package main\n" + b.text, 2, nil
 	case b.comment == "go: body":
-		return "package main\nfunc _(ctx context.Context) error {\n" + b.text + "\nreturn nil\n}\n", 3, nil
+		const head, tail = "package main\nfunc _(ctx context.Context) error {\n", "\nreturn nil\n}\n"
+		return head + b.text + tail, 3, nil
 	}
-	return "", 0, fmt.Errorf("%s:%d: no wrapper is named before the block: %q", b.file, b.line, b.comment)
+	return "", 0, fmt.Errorf("%s:%d: no wrapper is named before the block: %q",
+		b.file, b.line, b.comment)
 }
 
 // excused reports whether an error of the compiler is no fault of a block that is a part of a
@@ -212,14 +225,8 @@ func (c *checker) prelude(file *ast.File) (*ast.File, error) {
 		}
 	}
 	p.Decls = slices.DeleteFunc(p.Decls, func(d ast.Decl) bool {
-		g, ok := d.(*ast.GenDecl)
-		return !(ok && g.Tok == token.IMPORT) && slices.ContainsFunc(declared(d), func(n string) bool { return own[n] })
+		return slices.ContainsFunc(declared(d), func(n string) bool { return own[n] })
 	})
-	p.Decls = slices.DeleteFunc(p.Decls, func(d ast.Decl) bool { // addImports adds those that are left
-		g, ok := d.(*ast.GenDecl)
-		return ok && g.Tok == token.IMPORT
-	})
-	p.Imports = nil
 	addImports(p)
 	return p, nil
 }
@@ -312,7 +319,10 @@ func lostBy(s, next ast.Stmt, info *types.Info) (all []lost) {
 				if isError(assigned(s, i, info)) {
 					all = append(all, lost{s.Pos(), "an error is assigned to _"})
 				}
-			} else if o := info.ObjectOf(id); o != nil && isError(o.Type()) && (next == nil || !mentions(next, o, info)) {
+				continue
+			}
+			o := info.ObjectOf(id)
+			if o != nil && isError(o.Type()) && (next == nil || !mentions(next, o, info)) {
 				all = append(all, lost{s.Pos(), "the next statement does not look at the error"})
 			}
 		}

@@ -11,7 +11,8 @@
 //
 // A block may leave parts out only by comments. It must not lose an error: see lostErrors.
 //
-// Every shell block of README.md is run, unless the comment before it is "<!-- sh: not run: why -->".
+// Every shell block of README.md is run, unless the comment before it is
+// "<!-- sh: not run: why -->".
 package docs_test
 
 import (

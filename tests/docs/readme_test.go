@@ -39,7 +39,8 @@ func TestReadme(t *testing.T) {
 				t.Fatalf("README.md:%d: the program does not open %s", b.line, name)
 			}
 			source := filepath.Join(dir, "program.go")
-			if err := os.WriteFile(source, []byte(strings.ReplaceAll(b.text, name, own)), 0o600); err != nil {
+			text := strings.ReplaceAll(b.text, name, own)
+			if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			script += "cp " + source + " main.go\n"
@@ -54,15 +55,24 @@ func TestReadme(t *testing.T) {
 			script += strings.ReplaceAll(b.text, "git clone https://github.com/shmembox/shmem", ":")
 		}
 	}
-	sh := exec.Command("bash", "-c", script)
-	sh.Dir = dir
-	// The modules that this repository was built with are in the cache. Nothing is fetched. Without
-	// the path in them, the packages that are built are cached from run to run.
-	sh.Env = append(os.Environ(), "GOPROXY=off", "GONOSUMDB=*", "GOFLAGS=-mod=mod -trimpath", "GOWORK=off", "PWD="+dir)
-	if out, err := sh.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, script, out)
+	if err := shell(dir, script); err != nil {
+		t.Fatalf("%v\n%s", err, script)
 	}
 	twoProcesses(t, bin, own)
+}
+
+// shell runs a script in which modules are made and built. Nothing is fetched: the modules that
+// this repository was built with are in the cache. Without the path in them, the packages that are
+// built are cached from run to run.
+func shell(dir, script string) error {
+	sh := exec.Command("bash", "-c", script)
+	sh.Dir = dir
+	sh.Env = append(os.Environ(), "GOPROXY=off", "GONOSUMDB=*", "GOWORK=off", "PWD="+dir,
+		"GOFLAGS=-mod=mod -trimpath")
+	if out, err := sh.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 // copyTree copies the tree, as far as it is under version control, to where a clone would be.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"go/format"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -41,7 +40,8 @@ func TestRunBlocks(t *testing.T) {
 				if err := format.Node(&text, c.fset, f); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("file%d_test.go", i)), text.Bytes(), 0o600); err != nil {
+				name := filepath.Join(sub, fmt.Sprintf("file%d_test.go", i))
+				if err := os.WriteFile(name, text.Bytes(), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -50,11 +50,10 @@ func TestRunBlocks(t *testing.T) {
 	if n == 0 {
 		t.Fatal("no document has a test that is run")
 	}
-	sh := exec.Command("bash", "-c", "go mod init docs && go mod edit -require="+module+"@v0.0.0 -replace="+module+"="+top+
-		" && go mod tidy && go test ./...")
-	sh.Dir = dir
-	sh.Env = append(os.Environ(), "GOPROXY=off", "GONOSUMDB=*", "GOFLAGS=-mod=mod", "GOWORK=off", "PWD="+dir)
-	if out, err := sh.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	err = shell(dir, fmt.Sprintf("go mod init docs && "+
+		"go mod edit -require=%s@v0.0.0 -replace=%s=%s && "+
+		"go mod tidy && go test ./...", module, module, top))
+	if err != nil {
+		t.Error(err)
 	}
 }

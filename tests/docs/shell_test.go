@@ -16,8 +16,8 @@ import (
 
 var longFlag = regexp.MustCompile(`^--[a-z][a-z-]*`)
 
-// TestCommands checks that every call of the command in a document has a subcommand that exists, and
-// flags that it has.
+// TestCommands checks that every call of the command in a document has a subcommand that exists,
+// and flags that it has.
 func TestCommands(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "shmem")
 	build := exec.Command("go", "build", "-o", bin, "./cmd/shmem")
@@ -77,7 +77,8 @@ func TestCommands(t *testing.T) {
 // Settings is the type whose code docs/other-languages.md generates.
 type Settings struct{ Limit, Burst int64 }
 
-// TestOtherLanguages runs the C and the Python program of docs/other-languages.md with generated code.
+// TestOtherLanguages runs the C and the Python program of docs/other-languages.md with generated
+// code.
 func TestOtherLanguages(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
