@@ -38,6 +38,9 @@ var (
 	// ErrVersion is returned when another version of ShmemBox, or a machine of another byte order,
 	// created the segment.
 	ErrVersion = errs.Version
+	// ErrCopied is returned when the file is a copy of a segment, such as one made by cp: its words
+	// belong to the processes that are attached to the original. Remove removes it.
+	ErrCopied = errs.Copied
 	// ErrContended is returned when other processes change what a call needs faster than it can
 	// finish.
 	ErrContended = errs.Contended

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/shmemtest"
 )
 
@@ -36,6 +37,16 @@ func reference(t *testing.T, dir string) []byte {
 	return data
 }
 
+// copyTo writes the bytes of a segment to a file, as if they had been written for it.
+func copyTo(t testing.TB, path string, data []byte) {
+	t.Helper()
+	check(t, os.WriteFile(path, data, 0o600))
+	st, err := sys.Lstat(path)
+	check(t, err)
+	format.Adopt(data[len(data)-format.HeaderSize:], st.Ino, st.Dev)
+	check(t, os.WriteFile(path, data, 0o600))
+}
+
 // documented reports whether err is one that attaching to a damaged file may return.
 func documented(err error) bool {
 	for _, e := range []error{shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrForeign, shmem.ErrMismatch, shmem.ErrNoSlot, fs.ErrNotExist} {
@@ -52,15 +63,15 @@ func TestCorrupt(t *testing.T) {
 	o := &shmem.Options{Dir: dir, Append: true}
 	data := reference(t, dir)
 	header := len(data) - format.HeaderSize
-	slots := int(binary.NativeEndian.Uint64(data[header+format.OffSlotsOff:]))
+	slots := header - 4*format.SlotSize
 	path := filepath.Join(dir, "c")
-	check(t, os.WriteFile(path, data, 0o600))
+	copyTo(t, path, data)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	check(t, err)
 	defer f.Close()
 	errs := 0
-	for off := slots; off < len(data); off++ {
-		if off == slots+3*format.SlotSize {
+	for off := header - 4*format.SlotSize; off < len(data); off++ {
+		if off == header-format.SlotSize {
 			off = header
 		}
 		at := off - header
@@ -149,10 +160,55 @@ func TestTruncated(t *testing.T) {
 		wantErr(t, err, fs.ErrExist)
 		check(t, shmem.Remove(o.Dir, "c"))
 	}
-	check(t, os.WriteFile(path, append(make([]byte, 4096), data...), 0o600)) // longer than its header says
+	copyTo(t, path, append(make([]byte, 4096), data...)) // longer than its header says
 	_, err := shmem.Open[point]("c", o)
 	wantErr(t, err, shmem.ErrCorrupt, "Remove")
 	check(t, shmem.Remove(o.Dir, "c"))
+}
+
+// TestOtherVersion: a segment of format version 1 is neither attached to nor garbage.
+func TestOtherVersion(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	data := reference(t, dir)
+	page := data[len(data)-format.HeaderSize:]
+	binary.NativeEndian.PutUint32(page[format.OffVersion:], 1)
+	check(t, os.WriteFile(filepath.Join(dir, "c"), data, 0o600))
+	_, err := shmem.Open[point]("c", o)
+	wantErr(t, err, shmem.ErrVersion, "format version 1", "stop its processes")
+	_, err = shmem.Attach[point]("c", o)
+	wantErr(t, err, shmem.ErrVersion)
+	reclaim(t, dir)
+	if info, err := shmem.Stat(dir, "c"); err != nil || info.State != shmem.OtherVersion {
+		t.Errorf("state %v, %v", info.State, err)
+	}
+	check(t, shmem.Remove(dir, "c"))
+}
+
+// TestCopyIsLeft: a copy of a segment's file is not a segment, and Reclaim leaves it. A rename and
+// a second link are the segment itself.
+func TestCopyIsLeft(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	b := open[point](t, dir, "p")
+	data, err := os.ReadFile(filepath.Join(dir, "p"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "copy"), data, 0o600))
+	for _, f := range []func(string, *shmem.Options) (*shmem.Box[point], error){shmem.Open[point], shmem.Attach[point]} {
+		_, err = f("copy", o)
+		wantErr(t, err, shmem.ErrCopied, "Remove")
+	}
+	reclaim(t, dir)
+	if info, err := shmem.Stat(dir, "copy"); err != nil || info.State != shmem.Copied {
+		t.Errorf("state %v, %v", info.State, err)
+	}
+	check(t, os.Link(filepath.Join(dir, "p"), filepath.Join(dir, "second")))
+	second, err := shmem.Attach[point]("second", o)
+	check(t, err)
+	check(t, second.Close())
+	check(t, shmem.Remove(dir, "second"))
+	check(t, shmem.Remove(dir, "copy"))
+	check(t, b.Close())
 }
 
 func TestNewerVersion(t *testing.T) {
@@ -164,7 +220,7 @@ func TestNewerVersion(t *testing.T) {
 	_, err := shmem.Open[point]("c", o)
 	wantErr(t, err, shmem.ErrVersion, "99", "Remove")
 	reclaim(t, dir)
-	if info, err := shmem.Stat(o.Dir, "c"); err != nil || info.State != shmem.Damaged || !errors.Is(info.Err, shmem.ErrVersion) {
+	if info, err := shmem.Stat(o.Dir, "c"); err != nil || info.State != shmem.OtherVersion || !errors.Is(info.Err, shmem.ErrVersion) {
 		t.Errorf("state %v, %v (%v)", info.State, info.Err, err)
 	}
 	check(t, shmem.Remove(o.Dir, "c"))

@@ -13,12 +13,14 @@ type State int
 
 // States of a segment.
 const (
-	Live     State = iota + 1 // the owner is attached
-	Orphaned                  // the owner has died, others are attached; the last to leave unlinks it
-	Kept                      // it stays until it is owned or removed
-	Garbage                   // the owner has died, none is attached; Reclaim or Open removes it
-	Foreign                   // another program's file
-	Damaged                   // the control block cannot be read; only Remove removes it
+	Live         State = iota + 1 // the owner is attached
+	Orphaned                      // the owner has died, others are attached; the last to leave unlinks it
+	Kept                          // it stays until it is owned or removed
+	Garbage                       // the owner has died, none is attached; Reclaim or Open removes it
+	Foreign                       // another program's file
+	Copied                        // a copy of a segment's file; only Remove removes it
+	OtherVersion                  // of another format version; only Remove removes it
+	Damaged                       // the control block cannot be read; only Remove removes it
 )
 
 // String returns the state in a word.
@@ -38,7 +40,7 @@ type Info struct {
 	Name  string
 	Path  string
 	State State
-	Err   error // why it is Damaged
+	Err   error // why it is Copied, OtherVersion or Damaged
 
 	Size  int64       // bytes of the payload; of the file if it is foreign
 	File  int64       // bytes of the whole file

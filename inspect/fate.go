@@ -31,6 +31,10 @@ func (st *Status) fate() string {
 		return "its owner has died and no process is attached: the next Open starts afresh, shmem gc removes it"
 	case shmem.Foreign:
 		return "a file of another program: only shmem rm unlinks it"
+	case shmem.Copied:
+		return "it is a copy of a segment: no process can attach, and only shmem rm removes it"
+	case shmem.OtherVersion:
+		return "it is of another format version and may be in use by programs of that version: only shmem rm removes it"
 	case shmem.Damaged:
 		return "its control block cannot be trusted: no process can attach, and only shmem rm removes it"
 	}

@@ -193,8 +193,8 @@ func (o *Observer) holder(id format.ID, what string) Holder {
 	defer o.m.Unpin()
 	_ = o.m.Guard(func() {
 		h.Alive = o.m.Peers.Alive(id)
-		if h.Slot < len(o.m.Peers.Slots) {
-			h.PID = int(o.m.Peers.Slots[h.Slot].PID.Load())
+		if h.Slot < o.m.Peers.Len() {
+			h.PID = int(o.m.Peers.Slot(h.Slot).PID.Load())
 		}
 	})
 	return h

@@ -116,7 +116,7 @@ func (o *Observer) look(path, name string) error {
 		o.info.Err = fmt.Errorf("%w: a type of %d bytes in a value of %d", shmem.ErrCorrupt, t.Size,
 			o.info.Size)
 	}
-	if o.info.State == shmem.Damaged {
+	if o.info.Err != nil {
 		o.head, o.t = nil, nil
 	}
 	return nil

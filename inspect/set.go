@@ -103,7 +103,7 @@ func (o *Observer) settable() error {
 	case o.info.State == shmem.Foreign:
 		return fmt.Errorf("%w: without a schema there is nothing to check the value against",
 			shmem.ErrForeign)
-	case o.info.State == shmem.Damaged:
+	case o.info.Err != nil:
 		return o.info.Err
 	case o.info.State == shmem.Garbage:
 		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts afresh; it can be read but not set", fs.ErrNotExist)

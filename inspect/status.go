@@ -173,8 +173,8 @@ func (o *Observer) nowArmed(all []armedWord) (armed []armedWord) {
 // slots reads the records of all attachments into st.Slots and st.Readers.
 func (o *Observer) slots(st *Status, owner format.Owner, armed []armedWord) {
 	p := o.m.Peers
-	for i := range p.Slots[:p.SlotBound()] {
-		r := &p.Slots[i]
+	for i := range p.SlotBound() {
+		r := p.Slot(i)
 		id := format.MakeID(r.Gen.Load(), uint32(i))
 		slot := Slot{
 			Slot: i, Generation: int(id.Gen()), Alive: id.Gen() != 0 && p.Alive(id),

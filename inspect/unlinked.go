@@ -109,7 +109,7 @@ func lookUnlinked(path, name string) (info shmem.Info, id mem.FileID, err error)
 	}
 	info = segment.Shmem.Info(l).(shmem.Info)
 	making := name[0] == '#' && time.Since(info.Created) < newborn
-	if l.Header == nil || st.Nlink > 0 || making || info.State == shmem.Damaged ||
+	if l.Header == nil || st.Nlink > 0 || making || info.Err != nil ||
 		info.State == shmem.Garbage {
 		return info, id, errNotLost
 	}

@@ -66,10 +66,10 @@ func TestKilledBetweenFreeingAndWaking(t *testing.T) {
 	path, s, v := newSeg(t)
 	c := start(t, path)
 	do(t, c, "lock")
-	s.M.Peers.Slots[1].PIDNS.Store(0) // so the kernel does not report its end either
+	s.M.Peers.Slot(1).PIDNS.Store(0) // so the kernel does not report its end either
 	done := make(chan error)
 	go func() { done <- v.mu.Lock(context.Background()) }()
-	for s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
+	for s.M.Peers.Slot(int(s.Self.Slot())).Sleeping.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	c.Send("stop %s", step.UnlockFreed)
@@ -532,7 +532,7 @@ func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 		c := holder.Start(t)
 		do(t, c, "lock")
 		if !told {
-			s.M.Peers.Slots[2].PIDNS.Store(0)
+			s.M.Peers.Slot(2).PIDNS.Store(0)
 		}
 		free, known := make(chan time.Time, 1), make(chan time.Time, 1)
 		go func() {

@@ -208,8 +208,8 @@ func hold(w *world, lock func(context.Context) error, unlock func() error) func(
 func (w *world) asleep() {
 	p := w.sa.M.Peers
 	for {
-		for i := range p.Slots[:p.SlotBound()] {
-			if s := &p.Slots[i]; s.Sleeping.Load() != 0 && int(s.PID.Load()) != os.Getpid() {
+		for i := range p.SlotBound() {
+			if s := p.Slot(i); s.Sleeping.Load() != 0 && int(s.PID.Load()) != os.Getpid() {
 				time.Sleep(time.Millisecond)
 				return
 			}

@@ -209,8 +209,8 @@ func (q *single) takenBy(s *singleSide, id uint32) error {
 		holder = "another attachment, which has left it just now"
 	case id == q.Self:
 		holder = "this attachment's own methods, or a Sender or Receiver of it, until they are closed"
-	case slot < len(q.M.Peers.Slots):
-		pid := q.M.Peers.Slots[slot].PID.Load()
+	case slot < q.M.Peers.Len():
+		pid := q.M.Peers.Slot(slot).PID.Load()
 		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", pid, slot)
 	}
 	const remedy = "for more than one sender and one receiver create the queue without Single"

@@ -46,7 +46,7 @@ func (c *catCmd) Run(e *env) error {
 		fmt.Fprintln(e.out, o.Type().Declaration())
 		return nil
 	}
-	if info := o.Info(); info.State == shmem.Damaged && !c.Hex && !c.Raw {
+	if info := o.Info(); info.Err != nil && !c.Hex && !c.Raw {
 		return fmt.Errorf("%s: %w\n  --hex shows its bytes", c.Name, info.Err)
 	}
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {

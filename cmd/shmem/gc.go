@@ -156,6 +156,8 @@ func judge(r row) verdict {
 		v.Why = "kept on purpose (Leak, Options.Kept); shmem rm removes it"
 	case r.State == shmem.Foreign:
 		v.Why = "another program's file"
+	case r.State == shmem.Copied, r.State == shmem.OtherVersion:
+		v.Why = reason(r.Err)
 	case r.State == shmem.Damaged:
 		v.Why = "damaged: " + reason(r.Err) + "; shmem rm removes it"
 	}

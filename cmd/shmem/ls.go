@@ -253,7 +253,7 @@ func (r row) describe() (typ, owner, attached string) {
 		return "no permission", "(" + userName(r.UID) + "'s)", attached
 	case r.err != nil:
 		return "cannot be read: " + reason(r.err), owner, attached
-	case r.State == shmem.Damaged:
+	case r.Err != nil:
 		return reason(r.Err), owner, attached
 	case r.State == shmem.Foreign:
 		return "-", owner, attached

@@ -59,7 +59,7 @@ func (e *env) showStatLine(l statLine) {
 // statState is the state of the segment and, beside it, what else concerns all of it.
 func (e *env) statState(st *inspect.Status) string {
 	state := e.style.state(st.State, st.State.String())
-	if !st.Linked && st.State != shmem.Damaged {
+	if !st.Linked && st.Err == nil {
 		state += ", " + e.style.magenta("unlinked")
 	}
 	if st.Stats != nil && st.Stats.Ended {
@@ -75,7 +75,7 @@ func statLines(st *inspect.Status, t *inspect.Type, held heldFor) (lines []statL
 	if st.Err != nil {
 		add("damage", reason(st.Err))
 	}
-	if st.State != shmem.Foreign && st.State != shmem.Damaged {
+	if st.State != shmem.Foreign && st.Err == nil {
 		lines = append(lines, statValue(st, t)...)
 	}
 	add("memory", fmt.Sprintf("%s in use, file of %s", bytesText(st.InUse), bytesText(st.File)))

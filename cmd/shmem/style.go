@@ -48,7 +48,7 @@ func (s style) state(st shmem.State, text string) string {
 		return s.cyan(text)
 	case shmem.Orphaned:
 		return s.magenta(text)
-	case shmem.Garbage, shmem.Damaged:
+	case shmem.Garbage, shmem.Copied, shmem.OtherVersion, shmem.Damaged:
 		return s.red(text)
 	}
 	return s.faint(text)

@@ -71,7 +71,7 @@ func (all tracking) update(e *env, rows []row) {
 		t.seen = false
 	}
 	for _, r := range rows {
-		if r.err == nil && r.State != shmem.Foreign && r.State != shmem.Damaged {
+		if r.err == nil && r.State != shmem.Foreign && r.Err == nil {
 			if t := all.open(e, r); t != nil {
 				t.update()
 			}
@@ -197,7 +197,7 @@ func topCells(r row, t *tracked) []string {
 		}
 		held = t.heldText()
 	}
-	if r.err == nil && r.State != shmem.Foreign && r.State != shmem.Damaged {
+	if r.err == nil && r.State != shmem.Foreign && r.Err == nil {
 		attached = strconv.Itoa(len(r.Peers))
 	}
 	return []string{r.Name, rate, sum, depth, lost, held, wait, attached, size(r.InUse),

@@ -20,6 +20,7 @@ var (
 	OtherUser  = errors.New("belongs to another user")
 	Corrupt    = errors.New("the segment's bookkeeping is corrupt")
 	Version    = errors.New("made by another version of ShmemBox")
+	Copied     = errors.New("it is a copy of a segment")
 	Contended  = errors.New("other processes change it all the time")
 	Busy       = errors.New("another process holds the gate")
 	ReadOnly   = errors.New("attached read-only")

@@ -14,7 +14,7 @@ import (
 
 // Sizes and limits of the control block.
 const (
-	Version      = 1
+	Version      = 2
 	HeaderSize   = 4096 // of the header page, the last bytes of the file
 	SlotSize     = 64
 	RecordSize   = 40 // of the schema record without the schema
@@ -53,7 +53,17 @@ const (
 	OffCreatorNS  = 104
 	OffProgram    = 112
 	OffID         = 144
-	OffReserved   = 160
+	OffLifetime   = 160
+	OffForm       = 164
+	OffItems      = 168
+	OffWords      = 176
+	OffIno        = 184
+	OffDev        = 192
+	OffLeaseOff   = 200
+	OffLeaseCount = 208
+	OffLeaseSize  = 212
+	OffHints      = 216
+	OffReserved   = 220
 	OffCheck      = 244
 	FixedSize     = 248 // what Header.Encode writes
 
@@ -68,6 +78,11 @@ const (
 	OffSeqArmed     = 392
 	OffReaders      = 448
 	OffReadersArmed = 452
+
+	// Changes of the segment's life: reserved.
+	OffEvents      = 512
+	OffEventsArmed = 520
+	OffGone        = 524
 
 	// The schema record, written only under the gate.
 	OffRecord            = 960
@@ -94,9 +109,13 @@ const (
 	SlotFlags    = 36
 	SlotPIDNS    = 40
 	SlotStarted  = 48
-	SlotSpare    = 56
+	SlotBaton    = 56
 
-	SlotReadOnly = 1 << 0 // in SlotFlags: attached read-only
+	// In SlotFlags.
+	SlotReadOnly = 1 << 0 // attached read-only
+	SlotCarries  = 1 << 1 // takes part in waking one: reserved
+	SlotNoDrop   = 1 << 2 // cannot drop the value
+	SlotUnclean  = 1 << 3 // the attachment that had the slot before did not detach
 )
 
 // Errors of decoding a header or a schema record. Functions return them wrapped with the reason.
@@ -123,7 +142,7 @@ type Header struct {
 	ImageOff   uint64 // 0: no undo image
 	SchemaOff  uint64 // 0: no schema area
 	SchemaCap  uint64
-	SlotsOff   uint64
+	SlotsOff   uint64 // of the last slot; see SlotOff
 	SlotCount  uint32
 	WordSize   uint32 // bytes of the creator's int
 	PageSize   uint32 // the creator's
@@ -136,6 +155,17 @@ type Header struct {
 	Program                string // at most 32 bytes
 
 	ID [16]byte
+
+	Lifetime Lifetime // as which the segment was created
+	Form     Form
+	Items    uint64 // message slots of a ring; messages or bytes of a single one
+	Words    uint64 // where in the payload the words of the message slots begin
+
+	Ino, Dev uint64 // the file for which the header was written
+
+	// An area between schema area and slots: reserved.
+	LeaseOff              uint64
+	LeaseCount, LeaseSize uint32
 }
 
 // ImageSize returns the size of the undo image, 0 if there is none.
@@ -148,6 +178,10 @@ func (h *Header) ImageSize() uint64 {
 
 // HeaderOff returns the offset of the header page in the file.
 func (h *Header) HeaderOff() uint64 { return h.TotalSize - HeaderSize }
+
+// SlotOff returns the offset of a slot in the file. Slot 0 is directly before the header page, each
+// other slot before the one with the next lower number: one read has the header and the first slots.
+func (h *Header) SlotOff(slot int) uint64 { return h.HeaderOff() - uint64(slot+1)*SlotSize }
 
 // Encode fills bytes 0..247 of the header page.
 func (h *Header) Encode(page []byte) {
@@ -173,6 +207,15 @@ func (h *Header) Encode(page []byte) {
 	native.PutUint64(page[OffCreatorNS:], h.CreatorNS)
 	copy(page[OffProgram:OffID], programName(h.Program))
 	copy(page[OffID:], h.ID[:])
+	native.PutUint32(page[OffLifetime:], uint32(h.Lifetime))
+	native.PutUint32(page[OffForm:], uint32(h.Form))
+	native.PutUint64(page[OffItems:], h.Items)
+	native.PutUint64(page[OffWords:], h.Words)
+	native.PutUint64(page[OffIno:], h.Ino)
+	native.PutUint64(page[OffDev:], h.Dev)
+	native.PutUint64(page[OffLeaseOff:], h.LeaseOff)
+	native.PutUint32(page[OffLeaseCount:], h.LeaseCount)
+	native.PutUint32(page[OffLeaseSize:], h.LeaseSize)
 	native.PutUint32(page[OffCheck:], crc32.Checksum(page[:OffCheck], castagnoli))
 }
 
@@ -209,7 +252,7 @@ func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 	case v == 0:
 		return nil, corrupt("version 0")
 	case v != Version:
-		return nil, fmt.Errorf("%w: it is version %d, we know %d", ErrVersion, v, Version)
+		return nil, fmt.Errorf("%w: it is of format version %d, this library reads %d", ErrVersion, v, Version)
 	}
 	check := native.Uint32(page[OffCheck:])
 	if sum := crc32.Checksum(page[:OffCheck], castagnoli); sum != check {
@@ -235,10 +278,31 @@ func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 	program, _, _ := bytes.Cut(page[OffProgram:OffID], []byte{0})
 	h.Program = string(program)
 	copy(h.ID[:], page[OffID:])
+	h.decodeLife(page)
 	if err := h.validate(uint64(fileSize)); err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// Adopt makes a valid header page that of another file. It is for tests, which copy segments.
+func Adopt(page []byte, ino, dev uint64) {
+	native.PutUint64(page[OffIno:], ino)
+	native.PutUint64(page[OffDev:], dev)
+	native.PutUint32(page[OffCheck:], crc32.Checksum(page[:OffCheck], castagnoli))
+}
+
+// decodeLife decodes what says when the segment ends, and which file the header belongs to.
+func (h *Header) decodeLife(page []byte) {
+	h.Lifetime = Lifetime(native.Uint32(page[OffLifetime:]))
+	h.Form = Form(native.Uint32(page[OffForm:]))
+	h.Items = native.Uint64(page[OffItems:])
+	h.Words = native.Uint64(page[OffWords:])
+	h.Ino = native.Uint64(page[OffIno:])
+	h.Dev = native.Uint64(page[OffDev:])
+	h.LeaseOff = native.Uint64(page[OffLeaseOff:])
+	h.LeaseCount = native.Uint32(page[OffLeaseCount:])
+	h.LeaseSize = native.Uint32(page[OffLeaseSize:])
 }
 
 // validate goes from the beginning of the file to its end: each part begins at the end of the part
@@ -274,6 +338,7 @@ func (h *Header) validate(fileSize uint64) error {
 		{"control block", h.ControlOff, 0, page},
 		{"undo image", h.ImageOff, h.ImageSize(), alignment},
 		{"schema area", h.SchemaOff, h.SchemaCap, alignment},
+		{"leases", h.LeaseOff, uint64(h.LeaseCount) * uint64(h.LeaseSize), alignment},
 		{"slots", h.SlotsOff, uint64(h.SlotCount) * SlotSize, alignment},
 		{"header", h.HeaderOff(), HeaderSize, alignment},
 	} {
@@ -288,13 +353,38 @@ func (h *Header) validate(fileSize uint64) error {
 	if h.SlotsOff+uint64(h.SlotCount)*SlotSize != h.HeaderOff() {
 		return corrupt("%d slots at %d do not end at the header", h.SlotCount, h.SlotsOff)
 	}
+	return h.validateLife()
+}
+
+// validateLife checks lifetime and form. The words of a ring lie within the payload.
+func (h *Header) validateLife() error {
+	if h.Lifetime < LifetimeOwned || h.Lifetime > LifetimeKept {
+		return corrupt("lifetime %d", h.Lifetime)
+	}
+	switch h.Form {
+	case FormValue:
+		if h.Items != 0 || h.Words != 0 {
+			return corrupt("a value of %d items, words at %d", h.Items, h.Words)
+		}
+	case FormSingle, FormSingleBytes:
+		if h.Items == 0 || h.Words != 0 {
+			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
+		}
+	case FormQueue, FormBytes, FormTopic:
+		if h.Items == 0 || h.Words%8 != 0 || h.Words > h.PayloadCap || h.Items > (h.PayloadCap-h.Words)/8 {
+			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
+		}
+	default:
+		return corrupt("form %d", h.Form)
+	}
 	return nil
 }
 
 // Layout returns the header of a new file for a value of payloadSize bytes that can grow by reserve
 // bytes, with or without an undo image, and with a schema of schemaLen bytes, 0 if there is none. A
 // schema that fits the header page needs no schema area. For a schema of more than [MaxSchema]
-// bytes only the fingerprint is stored. Layout sets sizes and offsets; the other fields are zero.
+// bytes only the fingerprint is stored. Layout sets sizes and offsets, and the lifetime to Owned; the
+// other fields are zero.
 func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, pageSize uint64) (*Header, error) {
 	switch {
 	case pageSize < MinPageSize || pageSize > MaxPageSize || pageSize&(pageSize-1) != 0:
@@ -314,6 +404,7 @@ func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, p
 		SlotCount:  uint32(slots),
 		WordSize:   bits.UintSize / 8,
 		PageSize:   uint32(pageSize),
+		Lifetime:   LifetimeOwned,
 	}
 	up := func(n, align uint64) uint64 { return (n + align - 1) &^ (align - 1) }
 	h.ControlOff = up(h.PayloadCap, pageSize)

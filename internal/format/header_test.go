@@ -26,6 +26,8 @@ func full(t testing.TB) *Header {
 	h.CreatorPID, h.CreatorUID, h.CreatorNS = 42, 1000, 4026531836
 	h.Program = "gateway"
 	copy(h.ID[:], "0123456789abcdef")
+	h.Lifetime, h.Form, h.Items, h.Words = LifetimeShared, FormQueue, 100, 1024
+	h.Ino, h.Dev = 17, 42
 	return h
 }
 
@@ -148,13 +150,13 @@ func TestHeaderStays(t *testing.T) {
 	page := pageOf(full(t))
 	for off, want := range map[int]uint64{
 		16: 40960, 24: 5100, 32: 8192, 40: 8192, 48: 13312, 56: 5056, 64: 20480,
-		88: 1234567890123456789, 104: 4026531836,
+		88: 1234567890123456789, 104: 4026531836, 168: 100, 176: 1024, 184: 17, 192: 42,
 	} {
 		if got := native.Uint64(page[off:]); got != want {
 			t.Errorf("u64 at %d is %d, want %d", off, got, want)
 		}
 	}
-	for off, want := range map[int]uint32{8: 1, 12: 0x01020304, 72: 256, 76: bits.UintSize / 8, 80: 4096, 84: 0, 96: 42, 100: 1000,
+	for off, want := range map[int]uint32{8: 2, 160: 2, 164: 1, 12: 0x01020304, 72: 256, 76: bits.UintSize / 8, 80: 4096, 84: 0, 96: 42, 100: 1000,
 		244: crc32.Checksum(page[:244], crc32.MakeTable(crc32.Castagnoli))} {
 		if got := native.Uint32(page[off:]); got != want {
 			t.Errorf("u32 at %d is %d, want %d", off, got, want)
@@ -163,7 +165,7 @@ func TestHeaderStays(t *testing.T) {
 	if string(page[:8]) != "ShmemBox" || string(page[112:120]) != "gateway\x00" || string(page[144:160]) != "0123456789abcdef" {
 		t.Errorf("%q", page[:FixedSize])
 	}
-	if !bytes.Equal(page[160:244], make([]byte, 84)) || !bytes.Equal(page[FixedSize:], make([]byte, HeaderSize-FixedSize)) {
+	if !bytes.Equal(page[200:244], make([]byte, 44)) || !bytes.Equal(page[FixedSize:], make([]byte, HeaderSize-FixedSize)) {
 		t.Error("more than the header was written")
 	}
 	if InlineSchema != 3096 || RecordSize != 40 {
@@ -218,7 +220,17 @@ func TestDecodeHeaderRefuses(t *testing.T) {
 	}{
 		{"magic", func(p []byte) { p[0] = 's' }, ErrNone, ""},
 		{"empty", func(p []byte) { clear(p) }, ErrNone, ""},
-		{"newer", func(p []byte) { native.PutUint32(p[OffVersion:], 2) }, ErrVersion, "version 2"},
+		{"older", func(p []byte) { native.PutUint32(p[OffVersion:], 1) }, ErrVersion, "version 1"},
+		{"newer", func(p []byte) { native.PutUint32(p[OffVersion:], 3) }, ErrVersion, "version 3"},
+		{"no lifetime", func(p []byte) { native.PutUint32(p[OffLifetime:], 0); reseal(p) }, ErrCorrupt, "lifetime"},
+		{"lifetime 4", func(p []byte) { native.PutUint32(p[OffLifetime:], 4); reseal(p) }, ErrCorrupt, "lifetime"},
+		{"form 6", func(p []byte) { native.PutUint32(p[OffForm:], 6); reseal(p) }, ErrCorrupt, "form"},
+		{"value with items", func(p []byte) { native.PutUint32(p[OffForm:], 0); reseal(p) }, ErrCorrupt, "items"},
+		{"ring of none", func(p []byte) { native.PutUint64(p[OffItems:], 0); reseal(p) }, ErrCorrupt, "items"},
+		{"too many items", func(p []byte) { native.PutUint64(p[OffItems:], 5000); reseal(p) }, ErrCorrupt, "items"},
+		{"huge items", func(p []byte) { native.PutUint64(p[OffItems:], math.MaxUint64); reseal(p) }, ErrCorrupt, "items"},
+		{"words off the payload", func(p []byte) { native.PutUint64(p[OffWords:], 1<<63); reseal(p) }, ErrCorrupt, "items"},
+		{"words unaligned", func(p []byte) { native.PutUint64(p[OffWords:], 1025); reseal(p) }, ErrCorrupt, "items"},
 		{"version 0", func(p []byte) { native.PutUint32(p[OffVersion:], 0) }, ErrCorrupt, "version 0"},
 		{"other order", func(p []byte) { native.PutUint32(p[OffOrder:], 0x04030201) }, ErrVersion, "byte order"},
 		{"no order", func(p []byte) { native.PutUint32(p[OffOrder:], 0) }, ErrCorrupt, "byte order"},
@@ -231,7 +243,7 @@ func TestDecodeHeaderRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v", c.name, h, err)
 		}
 	}
-	u64 := []int{OffTotalSize, OffPayloadCap, OffControlOff, OffImageOff, OffSchemaOff, OffSchemaCap, OffSlotsOff}
+	u64 := []int{OffTotalSize, OffLeaseOff, OffPayloadCap, OffControlOff, OffImageOff, OffSchemaOff, OffSchemaCap, OffSlotsOff}
 	for _, off := range u64 {
 		was := native.Uint64(good[off:])
 		for _, v := range []uint64{1, was + 1, was - 1, was + 4096, uint64(size), uint64(size) - 4096, 1 << 31, 1 << 32, 1 << 62, 1 << 63,
@@ -331,7 +343,7 @@ func TestEveryByteCounts(t *testing.T) {
 			checkApart(t, got)
 			// Behind the NUL of the program name, and in reserved bytes,
 			// nothing is said.
-			mute := off > OffProgram+len(h.Program) && off < OffID || off >= OffReserved
+			mute := off > OffProgram+len(h.Program) && off < OffID || off >= OffHints
 			if (*got == *h) != mute {
 				t.Fatalf("byte %d changed by %#x and sealed: %+v", off, v, got)
 			}

@@ -1,5 +1,7 @@
 package format
 
+import "fmt"
+
 const (
 	slotBits = 10
 	slotMask = 1<<slotBits - 1
@@ -46,6 +48,7 @@ const (
 	Owned                     // by the attachment in Owner.ID, while it lives
 	Kept                      // stays until it is owned or removed
 	Dropped                   // the value was dropped; no process may attach
+	Shared                    // no owner: the last attachment cleans up
 )
 
 // An Owner is the owner word of a segment.
@@ -65,7 +68,7 @@ func (o Owner) Valid() bool {
 	if o.State == Owned {
 		return o.ID.Gen() != 0 && o.ID&WaitersBit == 0
 	}
-	return o.State <= Dropped && o.ID == NoID
+	return o.State <= Shared && o.ID == NoID
 }
 
 // String returns the state in a word.
@@ -79,6 +82,37 @@ func (s OwnerState) String() string {
 		return "kept"
 	case Dropped:
 		return "dropped"
+	case Shared:
+		return "shared"
 	}
 	return "invalid"
 }
+
+// A Lifetime says when a segment ends. The header says as which lifetime a segment was created.
+type Lifetime uint32
+
+const (
+	LifetimeOwned  Lifetime = iota + 1 // when its owner detaches
+	LifetimeShared                     // when the last attachment leaves
+	LifetimeKept                       // by Remove, or by a process that owns it
+)
+
+// String returns the lifetime in a word.
+func (l Lifetime) String() string {
+	if l < LifetimeOwned || l > LifetimeKept {
+		return fmt.Sprintf("Lifetime(%d)", int(l))
+	}
+	return [...]string{"owned", "shared", "kept"}[l-1]
+}
+
+// A Form says which ring the payload is, so that unread messages are found without its type.
+type Form uint32
+
+const (
+	FormValue       Form = iota // no ring: a value, or raw bytes
+	FormQueue                   // queue of messages of one type
+	FormSingle                  // the same, for one sender and one receiver
+	FormBytes                   // queue of bytes
+	FormSingleBytes             // the same, for one sender and one receiver
+	FormTopic
+)

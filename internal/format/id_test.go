@@ -23,7 +23,7 @@ func TestID(t *testing.T) {
 }
 
 func TestOwner(t *testing.T) {
-	for _, o := range []Owner{{}, {Owned, MakeID(1, 0)}, {Owned, MakeID(GenMask, 1023)}, {State: Kept}, {State: Dropped}} {
+	for _, o := range []Owner{{}, {Owned, MakeID(1, 0)}, {Owned, MakeID(GenMask, 1023)}, {State: Kept}, {State: Dropped}, {State: Shared}} {
 		if got := OwnerOf(o.Word()); got != o || !got.Valid() {
 			t.Errorf("%v: %v", o, got)
 		}
@@ -31,7 +31,7 @@ func TestOwner(t *testing.T) {
 	if w := (Owner{Owned, MakeID(3, 4)}).Word(); w != 1<<32|3<<10|4 {
 		t.Errorf("%#x", w)
 	}
-	for _, w := range []uint64{1, 1 << 32, 1<<32 | 2, 1<<32 | 1<<31 | 1<<10, 2<<32 | 1<<10, 3<<32 | 1, 4 << 32, 1 << 63, ^uint64(0)} {
+	for _, w := range []uint64{1, 1 << 32, 1<<32 | 2, 1<<32 | 1<<31 | 1<<10, 2<<32 | 1<<10, 3<<32 | 1, 4<<32 | 1<<10, 5 << 32, 1 << 63, ^uint64(0)} {
 		if o := OwnerOf(w); o.Valid() || o.Word() != w {
 			t.Errorf("%#x: %v", w, o)
 		}

@@ -1,7 +1,7 @@
 /* ---- ShmemBox runtime, the same in every generated header. docs/format.md describes the bytes and the
  * protocols. ---- */
-#ifndef SHMEMBOX_RUNTIME_1
-#define SHMEMBOX_RUNTIME_1
+#ifndef SHMEMBOX_RUNTIME_2
+#define SHMEMBOX_RUNTIME_2
 
 #ifndef __linux__
 #error "ShmemBox segments need Linux"
@@ -40,6 +40,7 @@ typedef struct {
 	int fd;
 	uint32_t id; /* of the attachment: generation << 10 | slot; 0: read-only, without a slot */
 	uint64_t cap, image, slots; /* size of the payload, offsets of the undo image (0: none) and the slots */
+	uint32_t lifetime, form; /* as which it was created; which ring it is */
 	uint64_t fingerprint; /* of the type that this code is for */
 	uint32_t slot_count;
 	dev_t dev; /* with ino: which file it is, to see whether the name still leads to it */
@@ -50,9 +51,8 @@ typedef struct {
 	char error[512]; /* the cause, after a call that returned less than 0 */
 } shmembox;
 
-/* Bytes of the file that are locked; no data is there. PRESENCE is shared by attachments without a slot. */
+/* Bytes of the file that are locked; no data is there. */
 #define SHMEMBOX_GATE ((int64_t)1 << 62)
-#define SHMEMBOX_PRESENCE (SHMEMBOX_GATE + 15)
 #define SHMEMBOX_SLOT (SHMEMBOX_GATE + 16)
 #define SHMEMBOX_WAITERS 0x80000000u /* bit of a lock word */
 /* Offsets in the header page, the last 4096 bytes of the file. */
@@ -77,7 +77,7 @@ static inline uint64_t shmembox_u64(const unsigned char *p) { uint64_t v; memcpy
 static inline unsigned char *shmembox_head(shmembox *b) { return b->base + b->size - 4096; }
 static inline uint32_t *shmembox_w32(shmembox *b, size_t off) { return (uint32_t *)(void *)(shmembox_head(b) + off); }
 static inline uint64_t *shmembox_seq(shmembox *b) { return (uint64_t *)(void *)(shmembox_head(b) + SHMEMBOX_SEQ); }
-static inline unsigned char *shmembox_slot(shmembox *b, uint32_t i) { return b->base + b->slots + (uint64_t)i * 64; }
+static inline unsigned char *shmembox_slot(shmembox *b, uint32_t i) { return b->base + b->size - 4096 - ((uint64_t)i + 1) * 64; } /* in reverse order */
 
 static inline uint32_t shmembox_crc(const unsigned char *p, size_t n) { /* CRC-32C */
 	uint32_t c = ~0u;
@@ -113,7 +113,7 @@ static inline int shmembox_setlk(int fd, int type, int64_t off) {
 static inline int shmembox_held(int fd, int64_t off, int64_t n) { /* by another open file than this one? */
 	struct flock l;
 	memset(&l, 0, sizeof l);
-	l.l_type = F_WRLCK;
+	l.l_type = F_RDLCK; /* locks that readers share do not count */
 	l.l_whence = SEEK_SET;
 	l.l_start = off;
 	l.l_len = n;
@@ -143,17 +143,21 @@ static inline int shmembox_check(shmembox *b, unsigned char *page, uint64_t fing
 	if (st.st_size < 4096 || pread(b->fd, page, 4096, st.st_size - 4096) != 4096 || memcmp(page, "ShmemBox", 8) != 0)
 		return shmembox_fail(b, EINVAL, "%s: not a ShmemBox segment", b->path);
 	if (shmembox_u32(page + 12) != 0x01020304u) return shmembox_fail(b, EINVAL, "%s: made by a machine of the other byte order", b->path);
-	if (shmembox_u32(page + 8) != 1) return shmembox_fail(b, EINVAL, "%s: made by version %u of ShmemBox, this is 1", b->path, shmembox_u32(page + 8));
+	if (shmembox_u32(page + 8) != 2) return shmembox_fail(b, EINVAL, "%s: it is of format version %u, this code reads 2", b->path, shmembox_u32(page + 8));
 	if (shmembox_crc(page, 244) != shmembox_u32(page + 244)) return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
 	uint64_t total = shmembox_u64(page + 16), control = shmembox_u64(page + 32);
 	b->cap = shmembox_u64(page + 24);
 	b->image = shmembox_u64(page + 40);
 	b->slots = shmembox_u64(page + 64);
 	b->slot_count = shmembox_u32(page + 72);
+	b->lifetime = shmembox_u32(page + 160);
+	b->form = shmembox_u32(page + 164);
 	if (total != (uint64_t)st.st_size || shmembox_u32(page + 84) != 0 || b->cap > total || control > total || b->cap > control ||
 	    b->slot_count < 1 || b->slot_count > 1024 || b->slots > total || b->slots + (uint64_t)b->slot_count * 64 + 4096 != total ||
 	    b->slots < control || b->image % 64 || (b->image && (b->image < control || b->image > b->slots || b->cap > b->slots - b->image)))
 		return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
+	if (b->lifetime < 1 || b->lifetime > 3 || b->form > 5) return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
+	if (shmembox_u64(page + 184) != (uint64_t)st.st_ino) return shmembox_fail(b, EINVAL, "%s: it is a copy of a segment", b->path);
 	uint32_t kind = shmembox_u32(page + 960);
 	uint64_t print = shmembox_u64(page + 968), size = shmembox_u64(page + 976);
 	if (kind < 1 || kind > 3) return shmembox_fail(b, EINVAL, "%s: it has no schema; this code is for fingerprint %016llx", b->path, (unsigned long long)fingerprint);
@@ -301,12 +305,21 @@ static inline int shmembox_same(shmembox *b) { /* does the name still lead to th
 	return lstat(b->path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino;
 }
 
+/* shmembox_stays reports whether a segment stays although no other attachment exists, by its owner word. A dead owner
+ * counts for nothing: the segment is again what it was created as. A shared queue may have unread messages, which this
+ * code does not look for. */
+static inline int shmembox_stays(shmembox *b, uint32_t state) {
+	uint32_t lifetime = state == 2 ? 3 : state == 4 ? 2 : b->lifetime;
+	if (state == 3) return 0;
+	return lifetime == 3 || (lifetime == 2 && b->form >= 1 && b->form <= 4);
+}
+
 /* shmembox_take_slot locks a free slot and writes its record. The gate is held. */
 static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 	unsigned char rec[64], old[64];
 	for (int pass = 0; pass < 2; pass++)
 		for (uint32_t i = 0; i < b->slot_count; i++) {
-			int64_t at = (int64_t)b->slots + (int64_t)i * 64;
+			int64_t at = (int64_t)b->size - 4096 - ((int64_t)i + 1) * 64;
 			if (pread(b->fd, old, 64, at) != 64) return shmembox_fail(b, EIO, "%s: slots cannot be read", b->path);
 			if ((shmembox_u32(old + 32) != 0) != pass) continue; /* slots without a pid are most likely free; the lock decides */
 			if (shmembox_setlk(b->fd, F_WRLCK, SHMEMBOX_SLOT + i) < 0) {
@@ -320,8 +333,9 @@ static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 			struct timespec t;
 			clock_gettime(CLOCK_REALTIME, &t);
 			int64_t now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-			memset(rec, 0, 56);
-			memcpy(rec + 56, old + 56, 8);
+			uint32_t flags = shmembox_u32(old + 32) ? 8 : 0; /* the one before did not detach */
+			memset(rec, 0, 64);
+			memcpy(rec + 36, &flags, 4);
 			memcpy(rec, &gen, 4);
 			memcpy(rec + 32, &pid, 4);
 			memcpy(rec + 40, &inode, 8);
@@ -357,8 +371,8 @@ static inline int shmembox_attach(shmembox *b, const char *name, uint64_t finger
 		err = shmembox_check(b, page, fingerprint); /* what may have changed before the gate was taken */
 		uint64_t owner = shmembox_u64(page + SHMEMBOX_OWNER);
 		uint32_t state = (uint32_t)(owner >> 32);
-		if (!err && (state > 3 || (state == 1) != ((uint32_t)owner >> 10 != 0))) err = shmembox_fail(b, EINVAL, "%s: its owner word is damaged", b->path);
-		if (!err && (state == 3 || (state != 2 && !shmembox_held(b->fd, SHMEMBOX_PRESENCE, 1 + (int64_t)b->slot_count))))
+		if (!err && (state > 4 || (state == 1) != ((uint32_t)owner >> 10 != 0))) err = shmembox_fail(b, EINVAL, "%s: its owner word is damaged", b->path);
+		if (!err && (state == 3 || (!shmembox_held(b->fd, SHMEMBOX_SLOT, (int64_t)b->slot_count) && !shmembox_stays(b, state))))
 			err = shmembox_fail(b, ENOENT, "%s: its owner has left or died", b->path);
 		if (!err) err = shmembox_take_slot(b, page);
 		shmembox_leave(b);
@@ -447,16 +461,15 @@ static inline int shmembox_store(shmembox *b, const void *value, int timeout_ms)
 	return 0;
 }
 
-/* shmembox_close detaches. The last process to leave a segment whose owner died unlinks it, as the owner would
- * have done. */
+/* shmembox_close detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it. */
 static inline void shmembox_close(shmembox *b) {
 	if (b->id && shmembox_enter(b, shmembox_now() + 5000000000) == 0) {
 		uint64_t owner = 0, dropped = (uint64_t)3 << 32;
 		uint32_t none = 0;
 		off_t word = (off_t)(b->size - 4096 + SHMEMBOX_OWNER);
-		if (pwrite(b->fd, &none, 4, (off_t)(b->slots + (uint64_t)(b->id & 1023) * 64 + 32)) == 4 && pread(b->fd, &owner, 8, word) == 8) {
+		if (pwrite(b->fd, &none, 4, (off_t)(b->size - 4096 - ((uint64_t)(b->id & 1023) + 1) * 64 + 32)) == 4 && pread(b->fd, &owner, 8, word) == 8) {
 			uint32_t state = (uint32_t)(owner >> 32);
-			if ((state == 0 || (state == 1 && !shmembox_alive(b, (uint32_t)owner))) && !shmembox_held(b->fd, SHMEMBOX_PRESENCE, 1 + (int64_t)b->slot_count) &&
+			if (state != 3 && !shmembox_held(b->fd, SHMEMBOX_SLOT, (int64_t)b->slot_count) && !shmembox_stays(b, state) &&
 			    shmembox_same(b) && pwrite(b->fd, &dropped, 8, word) == 8)
 				unlink(b->path);
 		}
@@ -466,4 +479,4 @@ static inline void shmembox_close(shmembox *b) {
 	shmembox_unmap(b);
 }
 
-#endif /* SHMEMBOX_RUNTIME_1 */
+#endif /* SHMEMBOX_RUNTIME_2 */

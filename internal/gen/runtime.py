@@ -5,7 +5,7 @@
 
 # Bytes of the file that are locked (no data is there), the waiters bit of a lock word, and offsets in the
 # header page, the last 4096 bytes of the file.
-_GATE, _PRESENCE, _SLOT = 1 << 62, (1 << 62) + 15, (1 << 62) + 16
+_GATE, _SLOT = 1 << 62, (1 << 62) + 16
 _WAITERS = 1 << 31
 _OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = 256, 264, 320, 324, 384, 392
 _OFD_GETLK, _OFD_SETLK = 36, 37
@@ -148,12 +148,15 @@ class _Box:
         u32, u64 = lambda o: struct.unpack_from("=I", page, o)[0], lambda o: struct.unpack_from("=Q", page, o)[0]
         if u32(12) != 0x01020304:
             raise SegmentError("%s: made by a machine of the other byte order" % self.path)
-        if u32(8) != 1:
-            raise SegmentError("%s: made by version %d of ShmemBox, this is 1" % (self.path, u32(8)))
+        if u32(8) != 2:
+            raise SegmentError("%s: it is of format version %d, this code reads 2" % (self.path, u32(8)))
         total, cap, control, image, slots, count = u64(16), u64(24), u64(32), u64(40), u64(64), u32(72)
         if (_crc32c(page[:244]) != u32(244) or total != st.st_size or u32(84) != 0 or cap > control or not 1 <= count <= 1024
+                or not 1 <= u32(160) <= 3 or u32(164) > 5
                 or slots + count * 64 + 4096 != total or slots < control or image % 64 or image and not control <= image <= slots - cap):
             raise SegmentError("%s: its control block is damaged" % self.path)
+        if u64(184) != st.st_ino:
+            raise SegmentError("%s: it is a copy of a segment" % self.path)
         kind, print_, size = u32(960), u64(968), u64(976)
         if kind not in (1, 2, 3):
             raise MismatchError("%s: it has no schema; this code is for fingerprint %016x" % (self.path, FINGERPRINT))
@@ -162,6 +165,7 @@ class _Box:
         if not SIZE <= size <= cap:
             raise SegmentError("%s: its schema is damaged" % self.path)
         self._size, self._head, self._image, self._slots, self._count = total, total - 4096, image, slots, count
+        self._lifetime, self._form = u32(160), u32(164)
         self._file = (st.st_dev, st.st_ino)
         return page
 
@@ -178,8 +182,8 @@ class _Box:
         fcntl.fcntl(self._fd, _OFD_SETLK, struct.pack("@hhqqi4x", kind, os.SEEK_SET, off, 1, 0))
 
     def _held(self, off, n):
-        """Is a byte locked by another open file than this one?"""
-        r = fcntl.fcntl(self._fd, _OFD_GETLK, struct.pack("@hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, off, n, 0))
+        """Is a byte locked by another open file than this one? Locks that readers share do not count."""
+        r = fcntl.fcntl(self._fd, _OFD_GETLK, struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, off, n, 0))
         return struct.unpack_from("@h", r)[0] != fcntl.F_UNLCK
 
     def _enter(self, deadline):
@@ -198,9 +202,9 @@ class _Box:
             page = self._check()  # again: it may have changed before the gate was taken
             owner = struct.unpack_from("=Q", page, _OWNER)[0]
             state = owner >> 32
-            if state > 3 or (state == 1) != (owner & 0xFFFFFFFF > 1023):
+            if state > 4 or (state == 1) != (owner & 0xFFFFFFFF > 1023):
                 raise SegmentError("%s: its owner word is damaged" % self.path)
-            if state == 3 or state != 2 and not self._held(_PRESENCE, 1 + self._count):
+            if state == 3 or not self._held(_SLOT, self._count) and not self._stays(state):
                 raise FileNotFoundError(errno.ENOENT, "its owner has left or died", self.path)
             self._take_slot(page)
         finally:
@@ -208,12 +212,24 @@ class _Box:
         self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
+    def _stays(self, state):
+        """Does the segment stay although no other attachment exists, by its owner word? A dead owner counts for
+        nothing: the segment is again what it was created as. A shared queue may have unread messages, which this
+        code does not look for."""
+        lifetime = {2: 3, 4: 2}.get(state, self._lifetime)
+        return state != 3 and (lifetime == 3 or lifetime == 2 and 1 <= self._form <= 4)
+
+    def _slot_off(self, i):
+        """Where in the file the record of a slot is: they stand in reverse order."""
+        return self._head - (i + 1) * 64
+
     def _take_slot(self, page):
         """Locks a free slot and writes its record."""
         slots = os.pread(self._fd, self._count * 64, self._slots)
         for hinted in (True, False):  # slots without a pid are most likely free; the lock decides
             for i in range(self._count):
-                old = slots[i * 64:i * 64 + 64]
+                at = (self._count - 1 - i) * 64
+                old = slots[at:at + 64]
                 if hinted != (struct.unpack_from("=I", old, 32)[0] == 0):
                     continue
                 try:
@@ -225,8 +241,9 @@ class _Box:
                     ns = os.stat("/proc/self/ns/pid").st_ino
                 except OSError:
                     ns = 0
-                rec = struct.pack("=I28xIIQq", gen, os.getpid(), 0, ns, time.time_ns()) + old[56:]
-                os.pwrite(self._fd, rec, self._slots + i * 64)
+                flags = 8 if struct.unpack_from("=I", old, 32)[0] else 0  # the one before did not detach
+                rec = struct.pack("=I28xIIQq8x", gen, os.getpid(), flags, ns, time.time_ns())
+                os.pwrite(self._fd, rec, self._slot_off(i))
                 if struct.unpack_from("=I", page, _HIGH)[0] <= i:
                     os.pwrite(self._fd, struct.pack("=I", i + 1), self._head + _HIGH)
                 self._id = gen << 10 | i
@@ -286,7 +303,7 @@ class _Box:
         slot, gen = i & 1023, i >> 10 & 0x1FFFFF
         if i == self._id:
             return True
-        if gen == 0 or slot >= self._count or self._atomics.load4(self._at + self._slots + slot * 64) != gen:
+        if gen == 0 or slot >= self._count or self._atomics.load4(self._at + self._slot_off(slot)) != gen:
             return False
         return self._held(_SLOT + slot, 1)
 
@@ -302,7 +319,7 @@ class _Box:
             return
         bit = 1 << ((((self._head + off) >> 2 & 0xFFFFFFFF) * 0x9E3779B1 & 0xFFFFFFFF) >> 26)
         for i in range(self._high()):
-            s = self._at + self._slots + i * 64
+            s = self._at + self._slot_off(i)
             if a.load8(s + 16) & bit:
                 a.or8(s + 24, bit)
                 a.add4(s + 4, 1)
@@ -341,7 +358,7 @@ class _Box:
             # those that were there before and are alive.
             for i in range(self._high()):
                 while True:
-                    r = a.load4(self._at + self._slots + i * 64 + 12)
+                    r = a.load4(self._at + self._slot_off(i) + 12)
                     if r == 0 or r & 1023 != i or not self._alive(r):
                         break
                     if time.monotonic() > deadline:
@@ -382,16 +399,16 @@ class _Box:
         self._unlock()
 
     def close(self):
-        """Detaches. The last process to leave a segment whose owner died unlinks it, as the owner would have done."""
+        """Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it."""
         if self._fd < 0:
             return
         if self._id:
             try:
                 self._enter(time.monotonic() + 5)
-                os.pwrite(self._fd, bytes(4), self._slots + (self._id & 1023) * 64 + 32)
+                os.pwrite(self._fd, bytes(4), self._slot_off(self._id & 1023) + 32)
                 owner = struct.unpack("=Q", os.pread(self._fd, 8, self._head + _OWNER))[0]
-                dead = owner >> 32 == 0 or owner >> 32 == 1 and not self._alive(owner & 0xFFFFFFFF)
-                if dead and not self._held(_PRESENCE, 1 + self._count) and self._same():
+                state = owner >> 32
+                if state != 3 and not self._held(_SLOT, self._count) and not self._stays(state) and self._same():
                     os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER)
                     os.unlink(self.path)
                 self._setlk(fcntl.F_UNLCK, _SLOT + (self._id & 1023))  # under the gate: of two that leave at once one sees that it is the last

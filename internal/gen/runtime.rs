@@ -32,9 +32,8 @@ const SYS_FUTEX: i64 = 98;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")))]
 const SYS_FUTEX: i64 = -1; // waiters wake after 100 ms
 
-// Bytes of the file that are locked; no data is there. PRESENCE is shared by attachments without a slot.
+// Bytes of the file that are locked; no data is there.
 const GATE: i64 = 1 << 62;
-const PRESENCE: i64 = GATE + 15;
 const SLOT: i64 = GATE + 16;
 const WAITERS: u32 = 1 << 31; // bit of a lock word
 // Offsets in the header page, the last 4096 bytes of the file.
@@ -118,6 +117,8 @@ struct Segment {
     cap: u64,
     image: u64,
     slots: u64,
+    lifetime: u32, // as which it was created
+    form: u32, // which ring it is
     count: u32,
     dev: u64,
     ino: u64,
@@ -132,7 +133,7 @@ impl Segment {
         loop {
             let file = OpenOptions::new().read(true).write(write).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path)?;
             let mut s = Segment {
-                file, path: path.clone(), base: std::ptr::null_mut(), size: 0, id: 0, cap: 0, image: 0, slots: 0, count: 0, dev: 0, ino: 0,
+                file, path: path.clone(), base: std::ptr::null_mut(), size: 0, id: 0, cap: 0, image: 0, slots: 0, lifetime: 0, form: 0, count: 0, dev: 0, ino: 0,
             };
             s.check()?;
             if !write {
@@ -172,16 +173,20 @@ impl Segment {
         if u32_at(&page, 12) != 0x01020304 {
             return bad("made by a machine of the other byte order");
         }
-        if u32_at(&page, 8) != 1 {
-            return bad(&format!("made by version {} of ShmemBox, this is 1", u32_at(&page, 8)));
+        if u32_at(&page, 8) != 2 {
+            return bad(&format!("it is of format version {}, this code reads 2", u32_at(&page, 8)));
         }
         let (total, cap, control) = (u64_at(&page, 16), u64_at(&page, 24), u64_at(&page, 32));
         let (image, slots, count) = (u64_at(&page, 40), u64_at(&page, 64), u32_at(&page, 72));
         if crc32c(&page[..244]) != u32_at(&page, 244) || total != meta.len() || u32_at(&page, 84) != 0 || control > total || cap > control
             || count < 1 || count > 1024 || slots > total || slots + count as u64 * 64 + 4096 != total || slots < control
+            || u32_at(&page, 160) < 1 || u32_at(&page, 160) > 3 || u32_at(&page, 164) > 5
             || image % 64 != 0 || image != 0 && (image < control || image > slots || cap > slots - image)
         {
             return bad("its control block is damaged");
+        }
+        if u64_at(&page, 184) != meta.ino() {
+            return bad("it is a copy of a segment");
         }
         let (kind, print, size) = (u32_at(&page, 960), u64_at(&page, 968), u64_at(&page, 976));
         if kind < 1 || kind > 3 {
@@ -200,6 +205,8 @@ impl Segment {
         self.cap = cap;
         self.image = image;
         self.slots = slots;
+        self.lifetime = u32_at(&page, 160);
+        self.form = u32_at(&page, 164);
         self.count = count;
         self.dev = meta.dev();
         self.ino = meta.ino();
@@ -229,9 +236,9 @@ impl Segment {
         }
     }
 
-    /// Is a byte locked by another open file than this one?
+    /// Is a byte locked by another open file than this one? Locks that readers share do not count.
     fn held(&self, at: i64, n: i64) -> bool {
-        let mut l = Flock { kind: 1, whence: 0, start: at, len: n, pid: 0 };
+        let mut l = Flock { kind: 0, whence: 0, start: at, len: n, pid: 0 };
         let r = unsafe { fcntl(self.file.as_raw_fd(), 36, &mut l as *mut Flock) };
         r == -1 || l.kind != 2
     }
@@ -254,15 +261,32 @@ impl Segment {
         let _ = self.setlk(2, GATE);
     }
 
+    /// Does the segment stay although no other attachment exists, by its owner word? A dead owner counts for
+    /// nothing: the segment is again what it was created as. A shared queue may have unread messages, which this
+    /// code does not look for.
+    fn stays(&self, state: u64) -> bool {
+        let lifetime = match state {
+            2 => 3,
+            4 => 2,
+            _ => self.lifetime,
+        };
+        state != 3 && (lifetime == 3 || lifetime == 2 && self.form >= 1 && self.form <= 4)
+    }
+
+    /// Where in the file the record of a slot is: they stand in reverse order.
+    fn slot_off(&self, i: u32) -> u64 {
+        self.size as u64 - 4096 - (i as u64 + 1) * 64
+    }
+
     /// Locks a free slot and writes its record. The gate is held.
     fn attach(&mut self) -> Result<()> {
         let page = self.check()?; // again: it may have changed before the gate was taken
         let owner = u64_at(&page, OWNER);
         let state = owner >> 32;
-        if state > 3 || (state == 1) != (owner as u32 > 1023) {
+        if state > 4 || (state == 1) != (owner as u32 > 1023) {
             return Err(Error::Bad(format!("{}: its owner word is damaged", self.path)));
         }
-        if state == 3 || state != 2 && !self.held(PRESENCE, 1 + self.count as i64) {
+        if state == 3 || !self.held(SLOT, self.count as i64) && !self.stays(state) {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: its owner has left or died", self.path)).into());
         }
         let mut slots = vec![0; self.count as usize * 64];
@@ -270,7 +294,7 @@ impl Segment {
         for hinted in [true, false] {
             // slots without a pid are most likely free; the lock decides
             for i in 0..self.count {
-                let old = &slots[i as usize * 64..][..64];
+                let old = &slots[(self.count - 1 - i) as usize * 64..][..64];
                 if hinted != (u32_at(old, 32) == 0) {
                     continue;
                 }
@@ -289,10 +313,11 @@ impl Segment {
                 let mut rec = [0u8; 64];
                 rec[0..4].copy_from_slice(&gen.to_ne_bytes());
                 rec[32..36].copy_from_slice(&std::process::id().to_ne_bytes());
+                let flags = if u32_at(old, 32) != 0 { 8u32 } else { 0 }; // the one before did not detach
+                rec[36..40].copy_from_slice(&flags.to_ne_bytes());
                 rec[40..48].copy_from_slice(&ns.to_ne_bytes());
                 rec[48..56].copy_from_slice(&now.to_ne_bytes());
-                rec[56..64].copy_from_slice(&old[56..64]);
-                self.file.write_all_at(&rec, self.slots + i as u64 * 64)?;
+                self.file.write_all_at(&rec, self.slot_off(i))?;
                 if u32_at(&page, HIGH) <= i {
                     self.file.write_all_at(&(i + 1).to_ne_bytes(), (self.size - 4096 + HIGH) as u64)?;
                 }
@@ -312,11 +337,11 @@ impl Segment {
     }
 
     fn slot32(&self, i: u32, off: usize) -> &AtomicU32 {
-        unsafe { &*(self.base.add(self.slots as usize + i as usize * 64 + off) as *const AtomicU32) }
+        unsafe { &*(self.base.add(self.slot_off(i) as usize + off) as *const AtomicU32) }
     }
 
     fn slot64(&self, i: u32, off: usize) -> &AtomicU64 {
-        unsafe { &*(self.base.add(self.slots as usize + i as usize * 64 + off) as *const AtomicU64) }
+        unsafe { &*(self.base.add(self.slot_off(i) as usize + off) as *const AtomicU64) }
     }
 
     /// One more than the highest slot ever taken.
@@ -531,16 +556,15 @@ impl Segment {
         Ok(())
     }
 
-    /// Detaches. The last process to leave a segment whose owner died unlinks it, as the owner would have done.
+    /// Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it.
     fn resign(&self) -> Result<()> {
         self.enter(Instant::now() + Duration::from_secs(5))?;
         let word = (self.size - 4096 + OWNER) as u64;
         let mut owner = [0u8; 8];
-        let done = self.file.write_all_at(&[0; 4], self.slots + (self.id & 1023) as u64 * 64 + 32).and_then(|_| self.file.read_exact_at(&mut owner, word));
+        let done = self.file.write_all_at(&[0; 4], self.slot_off(self.id & 1023) + 32).and_then(|_| self.file.read_exact_at(&mut owner, word));
         if done.is_ok() {
-            let owner = u64::from_ne_bytes(owner);
-            let dead = owner >> 32 == 0 || owner >> 32 == 1 && !self.alive(owner as u32);
-            if dead && !self.held(PRESENCE, 1 + self.count as i64) && self.same() && self.file.write_all_at(&(3u64 << 32).to_ne_bytes(), word).is_ok() {
+            let state = u64::from_ne_bytes(owner) >> 32;
+            if state != 3 && !self.held(SLOT, self.count as i64) && !self.stays(state) && self.same() && self.file.write_all_at(&(3u64 << 32).to_ne_bytes(), word).is_ok() {
                 let _ = std::fs::remove_file(&self.path);
             }
         }

@@ -146,3 +146,29 @@ func QueueOf(stored *format.Type) (q *Queue, err error) {
 	}
 	return q, nil
 }
+
+// RingOf returns what a header says of the ring that a payload of type t is: its form, its items,
+// and where the words of its message slots begin. It is FormValue if t is no queue and no topic.
+func RingOf(t *format.Type) (form format.Form, items, words uint64) {
+	if t == nil || Stream(t) == "" {
+		return format.FormValue, 0, 0
+	}
+	if Stream(t) == TopicName {
+		if l, err := TopicOf(t); err == nil {
+			return format.FormTopic, uint64(l.Capacity), uint64(l.Slots)
+		}
+		return format.FormValue, 0, 0
+	}
+	l, err := QueueOf(t)
+	switch {
+	case err != nil:
+		return format.FormValue, 0, 0
+	case l.Single && l.Item != nil:
+		return format.FormSingle, uint64(l.Capacity), 0
+	case l.Single:
+		return format.FormSingleBytes, uint64(l.Bytes), 0
+	case l.Item != nil:
+		return format.FormQueue, uint64(l.Capacity), uint64(l.Slots)
+	}
+	return format.FormBytes, uint64(l.Capacity), uint64(l.Slots)
+}

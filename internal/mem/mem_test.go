@@ -59,6 +59,9 @@ func TestPlaces(t *testing.T) {
 		"seqArmed":      {unsafe.Offsetof(w.SeqArmed), format.OffSeqArmed - format.OffOwner},
 		"readers":       {unsafe.Offsetof(w.Readers), format.OffReaders - format.OffOwner},
 		"readersArmed":  {unsafe.Offsetof(w.ReadersArmed), format.OffReadersArmed - format.OffOwner},
+		"events":        {unsafe.Offsetof(w.Events), format.OffEvents - format.OffOwner},
+		"eventsArmed":   {unsafe.Offsetof(w.EventsArmed), format.OffEventsArmed - format.OffOwner},
+		"gone":          {unsafe.Offsetof(w.Gone), format.OffGone - format.OffOwner},
 		"fingerprint":   {unsafe.Offsetof(w.Fingerprint), format.OffRecordFingerprint - format.OffOwner},
 		"slot gen":      {unsafe.Offsetof(s.Gen), format.SlotGen},
 		"slot bell":     {unsafe.Offsetof(s.Bell), format.SlotBell},
@@ -70,6 +73,7 @@ func TestPlaces(t *testing.T) {
 		"slot flags":    {unsafe.Offsetof(s.Flags), format.SlotFlags},
 		"slot pidNS":    {unsafe.Offsetof(s.PIDNS), format.SlotPIDNS},
 		"slot started":  {unsafe.Offsetof(s.Started), format.SlotStarted},
+		"slot baton":    {unsafe.Offsetof(s.Baton), format.SlotBaton},
 		"slot size":     {unsafe.Sizeof(s), format.SlotSize},
 	} {
 		if p.got != p.want {
@@ -238,10 +242,9 @@ func TestPinAfterDrain(t *testing.T) {
 	m.Retire()
 }
 
-// TestSlotBound: a wrong SlotHigh of a peer does not exceed the slots, also where an int has 32
-// bits.
+// TestSlotBound: a wrong SlotHigh of a peer does not exceed the slots, also where an int has 32 bits.
 func TestSlotBound(t *testing.T) {
-	p := Peers{Words: new(Words), Slots: make([]Slot, 4)}
+	p := Peers{Words: new(Words), slots: make([]Slot, 4)}
 	for high, want := range map[uint32]int{0: 0, 3: 3, 5: 4, 1 << 31: 4, ^uint32(0): 4} {
 		if p.Words.SlotHigh.Store(high); p.SlotBound() != want {
 			t.Errorf("%d of 4 slots: %d, want %d", high, p.SlotBound(), want)

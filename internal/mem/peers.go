@@ -20,8 +20,8 @@ type Slot struct {
 	PID      atomic.Uint32 // 0: the slot is free; only a hint
 	Flags    atomic.Uint32
 	PIDNS    atomic.Uint64
-	Started  atomic.Int64 // Unix nanoseconds
-	_        atomic.Uint64
+	Started  atomic.Int64  // Unix nanoseconds
+	Baton    atomic.Uint64 // reserved
 }
 
 // Words are the words of the header page that change while the segment exists, from format.OffOwner
@@ -38,7 +38,11 @@ type Words struct {
 	_            [52]byte
 	Readers      atomic.Uint32
 	ReadersArmed atomic.Uint32
-	_            [512]byte
+	_            [56]byte
+	Events       atomic.Uint64 // reserved
+	EventsArmed  atomic.Uint32 // reserved
+	Gone         atomic.Uint32 // reserved
+	_            [440]byte
 	Fingerprint  atomic.Uint64 // of the schema record; written only under the gate
 }
 
@@ -47,7 +51,7 @@ type Words struct {
 type Peers struct {
 	Self  format.ID // this attachment; format.NoID where it has no slot
 	Words *Words
-	Slots []Slot
+	slots []Slot // slot 0 is the last
 	file  sys.FD
 
 	once sync.Once
@@ -64,7 +68,7 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 	if err != nil {
 		return err
 	}
-	m.Peers = &Peers{Self: self, Words: words, Slots: slots, file: file}
+	m.Peers = &Peers{Self: self, Words: words, slots: slots, file: file}
 	if m.write {
 		m.lockID = uint32(self)
 	}
@@ -79,7 +83,7 @@ func (p *Peers) Alive(id format.ID) bool {
 		return true // Held does not see the locks of this file
 	}
 	slot := int(id.Slot())
-	if id.Gen() == 0 || slot >= len(p.Slots) || p.Slots[slot].Gen.Load() != id.Gen() {
+	if id.Gen() == 0 || slot >= p.Len() || p.Slot(slot).Gen.Load() != id.Gen() {
 		return false
 	}
 	held, err := p.file.Held(sys.SlotByte+int64(slot), 1)
@@ -87,4 +91,11 @@ func (p *Peers) Alive(id format.ID) bool {
 }
 
 // SlotBound returns how many slots to look at: all others were never taken.
-func (p *Peers) SlotBound() int { return int(min(p.Words.SlotHigh.Load(), uint32(len(p.Slots)))) }
+func (p *Peers) SlotBound() int { return int(min(p.Words.SlotHigh.Load(), uint32(p.Len()))) }
+
+// Len returns the number of slots.
+func (p *Peers) Len() int { return len(p.slots) }
+
+// Slot returns the record of slot i. In the file the slots stand in reverse order, before the
+// header.
+func (p *Peers) Slot(i int) *Slot { return &p.slots[len(p.slots)-1-i] }

@@ -65,8 +65,8 @@ func (m *Mapping) FileID() FileID {
 
 // Others reports whether the slots' hints show another attachment.
 func (p *Peers) Others() bool {
-	for i := range p.Slots[:p.SlotBound()] {
-		if s := &p.Slots[i]; s.PID.Load() != 0 && i != int(p.Self.Slot()) {
+	for i := range p.SlotBound() {
+		if s := p.Slot(i); s.PID.Load() != 0 && i != int(p.Self.Slot()) {
 			return true
 		}
 	}

@@ -91,8 +91,8 @@ func (s *Shared) drain(ctx context.Context) error {
 
 func (s *Shared) noMarks() bool {
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.SlotBound()] {
-		if p.Slots[i].Reader.Load() != 0 {
+	for i := range p.SlotBound() {
+		if p.Slot(i).Reader.Load() != 0 {
 			return false
 		}
 	}
@@ -102,8 +102,8 @@ func (s *Shared) noMarks() bool {
 // sweep removes the marks of dead attachments, and returns the living ones that have a mark.
 func (s *Shared) sweep() (alive []format.ID) {
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.SlotBound()] {
-		r := &p.Slots[i].Reader
+	for i := range p.SlotBound() {
+		r := &p.Slot(i).Reader
 		if id := r.Load(); id != 0 {
 			if int(format.ID(id).Slot()) == i && s.o.Alive(format.ID(id)) {
 				alive = append(alive, format.ID(id))
@@ -149,7 +149,7 @@ func (s *Shared) tryRLock() bool {
 		return false // a waiting writer comes before new readers
 	}
 	if s.reading == 0 {
-		mark := &s.o.M.Peers.Slots[s.o.Me.Slot()].Reader
+		mark := &s.o.M.Peers.Slot(int(s.o.Me.Slot())).Reader
 		mark.Store(uint32(s.o.Me))
 		step.Reach(step.RLockMark)
 		if w.Load() != free {
@@ -171,7 +171,7 @@ func (s *Shared) RUnlock() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reading--; s.reading == 0 {
-		s.o.M.Peers.Slots[s.o.Me.Slot()].Reader.Store(0)
+		s.o.M.Peers.Slot(int(s.o.Me.Slot())).Reader.Store(0)
 		step.Reach(step.RUnlockMark)
 		wait.Wake(s.o.M, &s.words.ReadersArmed)
 	}

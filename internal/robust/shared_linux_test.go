@@ -20,7 +20,7 @@ func shared(t *testing.T, n int) ([]*peer, []*robust.Shared) {
 }
 
 // mark returns the reader mark of an attachment.
-func (p *peer) mark() uint32 { return p.M.Peers.Slots[p.o.Me.Slot()].Reader.Load() }
+func (p *peer) mark() uint32 { return p.M.Peers.Slot(int(p.o.Me.Slot())).Reader.Load() }
 
 // rlock locks for reading, and fails the test if a writer died.
 func rlock(t *testing.T, s *robust.Shared) {

@@ -40,7 +40,21 @@ func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error)
 		return nil, fmt.Errorf("%w: the file was truncated while it was read", errs.Corrupt)
 	}
 	h, err := format.DecodeHeader(page, st.Size)
-	return h, formatError(err, st.Size)
+	if err != nil {
+		return nil, formatError(err, st.Size)
+	}
+	return h, copied(h, file, st)
+}
+
+// copied returns errs.Copied if the header was written for another file. The words of a copy belong
+// to the attachments of the original. The device of a disk may change with a boot; that of a tmpfs
+// does not.
+func copied(h *format.Header, file sys.FD, st sys.Stat) error {
+	if h.Ino == st.Ino && (h.Dev == st.Dev || !file.InMemory()) {
+		return nil
+	}
+	return fmt.Errorf("%w (inode %d, this is %d); its words belong to other processes; "+
+		"read it with Options.Foreign and ReadOnly, or Remove it", errs.Copied, h.Ino, st.Ino)
 }
 
 // headerPages holds pages for headers that are not kept. Allocating a page costs more than reading
@@ -61,7 +75,7 @@ func formatError(err error, size int64) error {
 	case errors.Is(err, format.ErrNone):
 		return foreignError(size)
 	case errors.Is(err, format.ErrVersion):
-		return fmt.Errorf("%w: %v; Remove removes it", errs.Version, err)
+		return fmt.Errorf("%w: %v; it may be in use: stop its processes, then Remove it", errs.Version, err)
 	}
 	return fmt.Errorf("%w: %v; Remove removes it", errs.Corrupt, err)
 }
@@ -130,15 +144,25 @@ func (c *control) othersAttached() (bool, error) {
 	return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))
 }
 
-// readSlots reads slot records from the slot first on, as many as fit b.
+// readSlots reads slot records from the slot first on, as many as fit b. In the file they stand in
+// the reverse order.
 func (c *control) readSlots(b []byte, first int) error {
-	n, err := c.file.ReadAt(b, c.slotOff(first))
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := c.file.ReadAt(b, c.slotOff(first+len(b)/format.SlotSize-1))
 	if err != nil || n < len(b) {
 		return fmt.Errorf("%w: slots cannot be read (%v)", errs.Corrupt, err)
+	}
+	for i, j := 0, len(b)-format.SlotSize; i < j; i, j = i+format.SlotSize, j-format.SlotSize {
+		var r [format.SlotSize]byte
+		copy(r[:], b[i:])
+		copy(b[i:i+format.SlotSize], b[j:])
+		copy(b[j:], r[:])
 	}
 	return nil
 }
 
 func (c *control) slotOff(slot int) int64 {
-	return int64(c.head.SlotsOff) + int64(slot)*format.SlotSize
+	return int64(c.head.SlotOff(slot))
 }

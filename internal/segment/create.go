@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -101,6 +102,10 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 		uint64(os.Getpagesize()))
 	if err != nil {
 		return nil, err
+	}
+	h.Form, h.Items, h.Words = layout.RingOf(o.Schema)
+	if o.cfg.Kept {
+		h.Lifetime = format.LifetimeKept
 	}
 	h.Created, h.Program, h.ID = time.Now().UnixNano(), program(), randomID()
 	h.CreatorPID, h.CreatorUID, h.CreatorNS = pid(), uint32(os.Geteuid()), pidNamespace()
@@ -210,6 +215,7 @@ func (o *opening) writeControl(a *Attachment, encoded []byte) error {
 	defer headerPages.Put(buf)
 	page := buf[:]
 	clear(page)
+	h.Ino, h.Dev = a.stat.Ino, a.stat.Dev
 	h.Encode(page)
 	putUint64(page[format.OffOwner:], owner.Word())
 	putUint32(page[format.OffSlotHigh:], 1)
@@ -224,7 +230,7 @@ func (o *opening) writeControl(a *Attachment, encoded []byte) error {
 			return err
 		}
 	}
-	if err := a.file.WriteAt(a.slotRecord(nil), a.slotOff(0)); err != nil {
+	if err := a.file.WriteAt(a.slotRecord(0), a.slotOff(0)); err != nil {
 		return err
 	}
 	step.Reach(step.CreateControl)

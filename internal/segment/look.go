@@ -26,6 +26,8 @@ const (
 	Kept
 	Garbage
 	Foreign
+	Copied
+	OtherVersion
 	Damaged
 )
 
@@ -34,7 +36,7 @@ func (s State) String() string {
 	if s < Live || s > Damaged {
 		return fmt.Sprintf("State(%d)", int(s))
 	}
-	return [...]string{"live", "orphaned", "kept", "garbage", "foreign", "damaged"}[s-1]
+	return [...]string{"live", "orphaned", "kept", "garbage", "foreign", "copied", "other version", "damaged"}[s-1]
 }
 
 // A Peer is the twin of shmem.Peer: what an attachment's slot record says.
@@ -51,7 +53,7 @@ type Peer struct {
 type Look struct {
 	Name, Path string
 	State      State
-	Err        error // why it is Damaged
+	Err        error // why it is Copied, OtherVersion or Damaged
 
 	Size, File, InUse int64 // bytes of the payload, of the file, and of memory in use
 	Mode              fs.FileMode
@@ -161,6 +163,12 @@ func LookFile(file sys.FD, path, name string) (Look, error) {
 	switch {
 	case errors.Is(err, errs.Foreign):
 		l.State = Foreign
+		return l, nil
+	case errors.Is(err, errs.Copied):
+		l.State, l.Err = Copied, err
+		return l, nil
+	case errors.Is(err, errs.Version):
+		l.State, l.Err = OtherVersion, err
 		return l, nil
 	case err != nil:
 		l.State, l.Err = Damaged, err

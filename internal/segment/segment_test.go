@@ -375,6 +375,9 @@ func TestContended(t *testing.T) {
 		if p == step.AttachRead {
 			_ = os.Remove(filepath.Join(d, "s"))
 			_ = os.WriteFile(filepath.Join(d, "s"), image, 0o600)
+			st, _ := sys.Lstat(filepath.Join(d, "s"))
+			format.Adopt(image[len(image)-format.HeaderSize:], st.Ino, st.Dev)
+			_ = os.WriteFile(filepath.Join(d, "s"), image, 0o600)
 		}
 	})
 	defer step.Hook(nil)

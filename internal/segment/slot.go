@@ -66,7 +66,11 @@ func (a *Attachment) scanSlots(page []byte, hinted bool) (taken bool, err error)
 func (a *Attachment) writeSlot(page []byte, slot uint32, old []byte) error {
 	gen := format.NextGen(binary.NativeEndian.Uint32(old[format.SlotGen:]) & format.GenMask)
 	a.id = format.MakeID(gen, slot)
-	if err := a.file.WriteAt(a.slotRecord(old), a.slotOff(int(slot))); err != nil {
+	before := uint32(0)
+	if binary.NativeEndian.Uint32(old[format.SlotPID:]) != 0 {
+		before = format.SlotUnclean
+	}
+	if err := a.file.WriteAt(a.slotRecord(before), a.slotOff(int(slot))); err != nil {
 		return err
 	}
 	if high := binary.NativeEndian.Uint32(page[format.OffSlotHigh:]); high <= slot {
@@ -77,16 +81,20 @@ func (a *Attachment) writeSlot(page []byte, slot uint32, old []byte) error {
 	return nil
 }
 
-// slotRecord returns the record of this attachment. The spare word of old, the former record,
-// stays.
-func (a *Attachment) slotRecord(old []byte) []byte {
+// slotRecord returns the record of this attachment. before is what the former record adds to the
+// flags.
+func (a *Attachment) slotRecord(before uint32) []byte {
 	b := make([]byte, format.SlotSize)
-	copy(b[format.SlotSpare:], old[min(len(old), format.SlotSpare):])
 	putUint32(b[format.SlotGen:], a.id.Gen())
 	putUint32(b[format.SlotPID:], pid())
+	flags := before
 	if a.cfg.ReadOnly {
-		putUint32(b[format.SlotFlags:], format.SlotReadOnly)
+		flags |= format.SlotReadOnly
 	}
+	if a.noCleanup {
+		flags |= format.SlotNoDrop
+	}
+	putUint32(b[format.SlotFlags:], flags)
 	putUint64(b[format.SlotPIDNS:], pidNamespace())
 	putUint64(b[format.SlotStarted:], uint64(time.Now().UnixNano()))
 	return b

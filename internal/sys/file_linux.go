@@ -271,6 +271,13 @@ func MountOf(dir string) (Mount, error) {
 	return Mount{Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs, Inodes: int64(s.Ffree)}, nil
 }
 
+// InMemory reports whether the file is on a tmpfs.
+func (fd FD) InMemory() bool {
+	var s unix.Statfs_t
+	err := retry(func() error { return unix.Fstatfs(int(fd), &s) })
+	return err == nil && int64(uint32(s.Type)) == TmpfsMagic
+}
+
 // Memory returns the machine's memory in bytes, swap included, 0 if unknown.
 func Memory() int64 {
 	var s unix.Sysinfo_t

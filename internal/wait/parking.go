@@ -90,7 +90,7 @@ func lotOf(m *mem.Mapping) *parkingLot {
 		return (*l).(*parkingLot)
 	}
 	l := &parkingLot{
-		m: m, slot: &m.Peers.Slots[m.Peers.Self.Slot()],
+		m: m, slot: m.Peers.Slot(int(m.Peers.Self.Slot())),
 		leadToken: make(chan struct{}, 1), lastScan: time.Now(),
 	}
 	l.leadToken <- struct{}{}

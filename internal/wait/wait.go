@@ -146,8 +146,8 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 	p := m.Peers
 	bit := uint64(1) << layout.Bucket(uintptr(mem.Offset(m, armed)))
 	own := int(p.Self.Slot())
-	for i := range p.Slots[:p.SlotBound()] {
-		s := &p.Slots[i]
+	for i := range p.SlotBound() {
+		s := p.Slot(i)
 		if s.Interest.Load()&bit == 0 {
 			continue
 		}

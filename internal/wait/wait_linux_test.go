@@ -83,7 +83,7 @@ func echo(c *shmemtest.Conn) error {
 	for i := range n {
 		go until(context.Background(), s, &v.o[2+i%1000], 0)
 	}
-	for n > 0 && s.M.Peers.Slots[s.Self.Slot()].Interest.Load() == 0 {
+	for n > 0 && s.M.Peers.Slot(int(s.Self.Slot())).Interest.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(time.Duration(n) * 20 * time.Microsecond)
@@ -314,7 +314,7 @@ func TestKillWaker(t *testing.T) {
 			done := make(chan error, 2)
 			var at time.Time
 			go func() { done <- until(context.Background(), s, &v.o[0], 0) }()
-			for v.o[0].armed.Load() == 0 || s.M.Peers.Slots[s.Self.Slot()].Sleeping.Load() == 0 {
+			for v.o[0].armed.Load() == 0 || s.M.Peers.Slot(int(s.Self.Slot())).Sleeping.Load() == 0 {
 				time.Sleep(time.Millisecond)
 			}
 			at = time.Now()

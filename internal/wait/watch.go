@@ -71,10 +71,10 @@ func (ws *watches) dropOne() {
 // pidOf returns the pid of another attachment in this process's PID namespace, 0 if there is none.
 func pidOf(p *mem.Peers, id format.ID) int {
 	slot := int(id.Slot())
-	if id == p.Self || slot >= len(p.Slots) {
+	if id == p.Self || slot >= p.Len() {
 		return 0
 	}
-	s := &p.Slots[slot]
+	s := p.Slot(slot)
 	pid := int(int32(s.PID.Load()))
 	if pid <= 0 || pid == os.Getpid() || pidNS() == 0 || s.PIDNS.Load() != pidNS() {
 		return 0

@@ -66,9 +66,13 @@ var header = map[string]int{
 	"schemaOff": format.OffSchemaOff, "schemaCap": format.OffSchemaCap,
 	"slotsOff": format.OffSlotsOff, "slotCount": format.OffSlotCount, "wordSize": format.OffWordSize,
 	"pageSize": format.OffPageSize, "flags": format.OffFlags, "created": format.OffCreated,
-	"creatorPID": format.OffCreatorPID, "creatorUID": format.OffCreatorUID,
-	"creatorNS": format.OffCreatorNS, "program": format.OffProgram, "id": format.OffID,
-	"reserved": format.OffReserved, "check": format.OffCheck,
+	"creatorPID": format.OffCreatorPID, "creatorUID": format.OffCreatorUID, "creatorNS": format.OffCreatorNS,
+	"program": format.OffProgram, "id": format.OffID, "reserved": format.OffReserved,
+	"lifetime": format.OffLifetime, "form": format.OffForm, "items": format.OffItems, "words": format.OffWords,
+	"ino": format.OffIno, "dev": format.OffDev, "leaseOff": format.OffLeaseOff,
+	"leaseCount": format.OffLeaseCount, "leaseSize": format.OffLeaseSize, "hints": format.OffHints,
+	"events": format.OffEvents, "eventsArmed": format.OffEventsArmed, "gone": format.OffGone,
+	"check": format.OffCheck,
 	"owner": format.OffOwner, "slotHigh": format.OffSlotHigh,
 	"lock": format.OffLock, "lockArmed": format.OffLockArmed,
 	"seq": format.OffSeq, "seqArmed": format.OffSeqArmed,
@@ -80,10 +84,9 @@ var header = map[string]int{
 }
 
 var slot = map[string]int{
-	"gen": format.SlotGen, "bell": format.SlotBell, "sleeping": format.SlotSleeping,
-	"reader": format.SlotReader, "interest": format.SlotInterest, "pending": format.SlotPending,
-	"pid": format.SlotPID, "flags": format.SlotFlags,
-	"pidNS": format.SlotPIDNS, "started": format.SlotStarted, "spare": format.SlotSpare,
+	"gen": format.SlotGen, "bell": format.SlotBell, "sleeping": format.SlotSleeping, "reader": format.SlotReader,
+	"interest": format.SlotInterest, "pending": format.SlotPending, "pid": format.SlotPID, "flags": format.SlotFlags,
+	"pidNS": format.SlotPIDNS, "started": format.SlotStarted, "baton": format.SlotBaton,
 }
 
 var locks = map[string]int{

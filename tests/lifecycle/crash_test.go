@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/shmemtest"
@@ -434,7 +435,7 @@ func (r *killRun) aftermath(sc *scenario) {
 		r.heal()
 	}
 	for info, err := range shmem.List(r.dir) {
-		if err != nil || info.State == shmem.Damaged || info.State == shmem.Foreign {
+		if err != nil || info.Err != nil || info.State == shmem.Foreign {
 			r.Errorf("half-made: %s is %v (%v, %v)", info.Name, info.State, info.Err, err)
 		}
 	}
@@ -502,7 +503,7 @@ func (r *killRun) reclaimCopy(kept bool) {
 	for _, n := range names(r, r.dir) {
 		b, err := os.ReadFile(filepath.Join(r.dir, n))
 		check(r, err)
-		check(r, os.WriteFile(filepath.Join(dir, n), b, 0o600))
+		copyTo(r, filepath.Join(dir, n), b)
 	}
 	reclaim(r, dir)
 	if kept {
@@ -511,6 +512,19 @@ func (r *killRun) reclaimCopy(kept bool) {
 		return
 	}
 	wantNames(r, dir)
+}
+
+// copyTo writes the bytes of a segment to a file, as if they had been written for it.
+func copyTo(t testing.TB, path string, data []byte) {
+	t.Helper()
+	check(t, os.WriteFile(path, data, 0o600))
+	if len(data) < format.HeaderSize || string(data[len(data)-format.HeaderSize:][:8]) != format.Magic {
+		return
+	}
+	st, err := sys.Lstat(path)
+	check(t, err)
+	format.Adopt(data[len(data)-format.HeaderSize:], st.Ino, st.Dev)
+	check(t, os.WriteFile(path, data, 0o600))
 }
 
 // wantOneDrop checks that no coin was dropped twice.

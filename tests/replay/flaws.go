@@ -96,10 +96,10 @@ var waiting = []Planted{
 // locks are flaws of internal/robust, internal/mem and psync.
 var locks = []Planted{
 	one("no-generation", "^mutex-reuse", peersFile,
-		" || p.Slots[slot].Gen.Load() != id.Gen() {", " {",
+		" || p.Slot(slot).Gen.Load() != id.Gen() {", " {",
 		"The next attachment in a slot is not taken for the last one."),
 	one("alive-by-pid", "kill", peersFile,
-		"\theld, err := p.file.Held(sys.SlotByte+int64(slot), 1)\n", "\theld, err := p.Slots[slot].PID.Load() != 0, error(nil)\n",
+		"\theld, err := p.file.Held(sys.SlotByte+int64(slot), 1)\n", "\theld, err := p.Slot(slot).PID.Load() != 0, error(nil)\n",
 		"Whether an attachment lives is determined by its lock byte."),
 	one("mark-dead-wakes-none", "^mutex", lockFile,
 		"\tstep.Reach(step.LockDead)\n\twait.Wake(o.M, armed)\n", "\tstep.Reach(step.LockDead)\n",

@@ -107,11 +107,11 @@ func takeSlot(fd sys.FD, h *format.Header) (format.ID, error) {
 	if err := m.JoinPeers(fd, 0, h); err != nil {
 		return 0, err
 	}
-	for i := range m.Peers.Slots {
+	for i := range m.Peers.Len() {
 		if fd.Lock(sys.SlotByte+int64(i), false) != nil {
 			continue
 		}
-		s := &m.Peers.Slots[i]
+		s := m.Peers.Slot(i)
 		gen := format.NextGen(s.Gen.Load())
 		s.Gen.Store(gen)
 		s.Interest.Store(0)
