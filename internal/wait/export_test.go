@@ -3,6 +3,8 @@ package wait
 import (
 	"testing"
 	"time"
+
+	"github.com/shmembox/shmem/internal/mem"
 )
 
 // WithoutBackstop switches the backstop off for a test: a waiter that is not rung waits for an
@@ -18,4 +20,16 @@ func AdaptSpin(limit, d time.Duration) time.Duration {
 	l.buckets[0].spinLimit.Store(int64(limit))
 	l.adaptSpin(0, time.Now().Add(-d))
 	return time.Duration(l.buckets[0].spinLimit.Load())
+}
+
+// Turnstiles returns how many objects at m have a goroutine that waits for its turn or has it.
+func Turnstiles(m *mem.Mapping) (n int) {
+	l := lotOf(m)
+	for i := range l.buckets {
+		b := &l.buckets[i]
+		b.mu.Lock()
+		n += len(b.turnstiles)
+		b.mu.Unlock()
+	}
+	return n
 }

@@ -383,7 +383,7 @@ func TestProbe(t *testing.T) {
 			Probe: func() bool { return n.Add(1) == 3 },
 		})
 		if d := time.Since(start); err != nil || d < 50*time.Millisecond || d > rung {
-			t.Errorf("3 looks took %v: %v", d, err)
+			t.Errorf("3 calls took %v: %v", d, err)
 		}
 	}
 }
