@@ -191,7 +191,9 @@ func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 
 // take takes n permits if they are free. With sweep it first frees the permits of dead attachments.
 // The object is pinned.
-func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep bool) (done bool, err error) {
+func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep bool) (
+	done bool, err error,
+) {
 	if !s.enough(o.Me, n) && !sweep {
 		return false, nil
 	}

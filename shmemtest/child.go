@@ -85,40 +85,15 @@ func (cmd Command) start(t testing.TB) (*Child, error) {
 	if err := use(cmd.Role); err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
+	x, err := cmd.prepared()
 	if err != nil {
 		return nil, err
 	}
-	argv := slices.Concat(cmd.Wrap, strings.Fields(os.Getenv(WrapEnv)), []string{self, argPrefix + cmd.Role}, cmd.Args)
-	x := exec.Command(argv[0], argv[1:]...)
-	x.Env = append(os.Environ(), cmd.Env...)
-	x.SysProcAttr = &syscall.SysProcAttr{}
-	if cmd.SysProcAttr != nil {
-		*x.SysProcAttr = *cmd.SysProcAttr
+	ours, theirs, err := pipes()
+	if err != nil {
+		return nil, err
 	}
-	prepare(x.SysProcAttr)
-
-	// Not the pipes of exec.Cmd: its Wait closes them while they are read.
-	var ours, theirs [3]*os.File
-	closeAll := func(fs []*os.File) {
-		for _, f := range fs {
-			if f != nil {
-				f.Close()
-			}
-		}
-	}
-	defer func() { closeAll(theirs[:]) }()
-	for i := range ours {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll(ours[:])
-			return nil, err
-		}
-		ours[i], theirs[i] = r, w
-		if i == 0 {
-			ours[i], theirs[i] = w, r
-		}
-	}
+	defer closeAll(theirs)
 	x.Stdin, x.Stdout, x.Stderr = theirs[0], theirs[1], theirs[2]
 
 	c := &Child{
@@ -139,7 +114,7 @@ func (cmd Command) start(t testing.TB) (*Child, error) {
 		}
 	})
 	if err != nil {
-		closeAll(ours[:])
+		closeAll(ours)
 		return nil, err
 	}
 	c.pid = x.Process.Pid
@@ -149,6 +124,48 @@ func (cmd Command) start(t testing.TB) (*Child, error) {
 	go c.readErr(ours[2])
 	go c.reap()
 	return c, nil
+}
+
+// prepared returns the command that runs the child.
+func (cmd Command) prepared() (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	wrap := slices.Concat(cmd.Wrap, strings.Fields(os.Getenv(WrapEnv)))
+	argv := slices.Concat(wrap, []string{self, argPrefix + cmd.Role}, cmd.Args)
+	x := exec.Command(argv[0], argv[1:]...)
+	x.Env = append(os.Environ(), cmd.Env...)
+	x.SysProcAttr = &syscall.SysProcAttr{}
+	if cmd.SysProcAttr != nil {
+		*x.SysProcAttr = *cmd.SysProcAttr
+	}
+	prepare(x.SysProcAttr)
+	return x, nil
+}
+
+// pipes returns the ends of three pipes, for standard input, output and error. Those of exec.Cmd do not
+// serve: its Wait closes them while they are read.
+func pipes() (ours, theirs []*os.File, err error) {
+	for i := range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(ours)
+			closeAll(theirs)
+			return nil, nil, err
+		}
+		if i == 0 {
+			r, w = w, r
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	return ours, theirs, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // use marks a role as used.

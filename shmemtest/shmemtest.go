@@ -95,7 +95,8 @@ var registry struct {
 // Main is a whole TestMain. In a child process it runs the child's role. Otherwise it runs the
 // tests. After they have passed Main still fails if
 //
-//   - a role that is not Optional was never started, unless -short or a flag that selects tests is set,
+//   - a role that is not Optional was never started (not checked with -short or a flag that selects
+//     tests),
 //   - a file descriptor is open that was not open before,
 //   - a file in /dev/shm or a memfd is mapped that was not mapped before,
 //   - a child process is left, running or not waited for (Main kills it),

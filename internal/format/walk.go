@@ -98,6 +98,19 @@ var insteadOf = map[string]string{
 	"Pool":      "an array and a psync.Semaphore",
 }
 
+// refusals says why a type of a kind cannot be shared, and what to use instead.
+var refusals = map[reflect.Kind]string{
+	reflect.String:        "holds a Go pointer; use a [N]byte or shmem.Text",
+	reflect.Slice:         "holds a Go pointer; use an array or shmem.Vec",
+	reflect.Map:           "is a Go pointer; use an array of entries",
+	reflect.Pointer:       "is a Go pointer; use the value itself, or an index into an array",
+	reflect.UnsafePointer: "is a pointer; use an offset in a uint64",
+	reflect.Chan:          "works only inside one process; use package queue",
+	reflect.Func:          "is code of one process; use a number that stands for it",
+	reflect.Interface:     "holds Go pointers; use a struct with a field that tells the kind",
+}
+
+// walk returns the schema of t, which is at path, or the reason why t cannot be shared.
 func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError) {
 	if depth > maxDepth {
 		return nil, refuse(t, path, "nests too deep; use fewer than "+strconv.Itoa(maxDepth)+" levels")
@@ -142,22 +155,9 @@ func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError
 		s.Kind = Struct
 		err := w.fields(t, path, depth, func(f Field) { s.Fields = append(s.Fields, f) })
 		return s, err
-	case reflect.String:
-		return nil, refuse(t, path, "holds a Go pointer; use a [N]byte or shmem.Text")
-	case reflect.Slice:
-		return nil, refuse(t, path, "holds a Go pointer; use an array or shmem.Vec")
-	case reflect.Map:
-		return nil, refuse(t, path, "is a Go pointer; use an array of entries")
-	case reflect.Pointer:
-		return nil, refuse(t, path, "is a Go pointer; use the value itself, or an index into an array")
-	case reflect.UnsafePointer:
-		return nil, refuse(t, path, "is a pointer; use an offset in a uint64")
-	case reflect.Chan:
-		return nil, refuse(t, path, "works only inside one process; use package queue")
-	case reflect.Func:
-		return nil, refuse(t, path, "is code of one process; use a number that stands for it")
-	case reflect.Interface:
-		return nil, refuse(t, path, "holds Go pointers; use a struct with a field that tells the kind")
+	}
+	if reason := refusals[t.Kind()]; reason != "" {
+		return nil, refuse(t, path, reason)
 	}
 	kind, ok := basicKinds[t.Kind()]
 	if !ok {

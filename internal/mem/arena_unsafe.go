@@ -42,7 +42,7 @@ type space struct {
 	free     map[uintptr][]uintptr // offsets of free regions, by length
 	standIns map[string]*Mapping   // stand-ins of retired mappings, by segment name
 
-	others atomic.Pointer[[]*Mapping] // mappings outside the arena, sorted by address; replaced under mu
+	others atomic.Pointer[[]*Mapping] // outside the arena, by address; replaced under mu
 }
 
 // noBase is a base so far from all addresses that none seems to lie in the arena: the readers of

@@ -28,7 +28,7 @@ type Mapping struct {
 	base    unsafe.Pointer
 	length  uintptr // mapped bytes, a multiple of the page size
 	payload uintptr // bytes that typed views of the payload may reach, from delta on
-	delta   uintptr // where the payload begins: not 0 if its offset in a foreign file is inside a page
+	delta   uintptr // where the payload begins; not 0 if a foreign file's payload is not on a page
 	write   bool    // the payload can be written
 	name    string  // of the segment, for the texts of errors
 
@@ -65,7 +65,7 @@ type Spec struct {
 	File    sys.FD
 	Offset  int64 // where the payload begins in the file
 	Payload int   // its bytes
-	Length  int   // bytes to map from the payload's beginning on, with the control block; at least Payload
+	Length  int   // bytes to map, with the control block; at least Payload
 	Write   bool  // the payload can be written
 	Control int   // where the control block begins; 0: there is none
 	Slot    bool  // the control block can be written although the payload cannot
@@ -76,7 +76,8 @@ type Spec struct {
 func Map(s Spec) (*Mapping, error) {
 	page := uintptr(os.Getpagesize())
 	delta := uintptr(s.Offset) & (page - 1)
-	if s.Payload < 0 || s.Length < s.Payload || s.Length == 0 || s.Offset < 0 || uintptr(s.Length) > math.MaxInt/2 {
+	if s.Payload < 0 || s.Length < s.Payload || s.Length == 0 || s.Offset < 0 ||
+		uintptr(s.Length) > math.MaxInt/2 {
 		return nil, fmt.Errorf("%w: %d bytes at %d", ErrBounds, s.Length, s.Offset)
 	}
 	m := &Mapping{

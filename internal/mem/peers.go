@@ -28,7 +28,7 @@ type Slot struct {
 // on.
 type Words struct {
 	Owner        atomic.Uint64 // written only under the gate
-	SlotHigh     atomic.Uint32 // one more than the highest slot ever taken; written only under the gate
+	SlotHigh     atomic.Uint32 // slots ever taken are below it; written only under the gate
 	_            [52]byte
 	Lock         atomic.Uint32 // lock word of the box
 	LockArmed    atomic.Uint32

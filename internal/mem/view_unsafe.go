@@ -13,7 +13,8 @@ func address(a uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointe
 // aligned to align.
 func (m *Mapping) at(start, limit, off, size, align uintptr) (unsafe.Pointer, error) {
 	if off > limit || size > limit-off || (uintptr(m.base)+start+off)%align != 0 {
-		return nil, fmt.Errorf("%w: %d bytes at %d of %d, alignment %d", ErrBounds, size, off, limit, align)
+		return nil, fmt.Errorf("%w: %d bytes at %d of %d, alignment %d",
+			ErrBounds, size, off, limit, align)
 	}
 	return unsafe.Add(m.base, start+off), nil
 }
@@ -64,7 +65,9 @@ func (m *Mapping) Payload() []byte {
 }
 
 // Offset returns the offset of p, which points into m, in the mapping.
-func Offset[T any](m *Mapping, p *T) int { return int(uintptr(unsafe.Pointer(p)) - uintptr(m.base)) }
+func Offset[T any](m *Mapping, p *T) int {
+	return int(uintptr(unsafe.Pointer(p)) - uintptr(m.base))
+}
 
 // SizeOf returns the size of T in bytes.
 func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
@@ -73,7 +76,9 @@ func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
 func AlignOf[T any]() int { return int(unsafe.Alignof(*(*T)(nil))) }
 
 // Bytes returns the memory of a value without Go pointers.
-func Bytes[T any](p *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p)) }
+func Bytes[T any](p *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
+}
 
 // Elements returns the array *p as a slice. It returns nil if A is not an array of T.
 func Elements[T, A any](p *A) []T {

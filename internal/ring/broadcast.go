@@ -15,7 +15,7 @@ type BroadcastHeader struct {
 	_        [104]byte
 
 	SendWait, SendArmed atomic.Uint32 // for waiters for holds
-	Lost                atomic.Uint64 // messages that readers lost, over all readers; counted by the caller
+	Lost                atomic.Uint64 // messages that readers lost; counted by the caller
 	_                   [112]byte
 	RecvWait, RecvArmed atomic.Uint32 // for waiters for messages
 	_                   [120]byte

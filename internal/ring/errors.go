@@ -4,15 +4,23 @@ import "errors"
 
 // What a call finds instead of a message, or of room for one.
 var (
-	ErrEmpty    = errors.New("ring: empty")
-	ErrFull     = errors.New("ring: full")
-	ErrHeld     = errors.New("ring: the next slot is held")                // its holder finishes, or Repair frees it
-	ErrBusy     = errors.New("ring: other callers were faster, try again") // nothing was done
-	ErrClosed   = errors.New("ring: closed")                               // for a consumer: no message will come
-	ErrTooBig   = errors.New("ring: message larger than the ring")         // it never fits
-	ErrLapped   = errors.New("ring: overwritten while it was read")        // the copy is invalid
+	ErrEmpty  = errors.New("ring: empty")
+	ErrFull   = errors.New("ring: full")
+	ErrClosed = errors.New("ring: closed") // for a consumer: no message will come
+
+	// ErrHeld is returned when the next slot is held: its holder finishes, or Repair frees the slot.
+	ErrHeld = errors.New("ring: the next slot is held")
+	// ErrBusy is returned when other callers were faster. Nothing was done.
+	ErrBusy = errors.New("ring: other callers were faster, try again")
+	// ErrTooBig is returned for a message that never fits.
+	ErrTooBig = errors.New("ring: message larger than the ring")
+	// ErrLapped is returned when a message was overwritten while it was read. The copy is invalid.
+	ErrLapped = errors.New("ring: overwritten while it was read")
+	// ErrOccupied is returned when an end of the ring has a living holder.
 	ErrOccupied = errors.New("ring: this end of the ring has a living holder")
-	ErrNotHeld  = errors.New("ring: the slot is not held by the caller") // it was finished, or the caller was taken for dead
-	ErrCorrupt  = errors.New("ring: corrupt")
-	ErrShape    = errors.New("ring: wrong number or size of slots")
+	// ErrNotHeld is returned when the caller has finished the slot, or was taken for dead.
+	ErrNotHeld = errors.New("ring: the slot is not held by the caller")
+
+	ErrCorrupt = errors.New("ring: corrupt")
+	ErrShape   = errors.New("ring: wrong number or size of slots")
 )

@@ -35,7 +35,9 @@ type MPMCBytes struct {
 
 // NewMPMCBytes returns a ring over the words, for size bytes, which the caller has. size is a
 // multiple of 8, and there is one extent for each slot.
-func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, size int) (*MPMCBytes, error) {
+func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, size int) (
+	*MPMCBytes, error,
+) {
 	if h == nil || len(extents) != len(slots) || size < 8 || size%8 != 0 {
 		return nil, ErrShape
 	}

@@ -75,7 +75,9 @@ func TryFast(o Object, word *atomic.Uint32) bool {
 // mode died reports that the word was taken over from a dead holder. In Mark mode Acquire returns
 // errs.OwnerDied then. Other errors are errs.Closed, errs.NotShared and the context's. With an
 // error the word is not held.
-func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
+func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode) (
+	died bool, err error,
+) {
 	if TryFast(o, word) {
 		return false, nil
 	}
@@ -125,7 +127,9 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 // attempt takes the word if it is free or its holder is dead. Only with probe it asks the kernel
 // whether the holder is alive. If it is neither done nor fails, another holder has the word, or had
 // it a moment ago. The object is pinned.
-func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (done, died bool, err error) {
+func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (
+	done, died bool, err error,
+) {
 	w := word.Load()
 	holder := holderOf(w)
 	switch {

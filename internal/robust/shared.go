@@ -23,8 +23,10 @@ type Shared struct {
 	o     Object
 	words *mem.Words
 
-	mu      sync.Mutex
-	reading int // goroutines of this attachment that read; guarded by mu. The mark is set while it is not 0
+	mu sync.Mutex
+	// reading counts the goroutines of this attachment that read. The mark is set while it is not 0.
+	// Guarded by mu.
+	reading int
 }
 
 // NewShared returns the lock of the segment that m is attached to with a slot. A mapping has one.
@@ -126,7 +128,7 @@ func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 		w := &s.words.Lock
 		holder := holderOf(w.Load())
 		if holder == format.NoID {
-			w.CompareAndSwap(waiters, free) // a waiters bit without a holder, which no process writes
+			w.CompareAndSwap(waiters, free) // a bit without a holder, which no process writes
 			continue
 		}
 		if holder == format.Dead {

@@ -61,7 +61,8 @@ func CreateNameless(dir string, mode fs.FileMode) (FD, error) {
 // system has no nameless files.
 func NoNameless(err error) bool {
 	// Kernels that do not know O_TMPFILE return EISDIR.
-	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL)
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) ||
+		errors.Is(err, unix.EINVAL)
 }
 
 // CreateExclusive creates the file at path. It returns fs.ErrExist if path exists.
@@ -80,7 +81,8 @@ func CreateAnonymous(name string) (FD, error) {
 
 // Seal makes the size of an anonymous file final: no process can change it afterwards.
 func (fd FD) Seal() error {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	seals := unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 	return err
 }
 
@@ -105,7 +107,9 @@ func (fd FD) Link(path string) error {
 
 // RenameExclusive renames a file. It returns fs.ErrExist if to exists.
 func RenameExclusive(from, to string) error {
-	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE) })
+	err := retry(func() error {
+		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	})
 	if err != unix.EINVAL && err != unix.ENOSYS {
 		return err
 	}
@@ -157,7 +161,9 @@ func (fd FD) Stat() (Stat, error) {
 // Lstat returns the description of the file at path. It does not follow a symbolic link.
 func Lstat(path string) (Stat, error) {
 	var s unix.Stat_t
-	err := retry(func() error { return unix.Fstatat(unix.AT_FDCWD, path, &s, unix.AT_SYMLINK_NOFOLLOW) })
+	err := retry(func() error {
+		return unix.Fstatat(unix.AT_FDCWD, path, &s, unix.AT_SYMLINK_NOFOLLOW)
+	})
 	if err != nil {
 		return Stat{}, err
 	}
@@ -268,7 +274,10 @@ func MountOf(dir string) (Mount, error) {
 		return Mount{}, err
 	}
 	bs := int64(s.Bsize)
-	return Mount{Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs, Inodes: int64(s.Ffree)}, nil
+	return Mount{
+		Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs,
+		Inodes: int64(s.Ffree),
+	}, nil
 }
 
 // InMemory reports whether the file is on a tmpfs.
@@ -289,7 +298,10 @@ func Memory() int64 {
 
 // MayUnlink returns nil if this process may unlink a file of user uid in dir, else the reason.
 func MayUnlink(dir string, uid uint32) error {
-	if err := retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
+	err := retry(func() error {
+		return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	})
+	if err != nil {
 		return err
 	}
 	d, err := Lstat(dir)

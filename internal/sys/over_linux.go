@@ -9,7 +9,8 @@ import "golang.org/x/sys/unix"
 // refuse.
 
 func over(addr, n uintptr, prot, flags int, fd FD, off int64) error {
-	_, _, e := unix.Syscall6(unix.SYS_MMAP, addr, n, uintptr(prot), uintptr(flags|unix.MAP_FIXED), uintptr(fd), uintptr(off))
+	_, _, e := unix.Syscall6(unix.SYS_MMAP, addr, n, uintptr(prot), uintptr(flags|unix.MAP_FIXED),
+		uintptr(fd), uintptr(off))
 	if e != 0 {
 		return e
 	}

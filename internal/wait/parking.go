@@ -18,9 +18,9 @@ type parkingLot struct {
 	m    *mem.Mapping // nil: ordinary memory
 	slot *mem.Slot    // of this attachment; nil if m is nil
 
-	leadToken chan struct{}          // holds one token, which its receiver leads with; nil without slot
+	leadToken chan struct{}          // holds the token of the leader; nil without slot
 	leader    atomic.Pointer[waiter] // nil: none
-	lastScan  time.Time              // when a leader last checked all waiters; written by the leader
+	lastScan  time.Time              // of all waiters by a leader, which writes it
 
 	watches watches
 	buckets [layout.Buckets]bucket
@@ -219,7 +219,9 @@ func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
 }
 
 // wait registers a waiter, and waits until ready holds, Probe reports true, or an error.
-func (l *parkingLot) wait(ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options) error {
+func (l *parkingLot) wait(
+	ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options,
+) error {
 	w := waiters.Get().(*waiter)
 	w.armed, w.ready, w.watch = armed, ready, o.Watch
 	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}

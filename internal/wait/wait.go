@@ -16,15 +16,18 @@
 //  1. Set the bit of the object's bucket in the slot's interest (step.WaitInterest).
 //  2. Arm the object: armed := (armed + 2) | 1 (step.WaitArmed).
 //  3. Check the condition. If it does not hold, wait for the leader, or become the leader
-//     (step.WaitLead), say so in the slot and sleep on the doorbell (step.WaitSleep, step.WaitWoken).
-//  4. After every wakeup check the condition. If it does not hold, arm and check again before sleeping.
+//     (step.WaitLead), say so in the slot (step.WaitSleep) and sleep on the doorbell
+//     (step.WaitWoken).
+//  4. After every wakeup check the condition. If it does not hold, arm and check once more before
+//     sleeping.
 //
 // The protocol of a waker, after it has changed the words:
 //
 //  1. Load armed. If its low bit is clear there is no waiter, and Wake is done.
 //  2. For every slot that is interested in the bucket: mark the bucket pending (step.WakePending),
 //     change the bell (step.WakeBell), and if a leader sleeps wake it (step.WakeRung).
-//  3. Clear the low bit by a compare-and-swap from the value of armed that was loaded (step.WakeDone).
+//  3. Clear the low bit by a compare-and-swap from the value of armed that was loaded
+//     (step.WakeDone).
 //
 // The count above the low bit only grows, so a slow waker cannot clear the bit after a later waiter
 // has armed the object. The bit is cleared last, so a waker that dies leaves the object armed. The
@@ -50,10 +53,10 @@ var ErrClosed = fs.ErrClosed
 // Times of the protocol.
 const (
 	Backstop   = 100 * time.Millisecond // between two checks of all waiters by a leader
-	FirstProbe = 10 * time.Millisecond  // from the start of a wait to the first call of Options.Probe
-	LastProbe  = 100 * time.Millisecond // longest time between two calls; each is twice the one before
+	FirstProbe = 10 * time.Millisecond  // from the start of a wait to its first probe
+	LastProbe  = 100 * time.Millisecond // longest interval of probes; each is twice the last
 	firstPoll  = time.Millisecond       // first interval of an attachment that polls
-	lastPoll   = 50 * time.Millisecond  // its longest interval; each is twice the one before
+	lastPoll   = 50 * time.Millisecond  // its longest interval; each is twice the last
 )
 
 // backstop is Backstop, except in tests that must see a waiter rung.
@@ -94,7 +97,9 @@ type Options struct {
 // process may call ready, under a lock of this package: ready loads words of m and does nothing
 // else. If ready reports true too early Until returns too early; ready must not report false while
 // the condition holds. An attachment that cannot write the control block polls.
-func Until(ctx context.Context, m *mem.Mapping, armed *atomic.Uint32, ready func() bool, o Options) error {
+func Until(
+	ctx context.Context, m *mem.Mapping, armed *atomic.Uint32, ready func() bool, o Options,
+) error {
 	var closing <-chan struct{}
 	if m != nil {
 		if !m.Pin() {

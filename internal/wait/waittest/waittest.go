@@ -1,4 +1,5 @@
-// Package waittest attaches to bare segments, for tests of the layers below the box.
+// Package waittest attaches to segments without a value, for tests of the layers below shmem. It
+// imports sys, format and mem, and writes the same records as an attach of package segment.
 package waittest
 
 import (
@@ -17,18 +18,18 @@ type Seg struct {
 	fd   sys.FD
 }
 
-// How to attach.
+// A How says how to attach.
 type How int
 
 const (
 	ReadWrite      How = iota
 	ReadWish           // the payload is read-only, the attachment has a slot
-	ReadPermission     // the file may only be read: no slot
+	ReadPermission     // the file can only be read, and the attachment has no slot
 	foreign            // no control block
 	Foreign        = foreign
 )
 
-// Create makes the file at path, for a payload of n bytes.
+// Create creates the file at path, for a payload of n bytes.
 func Create(path string, n, slots int) error {
 	h, err := format.Layout(uint64(n), 0, slots, false, 0, uint64(os.Getpagesize()))
 	if err != nil {
@@ -94,12 +95,14 @@ func attach(fd sys.FD, how How) (*Seg, error) {
 	return &Seg{m, self, fd}, m.JoinPeers(fd, self, h)
 }
 
-// takeSlot does what attaching does under the gate, in the same order.
+// takeSlot does under the gate what attaching does, in the same order.
 func takeSlot(fd sys.FD, h *format.Header) (format.ID, error) {
 	for fd.Lock(sys.GateByte, false) != nil {
 	}
 	defer fd.Unlock(sys.GateByte, 1)
-	m, err := mem.Map(mem.Spec{File: fd, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff), Write: true})
+	m, err := mem.Map(mem.Spec{
+		File: fd, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff), Write: true,
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -135,5 +138,5 @@ func (s *Seg) Close() {
 	_ = s.fd.Close()
 }
 
-// File is the open file, whose locks are the attachment's.
+// File returns the open file, which has the locks of the attachment.
 func (s *Seg) File() sys.FD { return s.fd }
