@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
@@ -16,20 +17,23 @@ import (
 
 // To attach to a segment:
 //
-//  1. open the file (AttachOpen), check what it is and its header (AttachRead)
+//  1. open the file (AttachOpen), check what it is and its header, and compare the type (AttachRead)
 //  2. take the gate (AttachGate)
 //  3. check that the name still leads to this file, and read the header again
 //  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
 //     an attaching one finds nothing
-//  5. compare the type
-//  6. lock a free slot (AttachSlot) and write its record (AttachRecord); with a file that can only
-//     be read, lock the presence byte (AttachReader)
+//  5. is the schema record still the one that was compared? If not, leave the gate and go to 1
+//  6. lock a free slot (AttachSlot) and write its record (AttachRecord)
 //  7. write the type, if it is new (SchemaWrite)
 //  8. leave the gate (AttachRelease)
 //  9. map the file (AttachMap)
 //  10. make its pages present (AttachPopulate)
 //
 // After step 6 the segment has an attachment that cannot end unseen, so the rest needs no gate.
+//
+// Where the file can only be read, there is no gate and no slot: step 6 is to lock the presence byte
+// (AttachReader). Such an attachment keeps nothing alive, and nothing waits for it. A schema record
+// that is being written is read once more.
 
 // attachNamed attaches to the segment that has the name. Without error and attachment there is
 // none.
@@ -121,12 +125,24 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 	buf := headerPages.Get().(*[format.HeaderSize]byte)
 	defer headerPages.Put(buf)
 	page := buf[:]
-	if err := o.examine(a, page); err != nil {
-		return nil, err
+	join := o.joinAtGate
+	if !write {
+		join = o.joinReading
 	}
-	joined, err := o.joinAtGate(a, page, write)
-	if !joined {
-		return nil, err
+	for {
+		if err := o.examine(a, page); err != nil {
+			return nil, err
+		}
+		joined, err := join(a, page)
+		if joined {
+			break
+		}
+		if err != errStale {
+			return nil, err
+		}
+		if !time.Now().Before(o.deadline) {
+			return nil, fmt.Errorf("%w: they change its type", errs.Contended)
+		}
 	}
 	if err := a.mapJoined(); err != nil {
 		_, _ = a.resign(false)
@@ -143,8 +159,13 @@ func (o *opening) examine(a *Attachment, page []byte) (err error) {
 	if err := o.admit(a.stat); err != nil {
 		return o.asExist(err)
 	}
-	if _, err := readHeaderTo(page, a.file, a.stat); err != nil {
+	if a.head, err = readHeaderTo(page, a.file, a.stat); err != nil {
 		return o.asExist(err)
+	}
+	o.compared.record = [format.RecordSize]byte(page[format.OffRecord:])
+	o.compared.missing, o.compared.err = nil, nil
+	if o.Attach {
+		o.compared.missing, o.compared.err = o.check(a, page)
 	}
 	step.Reach(step.AttachRead)
 	return nil
@@ -171,14 +192,34 @@ func (o *opening) asExist(err error) error {
 	return fmt.Errorf("%w: %w", fs.ErrExist, err)
 }
 
+// joinReading does steps 3 to 6 for a file that can only be read.
+func (o *opening) joinReading(a *Attachment, page []byte) (joined bool, err error) {
+	garbage, err := o.recheck(a, page)
+	if err != nil || garbage {
+		return false, err
+	}
+	if err := o.compared.err; errors.Is(err, errs.Corrupt) {
+		if _, err := o.check(a, page); err != nil {
+			return false, err
+		}
+	} else if err != nil {
+		return false, err
+	}
+	if err := a.file.Lock(sys.PresenceByte, true); err != nil {
+		return false, err
+	}
+	step.Reach(step.AttachReader)
+	return true, nil
+}
+
 // joinAtGate does steps 2 to 8.
-func (o *opening) joinAtGate(a *Attachment, page []byte, write bool) (joined bool, err error) {
-	if err := enter(a.file, !write, o.deadline); err != nil {
+func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error) {
+	if err := a.enter(o.deadline); err != nil {
 		return false, err
 	}
 	step.Reach(step.AttachGate)
 	defer func() {
-		leave(a.file)
+		a.leave()
 		step.Reach(step.AttachRelease)
 	}()
 	garbage, err := o.recheck(a, page)
@@ -186,19 +227,21 @@ func (o *opening) joinAtGate(a *Attachment, page []byte, write bool) (joined boo
 		return false, err
 	}
 	if garbage {
-		return false, o.unlinkGarbage(a, write)
+		return false, o.unlinkGarbage(a)
 	}
 	if !o.Attach {
 		return false, fs.ErrExist
 	}
-	rec, err := o.check(a, page)
-	if err != nil {
+	if o.compared.record != [format.RecordSize]byte(page[format.OffRecord:]) {
+		return false, errStale
+	}
+	if o.compared.err != nil {
+		return false, o.compared.err
+	}
+	if err := a.takeSlot(page); err != nil {
 		return false, err
 	}
-	if err := a.takeSlot(page, write); err != nil {
-		return false, err
-	}
-	if rec != nil && a.canWriteSchema() {
+	if rec := o.compared.missing; rec != nil && a.canWriteSchema() {
 		if err := a.storeSchema(o.Schema, *rec); err != nil {
 			return false, err
 		}
@@ -230,8 +273,8 @@ func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) 
 }
 
 // unlinkGarbage does step 4. The gate is held.
-func (o *opening) unlinkGarbage(a *Attachment, write bool) error {
-	if !o.Create || !write || o.path == "" {
+func (o *opening) unlinkGarbage(a *Attachment) error {
+	if !o.Create || o.path == "" {
 		return nil
 	}
 	step.Reach(step.AttachGarbage)

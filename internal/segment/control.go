@@ -138,10 +138,10 @@ func (c *control) setOwner(o format.Owner) error {
 	return c.file.WriteAt(b[:], int64(c.head.HeaderOff())+format.OffOwner)
 }
 
-// othersAttached reports whether another attachment exists. Locks taken through c.file do not
-// count.
+// othersAttached reports whether another attachment with a slot exists. Locks taken through c.file
+// do not count, and neither do those that processes share which may only read the file.
 func (c *control) othersAttached() (bool, error) {
-	return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))
+	return c.file.Held(sys.SlotByte, int64(c.head.SlotCount))
 }
 
 // readSlots reads slot records from the slot first on, as many as fit b. In the file they stand in

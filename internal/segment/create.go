@@ -267,7 +267,7 @@ func (o *opening) publish() (*Attachment, error) {
 		step.Reach(step.CreateLink)
 	}
 	if o.temp != "" {
-		leave(a.file)
+		_ = a.file.Unlock(sys.GateByte, 1)
 		o.temp = ""
 	}
 	o.prepared = nil

@@ -91,7 +91,7 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 	if a.id == format.NoID {
 		return false, nil
 	}
-	if err := enter(a.file, false, a.deadline()); err != nil {
+	if err := a.enter(a.deadline()); err != nil {
 		return false, err
 	}
 	if leak {
@@ -137,10 +137,10 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 // second must not see the first.
 func (a *Attachment) leaveGate(cleanup bool) {
 	if cleanup {
-		leave(a.file)
+		a.leave()
 		return
 	}
-	_ = a.file.Unlock(sys.GateByte, sys.SlotByte-sys.GateByte+int64(a.id.Slot())+1)
+	a.leaveWith(sys.SlotByte + int64(a.id.Slot()) + 1)
 }
 
 // standing reports whether this attachment is the owner, and whether the segment has no living

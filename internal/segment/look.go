@@ -211,6 +211,9 @@ func (c *control) describe(l *Look, page []byte) error {
 	if err != nil {
 		return err
 	}
+	if l.Readers, err = c.file.Shared(sys.PresenceByte); err != nil {
+		return err
+	}
 	if attached {
 		if err := c.describePeers(l, page, owner); err != nil {
 			return err
@@ -258,6 +261,5 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 			l.Owner = &p
 		}
 	}
-	l.Readers, err = c.file.Held(sys.PresenceByte, 1)
-	return err
+	return nil
 }

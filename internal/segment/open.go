@@ -46,6 +46,14 @@ type opening struct {
 	anonymous bool
 	deadline  time.Time
 
+	// What examine found when it compared the types: they are decoded and hashed before the gate is
+	// taken. It counts while the segment has the same record, whose checksum covers the schema.
+	compared struct {
+		record  [format.RecordSize]byte
+		missing *format.Record // to be stored
+		err     error
+	}
+
 	prepared *Attachment // made, and not published yet
 	temp     string      // its temporary name, on file systems without nameless files
 	noSpace  int         // tries that failed for want of memory
@@ -54,6 +62,9 @@ type opening struct {
 
 // errRetry is returned when what was found is gone or has changed: the caller starts again.
 var errRetry = errors.New("retry")
+
+// errStale is returned when the schema record is not the one that was compared.
+var errStale = errors.New("stale")
 
 // newOpening checks what every request needs. discard ends the opening.
 func newOpening(r Request) (*opening, error) {

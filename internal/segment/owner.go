@@ -26,12 +26,12 @@ func (a *Attachment) Own() error {
 	if err := a.mayUnlink(); err != nil {
 		return err
 	}
-	if err := enter(a.file, false, a.deadline()); err != nil {
+	if err := a.enter(a.deadline()); err != nil {
 		return err
 	}
 	step.Reach(step.OwnGate)
 	defer func() {
-		leave(a.file)
+		a.leave()
 		step.Reach(step.OwnRelease)
 	}()
 	o, err := a.owner()

@@ -128,6 +128,6 @@ func (c *control) garbage() (bool, error) {
 // abandoned reports whether the process that was making a file with a temporary name has died. The
 // gate is held.
 func (c *control) abandoned() (bool, error) {
-	held, err := c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+format.MaxSlots)
+	held, err := c.file.Held(sys.SlotByte, format.MaxSlots)
 	return !held && err == nil, err
 }

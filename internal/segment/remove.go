@@ -48,12 +48,11 @@ func Remove(dir, name string) error {
 
 func (o *opening) removeOnce() error {
 	file, err := sys.Open(o.path, true)
-	shared := false
+	readOnly := false
 	if errors.Is(err, fs.ErrPermission) {
-		// The mode of the directory decides about unlinking. A file that can only be read still
-		// has a gate to wait for.
+		// The mode of the directory decides about unlinking.
 		file, err = sys.Open(o.path, false)
-		shared = true
+		readOnly = true
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -69,10 +68,13 @@ func (o *opening) removeOnce() error {
 	if !st.Mode.IsRegular() {
 		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
 	}
-	if _, _, err := readHeader(file, st); err == nil {
-		if err := enter(file, shared, o.deadline); err != nil {
+	// A file that can only be read has no gate that this process could take.
+	if _, _, err := readHeader(file, st); err == nil && !readOnly {
+		c := &control{file: file, stat: st}
+		if err := c.enter(o.deadline); err != nil {
 			return err
 		}
+		defer c.leave()
 	}
 	step.Reach(step.RemoveGate)
 	if there, err := sys.Lstat(o.path); err != nil || !there.Same(st) {

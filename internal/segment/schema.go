@@ -15,7 +15,7 @@ import (
 const maxDifferences = 20
 
 // check compares what the request wants with what the segment holds, and sets the attachment's size
-// and type. The gate is held. A record is returned if the request's schema is to replace it.
+// and type. The gate is not held. A record is returned if the request's schema is to replace it.
 func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 	rec, stored, err := a.readSchema(page)
 	if err != nil {
@@ -178,32 +178,58 @@ func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
 
 // adopt compares schema with the stored one and stores it where none is.
 func (a *Attachment) adopt(schema *format.Type) error {
-	if err := enter(a.file, a.id == format.NoID, a.deadline()); err != nil {
-		return err
+	for {
+		page, missing, err := a.compareNow(schema)
+		if errors.Is(err, errs.Corrupt) { // without the gate it may be half written: read it once more
+			page, missing, err = a.compareNow(schema)
+		}
+		if err != nil || missing == nil || !a.canWriteSchema() {
+			return err
+		}
+		if err := a.storeMissing(schema, *missing, page); err != errStale {
+			return err
+		}
 	}
-	step.Reach(step.SchemaGate)
-	defer leave(a.file)
+}
+
+// compareNow compares schema with what is stored now. It returns the header page, too.
+func (a *Attachment) compareNow(schema *format.Type) (page []byte, missing *format.Record, err error) {
 	st, err := a.file.Stat()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	_, page, err := readHeader(a.file, st)
-	if err != nil {
-		return err
+	if _, page, err = readHeader(a.file, st); err != nil {
+		return page, nil, err
 	}
 	rec, stored, err := a.readSchema(page)
 	if err != nil {
+		return page, nil, err
+	}
+	missing, err = a.compare(schema, rec, stored)
+	return page, missing, err
+}
+
+// storeMissing takes the gate and stores the schema. errStale: the record is not that of page any
+// more.
+func (a *Attachment) storeMissing(schema *format.Type, missing format.Record, page []byte) error {
+	if err := a.enter(a.deadline()); err != nil {
 		return err
 	}
-	missing, err := a.compare(schema, rec, stored)
-	if err != nil {
+	step.Reach(step.SchemaGate)
+	defer a.leave()
+	var now [format.RecordSize]byte
+	n, err := a.file.ReadAt(now[:], int64(a.head.HeaderOff())+format.OffRecord)
+	switch {
+	case err != nil:
+		return err
+	case n < len(now):
+		return fmt.Errorf("%w: the file was truncated while it was read", errs.Corrupt)
+	case now != [format.RecordSize]byte(page[format.OffRecord:]):
+		return errStale
+	}
+	if err := a.storeSchema(schema, missing); err != nil {
 		return err
 	}
-	if missing != nil && a.canWriteSchema() {
-		if err := a.storeSchema(schema, *missing); err != nil {
-			return err
-		}
-		step.Reach(step.SchemaWrite)
-	}
+	step.Reach(step.SchemaWrite)
 	return nil
 }

@@ -353,10 +353,10 @@ func TestNoSpaceAtDeadline(t *testing.T) {
 func TestBusy(t *testing.T) {
 	d := dir(t)
 	a := open(t, d)
-	if err := enter(a.file, false, time.Now()); err != nil {
+	if err := a.enter(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	defer leave(a.file)
+	defer a.leave()
 	soon := func(r *Request) { r.Config.Timeout = time.Millisecond }
 	if _, err := tryOpen(d, soon); !errors.Is(err, errs.Busy) || !strings.Contains(err.Error(), "OFDLCK") {
 		t.Errorf("%v, want errs.Busy", err)

@@ -11,16 +11,8 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// takeSlot locks a free slot and writes its record. The gate is held. Attachments whose file can
-// only be read share the presence byte and have no slot.
-func (a *Attachment) takeSlot(page []byte, write bool) error {
-	if !write {
-		if err := a.file.Lock(sys.PresenceByte, true); err != nil {
-			return err
-		}
-		step.Reach(step.AttachReader)
-		return nil
-	}
+// takeSlot locks a free slot and writes its record. The gate is held.
+func (a *Attachment) takeSlot(page []byte) error {
 	// A record without pid is a hint that the slot is free: only its lock decides.
 	for _, hinted := range []bool{true, false} {
 		if taken, err := a.scanSlots(page, hinted); taken || err != nil {

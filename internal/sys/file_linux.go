@@ -255,9 +255,16 @@ func (fd FD) Unlock(off, n int64) error {
 	return err
 }
 
-// Held reports whether an open file other than this one has any of n lock bytes from off.
+// Held reports whether an open file other than this one has any of n lock bytes from off for itself
+// alone. Shared locks do not count: a process that may only read the file can take them.
 func (fd FD) Held(off, n int64) (bool, error) {
-	l, err := fd.flock(unix.F_OFD_GETLK, unix.F_WRLCK, off, n)
+	l, err := fd.flock(unix.F_OFD_GETLK, unix.F_RDLCK, off, n)
+	return l.Type != unix.F_UNLCK, err
+}
+
+// Shared reports whether an open file other than this one has a lock byte, shared or not.
+func (fd FD) Shared(off int64) (bool, error) {
+	l, err := fd.flock(unix.F_OFD_GETLK, unix.F_WRLCK, off, 1)
 	return l.Type != unix.F_UNLCK, err
 }
 

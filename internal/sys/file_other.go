@@ -58,6 +58,7 @@ func (fd FD) Lock(int64, bool) error                  { return errors.ErrUnsuppo
 func (fd FD) LockWait(int64) error                    { return errors.ErrUnsupported }
 func (fd FD) Unlock(int64, int64) error               { return errors.ErrUnsupported }
 func (fd FD) Held(int64, int64) (bool, error)         { return false, errors.ErrUnsupported }
+func (fd FD) Shared(int64) (bool, error)              { return false, errors.ErrUnsupported }
 func (fd FD) Close() error                            { return errors.ErrUnsupported }
 func (fd FD) InMemory() bool                          { return false }
 func (fd FD) File(name string) *os.File               { return nil }

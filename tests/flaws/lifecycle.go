@@ -52,7 +52,7 @@ var Lifecycle = []Flaw{
 		Name:   "no-gate",
 		Breaks: "Close holds the gate while it decides and unlinks.",
 		Edits: []Edit{
-			{detach, "\tif leak {\n\t\tstep.Reach(step.LeakGate)", "\tleave(a.file)\n\tif leak {\n\t\tstep.Reach(step.LeakGate)"},
+			{detach, "\tif leak {\n\t\tstep.Reach(step.LeakGate)", "\ta.leave()\n\tif leak {\n\t\tstep.Reach(step.LeakGate)"},
 			// A gate that is not held is no use here: let the checker stop the process once more.
 			{detach, "\tif err := a.setOwner(format.Owner{State: format.Dropped})", "\tstep.Reach(step.DetachGate)\n\tif err := a.setOwner(format.Owner{State: format.Dropped})"},
 		},
@@ -61,7 +61,7 @@ var Lifecycle = []Flaw{
 		Name:   "by-pid",
 		Breaks: "Whether a process is attached is determined by its slot's lock, not by its pid.",
 		Edits: []Edit{
-			{control, "return c.file.Held(sys.PresenceByte, sys.SlotByte-sys.PresenceByte+int64(c.head.SlotCount))", "return c.byPID(format.NoID)"},
+			{control, "return c.file.Held(sys.SlotByte, int64(c.head.SlotCount))", "return c.byPID(format.NoID)"},
 			{"internal/segment/flaw.go", "", byPID},
 		},
 	},
