@@ -325,7 +325,7 @@ func (w *worker) keptStill(id uint64, name int) bool {
 // settle tells the other workers of the attachment. The id is written last.
 func (w *worker) settle(at *attachment) {
 	h := at.h
-	if at.id == 0 {
+	if at.id == 0 || w.reader() { // a process that may only read the file keeps nothing alive
 		return
 	}
 	h.name.Store(uint64(at.name))
