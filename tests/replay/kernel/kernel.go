@@ -93,7 +93,20 @@ type process struct {
 	files   []*openFile // by descriptor, from 3 on
 	regions []region
 	used    uintptr // of its window of addresses
+	space   uint64  // its PID namespace, if not the usual one
 }
+
+// initial is the number of the PID namespace of all processes that are not moved to another one.
+const initial = 4026531836
+
+// Move moves a process to the PID namespace n, 1 or more. It keeps its PID, which is another process's
+// there, or none's.
+func Move(p *world.Process, n uint64) {
+	p.Do(func() { current().space = initial + n })
+}
+
+// Namespace is the number of the running process's PID namespace.
+func Namespace() uint64 { return cmp.Or(current().space, initial) }
 
 const firstFD = 3
 

@@ -373,7 +373,7 @@ func (t *translation) rewrite(p *pkg, i int) {
 		}
 	}
 	out := f.text(0, len(f.src))
-	if strings.Contains(out, name+".") {
+	if strings.Contains(out, name+".") && !strings.Contains(out, "; import "+name) {
 		end := f.off(f.ast.Name.End())
 		f.changes = append(f.changes, change{end, end, "; import " + name + " " + strconv.Quote(world), false})
 		out = f.text(0, len(f.src))

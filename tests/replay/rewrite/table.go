@@ -7,6 +7,8 @@ const (
 	shims  = module + "/tests/replay/shim/"
 	world  = module + "/tests/replay/world"
 	name   = "replayworld" // by which rewritten files import package world
+
+	copyFile = "internal/mem/copy_unsafe.go"
 )
 
 // untouched are the packages of the library that run as they are: they share nothing between
@@ -67,6 +69,14 @@ var adjusted = []Edit{
 		Old:  "func Reach(p Point) {",
 		New:  "func Reach(p Point) { replayworld.Named(string(p));",
 	},
+	{ // Copies by plain loads and stores are points.
+		File: copyFile,
+		Old:  "package mem\n\n",
+		New:  "package mem; import replayworld \"" + world + "\"\n\n",
+	},
+	{File: copyFile, Old: "func Copy(dst, src []byte) {", New: "func Copy(dst, src []byte) { replayworld.Point();"},
+	{File: copyFile, Old: "func Assign[T any](dst, src *T) {", New: "func Assign[T any](dst, src *T) { replayworld.Point();"},
+	{File: copyFile, Old: "func CopySlice[T any](dst, src []T) {", New: "func CopySlice[T any](dst, src []T) { replayworld.Point();"},
 	{ // A spinning loop lets others go on.
 		File: "internal/wait/pause_other.go",
 		Old:  `func pause(uint32) {}`,

@@ -18,6 +18,7 @@ type everything struct {
 	RW   psync.RWMutex
 	Ev   psync.Event
 	Sem  psync.Semaphore
+	Once psync.Once
 	N    int64
 }
 

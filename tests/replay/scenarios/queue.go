@@ -19,6 +19,7 @@ import (
 type mailbox struct {
 	send func(ctx context.Context, m uint64) error
 	recv func(ctx context.Context) (uint64, error)
+	use  func(ctx context.Context, f func(m uint64)) error // receives a message when f has used it
 	end  func() error
 }
 
@@ -30,7 +31,10 @@ func typed(p *world.Process, single, ends bool) (m mailbox) {
 	p.Do(func() {
 		q, err := queue.Open[uint64]("q", &queue.Options{Capacity: 2, Single: single, Slots: 8})
 		must(err, "open the queue")
-		m = mailbox{q.Send, q.Recv, q.End}
+		use := func(ctx context.Context, f func(uint64)) error {
+			return q.RecvFunc(ctx, func(m *uint64) error { f(*m); return nil })
+		}
+		m = mailbox{q.Send, q.Recv, use, q.End}
 		if !ends {
 			return
 		}
@@ -65,6 +69,9 @@ func raw(p *world.Process, single bool) (m mailbox) {
 			send: func(ctx context.Context, v uint64) error {
 				b := binary.LittleEndian.AppendUint64(nil, v)
 				return q.Send(ctx, append(b, make([]byte, v%9)...))
+			},
+			use: func(ctx context.Context, f func(uint64)) error {
+				return q.RecvFunc(ctx, func(b []byte) error { f(binary.LittleEndian.Uint64(b)); return nil })
 			},
 			recv: func(ctx context.Context) (uint64, error) {
 				b, err := q.Recv(ctx, nil)
@@ -151,6 +158,52 @@ func (t traffic) setup(r *world.Run) {
 	})
 }
 
+// leasing: receivers use messages in place. Each message is used to the end at least once, whoever dies.
+func leasing(open func(p *world.Process) mailbox) func(r *world.Run) {
+	return func(r *world.Run) {
+		sender := r.Process("S").Spare()
+		box := open(sender)
+		sent, used := map[uint64]bool{}, map[uint64]int{}
+		sender.Go("main", func() {
+			for n := range 3 {
+				m := oracle.Message(1, n)
+				must(box.send(background, m), "Send")
+				sent[m] = true
+			}
+			must(box.end(), "End")
+		})
+		for i := range 2 {
+			p := r.Process(fmt.Sprintf("R%d", i))
+			if i == 1 {
+				p.Spare()
+			}
+			box := open(p)
+			p.Go("main", func() {
+				for {
+					err := box.use(background, func(m uint64) {
+						world.Yield("uses a message")
+						if used[m]++; used[m] > 1 && !r.Killed() {
+							world.Fail("message %#x is used twice", m)
+						}
+					})
+					if errors.Is(err, io.EOF) {
+						return
+					}
+					must(err, "RecvFunc")
+				}
+			})
+		}
+		r.Check(func() error {
+			for m := range sent {
+				if used[m] == 0 {
+					return fmt.Errorf("message %#x was not used", m)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // local: two goroutines of a process receive what a third of the same process sends, and a second
 // process.
 func local(open func(p *world.Process) mailbox) func(r *world.Run) {
@@ -210,6 +263,8 @@ func init() {
 	scenario("queue-single-kill", world.Config{Kills: 1, Idle: looked}, traffic{1, 1, 4, true, single}.setup)
 	scenario("queue-local", world.Config{Stops: 1, Local: true}, local(many))
 	scenario("queue-local-kill", world.Config{Kills: 1, Local: true, Idle: looked}, local(many))
+	scenario("queue-leases", world.Config{Kills: 1, Stops: 1, Idle: looked}, leasing(many))
+	scenario("bytes-leases", world.Config{Kills: 1, Idle: looked}, leasing(bytes))
 	scenario("queue-slowly", world.Config{Kills: 1, Idle: looked}, slowly(traffic{2, 1, 2, true, many}.setup))
 	scenario("bytes", world.Config{Stops: 1}, traffic{2, 2, 2, true, bytes}.setup)
 	scenario("bytes-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, bytes}.setup)

@@ -271,8 +271,9 @@ func (p *Process) Spare() *Process {
 	return p
 }
 
-// Unkillable makes the process one that is not killed.
+// Unkillable makes the process one that is not killed, from now on. Killable takes that back.
 func (p *Process) Unkillable() { p.killable = false }
+func (p *Process) Killable()   { p.killable = true }
 
 // Alive reports whether the process was not killed.
 func (p *Process) Alive() bool { return !p.killed }

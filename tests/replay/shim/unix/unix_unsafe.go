@@ -175,7 +175,7 @@ func Fstatat(_ int, path string, s *Stat_t, _ int) error {
 // Stat is that of Linux.
 func Stat(path string, s *Stat_t) error {
 	if path == "/proc/self/ns/pid" {
-		*s = Stat_t{Ino: 4026531836}
+		*s = Stat_t{Ino: kernel.Namespace()}
 		return nil
 	}
 	return Fstatat(0, path, s, 0)
