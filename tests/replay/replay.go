@@ -27,7 +27,8 @@ type Result struct {
 	Seconds  float64
 	Hash     uint64 // of all runs
 
-	Fault string `json:",omitempty"` // of the library, which the scenario shows
+	Fault  string `json:",omitempty"` // of the library, which the scenario shows
+	Wanted string `json:",omitempty"` // the class of the failure that shows it
 
 	// Of the run that failed.
 	Class, Failure string   `json:",omitempty"`
@@ -40,7 +41,7 @@ type Result struct {
 
 // Bad reports whether the result is not the one that is wanted: a run failed, or none failed where a
 // fault is to show.
-func (r *Result) Bad() bool { return (r.Failure != "") != (r.Fault != "") }
+func (r *Result) Bad() bool { return r.Class != r.Wanted }
 
 // String is the result as a line, and, if a run failed, what happened in it.
 func (r *Result) String() string {
@@ -50,7 +51,7 @@ func (r *Result) String() string {
 	case r.Failure == "" && r.Fault != "":
 		fmt.Fprintf(&b, "\nno run failed; is this mended? %s", r.Fault)
 		return b.String()
-	case r.Fault != "":
+	case !r.Bad() && r.Fault != "":
 		fmt.Fprintf(&b, "\n    known: %s: %s", r.Fault, r.Schedule)
 		return b.String()
 	case r.Failure == "":

@@ -88,7 +88,8 @@ func (c blocking) closing(r *world.Run) {
 	a, b := r.Process("A").Spare(), r.Process("B").Spare()
 	boxB, boxA := open[everything](b), open[everything](a)
 	v, u := boxA.Value(), boxB.Value()
-	m := mem.Of(v)
+	var m *mem.Mapping
+	a.Do(func() { m = mem.Of(v) })
 	b.Do(func() { must(c.hold(u), "hold") })
 	caller := a.Go("call", func() {
 		switch err := c.call(v); {
@@ -116,6 +117,6 @@ func (c blocking) closing(r *world.Run) {
 func init() {
 	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader", "semaphore", "cond"} {
 		scenario("close-"+name, world.Config{Local: true}, blockings[name].closing)
-		shows("W12: a call that is in flight when Close begins returns nil")
+		shows(world.Broken, "W12: a call that is in flight when Close begins returns nil")
 	}
 }

@@ -120,7 +120,7 @@ func chooser(n int, seed uint64, length int) (world.Chooser, string) {
 
 func explore(s *world.Scenario) *replay.Result {
 	start := time.Now()
-	res := &replay.Result{Scenario: s.Name, Fault: s.Fault}
+	res := &replay.Result{Scenario: s.Name, Fault: s.Fault, Wanted: string(s.Class)}
 	length := s.Length()
 	walk := &world.Walk{Preemptions: *depth}
 	for n := 0; (*runs == 0 || n < *runs) && time.Since(start) < *limit; n++ {

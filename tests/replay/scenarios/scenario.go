@@ -28,7 +28,10 @@ func scenario(name string, c world.Config, setup func(r *world.Run)) {
 }
 
 // shows says that the scenario added last fails, by a fault of that name which is not mended yet.
-func shows(fault string) { scenarios[len(scenarios)-1].Fault = fault }
+func shows(class world.Class, fault string) {
+	s := scenarios[len(scenarios)-1]
+	s.Fault, s.Class = fault, class
+}
 
 // slowly runs a scenario with a hook at the steps: the library leaves its short cuts out then.
 func slowly(setup func(r *world.Run)) func(r *world.Run) {

@@ -56,8 +56,9 @@ type Scenario struct {
 	Name   string
 	Config Config
 	// Fault names a fault of the library that the scenario shows and that is not mended yet: the
-	// scenario is to fail.
+	// scenario is to fail, with this class.
 	Fault string
+	Class Class
 	// Setup makes the processes and their threads. It runs before the first decision.
 	Setup func(r *Run)
 }
