@@ -94,7 +94,9 @@ func (c blocking) closing(r *world.Run) {
 	caller := a.Go("call", func() {
 		switch err := c.call(v); {
 		case err == nil:
-			if m.Closed() {
+			closed := false
+			a.Do(func() { closed = m.Closed() }) // at once: no point between the call and the look
+			if closed {
 				world.Fail("a call that was in flight when Close began returns nil")
 			}
 			_ = c.undo(v) // Close may have begun since
