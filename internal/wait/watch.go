@@ -44,6 +44,9 @@ func (l *parkingLot) watch(id format.ID) {
 	}
 	f, err := sys.OpenProcess(pid)
 	if err != nil {
+		if !l.m.Peers.Alive(id) { // the process ended since the caller checked
+			l.reportDeath(id)
+		}
 		return
 	}
 	// Before it was opened the pid may have passed to another process, but not while the slot was
