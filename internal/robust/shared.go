@@ -2,6 +2,7 @@ package robust
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -80,8 +81,13 @@ func (s *Shared) drain(ctx context.Context) error {
 		if len(alive) == 0 {
 			return nil
 		}
-		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, s.noMarks, wait.Options{
-			Probe:  func() bool { return len(s.sweep()) < len(alive) },
+		if err := ctx.Err(); err != nil { // Until may return at once
+			return err
+		}
+		// A reader that is not in alive is not watched yet: its mark ends the wait, for another look.
+		ready := func() bool { return s.noMarksOf(alive) }
+		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, ready, wait.Options{
+			Probe:  func() bool { return !slices.Equal(s.sweep(), alive) },
 			Watch:  alive,
 			NoSpin: true,
 		})
@@ -99,6 +105,21 @@ func (s *Shared) noMarks() bool {
 		}
 	}
 	return true
+}
+
+// noMarksOf reports whether none of these attachments has a mark, or another one has.
+func (s *Shared) noMarksOf(known []format.ID) bool {
+	none := true
+	p := s.o.M.Peers
+	for i := range p.Slots[:p.High()] {
+		if id := format.ID(p.Slots[i].Reader.Load()); id != 0 {
+			if !slices.Contains(known, id) {
+				return true
+			}
+			none = false
+		}
+	}
+	return none
 }
 
 // sweep removes the marks of dead attachments, and returns the living ones that have a mark.
