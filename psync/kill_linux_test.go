@@ -204,10 +204,11 @@ func hold(w *world, lock func(context.Context) error, unlock func() error) func(
 	}
 }
 
-// asleep waits until the leader of another process sleeps.
+// asleep waits until the leader of another process sleeps. It gives up after a while: on a loaded
+// machine the leader may have slept, woken by its look, and been killed before asleep sees it.
 func (w *world) asleep() {
 	p := w.sa.M.Peers
-	for {
+	for start := time.Now(); time.Since(start) < 5*time.Second; {
 		for i := range p.SlotBound() {
 			if s := p.Slot(i); s.Sleeping.Load() != 0 && int(s.PID.Load()) != os.Getpid() {
 				time.Sleep(time.Millisecond)
