@@ -49,23 +49,23 @@ func (c *Cond) wait(ctx context.Context, mu *Mutex) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Pin(); err != nil {
-		return err
+	wait := func() error { return c.waitAndLock(ctx, o, mo, mu) }
+	unlock := func() { _ = mu.unlock() }
+	if mo.M == o.M {
+		return o.Take(wait, unlock)
 	}
-	defer o.Unpin()
-	if mo.M != o.M {
-		if err := mo.Pin(); err != nil {
-			return err
-		}
-		defer mo.Unpin()
-	}
+	return mo.Take(func() error { return o.Take(wait, unlock) }, unlock)
+}
+
+// waitAndLock is wait with both objects pinned.
+func (c *Cond) waitAndLock(ctx context.Context, o, mo robust.Object, mu *Mutex) error {
 	was := c.count.Load()
 	if err := mu.unlock(); err != nil {
 		return err
 	}
 	step.Reach(step.CondOut)
 	changed := func() bool { return c.count.Load() != was }
-	err = wait.Until(ctx, o.M, &c.armed, changed, wait.Options{
+	err := wait.Until(ctx, o.M, &c.armed, changed, wait.Options{
 		Probe: func() bool {
 			free, err := robust.Free(mo, &mu.w.Word, &mu.w.Armed)
 			return !free && err != nil

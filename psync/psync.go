@@ -21,7 +21,8 @@
 // another one locked. A box that is opened twice in one process is two attachments.
 //
 // When the holder's process dies, or closes the box while it holds the lock, the holder is dead. A
-// stopped process is alive, and keeps its locks.
+// stopped process is alive, and keeps its locks. A call that has not returned when Close begins holds
+// nothing: it returns [shmem.ErrClosed].
 //
 // # Deaths
 //

@@ -3,6 +3,7 @@ package psync
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -65,27 +66,52 @@ func (rw *RWMutex) lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !robust.TryFast(o, &rw.w.Word) {
-		if _, err := robust.Acquire(ctx, o, &rw.w.Word, &rw.w.Armed, robust.Mark); err != nil {
-			return err
-		}
+	held := robust.TryFast(o, &rw.w.Word)
+	if held {
+		step.Reach(step.WriteWord)
 	}
-	return rw.drain(ctx, o)
-}
-
-// drain waits until no attachment reads. The caller holds the writer's word; if drain fails it
-// frees the word.
-func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
-	step.Reach(step.WriteWord)
-	if !rw.noReaders() {
-		if err := rw.waitForMarks(ctx, o, rw.noReaders); err != nil {
-			_ = robust.Release(o, &rw.w.Word, &rw.w.Armed)
+	if !held || !rw.noReaders() {
+		err := rw.lockSlow(o, held, func() error {
+			_, err := robust.Acquire(ctx, o, &rw.w.Word, &rw.w.Armed, robust.Mark)
+			return err
+		}, func() error { return rw.drain(ctx, o) })
+		if err != nil {
 			return err
 		}
 	}
 	robust.Acquired(o, &rw.drained)
 	step.Reach(step.WriteTaken)
 	return nil
+}
+
+// lockSlow takes the writer's word by acquire, unless held says that the caller has it, and waits by
+// drain until no attachment reads. If that fails, or Close begins meanwhile, it frees the word while
+// the memory is pinned: once unpinned the memory may vanish.
+func (rw *RWMutex) lockSlow(o robust.Object, held bool, acquire, drain func() error) error {
+	free := func() { _ = robust.Release(o, &rw.w.Word, &rw.w.Armed) }
+	pinned := false
+	err := o.Take(func() error {
+		pinned = true
+		if !held {
+			if err := acquire(); err != nil {
+				return err
+			}
+			step.Reach(step.WriteWord)
+		}
+		if rw.noReaders() {
+			return nil
+		}
+		err := drain()
+		if err != nil {
+			free()
+		}
+		return err
+	}, free)
+	if held && !pinned && o.Join() == nil { // Close began just after the caller took the word
+		free()
+		o.Unpin()
+	}
+	return err
 }
 
 func (rw *RWMutex) noReaders() bool {
@@ -97,12 +123,9 @@ func (rw *RWMutex) noReaders() bool {
 	return true
 }
 
-// waitForMarks waits until enough reports true, which depends on the marks alone.
-func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough func() bool) error {
-	if err := o.Pin(); err != nil {
-		return err
-	}
-	defer o.Unpin()
+// waitForMarks waits until enough reports true, which depends on the marks alone. ready reports true
+// if enough does, or if a mark in the way does not wake waiters yet. The object is pinned.
+func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough, ready func() bool) error {
 	if wait.Spin(o.M, &rw.drained, enough) {
 		return nil
 	}
@@ -111,10 +134,12 @@ func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough fun
 		if enough() {
 			return nil
 		}
+		if err := ctx.Err(); err != nil { // Until may return at once
+			return err
+		}
 		step.Reach(step.WriteFlag)
-		ready := func() bool { return enough() || !rw.allAsked() }
 		err := wait.Until(ctx, o.M, &rw.drained, ready, wait.Options{
-			Probe:  func() bool { return len(rw.sweep(o)) < len(alive) },
+			Probe:  func() bool { return !slices.Equal(rw.sweep(o), alive) },
 			Watch:  alive,
 			NoSpin: true,
 		})
@@ -124,14 +149,35 @@ func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough fun
 	}
 }
 
-// allAsked reports whether every reader is asked to wake waiters.
-func (rw *RWMutex) allAsked() bool {
+// drain waits until no attachment reads, see waitForMarks.
+func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
+	return rw.waitForMarks(ctx, o, rw.noReaders, rw.noReadersOrUnasked)
+}
+
+// noReadersOrUnasked reports whether no attachment reads, or one does that does not wake waiters. It
+// looks at each mark once: between two looks a mark could go that wakes no waiter.
+func (rw *RWMutex) noReadersOrUnasked() bool {
+	none := true
 	for i := range rw.marks {
-		if k := mark(rw.marks[i].Load()); k != 0 && k&wakeBit == 0 {
-			return false
+		if k := mark(rw.marks[i].Load()); k != 0 {
+			if k&wakeBit == 0 {
+				return true
+			}
+			none = false
 		}
 	}
-	return true
+	return none
+}
+
+// hasRoomOrUnasked reports whether hasRoom does, or a mark does not wake waiters. See
+// noReadersOrUnasked.
+func (rw *RWMutex) hasRoomOrUnasked(me format.ID) bool {
+	for i := range rw.marks {
+		if k := mark(rw.marks[i].Load()); k == 0 || k.id() == me || k&wakeBit == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // sweep removes the marks of dead attachments and asks the living ones to wake waiters. It returns
@@ -169,20 +215,22 @@ func (rw *RWMutex) tryLock() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
-	if errors.Is(err, ErrNotHeld) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if !rw.noReaders() {
-		if err := o.Pin(); err != nil {
-			return false, err
+	held := robust.TryFast(o, &rw.w.Word)
+	if !held || !rw.noReaders() {
+		err := rw.lockSlow(o, held, func() error {
+			_, err := robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
+			return err
+		}, func() error {
+			if len(rw.sweep(o)) > 0 {
+				return ErrNotHeld
+			}
+			return nil
+		})
+		if errors.Is(err, ErrNotHeld) {
+			return false, nil
 		}
-		defer o.Unpin()
-		if len(rw.sweep(o)) > 0 {
-			return false, robust.Release(o, &rw.w.Word, &rw.w.Armed)
+		if err != nil {
+			return false, err
 		}
 	}
 	robust.Acquired(o, &rw.drained)
@@ -213,7 +261,7 @@ func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 	c := callback{f: repair}
 	err = robust.Recover(o, &rw.w.Word, &rw.w.Armed, func() error {
 		if !rw.noReaders() {
-			if err := rw.waitForMarks(ctx, o, rw.noReaders); err != nil {
+			if err := rw.drain(ctx, o); err != nil {
 				return err
 			}
 		}
@@ -240,10 +288,14 @@ func (rw *RWMutex) RLock(ctx context.Context) error {
 }
 
 func (rw *RWMutex) rlock(ctx context.Context, o robust.Object) error {
-	if err := o.Pin(); err != nil {
-		return err
-	}
-	defer o.Unpin()
+	return o.Take(
+		func() error { return rw.waitForWriter(ctx, o) },
+		func() { _ = rw.removeReader(o) },
+	)
+}
+
+// waitForWriter is rlock with the object pinned.
+func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 	for spun := false; ; {
 		done, full := rw.tryMark(o)
 		if done {
@@ -251,7 +303,8 @@ func (rw *RWMutex) rlock(ctx context.Context, o robust.Object) error {
 		}
 		if full {
 			hasRoom := func() bool { return rw.hasRoom(o.Me) }
-			if err := rw.waitForMarks(ctx, o, hasRoom); err != nil {
+			ready := func() bool { return rw.hasRoomOrUnasked(o.Me) }
+			if err := rw.waitForMarks(ctx, o, hasRoom, ready); err != nil {
 				return err
 			}
 			continue

@@ -66,10 +66,14 @@ func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Pin(); err != nil {
-		return err
-	}
-	defer o.Unpin()
+	return o.Take(
+		func() error { return s.waitAndTake(ctx, o, n) },
+		func() { _ = s.release(n) },
+	)
+}
+
+// waitAndTake is acquire with the object pinned.
+func (s *Semaphore) waitAndTake(ctx context.Context, o robust.Object, n uint32) error {
 	if done, err := s.take(ctx, o, n, false); done || err != nil {
 		return err
 	}

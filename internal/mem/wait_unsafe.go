@@ -25,6 +25,21 @@ func (m *Mapping) PinNested() bool {
 	}
 }
 
+// UnpinOpen is Unpin that fails once Drain has begun: it reports false then, and the mapping stays
+// pinned. It is for a call that has taken something which outlives it, such as a lock, and has to
+// give it back if Close began during the call.
+func (m *Mapping) UnpinOpen() bool {
+	for {
+		n := m.pins.Load()
+		if n < 0 {
+			return false
+		}
+		if m.pins.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+}
+
 // Sleep sleeps while the slot's bell has the given value, at most for d.
 func (s *Slot) Sleep(bell uint32, d time.Duration) {
 	sys.FutexWait((*uint32)(unsafe.Pointer(&s.Bell)), bell, d)

@@ -81,10 +81,25 @@ func Acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mod
 	if TryFast(o, word) {
 		return false, nil
 	}
-	if err := o.Pin(); err != nil {
-		return false, err
+	err = o.Take(func() error {
+		var err error
+		died, err = acquire(ctx, o, word, armed, mode)
+		return err
+	}, func() { giveBack(o, word, armed, died) })
+	return died && err == nil, err
+}
+
+// giveBack frees a word that was taken. If it was taken over, the next holder is told of the death.
+func giveBack(o Object, word, armed *atomic.Uint32, died bool) {
+	if died {
+		_ = MarkDead(o, word, armed)
+	} else {
+		_ = Release(o, word, armed)
 	}
-	defer o.Unpin()
+}
+
+// acquire is the part of Acquire that may wait. The object is pinned.
+func acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
 	if done, died, err := attempt(o, word, armed, mode, false); done || err != nil {
 		return died, err
 	}
@@ -109,10 +124,15 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 	if TryFast(o, word) {
 		return false, nil
 	}
-	if err := o.Pin(); err != nil {
-		return false, err
-	}
-	defer o.Unpin()
+	err = o.Take(func() error {
+		var err error
+		died, err = tryAcquire(o, word, armed, mode)
+		return err
+	}, func() { giveBack(o, word, armed, died) })
+	return died && err == nil, err
+}
+
+func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
 	for {
 		w := word.Load()
 		if done, died, err := attempt(o, word, armed, mode, true); done || err != nil {

@@ -65,7 +65,7 @@ func Overlay(root, dir, target string, edits []Edit) (string, error) {
 		root: root, dir: dir, set: token.NewFileSet(), state: map[*types.Var]string{},
 		edited: map[string][]byte{}, out: map[string]string{},
 	}
-	if err := t.edit(slices.Concat(adjusted, t.possible(faster), t.possible(proposed), edits)); err != nil {
+	if err := t.edit(slices.Concat(adjusted, t.possible(faster), edits)); err != nil {
 		return "", err
 	}
 	if err := t.load(target); err != nil {

@@ -94,15 +94,5 @@ var faster = []Edit{
 	{File: "internal/stream/backoff.go", Old: "const patience = 256", New: "const patience = 4"},
 }
 
-// proposed are mends of faults that the simulator has found and that the library does not have yet,
-// so that they hide no others. One whose old text is gone is left out.
-var proposed = []Edit{
-	{ // A process may end between the look at its lock byte and the opening of its descriptor.
-		File: "internal/wait/watch.go",
-		Old:  "sys.OpenProcess(pid)\n\tif err != nil {\n",
-		New:  "sys.OpenProcess(pid)\n\tif err != nil { if !l.m.Peers.Alive(id) { l.reportDeath(id) }\n",
-	},
-}
-
 // machine is an architecture for which the library has no code of its own: its files are built.
 const machine = "riscv64"
