@@ -121,3 +121,11 @@ func TestVariables(t *testing.T) {
 		}
 	}
 }
+
+// The edits that make runs shorter still find their text.
+func TestFaster(t *testing.T) {
+	tr := &translation{root: "../../.."}
+	if n := len(tr.possible(faster)); n != len(faster) {
+		t.Errorf("%d of %d edits find their text", n, len(faster))
+	}
+}
