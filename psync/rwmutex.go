@@ -107,7 +107,7 @@ func (rw *RWMutex) lockSlow(o robust.Object, held bool, acquire, drain func() er
 		}
 		return err
 	}, free)
-	if held && !pinned && o.Join() == nil { // Close began just after the caller took the word
+	if held && !pinned && o.PinNested() == nil { // Close began just after the caller took the word
 		free()
 		o.Unpin()
 	}

@@ -87,7 +87,11 @@ func (p *Peers) Alive(id format.ID) bool {
 		return false
 	}
 	held, err := p.file.Held(sys.SlotByte+int64(slot), 1)
-	return held || err != nil && !errors.Is(err, errors.ErrUnsupported)
+	if held {
+		// Another attachment may have taken the slot since the generation was loaded.
+		return p.Slots[slot].Gen.Load() == id.Gen()
+	}
+	return err != nil && !errors.Is(err, errors.ErrUnsupported)
 }
 
 // SlotBound returns how many slots to look at: all others were never taken.

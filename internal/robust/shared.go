@@ -111,7 +111,7 @@ func (s *Shared) noMarks() bool {
 func (s *Shared) noMarksOf(known []format.ID) bool {
 	none := true
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.High()] {
+	for i := range p.Slots[:p.SlotBound()] {
 		if id := format.ID(p.Slots[i].Reader.Load()); id != 0 {
 			if !slices.Contains(known, id) {
 				return true

@@ -45,7 +45,7 @@ func (l *parkingLot) watch(id format.ID) {
 	f, err := sys.OpenProcess(pid)
 	if err != nil {
 		if !l.m.Peers.Alive(id) { // the process ended since the caller checked
-			l.reportDeath(id)
+			l.found(id)
 		}
 		return
 	}
@@ -53,11 +53,19 @@ func (l *parkingLot) watch(id format.ID) {
 	// held.
 	if !l.m.Peers.Alive(id) {
 		_ = f.Close()
-		l.reportDeath(id)
+		l.found(id)
 		return
 	}
 	ws.files[id] = f
 	go l.waitForEnd(id, f)
+}
+
+// found reports a death that watch has found. The attachment is not kept as one that cannot be watched:
+// if Look takes it for alive, because another attachment takes its slot just then, the next wait finds
+// its death again. ws.mu is held.
+func (l *parkingLot) found(id format.ID) {
+	delete(l.watches.files, id)
+	l.reportDeath(id)
 }
 
 // dropOne stops watching any one process, which only makes its death seen later. ws.mu is held.

@@ -189,7 +189,9 @@ func init() {
 	scenario("mutex-kernel", world.Config{Kills: 1, Errors: 3, Jumps: 1, Early: 40}, counting(3, 1, 2))
 	scenario("mutex-descriptors", world.Config{Kills: 1, Errors: 2, Errnos: []error{syscall.EMFILE}, Idle: 150 * time.Millisecond}, counting(2, 1, 2))
 	scenario("mutex-fork", world.Config{Kills: 1, Forks: 1, Idle: 150 * time.Millisecond}, counting(3, 1, 2))
-	scenario("mutex-reuse", world.Config{Kills: 1}, reusing)
+	// While the next one takes the slot, between its lock and its generation, the last one looks alive:
+	// that is found by the look after 10 ms, or the next.
+	scenario("mutex-reuse", world.Config{Kills: 1, Idle: 40 * time.Millisecond}, reusing)
 	scenario("cond", world.Config{Stops: 1}, handing(3))
 	scenario("cond-kill", world.Config{Kills: 1}, telling)
 }
