@@ -89,7 +89,7 @@ func (p *Peers) Alive(id format.ID) bool {
 	held, err := p.file.Held(sys.SlotByte+int64(slot), 1)
 	if held {
 		// Another attachment may have taken the slot since the generation was loaded.
-		return p.Slots[slot].Gen.Load() == id.Gen()
+		return p.Slot(slot).Gen.Load() == id.Gen()
 	}
 	return err != nil && !errors.Is(err, errors.ErrUnsupported)
 }

@@ -111,8 +111,8 @@ func (s *Shared) noMarks() bool {
 func (s *Shared) noMarksOf(known []format.ID) bool {
 	none := true
 	p := s.o.M.Peers
-	for i := range p.Slots[:p.SlotBound()] {
-		if id := format.ID(p.Slots[i].Reader.Load()); id != 0 {
+	for i := range p.SlotBound() {
+		if id := format.ID(p.Slot(i).Reader.Load()); id != 0 {
 			if !slices.Contains(known, id) {
 				return true
 			}

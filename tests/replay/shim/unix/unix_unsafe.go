@@ -188,6 +188,9 @@ func Statfs(_ string, s *Statfs_t) error {
 	return nil
 }
 
+// Fstatfs is that of Linux.
+func Fstatfs(_ int, s *Statfs_t) error { return Statfs("", s) }
+
 // Sysinfo is that of Linux.
 func Sysinfo(s *Sysinfo_t) error {
 	*s = Sysinfo_t{Totalram: 1 << 30, Unit: 1}
