@@ -123,7 +123,11 @@ func explore(s *world.Scenario) *replay.Result {
 	res := &replay.Result{Scenario: s.Name, Fault: s.Fault, Wanted: string(s.Class)}
 	length := s.Length()
 	walk := &world.Walk{Preemptions: *depth}
-	for n := 0; (*runs == 0 || n < *runs) && time.Since(start) < *limit; n++ {
+	most := *runs
+	if s.Fault != "" {
+		most *= 50 // it is to fail
+	}
+	for n := 0; (most == 0 || n < most) && time.Since(start) < *limit; n++ {
 		sd := *seed + uint64(n)
 		again := func() world.Chooser { c, _ := chooser(n, sd, length); return c }
 		var r *world.Run
