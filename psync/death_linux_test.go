@@ -553,3 +553,38 @@ func takeover(t *testing.T, holder shmemtest.Command, told bool) {
 	slices.Sort(total)
 	t.Logf("takeover: from the kernel's release median %v, max %v; from SIGKILL median %v, max %v", after[n/2], after[n-1], total[n/2], total[n-1])
 }
+
+// TestTryAcquireBesideAStoppedPeer stops a peer that has the table of permits locked: TryAcquire
+// does not wait for it. When the peer dies TryAcquire takes the table over.
+func TestTryAcquireBesideAStoppedPeer(t *testing.T) {
+	path, _, v := newSeg(t)
+	v.sem.SetLimit(3)
+	c := start(t, path)
+	c.Send("stop %s", step.SemLocked)
+	c.Send("acquire")
+	c.Expect(t, "reached")
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		ok  bool
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		ok, err := v.sem.TryAcquire(1)
+		done <- result{ok, err}
+	}()
+	select {
+	case r := <-done:
+		if r.ok || r.err != nil {
+			t.Errorf("TryAcquire returned %v, %v; want false", r.ok, r.err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("TryAcquire waits for a stopped process")
+	}
+	c.Kill()
+	if ok, err := v.sem.TryAcquire(3); !ok || err != nil {
+		t.Errorf("TryAcquire returned %v, %v after the death", ok, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -99,8 +100,9 @@ func (s *Semaphore) waitAndTake(ctx context.Context, o robust.Object, n uint32) 
 	}
 }
 
-// TryAcquire takes n permits if they are free, and reports whether it did. It can wait for the
-// moment that another process needs to change the table of permits, and no longer.
+// TryAcquire takes n permits if they are free, and reports whether it did. It never waits: it also
+// returns false while another living process is changing the table of permits, which takes only a
+// moment unless that process is stopped in it.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 	ok, err := s.tryAcquire(n)
 	return ok, fail("semaphore tryacquire", s, err)
@@ -115,14 +117,15 @@ func (s *Semaphore) tryAcquire(n uint32) (bool, error) {
 		return false, err
 	}
 	defer o.Unpin()
-	if done, err := s.take(context.Background(), o, n, false); done || err != nil {
-		return done, err
+	if locked, err := s.tryLock(o); !locked || err != nil {
+		return false, err
 	}
-	return s.take(context.Background(), o, n, true)
+	return s.takeLocked(o, n)
 }
 
 // Release frees n permits of this attachment. It returns [ErrNotHeld], and frees none, if the
-// attachment holds fewer.
+// attachment holds fewer. Release waits while another living process is changing the table of
+// permits: if that process is stopped in it, until it goes on or dies.
 func (s *Semaphore) Release(n uint32) error {
 	return fail("semaphore release", s, s.release(n))
 }
@@ -193,6 +196,25 @@ func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 	return nil
 }
 
+// tryLock is lock that gives up, after a moment, while a living attachment holds the table.
+func (s *Semaphore) tryLock(o robust.Object) (bool, error) {
+	const tries = 100
+	free := robust.TryFast(o, &s.w.Word)
+	for i := 0; i < tries && !free; i++ {
+		free = s.w.Word.Load() == 0 && robust.TryFast(o, &s.w.Word)
+	}
+	if !free {
+		switch _, err := robust.TryAcquire(o, &s.w.Word, &s.w.Armed, robust.TakeOver); {
+		case err == errs.NotHeld:
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	step.Reach(step.SemLocked)
+	return true, nil
+}
+
 // take takes n permits if they are free. With sweep it first frees the permits of dead attachments.
 // The object is pinned.
 func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep bool) (
@@ -204,7 +226,13 @@ func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep b
 	if err := s.lock(ctx, o); err != nil {
 		return false, err
 	}
-	if sweep && !s.enough(o.Me, n) {
+	return s.takeLocked(o, n)
+}
+
+// takeLocked takes n permits if they are free, else after it has freed the permits of dead
+// attachments. It unlocks the table.
+func (s *Semaphore) takeLocked(o robust.Object, n uint32) (done bool, err error) {
+	if !s.enough(o.Me, n) {
 		s.sweep(o)
 	}
 	if p, used := s.entryOf(o.Me); p != nil && used+uint64(n) <= uint64(s.limit.Load()) {
