@@ -40,7 +40,7 @@ func compare(w io.Writer, oldPath, newPath string) error {
 	return nil
 }
 
-func difference(a, b []float64) (old, new, delta string) {
+func difference(a, b []float64) (before, after, delta string) {
 	if len(a) == 0 || len(b) == 0 {
 		return "", "", ""
 	}

@@ -28,33 +28,58 @@ func main() {
 		child(spec)
 		return
 	}
+	if err := command(); err != nil {
+		fail(err)
+	}
+}
+
+// command does what the command line says.
+func command() error {
 	if len(os.Args) == 4 && os.Args[1] == "compare" {
-		if err := compare(os.Stdout, os.Args[2], os.Args[3]); err != nil {
-			fail(err)
-		}
-		return
+		return compare(os.Stdout, os.Args[2], os.Args[3])
 	}
 	if len(os.Args) == 3 && os.Args[1] == "show" {
 		results, err := load(os.Args[2])
-		if err != nil {
-			fail(err)
+		if err == nil {
+			results.report(os.Stdout)
 		}
-		results.report(os.Stdout)
-		return
+		return err
 	}
-	var (
-		quick = flag.Bool("quick", false, "fewer and shorter rounds, fewer sizes: under two minutes")
-		run   = flag.String("run", "", "only the cases whose name matches this `regexp`")
-		who   = flag.String("who", "", "only the contenders whose name matches this `regexp`")
-		round = flag.Int("rounds", 0, "how often each contender is measured (default 11, quick 3)")
-		dur   = flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 50ms)")
-		pin   = flag.Bool("pin", false, "bind the processes of a trial to one CPU each, in turn")
-		dir   = flag.String("dir", "/dev/shm", "where shared memory is")
-		out   = flag.String("json", "", "write every figure to this `file`")
-		svg   = flag.String("svg", "", "draw a plot for each case in this `directory`")
-		list  = flag.Bool("list", false, "name the cases and who takes part, and what is missing")
-		one   = flag.Bool("v", false, "print the samples as they come")
-	)
+	r, list, o := flags()
+	if len(r.selected()) == 0 {
+		return fmt.Errorf("no case matches -run %q; -list names them", r.cases)
+	}
+	r.tools, r.missing = prepareTools()
+	if list {
+		r.list()
+		return nil
+	}
+	if !r.quick && r.cases.String() == "" {
+		fmt.Fprintln(os.Stderr, "this takes about half an hour, on a machine that does nothing else; -quick: under two minutes")
+	}
+	return o.write(r.run())
+}
+
+// An output says where the figures go, besides the tables on standard output.
+type output struct {
+	json string // file of every figure; "": none
+	svg  string // directory of the plots; "": none
+}
+
+// flags reads the command line.
+func flags() (r runner, list bool, o output) {
+	r = runner{rounds: 11, dur: 300 * time.Millisecond}
+	flag.BoolVar(&r.quick, "quick", false, "fewer and shorter rounds, fewer sizes: under two minutes")
+	flag.BoolVar(&r.pin, "pin", false, "bind the processes of a trial to one CPU each, in turn")
+	flag.StringVar(&r.dir, "dir", "/dev/shm", "where shared memory is")
+	flag.BoolVar(&r.verbose, "v", false, "print the samples as they come")
+	flag.BoolVar(&list, "list", false, "name the cases and who takes part, and what is missing")
+	flag.StringVar(&o.json, "json", "", "write every figure to this `file`")
+	flag.StringVar(&o.svg, "svg", "", "draw a plot for each case in this `directory`")
+	run := flag.String("run", "", "only the cases whose name matches this `regexp`")
+	who := flag.String("who", "", "only the contenders whose name matches this `regexp`")
+	rounds := flag.Int("rounds", 0, "how often each contender is measured (default 11, quick 3)")
+	dur := flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 50ms)")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n       bench compare OLD.json NEW.json\n       bench show FILE.json")
 		flag.PrintDefaults()
@@ -64,41 +89,34 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	r := runner{rounds: 11, dur: 300 * time.Millisecond, quick: *quick, pin: *pin, dir: *dir, verbose: *one}
-	if *quick {
+	if r.quick {
 		r.rounds, r.dur = 3, 50*time.Millisecond
 	}
-	if *round > 0 {
-		r.rounds = *round
+	if *rounds > 0 {
+		r.rounds = *rounds
 	}
 	if *dur > 0 {
 		r.dur = *dur
 	}
 	r.cases, r.who = must(regexp.Compile(*run)), must(regexp.Compile(*who))
-	if len(r.selected()) == 0 {
-		fail(fmt.Errorf("no case matches -run %q; -list names them", *run))
-	}
-	r.tools, r.missing = prepareTools()
-	if *list {
-		r.list()
-		return
-	}
-	if !*quick && *run == "" {
-		fmt.Fprintln(os.Stderr, "this takes about half an hour, on a machine that does nothing else; -quick: under two minutes")
-	}
-	results := r.run()
-	if *out != "" {
-		if err := results.save(*out); err != nil {
-			fail(err)
+	return r, list, o
+}
+
+// write writes the results. It returns an error for cases without a figure.
+func (o output) write(results *Results) error {
+	if o.json != "" {
+		if err := results.save(o.json); err != nil {
+			return err
 		}
 	}
 	results.report(os.Stdout)
-	if *svg != "" {
-		if err := results.plot(*svg); err != nil {
-			fail(err)
+	if o.svg != "" {
+		if err := results.plot(o.svg); err != nil {
+			return err
 		}
 	}
 	if failed := results.failed(); len(failed) > 0 {
-		fail(fmt.Errorf("without a figure: %s", strings.Join(failed, ", ")))
+		return fmt.Errorf("without a figure: %s", strings.Join(failed, ", "))
 	}
+	return nil
 }

@@ -90,7 +90,7 @@ func TestViews(t *testing.T) {
 			t.Errorf("at %d: %v", off, err)
 		}
 	}
-	for _, off := range []int{-1, -8, 93, 96, 100, math.MaxInt, math.MinInt, AlignOf[uint64]() / 2} {
+	for _, off := range []int{-1, -8, 93, 96, 100, math.MaxInt, math.MinInt, int(unsafe.Alignof(uint64(0))) / 2} {
 		if _, err := At[uint64](m, off); !errors.Is(err, ErrBounds) {
 			t.Errorf("at %d: %v", off, err)
 		}

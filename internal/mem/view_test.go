@@ -11,7 +11,7 @@ func TestViewsOfLargeTypesAllocateNothing(t *testing.T) {
 		_, err2 := Control[large](m, 0)
 		_, err3 := SliceAt[large](m, 0, 0)
 		_, err4 := ControlSlice[large](m, 0, 0)
-		if err1 != nil || err2 != nil || err3 != nil || err4 != nil || SizeOf[large]() != 64<<20 || AlignOf[large]() != 1 {
+		if err1 != nil || err2 != nil || err3 != nil || err4 != nil || SizeOf[large]() != 64<<20 {
 			t.Fatal(err1, err2, err3, err4)
 		}
 	})

@@ -72,9 +72,6 @@ func Offset[T any](m *Mapping, p *T) int {
 // SizeOf returns the size of T in bytes.
 func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
 
-// AlignOf returns the alignment of T in bytes.
-func AlignOf[T any]() int { return int(unsafe.Alignof(*(*T)(nil))) }
-
 // Bytes returns the memory of a value without Go pointers.
 func Bytes[T any](p *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))

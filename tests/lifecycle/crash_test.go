@@ -350,10 +350,11 @@ func TestKillMatrix(t *testing.T) {
 	dropLog = filepath.Join(t.TempDir(), "drops")
 	check(t, os.WriteFile(dropLog, nil, 0o666))
 	reached := map[step.Point]bool{}
-	kills := 0
+	kills, ran := 0, 0
 	t.Run("at", func(t *testing.T) {
 		for _, sc := range scenarios {
 			t.Run(sc.name, func(t *testing.T) {
+				ran++
 				dir := shmemtest.Dir(t)
 				whole := sc.run(t, dir, -1)
 				n := 0
@@ -377,8 +378,8 @@ func TestKillMatrix(t *testing.T) {
 		}
 	})
 	t.Logf("%d kills in %d scenarios", kills, len(scenarios))
-	if testing.Short() || t.Failed() {
-		return
+	if testing.Short() || t.Failed() || ran < len(scenarios) {
+		return // with -run of some scenarios not every step is reached
 	}
 	for _, p := range step.Lifecycle {
 		if !reached[p] && (p != step.CreateNoSpace || canMount()) {
