@@ -195,8 +195,9 @@ func (s *pct) choose(w *Run, c []action, runs int) action {
 	return best
 }
 
-// A Walk goes through all runs with at most Preemptions switches away from a thread that could have
-// gone on, with all faults of the configuration at every point.
+// A Walk goes through all runs with at most Preemptions unusual decisions, with all faults of the
+// configuration at every point. Usual is that the running thread goes on, that any thread does when it
+// cannot, and that the kernel and then the time go on when none can.
 type Walk struct {
 	Preemptions int
 	steps       Schedule // of the present run
@@ -204,11 +205,18 @@ type Walk struct {
 	depth       int
 }
 
-// A branch is one decision on the path of the present run.
+// A branch is one decision on the path of the present run: which of its options it took. Of these
+// the first free ones are usual, and those before faults cost a preemption.
 type branch struct {
-	options, runs int
-	preempts      bool // any option but the first is a preemption
-	took          int
+	options, free, faults int
+	took                  int
+}
+
+func (b branch) cost() int {
+	if b.took >= b.free && b.took < b.faults {
+		return 1
+	}
+	return 0
 }
 
 func (s *Walk) begin(w *Run) {
@@ -222,9 +230,12 @@ func (s *Walk) choose(w *Run, c []action, runs int) action {
 	if runs > 0 && c[len(c)-1].kind == tick {
 		c = c[:len(c)-1]
 	}
-	preempts := c[0].kind == run && c[0].t == w.last
+	free := max(runs, 1)
+	if c[0].kind == run && c[0].t == w.last {
+		free = 1
+	}
 	all := w.faults(c, 0)
-	a := all[s.branch(len(all), len(c), preempts)]
+	a := all[s.branch(branch{options: len(all), free: free, faults: len(c)})]
 	s.steps = append(s.steps, Step{w.place(), a.token(), a == c[0]})
 	return a
 }
@@ -235,13 +246,15 @@ func (s *Walk) Schedule() Schedule { return s.steps.compact() }
 // pick takes the first case that is ready.
 func (s *Walk) pick(*Run, int) int { return 0 }
 
-func (s *Walk) branch(options, usual int, preempts bool) int {
+// branch says which option the present run takes.
+func (s *Walk) branch(b branch) int {
 	if s.depth == len(s.path) {
-		s.path = append(s.path, branch{})
+		s.path = append(s.path, b)
+	} else {
+		b.took = s.path[s.depth].took
+		s.path[s.depth] = b
 	}
-	b := &s.path[s.depth]
 	s.depth++
-	b.options, b.runs, b.preempts = options, usual, preempts
 	return b.took
 }
 
@@ -250,15 +263,12 @@ func (s *Walk) Next() bool {
 	s.path = s.path[:s.depth]
 	used := make([]int, len(s.path)+1)
 	for i, b := range s.path {
-		used[i+1] = used[i]
-		if b.preempts && b.took > 0 && b.took < b.runs {
-			used[i+1]++
-		}
+		used[i+1] = used[i] + b.cost()
 	}
 	for i := len(s.path) - 1; i >= 0; i-- {
 		b := &s.path[i]
 		for b.took++; b.took < b.options; b.took++ {
-			if !b.preempts || b.took >= b.runs || used[i] < s.Preemptions {
+			if used[i]+b.cost() <= s.Preemptions {
 				s.path = s.path[:i+1]
 				return true
 			}
