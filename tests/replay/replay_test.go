@@ -62,6 +62,15 @@ func TestFixedSeeds(t *testing.T) {
 	report(t, results, err)
 }
 
+// Runs that failed once. What they show now depends on the sources: the scenarios keep the promise.
+func TestAgain(t *testing.T) {
+	Again(t, "mutex-kill", "1.3:k1 2.10:f1,t1")
+	Again(t, "close-mutex", "1.9:r2")
+	Again(t, "close-rwmutex-drain", "0.121:r1")
+	Again(t, "box-marked", "-1.0:r2 2.8:r0 0.15:r2 2.26:r1 1.2:r0 0.42:r2 1.3:k1")
+	Again(t, "rwmutex-kill", "-1.0:r2 2.4:r1 1.25:r3 2.35:r0 0.43:r1 1.46:r0 0.63:r1 1.95:r0 0.67:r2 2.37:r1 1.106:r2")
+}
+
 // Other seeds each time.
 func TestNewSeeds(t *testing.T) {
 	each := 50 * time.Millisecond
