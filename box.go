@@ -187,7 +187,7 @@ func (b *Box[T]) Do(f func(*T) error) (err error) {
 // changes the value dies, its change is undone first.
 //
 // f must not call View, Load, Update, Store or Close of the same box: an Update that waits for the
-// outer call would come before the inner one.
+// outer View blocks the inner call, and both wait for ever.
 func (b *Box[T]) View(ctx context.Context, f func(*T) error) (err error) {
 	v, err := b.begin()
 	if err != nil {
@@ -303,7 +303,7 @@ func (b *Box[T]) StoreFrom(ctx context.Context, v *T) (err error) {
 // segment, and if the file was truncated.
 func (b *Box[T]) Version() uint64 { return b.val.Version() }
 
-// Wait blocks until Version is not seen. Changes that follow each other fast may wake it once. It
+// Wait blocks until Version differs from seen. Changes that follow each other fast may wake it once. It
 // may also return after the change of a dead process was undone. The error is ErrClosed if the box
 // is closed, also meanwhile, and that of ctx when it is done.
 func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {

@@ -68,8 +68,11 @@
 // # Waiting
 //
 // Every method that can wait without bound takes a [context.Context] first, and returns its error
-// when it is done. Opening, Close, Own and Remove wait only for the gate, the lock under which a
-// segment changes hands, and only as long as [Options].Timeout: they take no context.
+// when it is done. Opening, Close, Own and Remove wait for the gate, the lock under which a
+// segment changes hands, and only as long as [Options].Timeout: they take no context. Close also
+// waits, without bound, for functions of the caller that still run: those passed to [Box.Do],
+// [Box.View], [Box.Update] and [Box.Recover], to SendFunc and RecvFunc of packages queue and topic,
+// and to Once.Do of package psync. All other calls in progress return [ErrClosed] then.
 //
 // # Memory model and concurrency
 //
@@ -91,7 +94,7 @@
 // Every error is an [*Error] with operation and name, and wraps one of the sentinels of this
 // package or an error of the operating system. Two kinds are returned as they are: a bare io.EOF
 // of [Segment.ReadAt], and the error of a function that the caller passes to [Box.Do], [Box.View],
-// [Box.Update] or [Box.Recover].
+// [Box.Update] or [Box.Recover]. [Error] names the exceptions of the other packages.
 //
 // # Untrusted peers
 //

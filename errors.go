@@ -65,15 +65,18 @@ var (
 )
 
 // An Error says which operation failed on which segment. Every function of this module that can
-// fail returns its error as an *Error, with two exceptions: io.EOF of Segment.ReadAt is returned
-// bare, and so is the error of a function that the caller has passed.
+// fail returns its error as an *Error, with three exceptions. A bare io.EOF is the end of what
+// Segment.ReadAt and the receiving calls of packages queue and topic read. The error of a function
+// that the caller has passed is returned as it is. Package shmemtest, and Type.Of and Value.At of
+// package inspect, return plain errors: they concern no segment.
 type Error struct {
 	Op   string // operation, such as "open"
 	Name string // name of the segment, or path of a foreign one; "" if there is none
-	Err  error  // cause, and what to do about it
+	Err  error  // cause, and where there is one a remedy
 }
 
-// Error returns "shmem: op name: cause".
+// Error returns "shmem: op name: cause", or "shmem: op: cause" where Name is empty. A cause may end
+// with "; remedy".
 func (e *Error) Error() string {
 	if e.Name == "" {
 		return "shmem: " + e.Op + ": " + e.Err.Error()

@@ -28,19 +28,19 @@ func (s State) String() string { return segment.State(s).String() }
 
 // A Peer is an attachment, as its record in the segment says.
 type Peer struct {
-	Slot         int
-	PID          int    // process id, in the PID namespace of the process
-	PIDNamespace uint64 // inode of that namespace; PID means something only in the same one
-	Since        time.Time
-	ReadOnly     bool
+	Slot         int       // index of its record in the segment, from 0
+	PID          int       // process id, in the PID namespace of the process
+	PIDNamespace uint64    // inode of that namespace; PID means something only in the same one
+	Since        time.Time // when it attached, by the clock of its process
+	ReadOnly     bool      // it cannot write the value
 }
 
 // Info describes a segment. All of it may have changed by the time the caller reads it.
 type Info struct {
-	Name  string
-	Path  string
-	State State
-	Err   error // why it is Copied, OtherVersion or Damaged
+	Name  string // name of the segment
+	Path  string // path of its file
+	State State  // what can be said of it from outside; 0 if unknown
+	Err   error  // why it is Copied, OtherVersion or Damaged
 
 	Size  int64       // bytes of the payload; of the file if it is foreign
 	File  int64       // bytes of the whole file
@@ -52,11 +52,11 @@ type Info struct {
 	Fingerprint uint64 // fingerprint of that type; 0 if unknown
 	Slots       int    // attachments that there can be at a time
 
-	Created time.Time
-	Program string // program that created it
-	Owner   *Peer  // nil if no living attachment owns it
-	Peers   []Peer // attachments, the owner included; not those that can only read the file
-	Readers bool   // an attachment exists that can only read the file
+	Created time.Time // when it was created; of a foreign or unreadable file, when it was last written
+	Program string    // program that created it
+	Owner   *Peer     // nil if no living attachment owns it
+	Peers   []Peer    // attachments, the owner included; not those that can only read the file
+	Readers bool      // an attachment exists that can only read the file
 }
 
 // Stat describes the segment of that name in dir; an empty dir is /dev/shm. It takes no lock and

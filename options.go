@@ -46,13 +46,14 @@ type Options struct {
 	AnyUser bool
 	// Foreign attaches to a file that has no control block: one that another program made. The
 	// name may be a path, such as /proc/PID/fd/N. The file is never unlinked or locked, and
-	// changes only by what is written to the value. Attach only.
+	// changes only by what is written to the value. Open attaches too, and never creates; Create
+	// returns an error.
 	Foreign bool
 	// Offset is where the value begins in a foreign file, in bytes. Default: 0.
 	Offset int64
 
-	// Populate is the largest value, in bytes, whose pages are made present when it is attached
-	// to, so that their first use costs no page fault. Default: 64 MiB. Negative: none.
+	// Populate: values of up to this many bytes get their pages when they are opened, so that the
+	// first use of a page costs no page fault. Default: 64 MiB. Negative: none.
 	Populate int
 	// HugePages asks for huge pages, where the mount has them.
 	HugePages bool

@@ -314,6 +314,7 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantErr(t, "foreign", v.mu.Lock(ctx), errors.ErrUnsupported)
+	wantErr(t, "foreign", v.mu.Lock(ctx), shmem.ErrForeign)
 	s.Close()
 }
 

@@ -47,7 +47,7 @@
 //   - [ErrOwnerDied], [ErrNotHeld] and [ErrNotShared], see there;
 //   - [shmem.ErrClosed] when the box was closed, also while the call waited;
 //   - [shmem.ErrReadOnly] when the box is attached read-only;
-//   - [errors.ErrUnsupported] in a foreign segment, which has no control block;
+//   - [shmem.ErrForeign] and [errors.ErrUnsupported] in a foreign segment: it has no control block;
 //   - the context's error, when a call that waits was given up.
 //
 // After Close a pointer to a lock still leads to that error, but a pointer to the value is not

@@ -162,10 +162,14 @@ func (q *Bytes) Len() int { return length(q.form) }
 // ErrClosed.
 func (q *Bytes) Stats() (Stats, error) { return statsOf(q.form) }
 
-// End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
-// receiving calls io.EOF after the last message. Any attachment that can write may call it, at any
-// time and more than once. In a Single queue the sender should call it: a message that another
-// process sends at that moment may come too late. The errors are ErrReadOnly and ErrClosed.
+// End ends the stream for all senders in all processes. Sending calls that wait for room, or begin
+// later, return ErrEnded; receiving calls return io.EOF after the last message. A Send that has
+// claimed its room when End comes still sends its message and returns nil, and receivers wait for
+// that message before they return io.EOF.
+//
+// In a Single queue receivers do not wait for it: they may return io.EOF, and the message from a
+// later call. There the sender should call End, after its last Send. Any attachment that can write
+// may call End, at any time and more than once. The errors are ErrReadOnly and ErrClosed.
 func (q *Bytes) End() error { return end(q.form) }
 
 // Single reports whether the queue was created with BytesOptions.Single.

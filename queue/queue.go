@@ -47,9 +47,10 @@ func (q *Queue[T]) TrySend(v T) error {
 }
 
 // SendFunc sends a message that f writes in place, without a copy. f finds an older message there.
-// If f fails or panics nothing is sent, and the slot is used again after one lap. Other messages
-// can be sent meanwhile, but receivers get them after this one; in a Single queue f must not send.
-// The pointer must not be used after f. The errors are f's, as it is, and those of Send.
+// If f fails or panics nothing is sent, and the slot is used again when senders come round to it.
+// Other messages can be sent meanwhile, but receivers get them after this one; in a Single queue f
+// must not send. The pointer must not be used after f. The errors are f's, as it is, and those of
+// Send.
 func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -145,10 +146,14 @@ func (q *Queue[T]) Len() int { return length(q.form) }
 // ErrClosed.
 func (q *Queue[T]) Stats() (Stats, error) { return statsOf(q.form) }
 
-// End ends the stream for all senders in all processes. Sending calls return ErrEnded from now on,
-// receiving calls io.EOF after the last message. Any attachment that can write may call it, at any
-// time and more than once. In a Single queue the sender should call it: a message that another
-// process sends at that moment may come too late. The errors are ErrReadOnly and ErrClosed.
+// End ends the stream for all senders in all processes. Sending calls that wait for room, or begin
+// later, return ErrEnded; receiving calls return io.EOF after the last message. A Send that has
+// claimed its slot when End comes still sends its message and returns nil, and receivers wait for
+// that message before they return io.EOF.
+//
+// In a Single queue receivers do not wait for it: they may return io.EOF, and the message from a
+// later call. There the sender should call End, after its last Send. Any attachment that can write
+// may call End, at any time and more than once. The errors are ErrReadOnly and ErrClosed.
 func (q *Queue[T]) End() error { return end(q.form) }
 
 // Single reports whether the queue was created with Options.Single.

@@ -93,7 +93,7 @@ var insteadOf = map[string]string{
 	"RWMutex":   "psync.RWMutex",
 	"Cond":      "psync.Cond",
 	"Once":      "psync.Once",
-	"WaitGroup": "psync.Semaphore or psync.Event",
+	"WaitGroup": "an atomic counter and psync.Event, or psync.Cond",
 	"Map":       "an array of entries and a psync.RWMutex",
 	"Pool":      "an array and a psync.Semaphore",
 }

@@ -114,7 +114,7 @@ func TestOfRefuses(t *testing.T) {
 		{struct{ sync.Mutex }{}, ".Mutex: sync.Mutex works only inside one process; use psync.Mutex"},
 		{struct{ M sync.RWMutex }{}, "use psync.RWMutex"},
 		{struct{ M sync.Once }{}, "use psync.Once"},
-		{struct{ M sync.WaitGroup }{}, "use psync.Semaphore"},
+		{struct{ M sync.WaitGroup }{}, "use an atomic counter and psync.Event, or psync.Cond"},
 		{struct{ M sync.Map }{}, "sync.Map works only inside one process"},
 		{struct{ M [2]sync.Pool }{}, ".M[]: sync.Pool works only inside one process"},
 		{struct{ _ *int }{}, "._: *int is a Go pointer"},

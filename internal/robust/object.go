@@ -9,8 +9,8 @@ import (
 	"github.com/shmembox/shmem/internal/mem"
 )
 
-var errForeign = fmt.Errorf("a segment without control block has no locks: %w",
-	errors.ErrUnsupported)
+var errForeign = fmt.Errorf("%w: without a control block it has no locks (%w)",
+	errs.Foreign, errors.ErrUnsupported)
 
 // An Object says where a lock lives, and which attachment uses it.
 type Object struct {

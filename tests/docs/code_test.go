@@ -133,8 +133,8 @@ func (c *checker) check(b block) []error {
 	return all
 }
 
-// parse returns the block as a file, and the line of the file on which its first line is. The
-// prelude is the second file, if the block needs one.
+// parse returns the block as a file, and the line of the file on which its first line is. If the
+// block is not whole, the second file has the types of the page, and the third is the prelude.
 func (c *checker) parse(b block) (files []*ast.File, line int, err error) {
 	wrapped, line, err := wrap(b)
 	if err != nil {
@@ -149,11 +149,20 @@ func (c *checker) parse(b block) (files []*ast.File, line int, err error) {
 	addImports(file)
 	files = []*ast.File{file}
 	if !isWhole(b) {
-		prelude, err := c.prelude(file)
+		page, err := c.page(b)
 		if err != nil {
 			return nil, 0, err
 		}
-		files = append(files, prelude)
+		prelude, err := c.prelude(page)
+		if err != nil {
+			return nil, 0, err
+		}
+		redeclare(page, file)
+		remove(prelude, file)
+		for _, f := range []*ast.File{page, prelude} {
+			addImports(f)
+			files = append(files, f)
+		}
 	}
 	return files, line, nil
 }
@@ -211,27 +220,80 @@ func addImports(file *ast.File) {
 	}
 }
 
-// prelude returns testdata/prelude.go without what the file declares itself.
-func (c *checker) prelude(file *ast.File) (*ast.File, error) {
+// page returns the types that the page declares before the block, with their methods. Of several
+// types of one name it is the last one.
+func (c *checker) page(b block) (*ast.File, error) {
+	all := &ast.File{Name: ast.NewIdent("main")}
+	for _, e := range b.before {
+		if e.lang != "go" || isWhole(e) || e.comment != "go: file" {
+			continue
+		}
+		source, _, err := wrap(e)
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprintf("%s:%d", e.file, e.line)
+		file, err := parser.ParseFile(c.fset, name, source, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		file.Decls = slices.DeleteFunc(file.Decls, func(d ast.Decl) bool { return !ofType(d) })
+		redeclare(all, file)
+		all.Decls = append(all.Decls, file.Decls...)
+	}
+	return all, nil
+}
+
+// redeclare takes out of the page what the file declares itself, and all methods of its types.
+func redeclare(page, file *ast.File) {
+	remove(page, file)
+	own := names(file)
+	page.Decls = slices.DeleteFunc(page.Decls, func(d ast.Decl) bool {
+		typ, _, method := strings.Cut(declared(d)[0], ".")
+		return method && own[typ]
+	})
+}
+
+// ofType reports whether d declares types or a method.
+func ofType(d ast.Decl) bool {
+	if f, ok := d.(*ast.FuncDecl); ok {
+		return f.Recv != nil
+	}
+	return d.(*ast.GenDecl).Tok == token.TYPE
+}
+
+// prelude returns testdata/prelude.go without what the page declares itself.
+func (c *checker) prelude(page *ast.File) (*ast.File, error) {
 	p, err := parser.ParseFile(c.fset, "testdata/prelude.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}
-	p.Name.Name = file.Name.Name
-	own := map[string]bool{}
-	for _, d := range file.Decls {
-		for _, n := range declared(d) {
-			own[n] = true
-		}
-	}
-	p.Decls = slices.DeleteFunc(p.Decls, func(d ast.Decl) bool {
-		return slices.ContainsFunc(declared(d), func(n string) bool { return own[n] })
-	})
-	addImports(p)
+	p.Name.Name = page.Name.Name
+	remove(p, page)
 	return p, nil
 }
 
-// declared returns the names of a declaration; of a method, that of its receiver's type.
+// remove takes out of f what the file declares itself.
+func remove(f, file *ast.File) {
+	own := names(file)
+	f.Decls = slices.DeleteFunc(f.Decls, func(d ast.Decl) bool {
+		return slices.ContainsFunc(declared(d), func(n string) bool { return own[n] })
+	})
+}
+
+// names returns what declared returns for all declarations of the file.
+func names(file *ast.File) map[string]bool {
+	all := map[string]bool{}
+	for _, d := range file.Decls {
+		for _, n := range declared(d) {
+			all[n] = true
+		}
+	}
+	return all
+}
+
+// declared returns the names of a declaration. That of a method has the type of its receiver before
+// a dot.
 func declared(d ast.Decl) (names []string) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
@@ -243,13 +305,13 @@ func declared(d ast.Decl) (names []string) {
 			x = star.X
 		}
 		if id, ok := x.(*ast.Ident); ok {
-			return []string{id.Name + "."}
+			return []string{id.Name + "." + d.Name.Name}
 		}
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
 			switch s := s.(type) {
 			case *ast.TypeSpec:
-				names = append(names, s.Name.Name, s.Name.Name+".")
+				names = append(names, s.Name.Name)
 			case *ast.ValueSpec:
 				for _, n := range s.Names {
 					names = append(names, n.Name)

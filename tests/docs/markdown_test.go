@@ -5,8 +5,9 @@
 //   - A block that begins with a package clause is a whole file and stands alone.
 //   - Any other block needs an HTML comment on the line before its fence, which names a wrapper.
 //     "<!-- go: body -->" puts the block into a function with a ctx that returns an error;
-//     "<!-- go: file -->" puts it at the top level of a file. Both see testdata/prelude.go, except
-//     for the names that the block declares itself. Imports are added.
+//     "<!-- go: file -->" puts it at the top level of a file. Both see the types that the page has
+//     declared before, the latest of each name, and testdata/prelude.go, except for the names that
+//     the block or the page declares itself. Imports are added.
 //   - "<!-- go: file, run -->" is a file of tests, which is run as well.
 //
 // A block may leave parts out only by comments. It must not lose an error: see lostErrors.
@@ -34,6 +35,7 @@ type block struct {
 	lang    string
 	comment string // the HTML comment on the line before the fence, without its marks
 	text    string
+	before  []block // those before it on the page
 }
 
 // A document is one Markdown file.
@@ -92,7 +94,7 @@ func parse(t *testing.T, path string) document {
 		m := fence.FindStringSubmatch(line)
 		switch {
 		case m != nil && open == nil:
-			open = &block{file: d.file, line: n, lang: m[1]}
+			open = &block{file: d.file, line: n, lang: m[1], before: d.blocks}
 			if c := htmlComment.FindStringSubmatch(last); c != nil {
 				open.comment = c[1]
 			}
