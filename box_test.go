@@ -472,6 +472,20 @@ func TestDo(t *testing.T) {
 	within(t, func() { check(t, b.Close()) }) // no call has left a pin
 }
 
+func TestDoWritesReadOnly(t *testing.T) {
+	needsFaults(t)
+	dir := shmemtest.Dir(t)
+	open[point](t, dir, "p")
+	b, err := shmem.Attach[point]("p", &shmem.Options{Dir: dir, ReadOnly: true})
+	check(t, err)
+	defer b.Close()
+	err = b.Do(func(p *point) error { p.X++; return nil })
+	wantErr(t, err, shmem.ErrFault, "do p", "read-only", "without Options.ReadOnly")
+	if f, ok := errors.AsType[*shmem.FaultError](err); !ok || !f.ReadOnly {
+		t.Errorf("detail %+v", f)
+	}
+}
+
 func TestDoAfterTruncation(t *testing.T) {
 	needsFaults(t)
 	dir := shmemtest.Dir(t)
@@ -640,6 +654,9 @@ func TestMismatch(t *testing.T) {
 	_, err := shmem.Open[limits]("l", &shmem.Options{Dir: dir})
 	wantErr(t, err, shmem.ErrMismatch, "open l", "Limit", "uint64", "uint32", filepath.Base(os.Args[0])[:10], "ago")
 	m, ok := errors.AsType[*shmem.MismatchError](err)
+	if !strings.HasSuffix(err.Error(), "its programs have ended") {
+		t.Errorf("no remedy: %v", err)
+	}
 	if !ok || len(m.Differences) == 0 || m.Program == "" || time.Since(m.Created) > time.Hour {
 		t.Errorf("detail %+v", m)
 	}
@@ -659,7 +676,7 @@ func TestBadTypes(t *testing.T) {
 		t.Errorf("detail %+v", e)
 	}
 	_, err = shmem.Open[*point]("b", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrBadType)
+	wantErr(t, err, shmem.ErrBadType, "open b: *shmem_test.point is a Go pointer")
 	_, err = shmem.Open[struct{}]("b", &shmem.Options{Dir: dir})
 	wantErr(t, err, shmem.ErrBadType)
 }

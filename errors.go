@@ -20,6 +20,8 @@ var (
 	// ErrBadName is returned when a name cannot be that of a segment; see the package
 	// documentation.
 	ErrBadName = errs.BadName
+	// ErrBadOption is returned when an option has a value that it cannot have.
+	ErrBadOption = errs.BadOption
 	// ErrBadType is returned when a type cannot be shared. The detail is a *TypeError.
 	ErrBadType = errs.BadType
 	// ErrMismatch is returned when the segment holds another type or size than was asked for. The
@@ -94,8 +96,8 @@ type TypeError struct {
 	Reason string       // what is wrong with it, and what to use instead
 }
 
-// Error returns "path: reason".
-func (e *TypeError) Error() string { return e.Path + ": " + e.Reason }
+// Error returns "path: reason", or the reason alone where the path is the type itself.
+func (e *TypeError) Error() string { return (*format.TypeError)(e).Error() }
 
 // Is reports whether target is ErrBadType.
 func (e *TypeError) Is(target error) bool { return target == ErrBadType }
@@ -107,7 +109,7 @@ type MismatchError struct {
 	Created     time.Time // when it created the segment
 }
 
-// Error returns every difference, and which program created the segment when.
+// Error returns every difference, which program created the segment when, and what to do.
 func (e *MismatchError) Error() string { return (*segment.MismatchError)(e).Error() }
 
 // Is reports whether target is ErrMismatch.
@@ -131,12 +133,14 @@ func (e *SpaceError) Is(target error) bool { return target == ErrNoSpace }
 // Unwrap returns the kernel's error.
 func (e *SpaceError) Unwrap() error { return e.Err }
 
-// A FaultError says that memory of a segment could not be accessed: its file was truncated, or a
-// pointer was used after Close. It is ErrFault.
+// A FaultError says that memory of a segment could not be accessed: its file was truncated, a
+// pointer was used after Close, or a read-only value was written to. It is ErrFault.
 type FaultError struct {
 	Name string  // path of the segment
 	Addr uintptr // address that could not be accessed
 	Err  error   // the runtime's error
+
+	ReadOnly bool // the attachment cannot write the memory
 }
 
 // Error returns the address, the segment and the likely cause.
@@ -169,7 +173,7 @@ func publicCause(err error) error {
 	case *segment.FaultError:
 		return (*FaultError)(e)
 	case *format.TypeError:
-		return &TypeError{e.Type, e.Path, e.Reason}
+		return (*TypeError)(e)
 	case interface{ Unwrap() []error }:
 		// Of Close: one error of leaving, and one of dropping the value.
 		all := e.Unwrap()

@@ -298,7 +298,7 @@ func TestBadNames(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for name, word := range map[string]string{
 		"": "empty", ".": "dot", "..": "dot", ".hidden": "dot", "a/b": "slash", "/a": "slash", "a b": "' '", "a\x00b": `\x00`,
-		"ä": "byte 0", strings.Repeat("x", 201): "200",
+		"ä": "'ä' at byte 0", strings.Repeat("x", 201): "200",
 	} {
 		o := &shmem.Options{Dir: dir}
 		_, err := shmem.Open[point](name, o)
@@ -309,6 +309,45 @@ func TestBadNames(t *testing.T) {
 	}
 	open[point](t, dir, strings.Repeat("x", 200))
 	open[point](t, dir, "A-z_0.9")
+}
+
+func TestBadNameRemedies(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	for name, word := range map[string]string{"/v": `is "v" here`, "a/b": "slash at byte 1", "äb": "'ä' at byte 0", "a\xff": "UTF-8"} {
+		_, err := shmem.Open[point](name, &shmem.Options{Dir: dir})
+		wantErr(t, err, shmem.ErrBadName, word)
+		_, err = shmem.Stat(dir, name)
+		for _, err := range []error{err, shmem.Remove(dir, name)} {
+			wantErr(t, err, shmem.ErrBadName, word)
+			if strings.Contains(err.Error(), "Options") {
+				t.Errorf("there are no options here: %v", err)
+			}
+		}
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	for word, o := range map[string]*shmem.Options{
+		"Options.Timeout": {Timeout: -1}, "Options.Slots": {Slots: 1025}, "Options.Mode": {Mode: 0o444},
+		"Options.Reserve": {Reserve: -1}, "Options.Offset": {Offset: 8}, "Options.Undo": {Undo: 9},
+		"Options.Foreign": {Foreign: true},
+	} {
+		o.Dir = dir
+		_, err := shmem.Create[point]("b", o)
+		wantErr(t, err, shmem.ErrBadOption, "create b: bad option: ", word)
+	}
+}
+
+// TestNamesTheDirectory: errors about what exists name the directory and what to do.
+func TestNamesTheDirectory(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	open[point](t, dir, "b")
+	_, err := shmem.Create[point]("b", &shmem.Options{Dir: dir})
+	wantErr(t, err, fs.ErrExist, "in "+dir+"; ", "another name")
+	_, err = shmem.Stat(dir, "none")
+	wantErr(t, err, fs.ErrNotExist, "in "+dir+"; ", "List")
+	wantErr(t, shmem.Remove(dir, "none"), fs.ErrNotExist, "in "+dir+"; ", "List")
 }
 
 func TestBadSizes(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/segment"
 )
 
@@ -87,7 +88,8 @@ func (o *Options) config() (segment.Config, error) {
 	case UndoNever:
 		c.UndoLimit = -1
 	default:
-		return c, fmt.Errorf("Options.Undo %d is none of its values", o.Undo)
+		return c, fmt.Errorf("%w: Options.Undo %d is none of its values; "+
+			"use UndoAuto, UndoAlways or UndoNever", errs.BadOption, o.Undo)
 	}
 	return c, nil
 }

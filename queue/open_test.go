@@ -28,19 +28,26 @@ func TestMistakenSegments(t *testing.T) {
 	typed := func(name string) error { _, err := queue.Attach[int32](name, options(dir)); return err }
 	bytes := func(name string) error { _, err := queue.OpenBytes(name, bytesOptions(dir)); return err }
 	topics := func(name string) error { _, err := topic.Open[int32](name, &topic.Options{Dir: dir}); return err }
+	boxes := func(name string) error {
+		_, err := shmem.Open[int64](name, &shmem.Options{Dir: dir, Append: true})
+		return err
+	}
 	for _, c := range []struct {
 		open func(string) error
 		name string
 		want string
 	}{
 		{typed, "b", "shmem: queue attach b: the segment is a queue.Bytes (see queue.OpenBytes), not a queue.Queue"},
-		{typed, "t", "shmem: queue attach t: the segment is a topic.Topic (see topic.Open), not a queue.Queue"},
+		{typed, "t", "shmem: queue attach t: the segment is a topic.Topic of int32 (see topic.Open), not a queue.Queue"},
 		{typed, "box", "shmem: queue attach box: the segment is a box of int32 (see shmem.Open), not a queue.Queue"},
 		{typed, "raw", "shmem: queue attach raw: the segment is raw bytes, not a queue.Queue"},
-		{bytes, "q", "shmem: queue open q: the segment is a queue.Queue (see queue.Open), not a queue.Bytes"},
+		{bytes, "q", "shmem: queue open q: the segment is a queue.Queue of int32 (see queue.Open), not a queue.Bytes"},
 		{bytes, "box", "shmem: queue open box: the segment is a box of int32 (see shmem.Open), not a queue.Bytes"},
-		{topics, "q", "shmem: topic open q: the segment is a queue.Queue (see queue.Open), not a topic.Topic"},
+		{topics, "q", "shmem: topic open q: the segment is a queue.Queue of int32 (see queue.Open), not a topic.Topic"},
 		{topics, "box", "shmem: topic open box: the segment is a box of int32 (see shmem.Open), not a topic.Topic"},
+		{boxes, "q", "shmem: open q: the segment is a queue.Queue of int32 (see queue.Open), not a box of int64"},
+		{boxes, "b", "shmem: open b: the segment is a queue.Bytes (see queue.OpenBytes), not a box of int64"},
+		{boxes, "t", "shmem: open t: the segment is a topic.Topic of int32 (see topic.Open), not a box of int64"},
 	} {
 		err := c.open(c.name)
 		want(t, err, shmem.ErrMismatch)
@@ -48,6 +55,23 @@ func TestMistakenSegments(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, c.want)
 		}
 	}
+}
+
+// TestBadOptions gives options values that they cannot have.
+func TestBadOptions(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	_, err := queue.Open[int]("q", &queue.Options{Dir: dir, Capacity: -1})
+	want(t, err, shmem.ErrBadOption)
+	_, err = queue.OpenBytes("q", &queue.BytesOptions{Dir: dir, Bytes: -1})
+	want(t, err, shmem.ErrBadOption)
+	_, err = queue.OpenBytes("q", &queue.BytesOptions{Dir: dir, Single: true, Bytes: 1})
+	want(t, err, shmem.ErrBadOption)
+	_, err = queue.Open[int]("q", &queue.Options{Dir: dir, Slots: -1})
+	want(t, err, shmem.ErrBadOption)
+	_, err = topic.Open[int]("q", &topic.Options{Dir: dir, Capacity: -1})
+	want(t, err, shmem.ErrBadOption)
+	_, err = topic.Open[int]("q", &topic.Options{Dir: dir, Holds: -1})
+	want(t, err, shmem.ErrBadOption)
 }
 
 // TestTooSmall opens Single queues of bytes that could carry nothing, and the smallest that can.

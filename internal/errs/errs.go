@@ -13,6 +13,7 @@ import (
 var (
 	Closed     = fs.ErrClosed
 	BadName    = errors.New("bad name")
+	BadOption  = errors.New("bad option")
 	BadType    = errors.New("type cannot be shared")
 	Mismatch   = errors.New("the segment holds another type")
 	Foreign    = errors.New("not a ShmemBox segment")

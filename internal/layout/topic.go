@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -103,6 +104,30 @@ func Stream(t *format.Type) string {
 		return t.Name
 	}
 	return ""
+}
+
+// Described names a stored type, and says how to open what it is the type of.
+func Described(t *format.Type) string {
+	switch Stream(t) {
+	case QueueName:
+		return "a " + QueueName + " of " + NameOf(Item(t)) + " (see queue.Open)"
+	case BytesName:
+		return "a " + BytesName + " (see queue.OpenBytes)"
+	case TopicName:
+		return "a " + TopicName + " of " + NameOf(Item(t)) + " (see topic.Open)"
+	}
+	return "a box of " + NameOf(t) + " (see shmem.Open)"
+}
+
+// NameOf is the name of a type; where it has none, the beginning of its declaration.
+func NameOf(t *format.Type) string {
+	if t == nil {
+		return "an unknown type"
+	}
+	if t.Name != "" {
+		return t.Name
+	}
+	return fmt.Sprintf("%.60s", t)
 }
 
 // Item is the type of the messages of a queue.Queue or topic.Topic; nil if t is neither.

@@ -189,7 +189,12 @@ func (o *opening) asExist(err error) error {
 	if o.Attach {
 		return err
 	}
-	return fmt.Errorf("%w: %w", fs.ErrExist, err)
+	return fmt.Errorf("%w in %s: %w", fs.ErrExist, o.cfg.Dir, err)
+}
+
+// exists returns the error of a Create whose name is taken.
+func (o *opening) exists() error {
+	return fmt.Errorf("%w in %s; attach to it, remove it, or use another name", fs.ErrExist, o.cfg.Dir)
 }
 
 // joinReading does steps 3 to 6 for a file that can only be read.
@@ -230,7 +235,7 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 		return false, o.unlinkGarbage(a)
 	}
 	if !o.Attach {
-		return false, fs.ErrExist
+		return false, o.exists()
 	}
 	if o.compared.record != [format.RecordSize]byte(page[format.OffRecord:]) {
 		return false, errStale

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -62,19 +63,23 @@ func (c Config) withDefaults() (*Config, error) {
 	}
 	switch {
 	case c.Mode&^fs.ModePerm != 0:
-		return nil, fmt.Errorf("Options.Mode %v: only permission bits can be set", c.Mode)
+		return nil, badOption("Options.Mode %v: only permission bits can be set", c.Mode)
 	case c.Mode&0o600 != 0o600:
-		return nil, fmt.Errorf("Options.Mode %v: the owner must be able to read and write", c.Mode)
+		return nil, badOption("Options.Mode %v: the owner must be able to read and write", c.Mode)
 	case c.Slots < 1 || c.Slots > format.MaxSlots:
-		return nil, fmt.Errorf("Options.Slots %d: must be 1 to %d", c.Slots, format.MaxSlots)
+		return nil, badOption("Options.Slots %d: must be 1 to %d", c.Slots, format.MaxSlots)
 	case c.Reserve < 0:
-		return nil, fmt.Errorf("Options.Reserve %d is negative", c.Reserve)
+		return nil, badOption("Options.Reserve %d is negative; use 0 or more", c.Reserve)
 	case c.Timeout < 0:
-		return nil, fmt.Errorf("Options.Timeout %v is negative", c.Timeout)
+		return nil, badOption("Options.Timeout %v is negative; use 0 for the default, or more", c.Timeout)
 	case c.Offset < 0:
-		return nil, fmt.Errorf("Options.Offset %d is negative", c.Offset)
+		return nil, badOption("Options.Offset %d is negative; use 0 or more", c.Offset)
 	case c.Offset != 0 && !c.Foreign:
-		return nil, fmt.Errorf("Options.Offset %d is for foreign segments (Options.Foreign)", c.Offset)
+		return nil, badOption("Options.Offset %d is for foreign segments (Options.Foreign)", c.Offset)
 	}
 	return &c, nil
+}
+
+func badOption(form string, args ...any) error {
+	return fmt.Errorf("%w: "+form, append([]any{errs.BadOption}, args...)...)
 }

@@ -18,9 +18,10 @@ type MismatchError struct {
 	Created     time.Time // when it created the segment
 }
 
-// Error returns every difference, and which program created the segment when.
+// Error returns every difference, which program created the segment when, and what to do.
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%s (created by %q %s ago)",
+	return fmt.Sprintf("%s (created by %q %s ago); "+
+		"use another name, or remove the segment when its programs have ended",
 		strings.Join(e.Differences, "; "), e.Program, age(time.Since(e.Created)))
 }
 
@@ -80,10 +81,17 @@ type FaultError struct {
 	Name string // path of the segment
 	Addr uintptr
 	Err  error // the runtime's error
+
+	ReadOnly bool // the attachment cannot write the memory
 }
 
 // Error returns the segment and the likely cause.
 func (e *FaultError) Error() string {
+	if e.ReadOnly {
+		return fmt.Sprintf("fault at %#x in the memory of %s: it was written to and is attached read-only, "+
+			"its file was truncated, or a pointer was used after Close; "+
+			"attach without Options.ReadOnly to write", e.Addr, e.Name)
+	}
 	return fmt.Sprintf("fault at %#x in the memory of %s: "+
 		"its file was truncated, or a pointer was used after Close", e.Addr, e.Name)
 }
@@ -100,5 +108,5 @@ func (a *Attachment) Fault(f *mem.Fault) error {
 	if name == "" {
 		name = "the anonymous segment"
 	}
-	return &FaultError{Name: name, Addr: f.Addr, Err: f.Err}
+	return &FaultError{Name: name, Addr: f.Addr, Err: f.Err, ReadOnly: !a.m.Writable()}
 }

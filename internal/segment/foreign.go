@@ -16,7 +16,7 @@ import (
 // attachForeign attaches to a file that another program made. It takes no lock and no slot.
 func (o *opening) attachForeign() (*Attachment, error) {
 	if !o.Attach {
-		return nil, errors.New("Options.Foreign is for attaching; a new segment has a control block")
+		return nil, badOption("Options.Foreign is for attaching; a new segment has a control block")
 	}
 	open := sys.OpenAny
 	if o.path == filepath.Join(o.cfg.Dir, o.Name) {
@@ -49,7 +49,7 @@ func (o *opening) mapForeign(a *Attachment) error {
 	a.stat = st
 	if st.Size >= format.HeaderSize {
 		if _, _, err := readHeader(a.file, st); !errors.Is(err, errs.Foreign) {
-			return errors.New("it is a ShmemBox segment: attach to it without Options.Foreign")
+			return badOption("it is a ShmemBox segment; attach to it without Options.Foreign")
 		}
 	}
 	rest := st.Size - o.cfg.Offset

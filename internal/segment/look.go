@@ -102,7 +102,7 @@ func List(dir string) iter.Seq2[Look, error] {
 			return
 		}
 		for _, name := range all {
-			if checkName(name) != nil {
+			if checkName(name, "") != nil {
 				continue
 			}
 			l, err := lookAt(filepath.Join(cfg.Dir, name), name)
@@ -134,6 +134,8 @@ func lookAt(path, name string) (Look, error) {
 	if err != nil {
 		l := Look{Name: name, Path: path}
 		switch st, e := sys.Lstat(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			err = nothing(filepath.Dir(path))
 		case errors.Is(err, sys.ErrLoop), errors.Is(err, sys.ErrNoDev):
 			err = fmt.Errorf("%w: %w", errs.NotRegular, err)
 		case errors.Is(err, fs.ErrPermission) && e == nil:
@@ -145,6 +147,11 @@ func lookAt(path, name string) (Look, error) {
 	}
 	defer file.Close()
 	return LookFile(file, path, name)
+}
+
+// nothing returns the error of a name that does not exist in dir.
+func nothing(dir string) error {
+	return fmt.Errorf("%w in %s; List lists what exists", fs.ErrNotExist, dir)
 }
 
 // LookFile describes an open file. Path and name are for the Look only.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/shmembox/shmem/internal/errs"
 )
@@ -14,8 +15,9 @@ const MaxName = 200
 // tempPrefix begins the names of files in the making, on file systems without nameless files.
 const tempPrefix = ".shmem-"
 
-// checkName returns errs.BadName unless name can be the name of a segment.
-func checkName(name string) error {
+// checkName returns errs.BadName unless name can be the name of a segment. path says how the caller
+// would name another directory.
+func checkName(name, path string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: it is empty", errs.BadName)
@@ -24,15 +26,20 @@ func checkName(name string) error {
 	case name[0] == '.':
 		return fmt.Errorf("%w: it begins with a dot", errs.BadName)
 	}
-	for i, c := range []byte(name) {
+	for i, c := range name {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case c == '/' && i == 0 && checkName(name[1:], path) == nil:
+			return fmt.Errorf("%w: it begins with a slash; what is %q to shm_open is %q here",
+				errs.BadName, name, name[1:])
 		case c == '/':
-			return fmt.Errorf("%w: it has a slash at byte %d; "+
-				"a directory is set by Options.Dir, and a path can be given with Options.Foreign", errs.BadName, i)
+			return fmt.Errorf("%w: it has a slash at byte %d; %s", errs.BadName, i, path)
+		case c == utf8.RuneError:
+			return fmt.Errorf("%w: it is no UTF-8 text at byte %d; "+
+				"a name is made of letters, digits, dot, underscore and hyphen", errs.BadName, i)
 		default:
-			return fmt.Errorf("%w: byte %d is %q; "+
-				"a name is made of letters, digits, dot, underscore and hyphen", errs.BadName, i, c)
+			return fmt.Errorf("%w: it has %q at byte %d; "+
+				"a name is made of letters, digits, dot, underscore and hyphen", errs.BadName, c, i)
 		}
 	}
 	return nil
@@ -43,7 +50,7 @@ func locate(name string, c *Config) (string, error) {
 	if c.Foreign && strings.Contains(name, "/") {
 		return name, nil
 	}
-	if err := checkName(name); err != nil {
+	if err := checkName(name, "set the directory with Options.Dir, or name a path with Options.Foreign"); err != nil {
 		return "", err
 	}
 	return filepath.Join(c.Dir, name), nil

@@ -37,7 +37,7 @@ func reclaim(dir string) iter.Seq2[Look, error] {
 			return
 		}
 		for _, name := range all {
-			if !isTemp(name) && checkName(name) != nil {
+			if !isTemp(name) && checkName(name, "") != nil {
 				continue
 			}
 			l, unlinked, err := reclaimFile(filepath.Join(dir, name), name)

@@ -18,7 +18,7 @@ func locateIn(dir, name string) (path string, cfg *Config, err error) {
 	if cfg, err = (Config{Dir: dir}).withDefaults(); err != nil {
 		return "", nil, err
 	}
-	if err := checkName(name); err != nil {
+	if err := checkName(name, "the directory is an argument of its own"); err != nil {
 		return "", nil, err
 	}
 	return filepath.Join(cfg.Dir, name), cfg, supported()
@@ -56,7 +56,7 @@ func (o *opening) removeOnce() error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w in %s", fs.ErrNotExist, o.cfg.Dir)
+		return nothing(o.cfg.Dir)
 	case err != nil:
 		return o.explainFile(err)
 	}

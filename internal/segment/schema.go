@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -69,6 +70,9 @@ func (a *Attachment) compare(
 	case stored == nil:
 		return nil, a.mismatch("fingerprint: here %016x, in the segment %016x",
 			schema.Fingerprint(), rec.Fingerprint)
+	case layout.Stream(stored) != "" && layout.Stream(schema) == "":
+		return nil, a.mismatch("the segment is %s, not a box of %s",
+			layout.Described(stored), layout.NameOf(schema))
 	case a.cfg.Append && format.Prefix(schema, stored):
 		return nil, nil
 	case a.cfg.Append && format.Prefix(stored, schema):

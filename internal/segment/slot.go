@@ -19,8 +19,8 @@ func (a *Attachment) takeSlot(page []byte) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %d processes or handles are attached; "+
-		"create it with more Options.Slots (at most %d)", errs.NoSlot, a.head.SlotCount, format.MaxSlots)
+	return fmt.Errorf("%w: there are %d attachments; close one, "+
+		"or create it with more Options.Slots (at most %d)", errs.NoSlot, a.head.SlotCount, format.MaxSlots)
 }
 
 // scanSlots takes the first free slot among those with the hint, or among those without.

@@ -80,7 +80,7 @@ func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*for
 	}
 	t, err := p.Like(stored)
 	if err == layout.ErrNoQueue || err == layout.ErrNoTopic {
-		return nil, fmt.Errorf("the segment is %s, not a %s", described(stored), p.Kind)
+		return nil, fmt.Errorf("the segment is %s, not a %s", layout.Described(stored), p.Kind)
 	}
 	if err != nil {
 		return nil, err
@@ -90,23 +90,6 @@ func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*for
 			payload, p.Kind, t.Size)
 	}
 	return t, nil
-}
-
-// described names a stored type, and says how to open what it is the type of.
-func described(t *format.Type) string {
-	name := t.Name
-	if name == "" {
-		name = fmt.Sprintf("%.60s", t)
-	}
-	switch layout.Stream(t) {
-	case layout.QueueName:
-		return "a " + name + " (see queue.Open)"
-	case layout.BytesName:
-		return "a " + name + " (see queue.OpenBytes)"
-	case layout.TopicName:
-		return "a " + name + " (see topic.Open)"
-	}
-	return "a box of " + name + " (see shmem.Open)"
 }
 
 // Error returns the public error of opening with the cause err, which may be that of a lower layer.

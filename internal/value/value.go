@@ -84,10 +84,10 @@ func (v *Value) notLockable() error {
 }
 
 var (
-	errForeignLock  = fmt.Errorf("%w: a foreign segment has no lock", errs.Foreign)
+	errForeignLock  = fmt.Errorf("%w: it has no lock; use Value or Do", errs.Foreign)
 	errForeignLoad  = fmt.Errorf("%w: it has no snapshots; use Do", errs.Foreign)
 	errForeignWait  = fmt.Errorf("%w: changes of it cannot be waited for", errs.Foreign)
-	errReadOnlyLock = fmt.Errorf("%w: use Load, Wait and Watch", errs.ReadOnly)
+	errReadOnlyLock = fmt.Errorf("%w; use Load, Wait and Watch", errs.ReadOnly)
 )
 
 // A Phase says how far an Update has come.
