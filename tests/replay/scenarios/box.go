@@ -128,10 +128,8 @@ func marked(r *world.Run) {
 // watching: a process waits for changes of a box until it has seen the last one.
 func watching(r *world.Run) {
 	changed := 0
-	var writers []*world.Process
 	for i := range 2 {
 		p := r.Process(fmt.Sprintf("P%d", i))
-		writers = append(writers, p)
 		b := open[register](p)
 		p.Go("main", func() {
 			for range 2 {

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -174,7 +175,7 @@ func (s *pct) choose(w *Run, c []action, runs int) action {
 		s.since = w.steps
 	}
 	c = s.timely(w, c, runs)
-	best, at := c[0], -1<<62
+	best, at := c[0], math.MinInt
 	for _, a := range c {
 		p := s.rand.IntN(1 << 17) // of the kernel
 		if a.kind == run {

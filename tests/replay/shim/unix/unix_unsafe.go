@@ -156,8 +156,14 @@ func FcntlFlock(fd uintptr, cmd int, l *Flock_t) error {
 }
 
 func fill(s *Stat_t, t kernel.Status, err error) error {
-	*s = Stat_t{Dev: 1, Ino: t.Number, Size: t.Size, Mode: t.Mode, Nlink: uint64(t.Nlink), Uid: 1000, Blocks: t.Size / 512}
+	*s = Stat_t{Dev: 1, Ino: t.Number, Size: t.Size, Mode: t.Mode, Uid: 1000, Blocks: t.Size / 512}
+	set(&s.Nlink, t.Nlink)
 	return err
+}
+
+// set sets a field whose type depends on the processor.
+func set[F ~uint16 | ~uint32 | ~uint64, V ~int | ~uint | ~int32 | ~uint32 | ~int64 | ~uint64](f *F, v V) {
+	*f = F(v)
 }
 
 // Fstat, Fstatat and Stat are those of Linux.
