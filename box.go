@@ -45,7 +45,7 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 	if err != nil {
 		return nil, public(op, name, err)
 	}
-	schema, err := format.Of(reflect.TypeFor[T]())
+	schema, err := format.OfValue(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, public(op, name, err)
 	}
@@ -66,7 +66,7 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 // has one box, and closing either closes both. The value is dropped like that of any other box.
 func BoxOf[T any](s *Segment) (*Box[T], error) {
 	const op = "box of"
-	schema, err := format.Of(reflect.TypeFor[T]())
+	schema, err := format.OfValue(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, public(op, s.Name(), err)
 	}

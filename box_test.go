@@ -1019,3 +1019,56 @@ func TestScribbledLock(t *testing.T) {
 		within(t, func() { check(t, access(context.Background(), none)) })
 	}
 }
+
+type (
+	initsWithoutError struct{ A int }
+	dropsWithError    struct{ A int }
+	initsCopy         struct{ A int }
+	initsWell         struct{ A int }
+	initsToo          struct{ B int }
+	ambiguous         struct {
+		initsWell
+		initsToo
+	}
+	embedsOne struct {
+		initsWell
+		C int
+	}
+	embedsBoth struct {
+		initsWell
+		initsToo
+	}
+)
+
+func (*initsWithoutError) Init()    {}
+func (*dropsWithError) Drop() error { return nil }
+func (initsCopy) Init() error       { return nil }
+func (v *initsWell) Init() error    { v.A = 7; return nil }
+func (v *initsToo) Init() error     { v.B = 8; return nil }
+func (v *embedsBoth) Init() error {
+	return errors.Join(v.initsWell.Init(), v.initsToo.Init())
+}
+
+// TestBadMethods opens types whose Init or Drop would never be called.
+func TestBadMethods(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	o := &shmem.Options{Dir: dir}
+	_, err := shmem.Open[initsWithoutError]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "initsWithoutError", "method Init", "signature", "declare Init() error")
+	_, err = shmem.Open[dropsWithError]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "method Drop", "signature", "declare Drop() ")
+	_, err = shmem.Open[initsCopy]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "method Init", "value receiver")
+	_, err = shmem.Open[ambiguous]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "method Init", "ambiguous")
+	s, err := shmem.CreateSegment("s", 64, o)
+	_, err = shmem.BoxOf[initsCopy](segment(t, s, err))
+	wantErr(t, err, shmem.ErrBadType, "value receiver")
+
+	if v := open[embedsOne](t, dir, "one").Value(); v.A != 7 {
+		t.Errorf("%+v", *v)
+	}
+	if v := open[embedsBoth](t, dir, "both").Value(); v.A != 7 || v.B != 8 {
+		t.Errorf("%+v", *v)
+	}
+}

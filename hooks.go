@@ -7,6 +7,9 @@ package shmem
 // Init must have no effect outside the value: a process that loses the race to create discards
 // what it has prepared. An error makes Open or Create fail and leaves nothing behind, and so does
 // the death of the process. Init can use locks of package psync in the value.
+//
+// A T with a method Init or Drop that is never called is ErrBadType: one of another signature, one
+// that is ambiguous between embedded structs, and one on a value receiver, which gets a copy.
 type Initializer interface{ Init() error }
 
 // Dropper is implemented by values that need cleanup. When *T is a Dropper, the Close of the owner

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/shmemtest"
 )
 
 type route struct {
@@ -97,4 +98,23 @@ func TestFixedJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"Routes":[{},{},{}]}`), &out); err == nil || out != in {
 		t.Errorf("too many items: %v, %v", err, out)
 	}
+}
+
+// TestBadParameters opens a Text and a Vec that could hold nothing.
+func TestBadParameters(t *testing.T) {
+	o := &shmem.Options{Dir: shmemtest.Dir(t)}
+	_, err := shmem.Open[shmem.Text[[4]int32]]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "array of bytes", "Text[[32]byte]")
+	_, err = shmem.Open[struct{ A, B shmem.Text[int64] }]("b", o)
+	wantErr(t, err, shmem.ErrBadType, ".A: shmem.Text", "array of bytes")
+	_, err = shmem.Open[struct {
+		N int
+		T shmem.Text[struct{}]
+	}]("b", o)
+	wantErr(t, err, shmem.ErrBadType, ".T: shmem.Text")
+	_, err = shmem.Open[shmem.Vec[int32, [4]int64]]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "array of the first", "Vec[int32, [16]int32]")
+	_, err = shmem.Open[shmem.Vec[int32, int32]]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "array of the first")
+	open[shmem.Vec[route, [4]route]](t, o.Dir, "good")
 }

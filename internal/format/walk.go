@@ -40,7 +40,7 @@ var walked sync.Map // reflect.Type to *Type or *TypeError
 func Of(t reflect.Type) (*Type, error) {
 	v, ok := walked.Load(t)
 	if !ok {
-		schema, err := (&walker{psync: psyncPath}).top(t)
+		schema, err := (&walker{psync: psyncPath, root: rootPath}).top(t)
 		if err != nil {
 			v = err
 		} else {
@@ -57,6 +57,7 @@ func Of(t reflect.Type) (*Type, error) {
 // A walker makes the schema of one type.
 type walker struct {
 	psync string // path of package psync
+	root  string // path of package shmem
 	nodes int
 }
 
@@ -118,6 +119,9 @@ func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError
 	if w.nodes++; w.nodes > maxNodes {
 		return nil, refuse(t, path, "is one field too many; use arrays for what repeats")
 	}
+	if err := w.generic(t, path); err != nil {
+		return nil, err
+	}
 	s := &Type{Name: schemaName(t), Size: int(t.Size()), Align: t.Align()}
 	switch t.PkgPath() {
 	case "sync/atomic":
@@ -170,10 +174,13 @@ func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError
 func (w *walker) fields(t reflect.Type, path string, depth int, add func(Field)) *TypeError {
 	for i := range t.NumField() {
 		f := t.Field(i)
+		at := path + "." + f.Name
 		if f.Type.Size() == 0 {
+			if err := w.generic(f.Type, at); err != nil {
+				return err
+			}
 			continue // a marker, whatever it is made of
 		}
-		at := path + "." + f.Name
 		if len(f.Name) > maxName {
 			return refuse(f.Type, at, "has a field name that is too long; use a shorter one")
 		}
