@@ -38,7 +38,7 @@ const (
 
 func init() {
 	world.Boot = func(*world.Run) {
-		if base == 0 {
+		if memory == nil {
 			start()
 		}
 		m = machine{names: map[string]*inode{}, free: Size}

@@ -20,7 +20,7 @@ const (
 )
 
 var (
-	base   uintptr // of the first window
+	base   = uintptr(1) << 63 // of the first window; until there is one no address is in it
 	memory []byte  // the real kernel's file, as a whole
 	real   int     // its descriptor
 )
