@@ -140,7 +140,7 @@ var locks = []Planted{
 		"\tif !held || !rw.noReaders() {\n\t\terr := rw.lockSlow(o, held, func() error {\n\t\t\t_, err := robust.Acquire", "\tif !held {\n\t\terr := rw.lockSlow(o, held, func() error {\n\t\t\t_, err := robust.Acquire",
 		"A writer waits for readers."),
 	one("permits-of-the-dead", "^semaphore", "psync/semaphore.go",
-		"\tif sweep && !s.enough(o.Me, n) {\n\t\ts.sweep(o)\n\t}\n", "",
+		"\tif !s.enough(o.Me, n) {\n\t\ts.sweep(o)\n\t}\n", "",
 		"Permits of the dead are free again."),
 	one("release-wakes-none", "^semaphore", "psync/semaphore.go",
 		"\t\treturn ErrNotHeld\n\t}\n\twait.Wake(o.M, &s.armed)\n", "\t\treturn ErrNotHeld\n\t}\n",

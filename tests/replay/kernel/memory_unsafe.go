@@ -21,8 +21,8 @@ const (
 
 var (
 	base   = uintptr(1) << 63 // of the first window; until there is one no address is in it
-	memory []byte  // the real kernel's file, as a whole
-	real   int     // its descriptor
+	memory []byte             // the real kernel's file, as a whole
+	real   int                // its descriptor
 )
 
 func mmap(addr, n uintptr, prot, flags, fd int, off int64) uintptr {
