@@ -32,25 +32,34 @@ type Cond struct {
 }
 
 // Wait unlocks mu, which the caller has locked, waits for a later Signal or Broadcast, and locks mu
-// again. When Wait returns an error mu is not locked. Do not unlock mu then: another goroutine may
-// have locked it.
+// again. When Wait returns an error, whatever it is, the caller no longer holds mu. Do not unlock mu
+// then: another goroutine may have locked it.
 //
 // Wait returns [ErrOwnerDied] when a holder of mu died, and the context's error when ctx is done.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 	return fail("cond wait", c, c.wait(ctx, mu))
 }
 
-func (c *Cond) wait(ctx context.Context, mu *Mutex) error {
+func (c *Cond) wait(ctx context.Context, mu *Mutex) (err error) {
+	mo, err := robust.Of(mu)
+	if err != nil {
+		return err // this attachment does not hold mu
+	}
+	locked := true
+	unlock := func() { _ = mu.unlock() }
+	defer func() {
+		if err != nil && locked {
+			unlock()
+		}
+	}()
 	o, err := robust.Of(c)
 	if err != nil {
 		return err
 	}
-	mo, err := robust.Of(mu)
-	if err != nil {
-		return err
+	wait := func() error {
+		locked = false // waitAndLock unlocks it first
+		return c.waitAndLock(ctx, o, mo, mu)
 	}
-	wait := func() error { return c.waitAndLock(ctx, o, mo, mu) }
-	unlock := func() { _ = mu.unlock() }
 	if mo.M == o.M {
 		return o.Take(wait, unlock)
 	}

@@ -33,7 +33,7 @@ func (mu *Mutex) lockSlow(ctx context.Context) error {
 
 // lock is Lock without the operation's name in its errors.
 func (mu *Mutex) lock(ctx context.Context) error {
-	o, err := robust.Of(mu)
+	o, err := robust.ToLock(mu)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (mu *Mutex) lock(ctx context.Context) error {
 // TryLock locks the mutex if it is free, and reports whether it did. It never waits. When the
 // holder died, TryLock returns [ErrOwnerDied].
 func (mu *Mutex) TryLock() (bool, error) {
-	o, err := robust.Of(mu)
+	o, err := robust.ToLock(mu)
 	if err != nil {
 		return false, fail("mutex trylock", mu, err)
 	}

@@ -62,7 +62,7 @@ func (rw *RWMutex) Lock(ctx context.Context) error {
 }
 
 func (rw *RWMutex) lock(ctx context.Context) error {
-	o, err := robust.Of(rw)
+	o, err := robust.ToLock(rw)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (rw *RWMutex) TryLock() (bool, error) {
 }
 
 func (rw *RWMutex) tryLock() (bool, error) {
-	o, err := robust.Of(rw)
+	o, err := robust.ToLock(rw)
 	if err != nil {
 		return false, err
 	}
@@ -277,7 +277,7 @@ func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 // RLock locks the mutex for reading. It waits while a living writer holds the mutex or waits for
 // it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied].
 func (rw *RWMutex) RLock(ctx context.Context) error {
-	o, err := robust.Of(rw)
+	o, err := robust.ToLock(rw)
 	if err == nil {
 		if done, _ := rw.tryMark(o); done {
 			return nil
@@ -433,7 +433,7 @@ func (rw *RWMutex) hasForeignMark() bool {
 // TryRLock locks the mutex for reading if that needs no waiting, and reports whether it did. When a
 // writer died, TryRLock returns [ErrOwnerDied].
 func (rw *RWMutex) TryRLock() (bool, error) {
-	o, err := robust.Of(rw)
+	o, err := robust.ToLock(rw)
 	if err != nil {
 		return false, fail("rwmutex tryrlock", rw, err)
 	}

@@ -1,7 +1,9 @@
 package psync
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -63,7 +65,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 }
 
 func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
-	o, err := robust.Of(s)
+	o, err := robust.ToLock(s)
 	if err != nil {
 		return err
 	}
@@ -104,23 +106,28 @@ func (s *Semaphore) waitAndTake(ctx context.Context, o robust.Object, n uint32) 
 // returns false while another living process is changing the table of permits, which takes only a
 // moment unless that process is stopped in it.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
-	ok, err := s.tryAcquire(n)
-	return ok, fail("semaphore tryacquire", s, err)
+	err := s.tryAcquire(n)
+	if errors.Is(err, ErrNotHeld) {
+		return false, nil
+	}
+	return err == nil, fail("semaphore tryacquire", s, err)
 }
 
-func (s *Semaphore) tryAcquire(n uint32) (bool, error) {
-	o, err := robust.Of(s)
+// tryAcquire is TryAcquire. It returns ErrNotHeld if the permits are not free.
+func (s *Semaphore) tryAcquire(n uint32) error {
+	o, err := robust.ToLock(s)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if err := o.Pin(); err != nil {
-		return false, err
-	}
-	defer o.Unpin()
-	if locked, err := s.tryLock(o); !locked || err != nil {
-		return false, err
-	}
-	return s.takeLocked(o, n)
+	return o.Take(func() error {
+		if locked, err := s.tryLock(o); !locked || err != nil {
+			return cmp.Or(err, ErrNotHeld)
+		}
+		if done, err := s.takeLocked(o, n); !done || err != nil {
+			return cmp.Or(err, ErrNotHeld)
+		}
+		return nil
+	}, func() { _ = s.release(n) })
 }
 
 // Release frees n permits of this attachment. It returns [ErrNotHeld], and frees none, if the
@@ -140,9 +147,12 @@ func (s *Semaphore) release(n uint32) error {
 	}
 	defer o.Unpin()
 	robust.Releasing(o, &s.armed)
-	if err := s.lock(context.Background(), o); err != nil {
-		return err
+	if !robust.TryFast(o, &s.w.Word) {
+		if err := robust.AcquireBriefly(o, &s.w.Word, &s.w.Armed); err != nil {
+			return err
+		}
 	}
+	step.Reach(step.SemLocked)
 	p, _ := s.entryOf(o.Me)
 	if p == nil || uint32(p.Load()) < n {
 		p = nil

@@ -14,6 +14,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/shmembox/shmem/internal/sys"
@@ -38,7 +39,10 @@ type Mapping struct {
 	overlay *overlay    // race builds: the heap memory that the mapping lies over
 	arena   bool        // the memory is part of the arena
 
-	lockID uint32 // Peers.Self if the payload can be written, else 0
+	lockID atomic.Uint32 // Peers.Self if locks can be taken: the payload can be written, and no Drain has begun
+	// HoldsLocks, if set, reports whether this attachment holds locks in the payload. It looks until
+	// the deadline at most. DrainUnlocked calls it.
+	HoldsLocks atomic.Pointer[func(deadline time.Time) bool]
 	// Peers is nil if there is no control block: in a foreign file.
 	Peers *Peers
 	// Waiters holds the waiters of this process at this mapping. Only internal/wait uses it.
@@ -56,8 +60,15 @@ type phase struct {
 
 func newPhase() *phase { return &phase{closing: make(chan struct{}), idle: make(chan struct{})} }
 
-// retiring is added to the pins while the mapping drains.
-const retiring = math.MinInt64 / 2
+// While the mapping drains, retiring is added to the pins, and Drain has a pin of its own until it
+// returns: PinNested succeeds until then.
+const (
+	retiring = math.MinInt64 / 2
+	drained  = retiring + 1 // no call is in flight, and Drain has its pin
+)
+
+// UnlockTime is how long DrainUnlocked waits for the holders of locks.
+const UnlockTime = 100 * time.Millisecond
 
 // A Spec says what to map.
 type Spec struct {
@@ -154,7 +165,7 @@ func (m *Mapping) Pin() bool {
 // Unpin ends what Pin began.
 func (m *Mapping) Unpin() {
 	ph := m.phase.Load() // before the count is changed: after that the next phase may begin
-	if m.pins.Add(-1) == retiring {
+	if m.pins.Add(-1) == drained {
 		ph.once.Do(func() { close(ph.idle) })
 	}
 }
@@ -168,8 +179,41 @@ func (m *Mapping) Closed() bool { return m.pins.Load() < 0 }
 // Drain makes Pin fail, wakes calls that block, and waits until no call is in flight. Only one
 // goroutine may call it at a time.
 func (m *Mapping) Drain() {
+	m.drain()
+	m.endDrain()
+}
+
+// DrainUnlocked is Drain, and waits until this attachment holds no lock, at most for UnlockTime. A
+// call that has locked may have returned the moment before, and its goroutine is about to unlock.
+// Calls that unlock succeed until DrainUnlocked returns; calls that lock fail.
+func (m *Mapping) DrainUnlocked() {
+	m.drain()
+	if f := m.HoldsLocks.Load(); f != nil && m.exposed.Load() {
+		// In a truncated file it faults: then there is nothing to wait for.
+		_ = m.Guard(func() { waitUnlocked(*f) })
+	}
+	m.endDrain()
+}
+
+func waitUnlocked(holdsLocks func(deadline time.Time) bool) {
+	nap, deadline := firstNap, time.Now().Add(UnlockTime)
+	for holdsLocks(deadline) && time.Now().Before(deadline) {
+		time.Sleep(nap)
+		nap = min(2*nap, lastNap)
+	}
+}
+
+// Times between two looks of Drain at words that change without a ring.
+const (
+	firstNap = 10 * time.Microsecond
+	lastNap  = 500 * time.Microsecond
+)
+
+// drain is Drain, except that PinNested still succeeds.
+func (m *Mapping) drain() {
 	ph := m.phase.Load()
-	if n := m.pins.Add(retiring) - retiring; n == 0 {
+	m.lockID.Store(0) // locks are not taken without a pin from now on
+	if m.pins.Add(drained) == drained {
 		ph.once.Do(func() { close(ph.idle) })
 	}
 	close(ph.closing)
@@ -179,10 +223,18 @@ func (m *Mapping) Drain() {
 	<-ph.idle
 }
 
+// endDrain makes PinNested fail, when the calls are over for which it has succeeded since drain.
+func (m *Mapping) endDrain() {
+	for nap := firstNap; !m.pins.CompareAndSwap(drained, retiring); nap = min(2*nap, lastNap) {
+		time.Sleep(nap)
+	}
+}
+
 // Resume makes Pin succeed again after Drain: the value's Drop may use the memory.
 func (m *Mapping) Resume() {
 	m.phase.Store(newPhase())
 	m.pins.Add(-retiring)
+	m.setLockID()
 }
 
 // Retire removes the memory, after Drain. An access to it faults from now on. After MarkExposed its

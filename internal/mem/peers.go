@@ -69,10 +69,15 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 		return err
 	}
 	m.Peers = &Peers{Self: self, Words: words, slots: slots, file: file}
-	if m.write {
-		m.lockID = uint32(self)
-	}
+	m.setLockID()
 	return nil
+}
+
+// setLockID allows locks to be taken, where the payload can be written.
+func (m *Mapping) setLockID() {
+	if m.write && m.Peers != nil {
+		m.lockID.Store(uint32(m.Peers.Self))
+	}
 }
 
 // Alive reports whether the attachment that id names still holds its slot. The mapping is pinned.

@@ -11,8 +11,8 @@ import (
 
 // This file has what waiting and locking need of a mapping.
 
-// PinNested is Pin for a call inside another call in flight, such as an Unlock inside Do. It
-// succeeds also while Drain waits for that other call.
+// PinNested is Pin for a call that never blocks, such as Unlock, perhaps inside another call in
+// flight. It succeeds until Drain returns.
 func (m *Mapping) PinNested() bool {
 	for {
 		n := m.pins.Load()
@@ -39,6 +39,10 @@ func (m *Mapping) UnpinOpen() bool {
 		}
 	}
 }
+
+// LockID returns the id by which this attachment takes locks in m. It returns format.NoID where it
+// has no slot or cannot write, and once Drain has begun.
+func (m *Mapping) LockID() format.ID { return format.ID(m.lockID.Load()) }
 
 // Sleep sleeps while the slot's bell has the given value, at most for d.
 func (s *Slot) Sleep(bell uint32, d time.Duration) {
@@ -97,14 +101,14 @@ func (a *space) lockID(p uintptr) uint32 {
 	if off := p - a.base.Load(); off < maxArena {
 		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {
 			if m := l[off>>stepBits&(1<<leafBits-1)].Load(); m != nil {
-				return m.lockID
+				return m.lockID.Load()
 			}
 		}
 		return 0
 	}
 	if a.others.Load() != nil {
 		if m := a.findOther(p); m != nil {
-			return m.lockID
+			return m.lockID.Load()
 		}
 	}
 	return uint32(format.Local)

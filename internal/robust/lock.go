@@ -1,7 +1,7 @@
 // Package robust provides the lock word that survives its holder, of which the locks of psync and
 // the lock of a box are made.
 //
-// It imports errs, step, sys, format, mem and wait. Its invariant: whenever a process dies, a lock
+// It imports errs, step, sys, format, layout, mem and wait. Its invariant: whenever a process dies, a lock
 // word names the attachment that holds it, so others can see that the holder is dead.
 //
 // The word is one uint32: the waiters bit, and the id (generation and slot) of the holder's
@@ -28,10 +28,13 @@ package robust
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -143,6 +146,28 @@ func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 		}
 	}
 }
+
+// AcquireBriefly takes a word of TakeOver mode that its holders keep for moments only, also while the
+// mapping drains, when Acquire fails. It polls then. The object is pinned.
+func AcquireBriefly(o Object, word, armed *atomic.Uint32) error {
+	_, err := Acquire(context.Background(), o, word, armed, TakeOver)
+	for nap, end := firstNap, time.Now().Add(mem.UnlockTime); errors.Is(err, errs.Closed); nap = min(2*nap, lastNap) {
+		switch _, e := tryAcquire(o, word, armed, TakeOver); {
+		case !errors.Is(e, errs.NotHeld):
+			return e
+		case time.Now().After(end):
+			return err
+		}
+		time.Sleep(nap)
+	}
+	return err
+}
+
+// Times between two tries of AcquireBriefly.
+const (
+	firstNap = 10 * time.Microsecond
+	lastNap  = 500 * time.Microsecond
+)
 
 // attempt takes the word if it is free or its holder is dead. Only with probe it asks the kernel
 // whether the holder is alive. If it is neither done nor fails, another holder has the word, or had

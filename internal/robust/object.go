@@ -19,27 +19,47 @@ type Object struct {
 }
 
 // Of finds the segment that p points into, by its address. It returns errs.ReadOnly if this
-// attachment cannot write p, and errs.Closed if the mapping was retired.
+// attachment cannot write p, and errs.Closed if the mapping was retired. While the mapping drains Of
+// finds the object: locks can be freed.
 func Of[T any](p *T) (Object, error) {
 	m := mem.Of(p)
 	if m == nil {
 		return Object{nil, format.Local}, nil
 	}
-	if m.Peers != nil && m.Writable() && m.Peers.Self != format.NoID {
-		return Object{m, m.Peers.Self}, nil
+	if id := m.LockID(); id != format.NoID {
+		return Object{m, id}, nil
 	}
-	return refuse(m)
+	return without(m)
 }
 
-// refuse returns the reason why Of finds no object in m.
-func refuse(m *mem.Mapping) (Object, error) {
+// ToLock is Of for calls that take a lock. It returns errs.Closed also while the mapping drains.
+func ToLock[T any](p *T) (Object, error) {
+	m := mem.Of(p)
+	if m == nil {
+		return Object{nil, format.Local}, nil
+	}
+	if id := m.LockID(); id != format.NoID {
+		return Object{m, id}, nil
+	}
+	if _, err := without(m); err != nil {
+		return Object{}, err
+	}
+	return Object{}, errs.Closed
+}
+
+// without is Of where the mapping has no id to take locks by.
+func without(m *mem.Mapping) (Object, error) {
 	switch {
 	case m.Retired():
 		return Object{}, errs.Closed
-	case m.Writable() && m.Peers == nil:
+	case !m.Writable():
+		return Object{}, errs.ReadOnly
+	case m.Peers == nil:
 		return Object{}, errForeign
+	case m.Peers.Self == format.NoID:
+		return Object{}, errs.ReadOnly
 	}
-	return Object{}, errs.ReadOnly
+	return Object{m, m.Peers.Self}, nil // it drains
 }
 
 // FastID returns the id by which the attachment that p points into takes locks. It returns 0 if Of

@@ -12,7 +12,8 @@ import (
 
 // To detach from a segment:
 //
-//  1. invalidate the box's pointer, end calls that block and wait for calls in flight
+//  1. invalidate the box's pointer, end calls that block, wait for calls in flight, and for a short
+//     time for the goroutines that hold locks in the value
 //  2. take the gate (DetachGate, LeakGate)
 //  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or
 //     the last one of an orphaned segment
@@ -37,7 +38,7 @@ func (a *Attachment) Detach(leak bool) error {
 		a.binding.Invalidate()
 	}
 	a.mu.Unlock()
-	a.m.Drain()
+	a.m.DrainUnlocked()
 	cleanup, err := a.resign(leak)
 	if cleanup && a.binding.Drop != nil && !a.ReadOnly() {
 		// Keep the slot until Drop returns; otherwise a lock taken in Drop would appear to be held

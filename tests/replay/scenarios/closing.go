@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
@@ -112,6 +113,7 @@ func (c blocking) closing(r *world.Run) {
 
 func init() {
 	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader", "semaphore", "cond"} {
-		scenario("close-"+name, world.Config{Local: true}, blockings[name].closing)
+		// Close waits a while for what the caller keeps.
+		scenario("close-"+name, world.Config{Local: true, Idle: time.Second}, blockings[name].closing)
 	}
 }
