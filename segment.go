@@ -129,6 +129,10 @@ func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 // block return ErrClosed. Memory of the segment must not be used afterwards: it faults. A second
 // Close returns nil.
 //
+// If goroutines hold locks of package psync in the value of a box, Close waits up to 100 ms until
+// they have unlocked. Nothing is locked any more meanwhile. A lock that is still held then is one
+// whose holder has died, so a goroutine that holds a lock unlocks it before it calls Close.
+//
 // If the gate cannot be had within Options.Timeout the error is ErrBusy. The attachment is closed
 // all the same, and a segment that it owned is orphaned.
 func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(false)) }

@@ -20,9 +20,15 @@
 // process share the attachment, as they share a [sync.Mutex]: any goroutine may unlock what
 // another one locked. A box that is opened twice in one process is two attachments.
 //
-// When the holder's process dies, or closes the box while it holds the lock, the holder is dead. A
-// stopped process is alive, and keeps its locks. A call that has not returned when Close begins holds
-// nothing: it returns [shmem.ErrClosed].
+// When the holder's process dies, the holder is dead. A stopped process is alive, and keeps its
+// locks.
+//
+// A call that has not returned when Close of its box begins holds nothing, and returns
+// [shmem.ErrClosed]. Close gives goroutines that hold a lock up to 100 ms to unlock: Unlock and
+// RUnlock succeed meanwhile, calls that lock fail. Closing a box that holds a lock longer, as when
+// the goroutine that holds the lock closes the box itself, is the death of the holder. Where a
+// segment is used without a box, Close does not know its locks, and waits for none. It waits for no
+// permit of a Semaphore: permits are free when the attachment is gone.
 //
 // # Deaths
 //
@@ -76,8 +82,8 @@ import (
 
 // Errors of this package. The others that its methods return are those of package shmem.
 var (
-	// ErrOwnerDied is returned when the process that held the lock died, or closed the box while
-	// it held the lock. The value may be half changed. Recover repairs it.
+	// ErrOwnerDied is returned when the process that held the lock died, or closed the box and
+	// still held the lock 100 ms later. The value may be half changed. Recover repairs it.
 	ErrOwnerDied = errs.OwnerDied
 	// ErrNotHeld is returned when an attachment frees what it does not hold.
 	ErrNotHeld = errs.NotHeld

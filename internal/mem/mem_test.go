@@ -285,6 +285,70 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestUnpinOpen: UnpinOpen keeps the pin once Drain has begun.
+func TestUnpinOpen(t *testing.T) {
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
+	if !m.Pin() || !m.UnpinOpen() || !m.Pin() {
+		t.Fatal("an open mapping")
+	}
+	drained := make(chan bool)
+	go func() { m.Drain(); close(drained) }()
+	<-m.Closing()
+	if m.UnpinOpen() {
+		t.Fatal("a draining mapping is unpinned")
+	}
+	select {
+	case <-drained:
+		t.Fatal("drained with a call in flight")
+	case <-time.After(time.Millisecond):
+	}
+	m.Unpin()
+	<-drained
+}
+
+// TestDrainUnlocked: DrainUnlocked waits for locks for a limited time, and calls that unlock succeed
+// meanwhile.
+func TestDrainUnlocked(t *testing.T) {
+	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
+	m.MarkExposed()
+	var held atomic.Bool
+	looked := make(chan bool, 1)
+	holds := func(time.Time) bool {
+		select {
+		case looked <- true:
+		default:
+		}
+		return held.Load()
+	}
+	m.HoldsLocks.Store(&holds)
+
+	held.Store(true)
+	drained := make(chan bool)
+	go func() { m.DrainUnlocked(); close(drained) }()
+	<-looked
+	if m.Pin() || !m.PinNested() {
+		t.Fatal("only calls that unlock succeed")
+	}
+	held.Store(false)
+	select {
+	case <-drained:
+		t.Fatal("drained while a call unlocks")
+	case <-time.After(time.Millisecond):
+	}
+	m.Unpin()
+	<-drained
+	if m.PinNested() {
+		t.Fatal("a call unlocks in a drained mapping")
+	}
+
+	m.Resume()
+	held.Store(true)
+	start := time.Now()
+	if m.DrainUnlocked(); time.Since(start) < UnlockTime {
+		t.Errorf("waited for %v instead of %v", time.Since(start), UnlockTime)
+	}
+}
+
 // TestCopies: copies at all offsets and of all lengths do what copy does, and change nothing else.
 func TestCopies(t *testing.T) {
 	const half = 512

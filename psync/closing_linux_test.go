@@ -1,0 +1,308 @@
+package psync_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+var closings = flag.Int("closings", 200, "tries of TestCloseRaces for each call")
+
+// closing is what the tests of this file share.
+type closing struct {
+	Rows [3]struct {
+		_    uint64
+		Mu   psync.Mutex
+		Cond psync.Cond
+		RW   psync.RWMutex
+	}
+	Sem  psync.Semaphore
+	Full bool
+}
+
+// pointers lead to the locks also after Close, when evaluating v.Mu faults.
+type pointers struct {
+	Rows [3]struct {
+		Mu   *psync.Mutex
+		Cond *psync.Cond
+		RW   *psync.RWMutex
+	}
+	Sem  *psync.Semaphore
+	Full *bool
+}
+
+func openClosing(t testing.TB, dir string) (*shmem.Box[closing], *pointers) {
+	t.Helper()
+	b, err := shmem.Open[closing]("closing", &shmem.Options{Dir: dir, Slots: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	v := b.Value()
+	p := &pointers{Sem: &v.Sem, Full: &v.Full}
+	for i := range v.Rows {
+		r := &v.Rows[i]
+		p.Rows[i].Mu, p.Rows[i].Cond, p.Rows[i].RW = &r.Mu, &r.Cond, &r.RW
+	}
+	return b, p
+}
+
+// A blockedCall is a call that waits for what a peer has taken by hold, until the peer calls free. undo
+// undoes the call. After the end of the box in which the call was made, the peer locks and unlocks.
+type blockedCall struct {
+	hold, free   func(v *pointers) error
+	call, undo   func(v *pointers) error
+	lock, unlock func(v *pointers) error
+}
+
+var background = context.Background()
+
+func blockedCalls() map[string]blockedCall {
+	lock := func(v *pointers) error { return v.Rows[2].Mu.Lock(background) }
+	unlock := func(v *pointers) error { return v.Rows[2].Mu.Unlock() }
+	write := func(v *pointers) error { return v.Rows[1].RW.Lock(background) }
+	endWrite := func(v *pointers) error { return v.Rows[1].RW.Unlock() }
+	read := func(v *pointers) error { return v.Rows[1].RW.RLock(background) }
+	endRead := func(v *pointers) error { return v.Rows[1].RW.RUnlock() }
+	acquire := func(v *pointers) error { return v.Sem.Acquire(background, 1) }
+	release := func(v *pointers) error {
+		if err := v.Sem.Release(1); !errors.Is(err, shmem.ErrClosed) {
+			return err
+		}
+		return nil // permits may stay: they are free when the attachment is gone
+	}
+	return map[string]blockedCall{
+		"Mutex.Lock":    {lock, unlock, lock, unlock, lock, unlock},
+		"RWMutex.Lock":  {write, endWrite, write, endWrite, write, endWrite},
+		"RWMutex.drain": {read, endRead, write, endWrite, write, endWrite},
+		"RWMutex.RLock": {write, endWrite, read, endRead, write, endWrite},
+		"Semaphore.Acquire": {
+			func(v *pointers) error { return errors.Join(v.Sem.SetLimit(1), acquire(v)) },
+			release, acquire, release, acquire, release,
+		},
+		"Cond.Wait": {
+			hold: func(v *pointers) error { *v.Full = false; return nil },
+			free: func(v *pointers) error {
+				err := lock(v)
+				*v.Full = true
+				return errors.Join(err, v.Rows[2].Cond.Broadcast(), unlock(v))
+			},
+			call: func(v *pointers) error {
+				err := lock(v)
+				for err == nil && !*v.Full {
+					err = v.Rows[2].Cond.Wait(background, v.Rows[2].Mu)
+				}
+				return err
+			},
+			undo: unlock, lock: lock, unlock: unlock,
+		},
+	}
+}
+
+// TestCloseRaces: Close begins while a call of the box waits, at about the moment at which a peer
+// frees what it waits for. If the call returns nil, Close lets its goroutine unlock. The peer is never
+// told of a death.
+func TestCloseRaces(t *testing.T) {
+	for name, c := range blockedCalls() {
+		t.Run(name, func(t *testing.T) {
+			dir := shmemtest.Dir(t)
+			_, peer := openClosing(t, dir)
+			got := 0
+			for i := range *closings {
+				if c.closeWhile(t, dir, peer, time.Duration(i%8)*20*time.Microsecond) {
+					got++
+				}
+				if t.Failed() {
+					t.Fatalf("try %d", i)
+				}
+			}
+			t.Logf("of %d calls %d returned nil", *closings, got)
+		})
+	}
+}
+
+// closeWhile is one try. It reports whether the call returned nil.
+func (c blockedCall) closeWhile(t *testing.T, dir string, peer *pointers, after time.Duration) (got bool) {
+	b, v := openClosing(t, dir)
+	wantErr(t, "hold", c.hold(peer), nil)
+	var all sync.WaitGroup
+	begun := make(chan bool)
+	all.Go(func() {
+		close(begun)
+		err := c.call(v)
+		if got = err == nil; got {
+			err = c.undo(v)
+			wantErr(t, "unlocking what the call locked", err, nil)
+		} else {
+			wantErr(t, "the call", err, shmem.ErrClosed)
+		}
+	})
+	<-begun
+	time.Sleep(100 * time.Microsecond)
+	all.Go(func() {
+		time.Sleep(after)
+		wantErr(t, "Close", b.Close(), nil)
+	})
+	all.Go(func() {
+		time.Sleep(70 * time.Microsecond)
+		wantErr(t, "free", c.free(peer), nil)
+	})
+	all.Wait()
+	wantErr(t, "a peer's lock", c.lock(peer), nil)
+	wantErr(t, "a peer's unlock", c.unlock(peer), nil)
+	return got
+}
+
+// TestCloseAtLastStep: Close begins when a call has the lock and has not returned. The call frees the
+// lock and returns ErrClosed.
+func TestCloseAtLastStep(t *testing.T) {
+	for name, c := range blockedCalls() {
+		at := map[string]step.Point{
+			"Mutex.Lock": step.LockSlow, "Cond.Wait": step.LockTaken,
+			"RWMutex.Lock": step.LockSlow, "RWMutex.drain": step.WaitLeave, "RWMutex.RLock": step.RLockTaken,
+			"Semaphore.Acquire": step.SemTaken,
+		}[name]
+		t.Run(name, func(t *testing.T) {
+			dir := shmemtest.Dir(t)
+			_, peer := openClosing(t, dir)
+			b, v := openClosing(t, dir)
+			m := mem.Of(v.Sem)
+			wantErr(t, "hold", c.hold(peer), nil)
+			done := make(chan error)
+			go func() { done <- c.call(v) }()
+			time.Sleep(30 * time.Millisecond) // the call waits
+			closed := make(chan error, 1)
+			var once sync.Once
+			step.Hook(func(p step.Point) {
+				if p == at {
+					once.Do(func() {
+						go func() { closed <- b.Close() }()
+						<-m.Closing()
+					})
+				}
+			})
+			defer step.Hook(nil)
+			// The peer's own calls must not reach the point first.
+			if err := c.free(peer); !errors.Is(err, nil) {
+				t.Fatal(err)
+			}
+			err := <-done
+			step.Hook(nil)
+			wantErr(t, "the call", err, shmem.ErrClosed)
+			wantErr(t, "Close", <-closed, nil)
+			wantErr(t, "a peer's lock", c.lock(peer), nil)
+			wantErr(t, "a peer's unlock", c.unlock(peer), nil)
+		})
+	}
+}
+
+// TestCloseLetsUnlock: a goroutine that holds a lock when Close begins can unlock for a while, also
+// where others wait for the lock. It locks nothing more.
+func TestCloseLetsUnlock(t *testing.T) {
+	for name, c := range blockedCalls() {
+		if name == "Cond.Wait" || name == "Semaphore.Acquire" {
+			continue
+		}
+		for _, waited := range []bool{false, true} {
+			dir := shmemtest.Dir(t)
+			_, peer := openClosing(t, dir)
+			b, v := openClosing(t, dir)
+			m := mem.Of(v.Sem)
+			wantErr(t, "lock", c.call(v), nil)
+			locked := make(chan error, 1)
+			if waited {
+				go func() { locked <- c.lock(peer) }()
+				time.Sleep(10 * time.Millisecond)
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- b.Close() }()
+			<-m.Closing()
+			wantErr(t, name+": a lock after Close has begun", v.Rows[0].Mu.Lock(background), shmem.ErrClosed)
+			wantErr(t, name+": a lock for reading after Close has begun", v.Rows[0].RW.RLock(background), shmem.ErrClosed)
+			wantErr(t, name+": unlock after Close has begun", c.undo(v), nil)
+			wantErr(t, "Close", <-closed, nil)
+			if !waited {
+				locked <- c.lock(peer)
+			}
+			wantErr(t, name+": a peer's lock", <-locked, nil)
+			wantErr(t, "a peer's unlock", c.unlock(peer), nil)
+		}
+	}
+}
+
+// TestCloseLetsCondWait: Cond.Wait after Close has begun fails, and has unlocked the mutex.
+func TestCloseLetsCondWait(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	_, peer := openClosing(t, dir)
+	b, v := openClosing(t, dir)
+	m, row := mem.Of(v.Sem), v.Rows[1]
+	wantErr(t, "Lock", row.Mu.Lock(background), nil)
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	<-m.Closing()
+	wantErr(t, "Wait", row.Cond.Wait(background, row.Mu), shmem.ErrClosed)
+	wantErr(t, "Close", <-closed, nil)
+	wantErr(t, "a peer's lock", peer.Rows[1].Mu.Lock(background), nil)
+	wantErr(t, "a peer's unlock", peer.Rows[1].Mu.Unlock(), nil)
+}
+
+// TestCondWaitErrors: whatever the error of Cond.Wait, the mutex is unlocked.
+func TestCondWaitErrors(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	_, v := openClosing(t, dir)
+	gone, there := openClosing(t, dir)
+	cond := there.Rows[0].Cond
+	wantErr(t, "Close", gone.Close(), nil)
+	readOnly, err := shmem.Attach[closing]("closing", &shmem.Options{Dir: dir, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { readOnly.Close() })
+	cancelled, cancel := context.WithCancel(background)
+	cancel()
+	mu := v.Rows[0].Mu
+	for name, wait := range map[string]func() error{
+		"a box that is closed":    func() error { return cond.Wait(background, mu) },
+		"a box that is read-only": func() error { return readOnly.Value().Rows[0].Cond.Wait(background, mu) },
+		"a context that is done":  func() error { return v.Rows[0].Cond.Wait(cancelled, mu) },
+	} {
+		wantErr(t, "Lock", mu.Lock(background), nil)
+		if wait() == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if ok, err := mu.TryLock(); !ok || err != nil {
+			t.Fatalf("%s: the mutex is still locked: %v", name, err)
+		}
+		wantErr(t, "Unlock", mu.Unlock(), nil)
+	}
+}
+
+// TestCloseByHolder: a goroutine that closes the box while it holds a lock itself is a holder that
+// dies. Permits of a Semaphore are free again, and Close does not wait for them.
+func TestCloseByHolder(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	_, peer := openClosing(t, dir)
+	b, v := openClosing(t, dir)
+	wantErr(t, "Lock", v.Rows[2].Mu.Lock(background), nil)
+	start := time.Now()
+	wantErr(t, "Close", b.Close(), nil)
+	if took := time.Since(start); took < mem.UnlockTime {
+		t.Errorf("Close waited for %v instead of %v", took, mem.UnlockTime)
+	}
+	wantErr(t, "a peer's lock", peer.Rows[2].Mu.Lock(background), psync.ErrOwnerDied)
+
+	b, v = openClosing(t, dir)
+	wantErr(t, "SetLimit", v.Sem.SetLimit(1), nil)
+	wantErr(t, "Acquire", v.Sem.Acquire(background, 1), nil)
+	wantErr(t, "Close", b.Close(), nil)
+	wantErr(t, "a peer's permit", peer.Sem.Acquire(background, 1), nil)
+}
