@@ -9,7 +9,6 @@ import (
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
-	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/value"
 )
@@ -59,7 +58,7 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 	}
 	b := newBox[T](a, schema)
 	a.Bind(b.binding())
-	robust.WatchHeld(a.Mapping(), schema)
+	b.val.WatchHeld(schema)
 	return b, nil
 }
 
@@ -76,7 +75,7 @@ func BoxOf[T any](s *Segment) (*Box[T], error) {
 	if err := s.a.BindTyped(schema, b.binding()); err != nil {
 		return nil, public(op, s.Name(), err)
 	}
-	robust.WatchHeld(s.m, schema)
+	b.val.WatchHeld(schema)
 	return b, nil
 }
 

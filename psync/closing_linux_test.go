@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
@@ -114,6 +116,9 @@ func blockedCalls() map[string]blockedCall {
 func TestCloseRaces(t *testing.T) {
 	for name, c := range blockedCalls() {
 		t.Run(name, func(t *testing.T) {
+			if robust.RaceEnabled && name == "Semaphore.Acquire" {
+				t.Skip("Close does not wait for Release, and there a pointer into a closed box faults")
+			}
 			dir := shmemtest.Dir(t)
 			_, peer := openClosing(t, dir)
 			got := 0
@@ -177,26 +182,21 @@ func TestCloseAtLastStep(t *testing.T) {
 			b, v := openClosing(t, dir)
 			m := mem.Of(v.Sem)
 			wantErr(t, "hold", c.hold(peer), nil)
-			done := make(chan error)
-			go func() { done <- c.call(v) }()
-			time.Sleep(30 * time.Millisecond) // the call waits
 			closed := make(chan error, 1)
-			var once sync.Once
+			var armed atomic.Bool
 			step.Hook(func(p step.Point) {
-				if p == at {
-					once.Do(func() {
-						go func() { closed <- b.Close() }()
-						<-m.Closing()
-					})
+				if p == at && armed.CompareAndSwap(true, false) {
+					go func() { closed <- b.Close() }()
+					<-m.Closing()
 				}
 			})
 			defer step.Hook(nil)
-			// The peer's own calls must not reach the point first.
-			if err := c.free(peer); !errors.Is(err, nil) {
-				t.Fatal(err)
-			}
+			done := make(chan error)
+			go func() { done <- c.call(v) }()
+			time.Sleep(30 * time.Millisecond) // the call waits
+			armed.Store(true)
+			wantErr(t, "free", c.free(peer), nil)
 			err := <-done
-			step.Hook(nil)
 			wantErr(t, "the call", err, shmem.ErrClosed)
 			wantErr(t, "Close", <-closed, nil)
 			wantErr(t, "a peer's lock", c.lock(peer), nil)
@@ -275,6 +275,9 @@ func TestCondWaitErrors(t *testing.T) {
 		"a box that is read-only": func() error { return readOnly.Value().Rows[0].Cond.Wait(background, mu) },
 		"a context that is done":  func() error { return v.Rows[0].Cond.Wait(cancelled, mu) },
 	} {
+		if robust.RaceEnabled && name == "a box that is closed" {
+			continue // there a pointer into a closed box faults
+		}
 		wantErr(t, "Lock", mu.Lock(background), nil)
 		if wait() == nil {
 			t.Errorf("%s: no error", name)

@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"internal/mem":           {"internal/errs", "internal/sys", "internal/format"},
 	"internal/wait":          {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests of the layers below shmem
-	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/mem", "internal/wait"},
+	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem", "internal/wait"},
 	"internal/segment":       {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem", "internal/robust"},
 	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
 	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/segment", "internal/value"},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -37,6 +39,10 @@ func (v *Value) Lock(ctx context.Context) error {
 	locked = true
 	return nil
 }
+
+// WatchHeld lets the end of the attachment wait for the goroutines that hold locks in the value, whose
+// type is t; see [robust.WatchHeld].
+func (v *Value) WatchHeld(t *format.Type) { robust.WatchHeld(v.m, t) }
 
 // Unlock frees the lock that Lock has taken.
 func (v *Value) Unlock() { _ = v.lock.Unlock() }
