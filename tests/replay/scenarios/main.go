@@ -127,7 +127,11 @@ func explore(s *world.Scenario) *replay.Result {
 	if s.Fault != "" {
 		most *= 50 // it is to fail
 	}
-	for n := 0; (most == 0 || n < most) && time.Since(start) < *limit; n++ {
+	end := *limit
+	if s.Fault != "" {
+		end *= 50
+	}
+	for n := 0; (most == 0 || n < most) && time.Since(start) < end; n++ {
 		sd := *seed + uint64(n)
 		again := func() world.Chooser { c, _ := chooser(n, sd, length); return c }
 		var r *world.Run
