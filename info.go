@@ -14,9 +14,9 @@ type State int
 // States of a segment.
 const (
 	Live         State = iota + 1 // the owner is attached
-	Orphaned                      // the owner has died, others are attached; the last to leave unlinks it
+	Orphaned                      // the owner has died; the last of those attached unlinks it
 	Kept                          // it stays until it is owned or removed
-	Garbage                       // the owner has died, none is attached; Reclaim or Open removes it
+	Garbage                       // the owner has died, none is attached; Open starts afresh
 	Foreign                       // another program's file
 	Copied                        // a copy of a segment's file; only Remove removes it
 	OtherVersion                  // of another format version; only Remove removes it
@@ -52,7 +52,7 @@ type Info struct {
 	Fingerprint uint64 // fingerprint of that type; 0 if unknown
 	Slots       int    // attachments that there can be at a time
 
-	Created time.Time // when it was created; of a foreign or unreadable file, when it was last written
+	Created time.Time // when it was created, or, of an unreadable file, last written
 	Program string    // program that created it
 	Owner   *Peer     // nil if no living attachment owns it
 	Peers   []Peer    // attachments, the owner included; not those that can only read the file

@@ -161,7 +161,8 @@ func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
 	if s.ReadOnly() {
 		return 0, public("write", s.Name(), ErrReadOnly)
 	}
-	n, err = s.access("write", off, func(p []byte) int { return copy(p, b) }, len(b), io.ErrShortWrite)
+	move := func(p []byte) int { return copy(p, b) }
+	n, err = s.access("write", off, move, len(b), io.ErrShortWrite)
 	return n, public("write", s.Name(), err)
 }
 

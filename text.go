@@ -25,7 +25,8 @@ func (t *Text[A]) bytes() []byte { return mem.Elements[byte](&t.b) }
 func (t *Text[A]) Set(s string) error {
 	b := t.bytes()
 	if len(s) > len(b) {
-		return public("text set", "", fmt.Errorf("a text of %d bytes does not fit into %d", len(s), len(b)))
+		return public("text set", "",
+			fmt.Errorf("a text of %d bytes does not fit into %d", len(s), len(b)))
 	}
 	if strings.IndexByte(s, 0) >= 0 {
 		return public("text set", "", fmt.Errorf("a text cannot have a NUL byte: %q", s))

@@ -52,7 +52,8 @@ func (v *Vec[T, A]) All() iter.Seq2[int, *T] {
 func (v *Vec[T, A]) Append(items ...T) error {
 	all, n := v.all(), v.Len()
 	if len(items) > len(all)-n {
-		err := fmt.Errorf("%d more items do not fit into a list of %d that has %d", len(items), len(all), n)
+		err := fmt.Errorf("%d more items do not fit into a list of %d that has %d", len(items),
+			len(all), n)
 		return public("vec append", "", err)
 	}
 	copy(all[n:], items)

@@ -36,30 +36,31 @@ func (tr transport) handOver() Contender {
 }
 
 // barePlaces is a bare ring of places in which the same is touched.
-var barePlaces = Contender{Name: "bare ring, the same touched", Kind: Limit, Run: func(t *Trial) error {
-	if _, err := t.Start(barePlaceSource); err != nil {
-		return err
-	}
-	r, data, err := openPlaces(t)
-	if err != nil {
-		return err
-	}
-	head, tail := uint64(0), uint64(0)
-	var spin spinner
-	return t.Loop(func(n int) error {
-		for range n {
-			for tail == head {
-				if tail = r.tail.Load(); tail == head {
-					spin.once()
-				}
-			}
-			look(place(data, head, t.Size))
-			head++
-			storeRelease(&r.head, head)
+var barePlaces = Contender{Name: "bare ring, the same touched", Kind: Limit,
+	Run: func(t *Trial) error {
+		if _, err := t.Start(barePlaceSource); err != nil {
+			return err
 		}
-		return nil
-	})
-}}
+		r, data, err := openPlaces(t)
+		if err != nil {
+			return err
+		}
+		head, tail := uint64(0), uint64(0)
+		var spin spinner
+		return t.Loop(func(n int) error {
+			for range n {
+				for tail == head {
+					if tail = r.tail.Load(); tail == head {
+						spin.once()
+					}
+				}
+				look(place(data, head, t.Size))
+				head++
+				storeRelease(&r.head, head)
+			}
+			return nil
+		})
+	}}
 
 var barePlaceSource = role("bare source in place", func(t *Trial) error {
 	r, data, err := openPlaces(t)
@@ -111,20 +112,26 @@ func bulkCases() (cases []Case) {
 		if size >= 1<<20 {
 			name = fmt.Sprintf("%dMiB", size>>20)
 		}
-		copied := Case{Item: "c", Name: "bulk-" + name, Bytes: size, Unit: "message", Full: size == 4<<10 || size == 8<<20,
+		copied := Case{Item: "c", Name: "bulk-" + name, Bytes: size, Unit: "message",
+			Full:  size == 4<<10 || size == 8<<20,
 			About: "a stream of messages of " + name + ", copied in and copied out"}
 		for _, tr := range []transport{singleBytes, manyBytes, unixSocket, pipe, tcp, channel} {
 			copied.Who = append(copied.Who, tr.stream(1))
 		}
 		copied.Who = append(copied.Who, memcpy, shmipc)
 		if size <= 1<<20 {
-			copied.Who = append(copied.Who, external("Boost message_queue (C++)", Peer, "boost", "stream"))
+			copied.Who = append(copied.Who,
+				external("Boost message_queue (C++)", Peer, "boost", "stream"))
 		}
-		copied.Who = append(copied.Who, external("Python multiprocessing.Queue", Peer, "python", "stream", "queue"))
+		copied.Who = append(copied.Who,
+			external("Python multiprocessing.Queue", Peer, "python", "stream", "queue"))
 
-		inPlace := Case{Item: "c", Name: "inplace-" + name, Bytes: size, Unit: "message", Full: copied.Full,
-			About: "a stream of messages of " + name + ", handed over in place, their first and last byte touched"}
-		inPlace.Who = []Contender{singleBytesPlace.handOver(), manyBytesPlace.handOver(), channel.handOver(), shmipc, barePlaces}
+		inPlace := Case{Item: "c", Name: "inplace-" + name, Bytes: size, Unit: "message",
+			Full: copied.Full,
+			About: "a stream of messages of " + name +
+				", handed over in place, their first and last byte touched"}
+		inPlace.Who = []Contender{singleBytesPlace.handOver(), manyBytesPlace.handOver(),
+			channel.handOver(), shmipc, barePlaces}
 		cases = append(cases, copied, inPlace)
 	}
 	return cases

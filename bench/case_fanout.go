@@ -19,7 +19,8 @@ type fan struct {
 	name, needs string
 	kind        Kind
 	publisher   func(t *Trial) (publish func(*[8]uint64) error, err error)
-	reader      func(t *Trial, i int, got *atomic.Int64) error // the i-th, counts what it got, for ever
+	// the i-th, counts what it got, for ever
+	reader func(t *Trial, i int, got *atomic.Int64) error
 }
 
 var fans = []fan{
@@ -79,7 +80,10 @@ var fans = []fan{
 	}},
 	{"Redis PUBLISH", "redis", Peer, func(t *Trial) (func(*[8]uint64) error, error) {
 		c, err := startRedis(t)
-		return func(v *[8]uint64) error { _, err := c.Do("PUBLISH", "topic", string(bytesOf(v))); return err }, err
+		return func(v *[8]uint64) error {
+			_, err := c.Do("PUBLISH", "topic", string(bytesOf(v)))
+			return err
+		}, err
 	}, func(t *Trial, i int, got *atomic.Int64) error {
 		c, err := dialRedis(t)
 		for err == nil {
@@ -132,11 +136,14 @@ func shared[T any](open func(*Trial) (T, error)) func(*Trial) (T, error) {
 	}
 }
 
-var valueBox = shared(func(t *Trial) (*shmem.Box[[8]uint64], error) { return openBox[[8]uint64](t, "value") })
+var valueBox = shared(func(t *Trial) (*shmem.Box[[8]uint64], error) {
+	return openBox[[8]uint64](t, "value")
+})
 
 func topicFan(name string, hold int) fan {
 	open := shared(func(t *Trial) (*topic.Topic[[8]uint64], error) {
-		return topic.Open[[8]uint64]("topic", &topic.Options{Dir: t.Dir, Kept: true, Capacity: 1024, Holds: hold})
+		return topic.Open[[8]uint64]("topic",
+			&topic.Options{Dir: t.Dir, Kept: true, Capacity: 1024, Holds: hold})
 	})
 	return fan{name, "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
 		tp, err := open(t)
@@ -250,8 +257,10 @@ func (f fan) contender() Contender {
 		})
 		if f.kind != Limit {
 			t.Extra("the publisher's CPU, ns", float64(processCPU(selfPID)-cpu)/float64(published))
-			t.Extra("received by each per s", float64(sum()-before)/float64(t.N)/time.Since(start).Seconds())
-			t.Extra("received of published, %", 100*float64(sum()-before)/float64(t.N)/float64(published))
+			t.Extra("received by each per s",
+				float64(sum()-before)/float64(t.N)/time.Since(start).Seconds())
+			t.Extra("received of published, %",
+				100*float64(sum()-before)/float64(t.N)/float64(published))
 		}
 		return err
 	}}
@@ -259,8 +268,10 @@ func (f fan) contender() Contender {
 
 func fanCases() (cases []Case) {
 	for _, n := range []int{1, 8, 64} {
-		c := Case{Item: "g", Name: fmt.Sprintf("fanout-%d", n), N: n, Bytes: 64, Unit: "publication", Full: n == 64,
-			About: fmt.Sprintf("64 bytes from one to %d that read, in up to %d processes; what it costs the one", n, fanProcesses)}
+		c := Case{Item: "g", Name: fmt.Sprintf("fanout-%d", n), N: n, Bytes: 64,
+			Unit: "publication", Full: n == 64,
+			About: fmt.Sprintf("64 bytes from one to %d that read, in up to %d processes; what "+
+				"it costs the one", n, fanProcesses)}
 		for _, f := range fans {
 			c.Who = append(c.Who, f.contender())
 		}

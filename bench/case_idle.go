@@ -33,9 +33,14 @@ var crowdFutex *atomic.Uint32
 type guardedEvent struct{ ev psync.Event }
 
 var crowds = []crowd{
-	{"psync.Event", Ours, func(t *Trial, i int) error { return crowdBox.Value().ev.Wait(context.Background()) },
+	{"psync.Event", Ours, func(t *Trial, i int) error {
+		return crowdBox.Value().ev.Wait(context.Background())
+	},
 		func(t *Trial) error { return crowdBox.Value().ev.Set() }, 0},
-	{"Queue.Recv", Ours, func(t *Trial, i int) error { _, err := crowdQueue.Recv(context.Background()); return err },
+	{"Queue.Recv", Ours, func(t *Trial, i int) error {
+		_, err := crowdQueue.Recv(context.Background())
+		return err
+	},
 		func(t *Trial) error {
 			return repeat(t.N, func() error { return crowdQueue.Send(context.Background(), 1) })
 		}, 0},
@@ -64,7 +69,11 @@ var crowds = []crowd{
 			futexWait(crowdFutex, 0)
 		}
 		return nil
-	}, func(t *Trial) error { crowdFutex.Store(1); futexWake(crowdFutex, 1<<30); return nil }, 9000},
+	}, func(t *Trial) error {
+		crowdFutex.Store(1)
+		futexWake(crowdFutex, 1<<30)
+		return nil
+	}, 9000},
 	{"Go channel", Note, func(t *Trial, i int) error { <-crowdChan; return nil },
 		func(t *Trial) error { close(crowdChan); return nil }, 0},
 	{"goroutines that sleep", Limit, func(t *Trial, i int) error { select {} }, nil, 0},
@@ -102,12 +111,13 @@ var waker = role("waker", func(t *Trial) error {
 	return nil
 })
 
-// contender measures memory and threads that so many waiters add, what they cost while nothing happens,
-// and the time from waking all until the last one runs.
+// contender measures memory and threads that so many waiters add, what they cost while nothing
+// happens, and the time from waking all until the last one runs.
 func (c crowd) contender() Contender {
 	return Contender{Name: c.name, Kind: c.kind, Run: func(t *Trial) error {
 		if c.most > 0 && t.N > c.most {
-			return errors.New("impossible: a thread for each, and Go ends a process with more than 10,000")
+			return errors.New("impossible: a thread for each, and Go ends a process with more " +
+				"than 10,000")
 		}
 		if err := meet(t); err != nil {
 			return err
@@ -139,7 +149,8 @@ func (c crowd) contender() Contender {
 		time.Sleep(max(t.For, 200*time.Millisecond))
 		t.Extra("threads more", float64(threads-self[0]))
 		t.Extra("bytes for each", float64(rss-self[1])*1024/float64(t.N))
-		t.Extra("cpu while idle, ms per s", (processCPU(selfPID)-cpu).Seconds()*1000/time.Since(start).Seconds())
+		t.Extra("cpu while idle, ms per s",
+			(processCPU(selfPID)-cpu).Seconds()*1000/time.Since(start).Seconds())
 		if woken.Load() > 0 {
 			return errors.New("some woke before their time")
 		}
@@ -165,12 +176,15 @@ func (c crowd) contender() Contender {
 
 func idleCases() (cases []Case) {
 	for _, n := range []int{1000, 10_000} {
-		c := Case{Item: "i", Name: fmt.Sprintf("idle-%d", n), N: n, Unit: "waiter woken", Full: n == 10_000,
-			About: fmt.Sprintf("%d goroutines of one process wait for another process; the time is that of waking them all, for each", n)}
+		c := Case{Item: "i", Name: fmt.Sprintf("idle-%d", n), N: n, Unit: "waiter woken",
+			Full: n == 10_000,
+			About: fmt.Sprintf("%d goroutines of one process wait for another process; the time "+
+				"is that of waking them all, for each", n)}
 		for _, cr := range crowds {
 			c.Who = append(c.Who, cr.contender())
 		}
-		c.Who = append(c.Who, external("threads at a pthread condition (C), not woken", Peer, "c", "idle"))
+		c.Who = append(c.Who,
+			external("threads at a pthread condition (C), not woken", Peer, "c", "idle"))
 		for i := range c.Who {
 			c.Who[i].Name = strings.TrimSpace(c.Who[i].Name)
 		}

@@ -61,7 +61,10 @@ var (
 		sink += byte(v.plain)
 		return v.rw.RUnlock()
 	})
-	boxAtomic = inBox("Box, atomic.Int64 in it", func(v *guarded) error { v.count.Add(1); return nil })
+	boxAtomic = inBox("Box, atomic.Int64 in it", func(v *guarded) error {
+		v.count.Add(1)
+		return nil
+	})
 	boxUpdate = locker{"Box.Update of 64 B", Ours, func(t *Trial) (func() error, error) {
 		box, err := openBox[[8]uint64](t, "small")
 		if err != nil {
@@ -71,7 +74,12 @@ var (
 		return func() error { return box.Update(context.Background(), inc) }, nil
 	}}
 	goMutex = locker{"sync.Mutex", Note, func(t *Trial) (func() error, error) {
-		return func() error { localMutex.Lock(); localCount++; localMutex.Unlock(); return nil }, nil
+		return func() error {
+			localMutex.Lock()
+			localCount++
+			localMutex.Unlock()
+			return nil
+		}, nil
 	}}
 	fileLock = locker{"lock of a file (OFD)", Peer, func(t *Trial) (func() error, error) {
 		f, err := os.OpenFile(t.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -81,7 +89,8 @@ var (
 		return func() error {
 			for _, typ := range []int16{unix.F_WRLCK, unix.F_UNLCK} {
 				l := unix.Flock_t{Type: typ, Len: 1}
-				if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLKW, &l); err != nil && err != unix.EINTR {
+				if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLKW, &l); err != nil &&
+					err != unix.EINTR {
 					return err
 				}
 			}
@@ -110,7 +119,8 @@ var (
 			return nil
 		}, nil
 	}}
-	lockers = []locker{mutex, writeLock, readLock, boxAtomic, boxUpdate, fileLock, flockLock, bareAtomic, bareLock, goMutex}
+	lockers = []locker{mutex, writeLock, readLock, boxAtomic, boxUpdate, fileLock, flockLock,
+		bareAtomic, bareLock, goMutex}
 
 	localMutex sync.Mutex
 	localCount int
@@ -187,12 +197,16 @@ func repeat(n int, f func() error) error {
 }
 
 func lockCases() []Case {
-	alone := Case{Item: "d", Name: "lock-alone", About: "lock, count and unlock, no other process there", Unit: "lock"}
-	for _, l := range []locker{mutex, readLock, writeLock, boxUpdate, fileLock, flockLock, goMutex, bareLock} {
+	alone := Case{Item: "d", Name: "lock-alone",
+		About: "lock, count and unlock, no other process there", Unit: "lock"}
+	for _, l := range []locker{mutex, readLock, writeLock, boxUpdate, fileLock, flockLock, goMutex,
+		bareLock} {
 		alone.Who = append(alone.Who, l.alone())
 	}
-	two := Case{Item: "d", Name: "lock-two", About: "two processes at one lock, without a pause; locks of both together", Unit: "lock"}
-	for _, l := range []locker{mutex, writeLock, boxUpdate, fileLock, flockLock, goMutex, bareLock} {
+	two := Case{Item: "d", Name: "lock-two",
+		About: "two processes at one lock, without a pause; locks of both together", Unit: "lock"}
+	for _, l := range []locker{mutex, writeLock, boxUpdate, fileLock, flockLock, goMutex,
+		bareLock} {
 		two.Who = append(two.Who, l.two())
 	}
 	for i, c := range []*Case{&alone, &two} {
@@ -204,7 +218,8 @@ func lockCases() []Case {
 			external("Boost interprocess_mutex (C++)", Peer, "boost", "lock", how),
 			external("Python multiprocessing.Lock", Peer, "python", "lock", how))
 	}
-	counter := Case{Item: "e", Name: "counter-two", About: "two processes add to one counter; additions of both together", Unit: "addition"}
+	counter := Case{Item: "e", Name: "counter-two",
+		About: "two processes add to one counter; additions of both together", Unit: "addition"}
 	for _, l := range []locker{boxAtomic, mutex, boxUpdate, bareAtomic} {
 		counter.Who = append(counter.Who, l.two())
 	}

@@ -88,9 +88,12 @@ func (t *Trial) per(n int) {
 }
 
 func messageCases() []Case {
-	blocking := Case{Item: "a", Name: "roundtrip-64B-blocking", About: "64 bytes there and back between two processes that sleep while they wait", Bytes: 64, Unit: "round trip",
+	blocking := Case{Item: "a", Name: "roundtrip-64B-blocking",
+		About: "64 bytes there and back between two processes that sleep while they wait",
+		Bytes: 64, Unit: "round trip",
 		Who: []Contender{eventPingPong, condPingPong}}
-	for _, tr := range []transport{singleQueue, manyQueue, unixSocket, pipe, tcp, mqueue, channel, rawFutex} {
+	for _, tr := range []transport{singleQueue, manyQueue, unixSocket, pipe, tcp, mqueue, channel,
+		rawFutex} {
 		blocking.Who = append(blocking.Who, tr.roundTrip())
 	}
 	blocking.Who = append(blocking.Who, shmipc, goIPC, mangos, shmGo, aeron,
@@ -99,13 +102,18 @@ func messageCases() []Case {
 		external("Python multiprocessing.Pipe", Peer, "python", "roundtrip", "pipe"),
 		external("Python multiprocessing.Queue", Peer, "python", "roundtrip", "queue"))
 
-	spinning := Case{Item: "a", Name: "roundtrip-64B-spinning", About: "64 bytes there and back between two processes that never sleep", Bytes: 64, Unit: "round trip",
-		Who: []Contender{singleQueueSpin.roundTrip(), manyQueueSpin.roundTrip(), byHand.roundTrip(), cacheLine}}
+	spinning := Case{Item: "a", Name: "roundtrip-64B-spinning",
+		About: "64 bytes there and back between two processes that never sleep", Bytes: 64,
+		Unit: "round trip",
+		Who: []Contender{singleQueueSpin.roundTrip(), manyQueueSpin.roundTrip(),
+			byHand.roundTrip(), cacheLine}}
 	cases := []Case{blocking, spinning}
 
 	for _, size := range []int{8, 64, 1024} {
-		c := Case{Item: "b", Name: fmt.Sprintf("stream-%dB", size), Bytes: size, Unit: "message", Full: size == 1024,
-			About: fmt.Sprintf("a stream of messages of %d bytes, one by one and %d at a time", size, batchSize)}
+		c := Case{Item: "b", Name: fmt.Sprintf("stream-%dB", size), Bytes: size, Unit: "message",
+			Full: size == 1024,
+			About: fmt.Sprintf("a stream of messages of %d bytes, one by one and %d at a time",
+				size, batchSize)}
 		for _, tr := range []transport{singleQueue, manyQueue, unixSocket, pipe, tcp, mqueue} {
 			c.Who = append(c.Who, tr.stream(1))
 		}
@@ -114,11 +122,14 @@ func messageCases() []Case {
 		}
 		switch size {
 		case 8:
-			c.Who = append(c.Who, chanStream[[1]uint64](), bareStream[[1]uint64](1), bareStream[[1]uint64](batchSize))
+			c.Who = append(c.Who, chanStream[[1]uint64](), bareStream[[1]uint64](1),
+				bareStream[[1]uint64](batchSize))
 		case 64:
-			c.Who = append(c.Who, chanStream[[8]uint64](), bareStream[[8]uint64](1), bareStream[[8]uint64](batchSize))
+			c.Who = append(c.Who, chanStream[[8]uint64](), bareStream[[8]uint64](1),
+				bareStream[[8]uint64](batchSize))
 		default:
-			c.Who = append(c.Who, chanStream[[128]uint64](), bareStream[[128]uint64](1), bareStream[[128]uint64](batchSize))
+			c.Who = append(c.Who, chanStream[[128]uint64](), bareStream[[128]uint64](1),
+				bareStream[[128]uint64](batchSize))
 		}
 		c.Who = append(c.Who, shmipc, goIPC, mangos, aeron,
 			external("Boost message_queue (C++)", Peer, "boost", "stream"),
@@ -188,5 +199,7 @@ var bouncer = role("bouncer", func(t *Trial) error {
 
 // external is a contender that measures itself.
 func external(name string, kind Kind, tool string, args ...string) Contender {
-	return Contender{Name: name, Kind: kind, Needs: tool, Run: func(t *Trial) error { return t.External(tool, args...) }}
+	return Contender{Name: name, Kind: kind, Needs: tool, Run: func(t *Trial) error {
+		return t.External(tool, args...)
+	}}
 }

@@ -37,7 +37,8 @@ func bareOpen(path string, create bool) error {
 
 func openCases() (cases []Case) {
 	for _, create := range []bool{false, true} {
-		name, how, about := "open-existing", "old", "attach to 4 KiB that another one has, touch them, detach"
+		name, how := "open-existing", "old"
+		about := "attach to 4 KiB that another one has, touch them, detach"
 		if create {
 			name, how, about = "open-new", "new", "create 4 KiB, touch them, and remove them"
 		}
@@ -65,12 +66,15 @@ func openCases() (cases []Case) {
 			}
 			return t.Each(func() error { return bareOpen(t.Path("page"), create) })
 		}}
-		c := Case{Item: "h", Name: name, About: about, Unit: "open and close", Who: []Contender{ours,
-			external("shm_open and mmap (C)", Peer, "c", "open", how),
-			external("Boost shared_memory_object (C++)", Peer, "boost", "open", how),
-			external("Python SharedMemory", Peer, "python", "open", how), mmapGo(create), goIPC, hidezShm, bare}}
+		c := Case{Item: "h", Name: name, About: about, Unit: "open and close",
+			Who: []Contender{ours,
+				external("shm_open and mmap (C)", Peer, "c", "open", how),
+				external("Boost shared_memory_object (C++)", Peer, "boost", "open", how),
+				external("Python SharedMemory", Peer, "python", "open", how), mmapGo(create), goIPC,
+				hidezShm, bare}}
 		if !create {
-			c.Who = append(c.Who, Contender{Name: "Unix socket, connect", Kind: Peer, Run: connectAndClose})
+			c.Who = append(c.Who,
+				Contender{Name: "Unix socket, connect", Kind: Peer, Run: connectAndClose})
 		}
 		cases = append(cases, c)
 	}

@@ -14,7 +14,8 @@ import (
 
 // scene is what the three processes of a recovery share besides the lock.
 type scene struct {
-	held, ready, got atomic.Int64 // got: when the waiter had the lock, on the system's monotonic clock
+	// got: when the waiter had the lock, on the system's monotonic clock
+	held, ready, got atomic.Int64
 }
 
 // A victim takes a lock, says so and waits for its death; a waiter then wants it.
@@ -56,7 +57,8 @@ var victims = []victim{
 			return err
 		}
 		mu := &box.Value().mu
-		for err = mu.Lock(context.Background()); errors.Is(err, psync.ErrOwnerDied); err = mu.Lock(context.Background()) {
+		ctx := context.Background()
+		for err = mu.Lock(ctx); errors.Is(err, psync.ErrOwnerDied); err = mu.Lock(ctx) {
 			if err := mu.Recover(context.Background(), func() error { return nil }); err != nil {
 				return err
 			}
@@ -137,8 +139,8 @@ var (
 	})
 )
 
-// contender measures the time from SIGKILL of the holder until the waiter, an unrelated process, has the
-// lock or knows.
+// contender measures the time from SIGKILL of the holder until the waiter, an unrelated process,
+// has the lock or knows.
 func (v victim) contender() Contender {
 	return Contender{Name: v.name, Kind: v.kind, Run: func(t *Trial) error {
 		m, err := mapOpen(t, "scene", 4096)
@@ -178,7 +180,9 @@ func until(w *atomic.Int64) {
 }
 
 func recoveryCases() []Case {
-	c := Case{Item: "j", Name: "recovery", About: "from SIGKILL of the process that holds the lock until one that waits for it has it", Unit: "death"}
+	c := Case{Item: "j", Name: "recovery",
+		About: "from SIGKILL of the process that holds the lock until one that waits for it has it",
+		Unit:  "death"}
 	for _, v := range victims {
 		c.Who = append(c.Who, v.contender())
 	}

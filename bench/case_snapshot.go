@@ -27,7 +27,9 @@ func pageBox(name string, write, read func(*shmem.Box[page], *page) error) keepe
 		if err != nil {
 			return nil, nil, err
 		}
-		return func(p *page) error { return write(box, p) }, func(p *page) error { return read(box, p) }, nil
+		w = func(p *page) error { return write(box, p) }
+		r = func(p *page) error { return read(box, p) }
+		return w, r, nil
 	}}
 }
 
@@ -72,12 +74,16 @@ var keepers = []keeper{
 	}},
 	{"Redis SET, GET", Peer, "redis", func(t *Trial) (w, r func(*page) error, err error) {
 		c, err := dialRedis(t)
-		return func(p *page) error { _, err := c.Do("SET", "page", string(bytesOf(p))); return err },
-			func(p *page) error {
-				s, err := c.Do("GET", "page")
-				copy(bytesOf(p), s)
-				return err
-			}, err
+		w = func(p *page) error {
+			_, err := c.Do("SET", "page", string(bytesOf(p)))
+			return err
+		}
+		r = func(p *page) error {
+			s, err := c.Do("GET", "page")
+			copy(bytesOf(p), s)
+			return err
+		}
+		return w, r, err
 	}},
 	{"atomic.Pointer to a new copy", Note, "", func(t *Trial) (w, r func(*page) error, err error) {
 		return func(p *page) error { c := *p; thePage.Store(&c); return nil },
@@ -90,7 +96,9 @@ var keepers = []keeper{
 	}},
 	{"copy(), no writer", Limit, "", func(t *Trial) (w, r func(*page) error, err error) {
 		from := new(page)
-		return func(*page) error { time.Sleep(time.Hour); return nil }, func(p *page) error { *p = *from; return nil }, nil
+		w = func(*page) error { time.Sleep(time.Hour); return nil }
+		r = func(p *page) error { *p = *from; return nil }
+		return w, r, nil
 	}},
 }
 
@@ -164,7 +172,9 @@ func (k keeper) contender() Contender {
 }
 
 func snapshotCases() []Case {
-	c := Case{Item: "f", Name: "snapshot-4KiB", About: "a consistent copy of 4 KiB that another process writes without a pause", Bytes: 4096, Unit: "read"}
+	c := Case{Item: "f", Name: "snapshot-4KiB",
+		About: "a consistent copy of 4 KiB that another process writes without a pause",
+		Bytes: 4096, Unit: "read"}
 	for _, k := range keepers {
 		c.Who = append(c.Who, k.contender())
 	}
@@ -222,7 +232,9 @@ func watchCase() Case {
 			return nil
 		})
 	}}
-	c := Case{Item: "f", Name: "latest-4KiB", About: "a new value of 4 KiB to a process that sleeps until there is one, and its answer back", Bytes: 4096, Unit: "round trip", Who: []Contender{watch}}
+	c := Case{Item: "f", Name: "latest-4KiB",
+		About: "a new value of 4 KiB to a process that sleeps until there is one, and its answer " +
+			"back", Bytes: 4096, Unit: "round trip", Who: []Contender{watch}}
 	for _, tr := range []transport{unixSocket, pipe, rawFutex} {
 		c.Who = append(c.Who, tr.roundTrip())
 	}

@@ -8,8 +8,9 @@ import (
 )
 
 // compare tells what changed between two runs by benchstat's rules: medians with their confidence
-// intervals, and a difference only where the Mann-Whitney U test finds one at 5 %. Besides the times
-// themselves it compares their ratios to the limit of the same round, which a noisy machine spoils less.
+// intervals, and a difference only where the Mann-Whitney U test finds one at 5 %. Besides the
+// times themselves it compares their ratios to the limit of the same round, which a noisy machine
+// spoils less.
 func compare(w io.Writer, oldPath, newPath string) error {
 	before, err := load(oldPath)
 	if err != nil {
@@ -22,8 +23,11 @@ func compare(w io.Writer, oldPath, newPath string) error {
 	if before.Machine.CPU != after.Machine.CPU || before.Machine.Kernel != after.Machine.Kernel {
 		fmt.Fprintf(w, "Not the same machine: %v; %v\n\n", before.Machine, after.Machine)
 	}
-	fmt.Fprintf(w, "old: %s, %s; new: %s, %s\n\n", before.Machine.Commit, before.Date.Format("2006-01-02 15:04"), after.Machine.Commit, after.Date.Format("2006-01-02 15:04"))
-	fmt.Fprint(w, "| | | old | new | change | of the ratio to the limit |\n|---|---|--:|--:|--:|--:|\n")
+	fmt.Fprintf(w, "old: %s, %s; new: %s, %s\n\n", before.Machine.Commit,
+		before.Date.Format("2006-01-02 15:04"), after.Machine.Commit,
+		after.Date.Format("2006-01-02 15:04"))
+	fmt.Fprint(w,
+		"| | | old | new | change | of the ratio to the limit |\n|---|---|--:|--:|--:|--:|\n")
 	for _, c := range after.Cases {
 		old := before.find(c.Name)
 		for _, row := range c.Rows {
@@ -34,7 +38,8 @@ func compare(w io.Writer, oldPath, newPath string) error {
 			}
 			sa, sb, delta := difference(a, b)
 			_, _, relative := difference(old.toLimit(was), c.toLimit(row))
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", c.Name, row.Who, sa, sb, delta, relative)
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", c.Name, row.Who, sa, sb, delta,
+				relative)
 		}
 	}
 	return nil
@@ -49,7 +54,8 @@ func difference(a, b []float64) (before, after, delta string) {
 	sx, sy := benchmath.AssumeNothing.Summary(x, 0.95), benchmath.AssumeNothing.Summary(y, 0.95)
 	c := benchmath.AssumeNothing.Compare(x, y)
 	delta = c.FormatDelta(sx.Center, sy.Center) + " (" + c.String() + ")"
-	return duration(sx.Center) + " " + sx.PctRangeString(), duration(sy.Center) + " " + sy.PctRangeString(), delta
+	return duration(sx.Center) + " " + sx.PctRangeString(), duration(sy.Center) + " " +
+		sy.PctRangeString(), delta
 }
 
 func (r *Results) find(name string) Result {

@@ -40,8 +40,14 @@ var (
 	tcp        = transport{name: "TCP loopback", kind: Peer, open: openTCP}
 	mqueue     = transport{name: "POSIX message queue", kind: Peer, max: 8192, open: openMQ}
 	channel    = transport{name: "Go channel", kind: Note, local: true, open: openChan}
-	rawFutex   = transport{name: "futex", kind: Limit, open: func(t *Trial, side int) (conn, error) { return openMailbox(t, side, futexBox{}) }}
-	byHand     = transport{name: "mmap and spinning by hand", kind: Peer, open: func(t *Trial, side int) (conn, error) { return openMailbox(t, side, new(spinBox)) }}
+	rawFutex   = transport{name: "futex", kind: Limit,
+		open: func(t *Trial, side int) (conn, error) {
+			return openMailbox(t, side, futexBox{})
+		}}
+	byHand = transport{name: "mmap and spinning by hand", kind: Peer,
+		open: func(t *Trial, side int) (conn, error) {
+			return openMailbox(t, side, new(spinBox))
+		}}
 )
 
 type stream struct{ io.ReadWriter }
@@ -103,7 +109,8 @@ func openPipe(t *Trial, side int) (conn, error) {
 		}
 	}
 	t.Await(names[0])
-	r, err := os.OpenFile(t.Path(names[side]), os.O_RDWR|unix.O_NONBLOCK, 0) // the descriptor is left to the netpoller
+	// the descriptor is left to the netpoller
+	r, err := os.OpenFile(t.Path(names[side]), os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +132,8 @@ func openMQ(t *Trial, side int) (conn, error) {
 		if side == 1 {
 			t.Await("queues")
 		}
-		fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT, 10, max(t.Size, 8)) // 10: what the kernel allows every user
+		// 10: what the kernel allows every user
+		fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT, 10, max(t.Size, 8))
 		if err != nil {
 			return nil, err
 		}
@@ -245,7 +253,8 @@ func (c chanConn) RecvInPlace(f func([]byte)) error {
 	return nil
 }
 
-// connect opens both sides of a transport, the other one in a process, or goroutine, that runs role.
+// connect opens both sides of a transport, the other one in a process, or goroutine, that runs
+// role.
 func (tr transport) connect(t *Trial, otherSide string) (conn, error) {
 	if tr.local {
 		c, err := tr.open(t, 0)

@@ -73,16 +73,17 @@ func (c *queueConn[T]) RecvInPlace(f func([]byte)) error {
 }
 
 func queueTransport(name string, single, spin bool) transport {
-	return transport{name: name, kind: Ours, max: 1024, open: func(t *Trial, side int) (conn, error) {
-		switch t.Size {
-		case 8:
-			return openQueue[[1]uint64](t, side, single, spin)
-		case 64:
-			return openQueue[[8]uint64](t, side, single, spin)
-		default:
-			return openQueue[[128]uint64](t, side, single, spin)
-		}
-	}}
+	return transport{name: name, kind: Ours, max: 1024,
+		open: func(t *Trial, side int) (conn, error) {
+			switch t.Size {
+			case 8:
+				return openQueue[[1]uint64](t, side, single, spin)
+			case 64:
+				return openQueue[[8]uint64](t, side, single, spin)
+			default:
+				return openQueue[[128]uint64](t, side, single, spin)
+			}
+		}}
 }
 
 var (
@@ -97,7 +98,8 @@ type bytesConn struct{ q *queue.Bytes }
 
 func bytesTransport(name string, single bool, room func(size int) int) transport {
 	return transport{name: name, kind: Ours, open: func(t *Trial, side int) (conn, error) {
-		q, err := queue.OpenBytes("bytes", &queue.BytesOptions{Dir: t.Dir, Kept: true, Bytes: room(t.Size), Single: single})
+		q, err := queue.OpenBytes("bytes",
+			&queue.BytesOptions{Dir: t.Dir, Kept: true, Bytes: room(t.Size), Single: single})
 		return bytesConn{q: q}, err
 	}}
 }

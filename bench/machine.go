@@ -26,18 +26,21 @@ func thisMachine() Machine {
 	info := file("/proc/cpuinfo")
 	m := Machine{
 		CPU: field(info, "model name"), CPUs: runtime.NumCPU(), Go: runtime.Version(),
-		Kernel:   unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:]),
+		Kernel: unix.ByteSliceToString(u.Sysname[:]) + " " +
+			unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:]),
 		Governor: strings.TrimSpace(file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
 		Virtual:  strings.Contains(info, " hypervisor"),
 		Compiler: firstLine("gcc", "--version"), Python: firstLine("python3", "--version"),
-		Redis: redisVersion(), Commit: cmp.Or(firstLine("git", "describe", "--always", "--dirty"), "(no git)"),
+		Redis:  redisVersion(),
+		Commit: cmp.Or(firstLine("git", "describe", "--always", "--dirty"), "(no git)"),
 	}
 	fmt.Sscan(field(file("/proc/meminfo"), "MemTotal"), &m.MemoryGiB)
 	m.MemoryGiB >>= 20
 	for i := range 4 {
 		c := fmt.Sprintf("/sys/devices/system/cpu/cpu0/cache/index%d/", i)
 		if size := strings.TrimSpace(file(c + "size")); size != "" {
-			m.Caches += fmt.Sprintf(" L%s %s %s", strings.TrimSpace(file(c+"level")), strings.ToLower(strings.TrimSpace(file(c+"type"))), size)
+			m.Caches += fmt.Sprintf(" L%s %s %s", strings.TrimSpace(file(c+"level")),
+				strings.ToLower(strings.TrimSpace(file(c+"type"))), size)
 		}
 	}
 	m.Caches = strings.TrimSpace(m.Caches)

@@ -1,5 +1,5 @@
-// Command bench measures ShmemBox beside what a user would pick instead, and beside what the machine
-// itself takes, on this machine:
+// Command bench measures ShmemBox beside what a user would pick instead, and beside what the
+// machine itself takes, on this machine:
 //
 //	go run -C bench .                 # everything, about half an hour
 //	go run -C bench . --quick         # less of everything, under two minutes
@@ -8,10 +8,10 @@
 //	go run -C bench . show FILE.json  # the tables of a run
 //
 // The tables are Markdown on standard output; -svg DIR draws them, -json FILE keeps every figure.
-// All contenders of a case take turns, in processes started anew each time, so that what disturbs the
-// machine disturbs all of them, and a ratio is the median of the ratios of the rounds. What is not
-// installed is named in the table: Debian's gcc, g++, libboost-dev, python3 and redis-server. So is what
-// the module proxy does not serve.
+// All contenders of a case take turns, in processes started anew each time, so that what disturbs
+// the machine disturbs all of them, and a ratio is the median of the ratios of the rounds. What is
+// not installed is named in the table: Debian's gcc, g++, libboost-dev, python3 and redis-server.
+// So is what the module proxy does not serve.
 package main
 
 import (
@@ -55,7 +55,8 @@ func command() error {
 		return nil
 	}
 	if !r.quick && r.cases.String() == "" {
-		fmt.Fprintln(os.Stderr, "this takes about half an hour, on a machine that does nothing else; -quick: under two minutes")
+		fmt.Fprintln(os.Stderr, "this takes about half an hour, on a machine that does nothing "+
+			"else; -quick: under two minutes")
 	}
 	return o.write(r.run())
 }
@@ -69,7 +70,8 @@ type output struct {
 // flags reads the command line.
 func flags() (r runner, list bool, o output) {
 	r = runner{rounds: 11, dur: 300 * time.Millisecond}
-	flag.BoolVar(&r.quick, "quick", false, "fewer and shorter rounds, fewer sizes: under two minutes")
+	flag.BoolVar(&r.quick, "quick", false,
+		"fewer and shorter rounds, fewer sizes: under two minutes")
 	flag.BoolVar(&r.pin, "pin", false, "bind the processes of a trial to one CPU each, in turn")
 	flag.StringVar(&r.dir, "dir", "/dev/shm", "where shared memory is")
 	flag.BoolVar(&r.verbose, "v", false, "print the samples as they come")
@@ -81,7 +83,8 @@ func flags() (r runner, list bool, o output) {
 	rounds := flag.Int("rounds", 0, "how often each contender is measured (default 11, quick 3)")
 	dur := flag.Duration("for", 0, "how long one turn takes (default 300ms, quick 50ms)")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n       bench compare OLD.json NEW.json\n       bench show FILE.json")
+		fmt.Fprintln(os.Stderr, "usage: bench [flags]\n"+
+			"       bench compare OLD.json NEW.json\n       bench show FILE.json")
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -29,7 +29,8 @@ func mapShared(t *Trial, side int, name string, n int) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED|unix.MAP_POPULATE)
 }
 
 // mapOpen maps n bytes of a file, which the first caller makes.
@@ -42,7 +43,8 @@ func mapOpen(t *Trial, name string, n int) ([]byte, error) {
 	if err := f.Truncate(int64(n)); err != nil {
 		return nil, err
 	}
-	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED|unix.MAP_POPULATE)
 }
 
 func mkfifo(path string) { unix.Mkfifo(path, 0o600) }
@@ -58,7 +60,9 @@ func as[T any](b []byte) *T {
 func slice[T any](b []byte, n int) []T { return unsafe.Slice(as[T](b), n) }
 
 // bytesOf sees a T as memory.
-func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
+func bytesOf[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+}
 
 func futexWait(w *atomic.Uint32, old uint32) {
 	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 0, uintptr(old), 0, 0, 0)
@@ -78,7 +82,8 @@ func mqOpen(name string, flags int, messages, size int) (int, error) {
 		return -1, err
 	}
 	attr := [8]int{1: messages, 2: size}
-	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(p)), uintptr(flags), 0o600, uintptr(unsafe.Pointer(&attr)), 0, 0)
+	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(p)), uintptr(flags),
+		0o600, uintptr(unsafe.Pointer(&attr)), 0, 0)
 	if errno != 0 {
 		return -1, os.NewSyscallError("mq_open", errno)
 	}
@@ -93,7 +98,8 @@ func mqUnlink(name string) {
 // mqCall is mq_timedsend or mq_timedreceive without a time limit.
 func mqCall(call uintptr, fd int, b []byte) error {
 	for {
-		_, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+		_, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])),
+			uintptr(len(b)), 0, 0, 0)
 		if errno != unix.EINTR {
 			return os.NewSyscallError("mq", orNil(errno))
 		}

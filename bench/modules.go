@@ -7,8 +7,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// flockLock is the package most Go programs lock files with. Its Unlock closes the file, and its next
-// Lock opens it anew.
+// flockLock is the package most Go programs lock files with. Its Unlock closes the file, and its
+// next Lock opens it anew.
 var flockLock = locker{"gofrs/flock, lock of a file", Peer, func(t *Trial) (func() error, error) {
 	l := flock.New(t.Path("flock"))
 	return func() error {

@@ -45,7 +45,8 @@ func (r *Results) plot(dir string) error {
 		p := plot.New()
 		p.Title.Text = c.About
 		p.Title.TextStyle.Font.Size = 10
-		p.X.Label.Text = fmt.Sprintf("time per %s; red: ShmemBox, blue: other ways between processes, grey: within one process, black: the limit", c.Unit)
+		p.X.Label.Text = fmt.Sprintf("time per %s; red: ShmemBox, blue: other ways between "+
+			"processes, grey: within one process, black: the limit", c.Unit)
 		p.X.Label.TextStyle.Font.Size = 8
 		p.Title.Text += fmt.Sprintf(" (%s, %s)", r.Machine.CPU, r.Date.Format("2006-01-02"))
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, timeTicks{}
@@ -63,7 +64,8 @@ func (r *Results) plot(dir string) error {
 			if err != nil {
 				return err
 			}
-			bar, err := plotter.NewXErrorBars(dots{at, m - quantile(v, 0.25), quantile(v, 0.75) - m})
+			bar, err := plotter.NewXErrorBars(dots{at, m - quantile(v, 0.25),
+				quantile(v, 0.75) - m})
 			if err != nil {
 				return err
 			}
@@ -78,7 +80,8 @@ func (r *Results) plot(dir string) error {
 		p.Add(plotter.NewGrid())
 		p.NominalY(names...)
 		p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5
-		p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(p.X.Min))), math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
+		p.X.Min = math.Pow(10, math.Floor(math.Log10(p.X.Min)))
+		p.X.Max = math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
 		height := vg.Length(len(names))*vg.Points(18) + vg.Points(80)
 		w, err := p.WriterTo(vg.Points(560), height, "svg")
 		if err != nil {
@@ -88,7 +91,8 @@ func (r *Results) plot(dir string) error {
 		if _, err := w.WriteTo(&b); err != nil {
 			return err
 		}
-		svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:"+fonts+";"))
+		svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"),
+			[]byte("font-family:"+fonts+";"))
 		if err := os.WriteFile(filepath.Join(dir, c.Name+".svg"), svg, 0o644); err != nil {
 			return err
 		}
@@ -101,7 +105,11 @@ type timeTicks struct{}
 
 func (timeTicks) Ticks(low, high float64) (ticks []plot.Tick) {
 	for v := low; v <= high*1.01; v *= 10 {
-		ticks = append(ticks, plot.Tick{Value: v, Label: map[bool]string{true: fmt.Sprintf("%.0f ns", v), false: duration(v)}[v < 1000]})
+		label := duration(v)
+		if v < 1000 {
+			label = fmt.Sprintf("%.0f ns", v)
+		}
+		ticks = append(ticks, plot.Tick{Value: v, Label: label})
 	}
 	return ticks
 }

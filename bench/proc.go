@@ -18,7 +18,8 @@ import (
 // Start starts a process of this trial that runs a role. It is killed when the trial ends.
 func (t *Trial) Start(role string, args ...string) (*exec.Cmd, error) {
 	c := exec.Command("/proc/self/exe")
-	sub := Trial{Case: t.Case, Who: t.Who, Role: role, Args: args, Dir: t.Dir, For: t.For, Size: t.Size, N: t.N, Tools: t.Tools}
+	sub := Trial{Case: t.Case, Who: t.Who, Role: role, Args: args, Dir: t.Dir, For: t.For,
+		Size: t.Size, N: t.N, Tools: t.Tools}
 	c.Env = append(os.Environ(), trialEnv+"="+string(must(json.Marshal(sub))))
 	return c, t.Launch(c)
 }
@@ -71,8 +72,8 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// usage is the threads and the resident bytes of all processes of the trial. Shared memory counts in
-// each that has touched it.
+// usage is the threads and the resident bytes of all processes of the trial. Shared memory counts
+// in each that has touched it.
 func (t *Trial) usage() (threads, rss int) {
 	for _, pid := range append([]int{os.Getpid()}, t.peers...) {
 		threads += status(pid, "Threads:")
@@ -96,7 +97,8 @@ func status(pid int, key string) int {
 func (t *Trial) External(tool string, args ...string) error {
 	argv := append(strings.Fields(t.Tools[tool]), args...)
 	c := exec.Command(argv[0], argv[1:]...)
-	c.Env = append(os.Environ(), fmt.Sprintf("BENCH_MS=%d", t.For.Milliseconds()), "BENCH_DIR="+t.Dir,
+	c.Env = append(os.Environ(), fmt.Sprintf("BENCH_MS=%d", t.For.Milliseconds()),
+		"BENCH_DIR="+t.Dir,
 		fmt.Sprintf("BENCH_SIZE=%d", t.Size), fmt.Sprintf("BENCH_N=%d", t.N))
 	if t.Pin {
 		c.Env = append(c.Env, "BENCH_PIN=1")

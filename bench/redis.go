@@ -21,7 +21,8 @@ type redis struct {
 
 // startRedis starts a server for this trial.
 func startRedis(t *Trial) (*redis, error) {
-	c := exec.Command(t.Tools["redis"], "--port", "0", "--unixsocket", t.Path("redis"), "--save", "", "--appendonly", "no", "--dir", t.Dir)
+	c := exec.Command(t.Tools["redis"], "--port", "0", "--unixsocket", t.Path("redis"), "--save",
+		"", "--appendonly", "no", "--dir", t.Dir)
 	if err := t.Launch(c); err != nil {
 		return nil, err
 	}
@@ -83,25 +84,26 @@ func (r *redis) Read() (string, error) {
 	return line[1:], nil
 }
 
-var redisCounter = Contender{Name: "Redis INCR", Kind: Peer, Needs: "redis", Run: func(t *Trial) error {
-	if _, err := startRedis(t); err != nil {
-		return err
-	}
-	m, err := mapShared(t, 0, "counts", 4096)
-	if err != nil {
-		return err
-	}
-	for range 2 {
-		if _, err := t.Start(redisClient); err != nil {
+var redisCounter = Contender{Name: "Redis INCR", Kind: Peer, Needs: "redis",
+	Run: func(t *Trial) error {
+		if _, err := startRedis(t); err != nil {
 			return err
 		}
-	}
-	n := as[atomic.Int64](m)
-	for n.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	return t.Count(func() int { return int(n.Load()) })
-}}
+		m, err := mapShared(t, 0, "counts", 4096)
+		if err != nil {
+			return err
+		}
+		for range 2 {
+			if _, err := t.Start(redisClient); err != nil {
+				return err
+			}
+		}
+		n := as[atomic.Int64](m)
+		for n.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		return t.Count(func() int { return int(n.Load()) })
+	}}
 
 var redisClient = role("redis client", func(t *Trial) error {
 	m, err := mapShared(t, 1, "counts", 4096)

@@ -74,8 +74,8 @@ func (r Row) latencies() *hdrhistogram.Histogram {
 	return all
 }
 
-// best is the fastest row of a kind to compare with who: those that work in batches are compared with
-// each other, and so are those that do not. It is nil if there is none.
+// best is the fastest row of a kind to compare with who: those that work in batches are compared
+// with each other, and so are those that do not. It is nil if there is none.
 func (r Result) best(kind Kind, who string) (best *Row) {
 	for i := range r.Rows {
 		w := &r.Rows[i]
@@ -112,8 +112,10 @@ func b2i(b bool) int {
 
 func (r *Results) report(w io.Writer) {
 	mode := map[bool]string{true: "quick", false: "full"}[r.Quick]
-	fmt.Fprintf(w, "Measured %s on: %v.\nLoad average %s before, %s after. A %s run of %v: %d rounds of %v each, processes %s. ShmemBox %s.\n",
-		r.Date.Format("2006-01-02"), r.Machine, r.Load[0], r.Load[1], mode, r.Took.Round(time.Second), r.Rounds, r.For,
+	fmt.Fprintf(w, "Measured %s on: %v.\nLoad average %s before, %s after. A %s run of %v: %d "+
+		"rounds of %v each, processes %s. ShmemBox %s.\n",
+		r.Date.Format("2006-01-02"), r.Machine, r.Load[0], r.Load[1], mode,
+		r.Took.Round(time.Second), r.Rounds, r.For,
 		map[bool]string{true: "pinned", false: "not pinned"}[r.Pinned], r.Machine.Commit)
 	fmt.Fprintf(w, `
 A figure is the median of the rounds, ± half of what the middle half of them spans. "× limit" and "× peer" are
@@ -129,19 +131,24 @@ Time is by the clock; processor time is that of all processes of the contender t
 
 // summary is a line for each case: the fastest of ours beside the fastest other way and the limit.
 func (r *Results) summary(w io.Writer) {
-	fmt.Fprint(w, "\n### Summary\n\n| | ShmemBox's fastest | time | CPU | fastest other way between processes | × | limit | × |\n|---|---|--:|--:|---|--:|---|--:|\n")
+	fmt.Fprint(w, "\n### Summary\n\n| | ShmemBox's fastest | time | CPU | fastest other way "+
+		"between processes | × | limit | × |\n|---|---|--:|--:|---|--:|---|--:|\n")
 	for _, c := range r.Cases {
 		for _, how := range []string{"", batches} {
 			ours := c.best(Ours, how)
 			if ours == nil {
 				continue
 			}
-			fmt.Fprintf(w, "| %s | %s | %s | %s |", c.Name, ours.Who, spread(ours.median(ns), ours.half()), duration(ours.median(func(s Sample) float64 { return s.CPU })))
+			fmt.Fprintf(w, "| %s | %s | %s | %s |", c.Name, ours.Who,
+				spread(ours.median(ns), ours.half()), duration(ours.median(func(s Sample) float64 {
+					return s.CPU
+				})))
 			for _, to := range []*Row{c.best(Peer, how), c.best(Limit, how)} {
 				if to == nil {
 					fmt.Fprint(w, " | |")
 				} else {
-					fmt.Fprintf(w, " %s, %s | %s |", to.Who, duration(to.median(ns)), times(quantile(ours.ratios(to), 0.5)))
+					fmt.Fprintf(w, " %s, %s | %s |", to.Who, duration(to.median(ns)),
+						times(quantile(ours.ratios(to), 0.5)))
 				}
 			}
 			fmt.Fprintln(w)
@@ -177,7 +184,8 @@ func (r Result) table(w io.Writer) {
 			fmt.Fprintf(w, "; best peer%s: %s", how, peer.Who)
 		}
 	}
-	fmt.Fprintf(w, ".\n\n| | | time | × limit | × peer | p50 | p99 | p99.9 | CPU | threads | memory | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
+	fmt.Fprintf(w, ".\n\n| | | time | × limit | × peer | p50 | p99 | p99.9 | CPU | threads | "+
+		"memory | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, row := range r.sorted() {
 		if row.Missing != "" || len(row.good()) == 0 {
 			why := row.Missing
@@ -196,11 +204,15 @@ func (r Result) table(w io.Writer) {
 			}
 		}
 		if h := row.latencies(); h != nil {
-			fmt.Fprintf(w, " %s | %s | %s |", duration(float64(h.ValueAtQuantile(50))), duration(float64(h.ValueAtQuantile(99))), duration(float64(h.ValueAtQuantile(99.9))))
+			fmt.Fprintf(w, " %s | %s | %s |", duration(float64(h.ValueAtQuantile(50))),
+				duration(float64(h.ValueAtQuantile(99))),
+				duration(float64(h.ValueAtQuantile(99.9))))
 		} else {
 			fmt.Fprint(w, " | | |")
 		}
-		fmt.Fprintf(w, " %s | %.0f | %s | %s |\n", duration(row.median(func(s Sample) float64 { return s.CPU })),
+		fmt.Fprintf(w, " %s | %.0f | %s | %s |\n", duration(row.median(func(s Sample) float64 {
+			return s.CPU
+		})),
 			row.median(func(s Sample) float64 { return float64(s.Threads) }),
 			size(row.median(func(s Sample) float64 { return float64(s.RSS) })), r.notes(row))
 	}
@@ -224,7 +236,9 @@ func (r Result) notes(row Row) string {
 	}
 	slices.Sort(sorted)
 	for _, k := range sorted {
-		notes = append(notes, fmt.Sprintf("%s: %s", k, figure(row.median(func(s Sample) float64 { return s.Extra[k] }))))
+		notes = append(notes, fmt.Sprintf("%s: %s", k, figure(row.median(func(s Sample) float64 {
+			return s.Extra[k]
+		}))))
 	}
 	if bad := len(row.Samples) - len(row.good()); bad > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d rounds failed", bad, len(row.Samples)))

@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// bareRing is what a ring between one sender and one receiver costs at the least: each writes its own
-// index only, by a plain store, and reads the other's as seldom as it can. It never sleeps, notices no
-// death, and checks nothing.
+// bareRing is what a ring between one sender and one receiver costs at the least: each writes its
+// own index only, by a plain store, and reads the other's as seldom as it can. It never sleeps,
+// notices no death, and checks nothing.
 type bareRing struct {
 	head atomic.Uint64
 	_    [120]byte
@@ -16,8 +16,8 @@ type bareRing struct {
 	_    [120]byte
 }
 
-// A spinner waits without sleeping. Where the other side does not get a CPU it lets it have this one, so
-// that figures from a loaded machine mean something, too.
+// A spinner waits without sleeping. Where the other side does not get a CPU it lets it have this
+// one, so that figures from a loaded machine mean something, too.
 type spinner uint32
 
 func (s *spinner) once() {
@@ -81,7 +81,8 @@ func consume[T any](r *bareRing, items []T, batch uint64, head *uint64, n int) (
 	return sum
 }
 
-// bareStream starts a process for the sending side. Its role needs T and the batch: it is named after them.
+// bareStream starts a process for the sending side. Its role needs T and the batch: it is named
+// after them.
 func bareStream[T any](batch uint64) Contender {
 	var v T
 	name := "bare ring"

@@ -93,7 +93,8 @@ func (r *runner) run() *Results {
 		r.all += len(c.Who) * r.rounds
 	}
 	r.start = time.Now()
-	res := &Results{Machine: thisMachine(), Date: r.start, Quick: r.quick, Pinned: r.pin, Rounds: r.rounds, For: r.dur}
+	res := &Results{Machine: thisMachine(), Date: r.start, Quick: r.quick, Pinned: r.pin,
+		Rounds: r.rounds, For: r.dur}
 	res.Load[0] = loadAverage()
 	for _, c := range cases {
 		rows := make([]Row, len(c.Who))
@@ -108,7 +109,9 @@ func (r *runner) run() *Results {
 				}
 				s := r.trial(c, w)
 				if r.verbose {
-					fmt.Fprintf(os.Stderr, "%s %s: %.1f ns, cpu %.1f ns, %d ops, %d threads %v %s\n", c.Name, w.Name, s.NS, s.CPU, s.Ops, s.Threads, s.Extra, s.Err)
+					fmt.Fprintf(os.Stderr,
+						"%s %s: %.1f ns, cpu %.1f ns, %d ops, %d threads %v %s\n", c.Name, w.Name,
+						s.NS, s.CPU, s.Ops, s.Threads, s.Extra, s.Err)
 				}
 				row.Samples = append(row.Samples, s)
 				select {
@@ -139,7 +142,8 @@ func (r *runner) trial(c Case, w Contender) (s Sample) {
 			os.Remove(f)
 		}
 	}()
-	spec := must(json.Marshal(Trial{Case: c.Name, Who: w.Name, Dir: dir, For: r.dur, Size: c.Bytes, N: c.N, Pin: r.pin, Tools: r.tools}))
+	spec := must(json.Marshal(Trial{Case: c.Name, Who: w.Name, Dir: dir, For: r.dur, Size: c.Bytes,
+		N: c.N, Pin: r.pin, Tools: r.tools}))
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), trialEnv+"="+string(spec))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -172,7 +176,8 @@ func (r *runner) trial(c Case, w Contender) (s Sample) {
 func (r *runner) progress(c Case, w Contender, round int) {
 	if st, err := os.Stderr.Stat(); err != nil || st.Mode()&os.ModeCharDevice == 0 {
 		if round == 0 && w.Name == c.Who[0].Name {
-			fmt.Fprintf(os.Stderr, "%4.0f s  %3d of %d  %s\n", time.Since(r.start).Seconds(), r.done, r.all, c.Name)
+			fmt.Fprintf(os.Stderr, "%4.0f s  %3d of %d  %s\n", time.Since(r.start).Seconds(),
+				r.done, r.all, c.Name)
 		}
 		return
 	}
@@ -180,7 +185,8 @@ func (r *runner) progress(c Case, w Contender, round int) {
 	if r.done > 0 {
 		left = time.Since(r.start) / time.Duration(r.done) * time.Duration(r.all-r.done)
 	}
-	fmt.Fprintf(os.Stderr, "\r\033[K%d/%d, %v left: %s, round %d, %s", r.done, r.all, left.Round(time.Second), c.Name, round+1, w.Name)
+	fmt.Fprintf(os.Stderr, "\r\033[K%d/%d, %v left: %s, round %d, %s", r.done, r.all,
+		left.Round(time.Second), c.Name, round+1, w.Name)
 }
 
 func (r *runner) clear() {

@@ -14,7 +14,8 @@ import (
 //go:embed native
 var native embed.FS
 
-// prepareTools builds and finds the programs of other languages; missing says what each lacks, and why a module is not there.
+// prepareTools builds and finds the programs of other languages; missing says what each lacks, and
+// why a module is not there.
 func prepareTools() (tools, missing map[string]string) {
 	tools, missing = map[string]string{}, map[string]string{}
 	dir, err := nativeDir()
@@ -33,7 +34,8 @@ func prepareTools() (tools, missing map[string]string) {
 		argv := append(strings.Fields(b.compiler), "-o", exe, filepath.Join(dir, b.source), "-lrt")
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			missing[b.tool] = "not installed: " + b.lacks
-			if strings.Contains(string(out), b.source) && !strings.Contains(string(out), "No such file") {
+			if strings.Contains(string(out), b.source) &&
+				!strings.Contains(string(out), "No such file") {
 				fail(fmt.Errorf("%s: %s", b.source, out)) // our own fault
 			}
 			continue

@@ -88,7 +88,8 @@ func role(name string, f func(*Trial) error) string {
 
 // child is main of the processes of a trial.
 func child(spec string) {
-	defer runtime.KeepAlive([]any{&sink, &leaked, &localCount}) // what is written there is never read
+	// what is written there is never read
+	defer runtime.KeepAlive([]any{&sink, &leaked, &localCount})
 	var t Trial
 	if err := json.Unmarshal([]byte(spec), &t); err != nil {
 		fail(err)
@@ -149,10 +150,12 @@ func (t *Trial) Ready(name string) error { return os.WriteFile(t.Path(name), nil
 
 // Loop measures run, which does n operations.
 func (t *Trial) Loop(run func(n int) error) error {
-	// It warms up, and finds out how many take a while. Some memory is touched first after many operations.
+	// It warms up, and finds out how many take a while. Some memory is touched first after many
+	// operations.
 	const laps, patience = 64, 200 * time.Millisecond
 	n, done := 1, 0
-	for start := time.Now(); time.Since(start) < t.For/5 || done < laps && time.Since(start) < patience; {
+	start := time.Now()
+	for time.Since(start) < t.For/5 || done < laps && time.Since(start) < patience {
 		t0 := time.Now()
 		if err := run(n); err != nil {
 			return err
@@ -195,8 +198,8 @@ func (t *Trial) Each(op func() error) error {
 	return err
 }
 
-// Count measures operations that go on by themselves; count says how many there were so far. It takes
-// long enough for both sides to run, also where they have one CPU.
+// Count measures operations that go on by themselves; count says how many there were so far. It
+// takes long enough for both sides to run, also where they have one CPU.
 func (t *Trial) Count(count func() int) error {
 	time.Sleep(t.For / 5)
 	t.Begin()
@@ -226,6 +229,7 @@ func (t *Trial) Begin() { t.cpu0, t.began = t.cpu(), time.Now() }
 
 func (t *Trial) End(ops int) {
 	d, cpu := time.Since(t.began), t.cpu()-t.cpu0
-	t.sample.Ops, t.sample.NS, t.sample.CPU = ops, float64(d)/float64(ops), float64(cpu)/float64(ops)
+	t.sample.Ops, t.sample.NS = ops, float64(d)/float64(ops)
+	t.sample.CPU = float64(cpu) / float64(ops)
 	t.sample.Threads, t.sample.RSS = t.usage()
 }

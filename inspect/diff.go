@@ -41,7 +41,8 @@ func diff(all []Change, path string, a, b Value) []Change {
 		return all
 	case (k == Array || k == List) && !isBytes(a.t):
 		return diffElements(all, path, a, b)
-	case k == Text && bytes.Equal(a.text(), b.text()): // bytes behind the end of a text do not count
+	// bytes behind the end of a text do not count
+	case k == Text && bytes.Equal(a.text(), b.text()):
 		return all
 	}
 	return append(all, Change{path, a, b})

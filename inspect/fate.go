@@ -21,22 +21,27 @@ func (st *Status) fate() string {
 		return st.fateOrphaned(undo)
 	case shmem.Kept:
 		if !st.Linked {
-			return "its name is gone and it has no owner: the memory is freed with the last process attached" + undo
+			return "its name is gone and it has no owner: the memory is freed with the last " +
+				"process attached" + undo
 		}
 		return "it has no owner: it stays until a process owns it or removes it (shmem rm)" + undo
 	case shmem.Garbage:
 		if st.OwnerWord == "dropped" {
-			return "its owner has dropped the value but was killed before it unlinked the name; the next Open starts afresh, shmem gc removes it"
+			return "its owner has dropped the value but was killed before it unlinked the name; " +
+				"the next Open starts afresh, shmem gc removes it"
 		}
-		return "its owner has died and no process is attached: the next Open starts afresh, shmem gc removes it"
+		return "its owner has died and no process is attached: the next Open starts afresh, " +
+			"shmem gc removes it"
 	case shmem.Foreign:
 		return "a file of another program: only shmem rm unlinks it"
 	case shmem.Copied:
 		return "it is a copy of a segment: no process can attach, and only shmem rm removes it"
 	case shmem.OtherVersion:
-		return "it is of another format version and may be in use by programs of that version: only shmem rm removes it"
+		return "it is of another format version and may be in use by programs of that version: " +
+			"only shmem rm removes it"
 	case shmem.Damaged:
-		return "its control block cannot be trusted: no process can attach, and only shmem rm removes it"
+		return "its control block cannot be trusted: no process can attach, and only shmem rm " +
+			"removes it"
 	}
 	return ""
 }
@@ -45,13 +50,17 @@ func (st *Status) fate() string {
 func (st *Status) fateLive(undo string) string {
 	switch n := len(st.Peers); {
 	case !st.Linked:
-		return "its name is gone: when the owner closes or dies, no process can find it any more; the memory is freed with the last process attached"
+		return "its name is gone: when the owner closes or dies, no process can find it any " +
+			"more; the memory is freed with the last process attached"
 	case n == 2:
-		return "if the owner dies: the other process attached goes on; when it leaves it drops the value and unlinks the name" + undo
+		return "if the owner dies: the other process attached goes on; when it leaves it drops " +
+			"the value and unlinks the name" + undo
 	case n > 2:
-		return fmt.Sprintf("if the owner dies: the %d others attached go on; the last one to leave drops the value and unlinks the name%s", n-1, undo)
+		return fmt.Sprintf("if the owner dies: the %d others attached go on; the last one to "+
+			"leave drops the value and unlinks the name%s", n-1, undo)
 	}
-	return "if the owner dies: it is garbage; the next Open starts afresh, and shmem gc removes it" + undo
+	return "if the owner dies: it is garbage; the next Open starts afresh, and shmem gc " +
+		"removes it" + undo
 }
 
 // fateOrphaned is the fate of a segment whose owner died while other processes were attached. A
@@ -59,10 +68,13 @@ func (st *Status) fateLive(undo string) string {
 func (st *Status) fateOrphaned(undo string) string {
 	switch n := len(st.Peers); {
 	case n == 0:
-		return "its owner has died, and only readers without a slot are attached: it is garbage when they leave" + undo
+		return "its owner has died, and only readers without a slot are attached: it is garbage " +
+			"when they leave" + undo
 	case !st.Linked:
-		return fmt.Sprintf("its owner has died and its name is gone; the last one of %d attached to leave drops the value, and the memory is freed with it%s", n, undo)
+		return fmt.Sprintf("its owner has died and its name is gone; the last one of %d attached "+
+			"to leave drops the value, and the memory is freed with it%s", n, undo)
 	default:
-		return fmt.Sprintf("its owner has died; the last one of %d attached to leave drops the value and unlinks the name, unless a process owns it before%s", n, undo)
+		return fmt.Sprintf("its owner has died; the last one of %d attached to leave drops the "+
+			"value and unlinks the name, unless a process owns it before%s", n, undo)
 	}
 }

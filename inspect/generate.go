@@ -7,10 +7,11 @@ type Language string
 
 // Languages.
 const (
-	C      Language = "c"      // a header
-	Python Language = "python" // a module; it needs the standard library, and uses numpy if it is installed
-	Rust   Language = "rust"   // a module; it needs std only
-	Go     Language = "go"     // the declaration of the type
+	C Language = "c" // a header
+	// a module; it needs the standard library, and uses numpy if it is installed
+	Python Language = "python"
+	Rust   Language = "rust" // a module; it needs std only
+	Go     Language = "go"   // the declaration of the type
 )
 
 // Generate writes code that attaches to a segment with a value of this type. The type comes from a

@@ -225,7 +225,8 @@ func (o *Observer) Linked() bool {
 	if err != nil {
 		return false
 	}
-	if strings.HasPrefix(o.info.Path, "/proc/") { // a descriptor: its file may have any name, or none
+	// a descriptor: its file may have any name, or none
+	if strings.HasPrefix(o.info.Path, "/proc/") {
 		return st.Nlink > 0
 	}
 	there, err := sys.Lstat(o.info.Path)

@@ -148,8 +148,9 @@ func (q *queueView) singleMessages(n int) []Message {
 }
 
 const (
-	recordHeader = 8          // bytes of a record's length, before its bytes
-	recordWrap   = ^uint64(0) // in place of a length: the next record is at the beginning of the ring
+	recordHeader = 8 // bytes of a record's length, before its bytes
+	// in place of a length: the next record is at the beginning of the ring
+	recordWrap = ^uint64(0)
 )
 
 // A record is where a message of a Single queue.Bytes is.

@@ -106,9 +106,11 @@ func (o *Observer) settable() error {
 	case o.info.Err != nil:
 		return o.info.Err
 	case o.info.State == shmem.Garbage:
-		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts afresh; it can be read but not set", fs.ErrNotExist)
+		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts "+
+			"afresh; it can be read but not set", fs.ErrNotExist)
 	case layout.Stream(o.t) != "":
-		return fmt.Errorf("a %s cannot be set: senders and receivers change it without the box's lock", layout.Stream(o.t))
+		return fmt.Errorf("a %s cannot be set: senders and receivers change it without the box's "+
+			"lock", layout.Stream(o.t))
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

@@ -102,7 +102,8 @@ func (o *Observer) copyValue(snap *Snapshot) error {
 				snap.Torn = true
 				return nil
 			}
-			return fmt.Errorf("%w: the value changes faster than it can be copied; try again, or hold the lock with View", shmem.ErrContended)
+			return fmt.Errorf("%w: the value changes faster than it can be copied; try again, or "+
+				"hold the lock with View", shmem.ErrContended)
 		}
 		if try > 32 { // back off, up to 0.5 ms
 			time.Sleep(time.Duration(min(try, 500)) * time.Microsecond)

@@ -23,10 +23,11 @@ type Stats struct {
 	Received    uint64
 	Depth       uint64 // sent and not yet received
 	Redelivered uint64 // because the receiver died; in a Single queue, how often it died
-	Bytes       uint64 // of a queue.Bytes: what its messages occupy, their headers and padding included
-	BytesCap    uint64 // of a queue.Bytes: what they can occupy
-	Sender      Holder // of a Single queue: the process at this end; the zero Holder if there is none
-	Receiver    Holder // as Sender
+	// of a queue.Bytes: what its messages occupy, their headers and padding included
+	Bytes    uint64
+	BytesCap uint64 // of a queue.Bytes: what they can occupy
+	Sender   Holder // of a Single queue: the process at this end; the zero Holder if there is none
+	Receiver Holder // as Sender
 
 	// Of a topic; zero for a queue.
 	Published     uint64

@@ -41,8 +41,9 @@ type Status struct {
 	Readers      []Holder    // of the box's own lock
 	ChangeWaiter bool        // a process waits for the value to change
 	Locks        []FieldLock // the locks in the value, at most the first 1000
-	Slots        []Slot      // those in use, and those of dead processes that are not cleaned up yet
-	Stats        *Stats      // of a queue or topic; nil for other types
+	// those in use, and those of dead processes that are not cleaned up yet
+	Slots []Slot
+	Stats *Stats // of a queue or topic; nil for other types
 }
 
 // A Slot is the record of an attachment.
@@ -54,7 +55,8 @@ type Slot struct {
 	Since            time.Time
 	ReadOnly         bool
 	Owner            bool
-	Waits            []string // what it may wait for: "lock", "readers", "change", or the path of a psync field
+	// what it may wait for: "lock", "readers", "change", or the path of a psync field
+	Waits []string
 }
 
 // A FieldLock is a lock in the value.

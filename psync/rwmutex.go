@@ -84,9 +84,9 @@ func (rw *RWMutex) lock(ctx context.Context) error {
 	return nil
 }
 
-// lockSlow takes the writer's word by acquire, unless held says that the caller has it, and waits by
-// drain until no attachment reads. If that fails, or Close begins meanwhile, it frees the word while
-// the memory is pinned: once unpinned the memory may vanish.
+// lockSlow takes the writer's word by acquire, unless held says that the caller has it, and waits
+// by drain until no attachment reads. If that fails, or Close begins meanwhile, it frees the word
+// while the memory is pinned: once unpinned the memory may vanish.
 func (rw *RWMutex) lockSlow(o robust.Object, held bool, acquire, drain func() error) error {
 	free := func() { _ = robust.Release(o, &rw.w.Word, &rw.w.Armed) }
 	pinned := false
@@ -123,9 +123,11 @@ func (rw *RWMutex) noReaders() bool {
 	return true
 }
 
-// waitForMarks waits until enough reports true, which depends on the marks alone. ready reports true
-// if enough does, or if a mark in the way does not wake waiters yet. The object is pinned.
-func (rw *RWMutex) waitForMarks(ctx context.Context, o robust.Object, enough, ready func() bool) error {
+// waitForMarks waits until enough reports true, which depends on the marks alone. ready reports
+// true if enough does, or if a mark in the way does not wake waiters yet. The object is pinned.
+func (rw *RWMutex) waitForMarks(
+	ctx context.Context, o robust.Object, enough, ready func() bool,
+) error {
 	if wait.Spin(o.M, &rw.drained, enough) {
 		return nil
 	}
@@ -154,8 +156,8 @@ func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
 	return rw.waitForMarks(ctx, o, rw.noReaders, rw.noReadersOrUnasked)
 }
 
-// noReadersOrUnasked reports whether no attachment reads, or one does that does not wake waiters. It
-// looks at each mark once: between two looks a mark could go that wakes no waiter.
+// noReadersOrUnasked reports whether no attachment reads, or one does that does not wake waiters.
+// It looks at each mark once: between two looks a mark could go that wakes no waiter.
 func (rw *RWMutex) noReadersOrUnasked() bool {
 	none := true
 	for i := range rw.marks {

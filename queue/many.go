@@ -66,8 +66,9 @@ func (q *many) length() int    { return q.ring.Len() }
 func (q *many) stats() Stats {
 	s := q.ring.Stats()
 	return Stats{
-		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed, Receiving: s.Leased + s.ToRedeliver,
-		Sent: s.Sent, Received: q.header.Head.Load(),
+		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed,
+		Receiving: s.Leased + s.ToRedeliver,
+		Sent:      s.Sent, Received: q.header.Head.Load(),
 		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
 	}
 }

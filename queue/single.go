@@ -208,7 +208,8 @@ func (q *single) takenBy(s *singleSide, id uint32) error {
 	case id == 0:
 		holder = "another attachment, which has left it just now"
 	case id == q.Self:
-		holder = "this attachment's own methods, or a Sender or Receiver of it, until they are closed"
+		holder = "this attachment's own methods, or a Sender or Receiver of it, until they are " +
+			"closed"
 	case slot < q.M.Peers.Len():
 		pid := q.M.Peers.Slot(slot).PID.Load()
 		holder = fmt.Sprintf("pid %d (slot %d), until it closes it or dies", pid, slot)

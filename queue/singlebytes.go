@@ -194,8 +194,8 @@ func (r *singleByteReceiver) release(uint64) error {
 	return nil
 }
 
-// redeliver makes the message of take, which is not released, the next one again: it makes a new end
-// of the ring, which begins there.
+// redeliver makes the message of take, which is not released, the next one again: it makes a new
+// end of the ring, which begins there.
 func (r *singleByteReceiver) redeliver(uint64) {
 	q := r.q
 	r.ring.Leave()

@@ -144,8 +144,8 @@ func (cmd Command) prepared() (*exec.Cmd, error) {
 	return x, nil
 }
 
-// pipes returns the ends of three pipes, for standard input, output and error. Those of exec.Cmd do not
-// serve: its Wait closes them while they are read.
+// pipes returns the ends of three pipes, for standard input, output and error. Those of exec.Cmd do
+// not serve: its Wait closes them while they are read.
 func pipes() (ours, theirs []*os.File, err error) {
 	for i := range 3 {
 		r, w, err := os.Pipe()
@@ -375,7 +375,8 @@ func (c *Child) Stop() error {
 	if err := c.signal(stopSignal); err != nil {
 		return fmt.Errorf("%s: stop: %w", c.name, err)
 	}
-	for deadline := time.Now().Add(c.limit); !stopped(c.pid, c.group); time.Sleep(100 * time.Microsecond) {
+	deadline := time.Now().Add(c.limit)
+	for ; !stopped(c.pid, c.group); time.Sleep(100 * time.Microsecond) {
 		select {
 		case <-c.ended:
 			return fmt.Errorf("%s: stop: %w", c.name, os.ErrProcessDone)
@@ -443,7 +444,8 @@ func (c *Child) giveUp(what string) {
 		c.signal(os.Kill)
 		c.endsWithin(10 * time.Second)
 		c.drain()
-		c.t.Errorf("%s: waited %v for %s; its goroutines are in the log above; %s", c.name, c.limit, what, c.transcript())
+		c.t.Errorf("%s: waited %v for %s; its goroutines are in the log above; %s", c.name, c.limit,
+			what, c.transcript())
 	})
 }
 
@@ -470,7 +472,8 @@ func (c *Child) cleanup() {
 		}
 	})
 	if !c.drain() {
-		c.t.Errorf("%s: has ended, but its output is still open: is there a process it started in another group?", c.name)
+		c.t.Errorf("%s: has ended, but its output is still open: is there a process it started "+
+			"in another group?", c.name)
 	}
 	c.mu.Lock()
 	c.muted = true

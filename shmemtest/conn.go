@@ -57,7 +57,8 @@ func runChild(roles map[string]Role, name string, args []string) int {
 	go func() {
 		readLines(in, c.in.put)
 		time.AfterFunc(grace, func() {
-			fmt.Fprintf(os.Stderr, "shmemtest: role %s still runs %v after its parent left; ending it\n", name, grace)
+			fmt.Fprintf(os.Stderr,
+				"shmemtest: role %s still runs %v after its parent left; ending it\n", name, grace)
 			os.Exit(3)
 		})
 		c.in.close(io.EOF)

@@ -66,7 +66,8 @@ func memoryDir(name string) (string, error) {
 		base.path, base.lock = path, lock
 	}
 	name = strings.Map(func(r rune) rune {
-		if r < 0x80 && (r == '_' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z') {
+		if r < 0x80 &&
+			(r == '_' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z') {
 			return r
 		}
 		return '_'

@@ -108,8 +108,11 @@ var registry struct {
 func Main(m *testing.M, roles ...Role) {
 	byName := make(map[string]Role)
 	for _, r := range roles {
-		if r.Name == "" || strings.ContainsAny(r.Name, " \t\n") || r.Run == nil || byName[r.Name].Run != nil {
-			fmt.Fprintf(os.Stderr, "shmemtest: role %q: a role needs a unique name without spaces, and a Run\n", r.Name)
+		if r.Name == "" || strings.ContainsAny(r.Name, " \t\n") || r.Run == nil ||
+			byName[r.Name].Run != nil {
+			fmt.Fprintf(os.Stderr,
+				"shmemtest: role %q: a role needs a unique name without spaces, and a Run\n",
+				r.Name)
 			os.Exit(2)
 		}
 		byName[r.Name] = r
@@ -144,7 +147,8 @@ func Main(m *testing.M, roles ...Role) {
 	}
 	if full() {
 		for _, name := range unusedRoles() {
-			report(fmt.Sprintf("role %q was never started by a test: remove it, or mark it Optional", name))
+			report(fmt.Sprintf("role %q was never started by a test: remove it, or mark it "+
+				"Optional", name))
 		}
 	}
 	for _, name := range left {
@@ -189,7 +193,8 @@ func unusedRoles() []string {
 
 // full reports whether all tests are run.
 func full() bool {
-	return !testing.Short() && !flagSet("test.run") && !flagSet("test.skip") && !flagSet("test.list")
+	return !testing.Short() && !flagSet("test.run") && !flagSet("test.skip") &&
+		!flagSet("test.list")
 }
 
 func flagSet(name string) bool {

@@ -118,7 +118,8 @@ func stopped(pid int, group bool) bool {
 			}
 		}
 		// A process that has ended is not stopped.
-		if s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid)); ok && s.state == "Z" && pid == pids[0] {
+		if s, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid)); ok && s.state == "Z" &&
+			pid == pids[0] {
 			return false
 		}
 	}
@@ -212,7 +213,8 @@ func makeBase() (string, *os.File, error) {
 	}
 	old, _ := filepath.Glob(memory + "/" + basePattern + "*")
 	for _, path := range old {
-		if info, err := os.Lstat(path); err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() ||
+			info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
 			continue
 		}
 		if f, err := lockDir(path); err == nil {
@@ -229,7 +231,8 @@ func makeBase() (string, *os.File, error) {
 		if err != nil {
 			continue // another process takes it for an old one and removes it
 		}
-		if err := os.Chmod(path, 0o711); err != nil { // other users may pass, for tests with several users
+		// other users may pass, for tests with several users
+		if err := os.Chmod(path, 0o711); err != nil {
 			f.Close()
 			os.Remove(path)
 			return "", nil, err

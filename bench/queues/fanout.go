@@ -12,8 +12,9 @@ import (
 // fanOut is what it costs the publisher to publish to so many subscribers.
 func fanOut(subscribers int) bench {
 	return bench{
-		group: "publishing 64 bytes, the publisher alone", name: fmt.Sprintf("%d subscribers", subscribers),
-		n: 1_000_000, ownCPU: true,
+		group: "publishing 64 bytes, the publisher alone",
+		name:  fmt.Sprintf("%d subscribers", subscribers),
+		n:     1_000_000, ownCPU: true,
 		here: &publisher{}, there: &subscribersOf{count: subscribers},
 	}
 }

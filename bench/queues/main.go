@@ -89,7 +89,8 @@ func main() {
 	for i, b := range all {
 		if b.group != group {
 			group = b.group
-			fmt.Printf("\n%-40s %11s %11s %11s %9s\n", group, "ns/message", "least", "CPU ns", "M/s")
+			fmt.Printf("\n%-40s %11s %11s %11s %9s\n", group, "ns/message", "least", "CPU ns",
+				"M/s")
 		}
 		printRow(&b, &measured[i])
 	}

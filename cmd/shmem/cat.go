@@ -20,14 +20,15 @@ type catCmd struct {
 }
 
 func (*catCmd) Help() string {
-	return `The value is shown as it was at one moment, never half changed, also where a process died changing it.
-Numbers, texts and flags of a PATH are printed bare, for scripts:
+	return `The value is shown as it was at one moment, never half changed, also where a process
+died changing it. Numbers, texts and flags of a PATH are printed bare, for scripts:
 
   $ shmem cat config Routes[0].Name
   default
 
-Of a queue or topic it shows the counters and the last messages, oldest first, each with its number, and
-receives none. With a PATH, or --raw or --hex, it shows the memory of the queue or topic itself.`
+Of a queue or topic it shows the counters and the last messages, oldest first, each with its number,
+and receives none. With a PATH, or --raw or --hex, it shows the memory of the queue or topic
+itself.`
 }
 
 // arrayLines is how many lines of an array cat shows without --all.
@@ -62,7 +63,8 @@ func (c *catCmd) Run(e *env) error {
 		return fmt.Errorf("%s: %w: %w", c.Name, errRefused, err)
 	}
 	if snap.Torn && snap.Changing {
-		fmt.Fprintf(e.err, "shmem: %s: a process is changing the value, or died changing it, and there is no undo image: old and new may be mixed\n", c.Name)
+		fmt.Fprintf(e.err, "shmem: %s: a process is changing the value, or died changing it, and "+
+			"there is no undo image: old and new may be mixed\n", c.Name)
 	}
 	return c.show(e, v)
 }

@@ -33,9 +33,12 @@ func (c *completionCmd) Run(e *env, k *kong.Kong) error {
 	verb, global := strings.Join(verbs, " "), flagNames(k.Model.Node)
 	switch c.Shell {
 	case "fish":
-		fmt.Fprintf(e.out, "complete -c shmem -f\ncomplete -c shmem -n __fish_use_subcommand -a '%s'\n", verb)
-		fmt.Fprintf(e.out, "complete -c shmem -n '__fish_seen_subcommand_from %s gen' -a '(shmem ls -1 2>/dev/null)'\n", named)
-		fmt.Fprintln(e.out, "complete -c shmem -n '__fish_seen_subcommand_from gen' -a 'c python rust go'")
+		fmt.Fprintf(e.out,
+			"complete -c shmem -f\ncomplete -c shmem -n __fish_use_subcommand -a '%s'\n", verb)
+		fmt.Fprintf(e.out, "complete -c shmem -n '__fish_seen_subcommand_from %s gen' -a '(shmem "+
+			"ls -1 2>/dev/null)'\n", named)
+		fmt.Fprintln(e.out,
+			"complete -c shmem -n '__fish_seen_subcommand_from gen' -a 'c python rust go'")
 		return nil
 	case "zsh": // it understands bash's scripts with this
 		fmt.Fprintln(e.out, "autoload -U +X bashcompinit && bashcompinit")

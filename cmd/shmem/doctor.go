@@ -21,8 +21,9 @@ type doctorCmd struct {
 }
 
 func (*doctorCmd) Help() string {
-	return `Checks what shared memory needs of a machine. A line that is not ok says what to do. The exit
-code is 1 if there is a problem; warnings do not count. It makes and removes one small segment.`
+	return `Checks what shared memory needs of a machine. A line that is not ok says what to do.
+The exit code is 1 if there is a problem; warnings do not count. It makes and removes one small
+segment.`
 }
 
 // A finding is the result of one check. Its JSON is for scripts: keys are neither renamed nor
@@ -146,10 +147,12 @@ func (d *doctor) room(m sys.Mount) {
 		d.ok("room", "no limit of its own")
 	case m.Avail*10 < m.Size:
 		d.warn("room", fmt.Sprintf("%s free of %s", bytesText(m.Avail), bytesText(m.Size)),
-			"shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o remount,size=... makes it larger")
+			"shmem gc removes garbage, shmem ls --sort size shows what is large; mount -o "+
+				"remount,size=... makes it larger")
 	case m.Size <= 64<<20:
 		d.warn("room", fmt.Sprintf("%s free of %s, the default of containers", bytesText(m.Avail),
-			bytesText(m.Size)), "docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
+			bytesText(m.Size)),
+			"docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory on /dev/shm")
 	default:
 		d.ok("room", "%s free of %s", bytesText(m.Avail), bytesText(m.Size))
 	}
@@ -196,7 +199,8 @@ func (d *doctor) hugePages(dir string) {
 	case mode == "":
 		d.ok("huge pages", "this kernel has none for shared memory")
 	default:
-		d.ok("huge pages", "off (mount without huge=, shmem_enabled %s); they help values of many MiB: mount -o remount,huge=advise %s and Options.HugePages", mode, dir)
+		d.ok("huge pages", "off (mount without huge=, shmem_enabled %s); they help values of "+
+			"many MiB: mount -o remount,huge=advise %s and Options.HugePages", mode, dir)
 	}
 }
 
@@ -229,13 +233,17 @@ func (d *doctor) tryOut() {
 	case err != nil:
 		d.problem("segments", reason(err), "")
 	case info.State != shmem.Live || len(info.Peers) != 1:
-		d.problem("locks", "the kernel does not show which processes are attached: OFD locks (Linux 3.15) do not work here", "use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
+		d.problem("locks", "the kernel does not show which processes are attached: OFD locks "+
+			"(Linux 3.15) do not work here",
+			"use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
 	default:
 		d.ok("segments", "one was made, attached and removed; OFD locks work")
 	}
 	f, err := sys.CreateNameless(d.e.dir, 0o600)
 	if err != nil {
-		d.warn("O_TMPFILE", "not here ("+err.Error()+"): segments are made under a temporary name first", "nothing; gVisor and old kernels are so")
+		d.warn("O_TMPFILE", "not here ("+err.Error()+
+			"): segments are made under a temporary name first",
+			"nothing; gVisor and old kernels are so")
 	} else {
 		_ = f.Close()
 		d.ok("O_TMPFILE", "nameless files work")
@@ -261,7 +269,8 @@ func (d *doctor) system() {
 	case "", "0":
 		d.ok("protected", "fs.protected_regular=0")
 	default:
-		d.ok("protected", "fs.protected_regular=%s: O_CREAT on another user's file is refused; this library never does that, shm_open in C may", v)
+		d.ok("protected", "fs.protected_regular=%s: O_CREAT on another user's file is refused; "+
+			"this library never does that, shm_open in C may", v)
 	}
 	d.memoryLimit()
 	if n, ok := openFiles(); ok && n < 4096 {
@@ -279,7 +288,9 @@ func (d *doctor) system() {
 
 func (d *doctor) proc() {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		d.problem("/proc", "it is not mounted: nameless files get no name, and FromFile cannot work", "mount -t proc proc /proc")
+		d.problem("/proc",
+			"it is not mounted: nameless files get no name, and FromFile cannot work",
+			"mount -t proc proc /proc")
 	} else if _, err := os.Stat("/proc/1"); err != nil {
 		d.warn("/proc", "other users' processes are hidden (hidepid)",
 			"run as root to see which processes are attached")
@@ -296,13 +307,16 @@ const initPIDNamespace = 4026531836
 func (d *doctor) namespaces() {
 	if ns := sys.PIDNamespace(); ns != 0 {
 		if init, err := os.Readlink("/proc/1/ns/pid"); err == nil && ns != initPIDNamespace {
-			d.ok("namespaces", "PID namespace %d of its own (init's: %s): pids of other namespaces mean nothing here; locks tell which processes live", ns, init)
+			d.ok("namespaces", "PID namespace %d of its own (init's: %s): pids of other "+
+				"namespaces mean nothing here; locks tell which processes live", ns, init)
 		} else {
 			d.ok("namespaces", "PID namespace %d", ns)
 		}
 	}
 	if ipc, err := os.Readlink("/proc/self/ns/ipc"); err == nil {
-		d.ok("sharing", "%s is shared by all processes with the same mount, not by IPC namespace (%s)", d.e.dir, ipc)
+		d.ok("sharing",
+			"%s is shared by all processes with the same mount, not by IPC namespace (%s)", d.e.dir,
+			ipc)
 	}
 }
 
@@ -333,8 +347,10 @@ func (d *doctor) removeIPC() {
 	case os.Geteuid() < 1000:
 		d.ok("logind", "RemoveIPC=yes, which spares system users such as this one")
 	default:
-		d.warn("logind", "RemoveIPC=yes: at the end of this user's last session all files of the user in /dev/shm are deleted, in use or not",
-			"RemoveIPC=no in /etc/systemd/logind.conf, or run as a system user, or loginctl enable-linger")
+		d.warn("logind", "RemoveIPC=yes: at the end of this user's last session all files of the "+
+			"user in /dev/shm are deleted, in use or not",
+			"RemoveIPC=no in /etc/systemd/logind.conf, or run as a system user, or loginctl "+
+				"enable-linger")
 	}
 }
 
@@ -347,8 +363,12 @@ func (d *doctor) memoryLimit() {
 	case !ok:
 		d.ok("cgroup", "no memory limit")
 	case err == nil && m.Size > limit:
-		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it is killed (OOM) before it gets ErrNoSpace", bytesText(limit), bytesText(m.Size), d.e.dir),
-			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts", limit>>21, d.e.dir)) // half of it
+		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it "+
+			"is killed (OOM) before it gets ErrNoSpace", bytesText(limit), bytesText(m.Size),
+			d.e.dir),
+			// half of it
+			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts",
+				limit>>21, d.e.dir))
 	default:
 		d.ok("cgroup", "limit %s", bytesText(limit))
 	}

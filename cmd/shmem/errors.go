@@ -125,7 +125,8 @@ func (e *env) near(err error) string {
 	files, _ := os.ReadDir(e.dir)
 	best, least := "", 3
 	for _, f := range files {
-		if n := distance(se.Name, f.Name(), least); n < least && n > 0 { // 0: it was created meanwhile
+		// 0: it was created meanwhile
+		if n := distance(se.Name, f.Name(), least); n < least && n > 0 {
 			best, least = f.Name(), n
 		}
 	}

@@ -17,10 +17,11 @@ type gcCmd struct {
 }
 
 func (*gcCmd) Help() string {
-	return `Garbage is a segment whose owner has died and that no process is attached to, and a file whose program died
-while making it. gc removes only this user's. The kernel says which processes are attached, by locks that
-vanish with their process: pids do not matter, and there is no grace period. Values are not dropped
-(T.Drop does not run): that of a dead process may be half changed.`
+	return `Garbage is a segment whose owner has died and that no process is attached to, and a
+file whose program died while making it. gc removes only this user's. The kernel says which
+processes are attached, by locks that vanish with their process: pids do not matter, and there is no
+grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
+changed.`
 }
 
 // A verdict says what gc does with a segment, and why.

@@ -17,7 +17,8 @@ import (
 func lineSetter(t *format.Type) func(p, line []byte) error {
 	put := func(p, line []byte) error {
 		if len(line) > len(p) {
-			return fmt.Errorf("%d bytes do not fit into an item of %d: --line makes a topic for longer ones", len(line), len(p))
+			return fmt.Errorf("%d bytes do not fit into an item of %d: --line makes a topic for "+
+				"longer ones", len(line), len(p))
 		}
 		clear(p[copy(p, line):])
 		return nil
@@ -26,7 +27,8 @@ func lineSetter(t *format.Type) func(p, line []byte) error {
 	case strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1:
 		return func(p, line []byte) error {
 			if bytes.IndexByte(line, 0) >= 0 {
-				return errors.New("it has a NUL byte, which a text cannot have: --frame sends bytes")
+				return errors.New("it has a NUL byte, which a text cannot have: --frame sends " +
+					"bytes")
 			}
 			return put(p, line)
 		}

@@ -38,8 +38,8 @@ func (*lsCmd) Help() string {
   damaged   its control block cannot be read; only "shmem rm" removes it
   ended     nothing more can be sent to this queue or topic; its state stands before that
 
-MEM is the memory in use, control block included. ATT is how many are attached, +r if processes that may
-only read are. OWNER is the process that owns it, or (in brackets) the program that created it.`
+MEM is the memory in use, control block included. ATT is how many are attached, +r if processes that
+may only read are. OWNER is the process that owns it, or (in brackets) the program that created it.`
 }
 
 func (c *lsCmd) Run(e *env) error {

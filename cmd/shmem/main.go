@@ -43,13 +43,14 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-const help = `See into shared memory: which segments there are, to which processes they belong, what is in them and
-what is stuck.
+const help = `See into shared memory: which segments there are, to which processes they belong,
+what is in them and what is stuck.
 
-Start with "shmem ls", then "shmem stat NAME" and "shmem cat NAME". Commands that read take no lock: they
-disturb no process and keep nothing alive.`
+Start with "shmem ls", then "shmem stat NAME" and "shmem cat NAME". Commands that read take no lock:
+they disturb no process and keep nothing alive.`
 
-const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segment, 4 refused, 5 busy, 130 and 143 by a signal.`
+const exitCodes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segment, 4 refused, " +
+	"5 busy, 130 and 143 by a signal."
 
 type cli struct {
 	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`

@@ -27,14 +27,16 @@ type pumpCmd struct {
 }
 
 func (*pumpCmd) Help() string {
-	return `Sends standard input to a queue of bytes or a topic, a message a line (without its newline) or a frame. What
-it made itself it ends when its input ends, and also when it fails or is interrupted: "shmem tail" and every
-receiver see the end. A queue or topic that was there before it leaves open, unless --end is given. What was
-made stays for its receivers. It waits while the queue is full.
+	return `Sends standard input to a queue of bytes or a topic, a message a line (without its
+newline) or a frame. What it made itself it ends when its input ends, and also when it fails or is
+interrupted: "shmem tail" and every receiver see the end. A queue or topic that was there before it
+leaves open, unless --end is given. What was made stays for its receivers. It waits while the queue
+is full.
 
-A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it with
-these types. To a topic that is there frames of the size of its items can be sent, and lines if these
-are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into the memory of the message.
+A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it
+with these types. To a topic that is there frames of the size of its items can be sent, and lines if
+these are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into the memory of the
+message.
 
   $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --topic --frame $((1280*720*3))
   $ shmem tail video | ...`
@@ -42,7 +44,8 @@ are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into the memo
 
 func (c *pumpCmd) Run(e *env) (err error) {
 	if c.Frame < 0 || c.Line < 1 || c.Capacity < 0 || c.Bytes < 0 {
-		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at least 1")}
+		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at " +
+			"least 1")}
 	}
 	if err := plainName(c.Name); err != nil {
 		return err
@@ -54,7 +57,8 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	case kind == layout.TopicName, absent && c.Topic:
 		return c.topic(e, absent)
 	case kind == layout.QueueName:
-		return fmt.Errorf("%s: %w: it is a queue.Queue, whose messages are values of a Go type; pump sends to a queue.Bytes or a topic", c.Name, errRefused)
+		return fmt.Errorf("%s: %w: it is a queue.Queue, whose messages are values of a Go type; "+
+			"pump sends to a queue.Bytes or a topic", c.Name, errRefused)
 	case c.Topic:
 		return fmt.Errorf("%s: %w: it is no topic", c.Name, errRefused)
 	}
@@ -79,7 +83,8 @@ func (c *pumpCmd) queue(e *env) (err error) {
 		return endedError(c.Name, queue.ErrEnded)
 	}
 	if c.Frame > q.MaxLen() {
-		return fmt.Errorf("%s: %w: frames of %d bytes do not fit, a message has %d at most: --bytes makes a queue with more", c.Name, errRefused, c.Frame, q.MaxLen())
+		return fmt.Errorf("%s: %w: frames of %d bytes do not fit, a message has %d at most: "+
+			"--bytes makes a queue with more", c.Name, errRefused, c.Frame, q.MaxLen())
 	}
 	return e.pumping(c.Name, c.mayEnd(made), q.End, func() error {
 		if c.Frame > 0 {
@@ -88,7 +93,8 @@ func (c *pumpCmd) queue(e *env) (err error) {
 		}
 		return eachLine(os.Stdin, func(n int, line []byte) error {
 			if len(line) > q.MaxLen() {
-				return fmt.Errorf("%s: line %d has %d bytes, a message %d at most: --bytes makes a queue with more", c.Name, n, len(line), q.MaxLen())
+				return fmt.Errorf("%s: line %d has %d bytes, a message %d at most: --bytes makes "+
+					"a queue with more", c.Name, n, len(line), q.MaxLen())
 			}
 			return q.Send(e.ctx, line)
 		})
@@ -137,7 +143,8 @@ func (e *env) pumping(name string, mayEnd bool, end, send func() error) error {
 
 // endedError is the error of a stream that nothing can be sent to.
 func endedError(name string, err error) error {
-	return fmt.Errorf("%s: %w: it has ended, nothing more can be sent: `shmem rm %s` removes it (`shmem tail --rm %s` receives first what is left), then another can be made",
+	return fmt.Errorf("%s: %w: it has ended, nothing more can be sent: `shmem rm %s` removes it "+
+		"(`shmem tail --rm %s` receives first what is left), then another can be made",
 		name, errRefused, name, name)
 }
 
@@ -162,7 +169,8 @@ func (c *pumpCmd) topic(e *env, absent bool) (err error) {
 		return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name,
 			errRefused, item, item.Size, frame)
 	case frame == 0 && set == nil:
-		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends them as bytes", c.Name, errRefused, item, item.Size, item.Size)
+		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends "+
+			"them as bytes", c.Name, errRefused, item, item.Size, item.Size)
 	}
 	return e.pumping(c.Name, c.mayEnd(made), t.End, func() error {
 		if frame > 0 {

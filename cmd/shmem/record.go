@@ -56,10 +56,10 @@ type recordCmd struct {
 }
 
 func (*recordCmd) Help() string {
-	return `Records until the topic ends, or Ctrl-C. It takes no slot and no lock: no publisher waits for it, and
-messages that it is too slow for are lost, and counted. The file has the schema of the items, and of each
-message the sequence number, the time at which it was seen (within a millisecond or so of its publication,
-later after a silence: up to 50 ms) and the item.`
+	return `Records until the topic ends, or Ctrl-C. It takes no slot and no lock: no publisher
+waits for it, and messages that it is too slow for are lost, and counted. The file has the schema of
+the items, and of each message the sequence number, the time at which it was seen (within a
+millisecond or so of its publication, later after a silence: up to 50 ms) and the item.`
 }
 
 func (c *recordCmd) Run(e *env) (err error) {

@@ -29,10 +29,10 @@ type replayCmd struct {
 }
 
 func (*replayCmd) Help() string {
-	return `The topic's items must have the layout of those that were recorded; if not, it is refused, with the
-fingerprints of both. Subscribers see new sequence numbers. A topic that it made itself ends behind the
-recording, also if replay fails or is interrupted; one that was there before stays open, unless --end is
-given.`
+	return `The topic's items must have the layout of those that were recorded; if not, it is
+refused, with the fingerprints of both. Subscribers see new sequence numbers. A topic that it made
+itself ends behind the recording, also if replay fails or is interrupted; one that was there before
+stays open, unless --end is given.`
 }
 
 func (c *replayCmd) Run(e *env) (err error) {
@@ -50,7 +50,8 @@ func (c *replayCmd) Run(e *env) (err error) {
 		return err
 	}
 	in := bufio.NewReaderSize(from, 64<<10)
-	stop := e.endsReading(func() {}) // standard input may not come, and reading it cannot be interrupted
+	// standard input may not come, and reading it cannot be interrupted
+	stop := e.endsReading(func() {})
 	item, err := readRecordHeader(in)
 	stop()
 	if err != nil {
@@ -98,7 +99,8 @@ func (c *replayCmd) mismatch(recorded, have *format.Type) error {
 		}
 		all.WriteString("; " + d.String())
 	}
-	return fmt.Errorf("%s: %w: it was recorded from items %s, fingerprint %016x; the topic has %s, fingerprint %016x%s",
+	return fmt.Errorf("%s: %w: it was recorded from items %s, fingerprint %016x; the topic has "+
+		"%s, fingerprint %016x%s",
 		c.Name, errRefused, recorded, recorded.Fingerprint(), have, have.Fingerprint(),
 		all.String())
 }

@@ -13,8 +13,9 @@ type rmCmd struct {
 }
 
 func (*rmCmd) Help() string {
-	return `Removes the name. Processes that are attached go on undisturbed, with memory that no other process can find
-any more; the owner's Close still drops the value. That is seldom what is wanted, so it needs --force.`
+	return `Removes the name. Processes that are attached go on undisturbed, with memory that no
+other process can find any more; the owner's Close still drops the value. That is seldom what is
+wanted, so it needs --force.`
 }
 
 // Run removes all segments that it can, and reports each that it cannot.

@@ -19,14 +19,14 @@ type setCmd struct {
 }
 
 func (*setCmd) Help() string {
-	return `All of it is set in one change, or nothing. Values are checked against the schema first:
-numbers (0x too), true and false, texts, durations for a time.Duration, bytes as text or 0x and hex
-digits, JSON for structs, arrays and lists:
+	return `All of it is set in one change, or nothing. Values are checked against the schema
+first: numbers (0x too), true and false, texts, durations for a time.Duration, bytes as text or 0x
+and hex digits, JSON for structs, arrays and lists:
 
   $ shmem set config Limit=0x40 'Routes[0]={"Name":"up","Weight":3}'
 
-The command attaches for a moment and takes the box's lock as Update does. It does not take over the cleanup
-of a dead owner's segment.`
+The command attaches for a moment and takes the box's lock as Update does. It does not take over the
+cleanup of a dead owner's segment.`
 }
 
 func (c *setCmd) Run(e *env) error {
@@ -44,7 +44,8 @@ func (c *setCmd) Run(e *env) error {
 	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
 	defer cancel()
 	err := inspect.Set(ctx, c.Name, e.opts(), all...)
-	if err != nil && !isAny(err, setErrors...) && !isOS(err) { // the path or the value does not fit the schema
+	// the path or the value does not fit the schema
+	if err != nil && !isAny(err, setErrors...) && !isOS(err) {
 		err = fmt.Errorf("%w (%w)", err, errRefused)
 	}
 	return err

@@ -21,9 +21,9 @@ type statCmd struct {
 }
 
 func (*statCmd) Help() string {
-	return `Takes no lock and no slot. When a lock was taken is recorded nowhere, so stat polls locks that are held for
-some time and says whether they change hands. NAME may be a path, such as /proc/PID/fd/N of a segment
-that has lost its name.`
+	return `Takes no lock and no slot. When a lock was taken is recorded nowhere, so stat polls
+locks that are held for some time and says whether they change hands. NAME may be a path, such as
+/proc/PID/fd/N of a segment that has lost its name.`
 }
 
 func (c *statCmd) Run(e *env) error {
@@ -54,7 +54,8 @@ func (e *env) open(name string) (*inspect.Observer, error) {
 		lost, _ := inspect.Unlinked(e.dir)
 		for _, info := range lost {
 			if info.Name == name {
-				fmt.Fprintf(e.err, "shmem: %s has lost its name (rm, Remove or another program unlinked it); %d still attached\n", name, len(info.Peers))
+				fmt.Fprintf(e.err, "shmem: %s has lost its name (rm, Remove or another program "+
+					"unlinked it); %d still attached\n", name, len(info.Peers))
 				return e.inspect(info.Path)
 			}
 		}

@@ -161,7 +161,8 @@ func controlText(st *inspect.Status) string {
 	} else if st.Stats != nil { // a queue or topic never has one
 		image = ""
 	}
-	return fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; owner word: %s",
+	return fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; "+
+		"owner word: %s",
 		st.ControlOff, image, st.PageSize, st.WordSize, st.SlotsHigh, st.Info.Slots, st.ID, owner)
 }
 

@@ -9,8 +9,9 @@ import (
 // A column of a table.
 type column struct {
 	head  string
-	right bool                              // aligned to the right
-	least int                               // if positive, the column may be cut down to so many columns of text
+	right bool // aligned to the right
+	// if positive, the column may be cut down to so many columns of text
+	least int
 	fold  bool                              // of the last column: what does not fit goes on below
 	spare bool                              // left out where the table is too wide
 	paint func(row int, text string) string // nil: no colour

@@ -31,13 +31,13 @@ type tailCmd struct {
 }
 
 func (*tailCmd) Help() string {
-	return `Receives until the stream ends, or Ctrl-C. Each message of a queue of bytes goes to one receiver, and tail
-is one: it writes each message from shared memory, without a copy.
+	return `Receives until the stream ends, or Ctrl-C. Each message of a queue of bytes goes to one
+receiver, and tail is one: it writes each message from shared memory, without a copy.
 
-The messages of a topic go to all subscribers. Texts are a line each, arrays of bytes are written as they
-are, and other items are a line of JSON. tail takes no slot and no lock: no publisher waits for it, and if
-publishers are a whole round of the ring ahead it loses messages, and says how many. With --hold it
-attaches, and they wait.`
+The messages of a topic go to all subscribers. Texts are a line each, arrays of bytes are written as
+they are, and other items are a line of JSON. tail takes no slot and no lock: no publisher waits for
+it, and if publishers are a whole round of the ring ahead it loses messages, and says how many. With
+--hold it attaches, and they wait.`
 }
 
 func (c *tailCmd) Run(e *env) (err error) {
@@ -51,7 +51,8 @@ func (c *tailCmd) Run(e *env) (err error) {
 	case o.MessageType() != nil:
 		ended, err = c.topic(e, o)
 	case t != nil && t.Stream() == layout.QueueName:
-		return fmt.Errorf("%s: %w: it is a %s, whose messages go to Go programs that know the type (queue.Attach); `shmem cat %s` shows what is in it and receives nothing",
+		return fmt.Errorf("%s: %w: it is a %s, whose messages go to Go programs that know the "+
+			"type (queue.Attach); `shmem cat %s` shows what is in it and receives nothing",
 			c.Name, errRefused, typeName(t), c.Name)
 	default:
 		ended, err = c.queue(e)
@@ -75,7 +76,8 @@ func (c *tailCmd) open(e *env) (*inspect.Observer, error) {
 		o, err := open(c.Name)
 		if err == nil && o.Info().State == shmem.Garbage {
 			o.Close()
-			err = fmt.Errorf("%s: %w: its owner has died and no process is attached, nothing more can come; `shmem cat %s` shows what is left", c.Name, fs.ErrNotExist, c.Name)
+			err = fmt.Errorf("%s: %w: its owner has died and no process is attached, nothing "+
+				"more can come; `shmem cat %s` shows what is left", c.Name, fs.ErrNotExist, c.Name)
 		}
 		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(c.Name, "/") {
 			return o, err
@@ -165,7 +167,8 @@ func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
 	}
 	defer t.Close()
 	if t.Layout.Holds == 0 {
-		return fmt.Errorf("%s: %w: no subscriber can hold its publishers back; `shmem pump --hold N` and topic.Options.Holds make a topic for N that can", c.Name, errRefused)
+		return fmt.Errorf("%s: %w: no subscriber can hold its publishers back; `shmem pump "+
+			"--hold N` and topic.Options.Holds make a topic for N that can", c.Name, errRefused)
 	}
 	return receiveHeld(e.ctx, t, func(p []byte, more bool) error {
 		v, err := item.Of(p)
@@ -183,7 +186,9 @@ func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
 func (e *env) follow(o *inspect.Observer, from uint64) (*inspect.Follower, error) {
 	f, err := o.Follow(from)
 	if err == nil && from < inspect.FromOldest && f.Seq() < from {
-		fmt.Fprintf(e.err, "shmem: %s has not come to message %d: this begins with the next one, %d\n", o.Info().Name, from, f.Seq())
+		fmt.Fprintf(e.err,
+			"shmem: %s has not come to message %d: this begins with the next one, %d\n",
+			o.Info().Name, from, f.Seq())
 	}
 	return f, err
 }

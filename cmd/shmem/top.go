@@ -19,12 +19,12 @@ type topCmd struct {
 }
 
 func (*topCmd) Help() string {
-	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all. DEPTH is how
-full a queue is, or how far behind the slowest subscriber of a topic is of those that hold publishers
-back. LOST counts messages that were skipped or redelivered because a process died, and messages that
-subscribers were too slow for. HELD is the holder of the box's lock, with how long it has been seen, or that
-slowest subscriber; WAIT says how many processes wait for something. q ends it (and Ctrl-C), p pauses,
-arrows and PgUp, PgDn, Home and End scroll.`
+	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all.
+DEPTH is how full a queue is, or how far behind the slowest subscriber of a topic is of those that
+hold publishers back. LOST counts messages that were skipped or redelivered because a process died,
+and messages that subscribers were too slow for. HELD is the holder of the box's lock, with how long
+it has been seen, or that slowest subscriber; WAIT says how many processes wait for something. q
+ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End scroll.`
 }
 
 func (c *topCmd) Run(e *env) error {

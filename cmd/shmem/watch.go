@@ -21,10 +21,10 @@ type watchCmd struct {
 }
 
 func (*watchCmd) Help() string {
-	return `What has changed since the last frame is highlighted, with the rate of numbers beside it, or
-below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End
-scroll. It takes no lock and no slot. Of a queue or topic it shows the counters and the last messages;
-with a PATH it shows the memory of the queue or topic itself.`
+	return `What has changed since the last frame is highlighted, with the rate of numbers beside
+it, or below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn,
+Home and End scroll. It takes no lock and no slot. Of a queue or topic it shows the counters and the
+last messages; with a PATH it shows the memory of the queue or topic itself.`
 }
 
 // fixedLines is how many lines of a frame do not scroll: head, subhead, an empty one.

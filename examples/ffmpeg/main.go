@@ -194,7 +194,8 @@ func (c *comparison) measured(name string, f func() ([2]view, error)) ([2]view, 
 		return v, fmt.Errorf("%s: %w", name, err)
 	}
 	d := time.Since(start)
-	fmt.Printf("%-14s %5.2f s  CPU %5.2f s  copied by read and write %6.0f MB, %.1f times what was filmed",
+	fmt.Printf("%-14s %5.2f s  CPU %5.2f s  copied by read and write %6.0f MB, %.1f times what "+
+		"was filmed",
 		name, d.Seconds(), (children() - cpu).Seconds(), float64(throughKernel()-copied)/1e6,
 		float64(throughKernel()-copied)/float64(*frames*size))
 	if v[1].Lost > 0 {
@@ -242,7 +243,8 @@ func (c *comparison) shared(ctx context.Context) (v [2]view, err error) {
 	if _, err := shmem.Stat("", *name); !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("%s: %w", *name, errors.Join(err, fs.ErrExist))
 	}
-	if err := pump(nil, "--topic", "--capacity", "16", "--hold", "1", "--keep"); err != nil { // makes the topic; there are no frames yet
+	// makes the topic; there are no frames yet
+	if err := pump(nil, "--topic", "--capacity", "16", "--hold", "1", "--keep"); err != nil {
 		return v, err
 	}
 	defer shmem.Remove("", *name)

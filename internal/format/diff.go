@@ -89,15 +89,18 @@ func diffFields(all *[]Difference, path string, here, there *Type, hereOff, ther
 	for _, f := range here.Fields {
 		g, ok := theirs[f.Name]
 		if !ok {
-			*all = append(*all, Difference{path + f.Name, &Place{f.Type.short(), hereOff + f.Offset}, nil})
+			*all = append(*all,
+				Difference{path + f.Name, &Place{f.Type.short(), hereOff + f.Offset}, nil})
 			continue
 		}
 		delete(theirs, f.Name)
-		diff(all, path+f.Name, f.Type, g.Type, hereOff+f.Offset, thereOff+g.Offset, f.Offset != g.Offset)
+		diff(all, path+f.Name, f.Type, g.Type, hereOff+f.Offset, thereOff+g.Offset,
+			f.Offset != g.Offset)
 	}
 	for _, g := range there.Fields {
 		if _, ok := theirs[g.Name]; ok {
-			*all = append(*all, Difference{path + g.Name, nil, &Place{g.Type.short(), thereOff + g.Offset}})
+			*all = append(*all,
+				Difference{path + g.Name, nil, &Place{g.Type.short(), thereOff + g.Offset}})
 		}
 	}
 }

@@ -168,7 +168,8 @@ func (d *decoder) typ(depth int) *Type {
 		d.fail("unknown kind %d", t.Kind)
 		return t
 	}
-	if t.Size == 0 || t.Align < 1 || t.Align > maxAlign || t.Align&(t.Align-1) != 0 || t.Size%t.Align != 0 {
+	if t.Size == 0 || t.Align < 1 || t.Align > maxAlign || t.Align&(t.Align-1) != 0 ||
+		t.Size%t.Align != 0 {
 		d.fail("%v of %d bytes aligned to %d", t.Kind, t.Size, t.Align)
 		return t
 	}

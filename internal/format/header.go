@@ -180,7 +180,8 @@ func (h *Header) ImageSize() uint64 {
 func (h *Header) HeaderOff() uint64 { return h.TotalSize - HeaderSize }
 
 // SlotOff returns the offset of a slot in the file. Slot 0 is directly before the header page, each
-// other slot before the one with the next lower number: one read has the header and the first slots.
+// other slot before the one with the next lower number: one read has the header and the first
+// slots.
 func (h *Header) SlotOff(slot int) uint64 { return h.HeaderOff() - uint64(slot+1)*SlotSize }
 
 // Encode fills bytes 0..247 of the header page.
@@ -252,7 +253,8 @@ func DecodeHeader(page []byte, fileSize int64) (*Header, error) {
 	case v == 0:
 		return nil, corrupt("version 0")
 	case v != Version:
-		return nil, fmt.Errorf("%w: it is of format version %d, this library reads %d", ErrVersion, v, Version)
+		return nil, fmt.Errorf("%w: it is of format version %d, this library reads %d", ErrVersion,
+			v, Version)
 	}
 	check := native.Uint32(page[OffCheck:])
 	if sum := crc32.Checksum(page[:OffCheck], castagnoli); sum != check {
@@ -345,7 +347,8 @@ func (h *Header) validate(fileSize uint64) error {
 		if part.off == 0 && part.len == 0 && part.name != "control block" {
 			continue // none
 		}
-		if part.off < end || part.off > h.TotalSize || part.len > h.TotalSize-part.off || part.off%part.align != 0 {
+		if part.off < end || part.off > h.TotalSize || part.len > h.TotalSize-part.off ||
+			part.off%part.align != 0 {
 			return corrupt("%s of %d bytes at %d", part.name, part.len, part.off)
 		}
 		end = part.off + part.len
@@ -371,7 +374,8 @@ func (h *Header) validateLife() error {
 			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
 		}
 	case FormQueue, FormBytes, FormTopic:
-		if h.Items == 0 || h.Words%8 != 0 || h.Words > h.PayloadCap || h.Items > (h.PayloadCap-h.Words)/8 {
+		if h.Items == 0 || h.Words%8 != 0 || h.Words > h.PayloadCap ||
+			h.Items > (h.PayloadCap-h.Words)/8 {
 			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
 		}
 	default:
@@ -383,9 +387,11 @@ func (h *Header) validateLife() error {
 // Layout returns the header of a new file for a value of payloadSize bytes that can grow by reserve
 // bytes, with or without an undo image, and with a schema of schemaLen bytes, 0 if there is none. A
 // schema that fits the header page needs no schema area. For a schema of more than [MaxSchema]
-// bytes only the fingerprint is stored. Layout sets sizes and offsets, and the lifetime to Owned; the
-// other fields are zero.
-func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, pageSize uint64) (*Header, error) {
+// bytes only the fingerprint is stored. Layout sets sizes and offsets, and the lifetime to Owned;
+// the other fields are zero.
+func Layout(
+	payloadSize, reserve uint64, slots int, image bool, schemaLen int, pageSize uint64,
+) (*Header, error) {
 	switch {
 	case pageSize < MinPageSize || pageSize > MaxPageSize || pageSize&(pageSize-1) != 0:
 		return nil, fmt.Errorf("page size %d", pageSize)
@@ -397,7 +403,8 @@ func Layout(payloadSize, reserve uint64, slots int, image bool, schemaLen int, p
 		return nil, fmt.Errorf("a schema of %d bytes", schemaLen)
 	// A quarter of the largest int64: image and control block fit too.
 	case payloadSize > math.MaxInt64/4 || reserve > math.MaxInt64/4-payloadSize:
-		return nil, fmt.Errorf("a payload of %d bytes and %d spare ones is too large", payloadSize, reserve)
+		return nil, fmt.Errorf("a payload of %d bytes and %d spare ones is too large", payloadSize,
+			reserve)
 	}
 	h := &Header{
 		PayloadCap: payloadSize + reserve,

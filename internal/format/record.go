@@ -112,7 +112,8 @@ func DecodeRecord(header *Header, page []byte) (Record, error) {
 		return Record{}, corrupt("a schema of kind %d", r.Kind)
 	}
 	if r.PayloadSize < 1 || r.PayloadSize > header.PayloadCap {
-		return Record{}, corrupt("a value of %d bytes in a payload of %d", r.PayloadSize, header.PayloadCap)
+		return Record{},
+			corrupt("a value of %d bytes in a payload of %d", r.PayloadSize, header.PayloadCap)
 	}
 	return r, nil
 }

@@ -133,7 +133,8 @@ func (t *Type) runs(want func(*Type) bool) []run {
 		for _, f := range t.Fields {
 			for _, r := range f.Type.runs(want) {
 				r.off += f.Offset
-				if n := len(all); n > 0 && r.inner == nil && all[n-1].inner == nil && all[n-1].off+all[n-1].len == r.off {
+				if n := len(all); n > 0 && r.inner == nil && all[n-1].inner == nil &&
+					all[n-1].off+all[n-1].len == r.off {
 					all[n-1].len += r.len
 					continue
 				}

@@ -97,7 +97,9 @@ func (g *generator) cStruct(t *schema.Type) {
 			return
 		}
 		g.cField(n, f.Type)
-		fmt.Fprintf(&asserts, "_Static_assert(offsetof(%s, %s) == %d && sizeof(((%s *)0)->%s) == %d, \"%s.%s\");\n", name, n, f.Offset, name, n, f.Type.Size, name, n)
+		fmt.Fprintf(&asserts,
+			"_Static_assert(offsetof(%s, %s) == %d && sizeof(((%s *)0)->%s) == %d, \"%s.%s\");\n",
+			name, n, f.Offset, name, n, f.Type.Size, name, n)
 	})
 	g.f("} %s;\n_Static_assert(sizeof(%s) == %d, \"%s\");\n%s\n", name, name, t.Size, name,
 		asserts.String())

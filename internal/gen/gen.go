@@ -1,7 +1,7 @@
 // Package gen writes code in C, Python, Rust and Go that attaches to a segment. The code declares
-// the type of the value and asserts every offset and size. In C, Python and Rust it also carries the
-// protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and topic.py to
-// follow a topic. In Go the library does that.
+// the type of the value and asserts every offset and size. In C, Python and Rust it also carries
+// the protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and topic.py
+// to follow a topic. In Go the library does that.
 //
 // A runtime does two things: it loads snapshots without a lock and a slot, and it stores a whole
 // value under the box's own lock. The package is pure: it reads a schema and returns text.
@@ -54,11 +54,18 @@ func refuse(lang string, t *schema.Type) error {
 	}
 	switch stream := layout.Stream(t); {
 	case stream == layout.QueueName:
-		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other processes send and receive; Go programs attach by queue.Attach[%s]", ErrStream, stream, item)
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
+			"processes send and receive; Go programs attach by queue.Attach[%s]", ErrStream, stream,
+			item)
 	case stream == layout.BytesName:
-		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other processes send and receive; Go programs attach by queue.AttachBytes, others by pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
+			"processes send and receive; Go programs attach by queue.AttachBytes, others by "+
+			"pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
 	case stream != "" && (lang == "c" || lang == "rust"):
-		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other processes publish; Go programs attach by topic.Attach[%s], Python by the follow() of gen python, others by pipes from `shmem tail --raw` and to `shmem pump`; docs/format.md describes how to follow one",
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
+			"processes publish; Go programs attach by topic.Attach[%s], Python by the follow() "+
+			"of gen python, others by pipes from `shmem tail --raw` and to `shmem pump`; "+
+			"docs/format.md describes how to follow one",
 			ErrStream, stream, item)
 	}
 	return nil
@@ -212,7 +219,8 @@ func (g *generator) collectParts() error {
 			g.parts = append(g.parts, schema.Span{Off: at, Len: s.Off - at})
 		}
 		if at = s.Off + s.Len; len(g.parts) > maxParts {
-			return errors.New("atomics and locks are in too many places of the value for generated code; put them together")
+			return errors.New("atomics and locks are in too many places of the value for " +
+				"generated code; put them together")
 		}
 	}
 	if at < g.root.Size {
@@ -226,11 +234,15 @@ var reserved = map[string]bool{}
 
 func init() {
 	for _, w := range strings.Fields(`
-		auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
-		return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false NULL asm errno unix linux
-		as async await crate dyn fn impl in let loop match mod move mut pub ref self Self super trait type unsafe use where abstract become box
+		auto break case char const continue default do double else enum extern float for goto if
+		inline int long register restrict
+		return short signed sizeof static struct switch typedef union unsigned void volatile while
+		bool true false NULL asm errno unix linux
+		as async await crate dyn fn impl in let loop match mod move mut pub ref self Self super
+		trait type unsafe use where abstract become box
 		final macro override priv try typeof unsized virtual yield
-		False None True and assert class def del elif except from global import is lambda nonlocal not or pass raise with`) {
+		False None True and assert class def del elif except from global import is lambda nonlocal
+		not or pass raise with`) {
 		reserved[w] = true
 	}
 }

@@ -164,7 +164,8 @@ func (g *generator) npStruct(t *schema.Type) {
 		}
 	})
 	g.f("def _dtype_%s():\n    return numpy.dtype({\n", g.of[t])
-	g.f("        \"names\": [%s],\n        \"formats\": [%s],\n        \"offsets\": [%s],\n        \"itemsize\": %d,\n    })\n\n\n",
+	g.f("        \"names\": [%s],\n        \"formats\": [%s],\n        \"offsets\": [%s],\n"+
+		"        \"itemsize\": %d,\n    })\n\n\n",
 		strings.Join(names, ", "), strings.Join(formats, ", "), strings.Join(offsets, ", "), t.Size)
 }
 

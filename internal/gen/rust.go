@@ -54,7 +54,9 @@ pub const SIZE: usize = %[3]d;
 pub type Value = %[1]s;
 const PARTS: [(usize, usize); %[4]d] = [`, g.ident, g.print, g.root.Size, len(g.parts))
 	g.writeParts("\n    ", "(%d, %d), ")
-	g.f("\n];\n\n/// Where a field of that alignment begins behind end.\nconst fn place(end: usize, align: usize) -> usize {\n    (end + align - 1) / align * align\n}\n\n")
+	g.f("\n];\n\n/// Where a field of that alignment begins behind end.\n" +
+		"const fn place(end: usize, align: usize) -> usize {\n" +
+		"    (end + align - 1) / align * align\n}\n\n")
 	for _, t := range g.order {
 		g.rsStruct(t)
 	}
@@ -77,8 +79,11 @@ func (g *generator) rsStruct(t *schema.Type) {
 			asserts.WriteString(g.rsField(name, n, f))
 		}
 	})
-	g.f("}\n\nconst _: () = {\n    let mut end = 0;\n%s    assert!(end == %d && std::mem::size_of::<%s>() == %d, \"%s\");\n};\n\n", asserts.String(), t.Size, name, t.Size, name)
-	g.f("impl Default for %s {\n    fn default() -> Self {\n        unsafe { std::mem::zeroed() }\n    }\n}\n\n", name)
+	g.f("}\n\nconst _: () = {\n    let mut end = 0;\n%s"+
+		"    assert!(end == %d && std::mem::size_of::<%s>() == %d, \"%s\");\n};\n\n",
+		asserts.String(), t.Size, name, t.Size, name)
+	g.f("impl Default for %s {\n    fn default() -> Self {\n"+
+		"        unsafe { std::mem::zeroed() }\n    }\n}\n\n", name)
 }
 
 // rsField writes a field, and returns its assertions.
@@ -89,6 +94,7 @@ func (g *generator) rsField(owner, name string, f schema.Field) (asserts string)
 		g.f(" // %s", c)
 	}
 	g.f("\n")
-	return fmt.Sprintf("    end = place(end, std::mem::align_of::<%s>());\n    assert!(end == %d && std::mem::size_of::<%s>() == %d, \"%s.%s\");\n    end += %d;\n",
+	return fmt.Sprintf("    end = place(end, std::mem::align_of::<%s>());\n"+
+		"    assert!(end == %d && std::mem::size_of::<%s>() == %d, \"%s.%s\");\n    end += %d;\n",
 		typ, f.Offset, typ, f.Type.Size, owner, name, f.Type.Size)
 }

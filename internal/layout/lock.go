@@ -20,8 +20,9 @@ const (
 const (
 	RWMutexWord    = 0 // lock word of the writer
 	RWMutexArmed   = 4
-	RWMutexDrained = 8  // armed word of a writer that waits for readers to leave
-	RWMutexMarks   = 16 // RWMutexReaders entries; an entry counts the goroutines of an attachment that read
+	RWMutexDrained = 8 // armed word of a writer that waits for readers to leave
+	// RWMutexReaders entries; an entry counts the goroutines of an attachment that read
+	RWMutexMarks   = 16
 	RWMutexReaders = 14
 	RWMutexSize    = RWMutexMarks + EntrySize*RWMutexReaders
 )

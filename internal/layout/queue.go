@@ -46,7 +46,8 @@ var (
 //
 //	Queue          ManyHeader, Slots [Capacity]Word, Items [Capacity]Item
 //	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]Item
-//	Bytes          ManyBytesHeader, Slots [Capacity]Word, Extents [Capacity]Extent, Data [Bytes]byte
+//	Bytes          ManyBytesHeader, Slots [Capacity]Word, Extents [Capacity]Extent,
+//	               Data [Bytes]byte
 //	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
 type Queue struct {
 	Type     *format.Type // of the whole payload

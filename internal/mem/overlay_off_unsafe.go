@@ -17,5 +17,7 @@ const (
 // An overlay exists in race builds only, see overlay_race_unsafe.go.
 type overlay struct{ base unsafe.Pointer }
 
-func newOverlay(uintptr, sys.FD, int64, bool) (*overlay, error) { return nil, errors.ErrUnsupported }
-func (o *overlay) retire()                                      {}
+func newOverlay(uintptr, sys.FD, int64, bool) (*overlay, error) {
+	return nil, errors.ErrUnsupported
+}
+func (o *overlay) retire() {}

@@ -52,7 +52,8 @@ func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	if n < 0 || unsafe.Sizeof(*z) != 0 && uintptr(n) > m.payload/unsafe.Sizeof(*z) {
 		return nil, fmt.Errorf("%w: %d values at %d", ErrBounds, n, off)
 	}
-	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*unsafe.Sizeof(*z), unsafe.Alignof(*z))
+	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*unsafe.Sizeof(*z),
+		unsafe.Alignof(*z))
 	if err != nil {
 		return nil, err
 	}

@@ -167,7 +167,8 @@ func (r *Broadcast) limit(t uint64) uint64 {
 // not claimed it.
 func (p *Publisher) Publish(pos uint64) error {
 	i, lap := p.r.at(pos)
-	if !cas("pub.publish", &p.r.slots[i], uint64(named(claimed, lap, p.self)), uint64(plain(ready, lap))) {
+	if !cas("pub.publish", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
+		uint64(plain(ready, lap))) {
 		return ErrNotHeld
 	}
 	return nil
@@ -176,7 +177,8 @@ func (p *Publisher) Publish(pos uint64) error {
 // Cancel gives up a claimed position. Readers skip it.
 func (p *Publisher) Cancel(pos uint64) error {
 	i, lap := p.r.at(pos)
-	if !cas("pub.cancel", &p.r.slots[i], uint64(named(claimed, lap, p.self)), uint64(named(skipped, lap, p.self))) {
+	if !cas("pub.cancel", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
+		uint64(named(skipped, lap, p.self))) {
 		return ErrNotHeld
 	}
 	return nil
@@ -196,7 +198,8 @@ func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	}
 	for i := range r.holds {
 		id := load("repair.hold", &r.holds[i].ID)
-		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) && cas("repair.free", &r.holds[i].ID, id, 0) {
+		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) &&
+			cas("repair.free", &r.holds[i].ID, id, 0) {
 			holds++
 		}
 	}

@@ -8,7 +8,8 @@ var (
 	ErrFull   = errors.New("ring: full")
 	ErrClosed = errors.New("ring: closed") // for a consumer: no message will come
 
-	// ErrHeld is returned when the next slot is held: its holder finishes, or Repair frees the slot.
+	// ErrHeld is returned when the next slot is held: its holder finishes, or Repair frees the
+	// slot.
 	ErrHeld = errors.New("ring: the next slot is held")
 	// ErrBusy is returned when other callers were faster. Nothing was done.
 	ErrBusy = errors.New("ring: other callers were faster, try again")

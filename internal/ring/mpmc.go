@@ -89,7 +89,8 @@ func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
 	t := load("claim.tail", &r.h.Tail)
 	if t-r.head.Load() < r.n && load("claim.closed", &r.h.Closed) == 0 {
 		i, lap := r.at(t)
-		if cas("claim.slot", &r.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+		if cas("claim.slot", &r.slots[i], uint64(plain(free, lap)),
+			uint64(named(claimed, lap, self))) {
 			// If it fails another caller has advanced the tail.
 			cas("claim.advance", &r.h.Tail, t, t+1)
 			return t, nil
@@ -159,7 +160,8 @@ func (r *MPMC) Publish(self uint32, pos uint64) error {
 // PublishFence is Publish in one order with all other atomic operations.
 func (r *MPMC) PublishFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("publish.slot", &r.slots[i], uint64(named(claimed, lap, self)), uint64(plain(ready, lap))) {
+	if !cas("publish.slot", &r.slots[i], uint64(named(claimed, lap, self)),
+		uint64(plain(ready, lap))) {
 		return ErrNotHeld
 	}
 	return nil
@@ -182,7 +184,8 @@ func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
 // Cancel gives up a claimed position. Consumers skip it.
 func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("cancel.slot", &r.slots[i], uint64(named(claimed, lap, self)), uint64(named(skipped, lap, self))) {
+	if !cas("cancel.slot", &r.slots[i], uint64(named(claimed, lap, self)),
+		uint64(named(skipped, lap, self))) {
 		return ErrNotHeld
 	}
 	return nil
@@ -197,7 +200,8 @@ func (r *MPMC) Take(self uint32) (pos uint64, again bool, err error) {
 	h := load("take.head", &r.h.Head)
 	if h < r.tail.Load() && load("take.suspects", &r.h.Suspects)&1 == 0 {
 		i, lap := r.at(h)
-		if cas("take.slot", &r.slots[i], uint64(plain(ready, lap)), uint64(named(taken, lap, self))) {
+		if cas("take.slot", &r.slots[i], uint64(plain(ready, lap)),
+			uint64(named(taken, lap, self))) {
 			cas("take.advance", &r.h.Head, h, h+1)
 			return h, false, nil
 		}
@@ -305,7 +309,8 @@ func (r *MPMC) Release(self uint32, pos uint64) error {
 // ReleaseFence is Release in one order with all other atomic operations.
 func (r *MPMC) ReleaseFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("release.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(plain(free, lap+1))) {
+	if !cas("release.slot", &r.slots[i], uint64(named(taken, lap, self)),
+		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
 	return nil
@@ -328,7 +333,8 @@ func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 // Return returns a leased message, which the next Take gets.
 func (r *MPMC) Return(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("return.slot", &r.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0))) {
+	if !cas("return.slot", &r.slots[i], uint64(named(taken, lap, self)),
+		uint64(named(taken, lap, 0))) {
 		return ErrNotHeld
 	}
 	r.suspect()
@@ -355,14 +361,16 @@ func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
 		w := word(load("repair.look", &r.slots[i]))
 		switch w.state() {
 		case claimed:
-			if !live.is(w.id()) && cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
+			if !live.is(w.id()) &&
+				cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
 				add("repair.count", &r.h.Skipped, 1)
 				skips++
 			}
 		case taken:
 			if w.id() == 0 {
 				back = true // by a process that may have died before suspect
-			} else if !live.is(w.id()) && cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
+			} else if !live.is(w.id()) &&
+				cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
 				back = true
 				add("repair.count", &r.h.Returned, 1)
 				returns++

@@ -139,7 +139,8 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	i, lap := r.q.at(t)
 	store("extent.set.start", &r.extents[i].Start, start)
 	store("extent.set.size", &r.extents[i].Size, size)
-	if !cas("claim.slot", &r.q.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+	if !cas("claim.slot", &r.q.slots[i], uint64(plain(free, lap)),
+		uint64(named(claimed, lap, self))) {
 		return 0, 0, ErrBusy // closed meanwhile
 	}
 	advance("claim.advance", &r.h.Tail, t, t+1)
@@ -204,18 +205,22 @@ func (r *MPMCBytes) low(was, t uint64) uint64 {
 }
 
 // Publish is Publish of MPMC, and likewise the methods without a comment.
-func (r *MPMCBytes) Publish(self uint32, pos uint64) error      { return r.q.Publish(self, pos) }
-func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error { return r.q.PublishFence(self, pos) }
-func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error { return r.q.ReleaseFence(self, pos) }
-func (r *MPMCBytes) Cancel(self uint32, pos uint64) error       { return r.q.Cancel(self, pos) }
-func (r *MPMCBytes) Release(self uint32, pos uint64) error      { return r.q.Release(self, pos) }
-func (r *MPMCBytes) Return(self uint32, pos uint64) error       { return r.q.Return(self, pos) }
-func (r *MPMCBytes) Close()                                     { r.q.Close() }
-func (r *MPMCBytes) Closed() bool                               { return r.q.Closed() }
-func (r *MPMCBytes) Len() int                                   { return r.q.Len() }
-func (r *MPMCBytes) Cap() int                                   { return r.q.Cap() }
-func (r *MPMCBytes) Stats() MPMCStats                           { return r.q.Stats() }
-func (r *MPMCBytes) Stuck() (producer, consumer uint32)         { return r.q.Stuck() }
+func (r *MPMCBytes) Publish(self uint32, pos uint64) error { return r.q.Publish(self, pos) }
+func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error {
+	return r.q.PublishFence(self, pos)
+}
+func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error {
+	return r.q.ReleaseFence(self, pos)
+}
+func (r *MPMCBytes) Cancel(self uint32, pos uint64) error  { return r.q.Cancel(self, pos) }
+func (r *MPMCBytes) Release(self uint32, pos uint64) error { return r.q.Release(self, pos) }
+func (r *MPMCBytes) Return(self uint32, pos uint64) error  { return r.q.Return(self, pos) }
+func (r *MPMCBytes) Close()                                { r.q.Close() }
+func (r *MPMCBytes) Closed() bool                          { return r.q.Closed() }
+func (r *MPMCBytes) Len() int                              { return r.q.Len() }
+func (r *MPMCBytes) Cap() int                              { return r.q.Cap() }
+func (r *MPMCBytes) Stats() MPMCStats                      { return r.q.Stats() }
+func (r *MPMCBytes) Stuck() (producer, consumer uint32)    { return r.q.Stuck() }
 
 // Take takes the oldest message, as Take of MPMC. Message returns where it is.
 func (r *MPMCBytes) Take(self uint32) (pos uint64, again bool, err error) { return r.q.Take(self) }

@@ -102,7 +102,9 @@ func giveBack(o Object, word, armed *atomic.Uint32, died bool) {
 }
 
 // acquire is the part of Acquire that may wait. The object is pinned.
-func acquire(ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
+func acquire(
+	ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode,
+) (died bool, err error) {
 	if done, died, err := attempt(o, word, armed, mode, false); done || err != nil {
 		return died, err
 	}

@@ -25,8 +25,8 @@ type Shared struct {
 	words *mem.Words
 
 	mu sync.Mutex
-	// reading counts the goroutines of this attachment that read. The mark is set while it is not 0.
-	// Guarded by mu.
+	// reading counts the goroutines of this attachment that read. The mark is set while it is not
+	// 0. Guarded by mu.
 	reading int
 }
 
@@ -84,7 +84,8 @@ func (s *Shared) drain(ctx context.Context) error {
 		if err := ctx.Err(); err != nil { // Until may return at once
 			return err
 		}
-		// A reader that is not in alive is not watched yet: its mark ends the wait, for another look.
+		// A reader that is not in alive is not watched yet: its mark ends the wait, for another
+		// look.
 		ready := func() bool { return s.noMarksOf(alive) }
 		err := wait.Until(ctx, s.o.M, &s.words.ReadersArmed, ready, wait.Options{
 			Probe:  func() bool { return !slices.Equal(s.sweep(), alive) },

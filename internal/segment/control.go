@@ -75,7 +75,8 @@ func formatError(err error, size int64) error {
 	case errors.Is(err, format.ErrNone):
 		return foreignError(size)
 	case errors.Is(err, format.ErrVersion):
-		return fmt.Errorf("%w: %v; it may be in use: stop its processes, then Remove it", errs.Version, err)
+		return fmt.Errorf("%w: %v; it may be in use: stop its processes, then Remove it",
+			errs.Version, err)
 	}
 	return fmt.Errorf("%w: %v; Remove removes it", errs.Corrupt, err)
 }
@@ -125,8 +126,9 @@ func (c *control) owner() (format.Owner, error) {
 	}
 	o := format.OwnerOf(binary.NativeEndian.Uint64(b[:]))
 	if n < len(b) || !o.Valid() {
-		return format.Owner{}, fmt.Errorf("%w: no valid owner word; the file may have been truncated",
-			errs.Corrupt)
+		return format.Owner{},
+			fmt.Errorf("%w: no valid owner word; the file may have been truncated",
+				errs.Corrupt)
 	}
 	return o, nil
 }

@@ -58,7 +58,8 @@ func (o *opening) prepare() error {
 	if err != nil {
 		return err
 	}
-	a := &Attachment{control: control{file: sys.NoFD, head: h}, name: o.Name, path: o.path, cfg: o.cfg}
+	a := &Attachment{control: control{file: sys.NoFD, head: h}, name: o.Name, path: o.path,
+		cfg: o.cfg}
 	a.typ = o.Schema
 	a.size.Store(int64(o.Size))
 	if err := o.newFile(a); err != nil {
@@ -95,7 +96,8 @@ func (o *opening) prepare() error {
 // layout lays out the file of a segment whose schema has schemaLen bytes.
 func (o *opening) layout(schemaLen int) (*format.Header, error) {
 	if schemaLen > format.InlineSchema {
-		schemaLen = 2*schemaLen + format.HeaderSize // a longer one is written beside it: see storeSchema
+		// a longer one is written beside it: see storeSchema
+		schemaLen = 2*schemaLen + format.HeaderSize
 	}
 	image := o.Size <= o.cfg.UndoLimit
 	h, err := format.Layout(uint64(o.Size), uint64(o.cfg.Reserve), o.cfg.Slots, image, schemaLen,
@@ -173,7 +175,8 @@ func (o *opening) reserve(a *Attachment) (err error) {
 	total := int64(a.head.TotalSize)
 	if err := o.allocate(a.file, total); err != nil {
 		switch {
-		case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota), errors.Is(err, sys.ErrNoMem):
+		case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota),
+			errors.Is(err, sys.ErrNoMem):
 			return o.noSpaceError(total, err)
 		}
 		return err
@@ -319,7 +322,8 @@ func (o *opening) outOfSpace(err error) error {
 func (a *Attachment) mapFile(slot bool) (err error) {
 	h := a.head
 	if h.TotalSize > math.MaxInt/2 {
-		return fmt.Errorf("mapping: %d bytes are too many for this machine's addresses", h.TotalSize)
+		return fmt.Errorf("mapping: %d bytes are too many for this machine's addresses",
+			h.TotalSize)
 	}
 	a.m, err = mem.Map(mem.Spec{
 		Name: a.name, File: a.file,

@@ -17,8 +17,8 @@ import (
 //  2. take the gate (DetachGate, LeakGate)
 //  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or
 //     the last one of an orphaned segment
-//  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name (DetachUnlink);
-//     Leak writes Kept instead (LeakWord)
+//  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
+//     (DetachUnlink); Leak writes Kept instead (LeakWord)
 //  5. leave the gate (DetachRelease); without cleanup the slot is freed by the same call
 //  6. cleanup: drop the value (DetachDrop)
 //  7. remove the mapping (DetachRetire)
@@ -118,7 +118,8 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 		step.Reach(step.LeakWord)
 		return false, err
 	case o.State == format.Dropped:
-		return false, a.unlinkName() // an owner may have died between DetachDropped and DetachUnlink
+		// an owner may have died between DetachDropped and DetachUnlink
+		return false, a.unlinkName()
 	case mine:
 		return a.cleanUp()
 	case !orphaned || a.noCleanup:

@@ -80,7 +80,8 @@ func newOpening(r Request) (*opening, error) {
 
 func supported() error {
 	if !sys.Supported {
-		return fmt.Errorf("%w: segments need Linux, and 64-bit atomics of the processor (on arm GOARM=7)",
+		return fmt.Errorf("%w: segments need Linux, and 64-bit atomics of the processor (on arm "+
+			"GOARM=7)",
 			errors.ErrUnsupported)
 	}
 	return nil
@@ -186,7 +187,8 @@ func (o *opening) explain(err error) error {
 		return o.noSpaceError(int64(o.Size), err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sys.ErrNotDir):
 		if st, e := sys.Lstat(dir); e != nil || !st.Mode.IsDir() && st.Mode&fs.ModeSymlink == 0 {
-			return fmt.Errorf("directory %s: %w; create it on a tmpfs, or set Options.Dir to one", dir, err)
+			return fmt.Errorf("directory %s: %w; create it on a tmpfs, or set Options.Dir to one",
+				dir, err)
 		}
 		return fmt.Errorf("%w: a file vanished in %s, or /proc is not mounted", err, dir)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, sys.ErrROFS):
@@ -200,7 +202,8 @@ func (o *opening) explain(err error) error {
 func (o *opening) explainFile(err error) error {
 	switch st, e := sys.Lstat(o.path); {
 	case errors.Is(err, sys.ErrLoop), e == nil && st.Mode&fs.ModeSymlink != 0:
-		return fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular, o.path)
+		return fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular,
+			o.path)
 	case errors.Is(err, sys.ErrIsDir):
 		return fmt.Errorf("%w: %s is a directory", errs.NotRegular, o.path)
 	case errors.Is(err, sys.ErrNoDev):

@@ -116,8 +116,9 @@ func (t *Topic) RepairIfDue() bool { return t.RepairDue() && t.Repair() }
 type TopicState struct {
 	Published, Skipped, Released, Lost uint64
 
-	Holds      int
-	Slowest    uint32 // the id of the slowest subscriber that holds publishers back; 0: there is none
+	Holds int
+	// the id of the slowest subscriber that holds publishers back; 0: there is none
+	Slowest    uint32
 	SlowestLag uint64 // how many messages it is behind
 	Ended      bool
 }

@@ -101,7 +101,8 @@ func (fd FD) Reopen(write bool) (FD, error) { return OpenAny(fd.procPath(), writ
 // Link gives a nameless file the name path. It returns fs.ErrExist if path exists.
 func (fd FD) Link(path string) error {
 	return retry(func() error {
-		return unix.Linkat(unix.AT_FDCWD, fd.procPath(), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+		return unix.Linkat(unix.AT_FDCWD, fd.procPath(), unix.AT_FDCWD, path,
+			unix.AT_SYMLINK_FOLLOW)
 	})
 }
 
@@ -179,7 +180,10 @@ func (fd FD) ReadAt(b []byte, off int64) (int, error) {
 	n := 0
 	for n < len(b) {
 		var m int
-		err := retry(func() (err error) { m, err = unix.Pread(int(fd), b[n:], off+int64(n)); return err })
+		err := retry(func() (err error) {
+			m, err = unix.Pread(int(fd), b[n:], off+int64(n))
+			return err
+		})
 		if err != nil || m == 0 {
 			return n, err
 		}

@@ -71,7 +71,8 @@ func (v *Value) refreshSchema() error {
 		case rec.Kind == format.NoSchema, stored == nil && rec.Fingerprint == own.of.Fingerprint():
 			v.stored = own
 		case stored == nil || uint64(stored.Size) > v.a.Header().PayloadCap:
-			return fmt.Errorf("%w: the segment has another type now, which is not stored", errs.Mismatch)
+			return fmt.Errorf("%w: the segment has another type now, which is not stored",
+				errs.Mismatch)
 		case format.Prefix(own.of, stored):
 			v.stored = newPlan(stored)
 		default:

@@ -220,7 +220,8 @@ func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
 
 // wait registers a waiter, and waits until ready holds, Probe reports true, or an error.
 func (l *parkingLot) wait(
-	ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32, ready func() bool, o Options,
+	ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32,
+	ready func() bool, o Options,
 ) error {
 	w := waiters.Get().(*waiter)
 	w.armed, w.ready, w.watch = armed, ready, o.Watch

@@ -60,9 +60,9 @@ func (l *parkingLot) watch(id format.ID) {
 	go l.waitForEnd(id, f)
 }
 
-// found reports a death that watch has found. The attachment is not kept as one that cannot be watched:
-// if Look takes it for alive, because another attachment takes its slot just then, the next wait finds
-// its death again. ws.mu is held.
+// found reports a death that watch has found. The attachment is not kept as one that cannot be
+// watched: if Look takes it for alive, because another attachment takes its slot just then, the
+// next wait finds its death again. ws.mu is held.
 func (l *parkingLot) found(id format.ID) {
 	delete(l.watches.files, id)
 	l.reportDeath(id)

@@ -55,7 +55,8 @@ var (
 		"how long it runs, all variants together; with -flaw how long each flaw may take "+
 			"(15 s, those of ci 5 s)")
 	kills = flag.Int64("kills", 0,
-		"end after so many kills, all variants together, and not before -for if that is given as well")
+		"end after so many kills, all variants together, and not before -for if that is given as "+
+			"well")
 	workers = flag.Int("workers", 16, "processes at a time, at most 63")
 	names   = flag.Int64("names", 4,
 		"names, at most 16; those with odd numbers may be removed, the last third is untyped")
@@ -80,7 +81,8 @@ func command() int {
 		list()
 		return 0
 	}
-	if flag.NArg() > 0 || *workers < 1 || *workers >= maxWorkers || *names < 1 || *names > maxNames ||
+	if flag.NArg() > 0 || *workers < 1 || *workers >= maxWorkers || *names < 1 ||
+		*names > maxNames ||
 		*chance < 2 || *killMs < 1 {
 		flag.Usage()
 		return 2
@@ -164,7 +166,8 @@ func runVariant(v variant, count int) *result {
 		return run(v, p, progress())
 	}
 	if !*inner {
-		args := []string{"-variant", v.name, "-for", p.duration.String(), "-kills", fmt.Sprint(p.kills)}
+		args := []string{"-variant", v.name, "-for", p.duration.String(), "-kills",
+			fmt.Sprint(p.kills)}
 		return runApart("", args, syscall.CLONE_NEWNS)
 	}
 	_ = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")

@@ -80,7 +80,8 @@ func (w *worker) visit(n int) {
 
 // options returns options that other workers' options agree with, at random otherwise.
 func (w *worker) options() *shmem.Options {
-	o := &shmem.Options{Dir: w.dir, Timeout: time.Duration(w.cfg.timeout), Reserve: int(w.cfg.payload)}
+	o := &shmem.Options{Dir: w.dir, Timeout: time.Duration(w.cfg.timeout),
+		Reserve: int(w.cfg.payload)}
 	if w.cfg.reader > 0 {
 		o.Mode = 0o644
 		o.AnyUser = true
@@ -266,7 +267,8 @@ func (w *worker) checkCreated(at *attachment, kept bool) {
 	}
 	if k := w.a.kept[at.name].Load(); k != 0 && k != at.id {
 		if w.keptStill(k, at.name) && at.quiet && w.stillNamed(at) {
-			w.violate(lostKept, "%s: segment %d was created while %d was kept", w.name(at.name), at.id, k)
+			w.violate(lostKept, "%s: segment %d was created while %d was kept", w.name(at.name),
+				at.id, k)
 		}
 	}
 	owns, quiet := w.a.owning(at.id)

@@ -41,7 +41,9 @@ type plan struct {
 }
 
 var variants = []variant{
-	{"mixed", "everything at once", func(p *plan) { p.temp, p.stopMs, p.pidns = 30, 200, 10 }, false},
+	{"mixed", "everything at once", func(p *plan) {
+		p.temp, p.stopMs, p.pidns = 30, 200, 10
+	}, false},
 	{"duel", "all on one typed name", func(p *plan) { p.names, p.raw, p.remove = 1, 0, 0 }, false},
 	{"temp", "no nameless files", func(p *plan) { p.temp = 100 }, false},
 	{"raw", "untyped segments only", func(p *plan) { p.raw = p.names }, false},
@@ -92,7 +94,8 @@ type parent struct {
 // run runs one variant.
 func run(v variant, p plan, show func(*parent)) (res *result) {
 	res = &result{
-		Variant: v.name, Flaw: *flawFlag, Counts: map[string]uint64{}, Violations: map[string]uint64{},
+		Variant: v.name, Flaw: *flawFlag, Counts: map[string]uint64{},
+		Violations: map[string]uint64{},
 	}
 	began := time.Now()
 	defer func() { res.Seconds = time.Since(began).Seconds() }()
@@ -161,7 +164,8 @@ func (q *parent) setUp() (err error) {
 	}
 	if q.tmpfs != 0 {
 		options := fmt.Sprintf("size=%d,mode=755", q.tmpfs)
-		if err := syscall.Mount("chaos", filepath.Join(q.base, "seg"), "tmpfs", 0, options); err != nil {
+		dir := filepath.Join(q.base, "seg")
+		if err := syscall.Mount("chaos", dir, "tmpfs", 0, options); err != nil {
 			return fmt.Errorf("mounting a tmpfs: %w", err)
 		}
 	}
@@ -511,7 +515,8 @@ func (q *parent) finish() {
 	}
 	if q.tmpfs != 0 {
 		if m, err := sys.MountOf(dir); err != nil || m.Avail != m.Size {
-			q.violate(leaked, "%d of %d bytes are free in an empty tmpfs (%v)", m.Avail, m.Size, err)
+			q.violate(leaked, "%d of %d bytes are free in an empty tmpfs (%v)", m.Avail, m.Size,
+				err)
 		}
 	}
 }

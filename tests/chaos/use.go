@@ -70,7 +70,8 @@ func (w *worker) verify(at *attachment) {
 	if at.id == 0 {
 		return
 	}
-	if !at.fromFile && at.quiet && !at.vanished && !w.reader() && !at.seg.Linked() && w.stillNamed(at) {
+	if !at.fromFile && at.quiet && !at.vanished && !w.reader() && !at.seg.Linked() &&
+		w.stillNamed(at) {
 		at.vanished = true
 		w.violate(vanished, "%s, segment %d", w.name(at.name), at.id)
 	}

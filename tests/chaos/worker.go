@@ -70,8 +70,8 @@ func runWorker(args []string) {
 func (w *worker) run() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETPRIORITY, syscall.PRIO_PROCESS, 0, 0)
 	// In a forked process, a lock of Go's runtime that another thread held at the fork stays held
-	// for ever. The scheduler's lock is the one that matters: Gosched hangs on it. A worker that hangs
-	// here is not born yet, and the parent kills it.
+	// for ever. The scheduler's lock is the one that matters: Gosched hangs on it. A worker that
+	// hangs here is not born yet, and the parent kills it.
 	runtime.Gosched()
 	time.Sleep(time.Microsecond)
 	w.r.born.Store(1)

@@ -6,9 +6,10 @@
 //	go run ./tests/instructions -write   # write amd64.txt
 //
 // It starts a tracer, which starts a traced process and has the kernel stop it after every
-// instruction. Where tracing is forbidden it exits with 3. The count of an operation is the difference between 16 and
-// 8 of them, divided by 8. Instructions in the kernel do not count. Another version of Go compiles
-// to other instructions: compared with a file of another version, more of them may differ.
+// instruction. Where tracing is forbidden it exits with 3. The count of an operation is the
+// difference between 16 and 8 of them, divided by 8. Instructions in the kernel do not count.
+// Another version of Go compiles to other instructions: compared with a file of another version,
+// more of them may differ.
 package main
 
 import (
@@ -86,8 +87,8 @@ func count() (counts []int, err error) {
 	return counts, err
 }
 
-// countOnce counts in a directory that is removed whatever becomes of the tracer. The kernel ends the
-// traced process with it.
+// countOnce counts in a directory that is removed whatever becomes of the tracer. The kernel ends
+// the traced process with it.
 func countOnce(limit time.Duration) ([]int, error) {
 	base, err := os.MkdirTemp("/dev/shm", "instructions-")
 	if err != nil {

@@ -63,7 +63,8 @@ func ofBox(f func(*shmem.Box[line])) func(string) func() {
 // ofQueue prepares f, which uses a queue.
 func ofQueue(single bool, f func(*queue.Queue[line]) func()) func(string) func() {
 	return func(dir string) func() {
-		q, err := queue.Create[line](fmt.Sprint("q", single), &queue.Options{Dir: dir, Single: single})
+		q, err := queue.Create[line](fmt.Sprint("q", single),
+			&queue.Options{Dir: dir, Single: single})
 		must(err)
 		return f(q)
 	}
@@ -141,7 +142,8 @@ func child(base string) {
 		}
 		for range rounds {
 			for _, n := range []int{some, 2 * some} {
-				runtime.Gosched() // so that the scheduler does not interrupt this goroutine for the next 10 ms
+				// so that the scheduler does not interrupt this goroutine for the next 10 ms
+				runtime.Gosched()
 				mark()
 				for range n {
 					f()

@@ -64,10 +64,11 @@ type shared struct {
 }
 
 var (
-	length     = flag.Duration("for", 5*time.Second, "how long")
-	procs      = flag.Int("procs", 8, "processes at a time")
-	every      = flag.Duration("every", 3*time.Millisecond, "time between kills")
-	suicide    = flag.Int("suicide", 3000, "a process kills itself at one in so many steps; 0: never")
+	length  = flag.Duration("for", 5*time.Second, "how long")
+	procs   = flag.Int("procs", 8, "processes at a time")
+	every   = flag.Duration("every", 3*time.Millisecond, "time between kills")
+	suicide = flag.Int("suicide", 3000,
+		"a process kills itself at one in so many steps; 0: never")
 	goroutines = flag.Int("goroutines", 4, "goroutines of each process")
 	workerFlag = flag.String("worker", "", "for the program's own use: the segment of a worker")
 )

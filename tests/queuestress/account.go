@@ -30,7 +30,8 @@ func (t *trial) account() error {
 	fmt.Printf("%v: tried %d, received %d, arrived %d, in doubt %d, ",
 		took.Round(time.Millisecond), y.tried, t.l.got(), y.arrived, len(t.unsure))
 	fmt.Printf("killed %d, skipped %d, redelivered %d\n", t.died, skipped, redelivered)
-	fmt.Printf("lost %d; arrived twice %d; missing %d; not explained by a kill %d; out of order %d\n",
+	fmt.Printf("lost %d; arrived twice %d; missing %d; not explained by a kill %d; out of order "+
+		"%d\n",
 		y.lost, y.twice, y.gaps, y.faults, y.late)
 	switch {
 	case logged > logLen:

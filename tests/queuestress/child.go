@@ -73,7 +73,8 @@ func tolerable(err error) bool {
 	}
 	for _, e := range []error{
 		context.DeadlineExceeded, shmem.ErrCorrupt, errTorn, io.EOF, io.ErrUnexpectedEOF,
-		topic.ErrLost, topic.ErrFull, topic.ErrNoHold, topic.ErrEnded, queue.ErrEnded, queue.ErrTaken,
+		topic.ErrLost, topic.ErrFull, topic.ErrNoHold, topic.ErrEnded, queue.ErrEnded,
+		queue.ErrTaken,
 	} {
 		if errors.Is(err, e) {
 			return true

@@ -10,7 +10,8 @@
 // its producer, a sequence number and a checksum. What each process does stands in a ledger in
 // another segment, so that it is known what a killed process had at stake:
 //
-//   - a message whose Send returned nil arrives; one in whose Send the producer was killed may arrive;
+//   - a message whose Send returned nil arrives; one in whose Send the producer was killed may
+//     arrive;
 //   - no message arrives twice, except one that a killed consumer had received but not released;
 //   - with -batch, messages that RecvBatch had returned to a killed consumer may be lost with it;
 //   - messages of one producer arrive in order, except those that are redelivered.

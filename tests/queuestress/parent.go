@@ -42,7 +42,8 @@ func stress() error {
 		return err
 	}
 	defer q.segment().Close()
-	fmt.Printf("mode %s, %d producers, %d consumers, seed %d\n", *mode, *producers, *consumers, *seed)
+	fmt.Printf("mode %s, %d producers, %d consumers, seed %d\n", *mode, *producers, *consumers,
+		*seed)
 	t := &trial{
 		l: l, q: q, rnd: rand.New(rand.NewPCG(*seed, 0)),
 		unsure: map[uint64]bool{}, excused: map[uint64]bool{},
@@ -97,7 +98,8 @@ func (t *trial) fuse() uint64 {
 
 // killLoop kills children at random times until the time, the messages or the kills are used up.
 func (t *trial) killLoop() error {
-	for t.left("producer") > 0 && time.Since(t.began) < *duration && (*kills == 0 || t.died < *kills) {
+	for t.left("producer") > 0 && time.Since(t.began) < *duration &&
+		(*kills == 0 || t.died < *kills) {
 		time.Sleep(time.Duration(t.rnd.IntN(6000)) * time.Microsecond)
 		if err := errors.Join(t.reap(), t.watch()); err != nil {
 			return err

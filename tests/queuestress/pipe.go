@@ -15,8 +15,8 @@ import (
 type pipe interface {
 	// send sends up to limit messages from seq on, and returns how many it sent.
 	send(ctx context.Context, p int, seq uint64, limit int) (int, error)
-	// recv receives at least one message. It calls seen with each, where it can before the message is
-	// released, and hold before that.
+	// recv receives at least one message. It calls seen with each, where it can before the message
+	// is released, and hold before that.
 	recv(ctx context.Context, hold, seen func(p int, seq uint64)) error
 	end() error
 	stats() (sent, skipped, redelivered uint64)

@@ -18,8 +18,8 @@ type Search struct {
 	Err      error
 }
 
-// Find builds the library with the flaw, and looks for a failing run from tries different seeds, each
-// for at most limit a scenario.
+// Find builds the library with the flaw, and looks for a failing run from tries different seeds,
+// each for at most limit a scenario.
 func (p Planted) Find(root string, tries int, limit time.Duration) (s Search) {
 	s.Planted = p
 	dir, err := os.MkdirTemp("", "replay-flaw")
@@ -35,7 +35,8 @@ func (p Planted) Find(root string, tries int, limit time.Duration) (s Search) {
 	}
 	for try := range tries {
 		seed := strconv.Itoa(1 + try*1_000_000)
-		results, err := prog.Run("-run", p.Scenarios, "-seed", seed, "-time", limit.String(), "-noshrink", "-first")
+		results, err := prog.Run("-run", p.Scenarios, "-seed", seed, "-time", limit.String(),
+			"-noshrink", "-first")
 		if err != nil {
 			s.Err = err
 			return s
@@ -71,7 +72,8 @@ func (s Search) String() string {
 		return fmt.Sprintf("%-26s NOT FOUND in %d tries", s.Name, s.Missed)
 	}
 	m := len(s.Runs) / 2
-	text := fmt.Sprintf("%-26s %-34s median %7d runs, %7.3f s", s.Name, s.Scenario, s.Runs[m], s.Seconds[m])
+	text := fmt.Sprintf("%-26s %-34s median %7d runs, %7.3f s", s.Name, s.Scenario, s.Runs[m],
+		s.Seconds[m])
 	if s.Missed > 0 {
 		text += fmt.Sprintf("; %d tries of %d did not find it", s.Missed, s.Missed+len(s.Runs))
 	}

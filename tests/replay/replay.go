@@ -39,14 +39,15 @@ type Result struct {
 	Trace          []string `json:",omitempty"`
 }
 
-// Bad reports whether the result is not the one that is wanted: a run failed, or none failed where a
-// fault is to show.
+// Bad reports whether the result is not the one that is wanted: a run failed, or none failed where
+// a fault is to show.
 func (r *Result) Bad() bool { return r.Class != r.Wanted }
 
 // String is the result as a line, and, if a run failed, what happened in it.
 func (r *Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-24s %8d runs %10d steps %8d faults %8.0f runs/s", r.Scenario, r.Runs, r.Steps, r.Faults, float64(r.Runs)/max(r.Seconds, 1e-9))
+	fmt.Fprintf(&b, "%-24s %8d runs %10d steps %8d faults %8.0f runs/s", r.Scenario, r.Runs,
+		r.Steps, r.Faults, float64(r.Runs)/max(r.Seconds, 1e-9))
 	switch {
 	case r.Failure == "" && r.Fault != "":
 		fmt.Fprintf(&b, "\nno run failed; is this mended? %s", r.Fault)
@@ -66,7 +67,8 @@ func (r *Result) String() string {
 			fmt.Fprintf(&b, "    ...\n")
 		}
 	}
-	fmt.Fprintf(&b, "%s: after %d runs, %.2f s (%s, seed %d): %s\n", r.Class, r.Runs, r.Took, r.How, r.Seed, r.Failure)
+	fmt.Fprintf(&b, "%s: after %d runs, %.2f s (%s, seed %d): %s\n", r.Class, r.Runs, r.Took, r.How,
+		r.Seed, r.Failure)
 	fmt.Fprintf(&b, "repeat it: replay.Again(t, %q, %q)", r.Scenario, r.Schedule)
 	return b.String()
 }
@@ -108,7 +110,8 @@ func (p *Program) Run(flags ...string) ([]*Result, error) {
 		}
 		results = append(results, r)
 	}
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 && stderr.Len() == 0 {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 &&
+		stderr.Len() == 0 {
 		err = nil // a run failed, which its result says
 	}
 	if err != nil {

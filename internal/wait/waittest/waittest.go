@@ -101,7 +101,8 @@ func takeSlot(fd sys.FD, h *format.Header) (format.ID, error) {
 	}
 	defer fd.Unlock(sys.GateByte, 1)
 	m, err := mem.Map(mem.Spec{
-		File: fd, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff), Write: true,
+		File: fd, Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
+		Write: true,
 	})
 	if err != nil {
 		return 0, err

@@ -1,7 +1,8 @@
 //go:build linux && (amd64 || arm64)
 
 // Package kernel is the kernel of the simulated machine: files in one directory with names and lock
-// bytes, mappings, futexes, and descriptors of processes. It has what internal/sys calls, and no more.
+// bytes, mappings, futexes, and descriptors of processes. It has what internal/sys calls, and no
+// more.
 //
 // Memory is real: every file lies in one memory file of the real kernel, and each simulated process
 // maps it at its own address. Every system call is a point of package world.
@@ -99,8 +100,8 @@ type process struct {
 // initial is the number of the PID namespace of all processes that are not moved to another one.
 const initial = 4026531836
 
-// Move moves a process to the PID namespace n, 1 or more. It keeps its PID, which is another process's
-// there, or none's.
+// Move moves a process to the PID namespace n, 1 or more. It keeps its PID, which is another
+// process's there, or none's.
 func Move(p *world.Process, n uint64) {
 	p.Do(func() { current().space = initial + n })
 }
@@ -177,7 +178,9 @@ func call(errs ...error) error {
 		world.Point()
 		return nil
 	}
-	errs = slices.DeleteFunc(errs, func(e error) bool { return e != syscall.EINTR && !world.Allowed(e) })
+	errs = slices.DeleteFunc(errs, func(e error) bool {
+		return e != syscall.EINTR && !world.Allowed(e)
+	})
 	return world.Call(errs...)
 }
 

@@ -26,7 +26,8 @@ var (
 )
 
 func mmap(addr, n uintptr, prot, flags, fd int, off int64) uintptr {
-	p, _, e := syscall.Syscall6(syscall.SYS_MMAP, addr, n, uintptr(prot), uintptr(flags), uintptr(fd), uintptr(off))
+	p, _, e := syscall.Syscall6(syscall.SYS_MMAP, addr, n, uintptr(prot), uintptr(flags),
+		uintptr(fd), uintptr(off))
 	if e != 0 {
 		panic("replay: mmap: " + e.Error())
 	}
@@ -38,7 +39,8 @@ const nothing = syscall.MAP_PRIVATE | syscall.MAP_ANON | syscall.MAP_NORESERVE
 // start reserves the windows and makes the memory, once.
 func start() {
 	name := [...]byte{'r', 0}
-	fd, _, e := syscall.Syscall(sysMemfdCreate, uintptr(unsafe.Pointer(&name)), 1, 0) // close on exec
+	// close on exec
+	fd, _, e := syscall.Syscall(sysMemfdCreate, uintptr(unsafe.Pointer(&name)), 1, 0)
 	if e != 0 {
 		panic("replay: memfd_create: " + e.Error())
 	}
@@ -144,12 +146,15 @@ func place(at uintptr, want mapped) {
 			delete(there, a)
 		}
 	}
-	mmap(at, want.n, want.prot, syscall.MAP_SHARED|syscall.MAP_FIXED|syscall.MAP_POPULATE, real, want.off)
+	mmap(at, want.n, want.prot, syscall.MAP_SHARED|syscall.MAP_FIXED|syscall.MAP_POPULATE, real,
+		want.off)
 	there[at] = want
 }
 
 // Map is mmap(2). Without a descriptor it reserves addresses, or retires a mapping.
-func Map(fd int, off int64, addr unsafe.Pointer, n uintptr, prot int, fixed bool) (unsafe.Pointer, error) {
+func Map(
+	fd int, off int64, addr unsafe.Pointer, n uintptr, prot int, fixed bool,
+) (unsafe.Pointer, error) {
 	if err := call(syscall.ENOMEM); err != nil {
 		return nil, err
 	}
@@ -195,7 +200,8 @@ func (p *process) unmap(at, n uintptr) {
 // Protect is mprotect(2) to read only, of the first n bytes of a mapping.
 func Protect(addr unsafe.Pointer, n uintptr) error {
 	world.Point()
-	if _, _, e := syscall.Syscall(syscall.SYS_MPROTECT, uintptr(addr), n, syscall.PROT_READ); e != 0 {
+	_, _, e := syscall.Syscall(syscall.SYS_MPROTECT, uintptr(addr), n, syscall.PROT_READ)
+	if e != 0 {
 		return e
 	}
 	if old, ok := there[uintptr(addr)]; ok { // the next run maps it anew
@@ -207,7 +213,8 @@ func Protect(addr unsafe.Pointer, n uintptr) error {
 
 func futex(p unsafe.Pointer) world.Key {
 	if r := regionOf(uintptr(p)); r != nil {
-		return world.Key{Kind: world.Futex, A: uintptr(r.node.number), B: uintptr(r.off) + uintptr(p) - r.at}
+		return world.Key{Kind: world.Futex, A: uintptr(r.node.number),
+			B: uintptr(r.off) + uintptr(p) - r.at}
 	}
 	return world.Key{Kind: world.Futex, B: uintptr(p)}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/shmembox/shmem/tests/replay/world"
 )
 
-// A History notes calls and what they returned. One that never returned, since its process died, may
-// have had its effect or not.
+// A History notes calls and what they returned. One that never returned, since its process died,
+// may have had its effect or not.
 type History struct {
 	ops  []porcupine.Operation
 	open map[int]bool
@@ -21,7 +21,8 @@ func (h *History) Call(client int, input any) int {
 		h.open = map[int]bool{}
 	}
 	n := len(h.ops)
-	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: input, Call: int64(world.Running().Steps())})
+	h.ops = append(h.ops,
+		porcupine.Operation{ClientId: client, Input: input, Call: int64(world.Running().Steps())})
 	h.open[n] = true
 	return n
 }

@@ -21,7 +21,8 @@ func Message(sender, n int) uint64 { return uint64(sender)<<32 | uint64(n) }
 // Begin and Sent say that sending began, and came back without error.
 func (m *Messages) Begin(msg uint64) {
 	if m.begun == nil {
-		m.begun, m.sent, m.got, m.last = map[uint64]bool{}, map[uint64]int{}, map[uint64]int{}, map[[2]int]uint64{}
+		m.begun, m.sent = map[uint64]bool{}, map[uint64]int{}
+		m.got, m.last = map[uint64]int{}, map[[2]int]uint64{}
 	}
 	m.begun[msg] = true
 }

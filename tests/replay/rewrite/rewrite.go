@@ -44,12 +44,13 @@ type pkg struct {
 
 // A translation is one run of the rewriter.
 type translation struct {
-	root   string // of the module
-	set    *token.FileSet
-	list   []*pkg
-	state  map[*types.Var]string // package variables that each process has its own of, with their names
-	edited map[string][]byte     // files with edits applied
-	out    map[string]string     // the overlay: file to its replacement
+	root string // of the module
+	set  *token.FileSet
+	list []*pkg
+	// package variables that each process has its own of, with their names
+	state  map[*types.Var]string
+	edited map[string][]byte // files with edits applied
+	out    map[string]string // the overlay: file to its replacement
 	dir    string
 	errs   []error
 }
@@ -142,7 +143,8 @@ func (t *translation) source(path string) ([]byte, error) {
 
 // goList is the go command's list of packages.
 func goList(root string, env []string, args ...string) ([]*pkg, error) {
-	args = append([]string{"list", "-json=ImportPath,Dir,Export,Standard,Module,GoFiles,SFiles"}, args...)
+	args = append([]string{"list", "-json=ImportPath,Dir,Export,Standard,Module,GoFiles,SFiles"},
+		args...)
 	out, err := command(root, env, "go", args...)
 	if err != nil {
 		return nil, err
@@ -160,9 +162,11 @@ func goList(root string, env []string, args ...string) ([]*pkg, error) {
 }
 
 func touched(p *pkg) bool {
-	return p.Module != nil && p.Module.Path == module && !slices.ContainsFunc(untouched, func(u string) bool {
-		return p.ImportPath == u || strings.HasSuffix(u, "/") && strings.HasPrefix(p.ImportPath, u)
-	})
+	return p.Module != nil && p.Module.Path == module &&
+		!slices.ContainsFunc(untouched, func(u string) bool {
+			return p.ImportPath == u || strings.HasSuffix(u, "/") &&
+				strings.HasPrefix(p.ImportPath, u)
+		})
 }
 
 // load parses and checks the packages, with the files that machine has.
@@ -184,7 +188,9 @@ func (t *translation) load(target string) error {
 	if err != nil {
 		return err
 	}
-	compiled := importer.ForCompiler(t.set, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	compiled := importer.ForCompiler(t.set, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})
 	imp := importFunc(func(path string) (*types.Package, error) {
 		if p := ours[path]; p != nil {
 			return p, nil
@@ -192,7 +198,9 @@ func (t *translation) load(target string) error {
 		return compiled.Import(path)
 	})
 	for _, h := range here {
-		p := there[slices.IndexFunc(there, func(q *pkg) bool { return q.ImportPath == h.ImportPath })]
+		p := there[slices.IndexFunc(there, func(q *pkg) bool {
+			return q.ImportPath == h.ImportPath
+		})]
 		t.drop(h, p)
 		if err := t.check(p, imp); err != nil {
 			return err
@@ -201,7 +209,9 @@ func (t *translation) load(target string) error {
 		t.list = append(t.list, p)
 	}
 	for path, src := range t.edited { // of packages that are not translated
-		if _, ok := t.out[path]; !ok && !slices.ContainsFunc(t.list, func(p *pkg) bool { return p.Dir == filepath.Dir(path) }) {
+		if _, ok := t.out[path]; !ok && !slices.ContainsFunc(t.list, func(p *pkg) bool {
+			return p.Dir == filepath.Dir(path)
+		}) {
 			if err := t.put(path, src); err != nil {
 				return err
 			}
@@ -235,7 +245,8 @@ func (t *translation) check(p *pkg, imp types.Importer) error {
 		if err != nil {
 			return err
 		}
-		file, err := parser.ParseFile(t.set, path, src, parser.ParseComments|parser.SkipObjectResolution)
+		file, err := parser.ParseFile(t.set, path, src,
+			parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -243,7 +254,8 @@ func (t *translation) check(p *pkg, imp types.Importer) error {
 	}
 	p.info = &types.Info{
 		Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{},
-		Types: map[ast.Expr]types.TypeAndValue{}, Selections: map[*ast.SelectorExpr]*types.Selection{},
+		Types:      map[ast.Expr]types.TypeAndValue{},
+		Selections: map[*ast.SelectorExpr]*types.Selection{},
 	}
 	var err error
 	conf := types.Config{Importer: imp, Sizes: types.SizesFor("gc", "amd64")}
@@ -272,11 +284,12 @@ func (t *translation) write() (string, error) {
 
 func (t *translation) refuse(n ast.Node, format string, args ...any) {
 	pos := t.set.Position(n.Pos())
-	t.errs = append(t.errs, fmt.Errorf("%s:%d: %s", pos.Filename, pos.Line, fmt.Sprintf(format, args...)))
+	t.errs = append(t.errs,
+		fmt.Errorf("%s:%d: %s", pos.Filename, pos.Line, fmt.Sprintf(format, args...)))
 }
 
-// A change replaces the bytes from..to of a file; from = to inserts. What opens a pair of insertions
-// goes before what is inserted there already, what closes one behind it.
+// A change replaces the bytes from..to of a file; from = to inserts. What opens a pair of
+// insertions goes before what is inserted there already, what closes one behind it.
 type change struct {
 	from, to int
 	text     string
@@ -375,7 +388,8 @@ func (t *translation) rewrite(p *pkg, i int) {
 	out := f.text(0, len(f.src))
 	if strings.Contains(out, name+".") && !strings.Contains(out, "; import "+name) {
 		end := f.off(f.ast.Name.End())
-		f.changes = append(f.changes, change{end, end, "; import " + name + " " + strconv.Quote(world), false})
+		f.changes = append(f.changes,
+			change{end, end, "; import " + name + " " + strconv.Quote(world), false})
 		out = f.text(0, len(f.src))
 	}
 	if err := t.put(p.names[i], []byte(out)); err != nil {
@@ -524,7 +538,8 @@ func (f *file) selects(x *ast.SelectStmt) {
 		n++
 		last = clause
 	}
-	if other == "false" && last != nil { // a switch ends a function, as a select does, only with a default
+	// a switch ends a function, as a select does, only with a default
+	if other == "false" && last != nil {
 		f.changes[len(f.changes)-1].text = "default"
 	}
 	f.replace(x.Select, x.Body.Lbrace, "switch "+name+".Select("+other+cases+") ")

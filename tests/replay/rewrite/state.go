@@ -33,11 +33,13 @@ func (t *translation) findState(p *pkg) {
 					mark(x.X)
 				}
 			case *ast.SelectorExpr:
-				if s := p.info.Selections[x]; s != nil && s.Kind() == types.MethodVal && pointerMethod(s) {
+				if s := p.info.Selections[x]; s != nil && s.Kind() == types.MethodVal &&
+					pointerMethod(s) {
 					mark(x.X)
 				}
 			case *ast.CallExpr:
-				if id, ok := x.Fun.(*ast.Ident); ok && slices.Contains([]string{"delete", "clear"}, id.Name) && len(x.Args) > 0 {
+				if id, ok := x.Fun.(*ast.Ident); ok &&
+					slices.Contains([]string{"delete", "clear"}, id.Name) && len(x.Args) > 0 {
 					mark(x.Args[0])
 				}
 			case *ast.ValueSpec:
@@ -48,7 +50,8 @@ func (t *translation) findState(p *pkg) {
 	}
 }
 
-// nameState names the variables of the packages that are translated; the others are left as they are.
+// nameState names the variables of the packages that are translated; the others are left as they
+// are.
 func (t *translation) nameState() {
 	for v := range t.state {
 		if slices.ContainsFunc(t.list, func(p *pkg) bool { return p.types == v.Pkg() }) {
@@ -65,7 +68,8 @@ func (t *translation) findInitial(p *pkg, x *ast.ValueSpec) {
 			continue
 		}
 		name := strings.TrimPrefix(p.ImportPath, module+"/") + "." + id.Name
-		if slices.Contains(settable, name) || i < len(x.Values) && usesReplaced(p, x.Values[i]) && v.Type().String() != "error" {
+		if slices.Contains(settable, name) || i < len(x.Values) && usesReplaced(p, x.Values[i]) &&
+			v.Type().String() != "error" {
 			t.state[v] = ""
 		}
 	}
@@ -74,7 +78,8 @@ func (t *translation) findInitial(p *pkg, x *ast.ValueSpec) {
 func usesReplaced(p *pkg, e ast.Expr) (uses bool) {
 	ast.Inspect(e, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok {
-			if name, ok := p.info.Uses[id].(*types.PkgName); ok && replaced[name.Imported().Path()] != "" {
+			if name, ok := p.info.Uses[id].(*types.PkgName); ok &&
+				replaced[name.Imported().Path()] != "" {
 				uses = true
 			}
 		}
@@ -156,7 +161,8 @@ func (f *file) declaration(x *ast.ValueSpec, v *types.Var) {
 	typ := types.TypeString(v.Type(), func(p *types.Package) string { return f.qualifier(x, p) })
 	begin := " = " + name + ".PerProcess(" + strconv.Quote(f.state[v]) + ", "
 	if len(x.Values) == 0 {
-		f.replace(x.Names[0].End(), x.End(), " = "+name+".PerProcess["+typ+"]("+strconv.Quote(f.state[v])+", nil)")
+		f.replace(x.Names[0].End(), x.End(), " = "+name+".PerProcess["+typ+"]("+
+			strconv.Quote(f.state[v])+", nil)")
 		return
 	}
 	f.replace(x.Names[0].End(), x.Values[0].Pos(), begin+"func(p *"+typ+") { *p = ")

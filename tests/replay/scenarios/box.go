@@ -57,8 +57,8 @@ func do(b *shmem.Box[register], c oracle.Change, view bool) (was uint64, err err
 	return was, err
 }
 
-// registers: processes change and read a box. Their calls are linearizable; a change of a process that
-// dies is there or not. A Set of one that died may leave what was before.
+// registers: processes change and read a box. Their calls are linearizable; a change of a process
+// that dies is there or not. A Set of one that died may leave what was before.
 func registers(n int, view bool, opts *shmem.Options) func(r *world.Run) {
 	return func(r *world.Run) {
 		var h oracle.History

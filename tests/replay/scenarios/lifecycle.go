@@ -38,8 +38,8 @@ func (l *life) Drop() {
 	}
 }
 
-// owners are the attachments that own their segment, live, and have not begun to close. As long as one
-// does, the name leads to its segment.
+// owners are the attachments that own their segment, live, and have not begun to close. As long as
+// one does, the name leads to its segment.
 type owners struct {
 	list    []owner
 	removed bool // the scenario removes names
@@ -78,7 +78,9 @@ func tidy(r *world.Run) func() error {
 
 // expected are errors of opening that the faults of a scenario explain.
 func expected(r *world.Run, err error) bool {
-	return r.Config.Errors > 0 && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.ENOMEM))
+	return r.Config.Errors > 0 &&
+		(errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENOSPC) ||
+			errors.Is(err, syscall.ENOMEM))
 }
 
 // living: processes open a box, use it, and close it, again and again.
@@ -228,8 +230,11 @@ func init() {
 	scenario("lifecycle", gate(world.Config{Stops: 1}), living(2, 2))
 	scenario("lifecycle-kill", gate(world.Config{Kills: 1}), living(3, 1))
 	scenario("lifecycle-kills", gate(world.Config{Kills: 2}), living(3, 2))
-	scenario("lifecycle-named", gate(world.Config{Kills: 1, Vars: map[string]any{"internal/sys.AvoidNameless": true}}), living(3, 1))
-	scenario("lifecycle-errors", world.Config{Errors: 3, Errnos: errnos, Idle: 200 * time.Millisecond}, living(2, 2))
+	scenario("lifecycle-named",
+		gate(world.Config{Kills: 1, Vars: map[string]any{"internal/sys.AvoidNameless": true}}),
+		living(3, 1))
+	scenario("lifecycle-errors",
+		world.Config{Errors: 3, Errnos: errnos, Idle: 200 * time.Millisecond}, living(2, 2))
 	scenario("lifecycle-fork", world.Config{Kills: 1, Forks: 1, Idle: looked}, living(3, 1))
 	scenario("own", gate(world.Config{Kills: 1}), handingOn)
 	scenario("remove", gate(world.Config{Kills: 1}), removing)

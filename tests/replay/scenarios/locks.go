@@ -22,7 +22,9 @@ func cancelable(r *world.Run, p *world.Process) context.Context {
 }
 
 // done reports whether a call ended by its context.
-func done(ctx context.Context, err error) bool { return ctx.Err() != nil && errors.Is(err, ctx.Err()) }
+func done(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
+}
 
 type shared struct {
 	RW psync.RWMutex
@@ -76,8 +78,8 @@ func sharing(n int) func(r *world.Run) {
 	}
 }
 
-// sharedWaiting: goroutines of a process wait to read while a writer holds the lock, who may die; one of
-// them may be cancelled.
+// sharedWaiting: goroutines of a process wait to read while a writer holds the lock, who may die;
+// one of them may be cancelled.
 func sharedWaiting(r *world.Run) {
 	b := r.Process("B")
 	vb := open[shared](b).Value()
@@ -192,7 +194,8 @@ func setting(r *world.Run) {
 	}
 }
 
-// promising: a process promises to set an event and may die before it does; those who wait are told.
+// promising: a process promises to set an event and may die before it does; those who wait are
+// told.
 func promising(r *world.Run) {
 	s := r.Process("S")
 	v := open[signal](s).Value()
@@ -293,7 +296,9 @@ func cancelling(r *world.Run) {
 	va, vb := open[everything](a).Value(), open[everything](b).Value()
 	b.Do(func() { must(vb.Mu.Lock(background), "Lock"); must(vb.RW.Lock(background), "Lock") })
 	calls := []func(ctx context.Context) error{
-		va.Mu.Lock, va.RW.RLock, va.Ev.Wait, func(ctx context.Context) error { return va.Sem.Acquire(ctx, 1) },
+		va.Mu.Lock, va.RW.RLock, va.Ev.Wait, func(ctx context.Context) error {
+			return va.Sem.Acquire(ctx, 1)
+		},
 	}
 	for i, call := range calls {
 		ctx := a.Cancelable()
@@ -341,7 +346,8 @@ func init() {
 	scenario("rwmutex", world.Config{Stops: 1, Wakes: 1}, sharing(3))
 	scenario("rwmutex-kill", world.Config{Kills: 1, Stops: 1}, sharing(3))
 	scenario("rwmutex-cancel", world.Config{Cancels: 2}, sharing(3))
-	scenario("rwmutex-goroutines", world.Config{Kills: 1, Forks: 1, Cancels: 2, Local: true, Idle: looked}, sharedWaiting)
+	scenario("rwmutex-goroutines",
+		world.Config{Kills: 1, Forks: 1, Cancels: 2, Local: true, Idle: looked}, sharedWaiting)
 	scenario("semaphore", world.Config{Stops: 1}, permitting(3, 1, 1))
 	scenario("semaphore-kill", world.Config{Kills: 1, Stops: 1}, permitting(3, 1, 1))
 	scenario("semaphore-many", world.Config{Kills: 1}, permitting(4, 4, 2))

@@ -1,7 +1,7 @@
 //go:build linux && (amd64 || arm64)
 
-// The command scenarios is built by the rewriter, with the library translated for the simulator, and
-// run by package replay and by the command replay.
+// The command scenarios is built by the rewriter, with the library translated for the simulator,
+// and run by package replay and by the command replay.
 package main
 
 import (
@@ -29,8 +29,9 @@ var (
 	schedule = flag.String("schedule", "", "repeat this schedule, and print what happens")
 	keep     = flag.Bool("noshrink", false, "do not shrink a failing schedule")
 	twice    = flag.Bool("twice", false, "do each run twice: both must be the same")
-	first    = flag.Bool("first", false, "take turns: 50 runs of each scenario, then 100, and so on; end at the first failure")
-	asJSON   = flag.Bool("json", false, "print one object for each scenario")
+	first    = flag.Bool("first", false,
+		"take turns: 50 runs of each scenario, then 100, and so on; end at the first failure")
+	asJSON = flag.Bool("json", false, "print one object for each scenario")
 )
 
 func main() {
@@ -60,8 +61,8 @@ func main() {
 	}
 }
 
-// takeTurns runs the scenarios in turns, each twice as long as the one before, until one fails or the
-// time is over.
+// takeTurns runs the scenarios in turns, each twice as long as the one before, until one fails or
+// the time is over.
 func takeTurns(matches *regexp.Regexp) {
 	start := time.Now()
 	for *runs = 50; time.Since(start) < *limit; *runs *= 2 {
@@ -143,7 +144,8 @@ func explore(s *world.Scenario) *replay.Result {
 		add(res, r)
 		if *twice && *how != "walk" {
 			if x := s.Do(again()); x.Hash() != r.Hash() || x.Steps() != r.Steps() {
-				res.Failure, res.Class, res.Seed = "the same seed gives two runs", "not deterministic", sd
+				res.Failure, res.Seed = "the same seed gives two runs", sd
+				res.Class = "not deterministic"
 				break
 			}
 		}

@@ -41,8 +41,8 @@ func lock(ctx context.Context, p *world.Process, mu *psync.Mutex, s *oracle.Sect
 	}
 }
 
-// counting: processes count under a mutex, each in several goroutines. No two are in the section, none
-// waits for nothing, and a death is told.
+// counting: processes count under a mutex, each in several goroutines. No two are in the section,
+// none waits for nothing, and a death is told.
 func counting(n, goroutines, rounds int) func(r *world.Run) {
 	return func(r *world.Run) {
 		var s oracle.Section
@@ -113,7 +113,8 @@ func reusing(r *world.Run) {
 		victim := r.Processes()[1]
 		world.Await(func() bool { return victim.Over() && (victim.Alive() || victim.Told()) })
 		// It stays attached, and leaves the lock alone: it would find out for the others.
-		if _, err := shmem.Open[locked]("box", opts); err != nil && !errors.Is(err, shmem.ErrNoSlot) {
+		if _, err := shmem.Open[locked]("box", opts); err != nil &&
+			!errors.Is(err, shmem.ErrNoSlot) {
 			world.Fail("Open: %v", err)
 		}
 	})
@@ -186,11 +187,15 @@ func init() {
 	scenario("mutex-cancel", world.Config{Cancels: 2, Stops: 1}, counting(3, 1, 2))
 	scenario("mutex-goroutines", world.Config{Kills: 1, Cancels: 1, Local: true}, counting(2, 2, 2))
 	scenario("mutex-spin", world.Config{Kills: 1, CPUs: 4}, counting(3, 1, 1))
-	scenario("mutex-kernel", world.Config{Kills: 1, Errors: 3, Jumps: 1, Early: 40}, counting(3, 1, 2))
-	scenario("mutex-descriptors", world.Config{Kills: 1, Errors: 2, Errnos: []error{syscall.EMFILE}, Idle: 150 * time.Millisecond}, counting(2, 1, 2))
-	scenario("mutex-fork", world.Config{Kills: 1, Forks: 1, Idle: 150 * time.Millisecond}, counting(3, 1, 2))
-	// While the next one takes the slot, between its lock and its generation, the last one looks alive:
-	// that is found by the look after 10 ms, or the next.
+	scenario("mutex-kernel", world.Config{Kills: 1, Errors: 3, Jumps: 1, Early: 40},
+		counting(3, 1, 2))
+	scenario("mutex-descriptors",
+		world.Config{Kills: 1, Errors: 2, Errnos: []error{syscall.EMFILE},
+			Idle: 150 * time.Millisecond}, counting(2, 1, 2))
+	scenario("mutex-fork", world.Config{Kills: 1, Forks: 1, Idle: 150 * time.Millisecond},
+		counting(3, 1, 2))
+	// While the next one takes the slot, between its lock and its generation, the last one looks
+	// alive: that is found by the look after 10 ms, or the next.
 	scenario("mutex-reuse", world.Config{Kills: 1, Idle: 40 * time.Millisecond}, reusing)
 	scenario("cond", world.Config{Stops: 1}, handing(3))
 	scenario("cond-kill", world.Config{Kills: 1}, telling)

@@ -17,8 +17,8 @@ type relay struct {
 	take func(v *everything) error
 }
 
-// apart: of the two that wait one is in another PID namespace, so the kernel tells it of no death. The
-// other one must pass on what it is told.
+// apart: of the two that wait one is in another PID namespace, so the kernel tells it of no death.
+// The other one must pass on what it is told.
 func (x relay) apart(r *world.Run) {
 	h := r.Process("H").Spare()
 	vh := open[everything](h).Value()
@@ -36,7 +36,8 @@ func (x relay) apart(r *world.Run) {
 		err := x.hold(vh, func() {
 			held = true
 			world.Await(ready)
-			h.Killable() // not where it has freed the lock and has not yet woken: that is found by a look only
+			// not where it has freed the lock and has not yet woken: that is found by a look only
+			h.Killable()
 			for range 3 {
 				world.Yield("holds the lock")
 			}
@@ -79,7 +80,9 @@ func init() {
 		hold: func(v *everything, done func()) error {
 			return v.Once.Do(background, func() error { done(); return nil })
 		},
-		take: func(v *everything) error { return v.Once.Do(background, func() error { return nil }) },
+		take: func(v *everything) error {
+			return v.Once.Do(background, func() error { return nil })
+		},
 	}
 	scenario("mutex-namespaces", world.Config{Kills: 1}, mutex.apart)
 	scenario("once-namespaces", world.Config{Kills: 1}, once.apart)

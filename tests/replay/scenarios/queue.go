@@ -63,7 +63,8 @@ func typed(p *world.Process, single, ends bool) (m mailbox) {
 // raw opens a Bytes for p.
 func raw(p *world.Process, single bool) (m mailbox) {
 	p.Do(func() {
-		q, err := queue.OpenBytes("q", &queue.BytesOptions{Capacity: 4, Bytes: 64, Single: single, Slots: 8})
+		q, err := queue.OpenBytes("q",
+			&queue.BytesOptions{Capacity: 4, Bytes: 64, Single: single, Slots: 8})
 		must(err, "open the queue")
 		m = mailbox{
 			send: func(ctx context.Context, v uint64) error {
@@ -71,7 +72,10 @@ func raw(p *world.Process, single bool) (m mailbox) {
 				return q.Send(ctx, append(b, make([]byte, v%9)...))
 			},
 			use: func(ctx context.Context, f func(uint64)) error {
-				return q.RecvFunc(ctx, func(b []byte) error { f(binary.LittleEndian.Uint64(b)); return nil })
+				return q.RecvFunc(ctx, func(b []byte) error {
+					f(binary.LittleEndian.Uint64(b))
+					return nil
+				})
 			},
 			recv: func(ctx context.Context) (uint64, error) {
 				b, err := q.Recv(ctx, nil)
@@ -158,7 +162,8 @@ func (t traffic) setup(r *world.Run) {
 	})
 }
 
-// leasing: receivers use messages in place. Each message is used to the end at least once, whoever dies.
+// leasing: receivers use messages in place. Each message is used to the end at least once, whoever
+// dies.
 func leasing(open func(p *world.Process) mailbox) func(r *world.Run) {
 	return func(r *world.Run) {
 		sender := r.Process("S").Spare()
@@ -254,20 +259,29 @@ func init() {
 	singleBytes := func(p *world.Process) mailbox { return raw(p, true) }
 
 	scenario("queue", world.Config{Stops: 1, Wakes: 1}, traffic{2, 2, 2, true, many}.setup)
-	scenario("queue-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, many}.setup)
-	scenario("queue-kill-receiver", world.Config{Kills: 1, Idle: looked}, traffic{1, 2, 3, false, many}.setup)
+	scenario("queue-kill-sender", world.Config{Kills: 1, Idle: looked},
+		traffic{2, 1, 2, true, many}.setup)
+	scenario("queue-kill-receiver", world.Config{Kills: 1, Idle: looked},
+		traffic{1, 2, 3, false, many}.setup)
 	scenario("queue-cancel", world.Config{Cancels: 1, Stops: 1}, traffic{2, 1, 3, true, many}.setup)
-	scenario("queue-handles", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, handles}.setup)
+	scenario("queue-handles", world.Config{Kills: 1, Idle: looked},
+		traffic{2, 1, 2, true, handles}.setup)
 	scenario("queue-single", world.Config{Stops: 1}, traffic{1, 1, 4, true, single}.setup)
-	scenario("queue-single-handles", world.Config{Stops: 1, Wakes: 1}, traffic{1, 1, 4, true, singleHandles}.setup)
-	scenario("queue-single-kill", world.Config{Kills: 1, Idle: looked}, traffic{1, 1, 4, true, single}.setup)
+	scenario("queue-single-handles", world.Config{Stops: 1, Wakes: 1},
+		traffic{1, 1, 4, true, singleHandles}.setup)
+	scenario("queue-single-kill", world.Config{Kills: 1, Idle: looked},
+		traffic{1, 1, 4, true, single}.setup)
 	scenario("queue-local", world.Config{Stops: 1, Local: true}, local(many))
 	scenario("queue-local-kill", world.Config{Kills: 1, Local: true, Idle: looked}, local(many))
 	scenario("queue-leases", world.Config{Kills: 1, Stops: 1, Idle: looked}, leasing(many))
 	scenario("bytes-leases", world.Config{Kills: 1, Idle: looked}, leasing(bytes))
-	scenario("queue-slowly", world.Config{Kills: 1, Idle: looked}, slowly(traffic{2, 1, 2, true, many}.setup))
+	scenario("queue-slowly", world.Config{Kills: 1, Idle: looked},
+		slowly(traffic{2, 1, 2, true, many}.setup))
 	scenario("bytes", world.Config{Stops: 1}, traffic{2, 2, 2, true, bytes}.setup)
-	scenario("bytes-kill-sender", world.Config{Kills: 1, Idle: looked}, traffic{2, 1, 2, true, bytes}.setup)
-	scenario("bytes-kill-receiver", world.Config{Kills: 1, Idle: looked}, traffic{1, 2, 3, false, bytes}.setup)
-	scenario("bytes-single", world.Config{Kills: 1, Stops: 1, Idle: looked}, traffic{1, 1, 4, true, singleBytes}.setup)
+	scenario("bytes-kill-sender", world.Config{Kills: 1, Idle: looked},
+		traffic{2, 1, 2, true, bytes}.setup)
+	scenario("bytes-kill-receiver", world.Config{Kills: 1, Idle: looked},
+		traffic{1, 2, 3, false, bytes}.setup)
+	scenario("bytes-single", world.Config{Kills: 1, Stops: 1, Idle: looked},
+		traffic{1, 1, 4, true, singleBytes}.setup)
 }

@@ -17,8 +17,8 @@ var scenarios []*world.Scenario
 // scenario adds one. It is called in var declarations and init functions.
 func scenario(name string, c world.Config, setup func(r *world.Run)) {
 	if c.Idle == 0 && (c.Kills > 0 || c.Forks > 0) {
-		// A death is told by the kernel at once; the lock byte may be free a moment later, for which
-		// the library looks again after 1 and 3 ms.
+		// A death is told by the kernel at once; the lock byte may be free a moment later, for
+		// which the library looks again after 1 and 3 ms.
 		c.Idle = 4 * time.Millisecond
 	}
 	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: func(r *world.Run) {

@@ -15,8 +15,8 @@ import (
 // A news is a message in two equal halves: one that is half overwritten shows.
 type news struct{ A, B uint64 }
 
-// publishing: processes publish to subscribers that have subscribed before. Each gets the messages of a
-// publisher in order, none twice, none half; with holds it gets all of them.
+// publishing: processes publish to subscribers that have subscribed before. Each gets the messages
+// of a publisher in order, none twice, none half; with holds it gets all of them.
 func publishing(publishers, subscribers, each, holds int) func(r *world.Run) {
 	return func(r *world.Run) {
 		opts := &topic.Options{Capacity: 2, Holds: holds, Slots: 8}
@@ -110,6 +110,7 @@ func init() {
 	scenario("topic", world.Config{Stops: 1, Wakes: 1}, publishing(2, 2, 3, 0))
 	scenario("topic-kill", world.Config{Kills: 1, Idle: looked}, publishing(2, 1, 3, 0))
 	scenario("topic-holds", world.Config{Stops: 1}, publishing(2, 2, 3, 2))
-	scenario("topic-holds-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, publishing(2, 1, 3, 2))
+	scenario("topic-holds-kill", world.Config{Kills: 1, Stops: 1, Idle: looked},
+		publishing(2, 1, 3, 2))
 	scenario("topic-holds-cancel", world.Config{Cancels: 1}, publishing(2, 1, 3, 1))
 }

@@ -284,6 +284,7 @@ func (w *Run) advance(at int64) {
 	}
 	Note("== it is %v", time.Duration(w.now))
 	if w.idle > int64(w.Config.Idle) {
-		w.fail(&Failure{Hang, fmt.Sprintf("no thread could go on for %v%s", time.Duration(w.idle), w.waiting())})
+		w.fail(&Failure{Hang,
+			fmt.Sprintf("no thread could go on for %v%s", time.Duration(w.idle), w.waiting())})
 	}
 }

@@ -3,7 +3,8 @@ package world
 import "unsafe"
 
 // Channels are Go's own, used by one thread at a time and without ever blocking in the Go runtime.
-// A send on an unbuffered channel therefore needs a receiver that Go does not see: it fails the run.
+// A send on an unbuffered channel therefore needs a receiver that Go does not see: it fails the
+// run.
 
 // ChannelKey is what threads are blocked on that wait for a channel.
 func ChannelKey[T any](c <-chan T) Key { return Key{Channel, *(*uintptr)(unsafe.Pointer(&c)), 0} }

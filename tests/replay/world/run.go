@@ -25,7 +25,8 @@ type Config struct {
 	// Local makes process-local atomics, locks and channels points as well. It is for scenarios
 	// in which goroutines of one process meet.
 	Local bool
-	// CPUs is runtime.NumCPU of the simulated machine. With 1, the default, the library does not spin.
+	// CPUs is runtime.NumCPU of the simulated machine. With 1, the default, the library does not
+	// spin.
 	CPUs int
 	// Steps is the length of a run that counts as one without an end. Default: 20,000.
 	Steps int
@@ -48,7 +49,8 @@ func (c Config) filled() Config {
 }
 
 func (c Config) budget() [kinds]int {
-	return [kinds]int{kill: c.Kills, stop: c.Stops, cancel: c.Cancels, spurious: c.Wakes, jump: c.Jumps, fork: c.Forks, fault: c.Errors}
+	return [kinds]int{kill: c.Kills, stop: c.Stops, cancel: c.Cancels, spurious: c.Wakes,
+		jump: c.Jumps, fork: c.Forks, fault: c.Errors}
 }
 
 // A Scenario is a set of processes and of what must hold.
@@ -171,7 +173,8 @@ func (w *Run) setup(f func(*Run)) {
 
 // Process makes a simulated process. The faults of the configuration may hit it.
 func (w *Run) Process(name string) *Process {
-	p := &Process{ID: len(w.procs), PID: 1000 + len(w.procs), Name: name, killable: true, stoppable: true}
+	p := &Process{ID: len(w.procs), PID: 1000 + len(w.procs), Name: name, killable: true,
+		stoppable: true}
 	p.files.name = name
 	w.procs = append(w.procs, p)
 	return p

@@ -49,7 +49,8 @@ const (
 )
 
 func (k Key) String() string {
-	name := [...]string{"?", "a channel", "a lock", "a futex", "the end of a process", "sleep", "the scenario"}[k.Kind]
+	name := [...]string{"?", "a channel", "a lock", "a futex", "the end of a process", "sleep",
+		"the scenario"}[k.Kind]
 	if k.Kind == Futex {
 		return fmt.Sprintf("%s at %d", name, k.B)
 	}

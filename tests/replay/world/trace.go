@@ -51,9 +51,12 @@ func caller() string {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for {
 		f, more := frames.Next()
-		if !strings.Contains(f.Function, "/tests/replay/world.") && !strings.Contains(f.Function, "/tests/replay/kernel.") &&
-			!strings.Contains(f.Function, "/tests/replay/shim/") && !strings.Contains(f.Function, "/internal/sys.") {
-			return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
+		if !strings.Contains(f.Function, "/tests/replay/world.") &&
+			!strings.Contains(f.Function, "/tests/replay/kernel.") &&
+			!strings.Contains(f.Function, "/tests/replay/shim/") &&
+			!strings.Contains(f.Function, "/internal/sys.") {
+			return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)),
+				filepath.Base(f.File), f.Line)
 		}
 		if !more {
 			return ""

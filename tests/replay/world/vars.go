@@ -1,6 +1,7 @@
 package world
 
-// A Var is a package variable of the library. Each simulated process has its own, as each real one has.
+// A Var is a package variable of the library. Each simulated process has its own, as each real one
+// has.
 type Var[T any] struct {
 	name    string
 	n       int // its number

@@ -1,6 +1,6 @@
 // The command replay builds the simulator and runs scenarios in it.
 //
-//	replay [flags]                      runs scenarios once; the flags are those of tests/replay/scenarios
+//	replay [flags]                      runs scenarios once; flags: see tests/replay/scenarios
 //	replay long [-for 1h] [-j 2]        runs all scenarios with new seeds, and counts
 //	replay flaws [-run REGEXP] [-j 2]   plants each flaw and says how soon it is found
 package main
