@@ -78,7 +78,8 @@ func (o *Options) config() (segment.Config, error) {
 	c := segment.Config{
 		Dir: o.Dir, Timeout: o.Timeout,
 		Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, Reserve: o.Reserve,
-		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign, Offset: o.Offset,
+		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign,
+		Offset:   o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages,
 	}
 	switch o.Undo {

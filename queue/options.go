@@ -147,13 +147,16 @@ func (c *config) fill(options string) error {
 	}
 	switch {
 	case c.capacity < 0 || int64(c.capacity) > maxCapacity:
-		return fmt.Errorf("%w: %s.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption, options, c.capacity)
+		return fmt.Errorf("%w: %s.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption, options,
+			c.capacity)
 	case c.bytes < 0 || int64(c.bytes) > maxBytes:
-		return fmt.Errorf("%w: %s.Bytes %d: must be 1 to 2^40", shmem.ErrBadOption, options, c.bytes)
+		return fmt.Errorf("%w: %s.Bytes %d: must be 1 to 2^40", shmem.ErrBadOption, options,
+			c.bytes)
 	}
 	c.bytes = (c.bytes + 7) &^ 7
 	if c.single && c.bytes < layout.MinSingleBytes {
-		return fmt.Errorf("%w: %s.Bytes %d: too few for a message of a Single queue; use at least %d",
+		return fmt.Errorf("%w: %s.Bytes %d: too few for a message of a Single queue; use at "+
+			"least %d",
 			shmem.ErrBadOption, options, c.bytes, layout.MinSingleBytes)
 	}
 	return nil

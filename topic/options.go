@@ -75,9 +75,11 @@ func (o *Options) filled() (*Options, error) {
 	}
 	switch {
 	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
-		return nil, fmt.Errorf("%w: Options.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption, f.Capacity)
+		return nil, fmt.Errorf("%w: Options.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption,
+			f.Capacity)
 	case f.Holds < 0 || f.Holds > maxHolds:
-		return nil, fmt.Errorf("%w: Options.Holds %d: must be 0 to 65536", shmem.ErrBadOption, f.Holds)
+		return nil, fmt.Errorf("%w: Options.Holds %d: must be 0 to 65536", shmem.ErrBadOption,
+			f.Holds)
 	}
 	return &f, nil
 }

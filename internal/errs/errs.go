@@ -29,7 +29,8 @@ var (
 	NoSlot     = errors.New("every slot is taken")
 	Dropped    = errors.New("the value was dropped")
 	Fault      = errors.New("memory fault")
-	OwnerDied  = errors.New("the process that held the lock died; Recover repairs the value and reopens it")
-	NotHeld    = errors.New("not locked by this attachment")
-	NotShared  = errors.New("the value was copied out of its segment")
+	OwnerDied  = errors.New("the process that held the lock died; Recover repairs the value and " +
+		"reopens it")
+	NotHeld   = errors.New("not locked by this attachment")
+	NotShared = errors.New("the value was copied out of its segment")
 )

@@ -96,8 +96,8 @@ func (o Object) Unpin() {
 
 // Take pins the memory, calls take, which may wait, and unpins. If Close has begun before Take
 // unpins, it calls giveBack, which undoes take, and returns errs.Closed: Close would leave what the
-// call holds to a dead holder, and the caller was not told yet that it holds anything. With an error
-// nothing is held.
+// call holds to a dead holder, and the caller was not told yet that it holds anything. With an
+// error nothing is held.
 func (o Object) Take(take func() error, giveBack func()) error {
 	if err := o.Pin(); err != nil {
 		return err

@@ -17,7 +17,8 @@ import (
 
 // To attach to a segment:
 //
-//  1. open the file (AttachOpen), check what it is and its header, and compare the type (AttachRead)
+//  1. open the file (AttachOpen), check what it is and its header, and compare the type
+//     (AttachRead)
 //  2. take the gate (AttachGate)
 //  3. check that the name still leads to this file, and read the header again
 //  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
@@ -31,14 +32,16 @@ import (
 //
 // After step 6 the segment has an attachment that cannot end unseen, so the rest needs no gate.
 //
-// Where the file can only be read, there is no gate and no slot: step 6 is to lock the presence byte
-// (AttachReader). Such an attachment keeps nothing alive, and nothing waits for it. A schema record
-// that is being written is read once more.
+// Where the file can only be read, there is no gate and no slot: step 6 is to lock the presence
+// byte (AttachReader). Such an attachment keeps nothing alive, and nothing waits for it. A schema
+// record that is being written is read once more.
 
 // attachNamed attaches to the segment that has the name. Without error and attachment there is
 // none.
 func (o *opening) attachNamed() (*Attachment, error) {
-	file, write, err := o.openFile(func(write bool) (sys.FD, error) { return sys.Open(o.path, write) })
+	file, write, err := o.openFile(func(write bool) (sys.FD, error) {
+		return sys.Open(o.path, write)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -194,7 +197,8 @@ func (o *opening) asExist(err error) error {
 
 // exists returns the error of a Create whose name is taken.
 func (o *opening) exists() error {
-	return fmt.Errorf("%w in %s; attach to it, remove it, or use another name", fs.ErrExist, o.cfg.Dir)
+	return fmt.Errorf("%w in %s; attach to it, remove it, or use another name", fs.ErrExist,
+		o.cfg.Dir)
 }
 
 // joinReading does steps 3 to 6 for a file that can only be read.
@@ -268,7 +272,8 @@ func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) 
 	}
 	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
 	if !owner.Valid() {
-		return false, o.asExist(fmt.Errorf("%w: owner word %v; Remove removes it", errs.Corrupt, owner))
+		return false,
+			o.asExist(fmt.Errorf("%w: owner word %v; Remove removes it", errs.Corrupt, owner))
 	}
 	attached, err := a.othersAttached()
 	if err != nil {

@@ -71,11 +71,13 @@ func (c Config) withDefaults() (*Config, error) {
 	case c.Reserve < 0:
 		return nil, badOption("Options.Reserve %d is negative; use 0 or more", c.Reserve)
 	case c.Timeout < 0:
-		return nil, badOption("Options.Timeout %v is negative; use 0 for the default, or more", c.Timeout)
+		return nil, badOption("Options.Timeout %v is negative; use 0 for the default, or more",
+			c.Timeout)
 	case c.Offset < 0:
 		return nil, badOption("Options.Offset %d is negative; use 0 or more", c.Offset)
 	case c.Offset != 0 && !c.Foreign:
-		return nil, badOption("Options.Offset %d is for foreign segments (Options.Foreign)", c.Offset)
+		return nil, badOption("Options.Offset %d is for foreign segments (Options.Foreign)",
+			c.Offset)
 	}
 	return &c, nil
 }

@@ -54,7 +54,8 @@ func (e *SpaceError) Error() string {
 		"remove segments (List shows them, Reclaim removes those of dead processes), "+
 		"or make the file system larger: containers give /dev/shm 64 MiB by default "+
 		"(docker run --shm-size=1g; Kubernetes: an emptyDir with medium Memory), "+
-		"or set Options.Dir to a larger tmpfs", e.Dir, size(e.Need), size(e.Free), size(e.Size), e.Err)
+		"or set Options.Dir to a larger tmpfs", e.Dir, size(e.Need), size(e.Free), size(e.Size),
+		e.Err)
 }
 
 // Is reports whether target is errs.NoSpace.
@@ -88,8 +89,8 @@ type FaultError struct {
 // Error returns the segment and the likely cause.
 func (e *FaultError) Error() string {
 	if e.ReadOnly {
-		return fmt.Sprintf("fault at %#x in the memory of %s: it was written to and is attached read-only, "+
-			"its file was truncated, or a pointer was used after Close; "+
+		return fmt.Sprintf("fault at %#x in the memory of %s: it was written to and is attached "+
+			"read-only, its file was truncated, or a pointer was used after Close; "+
 			"attach without Options.ReadOnly to write", e.Addr, e.Name)
 	}
 	return fmt.Sprintf("fault at %#x in the memory of %s: "+

@@ -29,7 +29,8 @@ func (o *opening) attachForeign() (*Attachment, error) {
 		}
 		return nil, o.explainFile(err)
 	}
-	a := &Attachment{control: control{file: file}, name: o.Name, path: o.path, cfg: o.cfg, typ: o.Schema}
+	a := &Attachment{control: control{file: file}, name: o.Name, path: o.path, cfg: o.cfg,
+		typ: o.Schema}
 	if err := o.mapForeign(a); err != nil {
 		_ = file.Close()
 		return nil, err

@@ -36,7 +36,8 @@ func (s State) String() string {
 	if s < Live || s > Damaged {
 		return fmt.Sprintf("State(%d)", int(s))
 	}
-	return [...]string{"live", "orphaned", "kept", "garbage", "foreign", "copied", "other version", "damaged"}[s-1]
+	return [...]string{"live", "orphaned", "kept", "garbage", "foreign", "copied", "other version",
+		"damaged"}[s-1]
 }
 
 // A Peer is the twin of shmem.Peer: what an attachment's slot record says.
@@ -257,11 +258,12 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 		if held, err := c.file.Held(sys.SlotByte+int64(i), 1); err != nil || !held {
 			continue
 		}
+		flags := binary.NativeEndian.Uint32(rec[format.SlotFlags:])
 		p := Peer{
 			Slot: int(i), PID: int(pid),
 			PIDNamespace: binary.NativeEndian.Uint64(rec[format.SlotPIDNS:]),
 			Since:        time.Unix(0, int64(binary.NativeEndian.Uint64(rec[format.SlotStarted:]))),
-			ReadOnly:     binary.NativeEndian.Uint32(rec[format.SlotFlags:])&format.SlotReadOnly != 0,
+			ReadOnly:     flags&format.SlotReadOnly != 0,
 		}
 		l.Peers = append(l.Peers, p)
 		if owns {

@@ -28,7 +28,8 @@ func checkName(name, path string) error {
 	}
 	for i, c := range name {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_',
+			c == '-':
 		case c == '/' && i == 0 && checkName(name[1:], path) == nil:
 			return fmt.Errorf("%w: it begins with a slash; what is %q to shm_open is %q here",
 				errs.BadName, name, name[1:])
@@ -50,7 +51,8 @@ func locate(name string, c *Config) (string, error) {
 	if c.Foreign && strings.Contains(name, "/") {
 		return name, nil
 	}
-	if err := checkName(name, "set the directory with Options.Dir, or name a path with Options.Foreign"); err != nil {
+	const remedy = "set the directory with Options.Dir, or name a path with Options.Foreign"
+	if err := checkName(name, remedy); err != nil {
 		return "", err
 	}
 	return filepath.Join(c.Dir, name), nil

@@ -77,7 +77,8 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	var garbage bool
 	if isTemp(name) {
 		garbage, err = c.abandoned()
-		l.Size, l.File, l.InUse, l.UID = c.stat.Size, c.stat.Size, c.stat.Blocks*512, int(c.stat.UID)
+		l.Size, l.File, l.InUse = c.stat.Size, c.stat.Size, c.stat.Blocks*512
+		l.UID = int(c.stat.UID)
 	} else if garbage, err = c.garbage(); garbage {
 		if seen, err := lookAt(path, name); err == nil { // what it was, while it can be seen
 			l = seen

@@ -84,7 +84,8 @@ func (o *opening) removeOnce() error {
 	step.Reach(step.RemoveUnlink)
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: it belongs to uid %d, this is uid %d; "+
-			"only that user, the owner of %s or root can remove it", err, st.UID, os.Geteuid(), o.cfg.Dir)
+			"only that user, the owner of %s or root can remove it", err, st.UID, os.Geteuid(),
+			o.cfg.Dir)
 	}
 	return err
 }

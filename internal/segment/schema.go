@@ -28,7 +28,8 @@ func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 	}
 	if o.Schema == nil {
 		if o.Size != 0 && uint64(o.Size) != rec.PayloadSize {
-			return nil, a.mismatch("size: here %d bytes, in the segment %d", o.Size, rec.PayloadSize)
+			return nil, a.mismatch("size: here %d bytes, in the segment %d", o.Size,
+				rec.PayloadSize)
 		}
 		return nil, nil
 	}
@@ -59,12 +60,14 @@ func (a *Attachment) compare(
 	switch {
 	case rec.Kind == format.NoSchema:
 		if uint64(schema.Size) > rec.PayloadSize {
-			return nil, a.mismatch("size: here %d bytes, in the segment %d", schema.Size, rec.PayloadSize)
+			return nil, a.mismatch("size: here %d bytes, in the segment %d", schema.Size,
+				rec.PayloadSize)
 		}
 		return &rec, nil
 	case stored != nil && uint64(stored.Size) > rec.PayloadSize,
 		same && uint64(schema.Size) > rec.PayloadSize:
-		return nil, fmt.Errorf("%w: a payload of %d bytes is too small for its type", errs.Corrupt, rec.PayloadSize)
+		return nil, fmt.Errorf("%w: a payload of %d bytes is too small for its type", errs.Corrupt,
+			rec.PayloadSize)
 	case same:
 		return nil, nil
 	case stored == nil:
@@ -166,7 +169,8 @@ func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
 		return errors.New("the segment has a box already")
 	case a.head == nil:
 		if schema.Size > a.Size() {
-			return fmt.Errorf("%w: size: here %d bytes, in the file %d", errs.Mismatch, schema.Size, a.Size())
+			return fmt.Errorf("%w: size: here %d bytes, in the file %d", errs.Mismatch, schema.Size,
+				a.Size())
 		}
 		if err := a.checkAlign(schema); err != nil {
 			return err
@@ -184,7 +188,8 @@ func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
 func (a *Attachment) adopt(schema *format.Type) error {
 	for {
 		page, missing, err := a.compareNow(schema)
-		if errors.Is(err, errs.Corrupt) { // without the gate it may be half written: read it once more
+		// without the gate it may be half written: read it once more
+		if errors.Is(err, errs.Corrupt) {
 			page, missing, err = a.compareNow(schema)
 		}
 		if err != nil || missing == nil || !a.canWriteSchema() {
@@ -197,7 +202,9 @@ func (a *Attachment) adopt(schema *format.Type) error {
 }
 
 // compareNow compares schema with what is stored now. It returns the header page, too.
-func (a *Attachment) compareNow(schema *format.Type) (page []byte, missing *format.Record, err error) {
+func (a *Attachment) compareNow(
+	schema *format.Type,
+) (page []byte, missing *format.Record, err error) {
 	st, err := a.file.Stat()
 	if err != nil {
 		return nil, nil, err

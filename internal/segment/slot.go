@@ -20,7 +20,8 @@ func (a *Attachment) takeSlot(page []byte) error {
 		}
 	}
 	return fmt.Errorf("%w: there are %d attachments; close one, "+
-		"or create it with more Options.Slots (at most %d)", errs.NoSlot, a.head.SlotCount, format.MaxSlots)
+		"or create it with more Options.Slots (at most %d)", errs.NoSlot, a.head.SlotCount,
+		format.MaxSlots)
 }
 
 // scanSlots takes the first free slot among those with the hint, or among those without.
