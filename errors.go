@@ -161,7 +161,24 @@ func public(op, name string, err error) error {
 	if _, ok := err.(*Error); ok {
 		return err
 	}
+	if err == errs.Closed {
+		return &Error{op, name, closedBy(op)}
+	}
 	return &Error{op, name, publicCause(err)}
+}
+
+var (
+	errBoxClosed     = errs.NamedClosed("box")
+	errSegmentClosed = errs.NamedClosed("segment")
+)
+
+// closedBy returns ErrClosed in the words of an operation.
+func closedBy(op string) error {
+	switch op {
+	case "do", "view", "update", "recover", "load", "store", "wait", "watch":
+		return errBoxClosed
+	}
+	return errSegmentClosed
 }
 
 func publicCause(err error) error {

@@ -471,3 +471,14 @@ func TestErrorsWithOperation(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsNameWhatIsClosed closes a box.
+func TestErrorsNameWhatIsClosed(t *testing.T) {
+	b := open[point](t, shmemtest.Dir(t), "p")
+	check(t, b.Close())
+	wantErr(t, b.Do(func(*point) error { return nil }), shmem.ErrClosed, "shmem: do p: the box is closed")
+	_, err := b.Load(t.Context())
+	wantErr(t, err, shmem.ErrClosed, "shmem: load p: the box is closed")
+	_, err = b.Segment().ReadAt(make([]byte, 1), 0)
+	wantErr(t, err, shmem.ErrClosed, "p: the segment is closed")
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 
 	"github.com/shmembox/shmem/queue"
@@ -51,7 +52,7 @@ func (c *queueConn[T]) Recv(b []byte) (err error) {
 		return err
 	}
 	if c.spin {
-		for *as[T](b), err = c.r.TryRecv(); err == queue.ErrEmpty; *as[T](b), err = c.r.TryRecv() {
+		for *as[T](b), err = c.r.TryRecv(); errors.Is(err, queue.ErrEmpty); *as[T](b), err = c.r.TryRecv() {
 			c.once()
 		}
 		return err

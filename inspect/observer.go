@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
@@ -168,8 +169,13 @@ func (o *Observer) Close() error {
 	return nil
 }
 
+var errClosed = errs.NamedClosed("observer")
+
 // error wraps the cause of a failed call.
 func (o *Observer) error(op string, err error) error {
+	if err == shmem.ErrClosed {
+		err = errClosed
+	}
 	return &shmem.Error{Op: op, Name: o.info.Name, Err: err}
 }
 

@@ -91,6 +91,8 @@ var (
 	ErrNotShared = errs.NotShared
 )
 
+var errClosed = errs.NamedClosed("segment of the lock")
+
 // fail returns err as the error of the operation op on p, nil if err is nil.
 func fail[T any](op string, p *T, err error) error {
 	if err == nil {
@@ -100,6 +102,9 @@ func fail[T any](op string, p *T, err error) error {
 }
 
 func failed[T any](op string, p *T, err error) error {
+	if err == errs.Closed {
+		err = errClosed
+	}
 	e := &shmem.Error{Op: op, Err: err}
 	if m := mem.Of(p); m != nil {
 		e.Name = m.Name()

@@ -20,17 +20,22 @@ type attachment struct {
 	waiting bool           // a goroutine waits for Close to do it; guarded by mu
 }
 
-func (a *attachment) init(seg *shmem.Segment, m *mem.Mapping) {
+// init prepares a. size names the options that bound the queue.
+func (a *attachment) init(seg *shmem.Segment, m *mem.Mapping, size string) {
 	a.Attachment.Init(seg, m)
-	a.sendErrors.Init("queue send", seg.Name())
-	a.recvErrors.Init("queue receive", seg.Name())
+	a.sendErrors.Init("queue send", seg.Name(), stream.Words{
+		Full: "use Send, or create it with more " + size, End: "sender",
+	})
+	a.recvErrors.Init("queue receive", seg.Name(), stream.Words{
+		Empty: "use Recv, or try later", End: "receiver",
+	})
 }
 
 func (a *attachment) attached() *attachment { return a }
 
 // error returns the error of an operation that is neither sending nor receiving.
 func (a *attachment) error(op string, err error) error {
-	return &shmem.Error{Op: "queue " + op, Name: a.Segment.Name(), Err: err}
+	return &shmem.Error{Op: "queue " + op, Name: a.Segment.Name(), Err: a.sendErrors.Cause(err)}
 }
 
 // atClose registers f to run when Close has begun and no new call is admitted, before the mapping

@@ -271,3 +271,29 @@ func TestCanceledContext(t *testing.T) {
 		}
 	})
 }
+
+// TestErrorsNameWhatIsClosed closes an end, and then the queue.
+func TestErrorsNameWhatIsClosed(t *testing.T) {
+	forms(t, func(t *testing.T, single bool) {
+		q := open[int](t, shmemtest.Dir(t), shaped(single, 4))
+		s, err := q.Sender()
+		check(t, err)
+		r, err := q.Receiver()
+		check(t, err)
+		check(t, s.Close())
+		check(t, r.Close())
+		says := func(err error, text string) {
+			t.Helper()
+			if want(t, err, shmem.ErrClosed); err.Error() != "shmem: queue "+text {
+				t.Errorf("%v, want %s", err, text)
+			}
+		}
+		_, err = r.TryRecv()
+		says(err, "receive q: the receiver is closed")
+		says(s.TrySend(1), "send q: the sender is closed")
+		check(t, q.Close())
+		says(s.TrySend(1), "send q: the queue is closed")
+		says(q.TrySend(1), "send q: the queue is closed")
+		says(q.End(), "end q: the queue is closed")
+	})
+}

@@ -125,7 +125,7 @@ func ExampleQueue_TrySend() {
 	// Output:
 	// true
 	// <nil>
-	// shmem: queue send example-try: full
+	// shmem: queue send example-try: the queue is full; use Send, or create it with more Options.Capacity
 }
 
 // A Bytes carries messages of any length. SendFunc and RecvFunc write and read them in place,

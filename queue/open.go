@@ -63,11 +63,11 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 func newItemForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (itemForm, error) {
 	if l.Single {
 		q := new(singleItems)
-		q.init(seg, m)
+		q.init(seg, m, "Options.Capacity")
 		return q, q.bind(l)
 	}
 	q := new(manyItems)
-	q.init(seg, m)
+	q.init(seg, m, "Options.Capacity")
 	return q, q.bind(l)
 }
 
@@ -115,11 +115,11 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 func newByteForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (byteForm, error) {
 	if l.Single {
 		q := new(singleBytes)
-		q.init(seg, m)
+		q.init(seg, m, "BytesOptions.Bytes")
 		return q, q.bind(l)
 	}
 	q := new(manyBytes)
-	q.init(seg, m)
+	q.init(seg, m, "BytesOptions.Capacity or Bytes")
 	return q, q.bind(l)
 }
 

@@ -61,7 +61,14 @@ func (r *Receiver[T]) Close() error {
 	return nil
 }
 
-func (r *Receiver[T]) closed() error { return r.q.form.attached().recvErrors.Of(shmem.ErrClosed) }
+// closed returns the error of a call of a closed end.
+func (r *Receiver[T]) closed() error {
+	a := r.q.form.attached()
+	if a.M.Closed() {
+		return a.recvErrors.Of(shmem.ErrClosed)
+	}
+	return a.recvErrors.EndClosed()
+}
 
 // Recv receives the oldest message. See Queue.Recv.
 func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {

@@ -60,7 +60,14 @@ func (s *Sender[T]) Close() error {
 	return nil
 }
 
-func (s *Sender[T]) closed() error { return s.q.form.attached().sendErrors.Of(shmem.ErrClosed) }
+// closed returns the error of a call of a closed end.
+func (s *Sender[T]) closed() error {
+	a := s.q.form.attached()
+	if a.M.Closed() {
+		return a.sendErrors.Of(shmem.ErrClosed)
+	}
+	return a.sendErrors.EndClosed()
+}
 
 // Send sends a copy of v. See Queue.Send.
 func (s *Sender[T]) Send(ctx context.Context, v T) error {

@@ -155,3 +155,26 @@ func TestCanceledContext(t *testing.T) {
 		check(t, tp.Close())
 	}
 }
+
+// TestErrorTexts has the texts of a topic that is full or closed, and of a closed subscription.
+func TestErrorTexts(t *testing.T) {
+	tp := open[int](t, shmemtest.Dir(t), 2, 1)
+	s := subscribe(t, tp, topic.Now)
+	says := func(err, cause error, text string) {
+		t.Helper()
+		if !errors.Is(err, cause) || !strings.HasPrefix(err.Error(), "shmem: topic "+text) {
+			t.Errorf("%v, want %s", err, text)
+		}
+	}
+	_, err := tp.Subscribe(topic.Now)
+	says(err, topic.ErrNoHold, "subscribe t: every hold is taken; close a subscription, or create")
+	for err = nil; err == nil; err = tp.TryPublish(1) {
+	}
+	says(err, topic.ErrFull, "publish t: the topic is full; use Publish, close the subscription")
+	s.Close()
+	_, err = s.TryRecv()
+	says(err, shmem.ErrClosed, "receive t: the subscription is closed")
+	tp.Close()
+	says(tp.TryPublish(1), shmem.ErrClosed, "publish t: the topic is closed")
+	says(tp.End(), shmem.ErrClosed, "end t: the topic is closed")
+}

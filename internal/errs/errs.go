@@ -34,3 +34,18 @@ var (
 	NotHeld   = errors.New("not locked by this attachment")
 	NotShared = errors.New("the value was copied out of its segment")
 )
+
+// A Worded error is a sentinel in words that fit the operation.
+type Worded struct {
+	Text     string
+	Sentinel error
+}
+
+// Error returns the text.
+func (e *Worded) Error() string { return e.Text }
+
+// Unwrap returns the sentinel.
+func (e *Worded) Unwrap() error { return e.Sentinel }
+
+// NamedClosed returns Closed that says what is closed, such as "box".
+func NamedClosed(what string) error { return &Worded{"the " + what + " is closed", Closed} }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 )
 
 // The errors of queues and topics. Packages queue and topic export them, and say when each is
@@ -15,7 +17,8 @@ var (
 	ErrEmpty  = errors.New("no message is there")
 	ErrEnded  = errors.New("the stream has ended; remove the segment to begin another one")
 	ErrLost   = errors.New("the message was overwritten while it was read")
-	ErrNoHold = errors.New("every hold is taken; create the topic with more Options.Holds")
+	ErrNoHold = errors.New("every hold is taken; " +
+		"close a subscription, or create the topic with more Options.Holds")
 )
 
 // Errors makes the errors of one operation of one attachment. The errors of calls that do not block
@@ -23,19 +26,53 @@ var (
 // concurrent use.
 type Errors struct {
 	op, name string
-	once     [5]shmem.Error
+	once     [6]shmem.Error
 }
 
 // madeOnce are the causes whose errors are made once.
-var madeOnce = [...]error{ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly}
+var madeOnce = [...]error{ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly, errEndClosed}
+
+// errEndClosed is the cause of Errors.EndClosed.
+var errEndClosed = errs.NamedClosed("end")
+
+// Words say what the errors of an operation call things, and what to do.
+type Words struct {
+	Full  string // what to do when there is no room
+	Empty string // what to do when there is no message
+	End   string // the end that can be closed: "sender", "receiver", "subscription"
+}
 
 // Init prepares e for an operation, such as "queue send", on the segment of that name.
-func (e *Errors) Init(op, name string) {
+func (e *Errors) Init(op, name string, w Words) {
 	e.op, e.name = op, name
+	kind, _, _ := strings.Cut(op, " ")
 	for i, cause := range madeOnce {
+		switch cause {
+		case ErrFull:
+			cause = &errs.Worded{Text: "the " + kind + " is full; " + w.Full, Sentinel: ErrFull}
+		case ErrEmpty:
+			cause = &errs.Worded{Text: "there is no message; " + w.Empty, Sentinel: ErrEmpty}
+		case shmem.ErrClosed:
+			cause = errs.NamedClosed(kind)
+		case errEndClosed:
+			cause = errs.NamedClosed(w.End)
+		}
 		e.once[i] = shmem.Error{Op: op, Name: name, Err: cause}
 	}
 }
+
+// Cause returns err in the words of e where it is a sentinel, for errors of other operations.
+func (e *Errors) Cause(err error) error {
+	for i, cause := range madeOnce {
+		if err == cause {
+			return e.once[i].Err
+		}
+	}
+	return err
+}
+
+// EndClosed returns the error of a call of a closed sender, receiver or subscription.
+func (e *Errors) EndClosed() error { return e.Of(errEndClosed) }
 
 // Of returns a *shmem.Error with the cause err. It returns nil and io.EOF as they are.
 //

@@ -29,7 +29,7 @@ func check(t testing.TB, err error) {
 
 func TestErrors(t *testing.T) {
 	var e stream.Errors
-	e.Init("queue send", "jobs")
+	e.Init("queue send", "jobs", stream.Words{Full: "use Send", Empty: "use Recv", End: "sender"})
 	if e.Of(nil) != nil || e.Of(io.EOF) != io.EOF {
 		t.Error("nil and io.EOF are not returned as they are")
 	}
@@ -44,9 +44,21 @@ func TestErrors(t *testing.T) {
 	}
 	for _, cause := range append(once, context.Canceled, stream.Corrupt(io.ErrUnexpectedEOF)) {
 		err, ok := e.Of(cause).(*shmem.Error)
-		if !ok || err.Op != "queue send" || err.Name != "jobs" || err.Err != cause {
+		if !ok || err.Op != "queue send" || err.Name != "jobs" || !errors.Is(err, cause) {
 			t.Errorf("%#v", err)
 		}
+	}
+	for cause, text := range map[error]string{
+		stream.ErrFull: "the queue is full; use Send", stream.ErrEmpty: "there is no message; use Recv",
+		shmem.ErrClosed: "the queue is closed",
+	} {
+		if err := e.Of(cause); err.Error() != "shmem: queue send jobs: "+text || e.Cause(cause).Error() != text {
+			t.Errorf("%v, want %s", err, text)
+		}
+	}
+	if err := e.EndClosed(); err.Error() != "shmem: queue send jobs: the sender is closed" ||
+		!errors.Is(err, shmem.ErrClosed) || err != e.EndClosed() {
+		t.Error(err)
 	}
 	if err := e.Corrupt(errors.New("odd word")); !errors.Is(err, shmem.ErrCorrupt) ||
 		err.Error() != "shmem: queue send jobs: "+shmem.ErrCorrupt.Error()+" (odd word)" {

@@ -162,7 +162,10 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 // begin finds the next message, with the mapping pinned unless there is an error.
 func (s *Subscription) begin(ctx context.Context) (pos uint64, err error) {
 	t := s.t
-	if s.closed || !t.M.Pin() {
+	if s.closed {
+		return 0, t.receiveErrors.EndClosed()
+	}
+	if !t.M.Pin() {
 		return 0, t.receiveErrors.Of(shmem.ErrClosed)
 	}
 	pos, err = s.next(ctx)

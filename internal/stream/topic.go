@@ -46,10 +46,15 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	t := &Topic{TopicMemory: *tm}
 	t.Attachment.Init(seg, m)
 	t.publisher = t.Ring.Publisher(t.Self)
-	t.publishErrors.Init("topic publish", p.Name)
-	t.receiveErrors.Init("topic receive", p.Name)
-	t.latestErrors.Init("topic latest", p.Name)
-	t.subscribeErrors.Init("topic subscribe", p.Name)
+	t.publishErrors.Init("topic publish", p.Name, Words{
+		Full: "use Publish, close the subscription that is behind (Stats.Slowest), " +
+			"or create it with more Options.Capacity",
+	})
+	t.receiveErrors.Init("topic receive", p.Name, Words{
+		Empty: "use Recv, or try later", End: "subscription",
+	})
+	t.latestErrors.Init("topic latest", p.Name, Words{Empty: "publish one, or try later"})
+	t.subscribeErrors.Init("topic subscribe", p.Name, Words{})
 	return t, nil
 }
 
@@ -64,7 +69,7 @@ func typeOf(l *layout.Topic, err error) (*format.Type, error) {
 // on, receiving calls io.EOF after the last message.
 func (t *Topic) End() error {
 	if err := t.Enter(); err != nil {
-		return &shmem.Error{Op: "topic end", Name: t.Segment.Name(), Err: err}
+		return &shmem.Error{Op: "topic end", Name: t.Segment.Name(), Err: t.publishErrors.Cause(err)}
 	}
 	defer t.M.Unpin()
 	t.Ring.Close()
@@ -127,7 +132,7 @@ type TopicState struct {
 func (t *Topic) State() (TopicState, error) {
 	if !t.M.Pin() {
 		return TopicState{}, &shmem.Error{
-			Op: "topic stats", Name: t.Segment.Name(), Err: shmem.ErrClosed,
+			Op: "topic stats", Name: t.Segment.Name(), Err: t.publishErrors.Cause(shmem.ErrClosed),
 		}
 	}
 	defer t.M.Unpin()
