@@ -305,9 +305,9 @@ func (b *Box[T]) StoreFrom(ctx context.Context, v *T) (err error) {
 // segment, and if the file was truncated.
 func (b *Box[T]) Version() uint64 { return b.val.Version() }
 
-// Wait blocks until Version differs from seen. Changes that follow each other fast may wake it once. It
-// may also return after the change of a dead process was undone. The error is ErrClosed if the box
-// is closed, also meanwhile, and that of ctx when it is done.
+// Wait blocks until Version differs from seen. Changes that follow each other fast may wake it
+// once. It may also return after the change of a dead process was undone. The error is ErrClosed if
+// the box is closed, also meanwhile, and that of ctx when it is done.
 func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	if err := b.val.Waitable(); err != nil {
 		return public("wait", b.Name(), err)

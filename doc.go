@@ -72,7 +72,8 @@
 // segment changes hands, and only as long as [Options].Timeout: they take no context. Close also
 // waits, without bound, for functions of the caller that still run: those passed to [Box.Do],
 // [Box.View], [Box.Update] and [Box.Recover], to SendFunc and RecvFunc of packages queue and topic,
-// and to Once.Do of package psync. All other calls in progress return [ErrClosed] then.
+// and to Once.Do of package psync. It gives goroutines that hold locks of package psync in the
+// value up to 100 ms to unlock. All other calls that wait return [ErrClosed].
 //
 // # Memory model and concurrency
 //

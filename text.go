@@ -9,9 +9,9 @@ import (
 )
 
 // A Text is a string of limited length in shared memory: Text[[32]byte] holds up to 32 bytes. A is
-// an array of bytes; a box of another A is ErrBadType. A Text is laid out as C does it, as A alone: unused bytes are zero, and a
-// full Text has no terminator. The zero value is the empty text. Two texts are == if their strings
-// are.
+// an array of bytes; a box of another A is ErrBadType. A Text is laid out as C does it, as A alone:
+// unused bytes are zero, and a full Text has no terminator. The zero value is the empty text. Two
+// texts are == if their strings are.
 //
 // Like any other memory a Text needs synchronisation when other goroutines or processes change it.
 // Without, it may read as a mixture of two strings, and nothing worse.

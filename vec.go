@@ -9,9 +9,9 @@ import (
 )
 
 // A Vec is a list of limited length in shared memory: Vec[Route, [16]Route] holds up to 16 routes.
-// A is an array of T; a box of another A is ErrBadType. A Vec is laid out as a uint32, its length, and A. The zero value is the
-// empty list. Items behind the length are zero, so that two lists are == if they hold the same,
-// where T can be compared.
+// A is an array of T; a box of another A is ErrBadType. A Vec is laid out as a uint32, its length,
+// and A. The zero value is the empty list. Items behind the length are zero, so that two lists are
+// == if they hold the same, where T can be compared.
 //
 // Like any other memory a Vec needs synchronisation when other goroutines or processes change it. A
 // length greater than the capacity is treated as the capacity.

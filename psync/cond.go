@@ -32,8 +32,8 @@ type Cond struct {
 }
 
 // Wait unlocks mu, which the caller has locked, waits for a later Signal or Broadcast, and locks mu
-// again. When Wait returns an error, whatever it is, the caller no longer holds mu. Do not unlock mu
-// then: another goroutine may have locked it.
+// again. When Wait returns an error, whatever it is, the caller no longer holds mu. Do not unlock
+// mu then: another goroutine may have locked it.
 //
 // Wait returns [ErrOwnerDied] when a holder of mu died, and the context's error when ctx is done.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {

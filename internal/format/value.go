@@ -31,8 +31,9 @@ func OfValue(t reflect.Type) (*Type, error) {
 
 // A hookMethod is a method that a box calls.
 type hookMethod struct {
-	find func(reflect.Type) (reflect.Method, bool) // the name is constant, so the linker drops others
-	like reflect.Type                              // the interface that *T must implement
+	// the name is constant, so the linker drops others
+	find func(reflect.Type) (reflect.Method, bool)
+	like reflect.Type // the interface that *T must implement
 	name string
 	want string // the method's type, as written behind its name
 }
@@ -105,8 +106,8 @@ func (w *walker) generic(t reflect.Type, path string) *TypeError {
 	case "Vec":
 		elem := t.Field(0).Type.Elem() // of the marker
 		if items.Kind() != reflect.Array || items.Elem() != elem {
-			return refuse(t, path, "can hold nothing; its second parameter must be an array of the first, "+
-				"as in Vec["+typeName(elem)+", [16]"+typeName(elem)+"]")
+			return refuse(t, path, "can hold nothing; its second parameter must be "+
+				"an array of the first, as in Vec["+typeName(elem)+", [16]"+typeName(elem)+"]")
 		}
 	}
 	return nil

@@ -63,7 +63,8 @@ type walker struct {
 
 func (w *walker) top(t reflect.Type) (*Type, *TypeError) {
 	if t == nil {
-		return nil, &TypeError{Path: "nil", Reason: "an interface is no type of fixed size; use a struct"}
+		return nil, &TypeError{Path: "nil",
+			Reason: "an interface is no type of fixed size; use a struct"}
 	}
 	schema, err := w.walk(t, typeName(t), 1)
 	if err != nil {
@@ -114,7 +115,8 @@ var refusals = map[reflect.Kind]string{
 // walk returns the schema of t, which is at path, or the reason why t cannot be shared.
 func (w *walker) walk(t reflect.Type, path string, depth int) (*Type, *TypeError) {
 	if depth > maxDepth {
-		return nil, refuse(t, path, "nests too deep; use fewer than "+strconv.Itoa(maxDepth)+" levels")
+		return nil, refuse(t, path, "nests too deep; use fewer than "+strconv.Itoa(maxDepth)+
+			" levels")
 	}
 	if w.nodes++; w.nodes > maxNodes {
 		return nil, refuse(t, path, "is one field too many; use arrays for what repeats")

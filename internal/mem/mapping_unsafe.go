@@ -39,9 +39,10 @@ type Mapping struct {
 	overlay *overlay    // race builds: the heap memory that the mapping lies over
 	arena   bool        // the memory is part of the arena
 
-	lockID atomic.Uint32 // Peers.Self if locks can be taken: the payload can be written, and no Drain has begun
-	// HoldsLocks, if set, reports whether this attachment holds locks in the payload. It looks until
-	// the deadline at most. DrainUnlocked calls it.
+	// Peers.Self if locks can be taken: the payload can be written, and no Drain has begun
+	lockID atomic.Uint32
+	// HoldsLocks, if set, reports whether this attachment holds locks in the payload. It looks
+	// until the deadline at most. DrainUnlocked calls it.
 	HoldsLocks atomic.Pointer[func(deadline time.Time) bool]
 	// Peers is nil if there is no control block: in a foreign file.
 	Peers *Peers

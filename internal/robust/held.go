@@ -27,8 +27,8 @@ func WatchHeld(m *mem.Mapping, t *format.Type) {
 	m.HoldsLocks.Store(&f)
 }
 
-// hasLocks reports whether there are locks in a value of type t that an attachment can hold while no
-// call is in flight.
+// hasLocks reports whether there are locks in a value of type t that an attachment can hold while
+// no call is in flight.
 func hasLocks(t *format.Type) bool {
 	switch t.Kind {
 	case format.Array:
@@ -88,7 +88,8 @@ func (s *scan) lock(name string, off int) bool {
 	case "psync.Mutex":
 		return s.word(off + layout.MutexWord)
 	case "psync.RWMutex":
-		return s.word(off+layout.RWMutexWord) || s.entry(off+layout.RWMutexMarks, layout.RWMutexReaders)
+		return s.word(off+layout.RWMutexWord) ||
+			s.entry(off+layout.RWMutexMarks, layout.RWMutexReaders)
 	}
 	return false
 }

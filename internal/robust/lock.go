@@ -1,8 +1,8 @@
 // Package robust provides the lock word that survives its holder, of which the locks of psync and
 // the lock of a box are made.
 //
-// It imports errs, step, sys, format, layout, mem and wait. Its invariant: whenever a process dies, a lock
-// word names the attachment that holds it, so others can see that the holder is dead.
+// It imports errs, step, sys, format, layout, mem and wait. Its invariant: whenever a process dies,
+// a lock word names the attachment that holds it, so others can see that the holder is dead.
 //
 // The word is one uint32: the waiters bit, and the id (generation and slot) of the holder's
 // attachment. 0 is free. One compare-and-swap takes it, so there is no moment between "locked" and
@@ -149,11 +149,12 @@ func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 	}
 }
 
-// AcquireBriefly takes a word of TakeOver mode that its holders keep for moments only, also while the
-// mapping drains, when Acquire fails. It polls then. The object is pinned.
+// AcquireBriefly takes a word of TakeOver mode that its holders keep for moments only, also while
+// the mapping drains, when Acquire fails. It polls then. The object is pinned.
 func AcquireBriefly(o Object, word, armed *atomic.Uint32) error {
 	_, err := Acquire(context.Background(), o, word, armed, TakeOver)
-	for nap, end := firstNap, time.Now().Add(mem.UnlockTime); errors.Is(err, errs.Closed); nap = min(2*nap, lastNap) {
+	end := time.Now().Add(mem.UnlockTime)
+	for nap := firstNap; errors.Is(err, errs.Closed); nap = min(2*nap, lastNap) {
 		switch _, e := tryAcquire(o, word, armed, TakeOver); {
 		case !errors.Is(e, errs.NotHeld):
 			return e

@@ -19,8 +19,8 @@ type Object struct {
 }
 
 // Of finds the segment that p points into, by its address. It returns errs.ReadOnly if this
-// attachment cannot write p, and errs.Closed if the mapping was retired. While the mapping drains Of
-// finds the object: locks can be freed.
+// attachment cannot write p, and errs.Closed if the mapping was retired. While the mapping drains
+// Of finds the object: locks can be freed.
 func Of[T any](p *T) (Object, error) {
 	m := mem.Of(p)
 	if m == nil {

@@ -40,8 +40,8 @@ func (v *Value) Lock(ctx context.Context) error {
 	return nil
 }
 
-// WatchHeld lets the end of the attachment wait for the goroutines that hold locks in the value, whose
-// type is t; see [robust.WatchHeld].
+// WatchHeld lets the end of the attachment wait for the goroutines that hold locks in the value,
+// whose type is t; see [robust.WatchHeld].
 func (v *Value) WatchHeld(t *format.Type) { robust.WatchHeld(v.m, t) }
 
 // Unlock frees the lock that Lock has taken.

@@ -51,7 +51,9 @@ var blockings = map[string]blocking{
 		call: func(v *everything) error { return v.RW.RLock(background) },
 	},
 	"semaphore": {
-		hold: func(v *everything) error { return errors.Join(v.Sem.SetLimit(1), v.Sem.Acquire(background, 1)) },
+		hold: func(v *everything) error {
+			return errors.Join(v.Sem.SetLimit(1), v.Sem.Acquire(background, 1))
+		},
 		free: func(v *everything) error { return v.Sem.Release(1) },
 		call: func(v *everything) error { return v.Sem.Acquire(background, 1) },
 	},
@@ -76,9 +78,9 @@ var blockings = map[string]blocking{
 	},
 }
 
-// closing: a call of process A is blocked when another goroutine closes A's box and, at about the same
-// time, B frees what the call waits for. A call that is in flight when Close begins returns ErrClosed,
-// and holds nothing: what it held would go with the mapping, and B be told of a death.
+// closing: a call of process A is blocked when another goroutine closes A's box and, at about the
+// same time, B frees what the call waits for. A call that is in flight when Close begins returns
+// ErrClosed, and holds nothing: what it held would go with the mapping, and B be told of a death.
 func (c blocking) closing(r *world.Run) {
 	a, b := r.Process("A").Spare(), r.Process("B").Spare()
 	boxB, boxA := open[everything](b), open[everything](a)
@@ -105,15 +107,18 @@ func (c blocking) closing(r *world.Run) {
 	})
 	b.Go("main", func() {
 		world.Await(func() bool { return caller.Blocked() || caller.Done() })
-		if err := c.free(u); !errors.Is(err, psync.ErrOwnerDied) { // Close of a box that holds a lock
+		// Close of a box that holds a lock
+		if err := c.free(u); !errors.Is(err, psync.ErrOwnerDied) {
 			must(err, "free")
 		}
 	})
 }
 
 func init() {
-	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader", "semaphore", "cond"} {
+	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader",
+		"semaphore", "cond"} {
 		// Close waits a while for what the caller keeps.
-		scenario("close-"+name, world.Config{Local: true, Idle: time.Second}, blockings[name].closing)
+		scenario("close-"+name, world.Config{Local: true, Idle: time.Second},
+			blockings[name].closing)
 	}
 }

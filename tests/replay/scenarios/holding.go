@@ -15,7 +15,8 @@ import (
 // A holding is how a call of blockings is undone, and how a peer sees afterwards that it was.
 type holding struct {
 	undo, lock, unlock func(v *everything) error
-	kept               bool // what is taken may stay with the attachment: it is free when that is gone
+	// what is taken may stay with the attachment: it is free when that is gone
+	kept bool
 }
 
 var (
@@ -47,9 +48,9 @@ var (
 	}
 )
 
-// closing: a call of process A is blocked when another goroutine closes A's box and, at about the same
-// time, B frees what the call waits for. If the call returns nil its goroutine unlocks, which succeeds
-// although Close has begun since. B is never told of a death.
+// closing: a call of process A is blocked when another goroutine closes A's box and, at about the
+// same time, B frees what the call waits for. If the call returns nil its goroutine unlocks, which
+// succeeds although Close has begun since. B is never told of a death.
 func (h holding) closing(r *world.Run, c blocking) {
 	a, b := r.Process("A").Spare(), r.Process("B").Spare()
 	boxB, boxA := open[everything](b), open[everything](a)
@@ -80,8 +81,8 @@ func (h holding) closing(r *world.Run, c blocking) {
 	})
 }
 
-// waiting: a goroutine calls Cond.Wait when Close may have begun already. Wait fails, and has unlocked
-// the mutex.
+// waiting: a goroutine calls Cond.Wait when Close may have begun already. Wait fails, and has
+// unlocked the mutex.
 func waiting(r *world.Run) {
 	a, b := r.Process("A").Spare(), r.Process("B").Spare()
 	boxB, boxA := open[everything](b), open[everything](a)
@@ -144,7 +145,8 @@ func late(r *world.Run) {
 	})
 }
 
-// holder: a goroutine closes the box while it holds a lock itself, which is the death of the holder.
+// holder: a goroutine closes the box while it holds a lock itself, which is the death of the
+// holder.
 func holder(r *world.Run) {
 	a, b := r.Process("A").Spare(), r.Process("B").Spare()
 	boxB, boxA := open[everything](b), open[everything](a)
@@ -164,7 +166,8 @@ func holder(r *world.Run) {
 }
 
 func init() {
-	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader", "semaphore", "cond"} {
+	for _, name := range []string{"mutex", "rwmutex-writer", "rwmutex-drain", "rwmutex-reader",
+		"semaphore", "cond"} {
 		scenario("close-holding-"+name, world.Config{Local: true}, func(r *world.Run) {
 			holdings[name].closing(r, blockings[name])
 		})

@@ -72,7 +72,8 @@ func (r *random) bound(w *Run) {
 // timely takes time going on out of the candidates where a thread can go on, in all but one of
 // Config.Early decisions.
 func (r *random) timely(w *Run, c []action, runs int) []action {
-	if last := len(c) - 1; runs > 0 && c[last].kind == tick && (w.Config.Early == 0 || r.rand.IntN(w.Config.Early) != 0) {
+	if last := len(c) - 1; runs > 0 && c[last].kind == tick &&
+		(w.Config.Early == 0 || r.rand.IntN(w.Config.Early) != 0) {
 		return c[:last]
 	}
 	return c
@@ -122,8 +123,8 @@ func (s *sticky) relaxed(w *Run, _ *Thread) {
 }
 
 // pct is probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi, Nagarakatte 2010): the
-// thread of the highest priority goes on. Priorities are random; at depth-1 steps, drawn in advance,
-// the running thread gets the lowest.
+// thread of the highest priority goes on. Priorities are random; at depth-1 steps, drawn in
+// advance, the running thread gets the lowest.
 type pct struct {
 	random
 	depth   int
@@ -133,8 +134,8 @@ type pct struct {
 	leader  *Thread // began to run
 }
 
-// patience is after how many points in a row a thread that waits for others without saying so gets the
-// lowest priority.
+// patience is after how many points in a row a thread that waits for others without saying so gets
+// the lowest priority.
 const patience = 300
 
 // PCT finds failures that need depth-1 switches at the right moments.
@@ -197,8 +198,8 @@ func (s *pct) choose(w *Run, c []action, runs int) action {
 }
 
 // A Walk goes through all runs with at most Preemptions unusual decisions, with all faults of the
-// configuration at every point. Usual is that the running thread goes on, that any thread does when it
-// cannot, and that the kernel and then the time go on when none can.
+// configuration at every point. Usual is that the running thread goes on, that any thread does when
+// it cannot, and that the kernel and then the time go on when none can.
 type Walk struct {
 	Preemptions int
 	steps       Schedule // of the present run

@@ -119,21 +119,25 @@ const (
 )
 
 // Open, Close, Fchmod and so on are those of Linux.
-func Open(path string, flags int, mode uint32) (int, error) { return kernel.Open(path, flags, mode) }
-func Close(fd int) error                                    { return kernel.Close(fd) }
-func Fchmod(fd int, mode uint32) error                      { return kernel.Chmod(fd, mode) }
-func Unlink(path string) error                              { return kernel.Unlink(path) }
-func Link(from, to string) error                            { return kernel.Link(from, to) }
+func Open(path string, flags int, mode uint32) (int, error) {
+	return kernel.Open(path, flags, mode)
+}
+func Close(fd int) error               { return kernel.Close(fd) }
+func Fchmod(fd int, mode uint32) error { return kernel.Chmod(fd, mode) }
+func Unlink(path string) error         { return kernel.Unlink(path) }
+func Link(from, to string) error       { return kernel.Link(from, to) }
 func Linkat(_ int, from string, _ int, to string, _ int) error {
 	return kernel.Link(from, to)
 }
-func Renameat2(_ int, from string, _ int, to string, _ uint) error { return kernel.Rename(from, to) }
-func Pread(fd int, b []byte, off int64) (int, error)               { return kernel.Pread(fd, b, off) }
-func Pwrite(fd int, b []byte, off int64) (int, error)              { return kernel.Pwrite(fd, b, off) }
-func Fallocate(fd int, _ uint32, off, n int64) error               { return kernel.Allocate(fd, off, n) }
-func Ftruncate(fd int, n int64) error                              { return kernel.Truncate(fd, n) }
-func MemfdCreate(string, int) (int, error)                         { return kernel.Anonymous() }
-func Faccessat(int, string, uint32, int) error                     { return nil }
+func Renameat2(_ int, from string, _ int, to string, _ uint) error {
+	return kernel.Rename(from, to)
+}
+func Pread(fd int, b []byte, off int64) (int, error)  { return kernel.Pread(fd, b, off) }
+func Pwrite(fd int, b []byte, off int64) (int, error) { return kernel.Pwrite(fd, b, off) }
+func Fallocate(fd int, _ uint32, off, n int64) error  { return kernel.Allocate(fd, off, n) }
+func Ftruncate(fd int, n int64) error                 { return kernel.Truncate(fd, n) }
+func MemfdCreate(string, int) (int, error)            { return kernel.Anonymous() }
+func Faccessat(int, string, uint32, int) error        { return nil }
 
 // FcntlInt sets and gets seals.
 func FcntlInt(fd uintptr, cmd, arg int) (int, error) {
@@ -162,7 +166,9 @@ func fill(s *Stat_t, t kernel.Status, err error) error {
 }
 
 // set sets a field whose type depends on the processor.
-func set[F ~uint16 | ~uint32 | ~uint64, V ~int | ~uint | ~int32 | ~uint32 | ~int64 | ~uint64](f *F, v V) {
+func set[F ~uint16 | ~uint32 | ~uint64, V ~int | ~uint | ~int32 | ~uint32 | ~int64 | ~uint64](
+	f *F, v V,
+) {
 	*f = F(v)
 }
 
@@ -190,7 +196,8 @@ func Stat(path string, s *Stat_t) error {
 // Statfs is that of Linux: the directory is on a tmpfs.
 func Statfs(_ string, s *Statfs_t) error {
 	world.Point()
-	*s = Statfs_t{Type: 0x01021994, Bsize: 1, Blocks: kernel.Size, Bavail: uint64(kernel.Free()), Ffree: 1 << 20}
+	*s = Statfs_t{Type: 0x01021994, Bsize: 1, Blocks: kernel.Size, Bavail: uint64(kernel.Free()),
+		Ffree: 1 << 20}
 	return nil
 }
 
@@ -204,7 +211,9 @@ func Sysinfo(s *Sysinfo_t) error {
 }
 
 // MmapPtr and MunmapPtr are those of x/sys.
-func MmapPtr(fd int, off int64, addr unsafe.Pointer, n uintptr, prot, flags int) (unsafe.Pointer, error) {
+func MmapPtr(
+	fd int, off int64, addr unsafe.Pointer, n uintptr, prot, flags int,
+) (unsafe.Pointer, error) {
 	return kernel.Map(fd, off, addr, n, prot, flags&(MAP_FIXED|MAP_FIXED_NOREPLACE) != 0)
 }
 
