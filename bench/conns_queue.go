@@ -52,10 +52,13 @@ func (c *queueConn[T]) Recv(b []byte) (err error) {
 		return err
 	}
 	if c.spin {
-		for *as[T](b), err = c.r.TryRecv(); errors.Is(err, queue.ErrEmpty); *as[T](b), err = c.r.TryRecv() {
+		for {
+			*as[T](b), err = c.r.TryRecv()
+			if !errors.Is(err, queue.ErrEmpty) {
+				return err
+			}
 			c.once()
 		}
-		return err
 	}
 	for vs := slice[T](b, len(b)/c.size); len(vs) > 0 && err == nil; {
 		var n int

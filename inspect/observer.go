@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
@@ -169,12 +168,16 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-var errClosed = errs.NamedClosed("observer")
+// A closedError is shmem.ErrClosed that names what is closed.
+type closedError struct{}
+
+func (closedError) Error() string { return "the observer is closed" }
+func (closedError) Unwrap() error { return shmem.ErrClosed }
 
 // error wraps the cause of a failed call.
 func (o *Observer) error(op string, err error) error {
 	if err == shmem.ErrClosed {
-		err = errClosed
+		err = closedError{}
 	}
 	return &shmem.Error{Op: op, Name: o.info.Name, Err: err}
 }

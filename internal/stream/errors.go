@@ -30,7 +30,9 @@ type Errors struct {
 }
 
 // madeOnce are the causes whose errors are made once.
-var madeOnce = [...]error{ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly, errEndClosed}
+var madeOnce = [...]error{
+	ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly, errEndClosed,
+}
 
 // errEndClosed is the cause of Errors.EndClosed.
 var errEndClosed = errs.NamedClosed("end")

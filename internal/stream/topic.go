@@ -69,7 +69,8 @@ func typeOf(l *layout.Topic, err error) (*format.Type, error) {
 // on, receiving calls io.EOF after the last message.
 func (t *Topic) End() error {
 	if err := t.Enter(); err != nil {
-		return &shmem.Error{Op: "topic end", Name: t.Segment.Name(), Err: t.publishErrors.Cause(err)}
+		err = t.publishErrors.Cause(err)
+		return &shmem.Error{Op: "topic end", Name: t.Segment.Name(), Err: err}
 	}
 	defer t.M.Unpin()
 	t.Ring.Close()
