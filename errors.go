@@ -69,8 +69,8 @@ var (
 // An Error says which operation failed on which segment. Every function of this module that can
 // fail returns its error as an *Error, with three exceptions. A bare io.EOF is the end of what
 // Segment.ReadAt and the receiving calls of packages queue and topic read. The error of a function
-// that the caller has passed is returned as it is. Package shmemtest, and Type.Of and Value.At of
-// package inspect, return plain errors: they concern no segment.
+// that the caller has passed is returned as it is. Package shmemtest, and Type.Of, Type.Generate
+// and Value.At of package inspect, return plain errors: they concern no segment.
 type Error struct {
 	Op   string // operation, such as "open"
 	Name string // name of the segment, or path of a foreign one; "" if there is none
