@@ -43,12 +43,12 @@ func (r *Results) plot(dir string) error {
 	}
 	for _, c := range r.Cases {
 		p := plot.New()
-		p.Title.Text = c.About
+		p.Title.Text = fmt.Sprintf("%s (%s, %s)", c.About, r.Machine.CPU,
+			r.Date.Format("2006-01-02"))
 		p.Title.TextStyle.Font.Size = 10
 		p.X.Label.Text = fmt.Sprintf("time per %s; red: ShmemBox, blue: other ways between "+
 			"processes, grey: within one process, black: the limit", c.Unit)
 		p.X.Label.TextStyle.Font.Size = 8
-		p.Title.Text += fmt.Sprintf(" (%s, %s)", r.Machine.CPU, r.Date.Format("2006-01-02"))
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, timeTicks{}
 		var names []string
 		rows := c.sorted()
@@ -64,8 +64,8 @@ func (r *Results) plot(dir string) error {
 			if err != nil {
 				return err
 			}
-			bar, err := plotter.NewXErrorBars(dots{at, m - quantile(v, 0.25),
-				quantile(v, 0.75) - m})
+			low, high := m-quantile(v, 0.25), quantile(v, 0.75)-m
+			bar, err := plotter.NewXErrorBars(dots{at, low, high})
 			if err != nil {
 				return err
 			}
@@ -80,8 +80,7 @@ func (r *Results) plot(dir string) error {
 		p.Add(plotter.NewGrid())
 		p.NominalY(names...)
 		p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5
-		p.X.Min = math.Pow(10, math.Floor(math.Log10(p.X.Min)))
-		p.X.Max = math.Pow(10, math.Ceil(math.Log10(p.X.Max)))
+		p.X.Min, p.X.Max = decades(p.X.Min, p.X.Max)
 		height := vg.Length(len(names))*vg.Points(18) + vg.Points(80)
 		w, err := p.WriterTo(vg.Points(560), height, "svg")
 		if err != nil {
@@ -98,6 +97,11 @@ func (r *Results) plot(dir string) error {
 		}
 	}
 	return nil
+}
+
+// decades widens a range to powers of ten.
+func decades(low, high float64) (from, to float64) {
+	return math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(high)))
 }
 
 // timeTicks marks the powers of ten.

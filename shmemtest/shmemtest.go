@@ -110,9 +110,8 @@ func Main(m *testing.M, roles ...Role) {
 	for _, r := range roles {
 		if r.Name == "" || strings.ContainsAny(r.Name, " \t\n") || r.Run == nil ||
 			byName[r.Name].Run != nil {
-			fmt.Fprintf(os.Stderr,
-				"shmemtest: role %q: a role needs a unique name without spaces, and a Run\n",
-				r.Name)
+			fmt.Fprintf(os.Stderr, "shmemtest: role %q: a role needs a unique name "+
+				"without spaces, and a Run\n", r.Name)
 			os.Exit(2)
 		}
 		byName[r.Name] = r
