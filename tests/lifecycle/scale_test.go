@@ -113,7 +113,7 @@ func TestFewSlots(t *testing.T) {
 	opened(t, b, err)
 	second := attach[point](t, dir, "p")
 	_, err = shmem.Open[point]("p", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrNoSlot, "2 processes", "Options.Slots")
+	wantErr(t, err, shmem.ErrNoSlot, "2 attachments", "Options.Slots")
 	// The slot of a dead process is free.
 	abandon(second.Segment())
 	attach[point](t, dir, "p")
