@@ -167,7 +167,7 @@ func TestOwnAfterDropped(t *testing.T) {
 
 func TestKept(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Kept: true})
+	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Lifetime: shmem.Kept})
 	b = opened(t, b, err)
 	if b.Owned() {
 		t.Error("the creator of a kept box owns it")
@@ -931,7 +931,7 @@ func TestListStates(t *testing.T) {
 			t.Errorf("orphaned: %+v", info)
 		}
 	}
-	if want := []string{"damaged damaged", "foreign foreign", "garbage garbage", "kept kept", "live live", "orphaned orphaned"}; !slices.Equal(got, want) {
+	if want := []string{"damaged damaged", "foreign foreign", "garbage garbage", "kept idle", "live live", "orphaned orphaned"}; !slices.Equal(got, want) {
 		t.Errorf("states %q\nwant %q", got, want)
 	}
 	for range shmem.List(o.Dir) {

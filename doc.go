@@ -29,7 +29,7 @@
 //
 //   - [Box.Own] makes the caller the owner, and the former one stops being it;
 //   - [Box.Leak] closes the box and leaves the segment kept: without owner, until owned or removed;
-//   - [Options].Kept creates it so;
+//   - [Options].Lifetime creates it so, or [Shared]: without owner, until the last one leaves;
 //   - the owner's death leaves it orphaned, see below.
 //
 // Two boxes of one name in one process are two attachments, like those of two processes.

@@ -24,8 +24,9 @@ var (
 	ErrBadOption = errs.BadOption
 	// ErrBadType is returned when a type cannot be shared. The detail is a *TypeError.
 	ErrBadType = errs.BadType
-	// ErrMismatch is returned when the segment holds another type or size than was asked for. The
-	// detail is a *MismatchError where the segment records what it holds.
+	// ErrMismatch is returned when the segment holds another type or size than was asked for, or
+	// was created with other options. The detail is a *MismatchError where the segment records what
+	// it holds.
 	ErrMismatch = errs.Mismatch
 	// ErrForeign is returned when the file of that name has no control block: another program made
 	// it, or it was truncated. It is also returned when a foreign segment cannot do what was asked

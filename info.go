@@ -13,10 +13,10 @@ type State int
 
 // States of a segment.
 const (
-	Live         State = iota + 1 // the owner is attached
+	Live         State = iota + 1 // attached; its owner lives, or it is shared or kept
 	Orphaned                      // the owner has died; the last of those attached unlinks it
-	Kept                          // it stays until it is owned or removed
-	Garbage                       // the owner has died, none is attached; Open starts afresh
+	Idle                          // none is attached, and it stays: kept, or unread messages
+	Garbage                       // none is attached, its value is lost; Open starts afresh
 	Foreign                       // another program's file
 	Copied                        // a copy of a segment's file; only Remove removes it
 	OtherVersion                  // of another format version; only Remove removes it
@@ -55,8 +55,14 @@ type Info struct {
 	Created time.Time // when it was created, or, of an unreadable file, last written
 	Program string    // program that created it
 	Owner   *Peer     // nil if no living attachment owns it
-	Peers   []Peer    // attachments, the owner included; not those that can only read the file
-	Readers bool      // an attachment exists that can only read the file
+
+	// Lifetime is when it ends, as its owner word says now: Own makes it Owned, Leak makes it Kept.
+	// After the death of an owner it is what the segment was created as. 0: unknown.
+	Lifetime Lifetime
+	Unread   int // messages that the next receiver of an Idle queue finds
+
+	Peers   []Peer // attachments, the owner included; not those that can only read the file
+	Readers bool   // an attachment exists that can only read the file
 }
 
 // Stat describes the segment of that name in dir; an empty dir is /dev/shm. It takes no lock and
@@ -91,9 +97,10 @@ func List(dir string) iter.Seq2[Info, error] {
 func Remove(dir, name string) error { return public("remove", name, segment.Remove(dir, name)) }
 
 // Reclaim unlinks all garbage of this user in dir; an empty dir is /dev/shm. Garbage is a segment
-// whose owner has died and that none is attached to, or a file whose maker died before it was
-// complete. Reclaim yields each file that it has unlinked, and each that it could not unlink with
-// the error. It does not wait for a busy file, and leaves kept, damaged and foreign ones alone.
+// that none is attached to and that does not stay, or a file whose maker died before it was
+// complete. A shared queue with unread messages stays (Info.Unread). Reclaim yields each file that
+// it has unlinked, and each that it could not unlink with the error. It does not wait for a busy
+// file, and leaves all others alone.
 //
 // Values are not dropped: that of a dead process may be half changed.
 func Reclaim(dir string) iter.Seq2[Info, error] {
@@ -113,6 +120,7 @@ func infoOf(l segment.Look) Info {
 		Size: l.Size, File: l.File, InUse: l.InUse, Mode: l.Mode, UID: l.UID,
 		Type: l.Type, Fingerprint: l.Fingerprint, Slots: l.Slots,
 		Created: l.Created, Program: l.Program, Owner: (*Peer)(l.Owner), Readers: l.Readers,
+		Lifetime: Lifetime(l.Lifetime), Unread: l.Unread,
 	}
 	for _, p := range l.Peers {
 		i.Peers = append(i.Peers, Peer(p))

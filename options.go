@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/segment"
 )
 
 // Options say how a segment is created or attached to. A nil *Options, and the zero value of each
-// field, is the default. Fields that describe the segment itself count when it is created only: an
-// existing segment keeps what its creator chose.
+// field, is the default. Fields that describe the segment itself count when it is created. Where it
+// exists, a Lifetime, Mode or Slots that is set must be what its creator chose, or the error is
+// ErrMismatch; zero is no claim.
 type Options struct {
 	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, which shm_open of C uses
 	// too.
@@ -25,9 +27,9 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
-	// only.
-	Kept bool
+	// Lifetime says when the segment ends. Default: Owned when it is created; where the segment
+	// exists, a Lifetime that is set must be the one it was created with.
+	Lifetime Lifetime
 	// Reserve is spare room behind the value, in bytes, for fields that later versions of the type
 	// append. Default: none. Create only.
 	Reserve int
@@ -60,6 +62,26 @@ type Options struct {
 	HugePages bool
 }
 
+// A Lifetime says when a segment ends: when its name is removed and its value is dropped.
+type Lifetime int
+
+const (
+	// Owned is the lifetime of a segment that ends when its owner closes it, even if other processes
+	// are attached. The owner is its creator, or the attachment that called Own last. If the owner
+	// dies the last attachment to leave cleans up. It is the default of boxes and of segments.
+	Owned Lifetime = iota + 1
+	// Shared is the lifetime of a segment that no process owns: it ends when the last attachment
+	// leaves. It is the default of queues and topics. A queue with unread messages does not end: the
+	// next Open finds them.
+	Shared
+	// Kept is the lifetime of a segment that ends by Remove, or when a process calls Own and then
+	// Close.
+	Kept
+)
+
+// String returns the lifetime in a word.
+func (l Lifetime) String() string { return format.Lifetime(l).String() }
+
 // Undo says whether a segment has room for an undo image.
 type Undo int
 
@@ -77,9 +99,8 @@ func (o *Options) config() (segment.Config, error) {
 	}
 	c := segment.Config{
 		Dir: o.Dir, Timeout: o.Timeout,
-		Mode: o.Mode, Slots: o.Slots, Kept: o.Kept, Reserve: o.Reserve,
-		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign,
-		Offset:   o.Offset,
+		Mode: o.Mode, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime), Reserve: o.Reserve,
+		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign, Offset: o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages,
 	}
 	switch o.Undo {

@@ -116,16 +116,17 @@ func (s *Segment) Linked() bool { return s.a.Linked() }
 func (s *Segment) Owned() bool { return s.a.Owned() }
 
 // Own makes this attachment the owner: its Close unlinks the name and drops the value. The former
-// owner, if it lives, no longer owns the segment, and its Close only detaches. An orphaned or kept
-// segment has an owner again.
+// owner, if it lives, no longer owns the segment, and its Close only detaches. An orphaned, shared
+// or kept segment has an owner from now on: Own on a shared segment ends the equality of its
+// attachments, until the owner dies.
 //
 // The error is ErrReadOnly if the segment is attached read-only, ErrDropped if the former owner
 // has dropped the value, and fs.ErrPermission if the directory does not let this process unlink
 // the name.
 func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 
-// Close detaches. If this attachment owns the segment, or is the last one of an orphaned segment,
-// it also unlinks the name and drops the value. Close waits for calls in flight, and calls that
+// Close detaches. If this attachment owns the segment, or is the last one of a shared or orphaned
+// segment, it also unlinks the name and drops the value; not that of a queue with unread messages. Close waits for calls in flight, and calls that
 // block return ErrClosed. Memory of the segment must not be used afterwards: it faults. A second
 // Close returns nil.
 //
@@ -137,8 +138,9 @@ func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 // all the same, and a segment that it owned is orphaned.
 func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(false)) }
 
-// Leak detaches and leaves the segment kept: it stays until it is owned or removed. Only the owner
-// can leak, or any attachment if the owner has died; for other attachments Leak is Close.
+// Leak detaches and leaves the segment kept: it stays until it is owned or removed. On an owned
+// segment only the owner can leak, or any attachment if the owner has died; on a shared one any can.
+// For others, and for one that is attached read-only, Leak is Close.
 func (s *Segment) Leak() error { return public("leak", s.Name(), s.a.Detach(true)) }
 
 // File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or

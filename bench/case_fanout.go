@@ -143,7 +143,7 @@ var valueBox = shared(func(t *Trial) (*shmem.Box[[8]uint64], error) {
 func topicFan(name string, hold int) fan {
 	open := shared(func(t *Trial) (*topic.Topic[[8]uint64], error) {
 		return topic.Open[[8]uint64]("topic",
-			&topic.Options{Dir: t.Dir, Kept: true, Capacity: 1024, Holds: hold})
+			&topic.Options{Dir: t.Dir, Lifetime: shmem.Kept, Capacity: 1024, Holds: hold})
 	})
 	return fan{name, "", Ours, func(t *Trial) (func(*[8]uint64) error, error) {
 		tp, err := open(t)

@@ -84,7 +84,7 @@ func meet(t *Trial) (err error) {
 	if crowdBox, err = openBox[guardedEvent](t, "event"); err != nil {
 		return err
 	}
-	opts := &queue.Options{Dir: t.Dir, Kept: true, Capacity: 1024}
+	opts := &queue.Options{Dir: t.Dir, Lifetime: shmem.Kept, Capacity: 1024}
 	if crowdQueue, err = queue.Open[uint64]("queue", opts); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ type table struct {
 }
 
 func openBox[T any](t *Trial, name string) (*shmem.Box[T], error) {
-	return shmem.Open[T](name, &shmem.Options{Dir: t.Dir, Kept: true})
+	return shmem.Open[T](name, &shmem.Options{Dir: t.Dir, Lifetime: shmem.Kept})
 }
 
 var eventPingPong = pingPong("psync.Event",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"unsafe"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
 )
 
@@ -21,7 +22,7 @@ func openQueue[T any](t *Trial, side int, single, spin bool) (conn, error) {
 	var v T
 	c := &queueConn[T]{spin: spin, size: int(unsafe.Sizeof(v))}
 	for i := range 2 {
-		opts := &queue.Options{Dir: t.Dir, Kept: true, Capacity: ringSlots, Single: single}
+		opts := &queue.Options{Dir: t.Dir, Lifetime: shmem.Kept, Capacity: ringSlots, Single: single}
 		q, err := queue.Open[T]([2]string{"forth", "back"}[i], opts)
 		if err != nil {
 			return nil, err
@@ -103,7 +104,7 @@ type bytesConn struct{ q *queue.Bytes }
 func bytesTransport(name string, single bool, room func(size int) int) transport {
 	return transport{name: name, kind: Ours, open: func(t *Trial, side int) (conn, error) {
 		q, err := queue.OpenBytes("bytes",
-			&queue.BytesOptions{Dir: t.Dir, Kept: true, Bytes: room(t.Size), Single: single})
+			&queue.BytesOptions{Dir: t.Dir, Lifetime: shmem.Kept, Bytes: room(t.Size), Single: single})
 		return bytesConn{q: q}, err
 	}}
 }

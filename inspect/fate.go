@@ -16,19 +16,30 @@ func (st *Status) fate() string {
 	}
 	switch st.State {
 	case shmem.Live:
+		if st.Owner == nil {
+			return st.fateWithoutOwner(undo)
+		}
 		return st.fateLive(undo)
 	case shmem.Orphaned:
 		return st.fateOrphaned(undo)
-	case shmem.Kept:
+	case shmem.Idle:
 		if !st.Linked {
 			return "its name is gone and it has no owner: the memory is freed with the last " +
 				"process attached" + undo
+		}
+		if st.Unread > 0 && st.Lifetime == shmem.Shared {
+			return fmt.Sprintf("it stays for its %d unread messages: the next Open finds them, "+
+				"and shmem rm removes it", st.Unread) + undo
 		}
 		return "it has no owner: it stays until a process owns it or removes it (shmem rm)" + undo
 	case shmem.Garbage:
 		if st.OwnerWord == "dropped" {
 			return "its owner has dropped the value but was killed before it unlinked the name; " +
 				"the next Open starts afresh, shmem gc removes it"
+		}
+		if st.Lifetime == shmem.Shared {
+			return "it is shared and no process is attached: the next Open starts afresh, " +
+				"shmem gc removes it"
 		}
 		return "its owner has died and no process is attached: the next Open starts afresh, " +
 			"shmem gc removes it"
@@ -44,6 +55,18 @@ func (st *Status) fate() string {
 			"removes it"
 	}
 	return ""
+}
+
+// fateWithoutOwner is the fate of a segment that is attached, and shared or kept.
+func (st *Status) fateWithoutOwner(undo string) string {
+	switch {
+	case !st.Linked:
+		return "its name is gone: the memory is freed with the last process attached" + undo
+	case st.Lifetime == shmem.Kept:
+		return "it has no owner: it stays until a process owns it or removes it (shmem rm)" + undo
+	}
+	return "it is shared: the last process to leave removes it; " +
+		"a queue with unread messages stays" + undo
 }
 
 // fateLive is the fate of a segment whose owner is attached. The owner is one of st.Peers.

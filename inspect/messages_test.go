@@ -35,7 +35,7 @@ func texts(t *testing.T, dir, name string, n int) string {
 // round, and those that were received are not.
 func TestMessages(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	o := queue.Options{Dir: dir, Capacity: 5}
+	o := queue.Options{Lifetime: shmem.Owned, Dir: dir, Capacity: 5}
 	want := func(name string, n int, want string) {
 		t.Helper()
 		if got := texts(t, dir, name, n); got != want {
@@ -50,7 +50,7 @@ func TestMessages(t *testing.T) {
 		}
 		defer q.Close()
 		b, err := queue.CreateBytes(fmt.Sprint("bytes-", single),
-			&queue.BytesOptions{Dir: dir, Capacity: 5, Bytes: 64, Single: single})
+			&queue.BytesOptions{Lifetime: shmem.Owned, Dir: dir, Capacity: 5, Bytes: 64, Single: single})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,14 +137,14 @@ func TestMutatedStreams(t *testing.T) {
 		_ = c.Close()
 	}
 	for _, single := range []bool{false, true} {
-		o := &queue.Options{Dir: dir, Slots: 4, Capacity: 4, Single: single}
+		o := &queue.Options{Lifetime: shmem.Owned, Dir: dir, Slots: 4, Capacity: 4, Single: single}
 		q, err := queue.Create[uint64]("q", o)
 		if err == nil {
 			err = q.Send(t.Context(), 1)
 		}
 		add("q", q, err)
 		b, err := queue.CreateBytes("b",
-			&queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single})
+			&queue.BytesOptions{Lifetime: shmem.Owned, Dir: dir, Slots: 4, Capacity: 4, Bytes: 64, Single: single})
 		if err == nil {
 			err = b.Send(t.Context(), []byte("message"))
 		}

@@ -34,7 +34,7 @@ func (l late) Done() <-chan struct{} {
 func TestCloseEndsCallsThatComeLate(t *testing.T) {
 	for range 20 {
 		dir := shmemtest.Dir(t)
-		o := &queue.Options{Dir: dir, Single: true, Capacity: 8}
+		o := &queue.Options{Lifetime: shmem.Owned, Dir: dir, Single: true, Capacity: 8}
 		a, err := queue.Create[int]("late", o)
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestCloseEndsAfterTruncation(t *testing.T) {
 	}
 	for _, handle := range []bool{true, false} {
 		dir := shmemtest.Dir(t)
-		q, err := queue.Create[int]("cut", &queue.Options{Dir: dir, Single: true, Capacity: 8})
+		q, err := queue.Create[int]("cut", &queue.Options{Lifetime: shmem.Owned, Dir: dir, Single: true, Capacity: 8})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestCloseEndsAfterTruncation(t *testing.T) {
 
 // TestEndsThatAreLeftAreNotDead checks that ends that are closed and taken again count no death.
 func TestEndsThatAreLeftAreNotDead(t *testing.T) {
-	o := &queue.Options{Dir: shmemtest.Dir(t), Single: true, Capacity: 8}
+	o := &queue.Options{Lifetime: shmem.Owned, Dir: shmemtest.Dir(t), Single: true, Capacity: 8}
 	a, err := queue.Create[int]("left", o)
 	if err != nil {
 		t.Fatal(err)

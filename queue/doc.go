@@ -53,9 +53,9 @@
 //
 // # Lifetime
 //
-// When the owner closes the queue its name is removed. If the owner is killed, the last process to
-// close it removes it, with its messages. A queue that should outlive the processes that use it is
-// created with Options.Kept, or its owner ends with Leak.
+// A queue is shared: no process owns it, and the last one to leave removes it. A queue with unread
+// messages stays, however its last process ended: the next Open finds them. Options.Lifetime chooses
+// another lifetime.
 //
 // # Trust
 //

@@ -112,7 +112,7 @@ func ExampleQueue_RecvFunc() {
 
 // The Try methods never block.
 func ExampleQueue_TrySend() {
-	q, err := queue.Open[int32]("example-try", &queue.Options{Capacity: 1})
+	q, err := queue.Open[int32]("example-try", &queue.Options{Capacity: 1, Lifetime: shmem.Owned})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
@@ -204,7 +205,7 @@ type killQueue struct {
 func (c killCase) create(t *testing.T, dir string) killQueue {
 	t.Helper()
 	if c.prefix == "" {
-		q, err := queue.Create[int64]("q", &queue.Options{Dir: dir, Single: c.single, Capacity: 8})
+		q, err := queue.Create[int64]("q", &queue.Options{Lifetime: shmem.Owned, Dir: dir, Single: c.single, Capacity: 8})
 		check(t, err)
 		t.Cleanup(func() { check(t, q.Close()) })
 		return killQueue{
@@ -216,7 +217,7 @@ func (c killCase) create(t *testing.T, dir string) killQueue {
 			q.End, q.Stats,
 		}
 	}
-	o := &queue.BytesOptions{Dir: dir, Single: c.single, Capacity: 8, Bytes: 256}
+	o := &queue.BytesOptions{Lifetime: shmem.Owned, Dir: dir, Single: c.single, Capacity: 8, Bytes: 256}
 	b, err := queue.CreateBytes("q", o)
 	check(t, err)
 	t.Cleanup(func() { check(t, b.Close()) })

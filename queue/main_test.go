@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -25,9 +26,14 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func options(dir string) *queue.Options { return &queue.Options{Dir: dir} }
+// options are for queues that end with the test, whatever is left in them.
+func options(dir string) *queue.Options {
+	return &queue.Options{Dir: dir, Lifetime: shmem.Owned}
+}
 
-func bytesOptions(dir string) *queue.BytesOptions { return &queue.BytesOptions{Dir: dir} }
+func bytesOptions(dir string) *queue.BytesOptions {
+	return &queue.BytesOptions{Dir: dir, Lifetime: shmem.Owned}
+}
 
 // open opens a queue, and closes it at the end of the test.
 func open[T any](t testing.TB, dir string, change func(*queue.Options)) *queue.Queue[T] {

@@ -10,14 +10,14 @@ import (
 	"github.com/shmembox/shmem/internal/stream"
 )
 
-// Open attaches to the queue of that name, or creates it and owns it if there is none. An existing
+// Open attaches to the queue of that name, or creates it if there is none. An existing
 // queue keeps its capacity and its form. The errors are those of shmem.Open; a segment that is not
 // a queue of T is shmem.ErrMismatch.
 func Open[T any](name string, opts *Options) (*Queue[T], error) {
 	return open[T](name, stream.Open, opts)
 }
 
-// Create creates a queue and owns it. It returns fs.ErrExist if there is a segment of that name.
+// Create creates a queue. It returns fs.ErrExist if there is a segment of that name.
 func Create[T any](name string, opts *Options) (*Queue[T], error) {
 	return open[T](name, stream.Create, opts)
 }
@@ -44,6 +44,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 	p.like = func(stored *format.Type) (*layout.Queue, error) {
 		return layout.QueueLike(stored, item)
 	}
+	p.check = c.check
 	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
@@ -71,14 +72,14 @@ func newItemForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (itemForm,
 	return q, q.bind(l)
 }
 
-// OpenBytes attaches to the queue of that name, or creates it and owns it if there is none. An
+// OpenBytes attaches to the queue of that name, or creates it if there is none. An
 // existing queue keeps its sizes and its form. The errors are those of shmem.Open; a segment that
 // is not a queue of bytes is shmem.ErrMismatch.
 func OpenBytes(name string, opts *BytesOptions) (*Bytes, error) {
 	return openBytes(name, stream.Open, opts)
 }
 
-// CreateBytes creates a queue and owns it. It returns fs.ErrExist if there is a segment of that
+// CreateBytes creates a queue. It returns fs.ErrExist if there is a segment of that
 // name.
 func CreateBytes(name string, opts *BytesOptions) (*Bytes, error) {
 	return openBytes(name, stream.Create, opts)
@@ -100,6 +101,7 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 		return layout.NewBytes(c.capacity, c.bytes, c.single)
 	}
 	p.like = layout.BytesLike
+	p.check = c.check
 	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
@@ -128,6 +130,7 @@ type plan struct {
 	stream.Plan
 	create func() (*layout.Queue, error)                    // lays out a new queue
 	like   func(stored *format.Type) (*layout.Queue, error) // lays out the queue that is there
+	check  func(*layout.Queue) error                        // compares it with the options
 }
 
 func newPlan(name string, mode stream.Mode, kind string) *plan {
@@ -142,7 +145,13 @@ func (p *plan) open() (*shmem.Segment, *mem.Mapping, *layout.Queue, error) {
 		return l.Type, nil
 	}
 	p.New = func() (*format.Type, error) { return typeOf(p.create()) }
-	p.Like = func(stored *format.Type) (*format.Type, error) { return typeOf(p.like(stored)) }
+	p.Like = func(stored *format.Type) (*format.Type, error) {
+		l, err := p.like(stored)
+		if err == nil {
+			err = p.check(l)
+		}
+		return typeOf(l, err)
+	}
 	seg, m, t, err := p.Open()
 	if err != nil {
 		return nil, nil, nil, err

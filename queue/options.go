@@ -23,9 +23,9 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
-	// only.
-	Kept bool
+	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
+	// segment exists, a Lifetime that is set must be the one it was created with.
+	Lifetime shmem.Lifetime
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -57,9 +57,9 @@ type BytesOptions struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
-	// only.
-	Kept bool
+	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
+	// segment exists, a Lifetime that is set must be the one it was created with.
+	Lifetime shmem.Lifetime
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -111,14 +111,32 @@ type config struct {
 	segment         *shmem.Options
 	capacity, bytes int
 	single          bool
+	claims          claims
+}
+
+// claims are what the options ask for of a queue that is there; 0 is no claim.
+type claims struct{ capacity, bytes int }
+
+// check compares the claims with what the queue was created with.
+func (c *config) check(l *layout.Queue) error {
+	capacity, bytes := c.claims.capacity, (c.claims.bytes+7)&^7
+	if l.Item == nil && l.Single {
+		capacity = 0 // it is bounded by Bytes alone
+	}
+	err := errors.Join(stream.Claim("Capacity", l.Capacity, capacity), stream.Claim("Bytes", l.Bytes, bytes))
+	if c.single && !l.Single {
+		err = errors.Join(err, errors.New("the segment was created without Single, Options.Single asks for it; "+
+			"leave the option out, or remove the segment"))
+	}
+	return err
 }
 
 func (o *Options) config() (config, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	c := config{capacity: o.Capacity, single: o.Single, segment: &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+	c := config{capacity: o.Capacity, single: o.Single, claims: claims{capacity: o.Capacity}, segment: &shmem.Options{
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
 	}}
@@ -129,8 +147,8 @@ func (o *BytesOptions) config() (config, error) {
 	if o == nil {
 		o = new(BytesOptions)
 	}
-	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, segment: &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, claims: claims{o.Capacity, o.Bytes}, segment: &shmem.Options{
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
 	}}

@@ -277,7 +277,7 @@ func TestCloseWhileBlocked(t *testing.T) {
 		dir := shmemtest.Dir(t)
 		full := open[int](t, dir, shaped(single, 1))
 		check(t, full.Send(background, 1))
-		empty, err := queue.Open[int]("e", &queue.Options{Dir: dir, Single: single})
+		empty, err := queue.Open[int]("e", &queue.Options{Lifetime: shmem.Owned, Dir: dir, Single: single})
 		check(t, err)
 		var wg sync.WaitGroup
 		for range 3 {
@@ -515,7 +515,8 @@ func TestSize(t *testing.T) {
 			q, err := queue.Create[item]("q", o)
 			check(t, err)
 			b, err := queue.CreateBytes("b", &queue.BytesOptions{
-				Dir: dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10,
+				Lifetime: shmem.Owned,
+				Dir:      dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10,
 			})
 			check(t, err)
 			items, data := up(640+8*n, 128)+24*n, up(768+24*n, 128)+8*n+24

@@ -52,9 +52,8 @@
 //
 // # Lifetime
 //
-// When the owner closes the topic its name is removed. If the owner is killed, the last process to
-// close it removes it, with its messages. A topic that should outlive the processes that use it is
-// created with Options.Kept, or its owner ends with Leak.
+// A topic is shared: no process owns it, and the last one to leave removes it, with its messages.
+// Options.Lifetime chooses another lifetime.
 //
 // # Trust
 //

@@ -21,9 +21,9 @@ type Options struct {
 	Mode fs.FileMode
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
-	// Kept creates the segment without an owner: it stays until it is owned or removed. Create
-	// only.
-	Kept bool
+	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
+	// segment exists, a Lifetime that is set must be the one it was created with.
+	Lifetime shmem.Lifetime
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -87,7 +87,7 @@ func (o *Options) filled() (*Options, error) {
 // segment returns the options of the topic's segment.
 func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Kept: o.Kept,
+		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
 	}

@@ -26,14 +26,14 @@ type cell[T any] struct {
 	Value T
 }
 
-// Open attaches to the topic of that name, or creates it and owns it if there is none. An existing
+// Open attaches to the topic of that name, or creates it if there is none. An existing
 // topic keeps its capacity and its holds. The errors are those of shmem.Open; a segment that is not
 // a topic of T is shmem.ErrMismatch.
 func Open[T any](name string, opts *Options) (*Topic[T], error) {
 	return open[T](name, stream.Open, opts)
 }
 
-// Create creates a topic and owns it. It returns fs.ErrExist if there is a segment of that name.
+// Create creates a topic. It returns fs.ErrExist if there is a segment of that name.
 func Create[T any](name string, opts *Options) (*Topic[T], error) {
 	return open[T](name, stream.Create, opts)
 }
@@ -54,6 +54,9 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 		return nil, plan.Error(err)
 	}
 	plan.Options = o.segment()
+	if opts != nil {
+		plan.Capacity, plan.Holds = opts.Capacity, opts.Holds
+	}
 	core, err := stream.OpenTopic(plan, item, o.Capacity, o.Holds)
 	if err != nil {
 		return nil, err

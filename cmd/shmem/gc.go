@@ -71,7 +71,17 @@ func (e *env) reclaim() ([]verdict, error) {
 		}
 		all = append(all, v)
 	}
-	return all, nil
+	return append(all, e.unread()...), nil
+}
+
+// unread returns a verdict for each queue that stays because it has unread messages.
+func (e *env) unread() (all []verdict) {
+	for info, err := range shmem.List(e.dir) {
+		if err == nil && info.State == shmem.Idle && info.Unread > 0 {
+			all = append(all, judge(row{Info: info}))
+		}
+	}
+	return all
 }
 
 // judgeAll returns a verdict for every segment, and changes nothing.
@@ -133,8 +143,12 @@ func whyGarbage(info shmem.Info) string {
 	if strings.HasPrefix(info.Name, unfinishedPrefix) {
 		return whyUnfinished
 	}
-	return fmt.Sprintf("owner dead, no process attached; made by %s %s ago",
-		printable(info.Program), since(info.Created))
+	why := "owner dead, no process attached"
+	if info.Lifetime == shmem.Shared {
+		why = "no process attached"
+	}
+	return fmt.Sprintf("%s; made by %s %s ago",
+		why, printable(info.Program), since(info.Created))
 }
 
 // judge says what gc would do with a segment, by the rules of shmem.Reclaim.
@@ -149,12 +163,16 @@ func judge(r row) verdict {
 		v.Why = fmt.Sprintf("garbage, but of user %s; run gc as that user", userName(r.UID))
 	case r.State == shmem.Garbage:
 		v.Taken, v.Why = true, whyGarbage(r.Info)
-	case r.State == shmem.Live:
+	case r.State == shmem.Live && r.Owner != nil:
 		v.Why = "its owner lives: " + process(*r.Owner, printable(r.Program))
+	case r.State == shmem.Live:
+		v.Why = fmt.Sprintf("%v, and %d attached", r.Lifetime, max(len(r.Peers), 1))
 	case r.State == shmem.Orphaned:
 		v.Why = fmt.Sprintf("its owner has died, but %d still attached", max(len(r.Peers), 1))
-	case r.State == shmem.Kept:
-		v.Why = "kept on purpose (Leak, Options.Kept); shmem rm removes it"
+	case r.State == shmem.Idle && r.Unread > 0 && r.Lifetime == shmem.Shared:
+		v.Why = fmt.Sprintf("%d unread messages; left (shmem rm %s removes it)", r.Unread, r.Name)
+	case r.State == shmem.Idle:
+		v.Why = "kept on purpose (Leak, shmem.Kept); shmem rm removes it"
 	case r.State == shmem.Foreign:
 		v.Why = "another program's file"
 	case r.State == shmem.Copied, r.State == shmem.OtherVersion:

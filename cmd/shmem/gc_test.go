@@ -25,7 +25,7 @@ func TestJudge(t *testing.T) {
 		{row{Info: shmem.Info{State: shmem.Live, Owner: owner}}, false, "its owner lives"},
 		{row{Info: shmem.Info{State: shmem.Orphaned, UID: os.Geteuid(),
 			Peers: []shmem.Peer{{}, {}}}}, false, "its owner has died, but 2 still attached"},
-		{row{Info: shmem.Info{State: shmem.Kept, UID: os.Geteuid()}}, false, "kept on purpose"},
+		{row{Info: shmem.Info{State: shmem.Idle, UID: os.Geteuid()}}, false, "kept on purpose"},
 		{row{Info: shmem.Info{State: shmem.Foreign, UID: os.Geteuid()}}, false,
 			"another program's file"},
 		{row{Info: shmem.Info{State: shmem.Damaged, UID: os.Geteuid(),

@@ -72,7 +72,7 @@ func segment() {
 	dir, verb, name := os.Args[1], os.Args[2], os.Args[3]
 	o := &shmem.Options{Dir: dir, Slots: 16}
 	if verb != "hold" && verb != "topic" && verb != "single" {
-		o.Kept = true
+		o.Lifetime = shmem.Kept
 	}
 	switch verb {
 	case "kept":
@@ -115,7 +115,7 @@ func stay() {
 }
 
 func jobs(name string, o *shmem.Options) {
-	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept,
+	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Slots: o.Slots, Lifetime: o.Lifetime,
 		Capacity: 16})
 	check(err)
 	for n := range uint32(13) {
@@ -178,7 +178,7 @@ type Tick struct {
 
 // publish publishes until the process is killed.
 func publish(name string, o *shmem.Options) {
-	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Kept: o.Kept,
+	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Lifetime: o.Lifetime,
 		Capacity: 1 << 16, Holds: 4})
 	check(err)
 	ctx := context.Background()

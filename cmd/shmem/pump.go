@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/stream"
@@ -106,9 +107,9 @@ func (c *pumpCmd) openQueue(e *env) (q *queue.Bytes, made bool, err error) {
 	if c.Capacity == 0 {
 		c.Capacity = defaultCapacity
 	}
-	o := &queue.BytesOptions{Dir: e.dir, Kept: true, Capacity: c.Capacity,
+	o := &queue.BytesOptions{Dir: e.dir, Lifetime: shmem.Kept, Capacity: c.Capacity,
 		Bytes: max(c.Bytes, 2*c.Frame)}
-	q, err = queue.AttachBytes(c.Name, o)
+	q, err = queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
 	if !errors.Is(err, fs.ErrNotExist) {
 		return q, false, err
 	}
@@ -116,7 +117,8 @@ func (c *pumpCmd) openQueue(e *env) (q *queue.Bytes, made bool, err error) {
 	if !errors.Is(err, fs.ErrExist) {
 		return q, true, err
 	}
-	q, err = queue.AttachBytes(c.Name, o) // another process was faster
+	// another process was faster
+	q, err = queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
 	return q, false, err
 }
 

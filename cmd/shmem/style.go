@@ -44,7 +44,7 @@ func (s style) state(st shmem.State, text string) string {
 	switch st {
 	case shmem.Live:
 		return s.green(text)
-	case shmem.Kept:
+	case shmem.Idle:
 		return s.cyan(text)
 	case shmem.Orphaned:
 		return s.magenta(text)

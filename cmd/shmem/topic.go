@@ -30,7 +30,7 @@ func (e *env) createTopic(
 	}
 	return stream.OpenTopic(stream.Plan{
 		Op: "topic create", Name: name, Mode: stream.Create, Visitor: true,
-		Options: &shmem.Options{Dir: e.dir, Kept: true, Undo: shmem.UndoNever},
+		Options: &shmem.Options{Dir: e.dir, Lifetime: shmem.Kept, Undo: shmem.UndoNever},
 	}, item, capacity, holds)
 }
 

@@ -49,7 +49,7 @@ func count() error {
 	}
 	fmt.Println("run", box.Value().Runs.Add(1))
 	// The first run created the box and owns it. If it is killed before Leak, the box is garbage
-	// and the next run creates it anew; Options.Kept would avoid that. In later runs Leak is the
+	// and the next run creates it anew; shmem.Kept would avoid that. In later runs Leak is the
 	// same as Close.
 	return box.Leak()
 }

@@ -169,6 +169,9 @@ func (o *opening) examine(a *Attachment, page []byte) (err error) {
 	o.compared.missing, o.compared.err = nil, nil
 	if o.Attach {
 		o.compared.missing, o.compared.err = o.check(a, page)
+		if o.compared.err == nil {
+			o.compared.err = o.checkClaims(a)
+		}
 	}
 	step.Reach(step.AttachRead)
 	return nil
@@ -275,11 +278,7 @@ func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) 
 		return false,
 			o.asExist(fmt.Errorf("%w: owner word %v; Remove removes it", errs.Corrupt, owner))
 	}
-	attached, err := a.othersAttached()
-	if err != nil {
-		return false, err
-	}
-	return owner.State == format.Dropped || !attached && owner.State != format.Kept, nil
+	return a.garbage(owner)
 }
 
 // unlinkGarbage does step 4. The gate is held.

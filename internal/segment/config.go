@@ -17,11 +17,13 @@ type Config struct {
 	Timeout time.Duration // how long to try for the gate; default: 5 s
 
 	// These count on creation only.
-	Mode      fs.FileMode // permission bits; default: 0600
-	Slots     int         // attachments at a time, 1 to 1024; default: 256
-	Kept      bool        // create without an owner
-	Reserve   int         // spare bytes behind the value
-	UndoLimit int         // largest payload with an undo image; default: 1 MiB; negative: none
+	Mode     fs.FileMode     // permission bits; default: 0600
+	Slots    int             // attachments at a time, 1 to 1024; default: 256
+	Lifetime format.Lifetime // when the segment ends; default: DefaultLifetime
+	Reserve  int             // spare bytes behind the value
+	// DefaultLifetime is that of a new segment where Lifetime is 0. Default: owned.
+	DefaultLifetime format.Lifetime
+	UndoLimit       int // largest payload with an undo image; default: 1 MiB; negative: none
 
 	ReadOnly bool  // map the payload without write permission
 	Append   bool  // accept a type that has fields appended
@@ -61,7 +63,15 @@ func (c Config) withDefaults() (*Config, error) {
 	if c.UndoLimit == 0 {
 		c.UndoLimit = defaultUndoLimit
 	}
+	if c.DefaultLifetime == 0 {
+		c.DefaultLifetime = format.LifetimeOwned
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = c.DefaultLifetime
+	}
 	switch {
+	case c.Lifetime < format.LifetimeOwned || c.Lifetime > format.LifetimeKept:
+		return nil, badOption("Options.Lifetime %d: must be Owned, Shared or Kept", c.Lifetime)
 	case c.Mode&^fs.ModePerm != 0:
 		return nil, badOption("Options.Mode %v: only permission bits can be set", c.Mode)
 	case c.Mode&0o600 != 0o600:

@@ -106,9 +106,7 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 		return nil, err
 	}
 	h.Form, h.Items, h.Words = layout.RingOf(o.Schema)
-	if o.cfg.Kept {
-		h.Lifetime = format.LifetimeKept
-	}
+	h.Lifetime = o.cfg.Lifetime
 	h.Created, h.Program, h.ID = time.Now().UnixNano(), program(), randomID()
 	h.CreatorPID, h.CreatorUID, h.CreatorNS = pid(), uint32(os.Geteuid()), pidNamespace()
 	return h, nil
@@ -211,8 +209,11 @@ func (o *opening) allocate(file sys.FD, n int64) error {
 func (o *opening) writeControl(a *Attachment, encoded []byte) error {
 	h := a.head
 	owner := format.Owner{State: format.Owned, ID: a.id}
-	if o.cfg.Kept {
+	switch h.Lifetime {
+	case format.LifetimeKept:
 		owner = format.Owner{State: format.Kept}
+	case format.LifetimeShared:
+		owner = format.Owner{State: format.Shared}
 	}
 	buf := headerPages.Get().(*[format.HeaderSize]byte)
 	defer headerPages.Put(buf)

@@ -16,7 +16,7 @@ import (
 //     time for the goroutines that hold locks in the value
 //  2. take the gate (DetachGate, LeakGate)
 //  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or
-//     the last one of an orphaned segment
+//     the last one of a segment that does not stay (lifetime.go)
 //  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
 //     (DetachUnlink); Leak writes Kept instead (LeakWord)
 //  5. leave the gate (DetachRelease); without cleanup the slot is freed by the same call
@@ -40,7 +40,7 @@ func (a *Attachment) Detach(leak bool) error {
 	a.mu.Unlock()
 	a.m.DrainUnlocked()
 	cleanup, err := a.resign(leak)
-	if cleanup && a.binding.Drop != nil && !a.ReadOnly() {
+	if cleanup && a.binding.Drop != nil && !a.ReadOnly() && !a.noCleanup {
 		// Keep the slot until Drop returns; otherwise a lock taken in Drop would appear to be held
 		// by a dead process.
 		a.m.Resume()
@@ -109,27 +109,27 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 		return false, err
 	}
 	a.clearPID()
-	mine, orphaned, err := a.standing(o)
+	mine, alive, err := a.standing(o)
 	switch {
 	case err != nil:
-		return false, err
-	case leak && (mine || orphaned):
-		err := a.setOwner(format.Owner{State: format.Kept})
-		step.Reach(step.LeakWord)
 		return false, err
 	case o.State == format.Dropped:
 		// an owner may have died between DetachDropped and DetachUnlink
 		return false, a.unlinkName()
+	case leak && (mine || !alive && !a.ReadOnly()):
+		err := a.setOwner(format.Owner{State: format.Kept})
+		step.Reach(step.LeakWord)
+		return false, err
 	case mine:
 		return a.cleanUp()
-	case !orphaned || a.noCleanup:
+	case alive:
 		return false, nil
 	}
 	if others, err := a.othersAttached(); err != nil || others {
 		return false, err
 	}
-	if a.mayUnlink() != nil {
-		return false, nil // a process without permission to unlink never takes over the cleanup
+	if stays, err := a.stays(o); err != nil || stays {
+		return false, err
 	}
 	return a.cleanUp()
 }
@@ -145,17 +145,16 @@ func (a *Attachment) leaveGate(cleanup bool) {
 	a.leaveWith(sys.SlotByte + int64(a.id.Slot()) + 1)
 }
 
-// standing reports whether this attachment is the owner, and whether the segment has no living
-// owner.
-func (a *Attachment) standing(o format.Owner) (mine, orphaned bool, err error) {
+// standing reports whether this attachment is the owner, and whether another one is, which lives.
+func (a *Attachment) standing(o format.Owner) (mine, alive bool, err error) {
 	if o.State != format.Owned {
-		return false, o.State == format.NoOwner, nil
+		return false, false, nil
 	}
 	if o.ID == a.id {
 		return true, false, nil
 	}
-	alive, err := a.alive(o.ID)
-	return false, !alive, err
+	alive, err = a.alive(o.ID)
+	return false, alive, err
 }
 
 // cleanUp does step 4.
@@ -178,7 +177,10 @@ func (a *Attachment) unlinkName() error {
 	if err != nil || !there.Same(a.stat) {
 		return nil
 	}
-	if err := sys.Unlink(a.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Without permission, in a sticky directory, the name stays as garbage for a process that may
+	// unlink it.
+	if err := sys.Unlink(a.path); err != nil && !errors.Is(err, fs.ErrNotExist) &&
+		!errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("unlinking %s: %w", a.path, err)
 	}
 	return nil

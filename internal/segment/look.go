@@ -23,7 +23,7 @@ type State int
 const (
 	Live State = iota + 1
 	Orphaned
-	Kept
+	Idle
 	Garbage
 	Foreign
 	Copied
@@ -36,7 +36,7 @@ func (s State) String() string {
 	if s < Live || s > Damaged {
 		return fmt.Sprintf("State(%d)", int(s))
 	}
-	return [...]string{"live", "orphaned", "kept", "garbage", "foreign", "copied", "other version",
+	return [...]string{"live", "orphaned", "idle", "garbage", "foreign", "copied", "other version",
 		"damaged"}[s-1]
 }
 
@@ -64,11 +64,13 @@ type Look struct {
 	Fingerprint uint64
 	Slots       int
 
-	Created time.Time
-	Program string
-	Owner   *Peer
-	Peers   []Peer
-	Readers bool
+	Created  time.Time
+	Program  string
+	Owner    *Peer
+	Lifetime format.Lifetime // when it ends; 0 if it is Foreign or cannot be read
+	Unread   int             // messages of an Idle queue
+	Peers    []Peer
+	Readers  bool
 
 	Header *format.Header // nil if Foreign, or if it cannot be read
 	Schema *format.Type   // nil where none is stored
@@ -227,15 +229,31 @@ func (c *control) describe(l *Look, page []byte) error {
 			return err
 		}
 	}
+	l.Lifetime = c.lasting(owner)
+	if l.Owner != nil {
+		l.Lifetime = format.LifetimeOwned
+	}
+	return c.judge(l, owner, attached)
+}
+
+// judge fills in the state, and what an idle queue holds.
+func (c *control) judge(l *Look, owner format.Owner, attached bool) (err error) {
 	switch {
-	case owner.State == format.Dropped, !attached && owner.State != format.Kept:
+	case owner.State == format.Dropped:
 		l.State = Garbage
-	case owner.State == format.Kept:
-		l.State = Kept
-	case l.Owner != nil:
+	case attached && l.Owner == nil && l.Lifetime == format.LifetimeOwned:
+		l.State = Orphaned
+	case attached:
 		l.State = Live
 	default:
-		l.State = Orphaned
+		stays, err := c.stays(owner)
+		if err != nil || !stays {
+			l.State = Garbage
+			return err
+		}
+		l.State = Idle
+		l.Unread, err = c.unread(0)
+		return err
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 		garbage, err = c.abandoned()
 		l.Size, l.File, l.InUse = c.stat.Size, c.stat.Size, c.stat.Blocks*512
 		l.UID = int(c.stat.UID)
-	} else if garbage, err = c.garbage(); garbage {
+	} else if garbage, err = c.lost(); garbage {
 		if seen, err := lookAt(path, name); err == nil { // what it was, while it can be seen
 			l = seen
 			l.State = Garbage
@@ -109,9 +109,8 @@ func openOwn(path string) (*control, error) {
 	return &control{file: file}, nil
 }
 
-// garbage reports whether a segment has no living owner, no attachment, and is not kept. The gate
-// is held.
-func (c *control) garbage() (bool, error) {
+// lost reports whether a segment is garbage. The gate is held.
+func (c *control) lost() (bool, error) {
 	owner, err := c.owner()
 	if errors.Is(err, errs.Corrupt) {
 		return false, nil // damaged: only Remove touches it
@@ -119,11 +118,7 @@ func (c *control) garbage() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	attached, err := c.othersAttached()
-	if err != nil {
-		return false, err
-	}
-	return owner.State == format.Dropped || !attached && owner.State != format.Kept, nil
+	return c.garbage(owner)
 }
 
 // abandoned reports whether the process that was making a file with a temporary name has died. The

@@ -51,8 +51,10 @@ func tryOpen(dir string, edit ...func(*Request)) (*Attachment, error) {
 	return Open(r)
 }
 
-func attachOnly(r *Request) { r.Create, r.Size = false, 0 }
-func noCleanup(r *Request)  { r.NoCleanup = true }
+func attachOnly(r *Request)    { r.Create, r.Size = false, 0 }
+func createdKept(r *Request)   { r.Config.Lifetime = format.LifetimeKept }
+func createdShared(r *Request) { r.Config.Lifetime = format.LifetimeShared }
+func noCleanup(r *Request)     { r.NoCleanup = true }
 
 func exists(dir string) bool {
 	_, err := os.Lstat(filepath.Join(dir, "s"))
@@ -192,8 +194,10 @@ func TestGarbage(t *testing.T) {
 	}{
 		{"dropped", word(format.Dropped), false, Garbage},
 		{"dropped, attached", word(format.Dropped), true, Garbage},
-		{"kept", word(format.Kept), false, Kept},
-		{"kept, attached", word(format.Kept), true, Kept},
+		{"kept", word(format.Kept), false, Idle},
+		{"kept, attached", word(format.Kept), true, Live},
+		{"shared", word(format.Shared), false, Garbage},
+		{"shared, attached", word(format.Shared), true, Live},
 		{"no owner", word(format.NoOwner), false, Garbage},
 		{"no owner, attached", word(format.NoOwner), true, Orphaned},
 		{"dead owner", func(a, _ *Attachment) format.Owner { return format.Owner{State: format.Owned, ID: a.id} }, false, Garbage},
@@ -260,7 +264,13 @@ func TestResign(t *testing.T) {
 		{name: "not the owner leaks", owner: others, leak: true, state: format.Owned, linked: true},
 		{name: "orphan, the last one", owner: others, dead: true, cleanup: true, state: format.Dropped},
 		{name: "orphan, the last one leaks", owner: others, dead: true, leak: true, state: format.Kept, linked: true},
-		{name: "orphan, without cleanup", owner: others, dead: true, edit: noCleanup, state: format.Owned, linked: true},
+		{name: "orphan, without cleanup", owner: others, dead: true, edit: noCleanup, state: format.Dropped},
+		{name: "shared", owner: is(format.Shared), state: format.Shared, linked: true},
+		{name: "shared, the last one", owner: is(format.Shared), dead: true, cleanup: true, state: format.Dropped},
+		{name: "shared, leaked", owner: is(format.Shared), leak: true, state: format.Kept, linked: true},
+		{name: "created kept, owner dead", owner: others, dead: true, edit: createdKept, state: format.Owned, linked: true},
+		{name: "created shared, owner dead", owner: others, dead: true, edit: createdShared, cleanup: true, state: format.Dropped},
+
 		{name: "no owner", owner: is(format.NoOwner), state: format.NoOwner, linked: true},
 		{name: "no owner, the last one", owner: is(format.NoOwner), dead: true, cleanup: true, state: format.Dropped},
 		{name: "kept", owner: is(format.Kept), dead: true, state: format.Kept, linked: true},
@@ -268,11 +278,11 @@ func TestResign(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := dir(t)
-			other := open(t, d)
 			edit := c.edit
 			if edit == nil {
 				edit = func(*Request) {}
 			}
+			other := open(t, d, edit)
 			a := open(t, d, edit)
 			if err := a.setOwner(c.owner(a, other)); err != nil {
 				t.Fatal(err)
@@ -391,6 +401,7 @@ func TestWithDefaults(t *testing.T) {
 	got, err := Config{}.withDefaults()
 	want := Config{
 		Dir: "/dev/shm", Timeout: 5 * time.Second, Mode: 0o600, Slots: 256, Populate: 64 << 20, UndoLimit: 1 << 20,
+		Lifetime: format.LifetimeOwned, DefaultLifetime: format.LifetimeOwned,
 	}
 	if err != nil || *got != want {
 		t.Errorf("%+v, %v", got, err)

@@ -33,6 +33,8 @@ type Plan struct {
 	// Like returns the type that this program expects of the segment that is there, given the one
 	// that is stored in it. An error says that the segment is something else.
 	Like func(stored *format.Type) (*format.Type, error)
+	// Capacity and Holds are what the caller asks for of a topic that is there; 0 is no claim.
+	Capacity, Holds int
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
 	Visitor bool
 }
@@ -52,6 +54,7 @@ func (p *Plan) open() (*segment.Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.DefaultLifetime = format.LifetimeShared
 	r := segment.Request{
 		Name: p.Name, Config: config,
 		Create: p.Mode != Attach, Attach: p.Mode != Create, NoCleanup: p.Visitor,
@@ -90,6 +93,15 @@ func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*for
 			payload, p.Kind, t.Size)
 	}
 	return t, nil
+}
+
+// Claim compares an option with what the segment was created with; 0 is no claim.
+func Claim(option string, is, asked int) error {
+	if asked == 0 || asked == is {
+		return nil
+	}
+	return fmt.Errorf("the segment was created with %s %d, Options.%s asks for %d; "+
+		"leave the option out, or remove the segment", option, is, option, asked)
 }
 
 // Error returns the public error of opening with the cause err, which may be that of a lower layer.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/shmembox/shmem"
@@ -32,7 +33,11 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 		if item == nil {
 			return typeOf(layout.TopicOf(stored))
 		}
-		return typeOf(layout.TopicLike(stored, item))
+		l, err := layout.TopicLike(stored, item)
+		if err == nil {
+			err = errors.Join(Claim("Capacity", l.Capacity, p.Capacity), Claim("Holds", l.Holds, p.Holds))
+		}
+		return typeOf(l, err)
 	}
 	seg, m, stored, err := p.Open()
 	if err != nil {

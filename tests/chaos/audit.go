@@ -149,6 +149,8 @@ type config struct {
 	links   int64 // 1: files get second names
 	reader  int64 // the last so many workers run as another user, which may only read
 	seed    int64
+
+	lifetime int64 // of the segments; 0: each name has its own
 }
 
 func openAudit(path string, create bool) (*shared, error) {

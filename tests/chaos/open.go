@@ -78,22 +78,23 @@ func (w *worker) visit(n int) {
 	w.stay(at)
 }
 
+// lifetime returns the lifetime of the segments of a name. Every worker asks for the same one.
+func (w *worker) lifetime(n int) shmem.Lifetime {
+	if l := w.cfg.lifetime; l != 0 {
+		return shmem.Lifetime(l)
+	}
+	return []shmem.Lifetime{shmem.Owned, shmem.Shared, shmem.Owned, shmem.Kept}[(n+int(w.cfg.seed&3))%4]
+}
+
 // options returns options that other workers' options agree with, at random otherwise.
-func (w *worker) options() *shmem.Options {
-	o := &shmem.Options{Dir: w.dir, Timeout: time.Duration(w.cfg.timeout),
-		Reserve: int(w.cfg.payload)}
+func (w *worker) options(n int) *shmem.Options {
+	o := &shmem.Options{Lifetime: w.lifetime(n), Dir: w.dir, Timeout: time.Duration(w.cfg.timeout), Reserve: int(w.cfg.payload)}
 	if w.cfg.reader > 0 {
 		o.Mode = 0o644
 		o.AnyUser = true
 	}
 	if w.cfg.scarce != 0 || w.oneIn(2) {
 		o.Undo = shmem.UndoNever
-	}
-	if w.oneIn(8) {
-		o.Slots = 2 + w.rng.IntN(3)
-	}
-	if w.oneIn(12) {
-		o.Kept = true
 	}
 	if w.oneIn(4) {
 		o.Populate = -1
@@ -104,7 +105,7 @@ func (w *worker) options() *shmem.Options {
 
 // open opens the name of at in one of the ways, and checks what it finds.
 func (w *worker) open(at *attachment) bool {
-	o := w.options()
+	o := w.options(at.name)
 	w.made = 0
 	if w.chooseWay(at.name).open(w, at, o) != nil {
 		return false
@@ -115,10 +116,10 @@ func (w *worker) open(at *attachment) bool {
 	if at.id >= maxSegments {
 		at.id = 0
 	}
-	at.mayOwn = at.mayOwn || at.creating && !o.Kept
+	at.mayOwn = at.mayOwn || at.creating && o.Lifetime == shmem.Owned
 	if at.creating {
 		w.a.count(created)
-		w.checkCreated(at, o.Kept)
+		w.checkCreated(at, o.Lifetime)
 	} else {
 		w.a.count(attached)
 	}
@@ -134,6 +135,7 @@ func (w *worker) openRaw(at *attachment, o *shmem.Options) error {
 }
 
 func (w *worker) createRaw(at *attachment, o *shmem.Options) error {
+	w.fewSlots(o)
 	began := time.Now()
 	seg, err := shmem.CreateSegment(w.name(at.name), 512, o)
 	at.creating = true
@@ -205,7 +207,16 @@ func (w *worker) openTyped(at *attachment, o *shmem.Options) error {
 	return nil
 }
 
+// fewSlots makes slots scarce, so that they are soon taken again. Only Create does: any other call
+// would ask for that number where the segment exists.
+func (w *worker) fewSlots(o *shmem.Options) {
+	if w.percent(70) {
+		o.Slots = 2 + w.rng.IntN(3)
+	}
+}
+
 func (w *worker) createTyped(at *attachment, o *shmem.Options) error {
+	w.fewSlots(o)
 	began := time.Now()
 	box, err := shmem.Create[value](w.name(at.name), o)
 	w.expect("Create", err, began, fs.ErrExist, errInit)
@@ -256,7 +267,7 @@ func (at *attachment) take(box *shmem.Box[value]) {
 }
 
 // checkCreated checks that the segment that had the name before has lost it.
-func (w *worker) checkCreated(at *attachment, kept bool) {
+func (w *worker) checkCreated(at *attachment, l shmem.Lifetime) {
 	if at.id == 0 {
 		return
 	}
@@ -272,10 +283,10 @@ func (w *worker) checkCreated(at *attachment, kept bool) {
 		}
 	}
 	owns, quiet := w.a.owning(at.id)
-	if !kept && quiet && owns == 0 && !at.seg.Owned() && s.owns.Load() == 0 {
+	if l == shmem.Owned && quiet && owns == 0 && !at.seg.Owned() && s.owns.Load() == 0 {
 		w.violate(notOwner, "segment %d: its creator does not own it", at.id)
 	}
-	if kept && at.quiet {
+	if l == shmem.Kept && at.quiet {
 		w.keep(at, 0)
 	}
 }
@@ -316,11 +327,13 @@ func (w *worker) keep(at *attachment, owns uint64) {
 	w.a.kept[at.name].Store(at.id)
 }
 
-// keptStill reports whether a segment is kept and its name was not removed since.
+// keptStill reports whether a segment is kept and its name was not removed since. One that was
+// created kept is kept again when its owner has died.
 func (w *worker) keptStill(id uint64, name int) bool {
 	s := &w.a.segments[id]
 	epoch := s.keptEpoch.Load()
-	return s.kept.Load() == s.owns.Load()+1 && uint64(epoch) == w.a.removals[name].Load() &&
+	kept := w.lifetime(name) == shmem.Kept || s.kept.Load() == s.owns.Load()+1
+	return kept && uint64(epoch) == w.a.removals[name].Load() &&
 		s.ended.Load() == 0
 }
 

@@ -41,10 +41,13 @@ type plan struct {
 }
 
 var variants = []variant{
-	{"mixed", "everything at once", func(p *plan) {
-		p.temp, p.stopMs, p.pidns = 30, 200, 10
+	{"mixed", "everything at once", func(p *plan) { p.temp, p.stopMs, p.pidns = 30, 200, 10 }, false},
+	{"duel", "all on one typed name, which is owned", func(p *plan) {
+		p.names, p.raw, p.remove, p.lifetime = 1, 0, 0, int64(shmem.Owned)
 	}, false},
-	{"duel", "all on one typed name", func(p *plan) { p.names, p.raw, p.remove = 1, 0, 0 }, false},
+	{"share", "all on one typed name, which is shared", func(p *plan) {
+		p.names, p.raw, p.remove, p.lifetime = 1, 0, 0, int64(shmem.Shared)
+	}, false},
 	{"temp", "no nameless files", func(p *plan) { p.temp = 100 }, false},
 	{"raw", "untyped segments only", func(p *plan) { p.raw = p.names }, false},
 	{"remove", "many removals", func(p *plan) { p.remove = 25 }, false},
@@ -496,7 +499,7 @@ func (q *parent) finish() {
 	}
 	for _, e := range entries {
 		info, err := shmem.Stat(dir, e.Name())
-		if err != nil || info.State != shmem.Kept {
+		if err != nil || info.State != shmem.Idle {
 			q.violate(leaked, "%s: %v %v", e.Name(), info.State, err)
 			continue
 		}

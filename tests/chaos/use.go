@@ -142,7 +142,7 @@ func (w *worker) attachFile(at *attachment) {
 	w.depth++
 	defer func() { w.depth-- }()
 	began := time.Now()
-	seg, err := shmem.FromFile(f, w.options())
+	seg, err := shmem.FromFile(f, w.options(at.name))
 	if !w.expect("FromFile", err, began, fs.ErrNotExist) {
 		if errors.Is(err, fs.ErrNotExist) && at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
 			w.violate(vanished, "segment %d is gone, and its owner did not close: %v", at.id, err)

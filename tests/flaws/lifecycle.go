@@ -76,19 +76,25 @@ var Lifecycle = []Flaw{
 		Edits:  []Edit{{"internal/segment/slot.go", "\ta.id = format.MakeID(gen, slot)", "\tgen = 1\n\ta.id = format.MakeID(gen, slot)"}},
 	},
 	{
+		Name:   "owner-counts",
+		Breaks: "After the death of an owner the segment is what it was created as.",
+		Edits:  []Edit{{lifetime, "\tswitch c.lasting(o) {", "\tif o.State == format.Owned {\n\t\treturn false, nil\n\t}\n\tswitch c.lasting(o) {"}},
+	},
+	{
 		Name:   "reclaim-live",
 		Breaks: "Reclaim removes no segment that a process is attached to.",
-		Edits:  []Edit{{"internal/segment/reclaim.go", "|| !attached && owner.State != format.Kept", "|| (!attached || true) && owner.State != format.Kept"}},
+		Edits:  []Edit{{"internal/segment/reclaim.go", "\treturn c.garbage(owner)", "\tstays, err := c.stays(owner)\n\treturn !stays, err"}},
 	},
 }
 
 // The files that most flaws edit.
 const (
-	create  = "internal/segment/create.go"
-	attach  = "internal/segment/attach.go"
-	control = "internal/segment/control.go"
-	detach  = "internal/segment/detach.go"
-	owner   = "internal/segment/owner.go"
+	create   = "internal/segment/create.go"
+	attach   = "internal/segment/attach.go"
+	control  = "internal/segment/control.go"
+	detach   = "internal/segment/detach.go"
+	owner    = "internal/segment/owner.go"
+	lifetime = "internal/segment/lifetime.go"
 )
 
 // published is the end of opening.publish.

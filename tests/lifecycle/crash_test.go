@@ -160,6 +160,24 @@ func leaked(r *killRun) {
 
 func garbage(r *killRun) { ownedFirst(r); orphan["orphan"](r) }
 
+// sharedFirst is ownedFirst for a shared segment: the parent is an equal that dies when it is asked to.
+func sharedFirst(r *killRun) { createdAs(r, shmem.Shared) }
+
+// createdKept leaves a segment that was created kept.
+func createdKept(r *killRun) {
+	createdAs(r, shmem.Kept)
+	check(r, r.first.Close())
+	r.first = nil
+}
+
+func createdAs(r *killRun, l shmem.Lifetime) {
+	o := r.opts()
+	o.Lifetime = l
+	b, err := shmem.Create[coin]("box", o)
+	check(r, err)
+	r.first, r.id = b, b.Value().ID
+}
+
 // closed closes the box unless opening it has failed.
 func closed[T any](b *shmem.Box[T], err error) error {
 	if err != nil {
@@ -201,7 +219,7 @@ var scenarios = []scenario{
 		return closed(v.open())
 	}},
 	{name: "create kept", keptFrom: step.CreateLink, victim: func(v *victim) error {
-		v.armed, v.opts.Kept = true, true
+		v.armed, v.opts.Lifetime = true, shmem.Kept
 		return closed(v.open())
 	}},
 	{name: "lose the race to create", asked: race, victim: func(v *victim) error {
@@ -297,6 +315,29 @@ var scenarios = []scenario{
 		return ownAndClose(b)
 	}},
 	{name: "own an orphan", setup: ownedFirst, asked: orphan, victim: atOrphan(ownAndClose)},
+	{name: "create shared", victim: func(v *victim) error {
+		v.armed, v.opts.Lifetime = true, shmem.Shared
+		return closed(v.open())
+	}},
+	{name: "close last of a shared one", setup: sharedFirst, asked: orphan, victim: atOrphan((*shmem.Box[coin]).Close)},
+	{name: "leak a shared one", setup: sharedFirst, asked: orphan, victim: atOrphan((*shmem.Box[coin]).Leak)},
+	{name: "own a shared one", setup: sharedFirst, asked: orphan, victim: atOrphan(ownAndClose)},
+	{name: "close at a shared one", setup: func(r *killRun) {
+		sharedFirst(r)
+		r.join(shmem.Attach[coin]("box", r.opts()))
+	}, asked: orphan, victim: atOrphan((*shmem.Box[coin]).Close)},
+	{name: "attach to shared garbage", setup: func(r *killRun) {
+		sharedFirst(r)
+		orphan["orphan"](r)
+	}, victim: func(v *victim) error { v.armed = true; return closed(v.open()) }},
+	{name: "own what was created kept", kept: true, setup: createdKept, victim: func(v *victim) error {
+		b, err := v.attach()
+		if err != nil {
+			return err
+		}
+		v.armed = true
+		return ownAndClose(b)
+	}},
 	{name: "leak", victim: func(v *victim) error {
 		b, err := v.open()
 		if err != nil {

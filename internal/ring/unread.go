@@ -1,0 +1,63 @@
+package ring
+
+import "encoding/binary"
+
+// Where the positions of a ring are in its memory: those of an MPMCHeader and of an SPSCHeader.
+const (
+	tailAt = 0
+	headAt = 128
+)
+
+// unreadChunk is how many bytes of words are read at a time.
+const unreadChunk = 64 << 10
+
+// Unread returns how many messages of a ring the next receiver would get, given that no process is
+// attached: every holder is dead. It stops counting at limit; 0 is no limit. read reads len(b) bytes
+// of the ring's memory at off. The words of an MPMC's slots begin at words. An SPSC has none: its
+// messages are the positions that are published and not released.
+//
+// A ready slot has a message, and so has a taken one: a lease whose holder is dead is redelivered. A
+// claim whose producer is dead is skipped. A word that cannot be counts as a message, so that nothing
+// is thrown away that is not understood; an error of read means the same for the whole ring.
+func Unread(items uint64, words int64, single bool, limit int,
+	read func(b []byte, off int64) error) (n int, err error) {
+	var b [headAt + 8]byte
+	if err := read(b[:], 0); err != nil {
+		return 0, err
+	}
+	head := binary.NativeEndian.Uint64(b[headAt:])
+	if single {
+		tail := binary.NativeEndian.Uint64(b[tailAt:])
+		return int(min(tail-head, items)), nil
+	}
+	// From the head on: where there are messages, the first word has one.
+	first := head % items
+	if n, err = unreadWords(first, items, words, limit, read); err != nil || limit > 0 && n >= limit {
+		return n, err
+	}
+	more, err := unreadWords(0, first, words, limit, read)
+	return n + more, err
+}
+
+// unreadWords counts the messages of the slots from..to.
+func unreadWords(from, to uint64, words int64, limit int,
+	read func(b []byte, off int64) error) (n int, err error) {
+	b := make([]byte, min(unreadChunk, 8*(to-from)))
+	for from < to {
+		c := b[:min(uint64(len(b)), 8*(to-from))]
+		if err := read(c, words+int64(8*from)); err != nil {
+			return n, err
+		}
+		for i := 0; i < len(c); i += 8 {
+			switch word(binary.NativeEndian.Uint64(c[i:])).state() {
+			case free, end, claimed, skipped:
+				continue
+			}
+			if n++; limit > 0 && n >= limit {
+				return n, nil
+			}
+		}
+		from += uint64(len(c) / 8)
+	}
+	return n, nil
+}

@@ -1,0 +1,96 @@
+package ring
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+)
+
+// TestUnread: after any calls, with every holder dead, Unread is the number of messages that a new
+// receiver gets after Repair.
+func TestUnread(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	const wordsAt = 1024
+	for n := 1; n <= 9; n += 2 {
+		for range 400 {
+			h, slots := new(MPMCHeader), make([]atomic.Uint64, n)
+			q, err := NewMPMC(h, slots)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scramble(q, r)
+			read := func(b []byte, off int64) error {
+				clear(b)
+				if off < wordsAt {
+					binary.NativeEndian.PutUint64(b[tailAt:], h.Tail.Load())
+					binary.NativeEndian.PutUint64(b[headAt:], h.Head.Load())
+					return nil
+				}
+				for i := 0; i < len(b); i += 8 {
+					binary.NativeEndian.PutUint64(b[i:], slots[(int(off)-wordsAt+i)/8].Load())
+				}
+				return nil
+			}
+			got, err := Unread(uint64(n), wordsAt, false, 0, read)
+			if err != nil {
+				t.Fatal(err)
+			}
+			some, _ := Unread(uint64(n), wordsAt, false, 1, read)
+			want := 0
+			for q.Repair(func(uint32) bool { return false }); ; want++ {
+				pos, _, err := q.Take(99)
+				if err != nil {
+					break
+				}
+				if err := q.Release(99, pos); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got != want || (some > 0) != (want > 0) {
+				t.Fatalf("%d slots: %d unread, %d with a limit of 1; %d are received", n, got, some, want)
+			}
+		}
+	}
+}
+
+// scramble makes calls of several attachments, some of which are not finished.
+func scramble(q *MPMC, r *rand.Rand) {
+	type hold struct {
+		id  uint32
+		pos uint64
+	}
+	var claims, leases []hold
+	for range r.IntN(60) {
+		id := uint32(2 + r.IntN(5))
+		switch r.IntN(6) {
+		case 0, 1:
+			if pos, err := q.Claim(id); err == nil {
+				claims = append(claims, hold{id, pos})
+			}
+		case 2:
+			if n := len(claims); n > 0 {
+				_ = q.Publish(claims[n-1].id, claims[n-1].pos)
+				claims = claims[:n-1]
+			}
+		case 3:
+			if n := len(claims); n > 0 {
+				_ = q.Cancel(claims[n-1].id, claims[n-1].pos)
+				claims = claims[:n-1]
+			}
+		case 4:
+			if pos, _, err := q.Take(id); err == nil {
+				leases = append(leases, hold{id, pos})
+			}
+		case 5:
+			if n := len(leases); n > 0 {
+				if l := leases[n-1]; r.IntN(2) == 0 {
+					_ = q.Release(l.id, l.pos)
+				} else {
+					_ = q.Return(l.id, l.pos)
+				}
+				leases = leases[:n-1]
+			}
+		}
+	}
+}
