@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
@@ -150,7 +149,7 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 	head := q.header.Head.Load()
 	wait.YieldLines(head-q.sendWaitHead.Swap(head), q.depth)
 	_, receiver := q.ring.Stuck()
-	o := wait.Options{Probe: q.repair, Watch: q.Watch(nil, receiver)}
+	o := wait.Options{Probe: q.repair, Watch: q.Watch(receiver)}
 	return wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
 }
 
@@ -194,7 +193,7 @@ func (q *many) waitMessage(ctx context.Context) error {
 	}
 	var ids [5]uint32
 	ids[0], _ = q.ring.Stuck()
-	watch := q.Watch(make([]format.ID, 0, len(ids)), q.ring.Holders(ids[:1], len(ids)-1)...)
+	watch := q.Watch(q.ring.Holders(ids[:1], len(ids)-1)...)
 	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: watch}
 	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
 }

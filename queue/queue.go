@@ -239,7 +239,7 @@ func (q *Queue[T]) prefetchMessage(pos uint64) {
 		return
 	}
 	if word != nil {
-		mem.Prefetch(word)
+		mem.PrefetchWrite(word) // receiving changes it
 	}
 	mem.Prefetch(&q.items[i])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
@@ -23,6 +24,7 @@ import (
 type Shared struct {
 	o     Object
 	words *mem.Words
+	mark  *atomic.Uint32 // in the slot of this attachment
 
 	mu sync.Mutex
 	// reading counts the goroutines of this attachment that read. The mark is set while it is not
@@ -32,7 +34,8 @@ type Shared struct {
 
 // NewShared returns the lock of the segment that m is attached to with a slot. A mapping has one.
 func NewShared(m *mem.Mapping) *Shared {
-	return &Shared{o: Object{m, m.Peers.Self}, words: m.Peers.Words}
+	p := m.Peers
+	return &Shared{o: Object{m, p.Self}, words: p.Words, mark: &p.Slot(int(p.Self.Slot())).Reader}
 }
 
 // Lock takes the lock for writing. It waits while living attachments hold the lock, until ctx is
@@ -173,11 +176,10 @@ func (s *Shared) tryRLock() bool {
 		return false // a waiting writer comes before new readers
 	}
 	if s.reading == 0 {
-		mark := &s.o.M.Peers.Slot(int(s.o.Me.Slot())).Reader
-		mark.Store(uint32(s.o.Me))
+		s.mark.Store(uint32(s.o.Me))
 		step.Reach(step.RLockMark)
 		if w.Load() != free {
-			mark.Store(0)
+			s.mark.Store(0)
 			step.Reach(step.RLockBack)
 			wait.Wake(s.o.M, &s.words.ReadersArmed)
 			return false
@@ -195,7 +197,7 @@ func (s *Shared) RUnlock() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reading--; s.reading == 0 {
-		s.o.M.Peers.Slot(int(s.o.Me.Slot())).Reader.Store(0)
+		s.mark.Store(0)
 		step.Reach(step.RUnlockMark)
 		wait.Wake(s.o.M, &s.words.ReadersArmed)
 	}

@@ -144,7 +144,7 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 			return nil, err
 		}
 		if !time.Now().Before(o.deadline) {
-			return nil, fmt.Errorf("%w: they change its type", errs.Contended)
+			return nil, fmt.Errorf("%w: they change its type or owner; try again", errs.Contended)
 		}
 	}
 	if err := a.mapJoined(); err != nil {
@@ -207,14 +207,13 @@ func (o *opening) exists() error {
 // joinReading does steps 3 to 6 for a file that can only be read.
 func (o *opening) joinReading(a *Attachment, page []byte) (joined bool, err error) {
 	garbage, err := o.recheck(a, page)
-	if err != nil || garbage {
+	if garbage {
+		return false, a.confirmGarbage(page)
+	}
+	if err != nil {
 		return false, err
 	}
-	if err := o.compared.err; errors.Is(err, errs.Corrupt) {
-		if _, err := o.check(a, page); err != nil {
-			return false, err
-		}
-	} else if err != nil {
+	if _, err := o.settled(a, page); err != nil {
 		return false, err
 	}
 	if err := a.file.Lock(sys.PresenceByte, true); err != nil {
@@ -222,6 +221,25 @@ func (o *opening) joinReading(a *Attachment, page []byte) (joined bool, err erro
 	}
 	step.Reach(step.AttachReader)
 	return true, nil
+}
+
+// confirmGarbage returns errStale if the owner word has changed since page was read: without the
+// gate, a Leak may have written Kept and freed its slot between the looks at the two.
+func (a *Attachment) confirmGarbage(page []byte) error {
+	now, err := a.owner()
+	if err == nil && now != format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:])) {
+		return errStale
+	}
+	return err
+}
+
+// settled returns what check returned in step 1, for a record that has not changed since. A schema
+// that was read while another process wrote it looks corrupt: it is read again.
+func (o *opening) settled(a *Attachment, page []byte) (*format.Record, error) {
+	if errors.Is(o.compared.err, errs.Corrupt) {
+		return o.check(a, page)
+	}
+	return o.compared.missing, o.compared.err
 }
 
 // joinAtGate does steps 2 to 8.
@@ -247,13 +265,14 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	if o.compared.record != [format.RecordSize]byte(page[format.OffRecord:]) {
 		return false, errStale
 	}
-	if o.compared.err != nil {
-		return false, o.compared.err
+	rec, err := o.settled(a, page)
+	if err != nil {
+		return false, err
 	}
 	if err := a.takeSlot(page); err != nil {
 		return false, err
 	}
-	if rec := o.compared.missing; rec != nil && a.canWriteSchema() {
+	if rec != nil && a.canWriteSchema() {
 		if err := a.storeSchema(o.Schema, *rec); err != nil {
 			return false, err
 		}

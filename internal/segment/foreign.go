@@ -49,7 +49,9 @@ func (o *opening) mapForeign(a *Attachment) error {
 	}
 	a.stat = st
 	if st.Size >= format.HeaderSize {
-		if _, _, err := readHeader(a.file, st); !errors.Is(err, errs.Foreign) {
+		_, _, err := readHeader(a.file, st)
+		copied := errors.Is(err, errs.Copied) && o.cfg.ReadOnly
+		if !errors.Is(err, errs.Foreign) && !copied {
 			return badOption("it is a ShmemBox segment; attach to it without Options.Foreign")
 		}
 	}

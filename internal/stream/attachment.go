@@ -69,8 +69,8 @@ func (a *Attachment) AliveOnce() func(id uint32) bool {
 // RepairDue reports whether a call that does not block should repair: at most every 10 ms.
 func (a *Attachment) RepairDue() bool { return wait.ProbeDue(&a.repaired) }
 
-// Watch appends the ids that are attachments, other than this one, to a list for wait.Options.
-func (a *Attachment) Watch(list []format.ID, ids ...uint32) []format.ID {
+// Watch returns a list for wait.Options of those ids that are attachments, other than this one.
+func (a *Attachment) Watch(ids ...uint32) (list []format.ID) {
 	for _, id := range ids {
 		if id != 0 && id != a.Self {
 			list = append(list, format.ID(id))

@@ -109,7 +109,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 func (t *Topic) waitRoom(ctx context.Context) error {
 	slowest, _ := t.Ring.Slowest()
 	publisher := t.Ring.Holder(t.Header.Tail.Load() - uint64(t.Layout.Capacity))
-	o := wait.Options{Probe: t.Repair, Watch: t.Watch(nil, slowest, publisher)}
+	o := wait.Options{Probe: t.Repair, Watch: t.Watch(slowest, publisher)}
 	return wait.Until(ctx, t.M, &t.Header.SendArmed, t.Ring.CanClaim, o)
 }
 

@@ -132,11 +132,14 @@ func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 
 // copyNext copies the next message to b, and reports whether the copy is whole.
 func (s *Subscription) copyNext(ctx context.Context, b []byte) (whole bool, err error) {
-	pos, err := s.begin(ctx)
-	if err != nil {
+	if err := s.pin(); err != nil {
 		return false, err
 	}
 	defer s.t.M.Unpin()
+	pos, err := s.next(ctx)
+	if err != nil {
+		return false, s.t.receiveErrors.Of(err)
+	}
 	s.t.Load(pos, b)
 	return s.end(pos), nil
 }
@@ -145,11 +148,14 @@ func (s *Subscription) copyNext(ctx context.Context, b []byte) (whole bool, err 
 // error of read as it is; the message is not received then. It is ErrLost if publishers overwrote
 // the item during read.
 func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error) error {
-	pos, err := s.begin(ctx)
-	if err != nil {
+	if err := s.pin(); err != nil {
 		return err
 	}
 	defer s.t.M.Unpin()
+	pos, err := s.next(ctx)
+	if err != nil {
+		return s.t.receiveErrors.Of(err)
+	}
 	if err := read(pos); err != nil {
 		return err
 	}
@@ -159,21 +165,15 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 	return nil
 }
 
-// begin finds the next message, with the mapping pinned unless there is an error.
-func (s *Subscription) begin(ctx context.Context) (pos uint64, err error) {
-	t := s.t
+// pin pins the mapping for a call.
+func (s *Subscription) pin() error {
 	if s.closed {
-		return 0, t.receiveErrors.EndClosed()
+		return s.t.receiveErrors.EndClosed()
 	}
-	if !t.M.Pin() {
-		return 0, t.receiveErrors.Of(shmem.ErrClosed)
+	if !s.t.M.Pin() {
+		return s.t.receiveErrors.Of(shmem.ErrClosed)
 	}
-	pos, err = s.next(ctx)
-	if err != nil {
-		t.M.Unpin()
-		return 0, t.receiveErrors.Of(err)
-	}
-	return pos, nil
+	return nil
 }
 
 // end ends the reading of a message, and reports whether it was there to the end.
@@ -306,7 +306,7 @@ func (s *Subscription) wait(ctx context.Context) error {
 	o := wait.Options{
 		Probe: func() bool { return t.Repair() || !t.Writes && c.PassDead(t.Alive) },
 		Poll:  !t.Writes,
-		Watch: t.Watch(nil, t.Ring.Holder(s.waitPos)),
+		Watch: t.Watch(t.Ring.Holder(s.waitPos)),
 	}
 	return wait.Until(ctx, t.M, &t.Header.RecvArmed, s.ready, o)
 }

@@ -181,7 +181,15 @@ func (v *Value) Repair(ctx context.Context) (broken bool, err error) {
 	if _, err := v.lock.Lock(ctx); err != nil {
 		return false, err
 	}
-	return !v.consistent(), nil
+	looked := false
+	defer func() {
+		if !looked { // a fault: a living process must not keep the lock
+			v.Unlock()
+		}
+	}()
+	broken = !v.consistent()
+	looked = true
+	return broken, nil
 }
 
 // Repaired says that the value is repaired. The lock is held.
@@ -217,6 +225,21 @@ func (v *Value) Load(ctx context.Context, dst []byte) error {
 		// Update writes plainly, and the race detector knows nothing of sequence counters.
 		return v.loadLocked(ctx, dst)
 	}
+	if v.a.Closed() {
+		return errs.Closed // the value's Drop runs
+	}
+	seq := &v.words.Seq
+	if before := seq.Load(); before&1 == 0 {
+		v.loadLocal(dst, 0)
+		if seq.Load() == before {
+			return nil
+		}
+	}
+	return v.loadBeside(ctx, dst)
+}
+
+// loadBeside is Load beside changes of the value.
+func (v *Value) loadBeside(ctx context.Context, dst []byte) error {
 	tries := loadTries
 	if !v.writable {
 		tries = loadTriesReadOnly
@@ -255,6 +278,9 @@ func (v *Value) loadLocked(ctx context.Context, dst []byte) error {
 
 // Store replaces the value by src. Atomic fields and locks stay as they are.
 func (v *Value) Store(ctx context.Context, src []byte) error {
+	if v.a.Closed() {
+		return errs.Closed // the value's Drop runs
+	}
 	if err := v.Lock(ctx); err != nil {
 		return err
 	}
