@@ -126,7 +126,7 @@ func lockModel(limit int) porcupine.Model {
 				return room, state{st.in + n, st.readers}
 			case "try":
 				if !o.ok {
-					return !room, st
+					return true, st // it also fails while another one changes the table of permits
 				}
 				return room, state{st.in + n, st.readers}
 			case "unlock":

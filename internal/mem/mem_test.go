@@ -306,8 +306,8 @@ func TestUnpinOpen(t *testing.T) {
 	<-drained
 }
 
-// TestDrainUnlocked: DrainUnlocked waits for locks for a limited time, and calls that unlock succeed
-// meanwhile.
+// TestDrainUnlocked: DrainUnlocked waits for locks for a limited time, and calls that unlock
+// succeed meanwhile.
 func TestDrainUnlocked(t *testing.T) {
 	m := mapped(t, Spec{File: file(t, 4096), Payload: 4096, Length: 4096, Write: true})
 	m.MarkExposed()
