@@ -66,13 +66,14 @@ type Options struct {
 type Lifetime int
 
 const (
-	// Owned is the lifetime of a segment that ends when its owner closes it, even if other processes
-	// are attached. The owner is its creator, or the attachment that called Own last. If the owner
-	// dies the last attachment to leave cleans up. It is the default of boxes and of segments.
+	// Owned is the lifetime of a segment that ends when its owner closes it, even if other
+	// processes are attached. The owner is its creator, or the attachment that called Own last.
+	// If the owner dies the last attachment to leave cleans up. It is the default of boxes and
+	// of segments.
 	Owned Lifetime = iota + 1
-	// Shared is the lifetime of a segment that no process owns: it ends when the last attachment
-	// leaves. It is the default of queues and topics. A queue with unread messages does not end: the
-	// next Open finds them.
+	// Shared is the lifetime of a segment that no process owns: it ends when the last
+	// attachment leaves. It is the default of queues and topics. A queue with unread messages
+	// does not end: the next Open finds them.
 	Shared
 	// Kept is the lifetime of a segment that ends by Remove, or when a process calls Own and then
 	// Close.
@@ -100,7 +101,8 @@ func (o *Options) config() (segment.Config, error) {
 	c := segment.Config{
 		Dir: o.Dir, Timeout: o.Timeout,
 		Mode: o.Mode, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime), Reserve: o.Reserve,
-		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser, Foreign: o.Foreign, Offset: o.Offset,
+		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
+		Foreign: o.Foreign, Offset: o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages,
 	}
 	switch o.Undo {

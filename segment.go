@@ -125,10 +125,10 @@ func (s *Segment) Owned() bool { return s.a.Owned() }
 // the name.
 func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 
-// Close detaches. If this attachment owns the segment, or is the last one of a shared or orphaned
-// segment, it also unlinks the name and drops the value; not that of a queue with unread messages. Close waits for calls in flight, and calls that
-// block return ErrClosed. Memory of the segment must not be used afterwards: it faults. A second
-// Close returns nil.
+// Close detaches. If this attachment owns the segment, or is the last one of a shared or
+// orphaned segment, it also unlinks the name and drops the value, unless it is a queue with
+// unread messages. Close waits for calls in flight, and calls that block return ErrClosed.
+// Memory of the segment must not be used afterwards: it faults. A second Close returns nil.
 //
 // If goroutines hold locks of package psync in the value of a box, Close waits up to 100 ms until
 // they have unlocked. Nothing is locked any more meanwhile. A lock that is still held then is one
@@ -139,8 +139,8 @@ func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(false)) }
 
 // Leak detaches and leaves the segment kept: it stays until it is owned or removed. On an owned
-// segment only the owner can leak, or any attachment if the owner has died; on a shared one any can.
-// For others, and for one that is attached read-only, Leak is Close.
+// segment only the owner can leak, or any attachment if the owner has died; on a shared one any
+// can. For others, and for one that is attached read-only, Leak is Close.
 func (s *Segment) Leak() error { return public("leak", s.Name(), s.a.Detach(true)) }
 
 // File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or

@@ -53,9 +53,9 @@
 //
 // # Lifetime
 //
-// A queue is shared: no process owns it, and the last one to leave removes it. A queue with unread
-// messages stays, however its last process ended: the next Open finds them. Options.Lifetime chooses
-// another lifetime.
+// A queue is shared: no process owns it, and the last one to leave removes it. A queue with
+// unread messages stays, however its last process ended: the next Open finds them.
+// Options.Lifetime chooses another lifetime.
 //
 // # Trust
 //

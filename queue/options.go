@@ -123,10 +123,12 @@ func (c *config) check(l *layout.Queue) error {
 	if l.Item == nil && l.Single {
 		capacity = 0 // it is bounded by Bytes alone
 	}
-	err := errors.Join(stream.Claim("Capacity", l.Capacity, capacity), stream.Claim("Bytes", l.Bytes, bytes))
+	err := errors.Join(
+		stream.Claim("Capacity", l.Capacity, capacity),
+		stream.Claim("Bytes", l.Bytes, bytes))
 	if c.single && !l.Single {
-		err = errors.Join(err, errors.New("the segment was created without Single, Options.Single asks for it; "+
-			"leave the option out, or remove the segment"))
+		err = errors.Join(err, errors.New("the segment was created without Single, "+
+			"Options.Single asks for it; leave the option out, or remove the segment"))
 	}
 	return err
 }
@@ -135,11 +137,12 @@ func (o *Options) config() (config, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	c := config{capacity: o.Capacity, single: o.Single, claims: claims{capacity: o.Capacity}, segment: &shmem.Options{
+	c := config{capacity: o.Capacity, single: o.Single, claims: claims{capacity: o.Capacity}}
+	c.segment = &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
-	}}
+	}
 	return c, c.fill("Options")
 }
 
@@ -147,11 +150,13 @@ func (o *BytesOptions) config() (config, error) {
 	if o == nil {
 		o = new(BytesOptions)
 	}
-	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, claims: claims{o.Capacity, o.Bytes}, segment: &shmem.Options{
+	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single}
+	c.claims = claims{o.Capacity, o.Bytes}
+	c.segment = &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
-	}}
+	}
 	return c, c.fill("BytesOptions")
 }
 

@@ -11,14 +11,15 @@ const (
 // unreadChunk is how many bytes of words are read at a time.
 const unreadChunk = 64 << 10
 
-// Unread returns how many messages of a ring the next receiver would get, given that no process is
-// attached: every holder is dead. It stops counting at limit; 0 is no limit. read reads len(b) bytes
-// of the ring's memory at off. The words of an MPMC's slots begin at words. An SPSC has none: its
-// messages are the positions that are published and not released.
+// Unread returns how many messages of a ring the next receiver would get, given that no process
+// is attached: every holder is dead. It stops counting at limit; 0 is no limit. read reads
+// len(b) bytes of the ring's memory at off. The words of an MPMC's slots begin at words. An
+// SPSC has none: its messages are the positions that are published and not released.
 //
-// A ready slot has a message, and so has a taken one: a lease whose holder is dead is redelivered. A
-// claim whose producer is dead is skipped. A word that cannot be counts as a message, so that nothing
-// is thrown away that is not understood; an error of read means the same for the whole ring.
+// A ready slot has a message, and so has a taken one: a lease whose holder is dead is redelivered.
+// A claim whose producer is dead is skipped. A word that cannot be counts as a message, so that
+// nothing is thrown away that is not understood; an error of read means the same for the whole
+// ring.
 func Unread(items uint64, words int64, single bool, limit int,
 	read func(b []byte, off int64) error) (n int, err error) {
 	var b [headAt + 8]byte
@@ -32,7 +33,8 @@ func Unread(items uint64, words int64, single bool, limit int,
 	}
 	// From the head on: where there are messages, the first word has one.
 	first := head % items
-	if n, err = unreadWords(first, items, words, limit, read); err != nil || limit > 0 && n >= limit {
+	n, err = unreadWords(first, items, words, limit, read)
+	if err != nil || limit > 0 && n >= limit {
 		return n, err
 	}
 	more, err := unreadWords(0, first, words, limit, read)

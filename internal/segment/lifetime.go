@@ -18,8 +18,8 @@ import (
 //	shared                garbage                  cleans up
 //	owned, owner dead     as it was created; if that was owned: garbage; the last one cleans up
 //
-// Unread is a queue that has messages. A dead owner counts for nothing: the segment is again what it
-// was created as.
+// Unread is a queue that has messages. A dead owner counts for nothing: the segment is again
+// what it was created as.
 
 // lasting returns the lifetime of a segment whose owner, if there was one, is dead. Owned is an
 // orphan then.
@@ -62,9 +62,9 @@ func (c *control) garbage(o format.Owner) (bool, error) {
 	return !stays, err
 }
 
-// unread returns how many messages a queue has that the next receiver gets. It counts up to limit; 0
-// is no limit. No process is attached. It is 1 for a queue that cannot be read: nothing is thrown
-// away that is not understood.
+// unread returns how many messages a queue has that the next receiver gets. It counts up to
+// limit; 0 is no limit. No process is attached. It is 1 for a queue that cannot be read:
+// nothing is thrown away that is not understood.
 func (c *control) unread(limit int) (int, error) {
 	h := c.head
 	single := h.Form == format.FormSingle || h.Form == format.FormSingleBytes
@@ -99,7 +99,8 @@ func (o *opening) checkClaims(a *Attachment) error {
 	case c.Slots != 0 && c.Slots != int(h.SlotCount):
 		return differs("Slots", h.SlotCount, c.Slots)
 	case c.Mode != 0 && c.Mode.Perm() != a.stat.Mode.Perm():
-		return differs("Mode", fmt.Sprintf("%#o", a.stat.Mode.Perm()), fmt.Sprintf("%#o", c.Mode.Perm()))
+		is, want := a.stat.Mode.Perm(), c.Mode.Perm()
+		return differs("Mode", fmt.Sprintf("%#o", is), fmt.Sprintf("%#o", want))
 	}
 	return nil
 }

@@ -35,7 +35,9 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 		}
 		l, err := layout.TopicLike(stored, item)
 		if err == nil {
-			err = errors.Join(Claim("Capacity", l.Capacity, p.Capacity), Claim("Holds", l.Holds, p.Holds))
+			err = errors.Join(
+				Claim("Capacity", l.Capacity, p.Capacity),
+				Claim("Holds", l.Holds, p.Holds))
 		}
 		return typeOf(l, err)
 	}

@@ -83,12 +83,16 @@ func (w *worker) lifetime(n int) shmem.Lifetime {
 	if l := w.cfg.lifetime; l != 0 {
 		return shmem.Lifetime(l)
 	}
-	return []shmem.Lifetime{shmem.Owned, shmem.Shared, shmem.Owned, shmem.Kept}[(n+int(w.cfg.seed&3))%4]
+	all := [4]shmem.Lifetime{shmem.Owned, shmem.Shared, shmem.Owned, shmem.Kept}
+	return all[(n+int(w.cfg.seed&3))%4]
 }
 
 // options returns options that other workers' options agree with, at random otherwise.
 func (w *worker) options(n int) *shmem.Options {
-	o := &shmem.Options{Lifetime: w.lifetime(n), Dir: w.dir, Timeout: time.Duration(w.cfg.timeout), Reserve: int(w.cfg.payload)}
+	o := &shmem.Options{
+		Dir: w.dir, Lifetime: w.lifetime(n),
+		Timeout: time.Duration(w.cfg.timeout), Reserve: int(w.cfg.payload),
+	}
 	if w.cfg.reader > 0 {
 		o.Mode = 0o644
 		o.AnyUser = true

@@ -41,7 +41,9 @@ type plan struct {
 }
 
 var variants = []variant{
-	{"mixed", "everything at once", func(p *plan) { p.temp, p.stopMs, p.pidns = 30, 200, 10 }, false},
+	{"mixed", "everything at once", func(p *plan) {
+		p.temp, p.stopMs, p.pidns = 30, 200, 10
+	}, false},
 	{"duel", "all on one typed name, which is owned", func(p *plan) {
 		p.names, p.raw, p.remove, p.lifetime = 1, 0, 0, int64(shmem.Owned)
 	}, false},

@@ -22,7 +22,7 @@ const (
 var (
 	base   = uintptr(1) << 63 // of the first window; until there is one no address is in it
 	memory []byte             // the real kernel's file, as a whole
-	real   int                // its descriptor
+	memfd  int                // its descriptor
 )
 
 func mmap(addr, n uintptr, prot, flags, fd int, off int64) uintptr {
@@ -44,11 +44,11 @@ func start() {
 	if e != 0 {
 		panic("replay: memfd_create: " + e.Error())
 	}
-	real = int(fd)
-	if err := syscall.Ftruncate(real, memorySize); err != nil {
+	memfd = int(fd)
+	if err := syscall.Ftruncate(memfd, memorySize); err != nil {
 		panic("replay: ftruncate: " + err.Error())
 	}
-	view := mmap(0, memorySize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED, real, 0)
+	view := mmap(0, memorySize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED, memfd, 0)
 	memory = unsafe.Slice((*byte)(pointer(view)), memorySize)
 	base = mmap(0, windows<<windowBits, syscall.PROT_NONE, nothing, -1, 0)
 }
@@ -146,7 +146,7 @@ func place(at uintptr, want mapped) {
 			delete(there, a)
 		}
 	}
-	mmap(at, want.n, want.prot, syscall.MAP_SHARED|syscall.MAP_FIXED|syscall.MAP_POPULATE, real,
+	mmap(at, want.n, want.prot, syscall.MAP_SHARED|syscall.MAP_FIXED|syscall.MAP_POPULATE, memfd,
 		want.off)
 	there[at] = want
 }

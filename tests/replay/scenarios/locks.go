@@ -88,7 +88,7 @@ func sharedWaiting(r *world.Run) {
 	va := open[shared](a).Value()
 	blocked := 0
 	for i := range 3 {
-		ctx := context.Context(background)
+		var ctx context.Context = background
 		if i < 2 {
 			ctx = a.Cancelable()
 		}
