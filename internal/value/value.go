@@ -221,12 +221,12 @@ func (v *Value) Snapshots() error {
 // newer than the rest; locks are zero. If the value changes faster than it can be copied, Load
 // takes the lock for reading; where it cannot, it returns errs.Contended.
 func (v *Value) Load(ctx context.Context, dst []byte) error {
+	if v.a.Closed() {
+		return errs.Closed // the value's Drop runs
+	}
 	if robust.RaceEnabled && v.writable && (v.image != 0 || v.consistent()) {
 		// Update writes plainly, and the race detector knows nothing of sequence counters.
 		return v.loadLocked(ctx, dst)
-	}
-	if v.a.Closed() {
-		return errs.Closed // the value's Drop runs
 	}
 	seq := &v.words.Seq
 	if before := seq.Load(); before&1 == 0 {

@@ -162,8 +162,8 @@ func (t traffic) setup(r *world.Run) {
 	})
 }
 
-// leasing: receivers use messages in place. Each message is used to the end at least once, whoever
-// dies.
+// leasing: receivers use messages in place. Each message is used to the end at least once, whatever
+// process dies.
 func leasing(open func(p *world.Process) mailbox) func(r *world.Run) {
 	return func(r *world.Run) {
 		sender := r.Process("S").Spare()
