@@ -202,7 +202,7 @@ func TestRuntimeNumbers(t *testing.T) {
 	if !strings.Contains(readFile(t, "runtime.py"), list) {
 		t.Errorf("runtime.py has not %s", list)
 	}
-	hash := fmt.Sprintf("%X", layout.BucketFactor)
+	hash := fmt.Sprintf("%X", uint32(layout.BucketFactor))
 	for _, file := range []string{"runtime.h", "runtime.py", "runtime.rs"} {
 		if !strings.Contains(strings.ReplaceAll(readFile(t, file), "_", ""), hash) {
 			t.Errorf("%s hashes with another factor than %s", file, hash)
