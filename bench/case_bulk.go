@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 )
 
 // ends touches a message in place as little as one can: its first and its last byte.
@@ -21,9 +22,13 @@ var placeSource = role("source in place", func(t *Trial) error {
 	}
 })
 
+// inPlace ends the name of what hands messages over in place.
+const inPlace = ", in place"
+
 // handOver is a stream of messages that are written and read where they are.
 func (tr transport) handOver() Contender {
-	return Contender{Name: tr.name + ", in place", Kind: tr.kind, Run: func(t *Trial) error {
+	name := strings.TrimSuffix(tr.name, inPlace) + inPlace
+	return Contender{Name: name, Kind: tr.kind, Run: func(t *Trial) error {
 		c, err := tr.connect(t, placeSource)
 		if err != nil {
 			return err

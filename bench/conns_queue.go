@@ -131,6 +131,6 @@ func (c bytesConn) RecvInPlace(f func([]byte)) error {
 var (
 	singleBytes      = bytesTransport("Bytes, Single", true, copyRoom)
 	manyBytes        = bytesTransport("Bytes", false, copyRoom)
-	singleBytesPlace = bytesTransport("Bytes, Single", true, placeRoom)
-	manyBytesPlace   = bytesTransport("Bytes", false, placeRoom)
+	singleBytesPlace = bytesTransport("Bytes, Single"+inPlace, true, placeRoom)
+	manyBytesPlace   = bytesTransport("Bytes"+inPlace, false, placeRoom)
 )
