@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/topic"
 )
 
@@ -19,7 +20,7 @@ func fanOut(subscribers int) bench {
 	}
 }
 
-func topicOptions() *topic.Options { return &topic.Options{Capacity: capacity} }
+func topicOptions() *topic.Options { return &topic.Options{Capacity: capacity, Lifetime: shmem.Owned} }
 
 type publisher struct{ t *topic.Topic[line] }
 

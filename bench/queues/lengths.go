@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
 )
 
@@ -43,7 +44,9 @@ type bytesQueue struct {
 func (x *bytesQueue) close() { x.q.Close() }
 
 func (x *bytesQueue) options() *queue.BytesOptions {
-	return &queue.BytesOptions{Bytes: max(1<<20, 16*x.size), Capacity: 1024, Single: x.single}
+	return &queue.BytesOptions{
+		Bytes: max(1<<20, 16*x.size), Capacity: 1024, Single: x.single, Lifetime: shmem.Owned,
+	}
 }
 
 type bytesSender struct {
