@@ -33,7 +33,7 @@ func openPipe(create bool) (pipe, error) {
 			open = queue.Create[Message]
 		}
 		q, err := open(name, &queue.Options{
-			Dir: *dir, Slots: 64, Capacity: *capacity, Single: *mode == "single",
+			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Single: *mode == "single",
 		})
 		return &typedQueue{q: q, buf: make([]Message, max(*batch, 1))}, err
 	case "bytes", "bytes-single":
@@ -42,7 +42,7 @@ func openPipe(create bool) (pipe, error) {
 			open = queue.CreateBytes
 		}
 		q, err := open(name, &queue.BytesOptions{
-			Dir: *dir, Slots: 64, Capacity: *capacity, Bytes: 100 * *capacity,
+			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Bytes: 100 * *capacity,
 			Single: *mode == "bytes-single",
 		})
 		return &bytesQueue{q}, err
@@ -52,7 +52,7 @@ func openPipe(create bool) (pipe, error) {
 		open = topic.Create[Message]
 	}
 	t, err := open(name, &topic.Options{
-		Dir: *dir, Slots: 64, Capacity: *capacity, Holds: 2 * maxProcs,
+		Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Holds: 2 * maxProcs,
 	})
 	return &topicPipe{t: t}, err
 }
