@@ -73,6 +73,12 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 	return nil
 }
 
+// Identify says which attachment m is, after JoinPeers and before another goroutine uses m.
+func (m *Mapping) Identify(self format.ID) {
+	m.Peers.Self = self
+	m.setLockID()
+}
+
 // setLockID allows locks to be taken, where the payload can be written.
 func (m *Mapping) setLockID() {
 	if m.write && m.Peers != nil {

@@ -19,20 +19,22 @@ import (
 //
 //  1. open the file (AttachOpen), check what it is and its header, and compare the type
 //     (AttachRead)
-//  2. take the gate (AttachGate)
-//  3. check that the name still leads to this file, and read the header again
-//  4. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
+//  2. map the file (AttachMap)
+//  3. take the gate (AttachGate)
+//  4. check that the name still leads to this file, and read the header again
+//  5. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
 //     an attaching one finds nothing
-//  5. is the schema record still the one that was compared? If not, leave the gate and go to 1
-//  6. lock a free slot (AttachSlot) and write its record (AttachRecord)
-//  7. write the type, if it is new (SchemaWrite)
-//  8. leave the gate (AttachRelease)
-//  9. map the file (AttachMap)
-//  10. make its pages present (AttachPopulate)
+//  6. are header and schema record still those that the file was mapped by and that were compared?
+//     If not, leave the gate and go to 1
+//  7. lock a free slot (AttachSlot) and write its record (AttachRecord)
+//  8. write the type, if it is new (SchemaWrite)
+//  9. leave the gate (AttachRelease)
+//  10. make the pages present (AttachPopulate)
 //
-// After step 6 the segment has an attachment that cannot end unseen, so the rest needs no gate.
+// From step 7 on another attachment may leave, and rely on this one for the cleanup. So what can
+// fail comes before: the mapping, and room for a new type. After step 9 nothing fails.
 //
-// Where the file can only be read, there is no gate and no slot: step 6 is to lock the presence
+// Where the file can only be read, there is no gate and no slot: step 7 is to lock the presence
 // byte (AttachReader). Such an attachment keeps nothing alive, and nothing waits for it. A schema
 // record that is being written is read once more.
 
@@ -136,10 +138,14 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 		if err := o.examine(a, page); err != nil {
 			return nil, err
 		}
+		if err := o.mapExamined(a, write); err != nil {
+			return nil, err
+		}
 		joined, err := join(a, page)
 		if joined {
 			break
 		}
+		a.unmap()
 		if err != errStale {
 			return nil, err
 		}
@@ -147,11 +153,36 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 			return nil, fmt.Errorf("%w: they change its type or owner; try again", errs.Contended)
 		}
 	}
-	if err := a.mapJoined(); err != nil {
-		_, _ = a.resign(false)
-		return nil, err
-	}
+	a.identify()
+	a.populate()
+	step.Reach(step.AttachPopulate)
 	return a, nil
+}
+
+// mapExamined does step 2, unless what was found cannot be attached to.
+func (o *opening) mapExamined(a *Attachment, write bool) error {
+	e := o.compared.err
+	if !o.Attach || e != nil && !errors.Is(e, errs.Corrupt) {
+		return nil
+	}
+	if err := a.mapFile(write); err != nil {
+		return err
+	}
+	if err := a.m.JoinPeers(a.file, format.NoID, a.head); err != nil {
+		a.unmap()
+		return fmt.Errorf("%w: %v", errs.Corrupt, err)
+	}
+	step.Reach(step.AttachMap)
+	return nil
+}
+
+// unmap removes the mapping of an attachment that was not made.
+func (a *Attachment) unmap() {
+	if a.m != nil {
+		a.m.Drain()
+		a.m.Retire()
+		a.m = nil
+	}
 }
 
 // examine does step 1.
@@ -204,7 +235,7 @@ func (o *opening) exists() error {
 		o.cfg.Dir)
 }
 
-// joinReading does steps 3 to 6 for a file that can only be read.
+// joinReading does steps 4 to 7 for a file that can only be read.
 func (o *opening) joinReading(a *Attachment, page []byte) (joined bool, err error) {
 	garbage, err := o.recheck(a, page)
 	if garbage {
@@ -242,14 +273,14 @@ func (o *opening) settled(a *Attachment, page []byte) (*format.Record, error) {
 	return o.compared.missing, o.compared.err
 }
 
-// joinAtGate does steps 2 to 8.
+// joinAtGate does steps 3 to 9.
 func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error) {
 	if err := a.enter(o.deadline); err != nil {
 		return false, err
 	}
 	step.Reach(step.AttachGate)
 	defer func() {
-		a.leave()
+		o.leaveJoined(a, joined)
 		step.Reach(step.AttachRelease)
 	}()
 	garbage, err := o.recheck(a, page)
@@ -269,11 +300,17 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	if err != nil {
 		return false, err
 	}
+	var missing *newSchema
+	if rec != nil && !a.cfg.ReadOnly {
+		if missing, err = a.placeSchema(o.Schema, *rec); err != nil {
+			return false, err
+		}
+	}
 	if err := a.takeSlot(page); err != nil {
 		return false, err
 	}
-	if rec != nil && a.canWriteSchema() {
-		if err := a.storeSchema(o.Schema, *rec); err != nil {
+	if missing != nil {
+		if err := a.writeSchema(missing); err != nil {
 			return false, err
 		}
 		step.Reach(step.SchemaWrite)
@@ -281,7 +318,18 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	return true, nil
 }
 
-// recheck does step 3, and reports whether the segment is garbage. Before the gate was taken, the
+// leaveJoined does step 9. Without an attachment one call frees a slot with the gate: no other
+// attachment has seen it.
+func (o *opening) leaveJoined(a *Attachment, joined bool) {
+	if joined || a.id == format.NoID {
+		a.leave()
+		return
+	}
+	a.leaveWith(sys.SlotByte + int64(a.id.Slot()) + 1)
+	a.id = format.NoID
+}
+
+// recheck does step 4, and reports whether the segment is garbage. Before the gate was taken, the
 // segment may have lost its name, and another header may have been read.
 func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) {
 	if o.path != "" {
@@ -289,8 +337,12 @@ func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) 
 			return false, errRetry
 		}
 	}
+	examined := a.head
 	if a.head, err = readHeaderTo(page, a.file, a.stat); err != nil {
 		return false, o.asExist(err)
+	}
+	if *a.head != *examined {
+		return false, errStale
 	}
 	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
 	if !owner.Valid() {
@@ -300,7 +352,7 @@ func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) 
 	return a.garbage(owner)
 }
 
-// unlinkGarbage does step 4. The gate is held.
+// unlinkGarbage does step 5. The gate is held.
 func (o *opening) unlinkGarbage(a *Attachment) error {
 	if !o.Create || o.path == "" {
 		return nil
@@ -313,19 +365,4 @@ func (o *opening) unlinkGarbage(a *Attachment) error {
 	}
 	step.Reach(step.AttachUnlink)
 	return errRetry
-}
-
-// mapJoined does steps 9 and 10.
-func (a *Attachment) mapJoined() error {
-	if err := a.mapFile(a.id != format.NoID); err != nil {
-		return err
-	}
-	step.Reach(step.AttachMap)
-	if err := a.join(); err != nil {
-		a.m.Retire()
-		return err
-	}
-	a.populate()
-	step.Reach(step.AttachPopulate)
-	return nil
 }

@@ -351,14 +351,20 @@ func (a *Attachment) populate() {
 	}
 }
 
-// join gives the mapping its control block and the box's lock. A read-only attachment without a
-// slot has no lock.
+// join gives the mapping its control block and the box's lock.
 func (a *Attachment) join() error {
-	if err := a.m.JoinPeers(a.file, a.id, a.head); err != nil {
+	if err := a.m.JoinPeers(a.file, format.NoID, a.head); err != nil {
 		return fmt.Errorf("%w: %v", errs.Corrupt, err)
 	}
+	a.identify()
+	return nil
+}
+
+// identify tells the mapping, which has its control block, which attachment it is. A read-only
+// attachment without a slot has no lock.
+func (a *Attachment) identify() {
+	a.m.Identify(a.id)
 	if a.id != format.NoID {
 		a.lock = robust.NewShared(a.m)
 	}
-	return nil
 }

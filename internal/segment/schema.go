@@ -117,35 +117,57 @@ func (a *Attachment) mismatches(lines []string) error {
 
 func (a *Attachment) canWriteSchema() bool { return a.id != format.NoID && !a.cfg.ReadOnly }
 
-// storeSchema replaces the schema record. The gate is held. old is the present record with the new
-// payload size. The record is one write within a page: a death leaves the old record or the new
-// one. A schema that does not fit the header page is written beside the present one first.
-func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
+// A newSchema is a schema record that is to replace the present one.
+type newSchema struct {
+	rec     format.Record
+	encoded []byte
+}
+
+// placeSchema returns the record of schema, and where it is to be stored. old is the present record
+// with the new payload size. It writes nothing.
+func (a *Attachment) placeSchema(schema *format.Type, old format.Record) (*newSchema, error) {
 	encoded := schema.AppendBinary(nil)
 	rec := a.head.NewRecord(encoded, schema.Fingerprint(), old.PayloadSize)
-	if rec.Kind == format.AreaRecord {
-		if old.Kind == format.AreaRecord {
-			end := old.Offset + uint64(old.Length)
-			switch n, area := uint64(len(encoded)), a.head.SchemaOff; {
-			case area+n <= old.Offset:
-			case end+n <= area+a.head.SchemaCap:
-				rec.Offset = end
-			default:
-				return errors.New("there is no room to store the longer schema; " +
-					"remove the segment and create it anew")
-			}
+	if rec.Kind == format.AreaRecord && old.Kind == format.AreaRecord {
+		end := old.Offset + uint64(old.Length)
+		switch n, area := uint64(len(encoded)), a.head.SchemaOff; {
+		case area+n <= old.Offset:
+		case end+n <= area+a.head.SchemaCap:
+			rec.Offset = end
+		default:
+			return nil, errors.New("there is no room to store the longer schema; " +
+				"remove the segment and create it anew")
 		}
-		if err := a.file.WriteAt(encoded, int64(rec.Offset)); err != nil {
+	}
+	return &newSchema{rec, encoded}, nil
+}
+
+// writeSchema replaces the schema record. The gate is held. The record is one write within a page:
+// a death leaves the old record or the new one. A schema that does not fit the header page is
+// written beside the present one first.
+func (a *Attachment) writeSchema(s *newSchema) error {
+	if s.rec.Kind == format.AreaRecord {
+		if err := a.file.WriteAt(s.encoded, int64(s.rec.Offset)); err != nil {
 			return err
 		}
 	}
 	b := make([]byte, format.HeaderSize-format.OffRecord)
-	n := rec.Encode(b, encoded)
+	n := s.rec.Encode(b, s.encoded)
 	if err := a.file.WriteAt(b[:n], int64(a.head.HeaderOff())+format.OffRecord); err != nil {
 		return err
 	}
-	a.size.Store(int64(rec.PayloadSize))
+	a.size.Store(int64(s.rec.PayloadSize))
 	return nil
+}
+
+// storeSchema replaces the schema record. The gate is held. old is the present record with the new
+// payload size.
+func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
+	s, err := a.placeSchema(schema, old)
+	if err != nil {
+		return err
+	}
+	return a.writeSchema(s)
 }
 
 // A Binding connects the attachment to its box.

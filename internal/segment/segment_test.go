@@ -85,9 +85,9 @@ func TestSteps(t *testing.T) {
 		{"create with a temporary name", func() { sys.AvoidNameless = true }, func() { a = open(t, d) },
 			"create.temp create.tempgate create.allocate create.map create.slot create.control create.owner create.init create.link"},
 		{"attach", func() { open(t, d) }, func() { a = open(t, d) },
-			"attach.open attach.read attach.gate attach.slot attach.record attach.release attach.map attach.populate"},
+			"attach.open attach.read attach.map attach.gate attach.slot attach.record attach.release attach.populate"},
 		{"attach to garbage", func() { open(t, d).Abandon() }, func() { _, _ = tryOpen(d, attachOnly) },
-			"attach.open attach.read attach.gate attach.release"},
+			"attach.open attach.read attach.map attach.gate attach.release"},
 		{"bind", func() { a = open(t, d) }, func() { _ = a.BindTyped(long, Binding{}) },
 			"schema.gate schema.write"},
 		{"own", func() { open(t, d); a = open(t, d) }, func() { _ = a.Own() },
@@ -152,8 +152,8 @@ func TestPopulateWithoutGate(t *testing.T) {
 	defer step.Hook(nil)
 	open(t, d, attachOnly)
 	for p, want := range map[step.Point]bool{
-		step.AttachRead: false, step.AttachGate: true, step.AttachRecord: true,
-		step.AttachRelease: false, step.AttachMap: false, step.AttachPopulate: false,
+		step.AttachRead: false, step.AttachMap: false, step.AttachGate: true,
+		step.AttachRecord: true, step.AttachRelease: false, step.AttachPopulate: false,
 	} {
 		if held, reached := gate[p]; !reached || held != want {
 			t.Errorf("at %s: reached %v, the gate is held %v, want %v", p, reached, held, want)

@@ -24,6 +24,7 @@ const (
 
 	AttachOpen     Point = "attach.open"     // the file is open
 	AttachRead     Point = "attach.read"     // the header is read
+	AttachMap      Point = "attach.map"      // the file is mapped
 	AttachGate     Point = "attach.gate"     // the gate is held
 	AttachGarbage  Point = "attach.garbage"  // the segment is garbage, not unlinked yet
 	AttachUnlink   Point = "attach.unlink"   // the garbage is unlinked
@@ -31,7 +32,6 @@ const (
 	AttachRecord   Point = "attach.record"   // the slot's record is written
 	AttachReader   Point = "attach.reader"   // read-only by permission: the presence byte is locked
 	AttachRelease  Point = "attach.release"  // the gate is free
-	AttachMap      Point = "attach.map"      // the file is mapped
 	AttachPopulate Point = "attach.populate" // its pages are present, where that was asked for
 
 	SchemaGate  Point = "schema.gate"  // BoxOf: the gate is held
@@ -64,8 +64,8 @@ const (
 var Lifecycle = []Point{
 	CreateFile, CreateTemp, CreateTempGate, CreateAllocate, CreateMap, CreateSlot, CreateControl,
 	CreateOwner, CreateInit, CreateLink, CreateLost, CreateNoSpace,
-	AttachOpen, AttachRead, AttachGate, AttachGarbage, AttachUnlink, AttachSlot, AttachRecord,
-	AttachReader, AttachRelease, AttachMap, AttachPopulate,
+	AttachOpen, AttachRead, AttachMap, AttachGate, AttachGarbage, AttachUnlink, AttachSlot,
+	AttachRecord, AttachReader, AttachRelease, AttachPopulate,
 	SchemaGate, SchemaWrite,
 	DetachGate, DetachDropped, DetachUnlink, DetachRelease, DetachDrop, DetachRetire, DetachSlot,
 	OwnGate, OwnWord, OwnRelease, LeakGate, LeakWord,
