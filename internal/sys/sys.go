@@ -55,3 +55,7 @@ const Piece = 16 << 20
 // AvoidNameless makes every new file get a temporary name first, as on systems without nameless
 // files. Only tests and tests/chaos set it, before anything else runs.
 var AvoidNameless = false
+
+// AvoidNotify makes NotifyFile and NotifyName fail, as on systems without inotify and for users who
+// have as many instances as they may. Only tests set it, before anything else runs.
+var AvoidNotify = false

@@ -86,6 +86,9 @@ func (f *File) Readdirnames(int) ([]string, error) { return kernel.List(), nil }
 // A DirEntry is os.DirEntry.
 type DirEntry = fs.DirEntry
 
+// Read fails: nothing is read by it.
+func (f *File) Read([]byte) (int, error) { return 0, syscall.EINVAL }
+
 // SetReadDeadline is that of os.File.
 func (f *File) SetReadDeadline(world.Time) error { return nil }
 

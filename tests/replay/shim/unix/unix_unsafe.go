@@ -78,6 +78,15 @@ const (
 	F_SEAL_SHRINK       = 2
 	F_SEAL_GROW         = 4
 	F_SEAL_WRITE        = 8
+	IN_ATTRIB           = 0x4
+	IN_CLOEXEC          = syscall.O_CLOEXEC
+	IN_CREATE           = 0x100
+	IN_DELETE_SELF      = 0x400
+	IN_MOVED_TO         = 0x80
+	IN_MOVE_SELF        = 0x800
+	IN_NONBLOCK         = syscall.O_NONBLOCK
+	IN_ONLYDIR          = 0x1000000
+	IN_Q_OVERFLOW       = 0x4000
 	MADV_HUGEPAGE       = 0xe
 	MADV_COLLAPSE       = 0x19
 	MADV_POPULATE_READ  = 0x16
@@ -114,6 +123,7 @@ const (
 	S_ISVTX             = syscall.S_ISVTX
 	W_OK                = 2
 	X_OK                = 1
+	SizeofInotifyEvent  = 16
 	SYS_FUTEX           = syscall.SYS_FUTEX
 	SYS_MEMBARRIER      = 324
 )
@@ -258,6 +268,11 @@ func PidfdOpen(pid, _ int) (int, error) { return kernel.OpenProcess(pid) }
 
 // SetNonblock does nothing.
 func SetNonblock(int, bool) error { return nil }
+
+// InotifyInit1 returns ENOSYS: the library looks by itself then.
+func InotifyInit1(int) (int, error)                    { return -1, syscall.ENOSYS }
+func InotifyAddWatch(int, string, uint32) (int, error) { return -1, syscall.ENOSYS }
+func InotifyRmWatch(fd int, wd uint32) (int, error)    { return -1, syscall.ENOSYS }
 
 // Poll is poll(2) of one descriptor of a process, without waiting.
 func Poll(fds []PollFd, _ int) (int, error) {
