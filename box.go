@@ -356,6 +356,10 @@ func (b *Box[T]) Name() string { return b.seg.Name() }
 // Linked reports whether the name still leads to this box; see Segment.Linked.
 func (b *Box[T]) Linked() bool { return b.seg.Linked() }
 
+// Unlinked returns a channel that is closed when the name no longer leads to this box; see
+// Segment.Unlinked.
+func (b *Box[T]) Unlinked() <-chan struct{} { return b.seg.Unlinked() }
+
 // Owned reports whether this attachment owns the box; see Segment.Owned.
 func (b *Box[T]) Owned() bool { return b.seg.Owned() }
 

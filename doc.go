@@ -58,7 +58,7 @@
 // is garbage: the next [Open] or [Create] of the name starts afresh, [Attach] finds nothing, and
 // [Reclaim] removes it. Garbage is not dropped, since its value may be half changed. A segment
 // that a living process is attached to loses its name only by its owner's Close, by [Remove], or
-// when the file is deleted; [Segment.Linked] reports that.
+// when the file is deleted; [Segment.Linked] reports that, and [Segment.Unlinked] tells when.
 //
 // [os.Exit], log.Fatal, a panic that is not recovered, and a signal that is not caught end a
 // process without its deferred calls: for the segment that is a death. Catch SIGTERM with

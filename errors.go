@@ -56,6 +56,10 @@ var (
 	ErrNoSpace = errs.NoSpace
 	// ErrNoSlot is returned when as many are attached as Options.Slots allows.
 	ErrNoSlot = errs.NoSlot
+	// ErrUnlinked is returned when the name was taken from a queue or topic: its owner closed it,
+	// or it was removed. What was sent before can still be received by those attached; open the
+	// name anew to go on.
+	ErrUnlinked = errs.Unlinked
 	// ErrDropped is returned when a segment cannot be owned because its owner has dropped the
 	// value.
 	ErrDropped = errs.Dropped

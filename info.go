@@ -29,10 +29,12 @@ func (s State) String() string { return segment.State(s).String() }
 // A Peer is an attachment, as its record in the segment says.
 type Peer struct {
 	Slot         int       // index of its record in the segment, from 0
+	ID           uint32    // of the attachment, see Segment.ID
 	PID          int       // process id, in the PID namespace of the process
 	PIDNamespace uint64    // inode of that namespace; PID means something only in the same one
 	Since        time.Time // when it attached, by the clock of its process
 	ReadOnly     bool      // it cannot write the value
+	Owner        bool      // it owns the segment
 }
 
 // Info describes a segment. All of it may have changed by the time the caller reads it.
@@ -92,8 +94,9 @@ func List(dir string) iter.Seq2[Info, error] {
 }
 
 // Remove unlinks the name in dir, whatever the file is; an empty dir is /dev/shm. Processes that
-// are attached continue undisturbed, and the owner's Close still drops the value, once. If there
-// is nothing of that name the error is fs.ErrNotExist.
+// are attached continue with what they have, and the owner's Close still drops the value, once.
+// They are told: see Segment.Unlinked and ErrUnlinked. If there is nothing of that name the error
+// is fs.ErrNotExist.
 func Remove(dir, name string) error { return public("remove", name, segment.Remove(dir, name)) }
 
 // Reclaim unlinks all garbage of this user in dir; an empty dir is /dev/shm. Garbage is a segment

@@ -77,6 +77,7 @@ const (
 // died. It returns:
 //
 //   - io.EOF when the topic has ended;
+//   - shmem.ErrUnlinked when its owner has closed it, or it was removed;
 //   - fs.ErrNotExist when no process is attached and none can attach, so that no message can come;
 //   - the error of ctx;
 //   - shmem.ErrClosed, shmem.ErrCorrupt, and shmem.ErrFault if another process truncated the file.
@@ -170,7 +171,7 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 		case ring.ErrEmpty, ring.ErrBusy:
 			return Message{}, errNothing
 		case ring.ErrClosed:
-			return Message{}, io.EOF
+			return Message{}, stream.Closed(&f.topic.Header.Closed, io.EOF)
 		}
 		return Message{}, fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}

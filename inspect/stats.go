@@ -6,6 +6,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -71,7 +72,7 @@ func (o *Observer) topicStats(st *Stats) error {
 	if err != nil {
 		return err
 	}
-	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Closed()
+	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Ended()
 	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
 		t.Header.Lost.Load()
 	st.Holds, st.MaxHolds = t.Ring.Holds(), t.Ring.MaxHolds()
@@ -90,13 +91,13 @@ func (o *Observer) queueStats(st *Stats) error {
 	}
 	st.Single, st.Capacity, st.BytesCap = q.layout.Single, q.layout.Capacity, uint64(q.layout.Bytes)
 	if h := q.single; h != nil {
-		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), h.Closed.Load() != 0
+		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), ring.HasEnded(&h.Closed)
 		st.Sender, st.Receiver = o.endHolder(h.Producer.Load(), "send"),
 			o.endHolder(h.Consumer.Load(), "receive")
 		st.Skipped, st.Redelivered = q.deaths()
 	} else {
 		h := q.header
-		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), h.Closed.Load() != 0
+		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), ring.HasEnded(&h.Closed)
 		st.Skipped, st.Redelivered = h.Skipped.Load(), h.Returned.Load()
 	}
 	st.Depth = st.Sent - min(st.Received, st.Sent)

@@ -24,9 +24,9 @@ var _ io.Writer = (*Bytes)(nil)
 // Send sends a copy of p, and blocks while there is no room. When it returns nil the message is in
 // the queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
 //
-// The errors are ErrTooBig, the context's, ErrEnded after End, ErrTaken in a Single queue that has
-// another sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message is
-// found after at most 100 ms, when senders have come round to its bytes.
+// The errors are ErrTooBig, the context's, ErrEnded after End, ErrUnlinked, ErrTaken in a Single
+// queue that has another sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies
+// holding a message is found after at most 100 ms, when senders have come round to its bytes.
 func (q *Bytes) Send(ctx context.Context, p []byte) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -82,8 +82,8 @@ func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error
 
 // Recv receives the oldest message, and blocks until there is one. It appends the message to buf,
 // which may be nil, and returns the result; after an error that is buf. The errors are io.EOF when
-// the stream has ended (End) and no message is left, the context's, ErrTaken in a Single queue that
-// has another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
+// the stream has ended (End) and no message is left, ErrUnlinked likewise, the context's, ErrTaken
+// in a Single queue that has another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
 //
 // A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its
 // slot then.
@@ -180,6 +180,10 @@ func (q *Bytes) Name() string { return q.Segment().Name() }
 
 // Linked reports whether the name still leads to this queue. See shmem.Segment.Linked.
 func (q *Bytes) Linked() bool { return q.Segment().Linked() }
+
+// Unlinked returns a channel that is closed when the name no longer leads to this queue. See
+// shmem.Segment.Unlinked.
+func (q *Bytes) Unlinked() <-chan struct{} { return q.Segment().Unlinked() }
 
 // Owned reports whether this attachment owns the queue.
 func (q *Bytes) Owned() bool { return q.Segment().Owned() }

@@ -68,7 +68,7 @@ func (q *many) stats() Stats {
 		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed,
 		Receiving: s.Leased + s.ToRedeliver,
 		Sent:      s.Sent, Received: q.header.Head.Load(),
-		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Closed,
+		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Ended,
 	}
 }
 
@@ -89,12 +89,14 @@ func (q *many) wakeAll() {
 	q.wakeSenders()
 }
 
-// Repair frees what dead processes hold, and reports whether there was something.
+// Repair frees what dead processes hold, closes the queue if it has lost its name, and reports
+// whether there was something to do.
 func (q *many) Repair() bool {
+	taken := q.FindTaken(&q.header.Closed)
 	skips, returns := q.ring.Repair(q.AliveOnce())
 	// Nothing but a receiver's call sweeps skipped slots, and there may be no receiver: sweep them
 	// here, for a sender that waits for room.
-	if swept := q.ring.Sweep(); skips+returns == 0 && !swept {
+	if swept := q.ring.Sweep(); skips+returns == 0 && !swept && !taken {
 		return false
 	}
 	step.Reach(step.QueueRepaired)
@@ -124,7 +126,7 @@ func (q *many) retrySend(ctx context.Context, t *tries, err error, ready func() 
 			return ErrFull
 		}
 	case ring.ErrClosed:
-		return ErrEnded
+		return stream.Closed(&q.header.Closed, ErrEnded)
 	default:
 		return stream.Corrupt(err)
 	}
@@ -171,7 +173,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 			return ErrEmpty
 		}
 	case ring.ErrClosed:
-		return io.EOF
+		return stream.Closed(&q.header.Closed, io.EOF)
 	default:
 		return stream.Corrupt(err)
 	}

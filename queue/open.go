@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"reflect"
 
 	"github.com/shmembox/shmem"
@@ -25,6 +26,30 @@ func Create[T any](name string, opts *Options) (*Queue[T], error) {
 // Attach attaches to the queue of that name. It returns fs.ErrNotExist if there is none.
 func Attach[T any](name string, opts *Options) (*Queue[T], error) {
 	return open[T](name, stream.Attach, opts)
+}
+
+// AttachWait is Attach, but waits until there is a queue of that name that can be attached to, or
+// until ctx is done. It returns other errors of Attach at once; see shmem.AttachWait.
+func AttachWait[T any](ctx context.Context, name string, opts *Options) (q *Queue[T], err error) {
+	err = attachWait(ctx, name, opts, func() error {
+		q, err = Attach[T](name, opts)
+		return err
+	})
+	return q, err
+}
+
+// attachWait calls attach until there is a segment of that name.
+func attachWait(
+	ctx context.Context, name string, opts interface{ config() (config, error) },
+	attach func() error,
+) error {
+	p := newPlan(name, stream.Attach, "")
+	c, err := opts.config()
+	if err != nil {
+		return p.Error(err)
+	}
+	p.Options = c.segment
+	return p.AttachWait(ctx, attach)
 }
 
 func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error) {
@@ -88,6 +113,15 @@ func CreateBytes(name string, opts *BytesOptions) (*Bytes, error) {
 // AttachBytes attaches to the queue of that name. It returns fs.ErrNotExist if there is none.
 func AttachBytes(name string, opts *BytesOptions) (*Bytes, error) {
 	return openBytes(name, stream.Attach, opts)
+}
+
+// AttachBytesWait is AttachBytes, but waits as AttachWait does.
+func AttachBytesWait(ctx context.Context, name string, opts *BytesOptions) (q *Bytes, err error) {
+	err = attachWait(ctx, name, opts, func() error {
+		q, err = AttachBytes(name, opts)
+		return err
+	})
+	return q, err
 }
 
 func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error) {

@@ -99,6 +99,9 @@ var (
 	ErrEmpty = stream.ErrEmpty
 	// ErrEnded is returned when a message is sent to a queue whose stream has ended (End).
 	ErrEnded = stream.ErrEnded
+	// ErrUnlinked is returned when the name was taken from the queue: its owner closed it, or it
+	// was removed. Receiving calls return it when no message is left. It is shmem.ErrUnlinked.
+	ErrUnlinked = shmem.ErrUnlinked
 	// ErrTaken is returned when another sender or receiver, which lives, has that end of a Single
 	// queue.
 	ErrTaken = errors.New("this end of the Single queue is taken")

@@ -24,9 +24,9 @@ type Queue[T any] struct {
 // Send sends a copy of v, and blocks while there is no room. When it returns nil the message is in
 // the queue, whatever happens to this process; after an error it is not, except after ErrCorrupt.
 //
-// The errors are the context's, ErrEnded after End, ErrTaken in a Single queue that has another
-// sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message is found
-// after at most 100 ms, when senders have come round to its slot.
+// The errors are the context's, ErrEnded after End, ErrUnlinked, ErrTaken in a Single queue that
+// has another sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message
+// is found after at most 100 ms, when senders have come round to its slot.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -73,8 +73,8 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 }
 
 // Recv receives the oldest message, and blocks until there is one. The errors are io.EOF when the
-// stream has ended (End) and no message is left, the context's, ErrTaken in a Single queue that has
-// another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
+// stream has ended (End) and no message is left, ErrUnlinked likewise, the context's, ErrTaken in a
+// Single queue that has another receiver, ErrClosed, ErrReadOnly and ErrCorrupt.
 //
 // A sender that dies in the middle of its message is found after at most 100 ms; Recv skips its
 // slot then.
@@ -164,6 +164,10 @@ func (q *Queue[T]) Name() string { return q.Segment().Name() }
 
 // Linked reports whether the name still leads to this queue. See shmem.Segment.Linked.
 func (q *Queue[T]) Linked() bool { return q.Segment().Linked() }
+
+// Unlinked returns a channel that is closed when the name no longer leads to this queue. See
+// shmem.Segment.Unlinked.
+func (q *Queue[T]) Unlinked() <-chan struct{} { return q.Segment().Unlinked() }
 
 // Owned reports whether this attachment owns the queue.
 func (q *Queue[T]) Owned() bool { return q.Segment().Owned() }

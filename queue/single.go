@@ -65,6 +65,7 @@ func (q *single) bindSingle(l *layout.Queue, size, depth int) error {
 	r.holder, r.deaths, r.errors = &h.Consumer, &deaths.ReceiverDied, &q.recvErrors
 	s.lock.init()
 	r.lock.init()
+	s.waiter.probe, r.waiter.probe = q.Repair, q.Repair
 	s.waiter.init(&h.SendWait, &h.SendArmed, func() bool {
 		return h.Head.Load() != q.fullHead.Load() || h.Closed.Load() != 0
 	})
@@ -88,7 +89,7 @@ func (q *single) stats() Stats {
 	return Stats{
 		Capacity: q.size, Depth: int(min(tail-head, uint64(q.size))), Sent: tail, Received: head,
 		Skipped: q.sendSide.deaths.Load(), Redelivered: q.recvSide.deaths.Load(),
-		Ended:     h.Closed.Load() != 0,
+		Ended:     ring.HasEnded(&h.Closed),
 		HasSender: q.holds(&q.sendSide), HasReceiver: q.holds(&q.recvSide),
 	}
 }
@@ -100,7 +101,7 @@ func (q *single) holds(s *singleSide) bool {
 }
 
 func (q *single) endStream() {
-	q.header.Closed.Store(1)
+	q.header.Closed.CompareAndSwap(0, ring.Ended)
 	step.Reach(step.QueueEnded)
 	q.wakeReceiver()
 	q.wakeSender()
@@ -226,8 +227,19 @@ func (q *single) lightSend() bool { return fence.Light && q.header.RecvWait.Load
 // lightRecv reports whether a receiver may release without a barrier.
 func (q *single) lightRecv() bool { return fence.Light && q.header.SendWait.Load() == 0 }
 
-// RepairIfDue has nothing to do: a Single queue needs no repair.
-func (q *single) RepairIfDue() bool { return false }
+// Repair closes the queue if it has lost its name, and reports whether it did. There is nothing
+// else to repair in a Single queue.
+func (q *single) Repair() bool {
+	if !q.FindTaken(&q.header.Closed) {
+		return false
+	}
+	q.wakeReceiver()
+	q.wakeSender()
+	return true
+}
+
+// RepairIfDue is Repair for calls that do not block, at most every 10 ms.
+func (q *single) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
 
 // retrySend decides what a sender does after an error of the ring. nil means that it should try
 // again, after a wait.
@@ -235,13 +247,16 @@ func (q *single) retrySend(ctx context.Context, b *stream.Backoff, err error) er
 	switch err {
 	case ring.ErrFull:
 		if ctx == nil {
+			if q.RepairIfDue() {
+				return nil
+			}
 			return ErrFull
 		}
 		if err := q.sendSide.waiter.wait(ctx, q.M, q.header.Tail.Load(), q.depth); err != nil {
 			return err
 		}
 	case ring.ErrClosed:
-		return ErrEnded
+		return stream.Closed(&q.header.Closed, ErrEnded)
 	default:
 		return stream.Corrupt(err)
 	}
@@ -253,13 +268,16 @@ func (q *single) retryRecv(ctx context.Context, b *stream.Backoff, err error) er
 	switch err {
 	case ring.ErrEmpty:
 		if ctx == nil {
+			if q.RepairIfDue() {
+				return nil
+			}
 			return ErrEmpty
 		}
 		if err := q.recvSide.waiter.wait(ctx, q.M, q.header.Head.Load(), q.depth); err != nil {
 			return err
 		}
 	case ring.ErrClosed:
-		return io.EOF
+		return stream.Closed(&q.header.Closed, io.EOF)
 	default:
 		return stream.Corrupt(err)
 	}

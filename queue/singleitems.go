@@ -113,7 +113,7 @@ func (s *singleItemSender) leave() { s.q.finish(&s.q.sendSide) }
 func (s *singleItemSender) claim(ctx context.Context, n int) (r run, err error) {
 	q := s.q
 	if q.header.Closed.Load() != 0 {
-		return r, q.sendErrors.Of(ErrEnded)
+		return r, q.sendErrors.Of(stream.Closed(&q.header.Closed, ErrEnded))
 	}
 	var b stream.Backoff
 	for {

@@ -24,6 +24,7 @@ import (
 type waiterEnd struct {
 	ask     *atomic.Uint32 // not 0: the other end uses barriers
 	armed   *atomic.Uint32
+	probe   func() bool // what wait.Options.Probe is
 	ready   func() bool // there may be something to do; without a barrier
 	checked func() bool // the same, with the barriers that it takes
 
@@ -73,5 +74,6 @@ func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capaci
 	w.barred.Store(ask == 1 && w.ask.Load() == 1)
 	w.ask.Store(ask)
 	w.looks.Store(0)
-	return wait.Until(ctx, m, w.armed, w.checked, wait.Options{NoSpin: true})
+	o := wait.Options{Probe: w.probe, NoSpin: true}
+	return wait.Until(ctx, m, w.armed, w.checked, o)
 }

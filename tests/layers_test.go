@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"internal/wait":          {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},
 	"internal/wait/waittest": {"internal/sys", "internal/format", "internal/mem"}, // for tests of the layers below shmem
 	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem", "internal/wait"},
-	"internal/segment":       {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/ring", "internal/layout", "internal/mem", "internal/robust"},
+	"internal/segment":       {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/ring", "internal/layout", "internal/mem", "internal/wait", "internal/robust"},
 	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
 	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/segment", "internal/value"},
 	"psync":                  {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},

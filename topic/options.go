@@ -53,6 +53,9 @@ const (
 var (
 	// ErrEnded is returned when a message is published to a topic that has ended (End).
 	ErrEnded = stream.ErrEnded
+	// ErrUnlinked is returned when the name was taken from the topic: its owner closed it, or it
+	// was removed. Receiving calls return it when no message is left. It is shmem.ErrUnlinked.
+	ErrUnlinked = shmem.ErrUnlinked
 	// ErrEmpty is returned when TryRecv or Latest finds no message that can be received now.
 	ErrEmpty = stream.ErrEmpty
 	// ErrFull is returned when TryPublish finds that a subscription or another publisher holds it

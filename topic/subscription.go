@@ -48,7 +48,8 @@ func (t *Topic[T]) Subscribe(from Start) (*Subscription[T], error) {
 }
 
 // Recv receives the next message, and blocks until there is one. The errors are io.EOF when the
-// topic has ended and no message is left, the context's, ErrClosed and ErrCorrupt.
+// topic has ended and no message is left, ErrUnlinked likewise, the context's, ErrClosed and
+// ErrCorrupt.
 //
 // A publisher that dies in the middle of its message is found after at most 100 ms; Recv skips its
 // slot then.

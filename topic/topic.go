@@ -43,6 +43,22 @@ func Attach[T any](name string, opts *Options) (*Topic[T], error) {
 	return open[T](name, stream.Attach, opts)
 }
 
+// AttachWait is Attach, but waits until there is a topic of that name that can be attached to, or
+// until ctx is done. It returns other errors of Attach at once; see shmem.AttachWait.
+func AttachWait[T any](ctx context.Context, name string, opts *Options) (t *Topic[T], err error) {
+	plan := stream.Plan{Op: "topic attach", Name: name}
+	o, err := opts.filled()
+	if err != nil {
+		return nil, plan.Error(err)
+	}
+	plan.Options = o.segment()
+	err = plan.AttachWait(ctx, func() error {
+		t, err = Attach[T](name, opts)
+		return err
+	})
+	return t, err
+}
+
 func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error) {
 	plan := stream.Plan{Op: "topic " + string(mode), Name: name, Mode: mode}
 	o, err := opts.filled()
@@ -77,7 +93,8 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 // not finished the message that it began in the same slot one lap ago. A dead process that blocks
 // it is found after at most 100 ms.
 //
-// The errors are the context's, ErrEnded after End, ErrClosed, ErrReadOnly and ErrCorrupt.
+// The errors are the context's, ErrEnded after End, ErrUnlinked, ErrClosed, ErrReadOnly and
+// ErrCorrupt.
 func (t *Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.core.Publish(ctx, mem.Bytes(&v))
 }
@@ -133,6 +150,10 @@ func (t *Topic[T]) Name() string { return t.core.Segment.Name() }
 
 // Linked reports whether the name still leads to this topic. See shmem.Segment.Linked.
 func (t *Topic[T]) Linked() bool { return t.core.Segment.Linked() }
+
+// Unlinked returns a channel that is closed when the name no longer leads to this topic. See
+// shmem.Segment.Unlinked.
+func (t *Topic[T]) Unlinked() <-chan struct{} { return t.core.Segment.Unlinked() }
 
 // Owned reports whether this attachment owns the topic.
 func (t *Topic[T]) Owned() bool { return t.core.Segment.Owned() }

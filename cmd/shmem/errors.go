@@ -67,7 +67,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage), errors.Is(err, shmem.ErrBadName):
 		return exitUsage
-	case errors.Is(err, fs.ErrNotExist):
+	case isAny(err, fs.ErrNotExist, shmem.ErrUnlinked):
 		return exitAbsent
 	case isAny(err, shmem.ErrBusy, shmem.ErrContended, context.DeadlineExceeded):
 		return exitBusy

@@ -71,7 +71,7 @@ func segment() {
 	log.SetFlags(0)
 	dir, verb, name := os.Args[1], os.Args[2], os.Args[3]
 	o := &shmem.Options{Dir: dir, Slots: 16}
-	if verb != "hold" && verb != "topic" && verb != "single" {
+	if verb != "hold" && verb != "topic" && verb != "single" && verb != "attached" {
 		o.Lifetime = shmem.Kept
 	}
 	switch verb {
@@ -89,6 +89,11 @@ func segment() {
 		jobs(name, o)
 	case "single":
 		single(name, o)
+	case "attached":
+		_, err := shmem.AttachSegment(name, &shmem.Options{Dir: dir})
+		check(err)
+		up(name + "-attached")
+		stay()
 	case "topic":
 		publish(name, o)
 	case "hold":

@@ -136,7 +136,7 @@ func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
 		return true, nil
 	case err == errEnough, e.ctx.Err() != nil:
 		return false, nil
-	case errors.Is(err, fs.ErrNotExist) && !o.Linked():
+	case isAny(err, fs.ErrNotExist, shmem.ErrUnlinked) && !o.Linked():
 		if now, openErr := e.inspect(c.Name); openErr == nil {
 			now.Close()
 			err = fmt.Errorf("%w; another one has taken its name", err)

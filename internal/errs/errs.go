@@ -27,6 +27,7 @@ var (
 	ReadOnly   = errors.New("attached read-only")
 	NoSpace    = errors.New("not enough shared memory")
 	NoSlot     = errors.New("every slot is taken")
+	Unlinked   = errors.New("its owner closed it or it was removed; open it again")
 	Dropped    = errors.New("the value was dropped")
 	Fault      = errors.New("memory fault")
 	OwnerDied  = errors.New("the process that held the lock died; Recover repairs the value and " +

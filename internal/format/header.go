@@ -79,7 +79,7 @@ const (
 	OffReaders      = 448
 	OffReadersArmed = 452
 
-	// Changes of the segment's life: reserved.
+	// Changes of the segment's life.
 	OffEvents      = 512
 	OffEventsArmed = 520
 	OffGone        = 524

@@ -13,7 +13,8 @@
         With copy=False the message is a memoryview of shared memory, which publishers may overwrite meanwhile:
         what was read there counts if kept(number) is true afterwards.
 
-        It raises FileNotFoundError if no process is attached and none can attach any more."""
+        It raises FileNotFoundError if its owner closed it, if it was removed, and if no process is attached and
+        none can attach any more."""
         self.lost = 0
         size, begin, view = VALUE.Items.size // _ITEMS, VALUE.Items.offset, memoryview(self._map)
         head = dict(VALUE._fields_)["Topic"]
@@ -38,6 +39,8 @@
                 yield pos, place
                 looked, pos = time.monotonic(), pos + 1
             elif ended and (ahead < 0 or state == 0):
+                if ended == 2:  # the name was taken
+                    raise FileNotFoundError(errno.ENOENT, "its owner closed it or it was removed; open it again", self.path)
                 return
             else:
                 time.sleep(pause)

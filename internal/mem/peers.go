@@ -39,9 +39,9 @@ type Words struct {
 	Readers      atomic.Uint32
 	ReadersArmed atomic.Uint32
 	_            [56]byte
-	Events       atomic.Uint64 // reserved
-	EventsArmed  atomic.Uint32 // reserved
-	Gone         atomic.Uint32 // reserved
+	Events       atomic.Uint64 // counts changes of the segment's life
+	EventsArmed  atomic.Uint32
+	Gone         atomic.Uint32 // bit 0: the name was taken from the segment
 	_            [440]byte
 	Fingerprint  atomic.Uint64 // of the schema record; written only under the gate
 }

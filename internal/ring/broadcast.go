@@ -72,10 +72,10 @@ func (r *Broadcast) Index(pos uint64) int {
 
 // Close ends the stream: publishers get ErrClosed, and readers get it after the last message. A
 // reader that has got ErrClosed can miss a message that another publisher claims at this moment.
-func (r *Broadcast) Close() { store("close", &r.h.Closed, 1) }
+func (r *Broadcast) Close() { cas("close", &r.h.Closed, 0, Ended) }
 
-// Closed reports whether Close was called.
-func (r *Broadcast) Closed() bool { return r.h.Closed.Load() != 0 }
+// Ended reports whether Close was called.
+func (r *Broadcast) Ended() bool { return HasEnded(&r.h.Closed) }
 
 // Skipped returns the number of claims whose publisher died.
 func (r *Broadcast) Skipped() uint64 { return r.h.Skipped.Load() }

@@ -1,6 +1,22 @@
 package ring
 
-import "errors"
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// Values of the word Closed of a ring, which is 0 while messages can come. It changes once.
+const (
+	Ended    = 1 // the stream was ended
+	Unlinked = 2 // the name was taken from the segment: no new process comes
+)
+
+// HasEnded reports whether Close was called. A ring that is closed because its segment has lost its
+// name has not ended.
+func HasEnded(closed *atomic.Uint64) bool {
+	c := closed.Load()
+	return c != 0 && c != Unlinked
+}
 
 // What a call finds instead of a message, or of room for one.
 var (

@@ -402,9 +402,9 @@ func (k *known) is(id uint32) bool {
 
 // Close makes new claims fail. What is claimed may still be published, and consumers get it before
 // they get ErrClosed.
-func (r *MPMC) Close() { store("close", &r.h.Closed, 1) }
+func (r *MPMC) Close() { cas("close", &r.h.Closed, 0, Ended) }
 
-// Closed reports whether Close was called.
+// Closed reports whether no more claims are possible.
 func (r *MPMC) Closed() bool { return r.h.Closed.Load() != 0 }
 
 // Stuck returns the producer whose claim at the head holds consumers back, and the consumer whose
@@ -430,13 +430,13 @@ type MPMCStats struct {
 	ToRedeliver int    // returned and not taken again
 	Skipped     uint64 // claims whose producer died
 	Returned    uint64 // leases whose consumer died
-	Closed      bool
+	Ended       bool   // by Close
 }
 
 // Stats loads every slot and changes nothing.
 func (r *MPMC) Stats() MPMCStats {
 	s := MPMCStats{
-		Sent: r.h.Tail.Load(), Closed: r.Closed(),
+		Sent: r.h.Tail.Load(), Ended: HasEnded(&r.h.Closed),
 		Skipped: r.h.Skipped.Load(), Returned: r.h.Returned.Load(),
 	}
 	for i := range r.slots {

@@ -61,7 +61,7 @@ func (r *SPSC) Len() int {
 
 // Close ends the stream. The producer calls it after its last Publish. When another caller closes
 // the ring, a consumer that has got ErrClosed can miss what the producer publishes at that moment.
-func (r *SPSC) Close() { store("close", &r.h.Closed, 1) }
+func (r *SPSC) Close() { cas("close", &r.h.Closed, 0, Ended) }
 
 // A Sender is the producer's end. One goroutine at a time may use it.
 type Sender struct {

@@ -34,7 +34,7 @@ func (r *SPSCBytes) Len() int {
 }
 
 // Close is Close of SPSC.
-func (r *SPSCBytes) Close() { store("close", &r.h.Closed, 1) }
+func (r *SPSCBytes) Close() { cas("close", &r.h.Closed, 0, Ended) }
 
 // A ByteSender is the producer's end. One goroutine at a time may use it.
 type ByteSender struct {

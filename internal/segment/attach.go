@@ -28,7 +28,7 @@ import (
 //     If not, leave the gate and go to 1
 //  7. lock a free slot (AttachSlot) and write its record (AttachRecord)
 //  8. write the type, if it is new (SchemaWrite)
-//  9. leave the gate (AttachRelease)
+//  9. leave the gate (AttachRelease), and tell those who wait for events (AttachCounted)
 //  10. make the pages present (AttachPopulate)
 //
 // From step 7 on another attachment may leave, and rely on this one for the cleanup. So what can
@@ -154,6 +154,7 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 		}
 	}
 	a.identify()
+	a.countAt(step.AttachCounted)
 	a.populate()
 	step.Reach(step.AttachPopulate)
 	return a, nil

@@ -42,6 +42,9 @@ type Attachment struct {
 	mu      sync.Mutex // one lifecycle step of this attachment at a time
 	bound   bool       // a box is bound; guarded by mu
 	binding Binding    // guarded by mu
+
+	monitor  *monitor // nil: Unlinked and Events were not called; guarded by mu
+	unlinked bool     // Detach has found the name gone, or has taken it
 }
 
 // Name returns the segment's name; "" if it has none.

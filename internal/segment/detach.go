@@ -20,6 +20,8 @@ import (
 //  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
 //     (DetachUnlink); Leak writes Kept instead (LeakWord)
 //  5. leave the gate (DetachRelease); without cleanup the slot is freed by the same call
+//     cleanup: tell those who stay (DetachTold); see told.go; otherwise tell those who wait for
+//     events (DetachCounted)
 //  6. cleanup: drop the value (DetachDrop)
 //  7. remove the mapping (DetachRetire)
 //  8. close the file, which frees the slot (DetachSlot)
@@ -40,6 +42,12 @@ func (a *Attachment) Detach(leak bool) error {
 	a.mu.Unlock()
 	a.m.DrainUnlocked()
 	cleanup, err := a.resign(leak)
+	if a.unlinked {
+		a.tell()
+		step.Reach(step.DetachTold)
+	} else {
+		a.countAt(step.DetachCounted)
+	}
 	if cleanup && a.binding.Drop != nil && !a.ReadOnly() && !a.noCleanup {
 		// Keep the slot until Drop returns; otherwise a lock taken in Drop would appear to be held
 		// by a dead process.
@@ -173,6 +181,7 @@ func (a *Attachment) unlinkName() error {
 	if a.path == "" {
 		return nil
 	}
+	a.unlinked = true
 	there, err := sys.Lstat(a.path)
 	if err != nil || !there.Same(a.stat) {
 		return nil

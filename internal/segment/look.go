@@ -43,10 +43,12 @@ func (s State) String() string {
 // A Peer is the twin of shmem.Peer: what an attachment's slot record says.
 type Peer struct {
 	Slot         int
+	ID           uint32
 	PID          int
 	PIDNamespace uint64
 	Since        time.Time
 	ReadOnly     bool
+	Owner        bool
 }
 
 // A Look is the twin of shmem.Info, with the header and the stored type: what a segment was at one
@@ -282,6 +284,7 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 			PIDNamespace: binary.NativeEndian.Uint64(rec[format.SlotPIDNS:]),
 			Since:        time.Unix(0, int64(binary.NativeEndian.Uint64(rec[format.SlotStarted:]))),
 			ReadOnly:     flags&format.SlotReadOnly != 0,
+			ID:           uint32(id), Owner: owns,
 		}
 		l.Peers = append(l.Peers, p)
 		if owns {

@@ -11,7 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// Own makes this attachment the owner: OwnGate, OwnWord, OwnRelease.
+// Own makes this attachment the owner: OwnGate, OwnWord, OwnRelease, OwnCounted.
 func (a *Attachment) Own() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -26,6 +26,15 @@ func (a *Attachment) Own() error {
 	if err := a.mayUnlink(); err != nil {
 		return err
 	}
+	if err := a.setSelf(); err != nil {
+		return err
+	}
+	a.countAt(step.OwnCounted)
+	return nil
+}
+
+// setSelf makes this attachment the owner, at the gate.
+func (a *Attachment) setSelf() error {
 	if err := a.enter(a.deadline()); err != nil {
 		return err
 	}

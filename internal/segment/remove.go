@@ -29,6 +29,7 @@ func locateIn(dir, name string) (path string, cfg *Config, err error) {
 //  1. open the file
 //  2. take the gate, if the file has one (RemoveGate)
 //  3. unlink the name if it still leads to the file (RemoveUnlink), or start again
+//  4. tell those who are attached (RemoveTold); see told.go
 func Remove(dir, name string) error {
 	path, cfg, err := locateIn(dir, name)
 	if err != nil {
@@ -69,8 +70,9 @@ func (o *opening) removeOnce() error {
 		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
 	}
 	// A file that can only be read has no gate that this process could take.
-	if _, _, err := readHeader(file, st); err == nil && !readOnly {
-		c := &control{file: file, stat: st}
+	var c *control
+	if h, _, err := readHeader(file, st); err == nil && !readOnly {
+		c = &control{file: file, stat: st, head: h}
 		if err := c.enter(o.deadline); err != nil {
 			return err
 		}
@@ -82,6 +84,10 @@ func (o *opening) removeOnce() error {
 	}
 	err = sys.Unlink(o.path)
 	step.Reach(step.RemoveUnlink)
+	if err == nil && c != nil {
+		c.tell()
+		step.Reach(step.RemoveTold)
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: it belongs to uid %d, this is uid %d; "+
 			"only that user, the owner of %s or root can remove it", err, st.UID, os.Geteuid(),

@@ -32,6 +32,7 @@ const (
 	AttachRecord   Point = "attach.record"   // the slot's record is written
 	AttachReader   Point = "attach.reader"   // read-only by permission: the presence byte is locked
 	AttachRelease  Point = "attach.release"  // the gate is free
+	AttachCounted  Point = "attach.counted"  // those who wait for events are told
 	AttachPopulate Point = "attach.populate" // its pages are present, where that was asked for
 
 	SchemaGate  Point = "schema.gate"  // BoxOf: the gate is held
@@ -41,6 +42,8 @@ const (
 	DetachDropped Point = "detach.dropped" // the owner word says Dropped
 	DetachUnlink  Point = "detach.unlink"  // the name is unlinked
 	DetachRelease Point = "detach.release" // the gate is free
+	DetachTold    Point = "detach.told"    // those who stay know that the name is gone
+	DetachCounted Point = "detach.counted" // instead: those who wait for events are told
 	DetachDrop    Point = "detach.drop"    // Drop has run
 	DetachRetire  Point = "detach.retire"  // the mapping is removed
 	DetachSlot    Point = "detach.slot"    // the slot is free
@@ -48,12 +51,14 @@ const (
 	OwnGate    Point = "own.gate"    // the gate is held
 	OwnWord    Point = "own.word"    // the owner word names the caller
 	OwnRelease Point = "own.release" // the gate is free
+	OwnCounted Point = "own.counted" // those who wait for events are told
 
 	LeakGate Point = "leak.gate" // the gate is held
 	LeakWord Point = "leak.word" // the owner word says Kept
 
 	RemoveGate   Point = "remove.gate"   // the gate is held, if there is one
 	RemoveUnlink Point = "remove.unlink" // the name is unlinked
+	RemoveTold   Point = "remove.told"   // those who are attached know it
 
 	ReclaimOpen   Point = "reclaim.open"   // the file is open
 	ReclaimGate   Point = "reclaim.gate"   // the gate is held
@@ -65,11 +70,12 @@ var Lifecycle = []Point{
 	CreateFile, CreateTemp, CreateTempGate, CreateAllocate, CreateMap, CreateSlot, CreateControl,
 	CreateOwner, CreateInit, CreateLink, CreateLost, CreateNoSpace,
 	AttachOpen, AttachRead, AttachMap, AttachGate, AttachGarbage, AttachUnlink, AttachSlot,
-	AttachRecord, AttachReader, AttachRelease, AttachPopulate,
+	AttachRecord, AttachReader, AttachRelease, AttachCounted, AttachPopulate,
 	SchemaGate, SchemaWrite,
-	DetachGate, DetachDropped, DetachUnlink, DetachRelease, DetachDrop, DetachRetire, DetachSlot,
-	OwnGate, OwnWord, OwnRelease, LeakGate, LeakWord,
-	RemoveGate, RemoveUnlink, ReclaimOpen, ReclaimGate, ReclaimUnlink,
+	DetachGate, DetachDropped, DetachUnlink, DetachRelease, DetachTold, DetachCounted, DetachDrop,
+	DetachRetire, DetachSlot,
+	OwnGate, OwnWord, OwnRelease, OwnCounted, LeakGate, LeakWord,
+	RemoveGate, RemoveUnlink, RemoveTold, ReclaimOpen, ReclaimGate, ReclaimUnlink,
 }
 
 var hook func(Point)

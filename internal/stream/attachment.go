@@ -7,6 +7,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -18,11 +19,13 @@ type Attachment struct {
 	Writes  bool   // it can claim slots: it has an id and the payload can be written
 
 	repaired atomic.Int64 // when RepairDue last reported true
+	at       *segment.Attachment
+	nameless atomic.Bool // FindTaken has found that the file has no name any more
 }
 
 // Init fills in what an opened segment says.
 func (a *Attachment) Init(seg *shmem.Segment, m *mem.Mapping) {
-	a.Segment, a.M = seg, m
+	a.Segment, a.M, a.at = seg, m, segment.Shmem.Attachment(seg)
 	if m.Peers != nil {
 		a.Self = uint32(m.Peers.Self)
 	}

@@ -26,12 +26,13 @@ var (
 // concurrent use.
 type Errors struct {
 	op, name string
-	once     [6]shmem.Error
+	once     [7]shmem.Error
 }
 
 // madeOnce are the causes whose errors are made once.
 var madeOnce = [...]error{
 	ErrFull, ErrEmpty, ErrEnded, shmem.ErrClosed, shmem.ErrReadOnly, errEndClosed,
+	shmem.ErrUnlinked,
 }
 
 // errEndClosed is the cause of Errors.EndClosed.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/shmembox/shmem"
@@ -106,3 +107,13 @@ func Claim(option string, is, asked int) error {
 
 // Error returns the public error of opening with the cause err, which may be that of a lower layer.
 func (p *Plan) Error(err error) error { return segment.Shmem.Error(p.Op, p.Name, err) }
+
+// AttachWait calls attach, which attaches to the segment that the plan names, until there is one.
+// It returns other errors than fs.ErrNotExist at once, and that of ctx when it is done.
+func (p *Plan) AttachWait(ctx context.Context, attach func() error) error {
+	config, err := segment.Shmem.Config(p.Options)
+	if err != nil {
+		return p.Error(err)
+	}
+	return p.Error(segment.WaitName(ctx, config, p.Name, attach))
+}

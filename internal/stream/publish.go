@@ -79,7 +79,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 			step.Reach(step.TopicClaimed)
 			return pos, nil
 		case ring.ErrClosed:
-			return 0, ErrEnded
+			return 0, Closed(&t.Header.Closed, ErrEnded)
 		case ring.ErrFull, ring.ErrHeld:
 			if ctx == nil {
 				if first && t.RepairIfDue() {

@@ -228,8 +228,11 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 		case nil:
 			return pos, nil
 		case ring.ErrClosed:
-			return 0, io.EOF
+			return 0, Closed(&s.t.Header.Closed, io.EOF)
 		case ring.ErrEmpty, ring.ErrHeld:
+			if s.t.nameless.Load() && !s.t.Writes {
+				return 0, shmem.ErrUnlinked // it cannot close the topic
+			}
 			if ctx == nil {
 				if err == ring.ErrHeld && first && s.skipDead() {
 					continue

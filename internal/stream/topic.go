@@ -92,7 +92,7 @@ func (t *Topic) Ended() bool {
 		return true
 	}
 	defer t.M.Unpin()
-	return t.Ring.Closed()
+	return t.Ring.Ended()
 }
 
 // Close detaches from the topic; see shmem.Segment.Close.
@@ -105,13 +105,15 @@ func (t *Topic) wakeAll() {
 }
 
 // Repair frees what dead processes hold, and reports whether there was something: claims of
-// publishers, whose slots are skipped, and holds of subscribers.
+// publishers, whose slots are skipped, and holds of subscribers. It closes a topic that has lost
+// its name.
 func (t *Topic) Repair() bool {
+	taken := t.FindTaken(&t.Header.Closed)
 	if !t.Writes {
-		return false
+		return taken
 	}
 	skips, holds := t.Ring.Repair(t.AliveOnce())
-	if skips+holds == 0 {
+	if skips+holds == 0 && !taken {
 		return false
 	}
 	if holds > 0 {
@@ -148,7 +150,7 @@ func (t *Topic) State() (TopicState, error) {
 	s := TopicState{
 		Published: now, Skipped: t.Ring.Skipped(),
 		Released: t.Header.Released.Load(), Lost: t.Header.Lost.Load(),
-		Holds: t.Ring.Holds(), Ended: t.Ring.Closed(),
+		Holds: t.Ring.Holds(), Ended: t.Ring.Ended(),
 	}
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		s.Slowest, s.SlowestLag = id, now-min(cursor, now)

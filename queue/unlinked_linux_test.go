@@ -1,0 +1,242 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/shmemtest"
+)
+
+func init() { roles = append(roles, shmemtest.Role{Name: "taker", Run: taker}) }
+
+// taker takes the name of a segment, as the owner or by Remove, and may die in between.
+func taker(c *shmemtest.Conn) error {
+	dir, name, how, at := c.Args()[0], c.Args()[1], c.Args()[2], step.Point(c.Args()[3])
+	s, err := shmem.AttachSegment(name, &shmem.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	step.Hook(func(p step.Point) {
+		if p == at {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+	if how == "remove" {
+		return shmem.Remove(dir, name)
+	}
+	return errors.Join(s.Own(), s.Close())
+}
+
+// A way to take a name; dies is the step at which the process dies.
+type way struct {
+	how  string
+	dies step.Point
+}
+
+var ways = []way{
+	{"close", ""}, {"remove", ""}, {"close", step.DetachUnlink}, {"remove", step.RemoveUnlink},
+}
+
+// take takes the name of a segment in another process.
+func (w way) take(t *testing.T, dir, name string) {
+	t.Helper()
+	c := shmemtest.Start(t, "taker", dir, name, w.how, string(w.dies))
+	err := c.Wait()
+	if killed := err != nil && strings.Contains(err.Error(), "killed"); killed != (w.dies != "") {
+		t.Fatalf("the process that takes the name: %v", err)
+	}
+}
+
+// A pipe is a queue of any form.
+type pipe struct {
+	send, trySend func(ctx context.Context) error
+	recv          func(ctx context.Context) error // a nil ctx does not block
+	segment       *shmem.Segment
+}
+
+// pipeForms open a queue of each form that has room for few messages, the name of which is "q".
+var pipeForms = map[string]func(dir string) (pipe, error){
+	"items":        func(dir string) (pipe, error) { return itemPipe(dir, false) },
+	"single items": func(dir string) (pipe, error) { return itemPipe(dir, true) },
+	"bytes":        func(dir string) (pipe, error) { return bytePipe(dir, false) },
+	"single bytes": func(dir string) (pipe, error) { return bytePipe(dir, true) },
+}
+
+func itemPipe(dir string, single bool) (pipe, error) {
+	q, err := queue.Open[int]("q", &queue.Options{Dir: dir, Single: single, Capacity: 4})
+	if err != nil {
+		return pipe{}, err
+	}
+	return pipe{
+		send:    func(ctx context.Context) error { return q.Send(ctx, 1) },
+		trySend: func(context.Context) error { return q.TrySend(1) },
+		recv:    func(ctx context.Context) error { _, err := q.Recv(ctx); return err },
+		segment: q.Segment(),
+	}, nil
+}
+
+func bytePipe(dir string, single bool) (pipe, error) {
+	o := &queue.BytesOptions{Dir: dir, Single: single, Capacity: 4, Bytes: 64}
+	q, err := queue.OpenBytes("q", o)
+	if err != nil {
+		return pipe{}, err
+	}
+	m := make([]byte, 8)
+	return pipe{
+		send:    func(ctx context.Context) error { return q.Send(ctx, m) },
+		trySend: func(context.Context) error { return q.TrySend(m) },
+		recv:    func(ctx context.Context) error { _, err := q.Recv(ctx, nil); return err },
+		segment: q.Segment(),
+	}, nil
+}
+
+// A parking context tells when a call that has it begins to wait.
+type parking struct {
+	context.Context
+	there chan struct{}
+}
+
+func (p parking) Done() <-chan struct{} {
+	select {
+	case p.there <- struct{}{}:
+	default:
+	}
+	return p.Context.Done()
+}
+
+// blocked starts a call and returns when it waits.
+func blocked(t *testing.T, call func(context.Context) error) <-chan error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(background, shmemtest.DefaultLimit)
+	t.Cleanup(cancel)
+	p, done := parking{ctx, make(chan struct{}, 1)}, make(chan error, 1)
+	go func() { done <- call(p) }()
+	select {
+	case <-p.there:
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
+	return done
+}
+
+func wantUnlinked(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, queue.ErrUnlinked) || errors.Is(err, io.EOF) {
+		t.Errorf("%s: %v, want ErrUnlinked", what, err)
+	}
+}
+
+// TestUnlinked takes the name of a queue while other processes use it.
+func TestUnlinked(t *testing.T) {
+	for form, open := range pipeForms {
+		for _, w := range ways {
+			t.Run(fmt.Sprintf("%s, %s %s", form, w.how, w.dies), func(t *testing.T) {
+				t.Run("receiver", func(t *testing.T) { unlinkedReceiver(t, open, w) })
+				t.Run("sender", func(t *testing.T) { unlinkedSender(t, open, w) })
+				t.Run("tries", func(t *testing.T) { unlinkedTries(t, open, w) })
+			})
+		}
+	}
+}
+
+func startPipe(t *testing.T, open func(string) (pipe, error)) (dir string, p pipe) {
+	t.Helper()
+	dir = shmemtest.Dir(t)
+	p, err := open(dir)
+	check(t, err)
+	t.Cleanup(func() { check(t, p.segment.Close()) })
+	return dir, p
+}
+
+// A receiver that waits is told.
+func unlinkedReceiver(t *testing.T, open func(string) (pipe, error), w way) {
+	dir, p := startPipe(t, open)
+	done := blocked(t, p.recv)
+	w.take(t, dir, "q")
+	wantUnlinked(t, "the receiver that waits", <-done)
+	wantUnlinked(t, "Send", p.send(background))
+	wantUnlinked(t, "TrySend", p.trySend(nil))
+	wantUnlinked(t, "TryRecv", p.recv(nil))
+	if err := p.send(background); err.Error() != "shmem: queue send q: its owner closed it or it was removed; open it again" {
+		t.Errorf("the text is %q", err)
+	}
+}
+
+// A sender that waits is told, and receivers get what was sent.
+func unlinkedSender(t *testing.T, open func(string) (pipe, error), w way) {
+	dir, p := startPipe(t, open)
+	n := 0
+	for ; p.trySend(nil) == nil; n++ {
+	}
+	if n == 0 {
+		t.Fatal("nothing was sent")
+	}
+	done := blocked(t, p.send)
+	w.take(t, dir, "q")
+	wantUnlinked(t, "the sender that waits", <-done)
+	for range n {
+		check(t, p.recv(background))
+	}
+	wantUnlinked(t, "the receiver", p.recv(background))
+}
+
+// Calls that do not block are told at once, or when they look after the death of the process that
+// took the name.
+func unlinkedTries(t *testing.T, open func(string) (pipe, error), w way) {
+	dir, p := startPipe(t, open)
+	check(t, p.send(background))
+	w.take(t, dir, "q")
+	if w.dies == "" {
+		wantUnlinked(t, "TrySend", p.trySend(nil))
+	}
+	check(t, p.recv(nil))
+	for {
+		err := p.recv(nil)
+		if !errors.Is(err, queue.ErrEmpty) {
+			wantUnlinked(t, "TryRecv", err)
+			return
+		}
+		if w.dies == "" {
+			t.Fatalf("TryRecv: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestEndedStaysEnded checks that a queue has one end: by End, or because its name was taken.
+func TestEndedStaysEnded(t *testing.T) {
+	for form, open := range pipeForms {
+		t.Run(form, func(t *testing.T) {
+			dir, p := startPipe(t, open)
+			end := func(p pipe) {
+				q, err := queue.Attach[int]("q", &queue.Options{Dir: dir})
+				if err != nil {
+					b, err := queue.AttachBytes("q", &queue.BytesOptions{Dir: dir})
+					check(t, err)
+					check(t, b.End())
+					check(t, b.Close())
+					return
+				}
+				check(t, q.End())
+				check(t, q.Close())
+			}
+			end(p)
+			check(t, shmem.Remove(dir, "q"))
+			if err := p.recv(background); err != io.EOF {
+				t.Errorf("the receiver after End and Remove: %v", err)
+			}
+			want(t, p.send(background), queue.ErrEnded)
+		})
+	}
+}
