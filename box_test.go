@@ -712,11 +712,12 @@ func TestAppend(t *testing.T) {
 	if attach[long](t, dir, "a").Value().C != 3 {
 		t.Error("the longer type is not what the segment holds now")
 	}
-	_, err = shmem.Attach[short]("a", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrMismatch, "B")
-	s, err := shmem.Attach[short]("a", grow) // the shorter type attaches to the longer one
-	if s = opened(t, s, err); s.Value().A != 1 {
-		t.Errorf("the shorter type sees %+v", *s.Value())
+	// The shorter type attaches to the longer one, and need not ask for that: the creator did.
+	for _, o := range []*shmem.Options{grow, {Dir: dir}, {Dir: dir, Reserve: 8}} {
+		s, err := shmem.Attach[short]("a", o)
+		if s = opened(t, s, err); s.Value().A != 1 {
+			t.Errorf("the shorter type sees %+v", *s.Value())
+		}
 	}
 	_, err = shmem.Attach[point]("a", grow)
 	wantErr(t, err, shmem.ErrMismatch)

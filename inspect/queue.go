@@ -67,7 +67,7 @@ func (q *queueView) byteAt(pos uint64) int {
 func (q *queueView) load(pos uint64) Value {
 	item := q.layout.Item
 	b := make([]byte, item.Size)
-	q.m.LoadPart(b, q.layout.Items+q.slot(pos)*item.Size)
+	q.m.LoadPart(b, q.layout.Items+q.slot(pos)*q.layout.Stride)
 	return Value{item, b, 0, nil}
 }
 

@@ -62,28 +62,40 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 	if err != nil {
 		return nil, p.Error(err)
 	}
-	p.Options = c.segment
-	p.create = func() (*layout.Queue, error) {
-		return layout.NewQueue(item, c.capacity, c.single)
+	p.Options, p.Item, p.Reserve = c.segment, item, c.reserve
+	p.create = func(stride int) (*layout.Queue, error) {
+		return layout.SpacedQueue(item, c.capacity, c.single, stride)
 	}
-	p.like = func(stored *format.Type) (*layout.Queue, error) {
-		return layout.QueueLike(stored, item)
-	}
+	p.like = layout.QueueLike
 	p.check = c.check
 	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
 	}
 	q := new(Queue[T])
-	if q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity); err == nil {
-		q.form, err = newItemForm(seg, m, l)
-		q.many, _ = q.form.(*manyItems)
-	}
-	if err != nil {
+	if err = q.bind(seg, m, l); err != nil {
 		_ = seg.Close()
 		return nil, p.Error(err)
 	}
 	return q, nil
+}
+
+// bind lays q over the mapping.
+func (q *Queue[T]) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (err error) {
+	if q.form, err = newItemForm(seg, m, l); err != nil {
+		return err
+	}
+	q.capacity = l.Capacity
+	if l.Stride != mem.SizeOf[T]() {
+		if f, ok := q.form.(*singleItems); ok {
+			f.quick = &noQuick
+		}
+		q.cells, err = mem.TableAt[T](m, l.Items, l.Capacity, l.Stride)
+		return err
+	}
+	q.many, _ = q.form.(*manyItems)
+	q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
+	return err
 }
 
 func newItemForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (itemForm, error) {
@@ -131,10 +143,12 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 		return nil, p.Error(err)
 	}
 	p.Options = c.segment
-	p.create = func() (*layout.Queue, error) {
+	p.create = func(int) (*layout.Queue, error) {
 		return layout.NewBytes(c.capacity, c.bytes, c.single)
 	}
-	p.like = layout.BytesLike
+	p.like = func(stored, _ *format.Type) (*layout.Queue, error) {
+		return layout.BytesLike(stored)
+	}
 	p.check = c.check
 	seg, m, l, err := p.open()
 	if err != nil {
@@ -162,9 +176,10 @@ func newByteForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (byteForm,
 // A plan is a stream.Plan for a queue, whose layouts are made by create and like.
 type plan struct {
 	stream.Plan
-	create func() (*layout.Queue, error)                    // lays out a new queue
-	like   func(stored *format.Type) (*layout.Queue, error) // lays out the queue that is there
-	check  func(*layout.Queue) error                        // compares it with the options
+	create func(stride int) (*layout.Queue, error) // lays out a new queue
+	// like lays out the queue that is there, with items of that type
+	like  func(stored, item *format.Type) (*layout.Queue, error)
+	check func(*layout.Queue) error // compares it with the options
 }
 
 func newPlan(name string, mode stream.Mode, kind string) *plan {
@@ -178,9 +193,9 @@ func (p *plan) open() (*shmem.Segment, *mem.Mapping, *layout.Queue, error) {
 		}
 		return l.Type, nil
 	}
-	p.New = func() (*format.Type, error) { return typeOf(p.create()) }
-	p.Like = func(stored *format.Type) (*format.Type, error) {
-		l, err := p.like(stored)
+	p.New = func(stride int) (*format.Type, error) { return typeOf(p.create(stride)) }
+	p.Like = func(stored, item *format.Type) (*format.Type, error) {
+		l, err := p.like(stored, item)
 		if err == nil {
 			err = p.check(l)
 		}
@@ -190,7 +205,7 @@ func (p *plan) open() (*shmem.Segment, *mem.Mapping, *layout.Queue, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := p.like(t)
+	l, err := p.like(t, layout.Item(t))
 	if err != nil {
 		_ = seg.Close()
 		return nil, nil, nil, p.Error(err)

@@ -43,6 +43,14 @@ type Options struct {
 	// attachment (or its Sender or Receiver). Until then other callers get ErrTaken, unless its
 	// process dies. Create only.
 	Single bool
+
+	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
+	// append. Default: none. Create only.
+	Reserve int
+	// Append appends the last fields of T to a queue whose messages do not have them yet, if there
+	// is room (see Reserve). It also accepts a queue whose messages have more fields, which one
+	// that was created with Reserve or Append does by itself.
+	Append bool
 }
 
 // BytesOptions say how a [Bytes] is created or attached to. A nil *BytesOptions, and the zero value
@@ -113,6 +121,7 @@ var (
 type config struct {
 	segment         *shmem.Options
 	capacity, bytes int
+	reserve         int
 	single          bool
 	claims          claims
 }
@@ -140,11 +149,12 @@ func (o *Options) config() (config, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	c := config{capacity: o.Capacity, single: o.Single, claims: claims{capacity: o.Capacity}}
+	c := config{capacity: o.Capacity, reserve: o.Reserve, single: o.Single}
+	c.claims.capacity = o.Capacity
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever,
+		Undo: shmem.UndoNever, Append: o.Append,
 	}
 	return c, c.fill("Options")
 }
@@ -172,6 +182,9 @@ func (c *config) fill(options string) error {
 		c.bytes = defaultBytes
 	}
 	switch {
+	case c.reserve < 0:
+		return fmt.Errorf("%w: %s.Reserve %d is negative; use 0 or more", shmem.ErrBadOption,
+			options, c.reserve)
 	case c.capacity < 0 || int64(c.capacity) > maxCapacity:
 		return fmt.Errorf("%w: %s.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption, options,
 			c.capacity)

@@ -15,10 +15,39 @@ import (
 // A Queue is an attachment to a bounded queue of values of type T. T must be free of Go pointers,
 // as for shmem.Box. Its methods are safe for concurrent use.
 type Queue[T any] struct {
-	_     [0]*T // a Queue[T] converts to no Queue[U]
-	form  itemForm
-	many  *manyItems // form, if it is that one: a fast path needs no interface
+	_    [0]*T // a Queue[T] converts to no Queue[U]
+	form itemForm
+
+	// Where the items stand side by side: form, if it is that one, for a fast path that needs no
+	// interface; and the items. Else both are nil, and no fast path is taken.
+	many  *manyItems
 	items []T
+	// Where they do not: behind each of them is spare room, or there are fields that T does not
+	// have. They are zero in what this process sends.
+	cells mem.Table[T]
+
+	capacity int
+}
+
+// item returns the item in a slot.
+func (q *Queue[T]) item(slot int) *T {
+	if slot < len(q.items) {
+		return &q.items[slot]
+	}
+	return q.cells.At(slot)
+}
+
+// clearRest writes zero to what is behind the item in a slot.
+func (q *Queue[T]) clearRest(slot int) {
+	if q.items == nil {
+		clear(q.cells.Rest(slot))
+	}
+}
+
+// put writes the item in a slot that this process has claimed.
+func (q *Queue[T]) put(slot int, v *T) {
+	mem.Assign(q.item(slot), v)
+	q.clearRest(slot)
 }
 
 // Send sends a copy of v, and blocks while there is no room. When it returns nil the message is in
@@ -134,7 +163,7 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 }
 
 // Cap returns how many messages there is room for.
-func (q *Queue[T]) Cap() int { return len(q.items) }
+func (q *Queue[T]) Cap() int { return q.capacity }
 
 // Len returns the number of messages that no receiver has taken yet. Messages that are being sent
 // count, and slots of canceled ones until a receiver comes to them. Stats has the exact depth.
@@ -220,7 +249,7 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 	if err != nil {
 		return err
 	}
-	mem.Assign(&q.items[r.first], v)
+	q.put(r.first, v)
 	return s.publish(r)
 }
 
@@ -259,7 +288,8 @@ func (q *Queue[T]) sendFunc(ctx context.Context, s itemSender, f func(*T) error)
 			s.cancel(r)
 		}
 	}()
-	if err := f(&q.items[r.first]); err != nil {
+	q.clearRest(r.first)
+	if err := f(q.item(r.first)); err != nil {
 		return err
 	}
 	written = true
@@ -272,15 +302,38 @@ func (q *Queue[T]) sendBatch(ctx context.Context, s itemSender, vs []T) (n int, 
 		if err != nil {
 			return n, err
 		}
-		k := min(len(q.items)-r.first, r.n) // the run may go round the end of the ring
-		mem.CopySlice(q.items[r.first:], vs[n:n+k])
-		mem.CopySlice(q.items, vs[n+k:n+r.n])
+		q.putAll(r, vs[n:n+r.n])
 		if err := s.publish(r); err != nil {
 			return n, err
 		}
 		n += r.n
 	}
 	return n, nil
+}
+
+// putAll writes the items of a run, which may go round the end of the ring.
+func (q *Queue[T]) putAll(r run, vs []T) {
+	k := min(q.capacity-r.first, r.n)
+	if q.items != nil {
+		mem.CopySlice(q.items[r.first:], vs[:k])
+		mem.CopySlice(q.items, vs[k:])
+		return
+	}
+	for i := range vs {
+		q.put((r.first+i)%q.capacity, &vs[i])
+	}
+}
+
+// getAll copies the items of a run.
+func (q *Queue[T]) getAll(r run, vs []T) {
+	if q.items != nil {
+		k := copy(vs, q.items[r.first:])
+		copy(vs[k:], q.items)
+		return
+	}
+	for i := range vs {
+		vs[i] = *q.cells.At((r.first + i) % q.capacity)
+	}
 }
 
 func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
@@ -317,7 +370,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if err != nil {
 		return err
 	}
-	*v = q.items[r.first]
+	*v = *q.item(r.first)
 	return end.release(r)
 }
 
@@ -332,7 +385,7 @@ func (q *Queue[T]) recvFunc(ctx context.Context, end itemReceiver, f func(*T) er
 			end.redeliver(r)
 		}
 	}()
-	if err := f(&q.items[r.first]); err != nil {
+	if err := f(q.item(r.first)); err != nil {
 		return err
 	}
 	done = true
@@ -347,7 +400,6 @@ func (q *Queue[T]) recvBatch(ctx context.Context, end itemReceiver, vs []T) (int
 	if err != nil {
 		return 0, err
 	}
-	k := copy(vs[:r.n], q.items[r.first:])
-	copy(vs[k:r.n], q.items)
+	q.getAll(r, vs[:r.n])
 	return r.n, end.release(r)
 }

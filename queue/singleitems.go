@@ -16,14 +16,25 @@ import (
 type singleItems struct {
 	single
 	spsc        *ring.SPSC
+	quick       *ring.SPSCHeader    // header; noQuick where the fast paths cannot be taken
 	ownSender   *singleItemSender   // of the queue's own methods; guarded by sendSide.lock
 	ownReceiver *singleItemReceiver // likewise; guarded by recvSide.lock
+}
+
+// noQuick is a header that keeps calls from the fast paths of Queue, which see the items side by
+// side: it says that the stream has ended, and that the other end asks for barriers.
+var noQuick ring.SPSCHeader
+
+func init() {
+	noQuick.Closed.Store(1)
+	noQuick.SendWait.Store(1)
 }
 
 func (q *singleItems) bind(l *layout.Queue) (err error) {
 	if err := q.bindSingle(l, l.Capacity, l.Capacity); err != nil {
 		return err
 	}
+	q.quick = q.header
 	q.spsc, err = ring.NewSPSC(q.header, l.Capacity)
 	return err
 }
@@ -52,7 +63,7 @@ func (q *singleItems) takeSender() error {
 		q.finish(&q.sendSide)
 		return err
 	}
-	q.ownSender = &singleItemSender{q, s, q.header, q.M}
+	q.ownSender = &singleItemSender{q, s, q.quick, q.M}
 	return nil
 }
 
@@ -80,7 +91,7 @@ func (q *singleItems) takeReceiver() error {
 		q.finish(&q.recvSide)
 		return err
 	}
-	q.ownReceiver = &singleItemReceiver{q, r, q.header, q.M}
+	q.ownReceiver = &singleItemReceiver{q, r, q.quick, q.M}
 	return nil
 }
 
@@ -89,7 +100,7 @@ func (q *singleItems) newSender() (itemSender, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleItemSender{q, s, q.header, q.M}, s.Leave, nil
+	return &singleItemSender{q, s, q.quick, q.M}, s.Leave, nil
 }
 
 func (q *singleItems) newReceiver() (itemReceiver, func(), error) {
@@ -97,14 +108,14 @@ func (q *singleItems) newReceiver() (itemReceiver, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleItemReceiver{q, r, q.header, q.M}, r.Leave, nil
+	return &singleItemReceiver{q, r, q.quick, q.M}, r.Leave, nil
 }
 
 // A singleItemSender is the sending end. One goroutine at a time calls its methods.
 type singleItemSender struct {
 	q      *singleItems
 	ring   *ring.Sender
-	header *ring.SPSCHeader // of q
+	header *ring.SPSCHeader // quick of q
 	m      *mem.Mapping     // of q
 }
 
@@ -160,7 +171,7 @@ func (s *singleItemSender) cancel(run) {}
 type singleItemReceiver struct {
 	q      *singleItems
 	ring   *ring.Receiver
-	header *ring.SPSCHeader // of q
+	header *ring.SPSCHeader // quick of q
 	m      *mem.Mapping     // of q
 }
 

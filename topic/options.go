@@ -40,6 +40,14 @@ type Options struct {
 	// message is overwritten before it has received it. At most 65536. Default: 0, which is no
 	// limit, and no subscriber holds publishers back. Create only.
 	Holds int
+
+	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
+	// append. Default: none. Create only.
+	Reserve int
+	// Append appends the last fields of T to a topic whose messages do not have them yet, if there
+	// is room (see Reserve). It also accepts a topic whose messages have more fields, which one
+	// that was created with Reserve or Append does by itself.
+	Append bool
 }
 
 const (
@@ -77,6 +85,9 @@ func (o *Options) filled() (*Options, error) {
 		f.Capacity = defaultCapacity
 	}
 	switch {
+	case f.Reserve < 0:
+		return nil, fmt.Errorf("%w: Options.Reserve %d is negative; use 0 or more",
+			shmem.ErrBadOption, f.Reserve)
 	case f.Capacity < 0 || int64(f.Capacity) > 1<<31:
 		return nil, fmt.Errorf("%w: Options.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption,
 			f.Capacity)
@@ -92,6 +103,6 @@ func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
 		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever,
+		Undo: shmem.UndoNever, Append: o.Append,
 	}
 }

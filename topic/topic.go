@@ -16,14 +16,7 @@ import (
 type Topic[T any] struct {
 	_     [0]*T // a Topic[T] converts to no Topic[U]
 	core  *stream.Topic
-	items []cell[T]
-}
-
-// A cell is a message in its slot, padded to whole words: it is copied word by word. See
-// layout.Topic.
-type cell[T any] struct {
-	_     [0]uintptr
-	Value T
+	items mem.Table[T]
 }
 
 // Open attaches to the topic of that name, or creates it if there is none. An existing
@@ -69,7 +62,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 	if err != nil {
 		return nil, plan.Error(err)
 	}
-	plan.Options = o.segment()
+	plan.Options, plan.Reserve = o.segment(), o.Reserve
 	if opts != nil {
 		plan.Capacity, plan.Holds = opts.Capacity, opts.Holds
 	}
@@ -77,7 +70,8 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 	if err != nil {
 		return nil, err
 	}
-	items, err := mem.SliceAt[cell[T]](core.M, core.Layout.Items, core.Layout.Capacity)
+	l := core.Layout
+	items, err := mem.TableAt[T](core.M, l.Items, l.Capacity, l.Stride)
 	if err != nil {
 		_ = core.Segment.Close()
 		return nil, plan.Error(err)
@@ -123,7 +117,7 @@ func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 }
 
 // inPlace returns the item of a position in the mapping.
-func (t *Topic[T]) inPlace(pos uint64) *T { return &t.items[t.core.Ring.Index(pos)].Value }
+func (t *Topic[T]) inPlace(pos uint64) *T { return t.items.At(t.core.Ring.Index(pos)) }
 
 // Latest returns the newest message and its sequence number, without a subscription. It works on a
 // topic attached to read-only. The errors are ErrClosed, and ErrEmpty if there is no message yet or
@@ -143,7 +137,7 @@ func (t *Topic[T]) Latest() (v T, seq uint64, err error) {
 func (t *Topic[T]) End() error { return t.core.End() }
 
 // Cap returns how many messages the topic keeps.
-func (t *Topic[T]) Cap() int { return len(t.items) }
+func (t *Topic[T]) Cap() int { return t.items.Len() }
 
 // Name returns the name of the topic's segment.
 func (t *Topic[T]) Name() string { return t.core.Segment.Name() }
@@ -180,7 +174,7 @@ func (t *Topic[T]) Stats() (Stats, error) {
 		return Stats{}, err
 	}
 	st := Stats{
-		Capacity:  len(t.items),
+		Capacity:  t.items.Len(),
 		Published: s.Published, Skipped: s.Skipped, Released: s.Released, Lost: s.Lost,
 		Holds: s.Holds, MaxHolds: t.core.Layout.Holds, Lag: s.SlowestLag, Slowest: -1,
 		Ended: s.Ended,

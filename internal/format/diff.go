@@ -36,9 +36,12 @@ func (d Difference) String() string {
 // Diff returns the differences of two schemas, by path, the fields of here first. It returns none
 // exactly if the fingerprints are equal. A struct at another offset is one difference, not one for
 // each of its fields.
-func Diff(here, there *Type) []Difference {
+func Diff(here, there *Type) []Difference { return DiffAt("", here, there) }
+
+// DiffAt is Diff for types that stand at a path. Offsets are those in the types.
+func DiffAt(path string, here, there *Type) []Difference {
 	var all []Difference
-	diff(&all, "", here, there, 0, 0, false)
+	diff(&all, path, here, there, 0, 0, false)
 	return all
 }
 
@@ -124,4 +127,20 @@ func Prefix(short, long *Type) bool {
 		}
 	}
 	return n == len(long.Fields) || long.Fields[n].Offset >= short.Size
+}
+
+// InPadding returns the first field of long that would be an appended one, if it did not lie in the
+// padding at the end of short; "" if there is none.
+func InPadding(short, long *Type) string {
+	n := len(short.Fields)
+	if short.Kind != Struct || long.Kind != Struct || n >= len(long.Fields) ||
+		long.Fields[n].Offset >= short.Size {
+		return ""
+	}
+	last := *long
+	last.Fields, last.Size = long.Fields[:n], short.Size
+	if !Prefix(short, &last) {
+		return ""
+	}
+	return long.Fields[n].Name
 }

@@ -63,7 +63,8 @@ const (
 	OffLeaseCount = 208
 	OffLeaseSize  = 212
 	OffHints      = 216
-	OffReserved   = 220
+	OffReserve    = 224
+	OffReserved   = 232
 	OffCheck      = 244
 	FixedSize     = 248 // what Header.Encode writes
 
@@ -166,7 +167,14 @@ type Header struct {
 	// An area between schema area and slots: reserved.
 	LeaseOff              uint64
 	LeaseCount, LeaseSize uint32
+
+	Hints   uint32 // a bit that a program does not know changes nothing for it
+	Reserve uint64 // bytes of spare room that the creator asked for, for fields that are appended
 }
+
+// Grows is the bit of Header.Hints that says that fields may be appended to the type: the creator
+// said so. A program whose type has fewer fields is attached to such a segment.
+const Grows = 1 << 0
 
 // ImageSize returns the size of the undo image, 0 if there is none.
 func (h *Header) ImageSize() uint64 {
@@ -217,6 +225,8 @@ func (h *Header) Encode(page []byte) {
 	native.PutUint64(page[OffLeaseOff:], h.LeaseOff)
 	native.PutUint32(page[OffLeaseCount:], h.LeaseCount)
 	native.PutUint32(page[OffLeaseSize:], h.LeaseSize)
+	native.PutUint32(page[OffHints:], h.Hints)
+	native.PutUint64(page[OffReserve:], h.Reserve)
 	native.PutUint32(page[OffCheck:], crc32.Checksum(page[:OffCheck], castagnoli))
 }
 
@@ -305,6 +315,8 @@ func (h *Header) decodeLife(page []byte) {
 	h.LeaseOff = native.Uint64(page[OffLeaseOff:])
 	h.LeaseCount = native.Uint32(page[OffLeaseCount:])
 	h.LeaseSize = native.Uint32(page[OffLeaseSize:])
+	h.Hints = native.Uint32(page[OffHints:])
+	h.Reserve = native.Uint64(page[OffReserve:])
 }
 
 // validate goes from the beginning of the file to its end: each part begins at the end of the part

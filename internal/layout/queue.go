@@ -44,11 +44,13 @@ var (
 // A Queue is the layout of a queue.Queue or queue.Bytes. Offsets are in bytes from the start of the
 // payload; an offset of a part that the form does not have is 0. The header is at 0.
 //
-//	Queue          ManyHeader, Slots [Capacity]Word, Items [Capacity]Item
-//	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]Item
+//	Queue          ManyHeader, Slots [Capacity]Word, Items [Capacity]cell
+//	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]cell
 //	Bytes          ManyBytesHeader, Slots [Capacity]Word, Extents [Capacity]Extent,
 //	               Data [Bytes]byte
 //	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
+//
+// A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf.
 type Queue struct {
 	Type     *format.Type // of the whole payload
 	Single   bool
@@ -58,12 +60,24 @@ type Queue struct {
 
 	Deaths, Slots, Extents int // offsets
 	Items                  int // offset of Items or Data
+	Stride                 int // from item to item; 0 in a queue.Bytes
 }
 
-// NewQueue lays out a queue.Queue of so many items.
+// NewQueue lays out a queue.Queue of so many items side by side.
 func NewQueue(item *format.Type, capacity int, single bool) (*Queue, error) {
-	q := &Queue{Single: single, Item: item, Capacity: capacity}
-	items := Part{Name: itemsField, Type: item, Len: capacity, Align: pairAlign}
+	return SpacedQueue(item, capacity, single, StrideOf(QueueName, item, 0))
+}
+
+// SpacedQueue lays out a queue.Queue of so many items, which begin stride bytes apart; see
+// StrideOf.
+func SpacedQueue(item *format.Type, capacity int, single bool, stride int) (*Queue, error) {
+	if !fits(item, stride) {
+		return nil, ErrSize
+	}
+	q := &Queue{Single: single, Item: item, Capacity: capacity, Stride: stride}
+	items := Part{
+		Name: itemsField, Type: cellOf(queueCell, item, stride), Len: capacity, Align: pairAlign,
+	}
 	if single {
 		return q.lay(QueueName, Part{Name: singleField, Type: SingleHeader},
 			Part{Name: deathsField, Type: Deaths}, items)
@@ -116,13 +130,13 @@ func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
 	return q, nil
 }
 
-// QueueLike lays out a queue.Queue of items with the form and the capacity of a stored one. It is
-// ErrNoQueue if stored is no queue.Queue.
+// QueueLike lays out a queue.Queue of items with the form, the capacity and the stride of a stored
+// one. It is ErrNoQueue if stored is no queue.Queue.
 func QueueLike(stored, item *format.Type) (*Queue, error) {
 	if Stream(stored) != QueueName {
 		return nil, ErrNoQueue
 	}
-	return NewQueue(item, Len(stored, itemsField), First(stored) == singleField)
+	return SpacedQueue(item, Len(stored, itemsField), First(stored) == singleField, Stride(stored))
 }
 
 // BytesLike lays out a queue.Bytes with the form and the sizes of a stored one. It is ErrNoQueue if
@@ -135,7 +149,7 @@ func BytesLike(stored *format.Type) (*Queue, error) {
 }
 
 // QueueOf is the layout of a stored queue.Queue or queue.Bytes. It is ErrNoQueue unless that is, to
-// the byte, what NewQueue or NewBytes make.
+// the byte, what SpacedQueue or NewBytes make.
 func QueueOf(stored *format.Type) (q *Queue, err error) {
 	if Stream(stored) == BytesName {
 		q, err = BytesLike(stored)

@@ -2,7 +2,6 @@ package layout
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/shmembox/shmem/internal/format"
 )
@@ -11,8 +10,8 @@ import (
 //
 //	TopicHeader; Holds [Holds]Hold, if there are any; Slots [Capacity]Word; Items [Capacity]cell
 //
-// A cell is an item, or, where its size is no multiple of a word, the item in a struct that is: the
-// copy of a message reads and writes whole words.
+// A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf. The
+// stride is a multiple of a word: the copy of a message reads and writes whole words.
 type Topic struct {
 	Type     *format.Type // of the whole payload
 	Item     *format.Type // of a message
@@ -23,23 +22,21 @@ type Topic struct {
 	Stride                int // from item to item
 }
 
-// cellName begins the name of the struct that pads an item.
-const cellName = "topic.cell["
-
-// machineWord is what the copy of a message moves at a time: the alignment and size of a Go
-// uintptr.
-const machineWord = 4 << (^uint(0) >> 63)
-
-// NewTopic lays out a topic.
+// NewTopic lays out a topic without spare room.
 func NewTopic(item *format.Type, capacity, holds int) (*Topic, error) {
-	if capacity < 1 || holds < 0 {
+	return SpacedTopic(item, capacity, holds, StrideOf(TopicName, item, 0))
+}
+
+// SpacedTopic lays out a topic whose items begin stride bytes apart; see StrideOf.
+func SpacedTopic(item *format.Type, capacity, holds, stride int) (*Topic, error) {
+	if capacity < 1 || holds < 0 || !fits(item, stride) || stride%machineWord != 0 {
 		return nil, ErrSize
 	}
-	c := cell(item)
 	parts := []Part{{Name: topicField, Type: TopicHeader}}
 	if holds > 0 {
 		parts = append(parts, Part{Name: holdsField, Type: Hold, Len: holds})
 	}
+	c := cellOf(topicCell, item, stride)
 	t, err := Struct(TopicName, append(parts,
 		Part{Name: slotsField, Type: Word, Len: capacity},
 		Part{Name: itemsField, Type: c, Len: capacity, Align: pairAlign})...)
@@ -47,41 +44,29 @@ func NewTopic(item *format.Type, capacity, holds int) (*Topic, error) {
 		return nil, err
 	}
 	return &Topic{
-		Type: t, Item: item, Capacity: capacity, Holds: holds, Stride: c.Size,
+		Type: t, Item: item, Capacity: capacity, Holds: holds, Stride: stride,
 		HoldsAt: max(0, Offset(t, holdsField)), Slots: Offset(t, slotsField),
 		Items: Offset(t, itemsField),
 	}, nil
 }
 
-// TopicLike lays out a topic of items with the capacity and the holds of a stored one. It is
-// ErrNoTopic if stored is no topic.
+// TopicLike lays out a topic of items with the capacity, the holds and the stride of a stored one.
+// It is ErrNoTopic if stored is no topic.
 func TopicLike(stored, item *format.Type) (*Topic, error) {
 	if Stream(stored) != TopicName {
 		return nil, ErrNoTopic
 	}
-	return NewTopic(item, Len(stored, itemsField), Len(stored, holdsField))
+	return SpacedTopic(item, Len(stored, itemsField), Len(stored, holdsField), Stride(stored))
 }
 
 // TopicOf is the layout of a stored topic. It is ErrNoTopic unless that is, to the byte, what
-// NewTopic makes.
+// SpacedTopic makes.
 func TopicOf(stored *format.Type) (*Topic, error) {
 	t, err := TopicLike(stored, Item(stored))
 	if err != nil || t.Type.Fingerprint() != stored.Fingerprint() {
 		return nil, ErrNoTopic
 	}
 	return t, nil
-}
-
-func cell(item *format.Type) *format.Type {
-	size := roundUp(item.Size, max(item.Align, machineWord))
-	if size == item.Size {
-		return item
-	}
-	return &format.Type{
-		Kind: format.Struct, Name: cellName + item.Name + "]",
-		Size: size, Align: max(item.Align, machineWord),
-		Fields: []format.Field{{Name: "Value", Type: item}},
-	}
 }
 
 // Stream is the name of t if t is the type of a queue or topic: QueueName, BytesName or TopicName;
@@ -135,11 +120,5 @@ func Item(t *format.Type) *format.Type {
 	if s := Stream(t); s == "" || s == BytesName {
 		return nil
 	}
-	item := t.Fields[len(t.Fields)-1].Type.Elem
-	isCell := strings.HasPrefix(item.Name, cellName) && len(item.Name) > len(cellName) &&
-		len(item.Fields) == 1 && item.Fields[0].Offset == 0
-	if t.Name == TopicName && isCell {
-		return item.Fields[0].Type
-	}
-	return item
+	return itemIn(t.Fields[len(t.Fields)-1].Type.Elem)
 }

@@ -137,6 +137,39 @@ func (m *Mapping) Store(off int, src []byte) {
 	copy(unsafe.Slice((*byte)(p), len(src)), src)
 }
 
+// StoreCell copies src to off, and zero to the bytes behind it up to size. off and size are
+// multiples of a word, and size is at least the length of src: whole words are stored.
+func (m *Mapping) StoreCell(off int, src []byte, size int) {
+	p := unsafe.Add(m.base, off)
+	rest := uintptr(size) - uintptr(len(src))&^(word-1) // behind the whole words of src
+	if n := uintptr(len(src)) &^ 63; blocks && n > 0 {
+		copyMany(p, unsafe.Pointer(unsafe.SliceData(src)), n)
+		src, p = src[n:], unsafe.Add(p, n)
+	}
+	for ; uintptr(len(src)) >= word; src, p = src[word:], unsafe.Add(p, word) {
+		storeWord(p, getLocal(src))
+	}
+	if len(src) > 0 {
+		var last [8]byte
+		copy(last[:], src)
+		storeWord(p, getLocal(last[:]))
+		p, rest = unsafe.Add(p, word), rest-word
+	}
+	for ; rest >= word; p, rest = unsafe.Add(p, word), rest-word {
+		storeWord(p, 0)
+	}
+}
+
+// Clear writes zero to n bytes from off on. off+n is a multiple of a word.
+func (m *Mapping) Clear(off, n int) {
+	p, rest := unsafe.Add(m.base, off), uintptr(n)
+	h := head(uintptr(off), rest)
+	clear(unsafe.Slice((*byte)(p), h))
+	for p, rest = unsafe.Add(p, h), rest-h; rest >= word; p, rest = unsafe.Add(p, word), rest-word {
+		storeWord(p, 0)
+	}
+}
+
 // Move copies n bytes of the mapping from src to dst. The two ranges do not overlap and have the
 // same offset within a word. Move calls reached after every word, if it is not nil.
 func (m *Mapping) Move(dst, src, n int, reached func()) {

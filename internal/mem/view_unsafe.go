@@ -60,6 +60,45 @@ func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	return unsafe.Slice((*T)(p), n), nil
 }
 
+// A Table is a view of values that do not stand side by side: behind each of them there are other
+// bytes. The zero Table has no values.
+type Table[T any] struct {
+	base   unsafe.Pointer
+	n      int
+	stride int // from value to value
+}
+
+// TableAt returns the payload from off on as n values that begin stride bytes apart.
+func TableAt[T any](m *Mapping, off, n, stride int) (Table[T], error) {
+	var z *T // a T itself would be made on the heap, if it is large
+	size, align := unsafe.Sizeof(*z), unsafe.Alignof(*z)
+	if n < 0 || stride < 1 || uintptr(stride) < size || uintptr(stride)%align != 0 ||
+		uintptr(n) > m.payload/uintptr(stride) {
+		return Table[T]{}, fmt.Errorf("%w: %d values of %d bytes in %d at %d", ErrBounds, n, size,
+			stride, off)
+	}
+	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*uintptr(stride), align)
+	return Table[T]{p, n, stride}, err
+}
+
+// Len returns the number of values.
+func (t *Table[T]) Len() int { return t.n }
+
+// At returns value i.
+func (t *Table[T]) At(i int) *T {
+	if uint(i) >= uint(t.n) {
+		panic("mem: no such value in the table")
+	}
+	return (*T)(unsafe.Add(t.base, i*t.stride))
+}
+
+// Rest returns the bytes between value i and the next one.
+func (t *Table[T]) Rest(i int) []byte {
+	var z *T
+	size := unsafe.Sizeof(*z)
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.At(i)), size)), uintptr(t.stride)-size)
+}
+
 // Payload returns the bytes of the payload.
 func (m *Mapping) Payload() []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(m.base, m.delta)), m.payload)

@@ -303,7 +303,7 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	}
 	var missing *newSchema
 	if rec != nil && !a.cfg.ReadOnly {
-		if missing, err = a.placeSchema(o.Schema, *rec); err != nil {
+		if missing, err = a.placeSchema(a.typ, *rec); err != nil {
 			return false, err
 		}
 	}

@@ -95,7 +95,9 @@ func (o *opening) prepare() error {
 
 // layout lays out the file of a segment whose schema has schemaLen bytes.
 func (o *opening) layout(schemaLen int) (*format.Header, error) {
-	if schemaLen > format.InlineSchema {
+	reserve := max(o.cfg.Reserve, o.ItemReserve)
+	grows := reserve > 0 || o.cfg.Append
+	if schemaLen > format.InlineSchema || grows && schemaLen > format.InlineSchema/4 {
 		// a longer one is written beside it: see storeSchema
 		schemaLen = 2*schemaLen + format.HeaderSize
 	}
@@ -106,7 +108,10 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 		return nil, err
 	}
 	h.Form, h.Items, h.Words = layout.RingOf(o.Schema)
-	h.Lifetime = o.cfg.Lifetime
+	h.Lifetime, h.Reserve = o.cfg.Lifetime, uint64(reserve)
+	if grows {
+		h.Hints |= format.Grows
+	}
 	h.Created, h.Program, h.ID = time.Now().UnixNano(), program(), randomID()
 	h.CreatorPID, h.CreatorUID, h.CreatorNS = pid(), uint32(os.Geteuid()), pidNamespace()
 	return h, nil

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
@@ -92,6 +93,7 @@ func (o *opening) checkClaims(a *Attachment) error {
 		return a.mismatch("the segment was created with %s %v, Options.%s asks for %v; "+
 			"leave the option out, or remove the segment", option, is, option, asked)
 	}
+	reserve := max(c.Reserve, o.ItemReserve)
 	switch {
 	case c.Lifetime != 0 && c.Lifetime != h.Lifetime:
 		return a.mismatch("the segment was created %v, Options.Lifetime asks for %v; "+
@@ -101,6 +103,14 @@ func (o *opening) checkClaims(a *Attachment) error {
 	case c.Mode != 0 && c.Mode.Perm() != a.stat.Mode.Perm():
 		is, want := a.stat.Mode.Perm(), c.Mode.Perm()
 		return differs("Mode", fmt.Sprintf("%#o", is), fmt.Sprintf("%#o", want))
+	case reserve != 0 && uint64(reserve) != h.Reserve:
+		return differs("Reserve", h.Reserve, reserve)
+	case c.UndoLimit < 0 && h.ImageOff != 0:
+		return a.mismatch("the segment was created with an undo image, Options.Undo asks for " +
+			"UndoNever; leave the option out, or remove the segment")
+	case c.UndoLimit == math.MaxInt && h.ImageOff == 0:
+		return a.mismatch("the segment was created without an undo image, Options.Undo asks for " +
+			"UndoAlways; leave the option out, or remove the segment")
 	}
 	return nil
 }

@@ -29,6 +29,12 @@ type Request struct {
 	// one with the stored size and type (nil: none is stored), which must equal the result. An
 	// error says why there can be no such payload.
 	Compose func(payload int, stored *format.Type) (*format.Type, error)
+	// Grow returns the type that a composed segment is to have, given the one that is stored: that
+	// one, or one that differs by fields that are appended to what it has the Fit compare. nil: the
+	// type cannot grow.
+	Grow func(stored *format.Type, fit Fit) (*format.Type, error)
+	// ItemReserve is Config.Reserve of a Compose whose type has the spare room in itself.
+	ItemReserve int
 	// Init prepares the zero payload of a new segment before another process can see it. It runs at
 	// most once.
 	Init func(*mem.Mapping) error

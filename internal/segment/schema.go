@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -24,7 +25,7 @@ func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 	}
 	a.size.Store(int64(rec.PayloadSize))
 	if o.Compose != nil {
-		return nil, o.checkComposed(a, rec, stored)
+		return o.checkComposed(a, rec, stored)
 	}
 	if o.Schema == nil {
 		if o.Size != 0 && uint64(o.Size) != rec.PayloadSize {
@@ -38,17 +39,27 @@ func (o *opening) check(a *Attachment, page []byte) (*format.Record, error) {
 }
 
 // checkComposed is check for a type composed at run time.
-func (o *opening) checkComposed(a *Attachment, rec format.Record, stored *format.Type) (err error) {
+func (o *opening) checkComposed(
+	a *Attachment, rec format.Record, stored *format.Type,
+) (_ *format.Record, err error) {
 	a.typ, err = o.Compose(int(min(rec.PayloadSize, math.MaxInt)), stored)
 	if err != nil {
-		return a.mismatch("%s", err)
+		return nil, a.mismatches(linesOf(err))
 	}
 	// The parts of a composed value were initialised when it was created: raw bytes never are one.
 	if rec.Kind == format.NoSchema {
-		return a.mismatch("here %s, in the segment raw bytes", a.typ)
+		return nil, a.mismatch("here %s, in the segment raw bytes", a.typ)
 	}
-	_, err = a.compare(a.typ, rec, stored)
-	return err
+	if _, err := a.compare(a.typ, rec, stored); err != nil || stored == nil || o.Grow == nil {
+		return nil, err
+	}
+	if a.typ, err = o.Grow(stored, a.fit); err != nil {
+		return nil, a.mismatches(linesOf(err))
+	}
+	if a.typ == stored {
+		return nil, nil
+	}
+	return &rec, nil
 }
 
 // compare decides whether a value of schema can live in the segment. A record is returned where the
@@ -76,34 +87,103 @@ func (a *Attachment) compare(
 	case layout.Stream(stored) != "" && layout.Stream(schema) == "":
 		return nil, a.mismatch("the segment is %s, not a box of %s",
 			layout.Described(stored), layout.NameOf(schema))
-	case a.cfg.Append && format.Prefix(schema, stored):
-		return nil, nil
-	case a.cfg.Append && format.Prefix(stored, schema):
-		return a.compareLonger(schema, rec)
 	}
-	var lines []string
-	for i, d := range format.Diff(schema, stored) {
+	fits, err := a.fit("", schema, stored, a.head.PayloadCap)
+	if err != nil {
+		return nil, a.mismatches(linesOf(err))
+	}
+	if fits == stored {
+		return nil, nil
+	}
+	rec.PayloadSize = max(rec.PayloadSize, uint64(schema.Size))
+	return &rec, nil
+}
+
+// A Fit compares a type of this program with the one that is stored, which stands at a path of the
+// segment's type, where there is room for so many bytes. It returns the type that is to be stored: that one, or a longer one. The error says
+// how they differ.
+type Fit func(path string, here, stored *format.Type, room uint64) (*format.Type, error)
+
+// fit is the Fit of the segment. A type may have fields appended where the creator allowed that:
+// then a program with fewer fields uses the segment without further ado, and one with more fields
+// stores its type.
+func (a *Attachment) fit(
+	path string, here, stored *format.Type, room uint64,
+) (*format.Type, error) {
+	grows := a.head.Hints&format.Grows != 0
+	hint := ""
+	switch {
+	case here.Fingerprint() == stored.Fingerprint():
+		return stored, nil
+	case format.Prefix(here, stored):
+		if grows || a.cfg.Append {
+			return stored, nil
+		}
+		hint = "Options.Append accepts fields that are appended"
+	case !format.Prefix(stored, here):
+		hint = paddingHint(here, stored)
+	case uint64(here.Size) > room:
+		hint = fmt.Sprintf("size: here %d bytes, in the segment room for %d; "+
+			"create it with Options.Reserve", here.Size, room)
+	case !grows:
+		hint = "no field can be appended, because programs without it could not attach any more; " +
+			"create the segment with Options.Reserve, or with Options.Append"
+	case a.cfg.ReadOnly:
+		hint = "the type here has fields that the segment does not have yet, and it is attached " +
+			"read-only"
+	case !a.cfg.Append:
+		hint = "Options.Append appends what the segment does not have"
+	default:
+		return here, nil
+	}
+	return nil, differ(path, here, stored, hint)
+}
+
+// paddingHint says why a field that comes last is not an appended one, if that is so.
+func paddingHint(here, stored *format.Type) string {
+	short, name := stored, format.InPadding(stored, here)
+	if name == "" {
+		short, name = here, format.InPadding(here, stored)
+	}
+	if name == "" {
+		return ""
+	}
+	padding := short.Size
+	if n := len(short.Fields); n > 0 {
+		padding -= short.Fields[n-1].Offset + short.Fields[n-1].Type.Size
+	}
+	return fmt.Sprintf("field %s lies in the padding at the end of the shorter type; with a field "+
+		"_ [%d]byte before it, it can be appended", name, padding)
+}
+
+// A difference is an error of several lines, each of which becomes one of a MismatchError.
+type difference []string
+
+func (d difference) Error() string { return strings.Join(d, "; ") }
+
+// differ returns the differences of two types, and what to do about them where hint says it.
+func differ(path string, here, stored *format.Type, hint string) error {
+	var lines difference
+	for i, d := range format.DiffAt(path, here, stored) {
 		if i == maxDifferences {
 			lines = append(lines, "and more")
 			break
 		}
 		lines = append(lines, d.String())
 	}
-	return nil, a.mismatches(lines)
+	if hint != "" {
+		lines = append(lines, hint)
+	}
+	return lines
 }
 
-// compareLonger is compare for a schema that appends fields to the stored one.
-func (a *Attachment) compareLonger(schema *format.Type, rec format.Record) (*format.Record, error) {
-	if uint64(schema.Size) > a.head.PayloadCap {
-		return nil, a.mismatch("size: here %d bytes, in the segment room for %d; "+
-			"create it with Options.Reserve", schema.Size, a.head.PayloadCap)
+// linesOf returns the lines of an error of a Fit or of a Request.Compose.
+func linesOf(err error) []string {
+	var d difference
+	if errors.As(err, &d) {
+		return d
 	}
-	if a.cfg.ReadOnly {
-		return nil, a.mismatch("the type here has fields that the segment does not have yet, " +
-			"and it is attached read-only")
-	}
-	rec.PayloadSize = max(rec.PayloadSize, uint64(schema.Size))
-	return &rec, nil
+	return []string{err.Error()}
 }
 
 func (a *Attachment) mismatch(form string, args ...any) error {
@@ -117,6 +197,9 @@ func (a *Attachment) mismatches(lines []string) error {
 
 func (a *Attachment) canWriteSchema() bool { return a.id != format.NoID && !a.cfg.ReadOnly }
 
+var errSchemaRoom = fmt.Errorf("%w: there is no room to store the longer schema; "+
+	"remove the segment and create it anew", errs.Mismatch)
+
 // A newSchema is a schema record that is to replace the present one.
 type newSchema struct {
 	rec     format.Record
@@ -128,6 +211,9 @@ type newSchema struct {
 func (a *Attachment) placeSchema(schema *format.Type, old format.Record) (*newSchema, error) {
 	encoded := schema.AppendBinary(nil)
 	rec := a.head.NewRecord(encoded, schema.Fingerprint(), old.PayloadSize)
+	if rec.Kind == format.FingerprintOnly && old.Kind != format.NoSchema {
+		return nil, errSchemaRoom
+	}
 	if rec.Kind == format.AreaRecord && old.Kind == format.AreaRecord {
 		end := old.Offset + uint64(old.Length)
 		switch n, area := uint64(len(encoded)), a.head.SchemaOff; {
@@ -135,8 +221,7 @@ func (a *Attachment) placeSchema(schema *format.Type, old format.Record) (*newSc
 		case end+n <= area+a.head.SchemaCap:
 			rec.Offset = end
 		default:
-			return nil, errors.New("there is no room to store the longer schema; " +
-				"remove the segment and create it anew")
+			return nil, errSchemaRoom
 		}
 	}
 	return &newSchema{rec, encoded}, nil

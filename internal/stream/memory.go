@@ -15,6 +15,7 @@ type TopicMemory struct {
 	Layout *layout.Topic
 	Header *ring.BroadcastHeader
 	Ring   *ring.Broadcast
+	Size   int // of an item as the caller knows it; behind it, to the stride, may be other fields
 	m      *mem.Mapping
 }
 
@@ -25,7 +26,7 @@ func TopicIn(m *mem.Mapping, t *format.Type) (*TopicMemory, error) {
 	if err != nil {
 		return nil, err
 	}
-	tm := &TopicMemory{Layout: l, m: m}
+	tm := &TopicMemory{Layout: l, Size: l.Item.Size, m: m}
 	if tm.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
 		return nil, err
 	}
@@ -51,12 +52,20 @@ func (t *TopicMemory) offset(pos uint64) int {
 
 // InPlace returns the bytes of the item of a position, in the mapping. The caller has pinned it.
 func (t *TopicMemory) InPlace(pos uint64) []byte {
-	return t.m.Payload()[t.offset(pos):][:t.Layout.Item.Size:t.Layout.Item.Size]
+	return t.m.Payload()[t.offset(pos):][:t.Size:t.Size]
 }
 
-// Load copies the item of a position to b, which has its size. A publisher may overwrite the item
+// Load copies the item of a position to b, which has Size bytes. A publisher may overwrite the item
 // meanwhile: the copy counts only if Ring.Valid reports true for the position after it.
 func (t *TopicMemory) Load(pos uint64, b []byte) { t.m.Load(b, t.offset(pos)) }
 
-// Store copies b to the item of a position that the caller has claimed.
-func (t *TopicMemory) Store(pos uint64, b []byte) { t.m.Store(t.offset(pos), b) }
+// Store copies b to the item of a position that the caller has claimed, and zero to what is behind
+// it.
+func (t *TopicMemory) Store(pos uint64, b []byte) {
+	t.m.StoreCell(t.offset(pos), b, t.Layout.Stride)
+}
+
+// clearRest writes zero to what is behind the item of a position that the caller has claimed.
+func (t *TopicMemory) clearRest(pos uint64) {
+	t.m.Clear(t.offset(pos)+t.Size, t.Layout.Stride-t.Size)
+}

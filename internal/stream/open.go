@@ -29,11 +29,17 @@ type Plan struct {
 	Options *shmem.Options
 	Kind    string // the name of the type that is wanted, such as layout.QueueName
 
-	// New returns the type of a segment that is created. It is not called with Attach.
-	New func() (*format.Type, error)
-	// Like returns the type that this program expects of the segment that is there, given the one
-	// that is stored in it. An error says that the segment is something else.
-	Like func(stored *format.Type) (*format.Type, error)
+	// Item is the type of a message of this program; nil for a segment without one, or with any.
+	Item *format.Type
+	// Reserve is spare room behind each message, in bytes.
+	Reserve int
+	// New returns the type of a segment that is created, whose items begin stride bytes apart. It
+	// is not called with Attach.
+	New func(stride int) (*format.Type, error)
+	// Like returns the type of the segment that is there if its items were of that type, given the
+	// one that is stored in it; item is nil where the segment has none, or for the one it has. An
+	// error says that the segment is something else.
+	Like func(stored, item *format.Type) (*format.Type, error)
 	// Capacity and Holds are what the caller asks for of a topic that is there; 0 is no claim.
 	Capacity, Holds int
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
@@ -62,38 +68,72 @@ func (p *Plan) open() (*segment.Attachment, error) {
 	}
 	var made *format.Type
 	if r.Create {
-		if made, err = p.New(); err != nil {
+		if made, err = p.made(); err != nil {
 			return nil, err
 		}
 		r.Size = made.Size
 	}
+	r.ItemReserve = p.Reserve
 	r.Compose = func(payload int, stored *format.Type) (*format.Type, error) {
-		return p.typeOf(made, payload, stored)
+		if stored == nil {
+			return p.unknown(made, payload)
+		}
+		return p.typeOf(payload, stored)
+	}
+	if p.Item != nil {
+		r.Grow = p.grow
 	}
 	return segment.Open(r)
 }
 
-// typeOf returns the type of a payload of that many bytes. made is the type of a new segment, nil
-// if none may be created; stored is the type in the segment that is there, nil if it has none.
-func (p *Plan) typeOf(made *format.Type, payload int, stored *format.Type) (*format.Type, error) {
-	if stored == nil {
-		if made != nil && payload == made.Size {
-			return made, nil
-		}
-		return nil, fmt.Errorf("the segment is raw bytes, not a %s", p.Kind)
+// made returns the type of a new segment.
+func (p *Plan) made() (*format.Type, error) {
+	stride := 0
+	if p.Item != nil {
+		stride = layout.StrideOf(p.Kind, p.Item, p.Reserve)
 	}
-	t, err := p.Like(stored)
-	if err == layout.ErrNoQueue || err == layout.ErrNoTopic {
+	t, err := p.New(stride)
+	if err == layout.ErrSize {
+		err = fmt.Errorf("%w: a %s of that capacity does not fit in the memory of any machine",
+			shmem.ErrBadOption, p.Kind)
+	}
+	return t, err
+}
+
+// unknown returns the type of a segment in which none is stored.
+func (p *Plan) unknown(made *format.Type, payload int) (*format.Type, error) {
+	if made != nil && payload == made.Size {
+		return made, nil
+	}
+	return nil, fmt.Errorf("the segment is raw bytes, not a %s", p.Kind)
+}
+
+// typeOf returns the type of a payload of that many bytes in which a type is stored.
+func (p *Plan) typeOf(payload int, stored *format.Type) (*format.Type, error) {
+	t, err := p.Like(stored, layout.Item(stored))
+	switch {
+	case err == layout.ErrNoQueue, err == layout.ErrNoTopic:
 		return nil, fmt.Errorf("the segment is %s, not a %s", layout.Described(stored), p.Kind)
-	}
-	if err != nil {
+	case err == layout.ErrSize:
+		return nil, fmt.Errorf("the segment is no %s of this version", p.Kind)
+	case err != nil:
 		return nil, err
-	}
-	if t.Size != payload {
+	case t.Size != payload:
 		return nil, fmt.Errorf("the segment has %d bytes, a %s of its capacity has %d",
 			payload, p.Kind, t.Size)
 	}
 	return t, nil
+}
+
+// grow returns the type that the segment is to have: the stored one, or one with fields appended to
+// its items.
+func (p *Plan) grow(stored *format.Type, fit segment.Fit) (*format.Type, error) {
+	there := layout.Item(stored)
+	item, err := fit("Items[]", p.Item, there, uint64(layout.Stride(stored)))
+	if err != nil || item == there {
+		return stored, err
+	}
+	return p.Like(stored, item)
 }
 
 // Claim compares an option with what the segment was created with; 0 is no claim.

@@ -53,6 +53,7 @@ func (t *Topic) PublishFunc(ctx context.Context, write func(pos uint64) error) e
 			t.cancel(pos)
 		}
 	}()
+	t.clearRest(pos)
 	if err := write(pos); err != nil {
 		return err
 	}

@@ -27,12 +27,11 @@ type Topic struct {
 // OpenTopic opens a topic by a plan whose New and Like it fills in. item is the type of a message,
 // or nil with mode Attach for a topic of any type; capacity and holds are those of a new topic.
 func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
-	p.Kind = layout.TopicName
-	p.New = func() (*format.Type, error) { return typeOf(layout.NewTopic(item, capacity, holds)) }
-	p.Like = func(stored *format.Type) (*format.Type, error) {
-		if item == nil {
-			return typeOf(layout.TopicOf(stored))
-		}
+	p.Kind, p.Item = layout.TopicName, item
+	p.New = func(stride int) (*format.Type, error) {
+		return typeOf(layout.SpacedTopic(item, capacity, holds, stride))
+	}
+	p.Like = func(stored, item *format.Type) (*format.Type, error) {
 		l, err := layout.TopicLike(stored, item)
 		if err == nil {
 			err = errors.Join(
@@ -49,6 +48,9 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	if err != nil {
 		_ = seg.Close()
 		return nil, p.Error(err)
+	}
+	if item != nil {
+		tm.Size = item.Size
 	}
 	t := &Topic{TopicMemory: *tm}
 	t.Attachment.Init(seg, m)

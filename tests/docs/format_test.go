@@ -71,6 +71,7 @@ var header = map[string]int{
 	"lifetime": format.OffLifetime, "form": format.OffForm, "items": format.OffItems, "words": format.OffWords,
 	"ino": format.OffIno, "dev": format.OffDev, "leaseOff": format.OffLeaseOff,
 	"leaseCount": format.OffLeaseCount, "leaseSize": format.OffLeaseSize, "hints": format.OffHints,
+	"reserve": format.OffReserve,
 	"events": format.OffEvents, "eventsArmed": format.OffEventsArmed, "gone": format.OffGone,
 	"check": format.OffCheck,
 	"owner": format.OffOwner, "slotHigh": format.OffSlotHigh,
