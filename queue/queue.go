@@ -44,7 +44,10 @@ func (q *Queue[T]) clearRest(slot int) {
 	}
 }
 
-// put writes the item in a slot that this process has claimed.
+// put writes the item in a slot that this process has claimed. It is not inlined, for the sake of
+// the fast paths beside its calls.
+//
+//go:noinline
 func (q *Queue[T]) put(slot int, v *T) {
 	mem.Assign(q.item(slot), v)
 	q.clearRest(slot)
@@ -370,7 +373,11 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if err != nil {
 		return err
 	}
-	*v = *q.item(r.first)
+	if q.items != nil { // item, written out: its call would burden the fast path
+		*v = q.items[r.first]
+	} else {
+		*v = *q.cells.At(r.first)
+	}
 	return end.release(r)
 }
 
