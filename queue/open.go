@@ -86,15 +86,18 @@ func (q *Queue[T]) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (er
 		return err
 	}
 	q.capacity = l.Capacity
-	if l.Stride != mem.SizeOf[T]() {
-		if f, ok := q.form.(*singleItems); ok {
-			f.quick = &noQuick
-		}
-		q.cells, err = mem.TableAt[T](m, l.Items, l.Capacity, l.Stride)
+	if l.Stride == mem.SizeOf[T]() {
+		q.many, _ = q.form.(*manyItems)
+		q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
 		return err
 	}
-	q.many, _ = q.form.(*manyItems)
-	q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
+	switch f := q.form.(type) {
+	case *manyItems:
+		q.many = &slowly.many
+	case *singleItems:
+		f.quick = &slowly.single
+	}
+	q.cells, err = mem.TableAt[T](m, l.Items, l.Capacity, l.Stride)
 	return err
 }
 

@@ -18,9 +18,9 @@ type Queue[T any] struct {
 	_    [0]*T // a Queue[T] converts to no Queue[U]
 	form itemForm
 
-	// Where the items stand side by side: form, if it is that one, for a fast path that needs no
-	// interface; and the items. Else both are nil, and no fast path is taken.
-	many  *manyItems
+	// form, if it is that one: a fast path needs no interface. See slowly, too.
+	many *manyItems
+	// The items, where they stand side by side.
 	items []T
 	// Where they do not: behind each of them is spare room, or there are fields that T does not
 	// have. They are zero in what this process sends.

@@ -16,18 +16,9 @@ import (
 type singleItems struct {
 	single
 	spsc        *ring.SPSC
-	quick       *ring.SPSCHeader    // header; noQuick where the fast paths cannot be taken
+	quick       *ring.SPSCHeader    // header; that of slowly where there is no fast path
 	ownSender   *singleItemSender   // of the queue's own methods; guarded by sendSide.lock
 	ownReceiver *singleItemReceiver // likewise; guarded by recvSide.lock
-}
-
-// noQuick is a header that keeps calls from the fast paths of Queue, which see the items side by
-// side: it says that the stream has ended, and that the other end asks for barriers.
-var noQuick ring.SPSCHeader
-
-func init() {
-	noQuick.Closed.Store(1)
-	noQuick.SendWait.Store(1)
 }
 
 func (q *singleItems) bind(l *layout.Queue) (err error) {

@@ -72,7 +72,7 @@ var header = map[string]int{
 	"ino": format.OffIno, "dev": format.OffDev, "leaseOff": format.OffLeaseOff,
 	"leaseCount": format.OffLeaseCount, "leaseSize": format.OffLeaseSize, "hints": format.OffHints,
 	"reserve": format.OffReserve,
-	"events": format.OffEvents, "eventsArmed": format.OffEventsArmed, "gone": format.OffGone,
+	"events":  format.OffEvents, "eventsArmed": format.OffEventsArmed, "gone": format.OffGone,
 	"check": format.OffCheck,
 	"owner": format.OffOwner, "slotHigh": format.OffSlotHigh,
 	"lock": format.OffLock, "lockArmed": format.OffLockArmed,
