@@ -13,8 +13,8 @@ import (
 
 // Options say how a segment is created or attached to. A nil *Options, and the zero value of each
 // field, is the default. Fields that describe the segment itself count when it is created. Where it
-// exists, a Lifetime, Mode or Slots that is set must be what its creator chose, or the error is
-// ErrMismatch; zero is no claim.
+// exists, a Lifetime, Mode, Slots, Reserve or Undo that is set must be what its creator chose, or
+// the error is ErrMismatch; zero is no claim.
 type Options struct {
 	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, which shm_open of C uses
 	// too.
@@ -41,9 +41,10 @@ type Options struct {
 	// ReadOnly maps the value so that it cannot be changed. Where the permissions of the file allow
 	// only reading, there is no other way to attach.
 	ReadOnly bool
-	// Append accepts a segment whose type has fewer fields than T, if T only appends fields and
-	// there is room (see Reserve). It also accepts one that has more fields, if they are appended
-	// to those of T.
+	// Append appends the last fields of T to a segment whose type does not have them, if there is
+	// room (see Reserve) and the creator set Reserve or Append. It also accepts a segment whose
+	// type has more fields, behind those of T; one whose creator set Reserve or Append needs no
+	// Append for that.
 	Append bool
 	// AnyUser accepts a segment that another user created. That user can do with it what it likes.
 	AnyUser bool

@@ -67,7 +67,8 @@
 // # Memory
 //
 // A queue of n messages of type T needs 640 + 8 n bytes, rounded up to 128, and n times the size of
-// T; with Single 768 bytes and n times the size of T. A Bytes of n messages and m bytes, rounded up
+// T; with Single 768 bytes and n times the size of T. With Options.Reserve a message takes that
+// many bytes more, rounded up to a multiple of 8. A Bytes of n messages and m bytes, rounded up
 // to 8, needs 768 + 24 n bytes, rounded up to 128, and m; with Single 768 bytes and m. The segment
 // adds 64 bytes for each of Options.Slots, one page for its header, and the rounding to pages. All
 // memory is there from the beginning, and nothing grows.

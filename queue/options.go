@@ -47,9 +47,10 @@ type Options struct {
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
 	// append. Default: none. Create only.
 	Reserve int
-	// Append appends the last fields of T to a queue whose messages do not have them yet, if there
-	// is room (see Reserve). It also accepts a queue whose messages have more fields, which one
-	// that was created with Reserve or Append does by itself.
+	// Append appends the last fields of T to a queue whose messages do not have them, if there is
+	// room (see Reserve) and the creator set Reserve or Append. It also accepts a queue whose
+	// messages have more fields, behind those of T; one whose creator set Reserve or Append needs
+	// no Append for that.
 	Append bool
 }
 

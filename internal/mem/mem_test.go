@@ -442,3 +442,60 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("its control block cannot: %v", f.Err)
 	}
 }
+
+// TestCell stores values in cells that are larger than they are: what is behind a value in its cell
+// is zero, and the cells beside it stay as they were.
+func TestCell(t *testing.T) {
+	m := mapped(t, Spec{File: file(t, 1<<16), Payload: 1 << 16, Length: 1 << 16, Write: true})
+	p := m.Payload()[:1<<14]
+	src := make([]byte, 4096)
+	for i := range src {
+		src[i] = byte(i%250 + 1)
+	}
+	zero := make([]byte, len(p))
+	for _, n := range []int{0, 1, 7, 8, 13, 63, 64, 65, 127, 128, 2048, 3001} {
+		for _, more := range []int{0, 8, 16, 72} {
+			size := (n+7)&^7 + more
+			const off = 64
+			want := bytes.Repeat([]byte{0xee}, len(p))
+			copy(want[off:], src[:n])
+			copy(want[off+n:off+size], zero)
+			copy(p, bytes.Repeat([]byte{0xee}, len(p)))
+			m.StoreCell(off, src[:n], size)
+			if !bytes.Equal(p, want) {
+				t.Fatalf("StoreCell of %d bytes in %d", n, size)
+			}
+			copy(p[off+n:off+size], bytes.Repeat([]byte{0xee}, size))
+			m.Clear(off+n, size-n)
+			if !bytes.Equal(p, want) {
+				t.Fatalf("Clear of %d bytes behind %d", size-n, n)
+			}
+		}
+	}
+	for _, c := range []struct{ off, n, stride int }{
+		{0, 1, 23}, {0, 1, 0}, {0, 1, 16}, {0, 1 << 16, 24}, {8, 2731, 24}, {4, 1, 24}, {0, -1, 24},
+	} {
+		if _, err := TableAt[[3]uint64](m, c.off, c.n, c.stride); err == nil {
+			t.Errorf("a table of %+v", c)
+		}
+	}
+	table, err := TableAt[[3]uint64](m, 8, 5, 40)
+	if err != nil || table.Len() != 5 || len(table.Rest(4)) != 16 {
+		t.Fatal(table, err)
+	}
+	table.At(4)[2] = 7
+	table.Rest(3)[15] = 9
+	if p[8+4*40+16] != 7 || p[8+4*40-1] != 9 {
+		t.Error("a value is not where it should be")
+	}
+	for _, i := range []int{-1, 5} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("there is a value %d", i)
+				}
+			}()
+			table.At(i)
+		}()
+	}
+}
