@@ -159,6 +159,7 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 	if err := read(pos); err != nil {
 		return err
 	}
+	ring.OrderLoads()
 	if !s.end(pos) {
 		return s.t.receiveErrors.Of(ErrLost)
 	}
