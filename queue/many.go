@@ -32,6 +32,10 @@ type many struct {
 	ring   manyRing
 	depth  int // messages there is room for, for wait.YieldLines
 
+	// noLeases is 1 + header.Head when this attachment last saw that no process has or had a lease.
+	// Until the head changes there is none.
+	noLeases atomic.Uint64
+
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once
 	sendWaitHead atomic.Uint64
@@ -107,6 +111,23 @@ func (q *many) Repair() bool {
 // RepairIfDue is Repair for calls that do not block, at most every 10 ms.
 func (q *many) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
 
+// repairEmpty is RepairIfDue for a call that found no message, by that error of the ring. An empty
+// queue in which no process has a lease needs no repair, and no look at the clock.
+func (q *many) repairEmpty(err error) bool {
+	head := q.header.Head.Load()
+	if err == ring.ErrEmpty && q.noLeases.Load() == head+1 || !q.RepairDue() {
+		return false
+	}
+	if q.Repair() {
+		return true
+	}
+	// A lease begins where the head goes on, or where another one ended in a return.
+	if s := q.ring.Stats(); s.Leased+s.ToRedeliver == 0 && q.header.Head.Load() == head {
+		q.noLeases.Store(head + 1)
+	}
+	return false
+}
+
 // tries are those of one call.
 type tries struct {
 	n       int
@@ -160,7 +181,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 	switch err {
 	case ring.ErrEmpty, ring.ErrHeld:
 		if ctx == nil {
-			if t.n == 0 && q.RepairIfDue() {
+			if t.n == 0 && q.repairEmpty(err) {
 				break
 			}
 			return ErrEmpty
