@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
@@ -53,6 +54,8 @@ type Peers struct {
 	Words *Words
 	slots []Slot // slot 0 is the last
 	file  sys.FD
+
+	lately [16]atomic.Uint64 // id << 32 | when it was found alive, in ms; by slot
 
 	once sync.Once
 	id   FileID
@@ -104,6 +107,26 @@ func (p *Peers) Alive(id format.ID) bool {
 	}
 	return err != nil && !errors.Is(err, errors.ErrUnsupported)
 }
+
+// AliveLately is Alive whose answer may be 1 ms old, without a system call then.
+func (p *Peers) AliveLately(id format.ID) bool {
+	if id == p.Self || id.Gen() == 0 {
+		return id == p.Self
+	}
+	now := uint64(uint32(time.Since(processStart) / time.Millisecond))
+	known, entry := &p.lately[id.Slot()%uint32(len(p.lately))], uint64(id)<<32|now
+	if known.Load() == entry {
+		return true
+	}
+	if !p.Alive(id) {
+		return false
+	}
+	known.Store(entry)
+	return true
+}
+
+// processStart is the origin of the times in Peers.lately.
+var processStart = time.Now()
 
 // SlotBound returns how many slots to look at: all others were never taken.
 func (p *Peers) SlotBound() int { return int(min(p.Words.SlotHigh.Load(), uint32(p.Len()))) }

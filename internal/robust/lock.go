@@ -124,7 +124,8 @@ func acquire(
 	}
 }
 
-// TryAcquire is Acquire that returns errs.NotHeld where Acquire would wait.
+// TryAcquire is Acquire that returns errs.NotHeld where Acquire would wait, and for up to 1 ms
+// after the death of a holder that it found alive.
 func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
 	if TryFast(o, word) {
 		return false, nil
@@ -139,11 +140,11 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 
 func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
 	for {
-		w := word.Load()
-		if done, died, err := attempt(o, word, armed, mode, true); done || err != nil {
+		held := o.AliveLately(holderOf(word.Load())) // no attachment has the id of a free word
+		if done, died, err := attempt(o, word, armed, mode, !held); done || err != nil {
 			return died, err
 		}
-		if id := holderOf(w); id != format.NoID && o.Alive(id) {
+		if held {
 			return false, errs.NotHeld
 		}
 	}

@@ -121,11 +121,28 @@ func (o Object) Take(take func() error, giveBack func()) error {
 
 // Alive reports whether the attachment id is alive. The object is pinned.
 func (o Object) Alive(id format.ID) bool {
-	switch {
-	case o.M == nil || id == o.Me:
-		return id == o.Me
-	case o.M.Peers == nil:
-		return true // unknown
+	if alive, known := o.known(id); known {
+		return alive
 	}
 	return o.M.Peers.Alive(id)
+}
+
+// AliveLately is Alive for calls that do not wait: the result may be 1 ms old, and then costs no
+// system call.
+func (o Object) AliveLately(id format.ID) bool {
+	if alive, known := o.known(id); known {
+		return alive
+	}
+	return o.M.Peers.AliveLately(id)
+}
+
+// known is Alive where the kernel need not be asked.
+func (o Object) known(id format.ID) (alive, known bool) {
+	switch {
+	case o.M == nil || id == o.Me:
+		return id == o.Me, true
+	case o.M.Peers == nil:
+		return true, true // unknown
+	}
+	return false, false
 }
