@@ -259,6 +259,10 @@ func (b *Box[T]) Recover(ctx context.Context, f func(*T) error) (err error) {
 //
 // If the value changes faster than it can be copied, Load takes the lock as View does. A read-only
 // box cannot: there the error is ErrContended.
+//
+// In a segment without an undo image (see Options.Undo), Load waits, until ctx is done, while a
+// process changes the value. When a process has died over it, Load returns ErrOwnerDied until
+// Recover.
 func (b *Box[T]) Load(ctx context.Context) (v T, err error) {
 	err = b.LoadTo(ctx, &v)
 	return v, err
@@ -307,7 +311,8 @@ func (b *Box[T]) Version() uint64 { return b.val.Version() }
 
 // Wait blocks until Version differs from seen. Changes that follow each other fast may wake it
 // once. It may also return after the change of a dead process was undone. The error is ErrClosed if
-// the box is closed, also meanwhile, and that of ctx when it is done.
+// the box is closed, also meanwhile, and that of ctx when it is done. Without an undo image it is
+// ErrOwnerDied when a process has died over the value.
 func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 	if err := b.val.Waitable(); err != nil {
 		return public("wait", b.Name(), err)

@@ -68,6 +68,47 @@ func (v *Value) RLock(ctx context.Context) error {
 	}
 }
 
+// awaitChange waits until the change of the value that is under way has ended. It is for an
+// attachment that cannot take the lock, at a value without undo image.
+func (v *Value) awaitChange(ctx context.Context) error {
+	for {
+		before := v.words.Seq.Load()
+		if before&1 == 0 {
+			return nil
+		}
+		if v.broken() {
+			return errNoImage
+		}
+		var watch []format.ID
+		if id := v.writer(); id.Gen() != 0 {
+			watch = []format.ID{id}
+		}
+		ended := func() bool { return v.words.Seq.Load() != before }
+		err := wait.Until(ctx, v.m, &v.words.SeqArmed, ended, wait.Options{
+			Probe: v.broken,
+			Watch: watch,
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writer returns the attachment that holds the lock for writing; its generation is 0 if none does.
+func (v *Value) writer() format.ID {
+	return format.ID(v.words.Lock.Load() &^ format.WaitersBit)
+}
+
+// broken reports whether the value is half changed, and no living process is changing it.
+func (v *Value) broken() bool {
+	before := v.words.Seq.Load()
+	if before&1 == 0 {
+		return false
+	}
+	id := v.writer()
+	return !(id.Gen() != 0 && v.m.Peers.Alive(id)) && v.words.Seq.Load() == before
+}
+
 // RUnlock frees the lock that RLock has taken.
 func (v *Value) RUnlock() { v.lock.RUnlock() }
 

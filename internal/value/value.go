@@ -219,12 +219,14 @@ func (v *Value) Snapshots() error {
 
 // Load copies the value to dst as it was at one moment between two changes. Atomic fields may be
 // newer than the rest; locks are zero. If the value changes faster than it can be copied, Load
-// takes the lock for reading; where it cannot, it returns errs.Contended.
+// takes the lock for reading; where it cannot, it returns errs.Contended. Without an undo image
+// Load waits for a change that is under way, and returns errs.OwnerDied if a process has died over
+// the value.
 func (v *Value) Load(ctx context.Context, dst []byte) error {
 	if v.a.Closed() {
 		return errs.Closed // the value's Drop runs
 	}
-	if robust.RaceEnabled && v.writable && (v.image != 0 || v.consistent()) {
+	if robust.RaceEnabled && v.writable {
 		// Update writes plainly, and the race detector knows nothing of sequence counters.
 		return v.loadLocked(ctx, dst)
 	}
@@ -249,8 +251,14 @@ func (v *Value) loadBeside(ctx context.Context, dst []byte) error {
 		before := seq.Load()
 		src := 0
 		if before&1 != 0 {
-			if src = v.image; src == 0 {
-				break // half changed, and no image
+			if src = v.image; src == 0 { // half changed, and no image
+				if v.writable {
+					break
+				}
+				if err := v.awaitChange(ctx); err != nil {
+					return err
+				}
+				continue
 			}
 		}
 		v.loadLocal(dst, src)
@@ -261,7 +269,7 @@ func (v *Value) loadBeside(ctx context.Context, dst []byte) error {
 			runtime.Gosched()
 		}
 	}
-	if !v.writable || v.image == 0 && !v.consistent() {
+	if !v.writable {
 		return errLoad
 	}
 	return v.loadLocked(ctx, dst)
@@ -316,14 +324,23 @@ func (v *Value) Version() (n uint64) {
 	return n
 }
 
-// Wait blocks until Version is not seen.
+// Wait blocks until Version is not seen. It returns errs.OwnerDied if a process has died over the
+// value and there is no undo image.
 func (v *Value) Wait(ctx context.Context, seen uint64) error {
 	seq := &v.words.Seq
-	if seq.Load()/2 != seen {
+	changed := func() bool { return seq.Load()/2 != seen }
+	if changed() {
 		return nil
 	}
-	changed := func() bool { return seq.Load()/2 != seen }
-	return wait.Until(ctx, v.m, &v.words.SeqArmed, changed, wait.Options{})
+	var o wait.Options
+	if v.image == 0 {
+		o.Probe = v.broken
+	}
+	err := wait.Until(ctx, v.m, &v.words.SeqArmed, changed, o)
+	if err == nil && !changed() {
+		return errNoImage
+	}
+	return err
 }
 
 // Waitable returns nil, or why there is no waiting for changes. The mapping need not be pinned.

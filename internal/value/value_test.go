@@ -205,8 +205,8 @@ func TestRestore(t *testing.T) {
 func TestRepair(t *testing.T) {
 	v, p := open[account](t, segment.Config{Dir: dir(t), UndoLimit: -1})
 	broken(t, v, p)
-	if err := v.Load(ctx, mem.Bytes(new(account))); !errors.Is(err, errs.Contended) {
-		t.Errorf("Load: %v, want errs.Contended", err)
+	if err := v.Load(ctx, mem.Bytes(new(account))); !errors.Is(err, errs.OwnerDied) {
+		t.Errorf("Load: %v, want errs.OwnerDied", err)
 	}
 	for _, repaired := range []bool{false, true} { // a failed repair changes nothing
 		asked, err := v.Repair(ctx)

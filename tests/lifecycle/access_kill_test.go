@@ -280,7 +280,15 @@ func TestKilledWithoutImage(t *testing.T) {
 	wantErr(t, b.View(context.Background(), nothing), shmem.ErrOwnerDied, "Options.Undo")
 	wantErr(t, b.Update(context.Background(), nothing), shmem.ErrOwnerDied)
 	wantErr(t, b.StoreFrom(context.Background(), new(ledger)), shmem.ErrOwnerDied)
-	wantErr(t, b.LoadTo(context.Background(), new(ledger)), shmem.ErrContended)
+	reader, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: dir, ReadOnly: true})
+	opened(t, reader, err)
+	for _, b := range []*shmem.Box[ledger]{b, reader} {
+		wantErr(t, b.LoadTo(context.Background(), new(ledger)), shmem.ErrOwnerDied, "Options.Undo")
+		wantErr(t, b.Wait(context.Background(), b.Version()), shmem.ErrOwnerDied)
+		for _, err := range b.Watch(context.Background()) {
+			wantErr(t, err, shmem.ErrOwnerDied)
+		}
+	}
 	if err := b.Recover(context.Background(), func(*ledger) error { return errUndo }); err != errUndo {
 		t.Errorf("a repair that fails: %v", err)
 	}
@@ -288,6 +296,48 @@ func TestKilledWithoutImage(t *testing.T) {
 	check(t, b.Recover(context.Background(), func(l *ledger) error { l.set(7); return nil }))
 	wantNumber(t, b, 7, steps)
 	check(t, b.Recover(context.Background(), nothing))
+}
+
+// TestLoadWithoutImage: Load of a value without undo image waits for the change that is under way.
+func TestLoadWithoutImage(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	opts := &shmem.Options{Dir: dir, Undo: shmem.UndoNever}
+	b, err := shmem.Open[ledger]("ledger", opts)
+	opened(t, b, err)
+	other := attach[ledger](t, dir, "ledger")
+	reader, err := shmem.Attach[ledger]("ledger", &shmem.Options{Dir: dir, ReadOnly: true})
+	opened(t, reader, err)
+	in, out := make(chan bool), make(chan bool)
+	updated := make(chan error)
+	go func() {
+		updated <- b.Update(context.Background(), func(l *ledger) error {
+			in <- true
+			<-out
+			l.set(7)
+			return nil
+		})
+	}()
+	<-in
+	loaded := make(chan error)
+	for _, b := range []*shmem.Box[ledger]{b, other, reader} {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		wantErr(t, b.LoadTo(ctx, new(ledger)), context.DeadlineExceeded)
+		cancel()
+		go func() {
+			var l ledger
+			err := b.LoadTo(context.Background(), &l)
+			if err == nil && l.A != 7 {
+				t.Errorf("Load has %d, want 7", l.A)
+			}
+			loaded <- err
+		}()
+	}
+	time.Sleep(10 * time.Millisecond)
+	close(out)
+	check(t, <-updated)
+	for range 3 {
+		check(t, <-loaded)
+	}
 }
 
 // TestAccessReadOnly checks which calls work on a read-only box.

@@ -51,8 +51,9 @@ func do(b *shmem.Box[register], c oracle.Change, view bool) (was uint64, err err
 		})
 	default:
 		var v register
-		v, err = b.Load(background)
-		was = v.number()
+		if v, err = b.Load(background); err == nil {
+			was = v.number()
+		}
 	}
 	return was, err
 }
@@ -92,7 +93,11 @@ func registers(n int, view bool, opts *shmem.Options) func(r *world.Run) {
 }
 
 // marked: without an undo image a death in a change is told to all until one recovers the value.
-func marked(r *world.Run) {
+func marked(view bool) func(r *world.Run) {
+	return func(r *world.Run) { markedBy(r, view) }
+}
+
+func markedBy(r *world.Run, view bool) {
 	opts := &shmem.Options{Slots: 4, Undo: shmem.UndoNever}
 	for i := range 3 {
 		p := r.Process(fmt.Sprintf("P%d", i))
@@ -108,7 +113,7 @@ func marked(r *world.Run) {
 		p.Go("main", func() {
 			for k := range 3 {
 				for {
-					_, err := do(b, calls[(i+k)%len(calls)], true)
+					_, err := do(b, calls[(i+k)%len(calls)], view)
 					if err == nil {
 						break
 					}
@@ -160,6 +165,7 @@ func init() {
 	scenario("box-kill", world.Config{Kills: 1, Stops: 1}, registers(3, false, four))
 	scenario("box-view", world.Config{Kills: 1, Stops: 1}, registers(3, true, four))
 	scenario("box-two", world.Config{Kills: 1}, registers(2, true, four))
-	scenario("box-marked", world.Config{Kills: 1}, marked)
+	scenario("box-marked", world.Config{Kills: 1}, marked(true))
+	scenario("box-marked-load", world.Config{Kills: 1}, marked(false))
 	scenario("box-wait", world.Config{Kills: 1}, watching)
 }
