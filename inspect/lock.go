@@ -112,6 +112,14 @@ func (d *lockDecoder) word(off int) uint32 {
 	return binary.NativeEndian.Uint32(d.b[off:])
 }
 
+// long is word for 8 bytes.
+func (d *lockDecoder) long(off int) uint64 {
+	if off+8 > len(d.b) {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(d.b[off:])
+}
+
 // lockWord decodes a lock word; state is what a held lock is called.
 func (d *lockDecoder) lockWord(off int, state string) {
 	word := d.word(off)
@@ -165,10 +173,11 @@ func (d *lockDecoder) once() {
 
 func (d *lockDecoder) event() {
 	d.State = "not set"
-	if d.word(layout.EventCount)&1 != 0 {
+	state := d.long(layout.EventState)
+	if state>>32&1 != 0 {
 		d.State = "set"
 	}
-	if id := format.ID(d.word(layout.EventPromise)); id.Gen() != 0 {
+	if id := format.ID(uint32(state)); id.Gen() != 0 {
 		d.Holders = append(d.Holders, d.seg.holder(id, "promise"))
 		d.State += ", promised"
 	}
@@ -178,6 +187,9 @@ func (d *lockDecoder) semaphore() {
 	limit := int(d.word(layout.SemaphoreLimit))
 	held := d.entries(layout.SemaphoreHolds, "permits")
 	d.State = fmt.Sprintf("%d of %d free", max(limit-held, 0), limit)
+	if n := uint32(d.long(layout.SemaphoreReserved)); n != 0 {
+		d.State += fmt.Sprintf(", %d reserved", n)
+	}
 	if len(d.Holders) > 0 {
 		d.State += ", held"
 	}

@@ -52,11 +52,17 @@ func TestLockStates(t *testing.T) {
 		{"psync.Semaphore", layout.SemaphoreSize,
 			map[int]uint64{layout.SemaphoreLimit: 5, layout.SemaphoreHolds: id<<32 | 2,
 				layout.SemaphoreFreed: 3}, "3 of 5 free, held by slot 5 ×2, others wait", false},
+		{"psync.Semaphore", layout.SemaphoreSize,
+			map[int]uint64{layout.SemaphoreLimit: 5, layout.SemaphoreHolds: id<<32 | 2,
+				layout.SemaphoreReserved: other<<32 | 4, layout.SemaphoreFreed: 3},
+			"3 of 5 free, 4 reserved, held by slot 5 ×2, others wait", false},
 		{"psync.Semaphore", layout.SemaphoreSize, map[int]uint64{layout.SemaphoreLimit: 1, layout.SemaphoreHolds: id<<32 | 2}, "0 of 1 free, held by slot 5 ×2", false}, // lowered meanwhile
 		{"psync.Event", layout.EventSize, nil, "not set", false},
-		{"psync.Event", layout.EventSize, map[int]uint64{layout.EventCount: 3}, "set", false},
+		{"psync.Event", layout.EventSize, map[int]uint64{layout.EventState: 3 << 32}, "set", false},
 		{"psync.Event", layout.EventSize,
-			map[int]uint64{layout.EventPromise: id, layout.EventArmed: 1},
+			map[int]uint64{layout.EventState: 3<<32 | id}, "set, promised by slot 5", false},
+		{"psync.Event", layout.EventSize,
+			map[int]uint64{layout.EventState: 2<<32 | id, layout.EventArmed: 1},
 			"not set, promised by slot 5, others wait", false},
 		{"psync.Cond", layout.CondSize, map[int]uint64{layout.CondCount: 4}, "signalled 4 times",
 			false},
@@ -66,7 +72,7 @@ func TestLockStates(t *testing.T) {
 		{"psync.Once", layout.OnceSize, map[int]uint64{layout.OnceDone: 1}, "done", false},
 		{"psync.Later", 24, nil, "psync.Later, 24 bytes", false},
 		{"psync.RWMutex", 8, nil, "free", false}, // a damaged schema: shorter than it must be
-		{"psync.Event", 4, map[int]uint64{0: 1}, "set", false},
+		{"psync.Event", 4, map[int]uint64{0: 1}, "not set", false},
 	} {
 		typ := &format.Type{Kind: format.Sync, Name: c.name, Size: c.size, Align: 4}
 		l, ok := Value{typ, lockBytes(c.size, c.words), 0, nil}.Lock()

@@ -18,70 +18,116 @@ import (
 // The death of a process changes no event. A process that must set an event can call
 // [Event.Promise], so that waiters see its death.
 type Event struct {
-	_       noCopy
-	count   atomic.Uint32 // goes up with every change; odd: set
-	armed   atomic.Uint32
-	promise atomic.Uint32 // id of the attachment that promised to set the event; 0: none
-	_       atomic.Uint32
+	_     noCopy
+	state atomic.Uint64 // an eventState, changed as a whole
+	armed atomic.Uint32
+	_     atomic.Uint32
 }
 
-// Set sets the event and wakes all waiters.
-func (e *Event) Set() error { return e.change(1) }
+// An eventState is the state of an Event: it says which setting a promise is for.
+//
+//	bits 32..63  count of changes; odd: the event is set
+//	bits 0..31   id of the attachment that promised to set it next, 0: none
+type eventState uint64
 
-// Reset makes the event not set.
-func (e *Event) Reset() error { return e.change(0) }
+func (s eventState) count() uint32       { return uint32(s >> 32) }
+func (s eventState) promiser() format.ID { return format.ID(uint32(s)) }
+func (s eventState) set() bool           { return s.count()&1 != 0 }
 
-// change makes the low bit of the count equal to to.
-func (e *Event) change(to uint32) error {
+// promised returns the state with a promise of id instead of the present one.
+func (s eventState) promised(id format.ID) eventState { return s&^(1<<32-1) | eventState(id) }
+
+// next returns the state with the next count.
+func (s eventState) next() eventState { return s + 1<<32 }
+
+func (e *Event) load() eventState { return eventState(e.state.Load()) }
+
+func (e *Event) swap(from, to eventState) bool {
+	return e.state.CompareAndSwap(uint64(from), uint64(to))
+}
+
+// Set sets the event and wakes all waiters. A promise to set it is fulfilled then, whichever
+// attachment made it.
+func (e *Event) Set() error {
 	o, err := robust.Of(e)
 	if err == nil {
 		err = o.PinNested()
 	}
 	if err != nil {
-		return failed([...]string{"event reset", "event set"}[to&1], e, err)
+		return failed("event set", e, err)
 	}
 	defer o.Unpin()
-	robust.Releasing(o, &e.count)
+	robust.Releasing(o, &e.armed)
 	for {
-		c := e.count.Load()
-		if c&1 == to || e.count.CompareAndSwap(c, c+1) {
+		s := e.load()
+		to := s
+		switch {
+		case !s.set():
+			to = s.next().promised(format.NoID)
+		case s.promiser() == o.Me:
+			to = s.promised(format.NoID)
+		}
+		// The promise of another attachment at an event that is set is for the next time.
+		if to == s || e.swap(s, to) {
 			break
 		}
 	}
-	if to == 1 {
-		step.Reach(step.EventSet)
-		// Also when the event was set already: its setter may have died before it woke the waiters.
-		wait.Wake(o.M, &e.armed)
-		if e.promise.Load() != 0 {
-			e.promise.Store(0)
-		}
-	}
+	step.Reach(step.EventSet)
+	// Also when the event was set already: its setter may have died before it woke the waiters.
+	wait.Wake(o.M, &e.armed)
 	return nil
 }
 
-// Promise declares that this attachment will set the event. If the attachment dies before it calls
-// Set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
-// later Promise replaces an earlier one.
+// Reset makes the event not set. It leaves a promise to set it as it is.
+func (e *Event) Reset() error {
+	o, err := robust.Of(e)
+	if err == nil {
+		err = o.PinNested()
+	}
+	if err != nil {
+		return failed("event reset", e, err)
+	}
+	defer o.Unpin()
+	robust.Releasing(o, &e.armed)
+	for {
+		s := e.load()
+		if !s.set() || e.swap(s, s.next()) {
+			return nil
+		}
+	}
+}
+
+// Promise declares that this attachment will set the event. If the attachment dies before the event
+// is set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
+// later Promise replaces an earlier one. At an event that is set the promise is for the next time:
+// a Set of another attachment does not end it before Reset.
 func (e *Event) Promise() error {
 	o, err := robust.Of(e)
 	if err == nil {
 		err = o.PinNested()
 	}
 	if err != nil {
-		return fail("event promise", e, err)
+		return failed("event promise", e, err)
 	}
 	defer o.Unpin()
-	e.promise.Store(uint32(o.Me))
+	for {
+		s := e.load()
+		if e.swap(s, s.promised(o.Me)) {
+			break
+		}
+	}
+	step.Reach(step.EventPromised)
+	wait.Wake(o.M, &e.armed) // those who wait watch this attachment now
 	return nil
 }
 
 // IsSet reports whether the event is set.
 func (e *Event) IsSet() bool {
-	if e.count.Load()&1 == 0 {
+	if !e.load().set() {
 		return false
 	}
 	if o, err := objectToRead(e); err == nil {
-		robust.Acquired(o, &e.count)
+		robust.Acquired(o, &e.armed)
 	}
 	return true
 }
@@ -114,40 +160,42 @@ func (e *Event) wait(ctx context.Context) error {
 		return err
 	}
 	defer o.Unpin()
-	c := e.count.Load()
-	if c&1 == 0 {
-		if err := e.waitFor(ctx, o, c); err != nil {
+	if s := e.load(); !s.set() {
+		if err := e.waitFor(ctx, o, s.count()); err != nil {
 			return err
 		}
 	}
-	robust.Acquired(o, &e.count)
+	robust.Acquired(o, &e.armed)
 	return nil
 }
 
 // waitFor waits until the count is no longer c. The object is pinned.
 func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
-	promiserDied := func() bool {
-		id := format.ID(e.promise.Load())
-		return id != format.NoID && !o.Alive(id)
-	}
-	changed := func() bool { return e.count.Load() != c }
-	if promiserDied() {
-		if changed() {
+	for {
+		s := e.load()
+		if s.count() != c {
 			return nil
 		}
-		return ErrOwnerDied
+		id := s.promiser()
+		died := func() bool { return id != format.NoID && !o.Alive(id) }
+		if died() {
+			if e.load() == s { // no other attachment has set or promised it meanwhile
+				return ErrOwnerDied
+			}
+			continue
+		}
+		var watch []format.ID
+		if id != format.NoID {
+			watch = []format.ID{id}
+		}
+		// A new promise ends the wait too: the next one watches its process.
+		err := wait.Until(ctx, o.M, &e.armed, func() bool { return e.load() != s }, wait.Options{
+			Probe: died,
+			Watch: watch,
+			Poll:  o.Me == format.NoID,
+		})
+		if err != nil {
+			return err
+		}
 	}
-	var watch []format.ID
-	if id := format.ID(e.promise.Load()); id != format.NoID {
-		watch = []format.ID{id}
-	}
-	err := wait.Until(ctx, o.M, &e.armed, changed, wait.Options{
-		Probe: promiserDied,
-		Watch: watch,
-		Poll:  o.Me == format.NoID,
-	})
-	if err == nil && !changed() {
-		return ErrOwnerDied
-	}
-	return err
 }

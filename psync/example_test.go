@@ -37,6 +37,37 @@ func check(err error) {
 	}
 }
 
+// A change of a value under a lock, whatever happened to the process that held the lock before.
+func ExampleMutex_Do() {
+	type Account struct {
+		Mu            psync.Mutex
+		Deposits, Sum int64 // Sum is 10 for each deposit
+	}
+	box, other, remove := attachTwice[Account]()
+	defer remove()
+	ctx := context.Background()
+	v, o := box.Value(), other.Value()
+
+	// Another process dies between two stores.
+	check(o.Mu.Lock(ctx))
+	o.Deposits++
+	check(other.Close())
+
+	repair := func() error {
+		v.Sum = 10 * v.Deposits
+		return nil
+	}
+	check(v.Mu.Do(ctx, repair, func() error {
+		v.Deposits++
+		v.Sum += 10
+		return nil
+	}))
+	fmt.Println(v.Deposits, v.Sum)
+
+	// Output:
+	// 2 20
+}
+
 // A holder dies in the middle of a change. The next one repairs the value and goes on.
 func ExampleMutex_Recover() {
 	type Account struct {

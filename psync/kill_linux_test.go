@@ -46,9 +46,10 @@ func actor(c *shmemtest.Conn) error {
 	ops := map[string]func() error{
 		"lock": func() error { return v.mu.Lock(ctx) }, "unlock": v.mu.Unlock,
 		"rlock": func() error { return v.rw.RLock(ctx) }, "runlock": v.rw.RUnlock, "wlock": func() error { return v.rw.Lock(ctx) }, "wunlock": v.rw.Unlock,
-		"acquire": func() error { return v.sem.Acquire(ctx, 1) },
-		"release": func() error { return v.sem.Release(1) },
-		"set":     v.ev[0].Set, "promise": v.ev[0].Promise,
+		"acquire":  func() error { return v.sem.Acquire(ctx, 1) },
+		"acquire3": func() error { return v.sem.Acquire(ctx, 3) },
+		"release":  func() error { return v.sem.Release(1) },
+		"set":      v.ev[0].Set, "promise": v.ev[0].Promise,
 		"wait":        func() error { return v.ev[0].Wait(ctx) },
 		"condwait":    func() error { return v.cond.Wait(ctx, &v.mu) },
 		"broadcast":   v.cond.Broadcast,
@@ -297,6 +298,10 @@ var kills = []kill{
 		start: func(w *world) func() {
 			return hold(w, func(context.Context) error { return w.a.sem.Acquire(context.Background(), 3) }, func() error { return w.a.sem.Release(3) })
 		}},
+	{name: "acquire reserves", at: points(step.SemReserved), op: "acquire",
+		start: func(w *world) func() {
+			return hold(w, func(context.Context) error { return w.a.sem.Acquire(context.Background(), 3) }, func() error { return w.a.sem.Release(3) })
+		}},
 	{name: "acquire frees the permits of a dead holder", at: points(step.SemSwept, step.SemTaken, step.LockTaken), op: "acquire",
 		start: func(w *world) func() { w.dies("acquire", "acquire", "acquire"); return nil }},
 	{name: "release", at: points(step.SemBack, step.SemBackOut, wakeSteps), first: []string{"acquire"}, op: "release",
@@ -313,6 +318,8 @@ var kills = []kill{
 	{name: "event", at: points(step.EventSet, wakeSteps), op: "set",
 		start: func(w *world) func() { w.waits(w.a.useEvent); w.waits(w.b.useEvent); return nil }},
 	{name: "promised event", at: points(step.EventSet), first: []string{"promise"}, op: "set",
+		start: func(w *world) func() { w.waits(w.a.useEvent); return nil }},
+	{name: "promise", at: points(step.EventPromised), op: "promise",
 		start: func(w *world) func() { w.waits(w.a.useEvent); return nil }},
 	{name: "event waits", at: points(waitSteps), op: "wait"},
 	{name: "broadcast", at: points(step.CondCount, wakeSteps), op: "broadcast",

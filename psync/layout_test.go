@@ -33,10 +33,11 @@ var lockLayouts = []struct {
 	{reflect.TypeFor[psync.Semaphore](), layout.SemaphoreSize, map[string]int{
 		"w.Word": layout.SemaphoreWord, "w.Armed": layout.SemaphoreArmed,
 		"limit": layout.SemaphoreLimit, "armed": layout.SemaphoreFreed,
+		"reserved": layout.SemaphoreReserved, "waited": layout.SemaphoreWaited,
 		fmt.Sprintf("held[%d]", layout.SemaphoreHolders): layout.SemaphoreHolds,
 	}},
 	{reflect.TypeFor[psync.Event](), layout.EventSize, map[string]int{
-		"count": layout.EventCount, "armed": layout.EventArmed, "promise": layout.EventPromise,
+		"state": layout.EventState, "armed": layout.EventArmed,
 	}},
 	{reflect.TypeFor[psync.Cond](), layout.CondSize, map[string]int{
 		"count": layout.CondCount, "armed": layout.CondArmed,

@@ -19,6 +19,7 @@ type Mutex struct {
 // ctx is done. A free mutex is locked even when ctx is done already.
 //
 // When the holder died, Lock returns [ErrOwnerDied], now and until [Mutex.Recover] has succeeded.
+// [Mutex.Do] does both.
 func (mu *Mutex) Lock(ctx context.Context) error {
 	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
@@ -42,7 +43,7 @@ func (mu *Mutex) lock(ctx context.Context) error {
 }
 
 // TryLock locks the mutex if it is free, and reports whether it did. It never waits. When the
-// holder died, TryLock returns [ErrOwnerDied].
+// holder died, TryLock returns [ErrOwnerDied]; for up to 1 ms after the death it may return false.
 func (mu *Mutex) TryLock() (bool, error) {
 	o, err := robust.ToLock(mu)
 	if err != nil {
@@ -76,6 +77,33 @@ func (mu *Mutex) unlock() error {
 		return err
 	}
 	return robust.Release(o, &mu.w.Word, &mu.w.Armed)
+}
+
+// Do locks the mutex, calls f, and unlocks the mutex, also when f panics. It returns the error of f
+// as it is, and does not call f if it cannot lock.
+//
+// When the holder died, Do first calls repair, as Recover does, and then f. With a nil repair it
+// returns [ErrOwnerDied] instead. An error of repair is returned as it is; the mutex then stays as
+// it was.
+func (mu *Mutex) Do(ctx context.Context, repair, f func() error) (err error) {
+	for {
+		err := mu.Lock(ctx)
+		if err == nil {
+			break
+		}
+		if repair == nil || !errors.Is(err, ErrOwnerDied) {
+			return err
+		}
+		if err := mu.Recover(ctx, repair); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if e := mu.Unlock(); err == nil {
+			err = e
+		}
+	}()
+	return f()
 }
 
 // Recover reopens a mutex whose holder died: it locks the mutex, calls repair, and unlocks the

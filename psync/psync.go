@@ -50,7 +50,7 @@
 // segment's name, also after Close. An error of a function that the caller passed is returned as it
 // is. A call that returns an error has not locked. [errors.Is] finds in it:
 //
-//   - [ErrOwnerDied], [ErrNotHeld] and [ErrNotShared], see there;
+//   - [ErrOwnerDied], [ErrNotHeld], [ErrNotShared] and [ErrNoRoom], see there;
 //   - [shmem.ErrClosed] when the box was closed, also while the call waited;
 //   - [shmem.ErrReadOnly] when the box is attached read-only;
 //   - [shmem.ErrForeign] and [errors.ErrUnsupported] in a foreign segment: it has no control block;
@@ -89,6 +89,9 @@ var (
 	ErrNotHeld = errs.NotHeld
 	// ErrNotShared is returned when the lock was copied out of a segment while it was in use.
 	ErrNotShared = errs.NotShared
+	// ErrNoRoom is returned when [MaxReaders] other attachments hold an RWMutex for reading, or
+	// [MaxHolders] hold permits of a Semaphore, so that the lock has no room for one more.
+	ErrNoRoom = errs.NoRoom
 )
 
 var errClosed = errs.NamedClosed("segment of the lock")

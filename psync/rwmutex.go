@@ -3,9 +3,11 @@ package psync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -13,8 +15,11 @@ import (
 )
 
 // MaxReaders is how many attachments can hold an [RWMutex] for reading at a time, each with any
-// number of goroutines. A further attachment waits.
-const MaxReaders = 14
+// number of goroutines. A further attachment gets [ErrNoRoom].
+const MaxReaders = 30
+
+var errReaders = fmt.Errorf("%w: %d attachments read (psync.MaxReaders); try again when one has "+
+	"unlocked, or use Box.View, which has no such limit", errs.NoRoom, MaxReaders)
 
 // An RWMutex is a lock for one writer or many readers that survives the death of its holders. The
 // zero value is unlocked. Several goroutines and processes may call its methods at once.
@@ -123,24 +128,21 @@ func (rw *RWMutex) noReaders() bool {
 	return true
 }
 
-// waitForMarks waits until enough reports true, which depends on the marks alone. ready reports
-// true if enough does, or if a mark in the way does not wake waiters yet. The object is pinned.
-func (rw *RWMutex) waitForMarks(
-	ctx context.Context, o robust.Object, enough, ready func() bool,
-) error {
-	if wait.Spin(o.M, &rw.drained, enough) {
+// drain waits until no attachment reads. The object is pinned.
+func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
+	if wait.Spin(o.M, &rw.drained, rw.noReaders) {
 		return nil
 	}
 	for {
 		alive := rw.sweep(o)
-		if enough() {
+		if rw.noReaders() {
 			return nil
 		}
 		if err := ctx.Err(); err != nil { // Until may return at once
 			return err
 		}
 		step.Reach(step.WriteFlag)
-		err := wait.Until(ctx, o.M, &rw.drained, ready, wait.Options{
+		err := wait.Until(ctx, o.M, &rw.drained, rw.noReadersOrUnasked, wait.Options{
 			Probe:  func() bool { return !slices.Equal(rw.sweep(o), alive) },
 			Watch:  alive,
 			NoSpin: true,
@@ -149,11 +151,6 @@ func (rw *RWMutex) waitForMarks(
 			return err
 		}
 	}
-}
-
-// drain waits until no attachment reads, see waitForMarks.
-func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
-	return rw.waitForMarks(ctx, o, rw.noReaders, rw.noReadersOrUnasked)
 }
 
 // noReadersOrUnasked reports whether no attachment reads, or one does that does not wake waiters.
@@ -169,17 +166,6 @@ func (rw *RWMutex) noReadersOrUnasked() bool {
 		}
 	}
 	return none
-}
-
-// hasRoomOrUnasked reports whether hasRoom does, or a mark does not wake waiters. See
-// noReadersOrUnasked.
-func (rw *RWMutex) hasRoomOrUnasked(me format.ID) bool {
-	for i := range rw.marks {
-		if k := mark(rw.marks[i].Load()); k == 0 || k.id() == me || k&wakeBit == 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // sweep removes the marks of dead attachments and asks the living ones to wake waiters. It returns
@@ -206,7 +192,7 @@ func (rw *RWMutex) sweep(o robust.Object) (alive []format.ID) {
 }
 
 // TryLock locks the mutex for writing if it is free, and reports whether it did. It never waits.
-// When a writer died, TryLock returns [ErrOwnerDied].
+// When a writer died, TryLock returns [ErrOwnerDied], as [Mutex.TryLock] does.
 func (rw *RWMutex) TryLock() (bool, error) {
 	ok, err := rw.tryLock()
 	return ok, fail("rwmutex trylock", rw, err)
@@ -277,7 +263,8 @@ func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 }
 
 // RLock locks the mutex for reading. It waits while a living writer holds the mutex or waits for
-// it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied].
+// it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied]. When [MaxReaders] other
+// attachments read, RLock returns [ErrNoRoom].
 func (rw *RWMutex) RLock(ctx context.Context) error {
 	o, err := robust.ToLock(rw)
 	if err == nil {
@@ -304,10 +291,8 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 			return nil
 		}
 		if full {
-			hasRoom := func() bool { return rw.hasRoom(o.Me) }
-			ready := func() bool { return rw.hasRoomOrUnasked(o.Me) }
-			if err := rw.waitForMarks(ctx, o, hasRoom, ready); err != nil {
-				return err
+			if !rw.makeRoom(o) {
+				return errReaders
 			}
 			continue
 		}
@@ -375,9 +360,16 @@ func swapMark(p *atomic.Uint64, from, to mark) bool {
 	return ok
 }
 
-func (rw *RWMutex) hasRoom(me format.ID) bool {
+// makeRoom reports whether there is a mark for the attachment, after it has removed those of dead
+// attachments. The object is pinned.
+func (rw *RWMutex) makeRoom(o robust.Object) bool {
 	for i := range rw.marks {
-		if k := mark(rw.marks[i].Load()); k == 0 || k.id() == me {
+		p := &rw.marks[i]
+		switch k := mark(p.Load()); {
+		case k == 0 || k.id() == o.Me && k.count() < uint32(wakeBit-1):
+			return true
+		case !o.Alive(k.id()):
+			p.CompareAndSwap(uint64(k), 0) // or another attachment has removed it
 			return true
 		}
 	}
@@ -433,19 +425,28 @@ func (rw *RWMutex) hasForeignMark() bool {
 }
 
 // TryRLock locks the mutex for reading if that needs no waiting, and reports whether it did. When a
-// writer died, TryRLock returns [ErrOwnerDied].
+// writer died, TryRLock returns [ErrOwnerDied], and [ErrNoRoom] as RLock does.
 func (rw *RWMutex) TryRLock() (bool, error) {
 	o, err := robust.ToLock(rw)
 	if err != nil {
 		return false, fail("rwmutex tryrlock", rw, err)
 	}
-	if done, _ := rw.tryMark(o); done {
+	done, full := rw.tryMark(o)
+	if done {
 		return true, nil
 	}
 	if err := o.Pin(); err != nil {
 		return false, fail("rwmutex tryrlock", rw, err)
 	}
 	defer o.Unpin()
+	for full {
+		if !rw.makeRoom(o) {
+			return false, fail("rwmutex tryrlock", rw, errReaders)
+		}
+		if done, full = rw.tryMark(o); done {
+			return true, nil
+		}
+	}
 	_, err = robust.Free(o, &rw.w.Word, &rw.w.Armed)
 	return false, fail("rwmutex tryrlock", rw, err)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -14,7 +15,7 @@ import (
 )
 
 // MaxHolders is how many attachments can hold permits of a [Semaphore] at a time, each any number
-// of them. A further attachment waits.
+// of them. A further attachment gets [ErrNoRoom].
 const MaxHolders = 30
 
 // A Semaphore has a number of permits. The zero value has none until [Semaphore.SetLimit]. Several
@@ -23,15 +24,33 @@ const MaxHolders = 30
 // A permit belongs to the attachment that acquired it, and only this attachment can release it.
 // When the attachment dies or is closed its permits are free again. So a Semaphore cannot count
 // what one process adds and another takes: use package queue or a [Cond] for that.
+//
+// # Fairness
+//
+// A request that can be served does not wait for one that cannot. Goroutines of one attachment that
+// wait for the same number of permits are served in the order in which they began to wait. All
+// others have no order.
+//
+// No request waits for ever beside others that are served. After 10 ms it reserves its permits:
+// other requests, of any process, then get only permits that it does not need. The reservation
+// lasts as long as the request has waited. If that is too short the request pauses for as long, and
+// reserves again. So it holds others up for at most half of the time, and is served within a few
+// times the longest time for which others hold permits. One request has a reservation at a time; it
+// loses it to one that has waited more than twice as long. A request for more than the limit
+// reserves nothing.
 type Semaphore struct {
 	// held is a table of the permits that each attachment has. Under w it is changed by one store
 	// at a time, so it is consistent at every moment: w passes from a dead holder to the next. The
-	// free permits are the limit less those of living attachments, so no death loses a permit.
-	_     noCopy
-	w     robust.Lock
-	limit atomic.Uint32
-	armed atomic.Uint32
-	held  [MaxHolders]atomic.Uint64 // id << 32 | permits; written by the holder of w
+	// free permits are the limit less those of living attachments, so no death loses a permit. All
+	// but limit and armed are written by the holder of w.
+	_        noCopy
+	w        robust.Lock
+	limit    atomic.Uint32
+	armed    atomic.Uint32
+	reserved atomic.Uint64 // id << 32 | permits that are kept for that attachment; 0: none
+	waited   atomic.Uint32 // ms that the request had waited when it reserved them
+	_        atomic.Uint32
+	held     [MaxHolders]atomic.Uint64 // id << 32 | permits
 }
 
 // SetLimit sets the number of permits. Permits that are held stay held when the limit is lowered.
@@ -58,8 +77,8 @@ func (s *Semaphore) setLimit(n uint32) error {
 func (s *Semaphore) Limit() uint32 { return s.limit.Load() }
 
 // Acquire takes n permits at once. It waits until n permits are free, or ctx is done; with more
-// than the limit it waits until the limit is raised. The goroutines of one attachment get their
-// permits in the order of their calls. Attachments have no order.
+// than the limit it waits until the limit is raised. Who comes first is under Fairness above. When
+// permits are free and [MaxHolders] other attachments hold some, Acquire returns [ErrNoRoom].
 func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 	return fail("semaphore acquire", s, s.acquire(ctx, n))
 }
@@ -77,34 +96,41 @@ func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
 
 // waitAndTake is acquire with the object pinned.
 func (s *Semaphore) waitAndTake(ctx context.Context, o robust.Object, n uint32) error {
-	if done, err := s.take(ctx, o, n, false); done || err != nil {
-		return err
+	first := request{s: s, o: o, n: n}
+	if first.free() {
+		if done, err := first.take(ctx); done || err != nil {
+			return err
+		}
 	}
-	turn, err := wait.Turn(ctx, o.M, &s.armed)
+	return s.waitInTurn(ctx, o, n)
+}
+
+// waitInTurn is the part of waitAndTake that may wait.
+func (s *Semaphore) waitInTurn(ctx context.Context, o robust.Object, n uint32) error {
+	// Requests for another number of permits may be served while this one waits.
+	turn, err := wait.TurnOf(ctx, o.M, &s.armed, n)
 	if err != nil {
 		return err
 	}
 	defer turn.Done()
-	ready := func() bool { return s.enough(o.Me, n) }
-	wait.Spin(o.M, &s.armed, ready)
+	r := &request{s: s, o: o, n: n}
+	r.begin()
+	defer r.end()
+	wait.Spin(o.M, &s.armed, r.free)
 	for {
-		if done, err := s.take(ctx, o, n, true); done || err != nil {
+		if done, err := r.take(ctx); done || err != nil {
 			return err
 		}
-		err := wait.Until(ctx, o.M, &s.armed, ready, wait.Options{
-			Probe:  func() bool { return s.anyDead(o) },
-			Watch:  s.holders(),
-			NoSpin: true,
-		})
-		if err != nil {
+		if err := r.wait(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// TryAcquire takes n permits if they are free, and reports whether it did. It never waits: it also
-// returns false while another living process is changing the table of permits, which takes only a
-// moment unless that process is stopped in it.
+// TryAcquire takes n permits if they are free and not reserved, and reports whether it did. It
+// never waits: it also returns false while another living process is changing the table of permits,
+// which takes only a moment unless that process is stopped in it. It returns [ErrNoRoom] as Acquire
+// does.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 	err := s.tryAcquire(n)
 	if errors.Is(err, ErrNotHeld) {
@@ -123,7 +149,8 @@ func (s *Semaphore) tryAcquire(n uint32) error {
 		if locked, err := s.tryLock(o); !locked || err != nil {
 			return cmp.Or(err, ErrNotHeld)
 		}
-		if done, err := s.takeLocked(o, n); !done || err != nil {
+		r := request{s: s, o: o, n: n}
+		if done, err := r.takeLocked(); !done || err != nil {
 			return cmp.Or(err, ErrNotHeld)
 		}
 		return nil
@@ -225,43 +252,12 @@ func (s *Semaphore) tryLock(o robust.Object) (bool, error) {
 	return true, nil
 }
 
-// take takes n permits if they are free. With sweep it first frees the permits of dead attachments.
-// The object is pinned.
-func (s *Semaphore) take(ctx context.Context, o robust.Object, n uint32, sweep bool) (
-	done bool, err error,
-) {
-	if !s.enough(o.Me, n) && !sweep {
-		return false, nil
-	}
-	if err := s.lock(ctx, o); err != nil {
-		return false, err
-	}
-	return s.takeLocked(o, n)
-}
-
-// takeLocked takes n permits if they are free, else after it has freed the permits of dead
-// attachments. It unlocks the table.
-func (s *Semaphore) takeLocked(o robust.Object, n uint32) (done bool, err error) {
-	if !s.enough(o.Me, n) {
-		s.sweep(o)
-	}
-	if p, used := s.entryOf(o.Me); p != nil && used+uint64(n) <= uint64(s.limit.Load()) {
-		have := uint64(uint32(p.Load())) // at most the limit
-		p.Store(uint64(o.Me)<<32 | have + uint64(n))
-		done = true
-	}
-	step.Reach(step.SemTaken)
-	if err := robust.Release(o, &s.w.Word, &s.w.Armed); err != nil {
-		return false, err
-	}
-	if done {
-		robust.Acquired(o, &s.armed)
-	}
-	return done, nil
-}
-
-// sweep frees the permits of dead attachments. The table is locked and the object pinned.
+// sweep frees the permits and the reservation of dead attachments. The table is locked and the
+// object pinned.
 func (s *Semaphore) sweep(o robust.Object) {
+	if k := s.reserved.Load(); k != 0 && !o.Alive(format.ID(k>>32)) {
+		s.reserved.Store(0)
+	}
 	for i := range s.held {
 		if k := s.held[i].Load(); k != 0 && !o.Alive(format.ID(k>>32)) {
 			s.held[i].Store(0)
@@ -286,17 +282,15 @@ func (s *Semaphore) entryOf(me format.ID) (p *atomic.Uint64, used uint64) {
 	return p, used
 }
 
-// enough reports whether n permits are free and there is an entry for me.
-func (s *Semaphore) enough(me format.ID, n uint32) bool {
-	p, used := s.entryOf(me)
-	return p != nil && used+uint64(n) <= uint64(s.limit.Load())
-}
-
+// holders returns the attachments that hold permits, or for which permits are reserved.
 func (s *Semaphore) holders() (ids []format.ID) {
 	for i := range s.held {
 		if k := s.held[i].Load(); k != 0 {
 			ids = append(ids, format.ID(k>>32))
 		}
+	}
+	if id := format.ID(s.reserved.Load() >> 32); id != format.NoID && !slices.Contains(ids, id) {
+		ids = append(ids, id)
 	}
 	return ids
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // The sentinels. Package shmem exports X as ErrX and says when it is returned; package psync
-// exports NotHeld and NotShared.
+// exports NotHeld, NotShared and NoRoom.
 var (
 	Closed     = fs.ErrClosed
 	BadName    = errors.New("bad name")
@@ -34,6 +34,7 @@ var (
 		"reopens it")
 	NotHeld   = errors.New("not locked by this attachment")
 	NotShared = errors.New("the value was copied out of its segment")
+	NoRoom    = errors.New("the lock has no room for one more holder")
 )
 
 // A Worded error is a sentinel in words that fit the operation.

@@ -23,19 +23,21 @@ const (
 	RWMutexDrained = 8 // armed word of a writer that waits for readers to leave
 	// RWMutexReaders entries; an entry counts the goroutines of an attachment that read
 	RWMutexMarks   = 16
-	RWMutexReaders = 14
+	RWMutexReaders = 30
 	RWMutexSize    = RWMutexMarks + EntrySize*RWMutexReaders
 )
 
 // Offsets in a psync.Semaphore.
 const (
-	SemaphoreWord    = 0 // lock word of the table of holders
-	SemaphoreArmed   = 4 // armed word of that lock
-	SemaphoreLimit   = 8
-	SemaphoreFreed   = 12 // armed word of a waiter for permits
-	SemaphoreHolds   = 16 // SemaphoreHolders entries; an entry counts the permits of an attachment
-	SemaphoreHolders = 30
-	SemaphoreSize    = SemaphoreHolds + EntrySize*SemaphoreHolders
+	SemaphoreWord     = 0 // lock word of the table of holders
+	SemaphoreArmed    = 4 // armed word of that lock
+	SemaphoreLimit    = 8
+	SemaphoreFreed    = 12 // armed word of a waiter for permits
+	SemaphoreReserved = 16 // an entry: permits that are kept for an attachment that waits for them
+	SemaphoreWaited   = 24 // how long it had waited when it reserved them, in ms
+	SemaphoreHolds    = 32 // SemaphoreHolders entries; an entry counts the permits of an attachment
+	SemaphoreHolders  = 30
+	SemaphoreSize     = SemaphoreHolds + EntrySize*SemaphoreHolders
 )
 
 // The tables of RWMutex and Semaphore have entries of EntrySize bytes. An entry is changed as a
@@ -48,10 +50,11 @@ const (
 
 // Offsets in a psync.Event of 16 bytes; the last 4 are spare.
 const (
-	EventCount   = 0 // odd: set
-	EventArmed   = 4
-	EventPromise = 8 // id of the attachment that promised to set it, 0: none
-	EventSize    = 16
+	// A word of 8 bytes, changed as a whole: the count of changes << 32, odd if the event is set,
+	// and the id of the attachment that promised to set it next, 0: none
+	EventState = 0
+	EventArmed = 8
+	EventSize  = 16
 )
 
 // Offsets in a psync.Cond of 8 bytes.

@@ -40,18 +40,20 @@ const (
 	WriteFlag   Point = "write.flag"   // the readers have been asked to wake the writer
 	WriteTaken  Point = "write.taken"  // the writer holds the lock, and there is no reader
 
-	SemLocked  Point = "sem.locked"  // the table of permits is locked
-	SemSwept   Point = "sem.swept"   // the permits of one dead attachment are free
-	SemTaken   Point = "sem.taken"   // permits are taken, or too few; still locked
-	SemBack    Point = "sem.back"    // permits have been released; the table is still locked
-	SemBackOut Point = "sem.backout" // the table is unlocked; no waiter is woken yet
+	SemLocked   Point = "sem.locked"   // the table of permits is locked
+	SemSwept    Point = "sem.swept"    // the permits of one dead attachment are free
+	SemReserved Point = "sem.reserved" // permits are reserved for a request; still locked
+	SemTaken    Point = "sem.taken"    // permits are taken, or too few; still locked
+	SemBack     Point = "sem.back"     // permits have been released; the table is still locked
+	SemBackOut  Point = "sem.backout"  // the table is unlocked; no waiter is woken yet
 
-	EventSet  Point = "event.set"  // the event is set; no waiter is woken yet
-	CondOut   Point = "cond.out"   // Wait has unlocked the mutex and has not started to wait
-	CondCount Point = "cond.count" // the signal has been counted; no waiter is woken yet
-	OnceIn    Point = "once.in"    // this attachment may run the function, if none has run it
-	OnceRan   Point = "once.ran"   // the function has succeeded; the run does not count yet
-	OnceDone  Point = "once.done"  // the run counts; the lock is still held
+	EventSet      Point = "event.set"      // the event is set; no waiter is woken yet
+	EventPromised Point = "event.promised" // the promise is made; the waiters do not watch it yet
+	CondOut       Point = "cond.out"       // Wait has unlocked the mutex and has not started to wait
+	CondCount     Point = "cond.count"     // the signal has been counted; no waiter is woken yet
+	OnceIn        Point = "once.in"        // this attachment may run the function, if none has run it
+	OnceRan       Point = "once.ran"       // the function has succeeded; the run does not count yet
+	OnceDone      Point = "once.done"      // the run counts; the lock is still held
 )
 
 // Psync lists the points above.
@@ -61,6 +63,6 @@ var Psync = []Point{
 	LockTaken, LockWaiters, LockSlow, LockOver, LockDead, LockDeadWake,
 	UnlockFree, UnlockBegin, UnlockFreed, RecoverFail, UnlockWoken, RecoverTaken, RecoverRan,
 	RLockMark, RLockBack, RLockTaken, RUnlockMark, WriteWord, WriteFlag, WriteTaken,
-	SemLocked, SemSwept, SemTaken, SemBack, SemBackOut,
-	EventSet, CondOut, CondCount, OnceIn, OnceRan, OnceDone,
+	SemLocked, SemSwept, SemReserved, SemTaken, SemBack, SemBackOut,
+	EventSet, EventPromised, CondOut, CondCount, OnceIn, OnceRan, OnceDone,
 }

@@ -29,10 +29,10 @@ type parkingLot struct {
 // A bucket holds the waiters for the objects of one hash.
 type bucket struct {
 	mu         sync.Mutex
-	first      *waiter                       // guarded by mu
-	turnstiles map[*atomic.Uint32]*turnstile // guarded by mu
-	probers    map[subject]*waiter           // guarded by mu
-	spinLimit  atomic.Int64                  // ns to spin next time; 0: not measured yet
+	first      *waiter                // guarded by mu
+	turnstiles map[turnKey]*turnstile // guarded by mu
+	probers    map[subject]*waiter    // guarded by mu
+	spinLimit  atomic.Int64           // ns to spin next time; 0: not measured yet
 }
 
 type waiter struct {

@@ -96,10 +96,10 @@ var locks = map[string]int{
 	"RWMutex.drained": layout.RWMutexDrained, "RWMutex.marks": layout.RWMutexMarks,
 	"Semaphore.word": layout.SemaphoreWord, "Semaphore.armed": layout.SemaphoreArmed,
 	"Semaphore.limit": layout.SemaphoreLimit, "Semaphore.freed": layout.SemaphoreFreed,
+	"Semaphore.reserved": layout.SemaphoreReserved, "Semaphore.waited": layout.SemaphoreWaited,
 	"Semaphore.holds": layout.SemaphoreHolds,
-	"Event.count":     layout.EventCount, "Event.armed": layout.EventArmed,
-	"Event.promise": layout.EventPromise,
-	"Cond.count":    layout.CondCount, "Cond.armed": layout.CondArmed,
+	"Event.state":     layout.EventState, "Event.armed": layout.EventArmed,
+	"Cond.count": layout.CondCount, "Cond.armed": layout.CondArmed,
 	"Once.word": layout.OnceWord, "Once.armed": layout.OnceArmed, "Once.done": layout.OnceDone,
 }
 

@@ -215,8 +215,35 @@ func promising(r *world.Run) {
 	}
 }
 
-// promises: Set of one process does not take away the promise that another has made for the next
-// time (W2).
+// promisingLate: a process promises to set an event for which others wait already.
+func promisingLate(r *world.Run) {
+	s := r.Process("S")
+	s.Unkillable()
+	v := open[signal](s).Value()
+	var waiting []*world.Thread
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("W%d", i)).Spare()
+		v := open[signal](p).Value()
+		waiting = append(waiting, p.Go("main", func() {
+			if err := v.Ev.Wait(background); !errors.Is(err, psync.ErrOwnerDied) || !r.Killed() {
+				must(err, "Wait")
+			}
+		}))
+	}
+	s.Go("main", func() {
+		for _, t := range waiting {
+			world.Await(t.Blocked)
+		}
+		must(v.Ev.Promise(), "Promise")
+		s.Killable()
+		world.Yield("works")
+		world.Yield("works")
+		s.Unkillable() // not where it has set the event and has not yet woken
+		must(v.Ev.Set(), "Set")
+	})
+}
+
+// promises: Set of one process leaves the promise that another has made for the next time.
 func promises(r *world.Run) {
 	a, b, c := r.Process("A").Spare(), r.Process("B"), r.Process("C").Spare()
 	va, vb, vc := open[signal](a).Value(), open[signal](b).Value(), open[signal](c).Value()
@@ -359,6 +386,6 @@ func init() {
 	scenario("cancel", world.Config{Local: true}, cancelling)
 	scenario("event-promise", world.Config{Kills: 1}, promising)
 	scenario("event-promises", world.Config{Kills: 1}, promises)
-	shows(world.Hang, "W2: Set takes away a promise that another process has made meanwhile")
+	scenario("event-promise-late", world.Config{Kills: 1}, promisingLate)
 	scenario("once", world.Config{Kills: 1, Stops: 1}, onces)
 }

@@ -33,6 +33,8 @@ func shows(class world.Class, fault string) {
 	s.Fault, s.Class = fault, class
 }
 
+var _ = shows // at present no scenario shows a fault
+
 // slowly runs a scenario with a hook at the steps: the library leaves its short cuts out then.
 func slowly(setup func(r *world.Run)) func(r *world.Run) {
 	return func(r *world.Run) {

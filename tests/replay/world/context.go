@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ type Context struct {
 	err        error
 	deadline   time.Time
 	after      []func()
+	children   []*Context // of WithTimeout
 }
 
 // Cancelable is a context that the scheduler may cancel at any decision.
@@ -27,6 +29,26 @@ func (p *Process) Timeout(d time.Duration) *Context {
 	c := &Context{proc: p, done: make(chan struct{}), deadline: Now().Add(d)}
 	p.Do(func() { NewTimer(d, func() { c.end(context.DeadlineExceeded) }) })
 	return c
+}
+
+// WithTimeout is context.WithTimeout.
+func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	c := &Context{proc: Current(), done: make(chan struct{}), deadline: Now().Add(d)}
+	t := NewTimer(d, func() { c.end(context.DeadlineExceeded) })
+	p, _ := parent.(*Context)
+	if p != nil {
+		p.children = append(p.children, c)
+	}
+	if err := parent.Err(); err != nil {
+		c.end(err)
+	}
+	return c, func() {
+		t.Stop()
+		if p != nil {
+			p.children = slices.DeleteFunc(p.children, func(x *Context) bool { return x == c })
+		}
+		c.end(context.Canceled)
+	}
 }
 
 // Deadline, Done, Err and Value are those of context.Context.
@@ -50,6 +72,9 @@ func (c *Context) end(err error) {
 	c.err = err
 	close(c.done)
 	Wake(ChannelKey(c.Done()), 0)
+	for _, child := range c.children {
+		child.end(err)
+	}
 	for _, f := range c.after {
 		if f != nil {
 			w.spawn(c.proc, c.proc.Name+".after", f)

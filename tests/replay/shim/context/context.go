@@ -5,6 +5,7 @@ package context
 
 import (
 	"context"
+	"time"
 
 	"github.com/shmembox/shmem/tests/replay/world"
 )
@@ -19,6 +20,14 @@ var (
 	Background       = context.Background
 	Cause            = context.Cause
 )
+
+// A CancelFunc is context.CancelFunc.
+type CancelFunc = context.CancelFunc
+
+// WithTimeout is context.WithTimeout.
+func WithTimeout(parent Context, d time.Duration) (Context, CancelFunc) {
+	return world.WithTimeout(parent, d)
+}
 
 // AfterFunc is context.AfterFunc.
 func AfterFunc(ctx Context, f func()) func() bool { return world.AfterFunc(ctx, f) }
