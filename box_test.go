@@ -191,23 +191,29 @@ func TestLastOutOfAnOrphan(t *testing.T) {
 	}
 }
 
-// TestLastTwoOutOfAnOrphan closes the last two attachments of an orphaned box at the same time:
-// each may still see the other one.
+// TestLastTwoOutOfAnOrphan closes the last two attachments of an orphaned box at the same time: the
+// second one from beginning to end at some step of the first. Each may still see the other one.
 func TestLastTwoOutOfAnOrphan(t *testing.T) {
-	dir, n := shmemtest.Dir(t), drops(t)
-	owner, one, two := open[guest](t, dir, "g"), attach[guest](t, dir, "g"), attach[guest](t, dir, "g")
-	shmem.Abandon(owner.Segment())
-	left := false
-	step.Hook(func(p step.Point) {
-		if p == step.DetachRelease && !left {
-			left = true
-			check(t, two.Close())
-		}
-	})
-	defer step.Hook(nil)
-	check(t, one.Close())
-	if wantNames(t, dir); *n != 1 {
-		t.Errorf("%d drops, want 1: each has counted the other as attached", *n)
+	for _, at := range []step.Point{
+		step.DetachRead, step.DetachUnlock, step.DetachLook, step.DetachDrop, step.DetachSlot,
+	} {
+		t.Run(string(at), func(t *testing.T) {
+			dir, n := shmemtest.Dir(t), drops(t)
+			owner, one, two := open[guest](t, dir, "g"), attach[guest](t, dir, "g"), attach[guest](t, dir, "g")
+			shmem.Abandon(owner.Segment())
+			left := false
+			step.Hook(func(p step.Point) {
+				if p == at && !left {
+					left = true
+					check(t, two.Close())
+				}
+			})
+			defer step.Hook(nil)
+			check(t, one.Close())
+			if wantNames(t, dir); *n != 1 || !left {
+				t.Errorf("%d drops, want 1: each has counted the other as attached", *n)
+			}
+		})
 	}
 }
 

@@ -165,6 +165,7 @@ static inline int shmembox_check(shmembox *b, unsigned char *page, uint64_t fing
 		return shmembox_fail(b, EINVAL, "%s: holds another type: fingerprint %016llx in the segment, %016llx in this code; generate it anew",
 			b->path, (unsigned long long)print, (unsigned long long)fingerprint);
 	if (size < b->value_size || size > b->cap) return shmembox_fail(b, EINVAL, "%s: its schema is damaged", b->path);
+	if (b->base && b->size != total) return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path); /* mapped by another size */
 	b->size = total;
 	b->dev = st.st_dev;
 	b->ino = st.st_ino;
@@ -350,14 +351,16 @@ static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 }
 
 /* shmembox_attach attaches to a segment, to write as well. Do not fork without exec while attached: the child
- * would share the slot. Steps: open and check the file; take the gate; see that the name still leads to it;
- * read again what changes; see that the segment is in use or kept; take a slot; release the gate; map. */
+ * would share the slot. Steps: open, check and map the file; take the gate; see that the name still leads to it;
+ * read again what changes; see that the segment is in use or kept; take a slot; release the gate. Nothing may fail
+ * with a slot: another attachment may have left meanwhile, and rely on this one for the cleanup. */
 static inline int shmembox_attach(shmembox *b, const char *name, uint64_t fingerprint, size_t value_size, const shmembox_part *parts, size_t n) {
 	unsigned char page[4096];
 	int64_t deadline = shmembox_now() + 5000000000;
 	for (;;) {
 		int err = shmembox_openat(b, name, O_RDWR, fingerprint, value_size, parts, n);
 		if (!err) err = shmembox_check(b, page, fingerprint);
+		if (!err) err = shmembox_map(b, PROT_READ | PROT_WRITE);
 		if (!err) err = shmembox_enter(b, deadline);
 		if (err) {
 			shmembox_unmap(b);
@@ -376,7 +379,6 @@ static inline int shmembox_attach(shmembox *b, const char *name, uint64_t finger
 			err = shmembox_fail(b, ENOENT, "%s: its owner has left or died", b->path);
 		if (!err) err = shmembox_take_slot(b, page);
 		shmembox_leave(b);
-		if (!err) err = shmembox_map(b, PROT_READ | PROT_WRITE);
 		if (err) shmembox_unmap(b);
 		return err;
 	}
@@ -461,21 +463,30 @@ static inline int shmembox_store(shmembox *b, const void *value, int timeout_ms)
 	return 0;
 }
 
+/* shmembox_resign gives up the slot. Each attachment unlocks its slot first and looks afterwards: of those that
+ * leave, the last one to unlock sees no other. Only that one takes the gate, and decides there. */
+static inline void shmembox_resign(shmembox *b) {
+	uint64_t owner = 0, dropped = (uint64_t)3 << 32;
+	uint32_t none = 0, slot = b->id & 1023;
+	off_t word = (off_t)(b->size - 4096 + SHMEMBOX_OWNER);
+	/* Before the unlock: after it the record may be another attachment's. A hint only. */
+	if (pwrite(b->fd, &none, 4, (off_t)(b->size - 4096 - ((uint64_t)slot + 1) * 64 + 32)) != 4) none = 0;
+	shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_SLOT + slot);
+	if (shmembox_held(b->fd, SHMEMBOX_SLOT, (int64_t)b->slot_count)) return;
+	if (shmembox_enter(b, shmembox_now() + 5000000000) != 0) return;
+	if (pread(b->fd, &owner, 8, word) == 8) {
+		uint32_t state = (uint32_t)(owner >> 32);
+		int clean = state == 3; /* one that dropped it may have died before it unlinked the name */
+		if (!clean && !shmembox_held(b->fd, SHMEMBOX_SLOT, (int64_t)b->slot_count) && !shmembox_stays(b, state))
+			clean = pwrite(b->fd, &dropped, 8, word) == 8;
+		if (clean && shmembox_same(b)) unlink(b->path);
+	}
+	shmembox_leave(b);
+}
+
 /* shmembox_close detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it. */
 static inline void shmembox_close(shmembox *b) {
-	if (b->id && shmembox_enter(b, shmembox_now() + 5000000000) == 0) {
-		uint64_t owner = 0, dropped = (uint64_t)3 << 32;
-		uint32_t none = 0;
-		off_t word = (off_t)(b->size - 4096 + SHMEMBOX_OWNER);
-		if (pwrite(b->fd, &none, 4, (off_t)(b->size - 4096 - ((uint64_t)(b->id & 1023) + 1) * 64 + 32)) == 4 && pread(b->fd, &owner, 8, word) == 8) {
-			uint32_t state = (uint32_t)(owner >> 32);
-			if (state != 3 && !shmembox_held(b->fd, SHMEMBOX_SLOT, (int64_t)b->slot_count) && !shmembox_stays(b, state) &&
-			    shmembox_same(b) && pwrite(b->fd, &dropped, 8, word) == 8)
-				unlink(b->path);
-		}
-		shmembox_setlk(b->fd, F_UNLCK, SHMEMBOX_SLOT + (b->id & 1023)); /* under the gate, so that of two that leave at once one sees that it is the last */
-		shmembox_leave(b);
-	}
+	if (b->id) shmembox_resign(b);
 	shmembox_unmap(b);
 }
 

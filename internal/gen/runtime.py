@@ -110,6 +110,10 @@ class _Box:
                 if not write:
                     self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
                     return
+                # Before there is a slot: nothing may fail with one, since another attachment may have left meanwhile,
+                # and rely on this one for the cleanup.
+                self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+                self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
                 self._enter(deadline)
                 if self._same():
                     self._attach()
@@ -164,6 +168,8 @@ class _Box:
             raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
         if not SIZE <= size <= cap:
             raise SegmentError("%s: its schema is damaged" % self.path)
+        if self._map is not None and len(self._map) != total:
+            raise SegmentError("%s: its control block is damaged" % self.path)  # mapped by another size
         self._size, self._head, self._image, self._slots, self._count = total, total - 4096, image, slots, count
         self._lifetime, self._form = u32(160), u32(164)
         self._file = (st.st_dev, st.st_ino)
@@ -197,7 +203,7 @@ class _Box:
                 time.sleep(50e-6)
 
     def _attach(self):
-        """Takes a slot, releases the gate and maps the file. The gate is held."""
+        """Takes a slot and releases the gate, which is held."""
         try:
             page = self._check()  # again: it may have changed before the gate was taken
             owner = struct.unpack_from("=Q", page, _OWNER)[0]
@@ -209,8 +215,6 @@ class _Box:
             self._take_slot(page)
         finally:
             self._setlk(fcntl.F_UNLCK, _GATE)
-        self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
     def _stays(self, state):
         """Does the segment stay although no other attachment exists, by its owner word? A dead owner counts for
@@ -404,18 +408,30 @@ class _Box:
             return
         if self._id:
             try:
-                self._enter(time.monotonic() + 5)
-                os.pwrite(self._fd, bytes(4), self._slot_off(self._id & 1023) + 32)
-                owner = struct.unpack("=Q", os.pread(self._fd, 8, self._head + _OWNER))[0]
-                state = owner >> 32
-                if state != 3 and not self._held(_SLOT, self._count) and not self._stays(state) and self._same():
-                    os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER)
-                    os.unlink(self.path)
-                self._setlk(fcntl.F_UNLCK, _SLOT + (self._id & 1023))  # under the gate: of two that leave at once one sees that it is the last
-                self._setlk(fcntl.F_UNLCK, _GATE)
+                self._resign()
             except (OSError, SegmentError):
                 pass
         self._unmap()
+
+    def _resign(self):
+        """Gives up the slot. Each attachment unlocks its slot first and looks afterwards: of those that leave, the
+        last one to unlock sees no other. Only that one takes the gate, and decides there."""
+        slot = self._id & 1023
+        # Before the unlock: after it the record may be another attachment's. A hint only.
+        os.pwrite(self._fd, bytes(4), self._slot_off(slot) + 32)
+        self._setlk(fcntl.F_UNLCK, _SLOT + slot)
+        if self._held(_SLOT, self._count):
+            return
+        self._enter(time.monotonic() + 5)
+        try:
+            state = struct.unpack("=Q", os.pread(self._fd, 8, self._head + _OWNER))[0] >> 32
+            clean = state == 3  # one that dropped it may have died before it unlinked the name
+            if not clean and not self._held(_SLOT, self._count) and not self._stays(state):
+                clean = os.pwrite(self._fd, struct.pack("=Q", 3 << 32), self._head + _OWNER) == 8
+            if clean and self._same():
+                os.unlink(self.path)
+        finally:
+            self._setlk(fcntl.F_UNLCK, _GATE)
 
     def _unmap(self):
         self._at, self._id = None, 0

@@ -140,6 +140,9 @@ impl Segment {
                 s.map(1)?;
                 return Ok(s);
             }
+            // Before there is a slot: nothing may fail with one, since another attachment may have left meanwhile,
+            // and rely on this one for the cleanup.
+            s.map(3)?;
             s.enter(deadline)?;
             if !s.same() {
                 if Instant::now() > deadline {
@@ -150,10 +153,6 @@ impl Segment {
             let taken = s.attach();
             s.leave();
             taken?;
-            if let Err(e) = s.map(3) {
-                s.id = 0;
-                return Err(e);
-            }
             return Ok(s);
         }
     }
@@ -200,6 +199,9 @@ impl Segment {
         }
         if size < SIZE as u64 || size > cap {
             return bad("its schema is damaged");
+        }
+        if !self.base.is_null() && self.size != total as usize {
+            return bad("its control block is damaged"); // mapped by another size
         }
         self.size = total as usize;
         self.cap = cap;
@@ -556,19 +558,29 @@ impl Segment {
         Ok(())
     }
 
-    /// Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it.
+    /// Gives up the slot. Each attachment unlocks its slot first and looks afterwards: of those that leave, the last
+    /// one to unlock sees no other. Only that one takes the gate, and decides there. The last process to leave a
+    /// segment that is shared, or whose owner died, unlinks it.
     fn resign(&self) -> Result<()> {
+        let (word, slot) = ((self.size - 4096 + OWNER) as u64, self.id & 1023);
+        // Before the unlock: after it the record may be another attachment's. A hint only.
+        let _ = self.file.write_all_at(&[0; 4], self.slot_off(slot) + 32);
+        let _ = self.setlk(2, SLOT + slot as i64);
+        if self.held(SLOT, self.count as i64) {
+            return Ok(());
+        }
         self.enter(Instant::now() + Duration::from_secs(5))?;
-        let word = (self.size - 4096 + OWNER) as u64;
         let mut owner = [0u8; 8];
-        let done = self.file.write_all_at(&[0; 4], self.slot_off(self.id & 1023) + 32).and_then(|_| self.file.read_exact_at(&mut owner, word));
-        if done.is_ok() {
+        if self.file.read_exact_at(&mut owner, word).is_ok() {
             let state = u64::from_ne_bytes(owner) >> 32;
-            if state != 3 && !self.held(SLOT, self.count as i64) && !self.stays(state) && self.same() && self.file.write_all_at(&(3u64 << 32).to_ne_bytes(), word).is_ok() {
+            let mut clean = state == 3; // one that dropped it may have died before it unlinked the name
+            if !clean && !self.held(SLOT, self.count as i64) && !self.stays(state) {
+                clean = self.file.write_all_at(&(3u64 << 32).to_ne_bytes(), word).is_ok();
+            }
+            if clean && self.same() {
                 let _ = std::fs::remove_file(&self.path);
             }
         }
-        let _ = self.setlk(2, SLOT + (self.id & 1023) as i64); // under the gate: of two that leave at once one sees that it is the last
         self.leave();
         Ok(())
     }

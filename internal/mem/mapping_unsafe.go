@@ -101,12 +101,10 @@ func Map(s Spec) (*Mapping, error) {
 	if err := m.place(s); err != nil {
 		return nil, err
 	}
-	if s.Slot && !s.Write {
-		if n := uintptr(s.Control) &^ (page - 1); n > 0 {
-			if err := sys.ProtectRead(m.base, n); err != nil {
-				m.unplace()
-				return nil, err
-			}
+	if s.Slot {
+		if err := m.protect(s.Control); err != nil {
+			m.unplace()
+			return nil, err
 		}
 	}
 	if s.Huge {
@@ -132,6 +130,15 @@ func (m *Mapping) place(s Spec) (err error) {
 		arena.giveBack(at, m.length)
 	}
 	return err
+}
+
+// protect makes the pages before the control block read-only, if the payload cannot be written.
+func (m *Mapping) protect(control int) error {
+	n := uintptr(control) &^ uintptr(os.Getpagesize()-1)
+	if m.write || n == 0 {
+		return nil
+	}
+	return sys.ProtectRead(m.base, n)
 }
 
 // unplace makes the memory fault, and frees its addresses unless they were exposed.

@@ -76,6 +76,17 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 	return nil
 }
 
+// Fit sets how many bytes typed views of the payload may reach, and where the control block begins,
+// for a mapping that was made when only the file's size was known. A payload that cannot be written
+// is protected. No other goroutine uses m yet.
+func (m *Mapping) Fit(payload, control int) error {
+	if payload < 0 || uintptr(payload) > m.length || control < 0 || uintptr(control) > m.length {
+		return ErrBounds
+	}
+	m.payload = uintptr(payload)
+	return m.protect(control)
+}
+
 // Identify says which attachment m is, after JoinPeers and before another goroutine uses m.
 func (m *Mapping) Identify(self format.ID) {
 	m.Peers.Self = self

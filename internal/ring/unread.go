@@ -41,6 +41,35 @@ func Unread(items uint64, words int64, single bool, limit int,
 	return n + more, err
 }
 
+// SoonWords is how many words UnreadSoon reads at most.
+const SoonWords = unreadChunk / 8
+
+// UnreadSoon reports whether Unread is not 0, by two calls of read. all says that this is certain;
+// else the ring has more words, and there is no message in those that were read.
+func UnreadSoon(items uint64, words int64, single bool,
+	read func(b []byte, off int64) error) (some, all bool, err error) {
+	if single || items <= SoonWords {
+		n, err := unreadShort(items, words, single, read)
+		return n > 0, true, err
+	}
+	var b [8]byte
+	if err := read(b[:], headAt); err != nil {
+		return false, false, err
+	}
+	first := binary.NativeEndian.Uint64(b[:]) % items
+	n, err := unreadWords(first, min(items, first+SoonWords), words, 1, read)
+	return n > 0, false, err
+}
+
+// unreadShort is Unread with a limit of 1, in any order of the words.
+func unreadShort(items uint64, words int64, single bool,
+	read func(b []byte, off int64) error) (int, error) {
+	if single {
+		return Unread(items, words, single, 1, read)
+	}
+	return unreadWords(0, items, words, 1, read)
+}
+
 // unreadWords counts the messages of the slots from..to.
 func unreadWords(from, to uint64, words int64, limit int,
 	read func(b []byte, off int64) error) (n int, err error) {

@@ -5,27 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
 // To attach to a segment:
 //
-//  1. open the file (AttachOpen), check what it is and its header, and compare the type
-//     (AttachRead)
-//  2. map the file (AttachMap)
-//  3. take the gate (AttachGate)
-//  4. check that the name still leads to this file, and read the header again
-//  5. is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts again;
-//     an attaching one finds nothing
-//  6. are header and schema record still those that the file was mapped by and that were compared?
-//     If not, leave the gate and go to 1
+//  1. open the file (AttachOpen) and check what it is
+//  2. a type that is known at run time only is compared now, as in step 6 (AttachCompare)
+//  3. map the file (AttachMap)
+//  4. take the gate (AttachGate). If another process has it, check the header before waiting
+//  5. read header and first slots (AttachRead), check them, and that the name still leads to this
+//     file. Is it garbage? A creating request unlinks it (AttachGarbage, AttachUnlink) and starts
+//     again; an attaching one finds nothing
+//  6. if the type is not the one that is asked for, by its fingerprint, and was not compared yet:
+//     leave the gate, decode it and compare (AttachCompare), and go to 4
 //  7. lock a free slot (AttachSlot) and write its record (AttachRecord)
 //  8. write the type, if it is new (SchemaWrite)
 //  9. leave the gate (AttachRelease), and tell those who wait for events (AttachCounted)
@@ -33,6 +35,9 @@ import (
 //
 // From step 7 on another attachment may leave, and rely on this one for the cleanup. So what can
 // fail comes before: the mapping, and room for a new type. After step 9 nothing fails.
+//
+// Under the gate nothing is decoded, hashed, mapped or populated, and no long queue is looked
+// through for unread messages. That is done outside, and counts if nothing has changed since.
 //
 // Where the file can only be read, there is no gate and no slot: step 7 is to lock the presence
 // byte (AttachReader). Such an attachment keeps nothing alive, and nothing waits for it. A schema
@@ -127,31 +132,20 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 			a.name = filepath.Base(o.path)
 		}
 	}
-	buf := headerPages.Get().(*[format.HeaderSize]byte)
-	defer headerPages.Put(buf)
-	page := buf[:]
-	join := o.joinAtGate
-	if !write {
-		join = o.joinReading
+	var err error
+	if a.stat, err = file.Stat(); err != nil {
+		return nil, err
 	}
-	for {
-		if err := o.examine(a, page); err != nil {
-			return nil, err
-		}
-		if err := o.mapExamined(a, write); err != nil {
-			return nil, err
-		}
-		joined, err := join(a, page)
-		if joined {
-			break
-		}
+	if err := o.admit(a.stat); err != nil {
+		return nil, o.asExist(err)
+	}
+	t := tails.Get().(*tail)
+	defer tails.Put(t)
+	o.compared.done, o.compared.err = false, nil
+	joined, err := o.joinFile(a, t, write)
+	if !joined {
 		a.unmap()
-		if err != errStale {
-			return nil, err
-		}
-		if !time.Now().Before(o.deadline) {
-			return nil, fmt.Errorf("%w: they change its type or owner; try again", errs.Contended)
-		}
+		return nil, err
 	}
 	a.identify()
 	a.countAt(step.AttachCounted)
@@ -160,20 +154,125 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 	return a, nil
 }
 
-// mapExamined does step 2, unless what was found cannot be attached to.
-func (o *opening) mapExamined(a *Attachment, write bool) error {
-	e := o.compared.err
-	if !o.Attach || e != nil && !errors.Is(e, errs.Corrupt) {
+// joinFile does steps 2 to 9.
+func (o *opening) joinFile(a *Attachment, t *tail, write bool) (joined bool, err error) {
+	join := o.joinAtGate
+	if !write {
+		join = o.joinReading
+	}
+	compare := !write || !o.direct()
+	for {
+		if compare {
+			if err := o.compare(a, t); err != nil {
+				return false, err
+			}
+		}
+		if err := o.mapFound(a, t, write); err != nil {
+			return false, err
+		}
+		joined, err := join(a, t)
+		if err == errScan {
+			a.scanRing()
+			continue
+		}
+		if err != errStale {
+			return joined, err
+		}
+		compare = true
+		if !time.Now().Before(o.deadline) {
+			return false, fmt.Errorf("%w: they change its type or owner; try again", errs.Contended)
+		}
+	}
+}
+
+// direct reports whether the type can be accepted by its fingerprint, without a look before the
+// gate is taken.
+func (o *opening) direct() bool {
+	return !o.Attach || o.Compose == nil && !o.cfg.ReadOnly
+}
+
+// compare reads the header and compares the type. The gate is not held.
+func (o *opening) compare(a *Attachment, t *tail) (err error) {
+	if a.head, err = a.readTail(t); err != nil {
+		return o.asExist(err)
+	}
+	o.compared.done = true
+	o.compared.record = [format.RecordSize]byte(t.header()[format.OffRecord:])
+	o.compared.missing, o.compared.err = nil, nil
+	if o.Attach {
+		o.compared.missing, o.compared.err = o.check(a, t.header())
+		if o.compared.err == nil {
+			o.compared.err = o.checkClaims(a)
+		}
+	}
+	step.Reach(step.AttachCompare)
+	return nil
+}
+
+// mapFound does step 3, unless what was found cannot be attached to. It maps the whole file, whose
+// size is all that is known of it so far; see fitMapping.
+func (o *opening) mapFound(a *Attachment, t *tail, slot bool) error {
+	if e := o.compared.err; !o.Attach || e != nil && !errors.Is(e, errs.Corrupt) {
 		return nil
 	}
-	if err := a.mapFile(write); err != nil {
+	if a.m != nil {
+		if a.fitted == nil || *a.fitted == *a.head {
+			return nil
+		}
+		a.unmap()
+	}
+	err := a.mapSize(slot)
+	if err != nil {
+		if a.head == nil { // what it is says more
+			if e := o.compare(a, t); e != nil {
+				return e
+			}
+		}
 		return err
 	}
-	if err := a.m.JoinPeers(a.file, format.NoID, a.head); err != nil {
-		a.unmap()
-		return fmt.Errorf("%w: %v", errs.Corrupt, err)
+	if a.cfg.ReadOnly { // that costs a call: not under the gate
+		if err := a.fitMapping(); err != nil {
+			return err
+		}
 	}
 	step.Reach(step.AttachMap)
+	return nil
+}
+
+// mapSize maps as many bytes as the file has. With slot the control block can be written although
+// the payload is read-only.
+func (a *Attachment) mapSize(slot bool) (err error) {
+	size := a.stat.Size
+	switch {
+	case size < format.HeaderSize:
+		return foreignError(size)
+	case size > math.MaxInt/2:
+		return fmt.Errorf("mapping: %d bytes are too many for this machine's addresses", size)
+	}
+	a.m, err = mem.Map(mem.Spec{
+		Name: a.name, File: a.file, Length: int(size),
+		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages,
+	})
+	return mapError(err)
+}
+
+// fitMapping tells the mapping where payload and control block are. errStale: it was told something else
+// before.
+func (a *Attachment) fitMapping() error {
+	if a.fitted != nil {
+		if *a.fitted != *a.head {
+			return errStale
+		}
+		return nil
+	}
+	h := a.head
+	if err := a.m.Fit(int(h.PayloadCap), int(h.ControlOff)); err != nil {
+		return mapError(err)
+	}
+	if err := a.m.JoinPeers(a.file, format.NoID, h); err != nil {
+		return fmt.Errorf("%w: %v", errs.Corrupt, err)
+	}
+	a.fitted = h
 	return nil
 }
 
@@ -182,31 +281,8 @@ func (a *Attachment) unmap() {
 	if a.m != nil {
 		a.m.Drain()
 		a.m.Retire()
-		a.m = nil
+		a.m, a.fitted = nil, nil
 	}
-}
-
-// examine does step 1.
-func (o *opening) examine(a *Attachment, page []byte) (err error) {
-	if a.stat, err = a.file.Stat(); err != nil {
-		return err
-	}
-	if err := o.admit(a.stat); err != nil {
-		return o.asExist(err)
-	}
-	if a.head, err = readHeaderTo(page, a.file, a.stat); err != nil {
-		return o.asExist(err)
-	}
-	o.compared.record = [format.RecordSize]byte(page[format.OffRecord:])
-	o.compared.missing, o.compared.err = nil, nil
-	if o.Attach {
-		o.compared.missing, o.compared.err = o.check(a, page)
-		if o.compared.err == nil {
-			o.compared.err = o.checkClaims(a)
-		}
-	}
-	step.Reach(step.AttachRead)
-	return nil
 }
 
 // admit checks that the open file is one to attach to at all.
@@ -236,16 +312,19 @@ func (o *opening) exists() error {
 		o.cfg.Dir)
 }
 
-// joinReading does steps 4 to 7 for a file that can only be read.
-func (o *opening) joinReading(a *Attachment, page []byte) (joined bool, err error) {
-	garbage, err := o.recheck(a, page)
+// joinReading does steps 5 to 7 for a file that can only be read.
+func (o *opening) joinReading(a *Attachment, t *tail) (joined bool, err error) {
+	garbage, err := o.recheck(a, t, a.garbage)
 	if garbage {
-		return false, a.confirmGarbage(page)
+		return false, a.confirmGarbage(t.header())
 	}
 	if err != nil {
 		return false, err
 	}
-	if _, err := o.settled(a, page); err != nil {
+	if _, err := o.settled(a, t); err != nil {
+		return false, err
+	}
+	if err := a.fitMapping(); err != nil {
 		return false, err
 	}
 	if err := a.file.Lock(sys.PresenceByte, true); err != nil {
@@ -265,18 +344,57 @@ func (a *Attachment) confirmGarbage(page []byte) error {
 	return err
 }
 
-// settled returns what check returned in step 1, for a record that has not changed since. A schema
-// that was read while another process wrote it looks corrupt: it is read again.
-func (o *opening) settled(a *Attachment, page []byte) (*format.Record, error) {
+// settled returns what compare found, if the record has not changed since; else errStale. A
+// schema that was read while another process wrote it looks corrupt: it is read again.
+func (o *opening) settled(a *Attachment, t *tail) (*format.Record, error) {
+	if o.compared.record != [format.RecordSize]byte(t.header()[format.OffRecord:]) {
+		return nil, errStale
+	}
 	if errors.Is(o.compared.err, errs.Corrupt) {
-		return o.check(a, page)
+		return o.check(a, t.header())
 	}
 	return o.compared.missing, o.compared.err
 }
 
-// joinAtGate does steps 3 to 9.
-func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error) {
-	if err := a.enter(o.deadline); err != nil {
+// accept does step 6: it returns a record if the type is to be stored, and errStale if the types
+// must be compared outside.
+func (o *opening) accept(a *Attachment, t *tail) (*format.Record, error) {
+	if o.compared.done {
+		return o.settled(a, t)
+	}
+	page := t.header()
+	rec, err := format.DecodeRecord(a.head, page)
+	if err != nil || rec.PayloadSize == 0 {
+		return nil, errStale
+	}
+	var stored []byte
+	if rec.Kind == format.InlineRecord {
+		stored = page[format.OffInline:][:rec.Length]
+	}
+	switch {
+	case rec.Kind == format.AreaRecord, rec.Fingerprint != o.fingerprint, o.ring != ringIn(a.head),
+		o.Schema != nil && uint64(o.Schema.Size) > rec.PayloadSize,
+		o.Schema == nil && o.Size != 0 && uint64(o.Size) != rec.PayloadSize,
+		rec.Verify(page, stored) != nil:
+		return nil, errStale
+	}
+	a.typ = o.Schema
+	a.size.Store(int64(rec.PayloadSize))
+	return nil, o.checkClaims(a)
+}
+
+// joinAtGate does steps 4 to 9.
+func (o *opening) joinAtGate(a *Attachment, t *tail) (joined bool, err error) {
+	blocked := func() error {
+		if o.compared.done {
+			return nil
+		}
+		if _, err := a.readTail(t); err != nil {
+			return o.asExist(err)
+		}
+		return nil
+	}
+	if err := a.enterUnless(o.deadline, blocked); err != nil {
 		return false, err
 	}
 	step.Reach(step.AttachGate)
@@ -284,7 +402,7 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 		o.leaveJoined(a, joined)
 		step.Reach(step.AttachRelease)
 	}()
-	garbage, err := o.recheck(a, page)
+	garbage, err := o.recheck(a, t, a.garbageAtGate)
 	if err != nil {
 		return false, err
 	}
@@ -294,11 +412,11 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	if !o.Attach {
 		return false, o.exists()
 	}
-	if o.compared.record != [format.RecordSize]byte(page[format.OffRecord:]) {
-		return false, errStale
-	}
-	rec, err := o.settled(a, page)
+	rec, err := o.accept(a, t)
 	if err != nil {
+		return false, err
+	}
+	if err := a.fitMapping(); err != nil {
 		return false, err
 	}
 	var missing *newSchema
@@ -307,7 +425,7 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 			return false, err
 		}
 	}
-	if err := a.takeSlot(page); err != nil {
+	if err := a.takeSlot(t); err != nil {
 		return false, err
 	}
 	if missing != nil {
@@ -319,8 +437,9 @@ func (o *opening) joinAtGate(a *Attachment, page []byte) (joined bool, err error
 	return true, nil
 }
 
-// leaveJoined does step 9. Without an attachment one call frees a slot with the gate: no other
-// attachment has seen it.
+// leaveJoined does step 9. Without an attachment one call frees a slot with the gate: its record
+// could not be written. An attachment that has left meanwhile may have relied on it; then the
+// segment is garbage, as after a death.
 func (o *opening) leaveJoined(a *Attachment, joined bool) {
 	if joined || a.id == format.NoID {
 		a.leave()
@@ -330,27 +449,27 @@ func (o *opening) leaveJoined(a *Attachment, joined bool) {
 	a.id = format.NoID
 }
 
-// recheck does step 4, and reports whether the segment is garbage. Before the gate was taken, the
-// segment may have lost its name, and another header may have been read.
-func (o *opening) recheck(a *Attachment, page []byte) (garbage bool, err error) {
+// recheck does step 5 up to what garbage decides. Before the gate was taken, the segment may have
+// lost its name, and another header may have been read.
+func (o *opening) recheck(
+	a *Attachment, t *tail, garbage func(format.Owner) (bool, error),
+) (bool, error) {
+	var err error
+	if a.head, err = a.readTail(t); err != nil {
+		return false, o.asExist(err)
+	}
+	step.Reach(step.AttachRead)
 	if o.path != "" {
 		if there, err := sys.Lstat(o.path); err != nil || !there.Same(a.stat) {
 			return false, errRetry
 		}
 	}
-	examined := a.head
-	if a.head, err = readHeaderTo(page, a.file, a.stat); err != nil {
-		return false, o.asExist(err)
-	}
-	if *a.head != *examined {
-		return false, errStale
-	}
-	owner := format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
+	owner := format.OwnerOf(binary.NativeEndian.Uint64(t.header()[format.OffOwner:]))
 	if !owner.Valid() {
 		return false,
 			o.asExist(fmt.Errorf("%w: owner word %v; Remove removes it", errs.Corrupt, owner))
 	}
-	return a.garbage(owner)
+	return garbage(owner)
 }
 
 // unlinkGarbage does step 5. The gate is held.

@@ -31,6 +31,9 @@ type Attachment struct {
 	path string // "": anonymous
 	cfg  *Config
 	m    *mem.Mapping
+
+	fitted *format.Header // that m was told of while attaching; see fitMapping
+
 	id   format.ID      // format.NoID: foreign, or the file can only be read
 	lock *robust.Shared // the box's lock; nil without a slot
 	typ  *format.Type   // that it was opened with; nil: raw bytes

@@ -33,18 +33,19 @@ func TestTornSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.enter(a.deadline()); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.storeSchema(number, rec); err != nil {
-		t.Fatal(err)
-	}
-	whole := area()
-	write(append(append([]byte{}, whole[:format.RecordSize]...), old[format.RecordSize:]...))
-	writing := true
+	var whole []byte
 	step.Hook(func(p step.Point) {
-		if p == step.AttachRead && writing {
-			writing = false
+		switch {
+		case p == step.AttachRelease && whole == nil: // the type is to be compared without the gate
+			if err := a.enter(a.deadline()); err != nil {
+				t.Error(err)
+			}
+			if err := a.storeSchema(number, rec); err != nil {
+				t.Error(err)
+			}
+			whole = area()
+			write(append(append([]byte{}, whole[:format.RecordSize]...), old[format.RecordSize:]...))
+		case p == step.AttachCompare:
 			write(whole)
 			a.leave()
 		}
@@ -102,11 +103,18 @@ func joinsReading(t *testing.T, d, path string) bool {
 	defer file.Close()
 	for {
 		a := &Attachment{control: control{file: file}, name: o.Name, path: path, cfg: o.cfg}
-		var page [format.HeaderSize]byte
-		if err := o.examine(a, page[:]); err != nil {
+		if a.stat, err = file.Stat(); err != nil {
 			t.Fatal(err)
 		}
-		joined, err := o.joinReading(a, page[:])
+		end := new(tail)
+		if err := o.compare(a, end); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.mapFound(a, end, false); err != nil {
+			t.Fatal(err)
+		}
+		joined, err := o.joinReading(a, end)
+		a.unmap()
 		if err == errStale {
 			continue
 		}

@@ -18,6 +18,8 @@ type control struct {
 	file sys.FD
 	stat sys.Stat       // of the file, when it was opened
 	head *format.Header // nil: a foreign file
+
+	scanned ringScan // what was found in a long ring without the gate
 }
 
 // readHeader reads and checks the header page of an open file. The page is returned also after an
@@ -44,6 +46,48 @@ func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error)
 		return nil, formatError(err, st.Size)
 	}
 	return h, copied(h, file, st)
+}
+
+// tailSlots is how many slots are read together with the header.
+const tailSlots = 16
+
+// A tail is the end of a segment's file: the first slots, in reverse order, and the header page.
+type tail [tailSlots*format.SlotSize + format.HeaderSize]byte
+
+// tails holds tails that are not kept. Allocating one costs more than reading it.
+var tails = sync.Pool{New: func() any { return new(tail) }}
+
+func (t *tail) header() []byte { return t[tailSlots*format.SlotSize:] }
+
+// slot returns the record of slot i, which is below tailSlots and below the header's SlotCount.
+func (t *tail) slot(i uint32) []byte {
+	return t[(tailSlots-1-int(i))*format.SlotSize:][:format.SlotSize]
+}
+
+// read reads the tail of an open file. It checks nothing.
+func (t *tail) read(file sys.FD, st sys.Stat) error {
+	if st.Size < format.HeaderSize {
+		return foreignError(st.Size)
+	}
+	skip := max(0, len(t)-int(min(st.Size, int64(len(t)))))
+	clear(t[:skip])
+	n, err := file.ReadAt(t[skip:], st.Size-int64(len(t)-skip))
+	if err == nil && n < len(t)-skip {
+		err = fmt.Errorf("%w: the file was truncated while it was read", errs.Corrupt)
+	}
+	return err
+}
+
+// readTail reads the tail of the file, and checks and decodes its header.
+func (c *control) readTail(t *tail) (*format.Header, error) {
+	if err := t.read(c.file, c.stat); err != nil {
+		return nil, err
+	}
+	h, err := format.DecodeHeader(t.header(), c.stat.Size)
+	if err != nil {
+		return nil, formatError(err, c.stat.Size)
+	}
+	return h, copied(h, c.file, c.stat)
 }
 
 // copied returns errs.Copied if the header was written for another file. The words of a copy belong
@@ -104,6 +148,12 @@ func (c *control) readSchema(page []byte) (rec format.Record, stored *format.Typ
 			return rec, nil, fmt.Errorf("%w: %v", errs.Corrupt, err)
 		}
 	}
+	is, want := ringIn(c.head), ringOf(stored)
+	if is != want && rec.Kind != format.FingerprintOnly {
+		return rec, nil, fmt.Errorf("%w: header and type disagree: form %d with %d items at %d, "+
+			"and %d with %d at %d; Remove removes it", errs.Corrupt, is.form, is.items, is.words,
+			want.form, want.items, want.words)
+	}
 	return rec, stored, nil
 }
 
@@ -126,11 +176,13 @@ func (c *control) owner() (format.Owner, error) {
 	}
 	o := format.OwnerOf(binary.NativeEndian.Uint64(b[:]))
 	if n < len(b) || !o.Valid() {
-		return format.Owner{},
-			fmt.Errorf("%w: no valid owner word; the file may have been truncated",
-				errs.Corrupt)
+		return format.Owner{}, errNoOwner()
 	}
 	return o, nil
+}
+
+func errNoOwner() error {
+	return fmt.Errorf("%w: no valid owner word; the file may have been truncated", errs.Corrupt)
 }
 
 // setOwner writes the owner word. The gate is held.

@@ -1,10 +1,13 @@
 package segment
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
@@ -14,19 +17,29 @@ import (
 //
 //  1. invalidate the box's pointer, end calls that block, wait for calls in flight, and for a short
 //     time for the goroutines that hold locks in the value
-//  2. take the gate (DetachGate, LeakGate)
-//  3. read the owner word, and decide whether the cleanup is this attachment's: it is the owner, or
-//     the last one of a segment that does not stay (lifetime.go)
-//  4. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
-//     (DetachUnlink); Leak writes Kept instead (LeakWord)
-//  5. leave the gate (DetachRelease); without cleanup the slot is freed by the same call
-//     cleanup: tell those who stay (DetachTold); see told.go; otherwise tell those who wait for
-//     events (DetachCounted)
-//  6. cleanup: drop the value (DetachDrop)
-//  7. remove the mapping (DetachRetire)
-//  8. close the file, which frees the slot (DetachSlot)
+//  2. read the owner word and the first slots (DetachRead). A kept segment stays: step 3, then 8.
+//     Of a dropped one the name may be left: step 3, and if it is there 5. If this is the owner,
+//     if it leaks, or if the records say that no other is attached, keep the slot: 5
+//  3. write the hint that the slot is free, and unlock it (DetachUnlock)
+//  4. look whether another slot is locked (DetachLook). If so that attachment takes care: 8
+//  5. take the gate (DetachGate, LeakGate) and read the owner word. If the cleanup is not this
+//     attachment's (lifetime.go), free the gate and the slot by one call: 8, or, if the slot was
+//     held until now because no other seemed to be attached, 4. It looks at the locks, and for
+//     unread messages of a shared queue (DetachUnread). Leak writes Kept instead (LeakWord)
+//  6. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
+//     (DetachUnlink)
+//  7. lock the slot again, if step 3 unlocked it (DetachRelock): no other attachment can come
+//  8. leave the gate (DetachRelease). Where the name was unlinked tell those who stay (DetachTold;
+//     see told.go); in all other cases tell those who wait for events (DetachCounted)
+//  9. cleanup: drop the value (DetachDrop)
+//  10. remove the mapping (DetachRetire)
+//  11. close the file, which frees the slot (DetachSlot)
 //
-// Step 4 comes before step 6: a death in between loses the value, but no value is dropped twice.
+// Each attachment unlocks its slot first and looks afterwards. So of those that leave, the last one
+// to unlock sees no other, and goes to the gate. Two may go there; the first writes Dropped.
+//
+// Step 6 comes before step 9: a death in between loses the value, but no value is dropped twice.
+// After step 3 the slot's record may be another attachment's: nothing of it is written any more.
 
 // Detach ends the attachment; with leak the segment is kept. A second call returns nil.
 func (a *Attachment) Detach(leak bool) error {
@@ -49,8 +62,8 @@ func (a *Attachment) Detach(leak bool) error {
 		a.countAt(step.DetachCounted)
 	}
 	if cleanup && a.binding.Drop != nil && !a.ReadOnly() && !a.noCleanup {
-		// Keep the slot until Drop returns; otherwise a lock taken in Drop would appear to be held
-		// by a dead process.
+		// The slot is locked until Drop returns; otherwise a lock taken in Drop would appear to be
+		// held by a dead process.
 		a.m.Resume()
 		err = errors.Join(err, a.drop())
 		a.m.Drain()
@@ -95,85 +108,204 @@ func (a *Attachment) drop() error {
 	return nil
 }
 
-// resign does steps 2 to 5. cleanup says that the name is unlinked and the value is to be dropped.
+// A leaving is a Detach from step 2 on.
+type leaving struct {
+	*Attachment
+	leak     bool
+	hasSlot  bool // the slot is locked
+	deadline time.Time
+}
+
+// resign does steps 2 to 8. cleanup says that the name is unlinked and the value is to be dropped;
+// the slot is locked then.
 func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 	if a.id == format.NoID {
 		return false, nil
 	}
-	if err := a.enter(a.deadline()); err != nil {
+	l := &leaving{a, leak && !a.ReadOnly(), true, a.deadline()}
+	o, alone, err := l.first()
+	if err != nil {
 		return false, err
 	}
-	if leak {
+	step.Reach(step.DetachRead)
+	mine := o.State == format.Owned && o.ID == a.id
+	switch {
+	case o.State == format.Kept:
+		l.unlock()
+		return false, nil
+	case o.State == format.Dropped:
+		// an owner may have died between DetachDropped and DetachUnlink
+		if l.unlock(); !a.Linked() {
+			return false, nil
+		}
+		cleanup, _, err = l.atGate()
+		return cleanup, err
+	case !mine && !l.leak && !alone:
+		l.unlock()
+	}
+	for again := true; again; {
+		if !l.hasSlot {
+			others, err := a.othersAttached()
+			step.Reach(step.DetachLook)
+			if others || err != nil {
+				return false, err
+			}
+		}
+		cleanup, again, err = l.atGate()
+	}
+	return cleanup, err
+}
+
+// first reads the owner word and the records of the first slots. alone says that by these records
+// no other attachment exists, a hint that saves a call.
+func (l *leaving) first() (o format.Owner, alone bool, err error) {
+	buf := tails.Get().(*tail)
+	defer tails.Put(buf)
+	if err := buf.read(l.file, l.stat); err != nil {
+		return o, false, err
+	}
+	page := buf.header()
+	o = format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
+	if !o.Valid() {
+		return o, false, errNoOwner()
+	}
+	high := binary.NativeEndian.Uint32(page[format.OffSlotHigh:])
+	if high > tailSlots {
+		return o, false, nil
+	}
+	for i := range min(high, l.head.SlotCount) {
+		if i != l.id.Slot() && binary.NativeEndian.Uint32(buf.slot(i)[format.SlotPID:]) != 0 {
+			return o, false, nil
+		}
+	}
+	return o, true, nil
+}
+
+// unlock does step 3.
+func (l *leaving) unlock() {
+	l.clearPID()
+	_ = l.file.Unlock(sys.SlotByte+int64(l.id.Slot()), 1)
+	l.hasSlot = false
+	step.Reach(step.DetachUnlock)
+}
+
+// atGate does steps 5 to 8. again says that the slot was held until now, so that another one that
+// leaves may have seen it: look once more.
+func (l *leaving) atGate() (cleanup, again bool, err error) {
+	if err := l.enter(l.deadline); err != nil {
+		if l.hasSlot {
+			l.unlock()
+		}
+		return false, false, err
+	}
+	if l.leak {
 		step.Reach(step.LeakGate)
 	} else {
 		step.Reach(step.DetachGate)
 	}
 	defer func() {
-		a.leaveGate(cleanup)
+		if l.leaveGate(cleanup); err == errScan {
+			l.scanRing()
+			again, err = true, nil
+		}
 		step.Reach(step.DetachRelease)
 	}()
-	o, err := a.owner()
+	o, err := l.owner()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	a.clearPID()
-	mine, alive, err := a.standing(o)
+	if l.hasSlot {
+		l.clearPID()
+	}
+	return l.decide(o)
+}
+
+// decide does steps 5 to 7. The gate is held.
+func (l *leaving) decide(o format.Owner) (cleanup, again bool, err error) {
+	mine := o.State == format.Owned && o.ID == l.id
 	switch {
-	case err != nil:
-		return false, err
 	case o.State == format.Dropped:
-		// an owner may have died between DetachDropped and DetachUnlink
-		return false, a.unlinkName()
-	case leak && (mine || !alive && !a.ReadOnly()):
-		err := a.setOwner(format.Owner{State: format.Kept})
-		step.Reach(step.LeakWord)
-		return false, err
-	case mine:
-		return a.cleanUp()
-	case alive:
-		return false, nil
+		return false, false, l.unlinkName()
+	case o.State == format.Kept:
+		return false, false, nil
+	case mine && !l.leak:
+		cleanup, err = l.cleanUp()
+		return cleanup, false, err
 	}
-	if others, err := a.othersAttached(); err != nil || others {
-		return false, err
+	if l.leak {
+		alive, err := l.ownerAlive(o)
+		if err != nil {
+			return false, false, err
+		}
+		if mine || !alive {
+			err := l.setOwner(format.Owner{State: format.Kept})
+			step.Reach(step.LeakWord)
+			return false, false, err
+		}
 	}
-	if stays, err := a.stays(o); err != nil || stays {
-		return false, err
+	if others, err := l.othersAttached(); others || err != nil {
+		step.Reach(step.DetachUnread)
+		return false, l.hasSlot && err == nil, err
 	}
-	return a.cleanUp()
-}
-
-// leaveGate does step 5. Without cleanup the memory is not used any more, and one call frees the
-// slot with the gate: of two attachments that leave an orphaned segment one after the other, the
-// second must not see the first.
-func (a *Attachment) leaveGate(cleanup bool) {
-	if cleanup {
-		a.leave()
-		return
+	stays, err := l.staysAtGate(o)
+	if err != nil {
+		return false, false, err
 	}
-	a.leaveWith(sys.SlotByte + int64(a.id.Slot()) + 1)
-}
-
-// standing reports whether this attachment is the owner, and whether another one is, which lives.
-func (a *Attachment) standing(o format.Owner) (mine, alive bool, err error) {
-	if o.State != format.Owned {
+	step.Reach(step.DetachUnread)
+	if stays {
 		return false, false, nil
 	}
-	if o.ID == a.id {
-		return true, false, nil
-	}
-	alive, err = a.alive(o.ID)
-	return false, alive, err
+	cleanup, err = l.cleanUp()
+	return cleanup, false, err
 }
 
-// cleanUp does step 4.
-func (a *Attachment) cleanUp() (cleanup bool, err error) {
-	if err := a.setOwner(format.Owner{State: format.Dropped}); err != nil {
+// leaveGate does step 8. Without cleanup one call frees the slot with the gate.
+func (l *leaving) leaveGate(cleanup bool) {
+	if cleanup || !l.hasSlot {
+		l.leave()
+		return
+	}
+	l.leaveWith(sys.SlotByte + int64(l.id.Slot()) + 1)
+	l.hasSlot = false
+}
+
+// ownerAlive reports whether another attachment is the owner, and lives.
+func (a *Attachment) ownerAlive(o format.Owner) (bool, error) {
+	if o.State != format.Owned || o.ID == a.id {
+		return false, nil
+	}
+	return a.alive(o.ID)
+}
+
+// cleanUp does steps 6 and 7.
+func (l *leaving) cleanUp() (cleanup bool, err error) {
+	if err := l.setOwner(format.Owner{State: format.Dropped}); err != nil {
 		return false, err
 	}
 	step.Reach(step.DetachDropped)
-	err = a.unlinkName()
+	err = l.unlinkName()
 	step.Reach(step.DetachUnlink)
+	if !l.hasSlot {
+		if e := l.relock(); e != nil {
+			return false, errors.Join(err, e)
+		}
+		step.Reach(step.DetachRelock)
+	}
 	return true, err
+}
+
+// relock does step 7. The generation may go back to that of this attachment: no other comes.
+func (l *leaving) relock() error {
+	err := l.file.Lock(sys.SlotByte+int64(l.id.Slot()), false)
+	if err == sys.ErrHeld {
+		return fmt.Errorf("%w; a process that may only read the file has locked its slot: "+
+			"the value was not dropped", errs.Busy)
+	}
+	if err != nil {
+		return err
+	}
+	l.hasSlot = true
+	return l.file.WriteAt(l.slotRecord(0), l.slotOff(int(l.id.Slot())))
 }
 
 // unlinkName unlinks the name if it still leads to this segment. The gate is held.

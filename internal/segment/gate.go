@@ -36,7 +36,11 @@ const gatePause = time.Millisecond
 
 // enter takes the gate, or returns errs.Busy at the deadline. It polls: a wait in the kernel would
 // last as long as a stopped process holds the gate.
-func (c *control) enter(deadline time.Time) error {
+func (c *control) enter(deadline time.Time) error { return c.enterUnless(deadline, nil) }
+
+// enterUnless is enter. If another process has the gate it calls blocked first, and returns its
+// error if there is one.
+func (c *control) enterUnless(deadline time.Time, blocked func() error) error {
 	q := c.queue()
 	select {
 	case <-q.turn:
@@ -50,7 +54,7 @@ func (c *control) enter(deadline time.Time) error {
 			return busyError()
 		}
 	}
-	err := c.lockGate(deadline)
+	err := c.lockGate(deadline, blocked)
 	if err != nil {
 		q.pass(c.gateKey())
 	}
@@ -58,12 +62,18 @@ func (c *control) enter(deadline time.Time) error {
 }
 
 // lockGate takes the gate's lock. This goroutine has the turn.
-func (c *control) lockGate(deadline time.Time) error {
+func (c *control) lockGate(deadline time.Time, blocked func() error) error {
 	pause := 20 * time.Microsecond
 	for {
 		err := c.file.Lock(sys.GateByte, false)
 		if err != sys.ErrHeld {
 			return err
+		}
+		if blocked != nil {
+			if err := blocked(); err != nil {
+				return err
+			}
+			blocked = nil
 		}
 		if !time.Now().Before(deadline) {
 			return c.blockedError()

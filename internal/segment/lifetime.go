@@ -1,11 +1,14 @@
 package segment
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/ring"
 )
 
@@ -34,9 +37,17 @@ func (c *control) lasting(o format.Owner) format.Lifetime {
 	return c.head.Lifetime
 }
 
-// stays reports whether the segment stays although no other process is attached. The gate is held,
-// or it is a hint. The owner, if it is another one, is dead.
+// stays reports whether the segment stays although no other process is attached. The gate is not
+// held: it is a hint. The owner, if it is another one, is dead.
 func (c *control) stays(o format.Owner) (bool, error) {
+	return c.staysIf(o, func() (bool, error) { n, err := c.unread(1); return n > 0, err })
+}
+
+// staysAtGate is stays under the gate, which makes it final. errScan: the caller leaves the gate,
+// calls scanRing, and takes the gate again.
+func (c *control) staysAtGate(o format.Owner) (bool, error) { return c.staysIf(o, c.unreadAtGate) }
+
+func (c *control) staysIf(o format.Owner, unread func() (bool, error)) (bool, error) {
 	if o.State == format.Dropped {
 		return false, nil
 	}
@@ -44,23 +55,130 @@ func (c *control) stays(o format.Owner) (bool, error) {
 	case format.LifetimeKept:
 		return true, nil
 	case format.LifetimeShared:
-		n, err := c.unread(1)
-		return n > 0, err
+		return unread()
 	}
 	return false, nil
 }
 
 // garbage reports whether the value of a segment is lost: it was dropped, or no other process is
-// attached and it does not stay. The gate is held, or it is a hint.
-func (c *control) garbage(o format.Owner) (bool, error) {
+// attached and it does not stay. The gate is not held: it is a hint.
+func (c *control) garbage(o format.Owner) (bool, error) { return c.garbageIf(o, c.stays) }
+
+// garbageAtGate is garbage under the gate, with staysAtGate.
+func (c *control) garbageAtGate(o format.Owner) (bool, error) {
+	return c.garbageIf(o, c.staysAtGate)
+}
+
+func (c *control) garbageIf(
+	o format.Owner, stays func(format.Owner) (bool, error),
+) (bool, error) {
 	if o.State == format.Dropped {
 		return true, nil
 	}
 	if attached, err := c.othersAttached(); err != nil || attached {
 		return false, err
 	}
-	stays, err := c.stays(o)
-	return !stays, err
+	s, err := stays(o)
+	return !s && err == nil, err
+}
+
+// errScan is returned under the gate where a ring is too long to be looked through there.
+var errScan = errors.New("scan")
+
+// maxScans is how often a ring is looked through without the gate before it is under the gate.
+const maxScans = 3
+
+// A ringScan is what was found in a ring without the gate. It counts under the gate if no process
+// is attached, and if the generations of the slots are the same: then none was attached since.
+type ringScan struct {
+	times  int
+	alone  bool // no process was attached when it began
+	gens   []byte
+	unread bool
+}
+
+// unreadAtGate reports whether a queue has unread messages. It reads the ring's positions and at
+// most 64 KiB of its words.
+func (c *control) unreadAtGate() (bool, error) {
+	h := c.head
+	if !c.hasUnread() {
+		return false, nil
+	}
+	some, all, err := ring.UnreadSoon(h.Items, int64(h.Words), c.singleRing(), c.readRing)
+	if err != nil || some || all {
+		return some || err != nil, nil
+	}
+	s := &c.scanned
+	if s.alone {
+		gens, err := c.generations()
+		if err != nil {
+			return false, err
+		}
+		if bytes.Equal(gens, s.gens) {
+			return s.unread, nil
+		}
+	}
+	if s.times >= maxScans {
+		n, err := c.unread(1)
+		return n > 0, err
+	}
+	return false, errScan
+}
+
+// scanRing looks through the whole ring. The gate is not held. An attachment writes its generation
+// before it leaves the gate, and uses the ring afterwards. So one that has come since changes the
+// generations, and one that had come before, and has left, has finished with the ring.
+func (c *control) scanRing() {
+	s := ringScan{times: c.scanned.times + 1}
+	gens, err := c.generations()
+	if err == nil {
+		attached, err := c.othersAttached()
+		s.alone, s.gens = !attached && err == nil, gens
+	}
+	if s.alone {
+		n, _ := c.unread(1)
+		s.unread = n > 0
+	}
+	c.scanned = s
+}
+
+// scanLong is scanRing for a shared queue that is too long for the gate.
+func (c *control) scanLong() {
+	if c.hasUnread() && c.head.Items > ring.SoonWords {
+		c.scanRing()
+	}
+}
+
+// generations returns the generations of all slots.
+func (c *control) generations() ([]byte, error) {
+	b := make([]byte, int(c.head.SlotCount)*format.SlotSize)
+	if err := c.readSlots(b, 0); err != nil {
+		return nil, err
+	}
+	gens := make([]byte, 0, 4*c.head.SlotCount)
+	for ; len(b) > 0; b = b[format.SlotSize:] {
+		gens = append(gens, b[format.SlotGen:][:4]...)
+	}
+	return gens, nil
+}
+
+// hasUnread reports whether the segment is a queue.
+func (c *control) hasUnread() bool {
+	f := c.head.Form
+	return c.singleRing() || f == format.FormQueue || f == format.FormBytes
+}
+
+func (c *control) singleRing() bool {
+	return c.head.Form == format.FormSingle || c.head.Form == format.FormSingleBytes
+}
+
+// readRing reads bytes of the payload.
+func (c *control) readRing(b []byte, off int64) error {
+	n, err := c.file.ReadAt(b, off)
+	if err == nil && n < len(b) {
+		err = errs.Corrupt
+	}
+	return err
 }
 
 // unread returns how many messages a queue has that the next receiver gets. It counts up to
@@ -68,22 +186,30 @@ func (c *control) garbage(o format.Owner) (bool, error) {
 // nothing is thrown away that is not understood.
 func (c *control) unread(limit int) (int, error) {
 	h := c.head
-	single := h.Form == format.FormSingle || h.Form == format.FormSingleBytes
-	if !single && h.Form != format.FormQueue && h.Form != format.FormBytes {
+	if !c.hasUnread() {
 		return 0, nil
 	}
-	n, err := ring.Unread(h.Items, int64(h.Words), single, limit, func(b []byte, off int64) error {
-		n, err := c.file.ReadAt(b, off)
-		if err == nil && n < len(b) {
-			err = errs.Corrupt
-		}
-		return err
-	})
+	n, err := ring.Unread(h.Items, int64(h.Words), c.singleRing(), limit, c.readRing)
 	if err != nil {
 		return 1, nil
 	}
 	return n, nil
 }
+
+// A ringForm is what a header says of the ring in the payload.
+type ringForm struct {
+	form         format.Form
+	items, words uint64
+}
+
+// ringOf returns the ring that a type describes; of none there is none.
+func ringOf(t *format.Type) (r ringForm) {
+	r.form, r.items, r.words = layout.RingOf(t)
+	return r
+}
+
+// ringIn returns the ring of a header.
+func ringIn(h *format.Header) ringForm { return ringForm{h.Form, h.Items, h.Words} }
 
 // checkClaims compares what the request says of the segment itself with what was created. What it
 // leaves out is no claim.

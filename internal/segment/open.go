@@ -52,9 +52,13 @@ type opening struct {
 	anonymous bool
 	deadline  time.Time
 
-	// What examine found when it compared the types: they are decoded and hashed before the gate is
-	// taken. It counts while the segment has the same record, whose checksum covers the schema.
+	fingerprint uint64   // of Schema; 0: there is none
+	ring        ringForm // that Schema describes
+
+	// What compare found: types are decoded and hashed before the gate is taken. It counts while
+	// the segment has the same record, whose checksum covers the schema.
 	compared struct {
+		done    bool
 		record  [format.RecordSize]byte
 		missing *format.Record // to be stored
 		err     error
@@ -81,7 +85,11 @@ func newOpening(r Request) (*opening, error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
-	return &opening{Request: r, cfg: cfg, deadline: time.Now().Add(cfg.Timeout)}, nil
+	o := &opening{Request: r, cfg: cfg, deadline: time.Now().Add(cfg.Timeout)}
+	if r.Schema != nil {
+		o.fingerprint, o.ring = r.Schema.Fingerprint(), ringOf(r.Schema)
+	}
+	return o, nil
 }
 
 func supported() error {

@@ -67,6 +67,9 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	if c.head, _, err = readHeader(c.file, c.stat); err != nil && !isTemp(name) {
 		return l, false, nil
 	}
+	if c.head != nil {
+		c.scanLong()
+	}
 	if c.file.Lock(sys.GateByte, false) != nil {
 		return l, false, nil
 	}
@@ -118,7 +121,11 @@ func (c *control) lost() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return c.garbage(owner)
+	garbage, err := c.garbageAtGate(owner)
+	if err == errScan { // an attachment has come and gone meanwhile
+		return false, nil
+	}
+	return garbage, err
 }
 
 // abandoned reports whether the process that was making a file with a temporary name has died. The

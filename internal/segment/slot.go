@@ -12,10 +12,10 @@ import (
 )
 
 // takeSlot locks a free slot and writes its record. The gate is held.
-func (a *Attachment) takeSlot(page []byte) error {
+func (a *Attachment) takeSlot(t *tail) error {
 	// A record without pid is a hint that the slot is free: only its lock decides.
 	for _, hinted := range []bool{true, false} {
-		if taken, err := a.scanSlots(page, hinted); taken || err != nil {
+		if taken, err := a.scanSlots(t, hinted); taken || err != nil {
 			return err
 		}
 	}
@@ -24,18 +24,23 @@ func (a *Attachment) takeSlot(page []byte) error {
 		format.MaxSlots)
 }
 
-// scanSlots takes the first free slot among those with the hint, or among those without.
-func (a *Attachment) scanSlots(page []byte, hinted bool) (taken bool, err error) {
-	const chunk = 16
-	var buf [chunk * format.SlotSize]byte
+// scanSlots takes the first free slot among those with the hint, or among those without. The first
+// slots were read with the header.
+func (a *Attachment) scanSlots(t *tail, hinted bool) (taken bool, err error) {
+	var buf [tailSlots * format.SlotSize]byte
 	n := int(a.head.SlotCount)
-	for first := 0; first < n; first += chunk {
-		b := buf[:min(chunk, n-first)*format.SlotSize]
-		if err := a.readSlots(b, first); err != nil {
-			return false, err
+	for first := 0; first < n; first += tailSlots {
+		b := buf[:min(tailSlots, n-first)*format.SlotSize]
+		if first > 0 {
+			if err := a.readSlots(b, first); err != nil {
+				return false, err
+			}
 		}
 		for i := 0; i < len(b)/format.SlotSize; i++ {
 			rec := b[i*format.SlotSize:][:format.SlotSize]
+			if first == 0 {
+				rec = t.slot(uint32(i))
+			}
 			if hinted != (binary.NativeEndian.Uint32(rec[format.SlotPID:]) == 0) {
 				continue
 			}
@@ -46,7 +51,7 @@ func (a *Attachment) scanSlots(page []byte, hinted bool) (taken bool, err error)
 				return false, err
 			}
 			step.Reach(step.AttachSlot)
-			err := a.writeSlot(page, uint32(first+i), rec)
+			err := a.writeSlot(t.header(), uint32(first+i), rec)
 			step.Reach(step.AttachRecord)
 			return true, err
 		}

@@ -23,9 +23,10 @@ const (
 	CreateNoSpace  Point = "create.nospace"  // instead, after ENOSPC: the memory is free again
 
 	AttachOpen     Point = "attach.open"     // the file is open
-	AttachRead     Point = "attach.read"     // the header is read
+	AttachCompare  Point = "attach.compare"  // the type is decoded and compared
 	AttachMap      Point = "attach.map"      // the file is mapped
 	AttachGate     Point = "attach.gate"     // the gate is held
+	AttachRead     Point = "attach.read"     // header and first slots are read
 	AttachGarbage  Point = "attach.garbage"  // the segment is garbage, not unlinked yet
 	AttachUnlink   Point = "attach.unlink"   // the garbage is unlinked
 	AttachSlot     Point = "attach.slot"     // a slot is locked
@@ -38,15 +39,20 @@ const (
 	SchemaGate  Point = "schema.gate"  // BoxOf: the gate is held
 	SchemaWrite Point = "schema.write" // the schema is written
 
+	DetachRead    Point = "detach.read"    // owner word and first slots are read
+	DetachUnlock  Point = "detach.unlock"  // the slot is free, unless this is likely the last one
+	DetachLook    Point = "detach.look"    // whether another slot is locked is known
 	DetachGate    Point = "detach.gate"    // the gate is held
+	DetachUnread  Point = "detach.unread"  // whether it stays, or others are attached, is known
 	DetachDropped Point = "detach.dropped" // the owner word says Dropped
 	DetachUnlink  Point = "detach.unlink"  // the name is unlinked
+	DetachRelock  Point = "detach.relock"  // the slot is locked again, for Drop
 	DetachRelease Point = "detach.release" // the gate is free
 	DetachTold    Point = "detach.told"    // those who stay know that the name is gone
 	DetachCounted Point = "detach.counted" // instead: those who wait for events are told
 	DetachDrop    Point = "detach.drop"    // Drop has run
 	DetachRetire  Point = "detach.retire"  // the mapping is removed
-	DetachSlot    Point = "detach.slot"    // the slot is free
+	DetachSlot    Point = "detach.slot"    // the file is closed, with what it had locked
 
 	OwnGate    Point = "own.gate"    // the gate is held
 	OwnWord    Point = "own.word"    // the owner word names the caller
@@ -69,11 +75,11 @@ const (
 var Lifecycle = []Point{
 	CreateFile, CreateTemp, CreateTempGate, CreateAllocate, CreateMap, CreateSlot, CreateControl,
 	CreateOwner, CreateInit, CreateLink, CreateLost, CreateNoSpace,
-	AttachOpen, AttachRead, AttachMap, AttachGate, AttachGarbage, AttachUnlink, AttachSlot,
-	AttachRecord, AttachReader, AttachRelease, AttachCounted, AttachPopulate,
+	AttachOpen, AttachCompare, AttachMap, AttachGate, AttachRead, AttachGarbage, AttachUnlink,
+	AttachSlot, AttachRecord, AttachReader, AttachRelease, AttachCounted, AttachPopulate,
 	SchemaGate, SchemaWrite,
-	DetachGate, DetachDropped, DetachUnlink, DetachRelease, DetachTold, DetachCounted, DetachDrop,
-	DetachRetire, DetachSlot,
+	DetachRead, DetachUnlock, DetachLook, DetachGate, DetachUnread, DetachDropped, DetachUnlink,
+	DetachRelock, DetachRelease, DetachTold, DetachCounted, DetachDrop, DetachRetire, DetachSlot,
 	OwnGate, OwnWord, OwnRelease, OwnCounted, LeakGate, LeakWord,
 	RemoveGate, RemoveUnlink, RemoveTold, ReclaimOpen, ReclaimGate, ReclaimUnlink,
 }

@@ -37,6 +37,8 @@ const (
 	doubleDrop
 	strangeDrop
 	dutyUndone
+	undropped
+	lostMessage
 	leaked
 	hung
 	unexpected
@@ -48,6 +50,7 @@ var violationNames = [violations]string{
 	"name of a live segment gone or elsewhere",
 	"kept segment lost", "two owners", "owner without owning, or not owner", "value dropped twice",
 	"value dropped that another owns or that is kept", "owner's Close without Drop or unlink",
+	"value never dropped although all have closed", "message lost",
 	"left at the end", "hung", "unexpected error or end",
 }
 
@@ -85,7 +88,12 @@ type record struct {
 type segment struct {
 	drops, ended, owns, kept, keptEpoch atomic.Uint32
 	name                                atomic.Uint32
+	published                           atomic.Uint32 // 1: Open or Create has returned it
 }
+
+// A message has an id like a segment, and the record of one.
+func (s *segment) sent() *atomic.Uint32     { return &s.published } // 1: Send has returned nil
+func (s *segment) received() *atomic.Uint32 { return &s.drops }     // how often
 
 type audit struct {
 	violations [violations]atomic.Uint64
@@ -126,13 +134,15 @@ const (
 	links
 	fromFiles
 	rawBoxes
+	sends
+	receives
 	counters
 )
 
 var counterNames = [counters]string{
 	"cycles", "created", "attached", "self-kills", "failed Inits", "drops", "opens in Drop", "Own",
 	"Leak", "Remove", "reclaimed", "ErrBusy", "ErrNoSlot", "ErrNoSpace", "exits without Close",
-	"hard links", "FromFile", "BoxOf",
+	"hard links", "FromFile", "BoxOf", "messages sent", "messages received",
 }
 
 // config is what the parent tells the workers. It lies in the audit page, so all fields are
@@ -151,6 +161,8 @@ type config struct {
 	seed    int64
 
 	lifetime int64 // of the segments; 0: each name has its own
+	polite   int64 // 1: no worker dies, and each attachment can drop
+	queues   int64 // 1: the names are queues
 }
 
 func openAudit(path string, create bool) (*shared, error) {

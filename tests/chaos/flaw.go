@@ -18,8 +18,12 @@ import (
 // soonFlaws are found soonest. CI runs only these.
 var soonFlaws = []string{"late-init", "replace", "late-slot", "two-duties", "no-dropped"}
 
-// duelFlaws show where processes compete for slots and for the gate: in the variant duel.
-var duelFlaws = map[string]bool{"same-gen": true, "no-gate": true}
+// flawVariants are the variants in which flaws show that the variant mixed hardly shows.
+var flawVariants = map[string]string{
+	"same-gen": "duel", "no-gate": "duel",
+	"look-before": "polite", "no-reread": "polite", "garbage-drops": "polite",
+	"close-unread": "queue", "open-unread": "queue",
+}
 
 // chooseFlaws returns the flaws of -flaw, and how long each may take.
 func chooseFlaws() (chosen []flaws.Flaw, limit time.Duration, err error) {
@@ -75,10 +79,7 @@ func catchFlaws() int {
 
 // catch builds this program with a flaw and reports whether its checker finds the flaw in time.
 func catch(f flaws.Flaw, root, dir string, limit time.Duration) bool {
-	v := "mixed"
-	if duelFlaws[f.Name] {
-		v = "duel"
-	}
+	v := cmp.Or(flawVariants[f.Name], "mixed")
 	if *which != "all" {
 		v = *which
 	}

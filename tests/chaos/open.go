@@ -97,7 +97,7 @@ func (w *worker) options(n int) *shmem.Options {
 		o.Mode = 0o644
 		o.AnyUser = true
 	}
-	if w.cfg.scarce != 0 || w.oneIn(2) {
+	if w.cfg.scarce != 0 {
 		o.Undo = shmem.UndoNever
 	}
 	if w.oneIn(4) {
@@ -122,6 +122,7 @@ func (w *worker) open(at *attachment) bool {
 	}
 	at.mayOwn = at.mayOwn || at.creating && o.Lifetime == shmem.Owned
 	if at.creating {
+		w.a.segments[at.id].published.Store(1)
 		w.a.count(created)
 		w.checkCreated(at, o.Lifetime)
 	} else {
@@ -139,7 +140,7 @@ func (w *worker) openRaw(at *attachment, o *shmem.Options) error {
 }
 
 func (w *worker) createRaw(at *attachment, o *shmem.Options) error {
-	w.fewSlots(o)
+	w.vary(o)
 	began := time.Now()
 	seg, err := shmem.CreateSegment(w.name(at.name), 512, o)
 	at.creating = true
@@ -148,7 +149,7 @@ func (w *worker) createRaw(at *attachment, o *shmem.Options) error {
 }
 
 func (w *worker) attachRaw(at *attachment, o *shmem.Options) error {
-	o.ReadOnly = o.ReadOnly || w.oneIn(3)
+	o.ReadOnly = o.ReadOnly || w.cfg.polite == 0 && w.oneIn(3)
 	began := time.Now()
 	seg, err := shmem.AttachSegment(w.name(at.name), o)
 	w.expect("AttachSegment", err, began, fs.ErrNotExist)
@@ -211,16 +212,19 @@ func (w *worker) openTyped(at *attachment, o *shmem.Options) error {
 	return nil
 }
 
-// fewSlots makes slots scarce, so that they are soon taken again. Only Create does: any other call
-// would ask for that number where the segment exists.
-func (w *worker) fewSlots(o *shmem.Options) {
+// vary makes slots scarce, so that they are soon taken again, and leaves the undo image out. Only
+// Create does: any other call would ask for the same where the segment exists.
+func (w *worker) vary(o *shmem.Options) {
 	if w.percent(70) {
 		o.Slots = 2 + w.rng.IntN(3)
+	}
+	if w.oneIn(2) {
+		o.Undo = shmem.UndoNever
 	}
 }
 
 func (w *worker) createTyped(at *attachment, o *shmem.Options) error {
-	w.fewSlots(o)
+	w.vary(o)
 	began := time.Now()
 	box, err := shmem.Create[value](w.name(at.name), o)
 	w.expect("Create", err, began, fs.ErrExist, errInit)
@@ -235,7 +239,7 @@ func (w *worker) createTyped(at *attachment, o *shmem.Options) error {
 }
 
 func (w *worker) attachTyped(at *attachment, o *shmem.Options) error {
-	o.ReadOnly = o.ReadOnly || w.oneIn(3)
+	o.ReadOnly = o.ReadOnly || w.cfg.polite == 0 && w.oneIn(3)
 	began := time.Now()
 	box, err := shmem.Attach[value](w.name(at.name), o)
 	w.expect("Attach", err, began, fs.ErrNotExist)
@@ -247,7 +251,7 @@ func (w *worker) attachTyped(at *attachment, o *shmem.Options) error {
 
 // attachThenBox attaches to a typed segment without its type, and turns it into a box then.
 func (w *worker) attachThenBox(at *attachment, o *shmem.Options) error {
-	o.ReadOnly = w.oneIn(3)
+	o.ReadOnly = w.cfg.polite == 0 && w.oneIn(3)
 	began := time.Now()
 	seg, err := shmem.AttachSegment(w.name(at.name), o)
 	w.expect("AttachSegment", err, began, fs.ErrNotExist)

@@ -50,6 +50,17 @@ var variants = []variant{
 	{"share", "all on one typed name, which is shared", func(p *plan) {
 		p.names, p.raw, p.remove, p.lifetime = 1, 0, 0, int64(shmem.Shared)
 	}, false},
+	{"polite", "all on one typed name, which is shared, and no worker dies", func(p *plan) {
+		p.names, p.raw, p.remove, p.lifetime, p.polite = 1, 0, 0, int64(shmem.Shared), 1
+		p.workers, p.kills = min(p.workers, 4), 0
+		if p.duration == 0 {
+			p.duration = 5 * time.Second
+		}
+	}, false},
+	{"queue", "queues, whose messages survive", func(p *plan) {
+		p.raw, p.remove, p.queues, p.lifetime = 0, 0, 1, int64(shmem.Shared)
+		p.fork = false // calls that block need threads of the runtime; a forked process has none
+	}, false},
 	{"temp", "no nameless files", func(p *plan) { p.temp = 100 }, false},
 	{"raw", "untyped segments only", func(p *plan) { p.raw = p.names }, false},
 	{"remove", "many removals", func(p *plan) { p.remove = 25 }, false},
@@ -338,6 +349,9 @@ func (q *parent) over(now time.Time) bool {
 
 // killSome kills as many workers as are due by now.
 func (q *parent) killSome(now time.Time) {
+	if q.polite != 0 {
+		return
+	}
 	if q.nextKill.IsZero() || now.Sub(q.nextKill) > time.Second {
 		q.nextKill = now
 	}
@@ -492,6 +506,12 @@ func (q *parent) calm() {
 func (q *parent) finish() {
 	w := newWorker(q.a, maxWorkers-1, q.base)
 	w.mortal = false
+	if q.queues != 0 {
+		q.drain(w)
+	}
+	if q.polite != 0 {
+		q.checkDropped()
+	}
 	w.reclaim()
 	dir := filepath.Join(q.base, "seg")
 	found := map[uint64]bool{}
@@ -567,5 +587,28 @@ func (q *parent) endKept(w *worker, at *attachment) {
 	w.depth = 0
 	if n := q.a.segments[at.id].drops.Load(); n != 1 && at.id != 0 {
 		q.violate(dutyUndone, "segment %d: %d drops at the end", at.id, n)
+	}
+}
+
+// checkDropped checks that each segment of a polite run was dropped: every process has closed what
+// it had opened.
+func (q *parent) checkDropped() {
+	for id := range min(q.a.ids.Load(), maxSegments-1) {
+		if s := &q.a.segments[id+1]; s.published.Load() != 0 && s.drops.Load() == 0 {
+			q.violate(undropped, "segment %d", id+1)
+		}
+	}
+}
+
+// drain receives what is left in the queues, and checks that every message was received that was
+// sent.
+func (q *parent) drain(w *worker) {
+	for n := range int(q.names) {
+		w.drainQueue(n)
+	}
+	for id := range min(q.a.ids.Load(), maxSegments-1) {
+		if s := &q.a.segments[id+1]; s.sent().Load() != 0 && s.received().Load() == 0 {
+			q.violate(lostMessage, "message %d", id+1)
+		}
 	}
 }

@@ -37,9 +37,9 @@ func (w *worker) turn(deeds []deed) {
 func (w *worker) stay(at *attachment) {
 	deeper := w.depth+1 < depths-1
 	deeds := []deed{
-		{12, !w.reader(), func() { w.own(at) }},
+		{12, !w.reader() && w.cfg.polite == 0, func() { w.own(at) }},
 		{8, deeper, w.visitAnother},
-		{5, deeper && w.cfg.reader == 0, func() { w.attachFile(at) }},
+		{5, deeper && w.cfg.reader == 0 && w.cfg.polite == 0, func() { w.attachFile(at) }},
 		{5, w.cfg.links != 0 && !w.reader(), func() { w.link(at) }},
 		{10, true, func() { time.Sleep(time.Duration(w.rng.IntN(300)) * time.Microsecond) }},
 	}
@@ -172,7 +172,7 @@ func (w *worker) link(at *attachment) {
 // end closes or leaks the attachment.
 func (w *worker) end(at *attachment) {
 	owner, owns, quiet := w.ownership(at)
-	leak := w.oneIn(8) && !w.reader() || owner && at.id == 0
+	leak := w.cfg.polite == 0 && w.oneIn(8) && !w.reader() || owner && at.id == 0
 	at.h.own.Store(0)
 	at.h.id.Store(0)
 	if leak {

@@ -110,10 +110,13 @@ func (w *worker) point() {
 	if !w.mortal || w.a.quiet.Load() != 0 {
 		return
 	}
-	if w.oneIn(w.chance) {
+	if w.cfg.polite == 0 && w.oneIn(w.chance) {
 		w.die()
 	}
 	switch n := w.rng.IntN(400); {
+	case w.cfg.polite != 0 && n >= 320:
+		// Where no worker dies faults show by the order of calls alone: let it vary more.
+		time.Sleep(time.Duration(w.rng.IntN(300)) * time.Microsecond)
 	case n < 40:
 		runtime.Gosched()
 		_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
@@ -137,7 +140,7 @@ func (w *worker) die() {
 
 // exit ends the process without Close, as os.Exit or a panic in other code does.
 func (w *worker) exit() {
-	if w.mortal && w.a.quiet.Load() == 0 {
+	if w.mortal && w.a.quiet.Load() == 0 && w.cfg.polite == 0 {
 		w.r.doomed.Store(1)
 		w.a.count(exits)
 		os.Exit(exitCode)
@@ -166,6 +169,10 @@ func (w *worker) cycle() {
 	n := w.rng.IntN(int(w.cfg.names))
 	const reclaimPercent = 3
 	switch x := w.rng.IntN(100); {
+	case w.cfg.queues != 0 && x >= reclaimPercent:
+		w.visitQueue(n)
+	case w.cfg.queues != 0:
+		w.reclaim()
 	case w.reader():
 		w.visit(n)
 	case x < int(w.cfg.remove):

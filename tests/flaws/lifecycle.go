@@ -27,14 +27,17 @@ var Lifecycle = []Flaw{
 	{
 		Name:   "two-duties",
 		Breaks: "Only the owner's Close drops the value and removes the name.",
-		Edits:  []Edit{{detach, "if o.ID == a.id {", "if true {"}},
+		Edits: []Edit{
+			{detach, "mine := o.State == format.Owned && o.ID == a.id", "mine := o.State == format.Owned"},
+			{detach, "mine := o.State == format.Owned && o.ID == l.id", "mine := o.State == format.Owned"},
+		},
 	},
 	{
 		Name:   "no-dropped",
 		Breaks: "The owner word says that the value was dropped.",
 		Edits: []Edit{{
 			detach,
-			"if err := a.setOwner(format.Owner{State: format.Dropped}); err != nil {",
+			"if err := l.setOwner(format.Owner{State: format.Dropped}); err != nil {",
 			"if err := error(nil); err != nil {",
 		}},
 	},
@@ -52,9 +55,9 @@ var Lifecycle = []Flaw{
 		Name:   "no-gate",
 		Breaks: "Close holds the gate while it decides and unlinks.",
 		Edits: []Edit{
-			{detach, "\tif leak {\n\t\tstep.Reach(step.LeakGate)", "\ta.leave()\n\tif leak {\n\t\tstep.Reach(step.LeakGate)"},
+			{detach, "\tif l.leak {\n\t\tstep.Reach(step.LeakGate)", "\tl.leave()\n\tif l.leak {\n\t\tstep.Reach(step.LeakGate)"},
 			// A gate that is not held is no use here: let the checker stop the process once more.
-			{detach, "\tif err := a.setOwner(format.Owner{State: format.Dropped})", "\tstep.Reach(step.DetachGate)\n\tif err := a.setOwner(format.Owner{State: format.Dropped})"},
+			{detach, "\tif err := l.setOwner(format.Owner{State: format.Dropped})", "\tstep.Reach(step.DetachGate)\n\tif err := l.setOwner(format.Owner{State: format.Dropped})"},
 		},
 	},
 	{
@@ -83,7 +86,48 @@ var Lifecycle = []Flaw{
 	{
 		Name:   "reclaim-live",
 		Breaks: "Reclaim removes no segment that a process is attached to.",
-		Edits:  []Edit{{"internal/segment/reclaim.go", "\treturn c.garbage(owner)", "\tstays, err := c.stays(owner)\n\treturn !stays, err"}},
+		Edits:  []Edit{{"internal/segment/reclaim.go", "\tgarbage, err := c.garbageAtGate(owner)\n", "\tstays, err := c.stays(owner)\n\tgarbage := !stays\n"}},
+	},
+	{
+		Name:   "look-before",
+		Breaks: "An attachment that leaves unlocks its slot first and looks for others afterwards.",
+		Edits: []Edit{{
+			detach,
+			"\tcase !mine && !l.leak && !alone:\n\t\tl.unlock()\n",
+			"\tcase !mine && !l.leak && !alone:\n" +
+				"\t\tif others, err := a.othersAttached(); others || err != nil {\n" +
+				"\t\t\tstep.Reach(step.DetachLook)\n\t\t\tl.unlock()\n\t\t\treturn false, err\n\t\t}\n",
+		}},
+	},
+	{
+		Name:   "no-reread",
+		Breaks: "One that has seen others at the gate looks again when its slot is unlocked.",
+		Edits:  []Edit{{detach, "return false, l.hasSlot && err == nil, err", "return false, false, err"}},
+	},
+	{
+		Name:   "garbage-drops",
+		Breaks: "An Open that unlinks garbage leaves the owner word to those that leave.",
+		Edits: []Edit{{
+			attach,
+			"\tif err := sys.Unlink(o.path); err != nil &&",
+			"\t_ = a.setOwner(format.Owner{State: format.Dropped})\n\tif err := sys.Unlink(o.path); err != nil &&",
+		}},
+	},
+	{
+		Name:   "close-unread",
+		Breaks: "The last Close leaves a shared queue that has unread messages.",
+		Edits:  []Edit{{detach, "l.staysAtGate(o)", "l.staysIf(o, func() (bool, error) { return false, nil })"}},
+	},
+	{
+		Name:   "open-unread",
+		Breaks: "Open attaches to a shared queue that has unread messages and no attachment.",
+		Edits: []Edit{{
+			attach,
+			"o.recheck(a, t, a.garbageAtGate)",
+			"o.recheck(a, t, func(w format.Owner) (bool, error) {\n" +
+				"\t\treturn a.garbageIf(w, func(w format.Owner) (bool, error) {\n" +
+				"\t\t\treturn a.staysIf(w, func() (bool, error) { return false, nil })\n\t\t})\n\t})",
+		}},
 	},
 }
 
