@@ -35,12 +35,16 @@ type Follower struct {
 }
 
 // Follow begins to read a topic with message number from, or FromNow, or FromOldest. A number that
-// is not published yet means FromNow. A segment that is no topic gives shmem.ErrMismatch.
+// is not published yet means FromNow. A segment that is no topic gives shmem.ErrMismatch, one of
+// messages of more than MaxSnapshot bytes ErrTooLarge.
 func (o *Observer) Follow(from uint64) (f *Follower, err error) {
 	err = o.guarded("inspect follow", func() error {
 		t, err := stream.TopicIn(o.m, o.t)
 		if err != nil {
 			return fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
+		}
+		if size := t.Layout.Item.Size; size > MaxSnapshot {
+			return tooLarge(int64(size))
 		}
 		if from == FromOldest {
 			from = t.Ring.Oldest()

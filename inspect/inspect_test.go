@@ -16,6 +16,8 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -507,8 +509,20 @@ func TestLines(t *testing.T) {
 // not.
 func hostile(t testing.TB, dir string, content []byte) {
 	path := filepath.Join(dir, "x")
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
+	write := func() {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	// A header with a wrong checksum, or of another file, would be refused before the rest is read.
+	if page := len(content) - format.HeaderSize; page >= 0 {
+		st, err := sys.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		format.Adopt(content[page:], st.Ino, st.Dev)
+		write()
 	}
 	s, err := inspect.Open(dir, "x")
 	if err != nil {

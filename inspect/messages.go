@@ -66,7 +66,10 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
 	}
-	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, func(pos uint64) (Value, bool) {
+	if size := t.Layout.Item.Size; size > MaxSnapshot {
+		return nil, tooLarge(int64(size))
+	}
+	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, func(pos uint64, _ int) (Value, bool) {
 		if !t.Ring.Valid(pos) {
 			return Value{}, false
 		}
@@ -77,15 +80,23 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 }
 
 // backwards collects up to n messages from positions below now, down to oldest, and returns them
-// oldest first. at copies the message at a position; it reports false if there is none, also if
-// the message was taken or overwritten while it was copied.
-func backwards(now, oldest uint64, n int, at func(uint64) (Value, bool)) (all []Message) {
-	for pos := now; pos > oldest && len(all) < n; {
+// oldest first. at copies the message at a position, if it has no more than room bytes; it reports
+// false if there is none, also if the message was taken or overwritten while it was copied.
+func backwards(now, oldest uint64, n int, at func(pos uint64, room int) (Value, bool),
+) (all []Message) {
+	room := MaxSnapshot
+	for pos := now; pos > oldest && len(all) < n && room > 0; {
 		pos--
-		if v, ok := at(pos); ok {
-			all = append(all, Message{pos, time.Now(), v})
+		v, ok := at(pos, room)
+		if !ok {
+			continue
 		}
+		all = append(all, Message{pos, time.Now(), v})
+		room -= len(v.b) + messageCost
 	}
 	slices.Reverse(all)
 	return all
 }
+
+// messageCost is what an empty message counts for in the limit of Messages.
+const messageCost = 64

@@ -26,7 +26,7 @@ type Observer struct {
 	info shmem.Info
 	head *format.Header // nil if the file is foreign or damaged
 	t    *format.Type   // nil if there is no schema
-	m    *mem.Mapping   // nil if there is nothing to map
+	m    *mem.Mapping   // nil if there is no control block that can be used
 }
 
 // Open opens the segment of that name in directory dir, "" being the default directory. It opens a
@@ -116,31 +116,34 @@ func (o *Observer) look(path, name string) error {
 		o.info.Err = fmt.Errorf("%w: a type of %d bytes in a value of %d", shmem.ErrCorrupt, t.Size,
 			o.info.Size)
 	}
+	if o.head != nil && o.info.Err == nil && o.info.InUse < o.info.File && o.file.InMemory() {
+		o.info.State = shmem.Damaged
+		o.info.Err = fmt.Errorf("%w: its file has holes: %d of %d bytes have memory",
+			shmem.ErrCorrupt, o.info.InUse, o.info.File)
+	}
 	if o.info.Err != nil {
 		o.head, o.t = nil, nil
 	}
 	return nil
 }
 
-// mapFile maps the whole file read-only. No page is populated: a look at one field of a large
-// value must not read all of it in.
+// mapFile maps a segment read-only. No page is populated: a look at one field of a large value must
+// not read all of it in.
+//
+// Only a file without holes is mapped: reading a hole of a file in memory through a mapping would
+// give it a page. All other files are read by system calls, which give no page to a hole.
 func (o *Observer) mapFile() (err error) {
-	spec := mem.Spec{Name: o.info.Name, File: o.file, Payload: int(o.info.File),
-		Length: int(o.info.File)}
-	switch {
-	case o.head != nil:
-		spec.Payload, spec.Control = int(o.head.PayloadCap), int(o.head.ControlOff)
-	case o.info.File == 0:
+	if o.head == nil {
 		return nil
 	}
+	spec := mem.Spec{Name: o.info.Name, File: o.file, Length: int(o.info.File),
+		Payload: int(o.head.PayloadCap), Control: int(o.head.ControlOff)}
 	if o.m, err = mem.Map(spec); err != nil {
 		return err
 	}
-	if o.head != nil {
-		if err := o.m.JoinPeers(o.file, format.NoID, o.head); err != nil {
-			o.unmap()
-			return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
-		}
+	if err := o.m.JoinPeers(o.file, format.NoID, o.head); err != nil {
+		o.unmap()
+		return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	return nil
 }
@@ -182,10 +185,28 @@ func (o *Observer) error(op string, err error) error {
 	return &shmem.Error{Op: op, Name: o.info.Name, Err: err}
 }
 
+// usable returns why the control block cannot be used, or nil.
+func (o *Observer) usable() error {
+	switch {
+	case o.file == sys.NoFD:
+		return shmem.ErrClosed
+	case o.info.Err != nil:
+		return o.info.Err
+	case o.head == nil:
+		return fmt.Errorf("%w: it has no control block", shmem.ErrForeign)
+	case o.m == nil:
+		return fmt.Errorf("%w: it has got a control block since it was opened", shmem.ErrContended)
+	}
+	return nil
+}
+
 // guarded calls f with the mapping pinned. A fault, which means that another process truncated the
 // file, becomes a shmem.FaultError. Errors get the operation and the segment's name.
 func (o *Observer) guarded(op string, f func() error) (err error) {
-	if o.m == nil || !o.m.Pin() {
+	if err := o.usable(); err != nil {
+		return o.error(op, err)
+	}
+	if !o.m.Pin() {
 		return o.error(op, shmem.ErrClosed)
 	}
 	defer o.m.Unpin()
@@ -214,10 +235,12 @@ func (o *Observer) Refresh() error {
 	if err := o.look(o.info.Path, o.info.Name); err != nil {
 		return o.error("inspect refresh", err)
 	}
-	// The mapping was made for a file with a control block, or for one without. If that has changed
-	// the control block cannot be used.
-	if (o.head == nil) != (head == nil) {
-		o.head = nil
+	// The mapping was made for the control block that was there at Open. Another one cannot be used
+	// with it.
+	if o.head != nil && (head == nil || !sameLayout(o.head, head)) {
+		o.head, o.t = nil, nil
+		o.info.State = shmem.Damaged
+		o.info.Err = fmt.Errorf("%w: its control block was replaced", shmem.ErrCorrupt)
 	}
 	// Keep the same *format.Type as long as it means the same: Diff and Type compare pointers
 	// first.
@@ -225,6 +248,13 @@ func (o *Observer) Refresh() error {
 		o.t = t
 	}
 	return nil
+}
+
+// sameLayout reports whether two headers put the parts of a segment at the same places.
+func sameLayout(a, b *format.Header) bool {
+	return a.TotalSize == b.TotalSize && a.PayloadCap == b.PayloadCap &&
+		a.ControlOff == b.ControlOff && a.ImageOff == b.ImageOff && a.SlotsOff == b.SlotsOff &&
+		a.SlotCount == b.SlotCount
 }
 
 // Linked reports whether the name still leads to this segment. It does not after Remove, or after
@@ -240,6 +270,26 @@ func (o *Observer) Linked() bool {
 	}
 	there, err := sys.Lstat(o.info.Path)
 	return err == nil && there.Same(st)
+}
+
+// NextData returns the first range of the file at off or behind it that can have other bytes than
+// zeros. It returns io.EOF if there is none. Where holes cannot be told from data the range is the
+// rest of the file.
+func (o *Observer) NextData(off int64) (start, end int64, err error) {
+	if o.file == sys.NoFD {
+		return 0, 0, o.error("inspect read", shmem.ErrClosed)
+	}
+	if off >= o.info.File {
+		return 0, 0, io.EOF
+	}
+	start, end, err = o.file.Data(off)
+	switch {
+	case err == io.EOF:
+		return 0, 0, io.EOF
+	case err != nil:
+		start, end = off, o.info.File
+	}
+	return start, min(end, o.info.File), nil
 }
 
 // ReadAt reads from the file, the control block included. It implements io.ReaderAt.

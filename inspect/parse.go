@@ -253,7 +253,7 @@ func (v Value) setElements(path string, all []any) error {
 }
 
 // setJSONNumber sets a number. done is false if j is none. A complex number, and a float that JSON
-// lacks, such as NaN, is a string; see MarshalJSON.
+// lacks, such as NaN, is a string; an integer can be one. See MarshalJSON and WriteJSON.
 func (v Value) setJSONNumber(path string, j any) (done bool, err error) {
 	switch n := j.(type) {
 	case json.Number:
@@ -262,7 +262,7 @@ func (v Value) setJSONNumber(path string, j any) (done bool, err error) {
 		}
 		return true, nil
 	case string:
-		if k := v.Kind(); k == Float || k == Complex {
+		if k := v.Kind(); k == Float || k == Complex || k == Int || k == Uint {
 			return true, v.parse(n)
 		}
 	}

@@ -37,6 +37,9 @@ func (o *Observer) queue() (*queueView, error) {
 	if _, err := mem.SliceAt[byte](o.m, 0, l.Type.Size); err != nil {
 		return nil, err
 	}
+	if l.Item != nil && l.Item.Size > MaxSnapshot {
+		return nil, tooLarge(int64(l.Item.Size))
+	}
 	q := &queueView{m: o.m, layout: l}
 	if l.Single {
 		q.single, err = mem.At[ring.SPSCHeader](o.m, 0)
@@ -99,25 +102,25 @@ func (q *queueView) sharedMessages(n int) []Message {
 		}
 		now++
 	}
-	return backwards(now, now-min(now, room), n, func(pos uint64) (v Value, ok bool) {
+	return backwards(now, now-min(now, room), n, func(pos uint64, most int) (v Value, ok bool) {
 		if !q.waits(pos) {
 			return v, false
 		}
 		if q.layout.Item != nil {
 			v = q.load(pos)
-		} else if v, ok = q.loadExtent(pos); !ok {
+		} else if v, ok = q.loadExtent(pos, most); !ok {
 			return v, false
 		}
 		return v, q.waits(pos)
 	})
 }
 
-// loadExtent copies the bytes of a message. It reports false if its extent is damaged, or written
-// at this moment.
-func (q *queueView) loadExtent(pos uint64) (v Value, ok bool) {
+// loadExtent copies the bytes of a message, at most so many. It reports false if its extent is
+// damaged, or written at this moment.
+func (q *queueView) loadExtent(pos uint64, most int) (v Value, ok bool) {
 	e, room := &q.extents[q.slot(pos)], uint64(q.layout.Bytes)
 	start, size := e.Start.Load()%room, e.Size.Load()
-	if size > room || start+size > room {
+	if size > room || start+size > room || size > uint64(most) {
 		return v, false
 	}
 	v.b = make([]byte, size)
@@ -141,7 +144,7 @@ func (q *queueView) bytesUsed() (sum uint64) {
 func (q *queueView) singleMessages(n int) []Message {
 	head, tail := q.single.Head.Load(), q.single.Tail.Load()
 	return backwards(min(tail, head+uint64(q.layout.Capacity)), head, n,
-		func(pos uint64) (Value, bool) {
+		func(pos uint64, _ int) (Value, bool) {
 			v := q.load(pos)
 			return v, q.single.Head.Load() <= pos
 		})
@@ -163,9 +166,9 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 	const tries = 100
 	for range tries {
 		head := q.single.Head.Load()
-		records, err := q.records(head)
+		records, err := q.records(head, n)
 		var all []Message
-		for _, r := range records[len(records)-min(len(records), n):] {
+		for _, r := range records {
 			b := make([]byte, r.size)
 			q.m.LoadPart(b, q.byteAt(r.pos)+recordHeader)
 			all = append(all, Message{r.pos, time.Now(), Value{b: b}})
@@ -178,9 +181,9 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 		shmem.ErrContended)
 }
 
-// records walks the records from head to the tail. The error, and what was found, means something
-// only if Head is still the same afterwards.
-func (q *queueView) records(head uint64) (found []record, err error) {
+// records walks the records from head to the tail, and returns the last n of them. The error, and
+// what was found, means something only if Head is still the same afterwards.
+func (q *queueView) records(head uint64, n int) (found []record, err error) {
 	room, tail := uint64(q.layout.Bytes), q.single.Tail.Load()
 	if tail-head > room || (head|tail|room)%8 != 0 {
 		return nil, fmt.Errorf("%w: bytes %d to %d of a ring of %d", shmem.ErrCorrupt, head, tail,
@@ -196,9 +199,26 @@ func (q *queueView) records(head uint64) (found []record, err error) {
 			return nil, fmt.Errorf("%w: a record of %d bytes at %d", shmem.ErrCorrupt, size, pos)
 		}
 		found = append(found, record{pos, size})
+		if n < len(found)/2 && len(found) > 1000 { // the first ones are not wanted
+			found = append(found[:0], found[len(found)-n:]...)
+		}
 		pos += recordHeader + roundUp8(size)
 	}
-	return found, nil
+	return lastRecords(found, n), nil
+}
+
+// lastRecords returns the last n records that have at most MaxSnapshot bytes together.
+func lastRecords(all []record, n int) []record {
+	room, from := uint64(MaxSnapshot), len(all)
+	for from > 0 && len(all)-from < n {
+		need := all[from-1].size + messageCost
+		if need > room {
+			break
+		}
+		room -= need
+		from--
+	}
+	return all[from:]
 }
 
 func (q *queueView) recordLen(pos uint64) uint64 {

@@ -3,6 +3,7 @@ package inspect
 import (
 	"sync/atomic"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
@@ -44,6 +45,9 @@ type Stats struct {
 // Stats returns the counters of a queue or topic, and nil if the segment is neither. It disturbs no
 // sender and no receiver.
 func (o *Observer) Stats() (st *Stats, err error) {
+	if err := o.usable(); err != nil && err != shmem.ErrClosed {
+		return nil, nil
+	}
 	err = o.guarded("inspect stats", func() error { st = o.stats(); return nil })
 	return st, err
 }

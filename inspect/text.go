@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"strconv"
@@ -13,6 +14,13 @@ import (
 // arrays and lists in brackets.
 func (v Value) String() string {
 	s, _ := v.inline(int(^uint(0) >> 1))
+	return s
+}
+
+// Short returns the beginning of what String returns, of at least limit bytes if it is longer. It
+// costs no more than that, however large the value is.
+func (v Value) Short(limit int) string {
+	s, _ := v.inline(limit)
 	return s
 }
 
@@ -43,7 +51,7 @@ func (v Value) write(b *strings.Builder, limit int) bool {
 	case Complex:
 		b.WriteString(strconv.FormatComplex(v.complex(), 'g', -1, 8*len(v.b)))
 	case Text:
-		b.WriteString(strconv.Quote(string(v.text())))
+		writeText(b, v.text(), limit)
 	case Lock:
 		b.WriteString(v.lock().String())
 	case Raw:
@@ -92,15 +100,34 @@ func (v Value) writeElements(b *strings.Builder, limit int) bool {
 	return b.Len() <= limit
 }
 
+// writeText writes text in quotes. What is not printable is escaped.
+func writeText(b *strings.Builder, text []byte, limit int) {
+	b.WriteString(strconv.Quote(string(head(text, limit))))
+}
+
+// head returns the beginning of a text that is longer than limit bytes: a little more than that,
+// and whole characters.
+func head(text []byte, limit int) []byte {
+	const more = 16
+	if len(text)-more <= limit {
+		return text
+	}
+	n := max(limit, 0) + more
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
 // writeBytes writes printable bytes as quoted text without the zeros at the end, and others in hex.
 func writeBytes(b *strings.Builder, p []byte, limit int) {
-	text := strings.TrimRight(string(p), "\x00")
-	if text == "" {
+	text := bytes.TrimRight(p, "\x00")
+	if len(text) == 0 {
 		fmt.Fprintf(b, "%d zero bytes", len(p))
 		return
 	}
-	if printable(text) {
-		b.WriteString(strconv.Quote(text))
+	if text = head(text, limit); printable(string(text)) {
+		writeText(b, text, limit)
 		return
 	}
 	for i, c := range p {
@@ -249,7 +276,7 @@ func (p *printer) fields(path string, depth int, v Value) bool {
 func (p *printer) elements(path string, depth int, v Value) bool {
 	n := v.Len()
 	column := len(strconv.Itoa(max(n-1, 0))) + 2
-	lines := 0
+	lines, equal := 0, 0 // the elements before equal are the same, and too long for one line
 	for i := 0; i < n; lines++ {
 		e := v.Index(i)
 		l := Line{Path: path + "[" + strconv.Itoa(i) + "]", Depth: depth,
@@ -258,7 +285,7 @@ func (p *printer) elements(path string, depth int, v Value) bool {
 			l.Label, l.Note, l.Kind = "...", fmt.Sprintf("%d more", n-i), v.Kind()
 			return p.yield(l)
 		}
-		if same := v.sameFrom(i, n); same > 2 {
+		if same := p.same(v, i, equal); same > 2 {
 			if text, ok := p.shortText(e, depth); ok {
 				l.Label, l.Text, l.Span = fmt.Sprintf("[%d..%d]", i, i+same-1), text, same
 				if !p.yield(l) {
@@ -267,6 +294,7 @@ func (p *printer) elements(path string, depth int, v Value) bool {
 				i += same
 				continue
 			}
+			equal = i + same
 		}
 		if small(e.Kind()) {
 			l.Text, l.Span = p.numbers(v, i, p.width-2*depth-column-2)
@@ -282,6 +310,14 @@ func (p *printer) elements(path string, depth int, v Value) bool {
 		i++
 	}
 	return true
+}
+
+// same returns how many elements from i on are the same, 0 for those before known.
+func (p *printer) same(v Value, i, known int) int {
+	if i < known {
+		return 0
+	}
+	return v.sameFrom(i, v.Len())
 }
 
 // sameFrom returns how many elements from i on have the same bytes, at most limit.

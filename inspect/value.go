@@ -376,8 +376,3 @@ func (v Value) appendJSON(b []byte) []byte {
 	}
 	return appendJSONString(b, v.String())
 }
-
-func appendJSONString(b []byte, s string) []byte {
-	q, _ := json.Marshal(s) // a string never fails
-	return append(b, q...)
-}

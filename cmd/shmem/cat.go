@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,7 +13,7 @@ import (
 type catCmd struct {
 	Name string `arg:"" help:"The segment, or a path."`
 	Path string `arg:"" optional:"" help:"A part of the value, as Routes[3].Name."`
-	JSON bool   `name:"json" xor:"form" help:"JSON, as encoding/json has the Go value."`
+	JSON bool   `name:"json" xor:"form" help:"JSON, as encoding/json has the Go value; integers beyond 2^53 are strings."`
 	Hex  bool   `xor:"form" help:"The bytes in hex; of a damaged segment those of the file."`
 	Raw  bool   `xor:"form" help:"The bytes themselves."`
 	Type bool   `xor:"form" help:"The type, with offsets."`
@@ -21,7 +22,8 @@ type catCmd struct {
 
 func (*catCmd) Help() string {
 	return `The value is shown as it was at one moment, never half changed, also where a process
-died changing it. Numbers, texts and flags of a PATH are printed bare, for scripts:
+died changing it. Numbers, texts and flags of a PATH are printed bare, for scripts, on one line: in
+a text, what a terminal would act on is escaped, as \n and \x1b, and --raw prints the bytes:
 
   $ shmem cat config Routes[0].Name
   default
@@ -48,25 +50,33 @@ func (c *catCmd) Run(e *env) error {
 		return nil
 	}
 	if info := o.Info(); info.Err != nil && !c.Hex && !c.Raw {
-		return fmt.Errorf("%s: %w\n  --hex shows its bytes", c.Name, info.Err)
+		return fmt.Errorf("%s: %w", c.Name, info.Err)
+	}
+	if c.Path == "" && !c.JSON && (o.Type() == nil || c.Hex || c.Raw) {
+		return c.bytes(e, o)
 	}
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.stream(e, o)
 	}
 	// A copy of one moment; it waits for no writer, and no writer for it.
-	snap, err := o.Snapshot()
+	snap, err := o.SnapshotAt(c.Path)
 	if err != nil {
-		return err
-	}
-	v, err := snap.Value().At(c.Path)
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", c.Name, errRefused, err)
+		return e.snapshotError(c.Name, err)
 	}
 	if snap.Torn && snap.Changing {
 		fmt.Fprintf(e.err, "shmem: %s: a process is changing the value, or died changing it, and "+
-			"there is no undo image: old and new may be mixed\n", c.Name)
+			"there is no undo image: old and new may be mixed\n", clean(c.Name))
 	}
-	return c.show(e, v)
+	return c.show(e, snap.Value())
+}
+
+// snapshotError makes an error of the path one of a refusal.
+func (e *env) snapshotError(name string, err error) error {
+	var se *shmem.Error
+	if errors.As(err, &se) {
+		return err
+	}
+	return fmt.Errorf("%s: %w: %w", name, errRefused, err)
 }
 
 // stream shows a queue or topic.
@@ -90,27 +100,17 @@ func (c *catCmd) stream(e *env, o *inspect.Observer) error {
 func (c *catCmd) show(e *env, v inspect.Value) error {
 	switch {
 	case c.JSON:
-		return e.json(v)
+		return e.valueJSON(v, "  ")
 	case c.Raw:
-		_, err := e.out.Write(v.Bytes())
+		_, err := e.raw.Write(v.Bytes())
 		return err
 	case c.Hex:
 		for l := range inspect.Hex(v.Bytes(), v.Offset()) {
 			fmt.Fprintln(e.out, l)
 		}
 		return nil
-	case c.Path != "" && v.Kind() == inspect.Text:
-		text := fmt.Sprint(v.Any())
-		if e.tty { // escape sequences in the value must not reach the terminal
-			text = printable(text)
-		}
-		fmt.Fprintln(e.out, text)
-		return nil
-	case v.Kind() == inspect.Raw:
-		for l := range inspect.Hex(v.Bytes(), v.Offset()) {
-			const offset = 9 // columns of the offset
-			fmt.Fprintln(e.out, e.style.faint(l[:min(offset, len(l))])+l[min(offset, len(l)):])
-		}
+	case c.Path != "" && isBare(v):
+		fmt.Fprintln(e.out, bare(v))
 		return nil
 	}
 	limit := arrayLines
@@ -119,4 +119,30 @@ func (c *catCmd) show(e *env, v inspect.Value) error {
 	}
 	valueLines{style: e.style, width: e.width, limit: limit}.print(e.out, v)
 	return nil
+}
+
+// isBare reports whether a value is printed bare where a path leads to it: what has no parts.
+func isBare(v inspect.Value) bool {
+	switch v.Kind() {
+	case inspect.Bool, inspect.Int, inspect.Uint, inspect.Float, inspect.Complex, inspect.Text:
+		return true
+	}
+	return false
+}
+
+// bare is a value for scripts, on one line. Only --raw and --json show a text exactly.
+func bare(v inspect.Value) string {
+	if v.Kind() == inspect.Text {
+		return cleanLine(string(v.Bytes()[:v.Len()]))
+	}
+	return v.String()
+}
+
+// valueJSON prints a value as JSON, with a newline behind it. With an indent each part has a line.
+func (e *env) valueJSON(v inspect.Value, indent string) error {
+	if err := v.WriteJSON(e.raw, indent); err != nil {
+		return err
+	}
+	_, err := e.raw.Write([]byte{'\n'})
+	return err
 }

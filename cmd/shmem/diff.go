@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 type diffCmd struct {
 	Name string        `arg:"" help:"The segment."`
 	In   time.Duration `arg:"" optional:"" default:"1s" help:"Time between the two snapshots (${default})."`
+	Path string        `arg:"" optional:"" help:"A part of the value."`
+	JSON bool          `name:"json" help:"A line of JSON for each change: path, old and new value."`
 }
 
 func (c *diffCmd) Run(e *env) error {
@@ -19,23 +22,31 @@ func (c *diffCmd) Run(e *env) error {
 		return err
 	}
 	defer o.Close()
-	a, err := o.Snapshot()
+	a, err := o.SnapshotAt(c.Path)
 	if err != nil {
-		return err
+		return e.snapshotError(c.Name, err)
+	}
+	if c.In < 0 {
+		c.In = 0
 	}
 	select {
 	case <-time.After(c.In):
 	case <-e.ctx.Done(): // Ctrl-C: show what has changed until now
 	}
-	b, err := o.Snapshot()
+	b, err := o.SnapshotAt(c.Path)
 	if err != nil {
-		return err
+		return e.snapshotError(c.Name, err)
 	}
-	changes := inspect.Diff(a, b)
+	if c.JSON {
+		return c.json(e, a, b)
+	}
 	var rows [][]string
-	for _, d := range changes {
-		rows = append(rows, []string{d.Path, changeEnd(d.Old), changeEnd(d.New),
-			rate(d, b.Time.Sub(a.Time))})
+	n := 0
+	for d := range inspect.Changes(a, b) {
+		if n++; n <= maxChanges {
+			rows = append(rows, []string{d.Path, changeEnd(d.Old), changeEnd(d.New),
+				rate(d, b.Time.Sub(a.Time))})
+		}
 	}
 	if len(rows) > 0 {
 		e.table([]column{
@@ -45,16 +56,49 @@ func (c *diffCmd) Run(e *env) error {
 		}, rows)
 	}
 	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d changed in %v; versions %d to %d",
-		len(changes), c.In, a.Version, b.Version)))
+		n, b.Time.Sub(a.Time).Round(time.Millisecond), a.Version, b.Version)))
+	if n > len(rows) {
+		fmt.Fprintf(e.out, "%d more are not shown; --json has all\n", n-len(rows))
+	}
 	return nil
 }
 
+// json prints a line for each change.
+func (c *diffCmd) json(e *env, a, b *inspect.Snapshot) error {
+	enc := json.NewEncoder(safeWriter{e.raw})
+	enc.SetEscapeHTML(false)
+	for d := range inspect.Changes(a, b) {
+		j := jsonChange{Path: d.Path, Old: end(d.Old), New: end(d.New)}
+		if err := enc.Encode(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type jsonChange struct {
+	Path string     `json:"path"`
+	Old  *jsonValue `json:"old"` // null where there was none
+	New  *jsonValue `json:"new"`
+}
+
+func end(v inspect.Value) *jsonValue {
+	if isNone(v) {
+		return nil
+	}
+	return &jsonValue{v}
+}
+
+// isNone reports whether a value is that of a change where there was none.
+func isNone(v inspect.Value) bool { return v.Type() == nil && v.Len() == 0 }
+
 // changeEnd is the value at one end of a change, - where there was none.
 func changeEnd(v inspect.Value) string {
-	if v.Type() == nil && v.Len() == 0 {
+	if isNone(v) {
 		return "-"
 	}
-	return v.String()
+	const most = 1000 // bytes
+	return v.Short(most)
 }
 
 // rate is how fast an integer changes, and "" for other values.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/psync"
 )
 
@@ -37,7 +38,7 @@ var errRefused = errors.New("refused")
 var refusals = []error{
 	shmem.ErrMismatch, shmem.ErrForeign, shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrNotRegular,
 	shmem.ErrOtherUser, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied,
-	errRefused,
+	errRefused, inspect.ErrTooLarge, shmem.ErrCopied,
 }
 
 // report prints an error with a hint, and returns the exit code.
@@ -51,15 +52,34 @@ func (e *env) report(err error) int {
 	case errors.Is(err, context.Canceled) && e.ctx.Err() != nil:
 		return e.report(e.signalled())
 	}
-	text := err.Error()
-	if !strings.HasPrefix(text, "shmem: ") {
-		text = "shmem: " + text
+	for _, one := range separate(err) {
+		text := clean(one.Error())
+		if !strings.HasPrefix(text, "shmem: ") {
+			text = "shmem: " + text
+		}
+		fmt.Fprintln(e.err, text)
 	}
-	fmt.Fprintln(e.err, text)
 	if hint := e.hint(err); hint != "" {
-		fmt.Fprintln(e.err, "  "+hint)
+		fmt.Fprintln(e.err, "  "+clean(hint))
 	}
 	return exitCode(err)
+}
+
+// separate returns the errors that errors.Join has joined, each of which has a line of its own.
+func separate(err error) (all []error) {
+	parts, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var texts []string
+	for _, e := range parts.Unwrap() {
+		all = append(all, separate(e)...)
+		texts = append(texts, e.Error())
+	}
+	if strings.Join(texts, "\n") != err.Error() { // made by fmt.Errorf
+		return []error{err}
+	}
+	return all
 }
 
 func exitCode(err error) int {
@@ -110,6 +130,10 @@ func (e *env) hint(err error) string {
 		return "`shmem ls` lists what there is in " + e.dir
 	case errors.Is(err, context.DeadlineExceeded):
 		return "another process holds the lock: `shmem stat` shows which; --timeout waits longer"
+	case errors.Is(err, inspect.ErrTooLarge):
+		return "`shmem cat NAME PATH` shows a part of a value, `shmem cat --hex NAME` its bytes"
+	case e.verb == "cat" && isAny(err, shmem.ErrCorrupt, shmem.ErrCopied, shmem.ErrVersion):
+		return "`shmem cat --hex` shows its bytes"
 	case errors.Is(err, shmem.ErrFault):
 		return "another process truncated the file; `shmem rm` removes it"
 	}
@@ -126,11 +150,23 @@ func (e *env) near(err error) string {
 	best, least := "", 3
 	for _, f := range files {
 		// 0: it was created meanwhile
-		if n := distance(se.Name, f.Name(), least); n < least && n > 0 {
+		if n := distance(se.Name, f.Name(), least); n < least && n > 0 && isName(f.Name()) {
 			best, least = f.Name(), n
 		}
 	}
 	return best
+}
+
+// isName reports whether a name can be typed as it is: that of a segment, and no flag. All others
+// are shown, but never offered.
+func isName(name string) bool {
+	for _, c := range []byte(name) {
+		if c != '.' && c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') &&
+			(c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return name != "" && name[0] != '-' && name[0] != '.'
 }
 
 // distance returns how many letters must be changed, added or removed to get from a to b

@@ -28,7 +28,7 @@ changed.`
 type verdict struct {
 	Name   string `json:"name"`
 	Taken  bool   `json:"taken"` // removed, or to be removed
-	Memory int64  `json:"memory"`
+	Memory num    `json:"memory"`
 	Why    string `json:"why"`
 	failed bool
 }
@@ -65,7 +65,8 @@ func (e *env) reclaim() ([]verdict, error) {
 		if err != nil && info.Name == "" {
 			return nil, err
 		}
-		v := verdict{Name: info.Name, Taken: err == nil, Memory: info.InUse, Why: whyGarbage(info)}
+		v := verdict{Name: info.Name, Taken: err == nil, Memory: num(info.InUse),
+			Why: whyGarbage(info)}
 		if err != nil {
 			v.Why, v.failed = reason(err), true
 		}
@@ -106,9 +107,9 @@ func (c *gcCmd) show(e *env, all []verdict) {
 		case v.failed:
 			what = "failed"
 		case v.Taken:
-			what, n, memory = "remove", n+1, memory+v.Memory
+			what, n, memory = "remove", n+1, memory+int64(v.Memory)
 		}
-		rows = append(rows, []string{v.Name, what, size(v.Memory), v.Why})
+		rows = append(rows, []string{v.Name, what, size(int64(v.Memory)), v.Why})
 	}
 	if len(rows) > 0 {
 		e.table([]column{
@@ -148,12 +149,12 @@ func whyGarbage(info shmem.Info) string {
 		why = "no process attached"
 	}
 	return fmt.Sprintf("%s; made by %s %s ago",
-		why, printable(info.Program), since(info.Created))
+		why, clean(info.Program), since(info.Created))
 }
 
 // judge says what gc would do with a segment, by the rules of shmem.Reclaim.
 func judge(r row) verdict {
-	v := verdict{Name: r.Name, Memory: r.InUse}
+	v := verdict{Name: r.Name, Memory: num(r.InUse)}
 	switch {
 	case r.err != nil:
 		v.Why = "cannot be read: " + reason(r.err)
@@ -164,7 +165,7 @@ func judge(r row) verdict {
 	case r.State == shmem.Garbage:
 		v.Taken, v.Why = true, whyGarbage(r.Info)
 	case r.State == shmem.Live && r.Owner != nil:
-		v.Why = "its owner lives: " + process(*r.Owner, printable(r.Program))
+		v.Why = "its owner lives: " + process(*r.Owner, clean(r.Program))
 	case r.State == shmem.Live:
 		v.Why = fmt.Sprintf("%v, and %d attached", r.Lifetime, max(len(r.Peers), 1))
 	case r.State == shmem.Orphaned:
@@ -197,7 +198,7 @@ func (e *env) unfinished() (all []verdict) {
 		}
 		v := verdict{Name: f.Name(), Taken: true, Why: whyUnfinished}
 		if st, err := fd.Stat(); err == nil {
-			v.Memory = st.Blocks * 512
+			v.Memory = num(st.Blocks * 512)
 		}
 		const lockBytes = sys.SlotByte - sys.GateByte + 1024 // the gate, and every slot
 		if held, err := fd.Held(sys.GateByte, lockBytes); err != nil || held {

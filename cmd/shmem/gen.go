@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
@@ -49,7 +48,12 @@ func (c *genCmd) Run(e *env) error {
 		_, err = e.out.Write(code)
 		return err
 	}
-	if err := os.WriteFile(c.Out, code, 0o644); err != nil {
+	f, err := createLike(c.Out, o.Info())
+	if err != nil {
+		return fileError(err)
+	}
+	_, err = f.Write(code)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fileError(err)
 	}
 	return nil

@@ -2,7 +2,12 @@
 
 package main
 
-import "syscall"
+import (
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+)
 
 // openFiles is how many files this process may have open.
 func openFiles() (uint64, bool) {
@@ -12,3 +17,24 @@ func openFiles() (uint64, bool) {
 	}
 	return uint64(r.Cur), true
 }
+
+// groupOf is the group of a file.
+func groupOf(st fs.FileInfo) (gid uint32, ok bool) {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Gid, true
+	}
+	return 0, false
+}
+
+// endSignals are those that end a command. One that was ignored from the start, as nohup does it
+// with SIGHUP, is left out.
+func endSignals() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
+// stopSignal is what Ctrl-Z sends.
+var stopSignal os.Signal = syscall.SIGTSTP

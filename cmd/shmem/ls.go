@@ -62,13 +62,13 @@ func (c *lsCmd) Run(e *env) error {
 		return e.json(all)
 	case c.Names:
 		for _, r := range rows {
-			fmt.Fprintln(e.out, r.Name)
+			fmt.Fprintln(e.out, clean(r.Name))
 		}
 		return nil
 	case len(rows) == 0 && len(c.Pattern) > 0:
 		return fmt.Errorf("no segment matches %s: %w", strings.Join(c.Pattern, " "), os.ErrNotExist)
 	case len(rows) == 0:
-		fmt.Fprintf(e.out, "no segments in %s\n", e.dir)
+		fmt.Fprintf(e.out, "no segments in %s\n", clean(e.dir))
 		return nil
 	}
 	e.list(rows)
@@ -138,7 +138,7 @@ func (e *env) rows(patterns []string) ([]row, error) {
 			rows = append(rows, r)
 		}
 	}
-	lost, _ := inspect.Unlinked(e.dir)
+	lost, _ := e.unlinked(e.dir)
 	for _, info := range lost {
 		if match(patterns, info.Name) {
 			rows = append(rows, row{Info: info, unlinked: true})
@@ -281,7 +281,7 @@ func (e *env) totals(rows []row) string {
 		memory += r.InUse
 		count[r.state()]++
 	}
-	text := fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, bytesText(memory))
+	text := fmt.Sprintf("%d in %s, %s of memory", len(rows), clean(e.dir), bytesText(memory))
 	if n := count["garbage"]; n > 0 {
 		text += fmt.Sprintf("; %d garbage (shmem gc)", n)
 	}
@@ -319,5 +319,5 @@ func comm(pid int, otherwise string) string {
 	if err != nil {
 		return otherwise
 	}
-	return printable(strings.TrimSuffix(string(b), "\n"))
+	return clean(strings.TrimSuffix(string(b), "\n"))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/sys"
@@ -13,13 +12,13 @@ import (
 // renamed nor removed.
 
 type jsonPeer struct {
-	Slot      int       `json:"slot"`
-	PID       int       `json:"pid"`
-	Namespace uint64    `json:"pidNamespace"`
-	Here      bool      `json:"pidIsOurs"` // the pid means something in this PID namespace
-	Process   string    `json:"process,omitempty"`
-	Since     time.Time `json:"since"`
-	ReadOnly  bool      `json:"readOnly,omitempty"`
+	Slot      int     `json:"slot"`
+	PID       int     `json:"pid"`
+	Namespace count64 `json:"pidNamespace"`
+	Here      bool    `json:"pidIsOurs"` // the pid means something in this PID namespace
+	Process   string  `json:"process,omitempty"`
+	Since     moment  `json:"since"`
+	ReadOnly  bool    `json:"readOnly,omitempty"`
 }
 
 type jsonInfo struct {
@@ -32,12 +31,12 @@ type jsonInfo struct {
 	Item        string     `json:"item,omitempty"` // type of the messages of a queue or topic
 	Ended       bool       `json:"ended,omitempty"`
 	Fingerprint string     `json:"fingerprint,omitempty"`
-	Size        int64      `json:"size"`
-	File        int64      `json:"file"`
-	Memory      int64      `json:"memory"`
+	Size        num        `json:"size"`
+	File        num        `json:"file"`
+	Memory      num        `json:"memory"`
 	Mode        string     `json:"mode"`
 	UID         int        `json:"uid"`
-	Created     time.Time  `json:"created"`
+	Created     moment     `json:"created"`
 	Program     string     `json:"program,omitempty"`
 	Slots       int        `json:"slots,omitempty"`
 	Owner       *jsonPeer  `json:"owner,omitempty"`
@@ -48,8 +47,9 @@ type jsonInfo struct {
 func (r row) json() jsonInfo {
 	j := jsonInfo{
 		Name: r.Name, Path: r.Path, State: r.state(), Unlinked: r.unlinked,
-		Type: r.Type, Item: r.item, Ended: r.ended, Size: r.Size, File: r.File, Memory: r.InUse,
-		Mode: r.Mode.String(), UID: r.UID, Created: r.Created, Program: r.Program,
+		Type: r.Type, Item: r.item, Ended: r.ended, Size: num(r.Size), File: num(r.File),
+		Memory: num(r.InUse),
+		Mode:   r.Mode.String(), UID: r.UID, Created: moment(r.Created), Program: r.Program,
 		Slots: r.Slots, Readers: r.Readers, Peers: []jsonPeer{},
 	}
 	if r.unlinked { // state says only that
@@ -72,8 +72,8 @@ func (r row) json() jsonInfo {
 }
 
 func jsonOf(p shmem.Peer) jsonPeer {
-	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: p.PIDNamespace,
-		Here: p.PIDNamespace == sys.PIDNamespace(), Since: p.Since, ReadOnly: p.ReadOnly}
+	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: count64(p.PIDNamespace),
+		Here: p.PIDNamespace == sys.PIDNamespace(), Since: moment(p.Since), ReadOnly: p.ReadOnly}
 	if j.Here {
 		j.Process = comm(p.PID, "")
 	}

@@ -21,6 +21,7 @@
 // The files are by noun: one for each command, and
 //
 //	errors.go    exit codes and hints
+//	safe.go      what keeps names and texts from acting on a terminal
 //	style.go     colours
 //	text.go      numbers and words in columns
 //	table.go     tables
@@ -33,6 +34,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +45,7 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-const help = `See into shared memory: which segments there are, to which processes they belong,
+const intro = `See into shared memory: which segments there are, to which processes they belong,
 what is in them and what is stuck.
 
 Start with "shmem ls", then "shmem stat NAME" and "shmem cat NAME". Commands that read take no lock:
@@ -73,6 +75,7 @@ type cli struct {
 	Doctor     doctorCmd     `cmd:"" help:"Check the machine: is shared memory set up well?"`
 	Gen        genCmd        `cmd:"" help:"Generate C, Python, Rust or Go code that joins a segment."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Names      namesCmd      `cmd:"" name:"__names" hidden:"" help:"Print the names that completion offers."`
 }
 
 // An env is what a command needs of the world: where segments are, where output goes, and what the
@@ -81,10 +84,13 @@ type env struct {
 	ctx      context.Context // done by a signal; see interrupted
 	verb     string          // the command's name, for errors
 	dir      string
-	out, err io.Writer
+	out, err io.Writer // text: see guard
+	raw      io.Writer // bytes that are written as they are, in the same order as out
+	stdout   *buffered // behind both
 	style    style
-	width    int // columns
-	height   int // lines
+	unlinked func(dir string) ([]shmem.Info, error) // inspect.Unlinked
+	width    int                                    // columns
+	height   int                                    // lines
 	tty      bool
 }
 
@@ -96,8 +102,9 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run executes a command line and returns the exit code.
 func run(args []string) int {
 	var c cli
-	code := -1
-	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(help+"\n\n"+exitCodes),
+	code, help := -1, &buffered{f: os.Stdout}
+	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(intro+"\n\n"+exitCodes),
+		kong.Writers(help, os.Stderr),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(n int) { code = n }))
@@ -108,42 +115,23 @@ func run(args []string) int {
 		args = []string{"ls"}
 	}
 	k, err := p.Parse(args)
+	e := newEnv(&c)
 	if code >= 0 { // --help, --version
+		if err := help.flush(); err != nil {
+			return e.report(err)
+		}
 		return code
 	}
-	e := newEnv(&c)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "shmem: %v\n", err)
-		fmt.Fprintln(os.Stderr, "shmem --help lists the commands and flags")
+		fmt.Fprintf(e.err, "shmem: %v\n", clean(err.Error()))
+		fmt.Fprintln(e.err, "shmem --help lists the commands and flags")
 		return exitUsage
 	}
-	w := &buffered{f: os.Stdout}
-	e.out = w
 	e.verb, _, _ = strings.Cut(k.Command(), " ")
 	err = k.Run(e, p)
-	w.flush()
+	// What could not be written is an error, whatever the command did.
+	if failed := e.stdout.flush(); failed != nil && !errors.Is(err, failed) {
+		err = errors.Join(err, fileError(failed))
+	}
 	return e.report(err)
-}
-
-// A buffered writer writes to a file in large pieces: 10,000 lines would be as many system calls.
-type buffered struct {
-	f *os.File
-	b []byte
-}
-
-func (w *buffered) Write(p []byte) (int, error) {
-	w.b = append(w.b, p...)
-	if len(w.b) > 64<<10 {
-		w.flush()
-	}
-	return len(p), nil
-}
-
-// flush writes what is buffered. An error, such as that of a closed pipe, is not reported: the Go
-// runtime ends the program by SIGPIPE.
-func (w *buffered) flush() {
-	if len(w.b) > 0 {
-		_, _ = w.f.Write(w.b)
-		w.b = w.b[:0]
-	}
 }

@@ -53,10 +53,10 @@ func (c *Config) Init() error {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"shmem": main, "segment": segment})
+	testscript.Main(m, map[string]func(){"shmem": main, "segment": makeSegment})
 }
 
-// segment makes segments for the scripts:
+// makeSegment makes segments for the scripts:
 //
 //	segment DIR kept|raw NAME        one that stays
 //	segment DIR jobs NAME            a queue.Queue that stays, with 12 Jobs
@@ -67,7 +67,7 @@ func TestMain(m *testing.M) {
 // A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are
 // lock (a psync.Mutex), update (stays inside Update), count (changes the value all the time) and
 // wait (waits for a change).
-func segment() {
+func makeSegment() {
 	log.SetFlags(0)
 	dir, verb, name := os.Args[1], os.Args[2], os.Args[3]
 	o := &shmem.Options{Dir: dir, Slots: 16}
@@ -95,7 +95,7 @@ func segment() {
 		up(name + "-attached")
 		stay()
 	case "topic":
-		publish(name, o)
+		publishTicks(name, o)
 	case "hold":
 		hold(name, o, os.Args[4:])
 	}
@@ -181,8 +181,8 @@ type Tick struct {
 	Name  shmem.Text[[16]byte]
 }
 
-// publish publishes until the process is killed.
-func publish(name string, o *shmem.Options) {
+// publishTicks publishes until the process is killed.
+func publishTicks(name string, o *shmem.Options) {
 	t, err := topic.Create[Tick](name, &topic.Options{Dir: o.Dir, Slots: o.Slots, Lifetime: o.Lifetime,
 		Capacity: 1 << 16, Holds: 4})
 	check(err)

@@ -40,7 +40,7 @@ these are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into th
 message.
 
   $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --topic --frame $((1280*720*3))
-  $ shmem tail video | ...`
+  $ shmem tail --raw video | ...`
 }
 
 func (c *pumpCmd) Run(e *env) (err error) {
@@ -138,7 +138,8 @@ func (e *env) pumping(name string, mayEnd bool, end, send func() error) error {
 		return err
 	}
 	if err != nil {
-		fmt.Fprintf(e.err, "shmem: %s has ended, with what was sent before the error\n", name)
+		fmt.Fprintf(e.err, "shmem: %s has ended, with what was sent before the error\n",
+			clean(name))
 	}
 	return errors.Join(err, end())
 }
@@ -193,7 +194,7 @@ func (c *pumpCmd) topic(e *env, absent bool) (err error) {
 // openTopic makes the topic if it is absent, or else attaches to it.
 func (c *pumpCmd) openTopic(e *env, absent bool) (t *stream.Topic, made bool, err error) {
 	if absent {
-		t, err = e.createTopic(c.Name, c.item(), c.topicCapacity(), c.Hold)
+		t, err = e.createTopic(c.Name, c.item(), c.topicCapacity(), c.Hold, 0)
 		if !errors.Is(err, fs.ErrExist) { // if so, another process was faster
 			return t, true, err
 		}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
 )
@@ -77,11 +79,15 @@ func (c *recordCmd) Run(e *env) (err error) {
 		return err
 	}
 	to := os.Stdout
-	if c.File != "-" {
-		if to, err = os.Create(c.File); err != nil {
+	switch {
+	case c.File != "-":
+		if to, err = createLike(c.File, o.Info()); err != nil {
 			return fileError(err)
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
+	case e.tty:
+		return usageError{errors.New("a recording is bytes, which a terminal would act on: " +
+			"name a file, or a pipe")}
 	}
 	out := bufio.NewWriterSize(to, 64<<10)
 	if err := writeRecordHeader(out, o.MessageType()); err != nil {
@@ -100,8 +106,58 @@ func (c *recordCmd) Run(e *env) (err error) {
 	if err == io.EOF || err == errEnough || e.ctx.Err() != nil {
 		err = nil
 	}
+	if flushed := out.Flush(); flushed != nil {
+		return errors.Join(fileError(flushed), skip(err, flushed))
+	}
 	fmt.Fprintf(e.err, "%d messages recorded, %d lost\n", n, f.Lost())
-	return errors.Join(err, out.Flush())
+	return err
+}
+
+// skip returns err unless it is another one that has been reported.
+func skip(err, reported error) error {
+	if errors.Is(err, reported) {
+		return nil
+	}
+	return err
+}
+
+// createLike creates a file that the same users may read as a segment. A file that is there keeps
+// its mode.
+func createLike(path string, of shmem.Info) (*os.File, error) {
+	const secret = 0o600
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, secret)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, secret)
+	}
+	if err != nil {
+		return nil, err
+	}
+	mode := of.Mode.Perm() | secret
+	if !sameGroup(f, of.Path) { // the mode of a group is for another one
+		mode &^= 0o070
+	}
+	if err := f.Chmod(mode); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// sameGroup gives a file the group of another one, and reports whether it has it.
+func sameGroup(f *os.File, path string) bool {
+	group := func(path string) (gid uint32, ok bool) {
+		st, err := os.Stat(path)
+		if err != nil {
+			return 0, false
+		}
+		return groupOf(st)
+	}
+	want, ok := group(path)
+	if !ok {
+		return false
+	}
+	_ = f.Chown(-1, int(want))
+	has, ok := group(f.Name())
+	return ok && has == want
 }
 
 // writeRecordHeader writes what a recording of items of type t begins with.

@@ -26,13 +26,15 @@ type replayCmd struct {
 	Hold     int     `placeholder:"N" help:"When it is made: up to N subscribers can make it wait for them."`
 	Keep     bool    `xor:"end" help:"Do not end the topic that was made."`
 	End      bool    `xor:"end" help:"End also a topic that was there before."`
+
+	mode fs.FileMode // of a topic that is made: that of the recording; 0: the default
 }
 
 func (*replayCmd) Help() string {
 	return `The topic's items must have the layout of those that were recorded; if not, it is
 refused, with the fingerprints of both. Subscribers see new sequence numbers. A topic that it made
-itself ends behind the recording, also if replay fails or is interrupted; one that was there before
-stays open, unless --end is given.`
+itself has the mode of the file, and ends behind the recording, also if replay fails or is
+interrupted; one that was there before stays open, unless --end is given.`
 }
 
 func (c *replayCmd) Run(e *env) (err error) {
@@ -45,6 +47,9 @@ func (c *replayCmd) Run(e *env) (err error) {
 			return fileError(err)
 		}
 		defer from.Close()
+		if st, err := from.Stat(); err == nil && st.Mode().IsRegular() {
+			c.mode = st.Mode().Perm() | 0o600
+		}
 	}
 	if err := plainName(c.Name); err != nil {
 		return err
@@ -76,7 +81,7 @@ func (c *replayCmd) Run(e *env) (err error) {
 func (c *replayCmd) open(e *env, item *format.Type) (t *stream.Topic, made bool, err error) {
 	t, err = e.openTopic("topic attach", c.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold)
+		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold, c.mode)
 		return t, true, err
 	}
 	if err != nil {

@@ -40,7 +40,7 @@ func (c *rmCmd) remove(e *env, name string) error {
 	}
 	info, err := shmem.Stat(e.dir, name)
 	if err == nil && !c.Force && (len(info.Peers) > 0 || info.Readers) {
-		return fmt.Errorf("%s is %v, %s: %w; --force removes its name all the same", name,
+		return fmt.Errorf("%s is %v, %s: %w; --force removes its name all the same", clean(name),
 			info.State, users(info), errRefused)
 	}
 	return shmem.Remove(e.dir, name)

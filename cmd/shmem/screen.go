@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shmembox/shmem/internal/sys"
@@ -13,32 +16,99 @@ import (
 // A screen draws frames in place: on the alternate screen of a terminal, with keys to scroll and to
 // leave. Where there is no terminal it prints one frame below the other.
 type screen struct {
-	e       *env
-	keys    <-chan string // nil: there is no keyboard
-	restore func()        // gives the keyboard back
-	frame   []string      // lines of the last frame
-	fixed   int           // how many of them stay at the top
-	top     int           // the first of the others that is shown
-	paused  bool
+	e      *env
+	keys   <-chan string // nil: there is no keyboard
+	again  chan struct{} // the program was stopped and goes on: draw again
+	frame  []string      // lines of the last frame
+	fixed  int           // how many of them stay at the top
+	top    int           // the first of the others that is shown
+	paused bool
+}
+
+// The escape sequences that take the terminal, and that give it back.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	exitScreen  = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+)
+
+// terminalState is the state of the terminal. A signal may give it back at any moment.
+var terminalState struct {
+	sync.Mutex
+	taken   bool
+	left    bool   // for good
+	restore func() // gives the keyboard back; nil: it was not taken
+}
+
+// takeScreen takes the terminal. The keyboard comes first: a program in the background is stopped
+// there, before it has drawn anything.
+func takeScreen() {
+	terminalState.restore = nil
+	if restore, err := sys.KeyInput(os.Stdin.Fd()); err == nil {
+		terminalState.restore = restore
+	}
+	terminalState.taken = true
+	_, _ = os.Stdout.WriteString(enterScreen)
+}
+
+// leaveScreen gives the terminal back if it is taken, for good.
+func leaveScreen() {
+	terminalState.Lock()
+	defer terminalState.Unlock()
+	giveScreen()
+	terminalState.left = true
+}
+
+// giveScreen is leaveScreen with the lock held.
+func giveScreen() {
+	if !terminalState.taken {
+		return
+	}
+	terminalState.taken = false
+	if terminalState.restore != nil {
+		terminalState.restore()
+	}
+	_, _ = os.Stdout.WriteString(exitScreen)
 }
 
 // screen takes the terminal, if there is one, until leaveScreen.
 func (e *env) screen() *screen {
-	s := &screen{e: e, restore: func() {}}
-	if e.tty {
-		// leaveScreen is also called by the handler of a second signal, which ends the program.
-		screenOff.Lock()
-		defer screenOff.Unlock()
-		screenOff.f = func() {
-			s.restore()
-			fmt.Fprint(os.Stdout, "\x1b[?7h\x1b[?25h\x1b[?1049l")
-		}
-		fmt.Fprint(os.Stdout, "\x1b[?1049h\x1b[?25l\x1b[?7l")
-		if restore, err := sys.KeyInput(os.Stdin.Fd()); err == nil {
-			s.restore, s.keys = restore, keys(os.Stdin)
-		}
+	s := &screen{e: e, again: make(chan struct{}, 1)}
+	if !e.tty {
+		return s
+	}
+	terminalState.Lock()
+	defer terminalState.Unlock()
+	takeScreen()
+	if terminalState.restore != nil {
+		s.keys = keys(os.Stdin)
+	}
+	if stopSignal != nil {
+		stops := make(chan os.Signal, 1)
+		signal.Notify(stops, stopSignal)
+		go s.stops(stops)
 	}
 	return s
+}
+
+// stops gives the terminal back when the program is to stop (Ctrl-Z), stops it, and takes the
+// terminal again when it goes on in the foreground.
+func (s *screen) stops(stops chan os.Signal) {
+	for range stops {
+		terminalState.Lock()
+		giveScreen()
+		terminalState.Unlock()
+		for sys.Stop() && !sys.Foreground(os.Stdin.Fd()) {
+		}
+		terminalState.Lock()
+		if !terminalState.left {
+			takeScreen()
+		}
+		terminalState.Unlock()
+		select {
+		case s.again <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // keys reads what is typed, as long as the program runs. A terminal sends the bytes of one key in
@@ -58,13 +128,16 @@ func keys(in *os.File) <-chan string {
 }
 
 // draw shows a frame. Its first fixed lines stay where they are when the others are scrolled.
-func (s *screen) draw(frame string, fixed int) {
+func (s *screen) draw(frame string, fixed int) error {
 	if !s.e.tty {
-		_, _ = os.Stdout.WriteString(frame)
-		return
+		_, err := io.WriteString(s.e.out, frame)
+		if err == nil {
+			err = s.e.stdout.flush()
+		}
+		return err
 	}
 	s.frame, s.fixed = strings.Split(strings.TrimSuffix(frame, "\n"), "\n"), fixed
-	s.show()
+	return s.show()
 }
 
 // room is how many lines there are for what scrolls, beside the fixed ones and the status line.
@@ -72,7 +145,7 @@ func (s *screen) room() int { return max(s.e.height-1-s.fixed, 1) }
 
 // show draws the part of the frame that is scrolled to. It is one write, so that it does not
 // flicker.
-func (s *screen) show() {
+func (s *screen) show() error {
 	s.fixed = min(s.fixed, len(s.frame))
 	rest := s.frame[s.fixed:]
 	s.top = max(min(s.top, len(rest)-s.room()), 0)
@@ -85,7 +158,16 @@ func (s *screen) show() {
 	// To the top left; then clear each line before it is written.
 	const home, clearLine = "\x1b[H", "\x1b[2K"
 	all = append(all, s.e.style.faint(status))
-	_, _ = os.Stdout.WriteString(home + clearLine + strings.Join(all, "\r\n"+clearLine))
+	for i, l := range all {
+		all[i] = string(guarded([]byte(l), true))
+	}
+	terminalState.Lock()
+	defer terminalState.Unlock()
+	if !terminalState.taken { // a signal was faster
+		return nil
+	}
+	_, err := os.Stdout.WriteString(home + clearLine + strings.Join(all, "\r\n"+clearLine))
+	return err
 }
 
 // status is the last line: what is shown of how many lines, and the keys.
@@ -127,7 +209,7 @@ func (s *screen) key(k string) (quit bool) {
 	case "\x1b[F", "\x1b[4~", "\x1bOF", "G":
 		s.top = len(s.frame)
 	}
-	s.show()
+	_ = s.show() // the next frame meets the same error
 	return false
 }
 
@@ -137,8 +219,9 @@ func (e *env) ticks(s *screen, interval time.Duration, n int, f func() error) er
 	t := time.NewTicker(max(interval, 10*time.Millisecond))
 	defer t.Stop()
 	var keys <-chan string
+	var again <-chan struct{}
 	if s != nil {
-		keys = s.keys
+		keys, again = s.keys, s.again
 	}
 	for i := 1; ; i++ {
 		e.resize()
@@ -156,8 +239,10 @@ func (e *env) ticks(s *screen, interval time.Duration, n int, f func() error) er
 				if s.key(k) {
 					return nil
 				}
+			case <-again:
+				next = true
 			case <-e.ctx.Done():
-				return nil
+				return e.unlessInterrupted()
 			}
 		}
 	}

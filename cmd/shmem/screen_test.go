@@ -30,7 +30,7 @@ func TestScreens(t *testing.T) {
 		"watch -i 100ms config": `(?s)^config  live  version \d+  \+\d+ changes/s.*\n.*Limit .*\x1b\[[0-9;]*7m\d+.* \+\d+/s\n.*Routes .*q quit`,
 		"top -i 100ms":          `(?s)^shmem top.*NAME +PER SEC +TOTAL +DEPTH +LOST +HELD +WAIT +.*STATE.*config +\+\d+ +\d+.*12k/66k +0 +\S`,
 	} {
-		term := &terminal{t: t, tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")} // a server of its own
+		term := &tmuxTerminal{t: t, tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")} // a server of its own
 		term.run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24",
 			fmt.Sprintf("SHMEM_DIR=%s %s %s", dir, bin, verb))
 		re, screen := regexp.MustCompile(want), ""
@@ -90,14 +90,14 @@ func crowd(t *testing.T, dir string) {
 	})
 }
 
-// A terminal is a session of tmux with one program. The session ends with the program, and the
+// A tmuxTerminal is a session of tmux with one program. The session ends with the program, and the
 // server with the session.
-type terminal struct {
+type tmuxTerminal struct {
 	t            *testing.T
 	tmux, socket string
 }
 
-func (e *terminal) run(args ...string) string {
+func (e *tmuxTerminal) run(args ...string) string {
 	e.t.Helper()
 	out, err := exec.Command(e.tmux, append([]string{"-S", e.socket, "-f", "/dev/null"},
 		args...)...).CombinedOutput()
@@ -108,7 +108,7 @@ func (e *terminal) run(args ...string) string {
 }
 
 // gone reports whether the session has ended.
-func (e *terminal) gone() bool {
+func (e *tmuxTerminal) gone() bool {
 	return exec.Command(e.tmux, "-S", e.socket, "has-session", "-t", "v").Run() != nil
 }
 
@@ -116,7 +116,7 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // marked returns what is on the screen. Of the escape sequences it keeps reverse video, which marks
 // a change; colours are removed.
-func (e *terminal) marked() string {
+func (e *tmuxTerminal) marked() string {
 	return escapes.ReplaceAllStringFunc(e.run("capture-pane", "-t", "v", "-p", "-e", "-J"),
 		func(s string) string {
 			if strings.Contains(s, "7m") && !strings.Contains(s, "37m") &&
@@ -136,4 +136,94 @@ func eventually(cond func() bool) bool {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return false
+}
+
+// TestTerminalComesBack: whatever ends or stops a live view, the terminal is as it was before.
+func TestTerminalComesBack(t *testing.T) {
+	tmux, err := exec.LookPath("tmux")
+	if err != nil {
+		t.Skip("tmux is not installed")
+	}
+	dir, bin := interruptible(t)
+	crowd(t, dir)
+	for _, verb := range []string{"top -i 100ms", "watch -i 100ms config"} {
+		term := &tmuxTerminal{t: t, tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")}
+		term.run("new-session", "-d", "-s", "v", "-x", "80", "-y", "24", "-e", "SHMEM_DIR="+dir,
+			"bash --norc --noprofile")
+		line := func(text string) {
+			term.run("send-keys", "-t", "v", "-l", text)
+			term.run("send-keys", "-t", "v", "Enter")
+		}
+		n := 0
+		settings := func() string {
+			n++
+			line(fmt.Sprintf(`clear; echo "is%d: $(stty -a | cksum) code: $code"`, n))
+			re, got := regexp.MustCompile(fmt.Sprintf(`is%d: (\d+ \d+) code: (\d*)\n`, n)), []string(nil)
+			eventually(func() bool { got = re.FindStringSubmatch(term.marked()); return got != nil })
+			if got == nil {
+				t.Fatalf("no answer:\n%s", term.marked())
+			}
+			return got[1] + " " + got[2]
+		}
+		line("code=0")
+		before, _, _ := strings.Cut(settings(), "  ")
+		view := func() bool {
+			return eventually(func() bool { return term.flags() == "1 0" && strings.Contains(term.marked(), "q quit") })
+		}
+		back := func(how, code string) {
+			t.Helper()
+			if !eventually(func() bool { return term.flags() == "0 1" }) {
+				t.Errorf("%s, %s: the screen has alternate and cursor %s", verb, how, term.flags())
+			}
+			if got, want := settings(), strings.Fields(before)[0]+" "+strings.Fields(before)[1]+" "+code; got != want {
+				t.Errorf("%s, %s: settings and code %s, want %s", verb, how, got, want)
+			}
+		}
+		for _, end := range []struct{ how, code string }{
+			{"HUP", "129"}, {"INT", "0"}, {"QUIT", "131"}, {"TERM", "143"},
+		} {
+			line(bin + " " + verb + "; code=$?")
+			if !view() {
+				t.Fatalf("%s does not begin:\n%s", verb, term.marked())
+			}
+			pid := term.foreground()
+			if err := exec.Command("kill", "-"+end.how, pid).Run(); err != nil {
+				t.Fatal(err)
+			}
+			back(end.how, end.code)
+		}
+		// Ctrl-Z, and in the foreground again
+		line("code=0; " + bin + " " + verb)
+		if !view() {
+			t.Fatalf("%s does not begin:\n%s", verb, term.marked())
+		}
+		for range 2 {
+			term.run("send-keys", "-t", "v", "C-z")
+			back("Ctrl-Z", "0")
+			line("fg")
+			if !view() {
+				t.Fatalf("%s does not go on:\n%s", verb, term.marked())
+			}
+		}
+		term.run("send-keys", "-t", "v", "q")
+		back("q", "0")
+		term.run("kill-server")
+	}
+}
+
+// flags says whether the alternate screen is on, and whether the cursor is shown.
+func (e *tmuxTerminal) flags() string {
+	return strings.TrimSpace(e.run("display-message", "-p", "-t", "v",
+		"#{alternate_on} #{cursor_flag}"))
+}
+
+// foreground is the pid of the program that the shell has started.
+func (e *tmuxTerminal) foreground() string {
+	shell := strings.TrimSpace(e.run("display-message", "-p", "-t", "v", "#{pane_pid}"))
+	out, err := exec.Command("ps", "-o", "pid=", "--ppid", shell).Output()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	pids := strings.Fields(string(out))
+	return pids[len(pids)-1]
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -18,12 +17,12 @@ func (s errSignal) Error() string { return s.Signal.String() }
 // code is the exit code of a program that the signal ended, as shells have it.
 func (s errSignal) code() int { return 128 + int(s.Signal) }
 
-// interrupted returns a context that is done after the first SIGINT or SIGTERM: the command ends
-// what it is doing. A second signal ends the program at once.
+// interrupted returns a context that is done after the first of endSignals: the command ends what
+// it is doing. A second one ends the program at once.
 func interrupted() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endSignals()...)
 	go func() {
 		first := errSignal{(<-signals).(syscall.Signal)}
 		cancel(first)
@@ -56,6 +55,15 @@ func (e *env) signalled() error {
 	return nil
 }
 
+// unlessInterrupted is signalled for a command that Ctrl-C ends as it is meant to end.
+func (e *env) unlessInterrupted() error {
+	var s errSignal
+	if errors.As(context.Cause(e.ctx), &s) && s.Signal == syscall.SIGINT {
+		return nil
+	}
+	return e.signalled()
+}
+
 // endsReading lets a signal end the program while it reads its input, which cannot be interrupted:
 // 100 ms after the signal it calls last and exits. A message that is being written at that moment
 // is skipped, as that of any process that dies. stop ends it.
@@ -67,20 +75,4 @@ func (e *env) endsReading(last func()) (stop func() bool) {
 		errors.As(e.signalled(), &exit)
 		os.Exit(int(exit))
 	})
-}
-
-// screenOff has the function that gives the terminal back, nil if the terminal is not taken.
-var screenOff struct {
-	sync.Mutex
-	f func()
-}
-
-// leaveScreen gives the terminal back if it is taken.
-func leaveScreen() {
-	screenOff.Lock()
-	defer screenOff.Unlock()
-	if screenOff.f != nil {
-		screenOff.f()
-		screenOff.f = nil
-	}
 }

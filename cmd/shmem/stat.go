@@ -51,11 +51,11 @@ func (c *statCmd) Run(e *env) error {
 func (e *env) open(name string) (*inspect.Observer, error) {
 	o, err := e.inspect(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		lost, _ := inspect.Unlinked(e.dir)
+		lost, _ := e.unlinked(e.dir)
 		for _, info := range lost {
 			if info.Name == name {
 				fmt.Fprintf(e.err, "shmem: %s has lost its name (rm, Remove or another program "+
-					"unlinked it); %d still attached\n", name, len(info.Peers))
+					"unlinked it); %d still attached\n", clean(name), len(info.Peers))
 				return e.inspect(info.Path)
 			}
 		}

@@ -36,46 +36,47 @@ type jsonSlot struct {
 }
 
 type jsonStats struct {
-	Kind     string `json:"kind"`
-	Capacity int    `json:"capacity"`
-	Skipped  uint64 `json:"skipped"`
-	Ended    bool   `json:"ended"`
+	Kind     string  `json:"kind"`
+	Capacity int     `json:"capacity"`
+	Skipped  count64 `json:"skipped"`
+	Ended    bool    `json:"ended"`
 	*jsonQueueStats
 	*jsonTopicStats
 }
 
 type jsonQueueStats struct {
-	Sent        uint64      `json:"sent"`
-	Received    uint64      `json:"received"`
-	Depth       uint64      `json:"depth"`
-	Redelivered uint64      `json:"redelivered"`
-	Bytes       uint64      `json:"bytes,omitempty"`    // of a queue.Bytes
-	BytesCap    uint64      `json:"bytesCap,omitempty"` // of a queue.Bytes
+	Sent        count64     `json:"sent"`
+	Received    count64     `json:"received"`
+	Depth       count64     `json:"depth"`
+	Redelivered count64     `json:"redelivered"`
+	Bytes       count64     `json:"bytes,omitempty"`    // of a queue.Bytes
+	BytesCap    count64     `json:"bytesCap,omitempty"` // of a queue.Bytes
 	Single      bool        `json:"single,omitempty"`
 	Sender      *jsonHolder `json:"sender,omitempty"`   // of a Single queue
 	Receiver    *jsonHolder `json:"receiver,omitempty"` // of a Single queue
 }
 
 type jsonTopicStats struct {
-	Published uint64      `json:"published"`
-	Lost      uint64      `json:"lost"`
-	Released  uint64      `json:"released"`
+	Published count64     `json:"published"`
+	Lost      count64     `json:"lost"`
+	Released  count64     `json:"released"`
 	Holds     int         `json:"holds"`
 	MaxHolds  int         `json:"maxHolds"`
-	Lag       uint64      `json:"lag"`
+	Lag       count64     `json:"lag"`
 	Slowest   *jsonHolder `json:"slowest,omitempty"`
 }
 
 func jsonStatsOf(s *inspect.Stats) *jsonStats {
-	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: s.Skipped, Ended: s.Ended}
+	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: count64(s.Skipped), Ended: s.Ended}
 	if isTopic(s) {
 		j.jsonTopicStats = &jsonTopicStats{
-			s.Published, s.Lost, s.Released, s.Holds, s.MaxHolds, s.Lag,
-			jsonHolderOf(s.SlowestHolder),
+			count64(s.Published), count64(s.Lost), count64(s.Released), s.Holds, s.MaxHolds,
+			count64(s.Lag), jsonHolderOf(s.SlowestHolder),
 		}
 	} else {
 		j.jsonQueueStats = &jsonQueueStats{
-			s.Sent, s.Received, s.Depth, s.Redelivered, s.Bytes, s.BytesCap, s.Single,
+			count64(s.Sent), count64(s.Received), count64(s.Depth), count64(s.Redelivered),
+			count64(s.Bytes), count64(s.BytesCap), s.Single,
 			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
 		}
 	}
@@ -99,14 +100,14 @@ type jsonStat struct {
 	OwnerWord  string       `json:"ownerWord,omitempty"`
 	OwnerSlot  int          `json:"ownerSlot"`
 	CreatorPID int          `json:"creatorPid,omitempty"`
-	CreatorNS  uint64       `json:"creatorPidNamespace,omitempty"`
-	PayloadCap int64        `json:"payloadCap"`
-	ControlOff int64        `json:"controlOff"`
-	ImageOff   int64        `json:"imageOff"`
+	CreatorNS  count64      `json:"creatorPidNamespace,omitempty"`
+	PayloadCap num          `json:"payloadCap"`
+	ControlOff num          `json:"controlOff"`
+	ImageOff   num          `json:"imageOff"`
 	SlotsHigh  int          `json:"slotsHigh"`
 	PageSize   int          `json:"pageSize"`
 	WordSize   int          `json:"wordSize"`
-	Version    uint64       `json:"version"`
+	Version    count64      `json:"version"`
 	Stats      *jsonStats   `json:"stats,omitempty"` // of a queue or topic
 	Changing   bool         `json:"changing"`
 	Lock       jsonLock     `json:"lock"`
@@ -121,10 +122,10 @@ func jsonStatus(st *inspect.Status, t *inspect.Type, held heldFor) jsonStat {
 	j := jsonStat{
 		jsonInfo: row{Info: st.Info}.json(), Linked: st.Linked, Fate: st.Fate,
 		ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot, CreatorPID: st.CreatorPID,
-		CreatorNS:  st.CreatorNS,
-		PayloadCap: st.PayloadCap, ControlOff: st.ControlOff, ImageOff: st.ImageOff,
+		CreatorNS:  count64(st.CreatorNS),
+		PayloadCap: num(st.PayloadCap), ControlOff: num(st.ControlOff), ImageOff: num(st.ImageOff),
 		SlotsHigh: st.SlotsHigh, PageSize: st.PageSize, WordSize: st.WordSize,
-		Version: st.Version, Changing: st.Changing,
+		Version: count64(st.Version), Changing: st.Changing,
 		Lock: jsonLockOf("", st.Lock, held[""]), Readers: jsonHolders(st.Readers),
 		Locks: []jsonLock{}, SlotList: []jsonSlot{},
 	}

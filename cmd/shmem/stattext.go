@@ -30,7 +30,7 @@ type statLine struct {
 
 // showStat prints the report: a head, the lines, and a table of slots.
 func (e *env) showStat(st *inspect.Status, t *inspect.Type, held heldFor) {
-	fmt.Fprintf(e.out, "%s  %s\n", e.style.bold(st.Name), e.statState(st))
+	fmt.Fprintf(e.out, "%s  %s\n", e.style.bold(clean(st.Name)), e.statState(st))
 	for _, l := range statLines(st, t, held) {
 		e.showStatLine(l)
 	}
@@ -50,7 +50,7 @@ func (e *env) showStatLine(l statLine) {
 	}
 	const column = 12
 	label := l.label
-	for _, text := range fold(printable(l.text), max(e.width-column-2, 40)) {
+	for _, text := range fold(clean(l.text), max(e.width-column-2, 40)) {
 		fmt.Fprintf(e.out, "  %s%s\n", e.style.faint(pad(label, column)), paint(text))
 		label = ""
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -47,18 +48,19 @@ func (v streamView) lines(s style, width int) (all []string) {
 		long = max(long, len(fmt.Sprint(m.Seq)))
 	}
 	for _, m := range v.messages {
-		text := cut(printable(messageText(m.Value)), max(width-long-3, 20))
+		room := max(width-long-3, 20)
+		text := cut(clean(messageText(m.Value, room)), room)
 		all = append(all, s.cyan(lpad(fmt.Sprint(m.Seq), long))+"  "+text)
 	}
 	return all
 }
 
-// messageText is a message on one line: bytes as text, if that is what they are.
-func messageText(v inspect.Value) string {
+// messageText is the beginning of a message on one line: bytes as text, if that is what they are.
+func messageText(v inspect.Value, limit int) string {
 	if v.Kind() == inspect.Raw && len(v.Bytes()) == 0 {
 		return `""`
 	}
-	return v.String()
+	return v.Short(limit)
 }
 
 // text is the whole view.
@@ -76,8 +78,8 @@ func (v streamView) text(e *env) string {
 }
 
 type jsonMessage struct {
-	Seq   uint64 `json:"seq"`
-	Value any    `json:"value"`
+	Seq   count64 `json:"seq"`
+	Value any     `json:"value"`
 }
 
 type jsonStream struct {
@@ -94,14 +96,24 @@ func (v streamView) MarshalJSON() ([]byte, error) {
 		j.Item = item.String()
 	}
 	for _, m := range v.messages {
-		value := any(m.Value)
+		value := any(jsonValue{m.Value})
 		if b := m.Value.Bytes(); m.Value.Kind() == inspect.Raw {
 			value = map[string][]byte{"base64": b}
 			if utf8.Valid(b) {
 				value = string(b)
 			}
 		}
-		j.Messages = append(j.Messages, jsonMessage{m.Seq, value})
+		j.Messages = append(j.Messages, jsonMessage{count64(m.Seq), value})
 	}
 	return json.Marshal(j)
+}
+
+// A jsonValue is a value in the JSON of the command: see inspect.Value.WriteJSON.
+type jsonValue struct{ inspect.Value }
+
+// MarshalJSON never fails.
+func (v jsonValue) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := v.WriteJSON(&b, "")
+	return b.Bytes(), err
 }

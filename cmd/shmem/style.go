@@ -1,12 +1,13 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"os"
 	"runtime/debug"
 	"strings"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -56,10 +57,10 @@ func (s style) state(st shmem.State, text string) string {
 
 // newEnv looks at the terminal. Where there is none, output is 80 columns wide and has no colours.
 func newEnv(c *cli) *env {
-	e := &env{ctx: interrupted(), dir: c.Dir, out: os.Stdout, err: os.Stderr, width: 80, height: 24}
-	if w, h, ok := sys.TerminalSize(os.Stdout.Fd()); ok {
-		e.width, e.height, e.tty = w, h, true
-	}
+	w := &buffered{f: os.Stdout}
+	e := &env{ctx: interrupted(), dir: c.Dir, stdout: w, raw: w, unlinked: inspect.Unlinked,
+		err: guard{w: os.Stderr}, width: columns, height: lines}
+	e.tty = e.measure()
 	term := os.Getenv("TERM")
 	if c.Color == "always" || c.Color == "auto" && e.tty && os.Getenv("NO_COLOR") == "" &&
 		term != "dumb" {
@@ -68,23 +69,27 @@ func newEnv(c *cli) *env {
 			e.style = colours256
 		}
 	}
+	e.out = guard{w, e.style != colourless}
 	return e
+}
+
+// The size of a terminal that does not know its own.
+const columns, lines = 80, 24
+
+// measure reads the size of the terminal, and reports whether there is one.
+func (e *env) measure() bool {
+	w, h, ok := sys.TerminalSize(os.Stdout.Fd())
+	if ok {
+		e.width, e.height = cmp.Or(w, columns), cmp.Or(h, lines)
+	}
+	return ok
 }
 
 // resize reads the size of the terminal again.
 func (e *env) resize() {
-	if w, h, ok := sys.TerminalSize(os.Stdout.Fd()); ok && e.tty {
-		e.width, e.height = w, h
+	if e.tty {
+		e.measure()
 	}
-}
-
-// json prints a value as JSON. Segments' names and values are shown as they are, not escaped for
-// HTML.
-func (e *env) json(v any) error {
-	enc := json.NewEncoder(e.out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // version is the version of the module that the command was built from.

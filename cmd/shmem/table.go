@@ -18,9 +18,15 @@ type column struct {
 }
 
 // table prints rows, each with a cell for each column. On a terminal the table fits its width;
-// elsewhere nothing is cut, for grep and awk.
+// elsewhere nothing is cut, for grep and awk. Cells are cleaned.
 func (e *env) table(columns []column, rows [][]string) {
-	t := &tableLayout{columns: slices.Clone(columns), rows: slices.Clone(rows)}
+	t := &tableLayout{columns: slices.Clone(columns), rows: make([][]string, len(rows))}
+	for i, r := range rows {
+		t.rows[i] = make([]string, len(r))
+		for k, cell := range r {
+			t.rows[i][k] = clean(cell)
+		}
+	}
 	t.measure()
 	if e.tty {
 		t.leaveOut(e.width)
@@ -117,7 +123,7 @@ func (t *tableLayout) text(s style) string {
 // line appends a line of cells; row is -1 for the heads. The last column is not filled with spaces.
 func (t *tableLayout) line(b *strings.Builder, s style, row int, cells []string) {
 	for i, c := range t.columns {
-		text := cut(printable(cells[i]), t.widths[i])
+		text := cut(cells[i], t.widths[i])
 		if c.right {
 			text = lpad(text, t.widths[i])
 		} else if i < len(t.columns)-1 {

@@ -22,13 +22,13 @@ func TestTable(t *testing.T) {
 		0: `
 NAME         SIZE  MEM  WHY
 a-long-name   12K   3M  it is small
-b              1G   4M  it is not needed any more?
+b              1G   4M  it is not needed any more\x1b
 `,
 		40: `
 NAME         SIZE  WHY
 a-long-name   12K  it is small
 b              1G  it is not needed any
-                   more?
+                   more\x1b
 `,
 		24: `
 NAME    SIZE  WHY
@@ -36,7 +36,7 @@ a-lon…   12K  it is
               small
 b         1G  it is not
               needed any
-              more?
+              more\x1b
 `,
 	} {
 		got := "\n" + tableText(width, columns, rows)

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +20,7 @@ import (
 type tailCmd struct {
 	Name  string `arg:"" help:"The queue.Bytes or topic."`
 	Wait  bool   `help:"Wait until it is there."`
-	Raw   bool   `xor:"form" help:"The bytes of each message, without a newline behind it."`
+	Raw   bool   `xor:"form" help:"The bytes of each message as they are, without a newline behind it."`
 	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
 	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
@@ -32,12 +30,13 @@ type tailCmd struct {
 
 func (*tailCmd) Help() string {
 	return `Receives until the stream ends, or Ctrl-C. Each message of a queue of bytes goes to one
-receiver, and tail is one: it writes each message from shared memory, without a copy.
+receiver, and tail is one.
 
-The messages of a topic go to all subscribers. Texts are a line each, arrays of bytes are written as
-they are, and other items are a line of JSON. tail takes no slot and no lock: no publisher waits for
-it, and if publishers are a whole round of the ring ahead it loses messages, and says how many. With
---hold it attaches, and they wait.`
+The messages of a topic go to all subscribers. Each message is a line: of a queue of bytes and of
+texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON. What a
+terminal would act on is escaped, as \x1b: only --raw writes the bytes as they are. tail takes no
+slot and no lock: no publisher waits for it, and if publishers are a whole round of the ring ahead
+it loses messages, and says how many. With --hold it attaches, and they wait.`
 }
 
 func (c *tailCmd) Run(e *env) (err error) {
@@ -121,15 +120,14 @@ func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
 		return false, usageError{errors.New(
 			"--hold begins now: --from is for subscribers without a hold")}
 	}
-	w := &messageWriter{cmd: c, out: bufio.NewWriterSize(os.Stdout, 64<<10)}
+	w := &messageWriter{cmd: c, env: e}
 	if c.Hold {
 		err = c.held(e, o.MessageType(), w)
 	} else {
 		err = c.followed(e, o, from, w)
 	}
-	if flushed := w.out.Flush(); flushed != nil &&
-		(err == nil || err == io.EOF || err == errEnough) {
-		return false, flushed
+	if flushed := e.stdout.flush(); flushed != nil {
+		return false, fileError(flushed)
 	}
 	switch {
 	case err == io.EOF:
@@ -151,10 +149,10 @@ func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageW
 	if err != nil {
 		return err
 	}
-	err = follow(e.ctx, f, w.out.Flush, func(m inspect.Message) error { return w.show(m.Value) })
+	err = follow(e.ctx, f, e.stdout.flush, func(m inspect.Message) error { return w.show(m.Value) })
 	if f.Lost() > 0 {
 		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n",
-			c.Name, f.Lost())
+			clean(c.Name), f.Lost())
 	}
 	return err
 }
@@ -176,7 +174,7 @@ func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
 			err = w.show(v)
 		}
 		if err == nil && !more { // it will wait
-			err = w.out.Flush()
+			err = e.stdout.flush()
 		}
 		return err
 	})
@@ -188,7 +186,7 @@ func (e *env) follow(o *inspect.Observer, from uint64) (*inspect.Follower, error
 	if err == nil && from < inspect.FromOldest && f.Seq() < from {
 		fmt.Fprintf(e.err,
 			"shmem: %s has not come to message %d: this begins with the next one, %d\n",
-			o.Info().Name, from, f.Seq())
+			clean(o.Info().Name), from, f.Seq())
 	}
 	return f, err
 }
@@ -219,7 +217,7 @@ func follow(ctx context.Context, fo *inspect.Follower, idle func() error,
 // A messageWriter shows the messages of a topic.
 type messageWriter struct {
 	cmd *tailCmd
-	out *bufio.Writer
+	env *env
 	n   int // messages shown
 }
 
@@ -237,17 +235,21 @@ func (w *messageWriter) show(v inspect.Value) error {
 func (w *messageWriter) write(v inspect.Value) error {
 	switch k := v.Kind(); {
 	case w.cmd.JSON:
-	case w.cmd.Raw, k == inspect.Array && hasBytes(v):
-		_, err := w.out.Write(v.Bytes())
+	case w.cmd.Raw:
+		_, err := w.env.raw.Write(v.Bytes())
 		return err
 	case k == inspect.Text, k == inspect.List && hasBytes(v):
-		_, err := w.out.Write(append(lineOf(v), '\n'))
+		return w.env.line(lineOf(v))
+	case k == inspect.Array && hasBytes(v):
+		_, err := fmt.Fprintln(w.env.out, v)
 		return err
 	}
-	b, err := v.MarshalJSON()
-	if err == nil {
-		_, err = w.out.Write(append(b, '\n'))
-	}
+	return w.env.valueJSON(v, "")
+}
+
+// line prints a line of text that another process has sent.
+func (e *env) line(text []byte) error {
+	_, err := io.WriteString(e.out, cleanLine(string(text))+"\n")
 	return err
 }
 
@@ -280,17 +282,12 @@ func (c *tailCmd) queue(e *env) (ended bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	out := bufio.NewWriterSize(os.Stdout, 64<<10)
-	defer func() { err = errors.Join(err, out.Flush()) }()
 	write := func(p []byte) error {
-		if c.Raw { // a frame may be large: no copy
-			_, err := os.Stdout.Write(p)
+		if c.Raw {
+			_, err := e.raw.Write(p)
 			return err
 		}
-		if _, err := out.Write(p); err != nil {
-			return err
-		}
-		return out.WriteByte('\n')
+		return e.line(p)
 	}
 	for n := 0; c.Count == 0 || n < c.Count; n++ {
 		err := q.RecvFunc(e.ctx, write)
@@ -303,8 +300,8 @@ func (c *tailCmd) queue(e *env) (ended bool, err error) {
 			return false, err
 		}
 		if q.Len() == 0 { // it will wait
-			if err := out.Flush(); err != nil {
-				return false, err
+			if err := e.stdout.flush(); err != nil {
+				return false, fileError(err)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -94,16 +93,6 @@ func perSecond(f float64) string {
 		return fmt.Sprintf("%s%.0fk", sign, f/1e3)
 	}
 	return fmt.Sprintf("%s%.0fM", sign, f/1e6)
-}
-
-// printable replaces what a terminal would act on. Names and values may hold anything.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // Columns are counted as code points: names of segments and fields are seldom wider.

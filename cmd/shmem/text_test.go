@@ -32,7 +32,7 @@ func TestWords(t *testing.T) {
 		{cut("short", 5), "short"}, {cut("longer", 5), "long…"}, {cut("größer", 6), "größer"},
 		{cut("x", 0), ""},
 		{pad("ä", 3), "ä  "}, {lpad("ä", 3), "  ä"}, {pad("long", 2), "long"},
-		{printable("a\x1b[31mb\n"), "a?[31mb?"},
+		{clean("a\x1b[31mb\n"), `a\x1b[31mb\n`},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

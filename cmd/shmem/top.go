@@ -38,8 +38,7 @@ func (c *topCmd) Run(e *env) error {
 			return err
 		}
 		all.update(e, rows)
-		scr.draw(topFrame(e, rows, all), fixedLines)
-		return nil
+		return scr.draw(topFrame(e, rows, all), fixedLines)
 	})
 }
 
@@ -155,7 +154,8 @@ func topFrame(e *env, rows []row, all tracking) string {
 	var b strings.Builder
 	sub.out = &b
 	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")),
-		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), e.dir, bytesText(memory))))
+		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), clean(e.dir),
+			bytesText(memory))))
 	sub.table([]column{
 		{head: "NAME", least: 14, paint: painted(e.style.bold)},
 		{head: "PER SEC", right: true},

@@ -21,16 +21,17 @@ func (e *env) openTopic(op, name string) (*stream.Topic, error) {
 	}, nil, 0, 0)
 }
 
-// createTopic creates a topic that stays when the command exits.
+// createTopic creates a topic that stays when the command exits. Mode 0 is the default.
 func (e *env) createTopic(
-	name string, item *format.Type, capacity, holds int,
+	name string, item *format.Type, capacity, holds int, mode fs.FileMode,
 ) (*stream.Topic, error) {
 	if capacity < 1 || int64(capacity) > 1<<31 || holds < 0 || holds > 1<<16 {
 		return nil, usageError{fmt.Errorf("a topic has 1 to 2^31 messages, and 0 to 65536 holds")}
 	}
 	return stream.OpenTopic(stream.Plan{
 		Op: "topic create", Name: name, Mode: stream.Create, Visitor: true,
-		Options: &shmem.Options{Dir: e.dir, Lifetime: shmem.Kept, Undo: shmem.UndoNever},
+		Options: &shmem.Options{Dir: e.dir, Lifetime: shmem.Kept, Undo: shmem.UndoNever,
+			Mode: mode},
 	}, item, capacity, holds)
 }
 

@@ -20,10 +20,18 @@ type valueLines struct {
 
 // print prints the value. What it finds no line of its own for stays in p.beside.
 func (p valueLines) print(w io.Writer, v inspect.Value) {
+	const most = 4096 // lines that are aligned with each other: a value may have millions
 	var all []inspect.Line
 	for l := range v.Lines(p.width, p.limit) {
-		all = append(all, l)
+		if all = append(all, l); len(all) == most {
+			p.printLines(w, all)
+			all = all[:0]
+		}
 	}
+	p.printLines(w, all)
+}
+
+func (p valueLines) printLines(w io.Writer, all []inspect.Line) {
 	columns := labelColumns(all)
 	for i, l := range all {
 		label := l.Label

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -37,19 +37,24 @@ func (c *watchCmd) Run(e *env) error {
 	}
 	w := &watched{env: e, cmd: c, o: o}
 	defer func() { w.o.Close() }()
-	frame, line := w.valueFrame, w.valueJSON
+	frame, line := w.valueFrame, w.valueLine
 	if isStream(o) && c.Path == "" {
-		frame, line = w.streamFrame, w.streamJSON
+		frame, line = w.streamFrame, w.streamLine
 	}
 	if c.JSON {
-		return e.ticks(nil, c.Interval, c.Count, func() error { return w.printJSON(line) })
+		return e.ticks(nil, c.Interval, c.Count, func() error {
+			if err := line(); err != nil {
+				return err
+			}
+			return e.stdout.flush()
+		})
 	}
 	scr := e.screen()
 	defer leaveScreen()
 	return e.ticks(scr, c.Interval, c.Count, func() error {
 		text, err := frame()
 		if err == nil {
-			scr.draw(text, fixedLines)
+			err = scr.draw(text, fixedLines)
 		}
 		return err
 	})
@@ -62,7 +67,7 @@ type watched struct {
 	o   *inspect.Observer
 
 	last     *inspect.Snapshot // of a box; nil at first
-	lastJSON string            // of a queue or topic
+	lastJSON []byte            // of a queue or topic
 	sent     uint64            // messages sent to a queue or topic at the time at
 	at       time.Time         // zero at first
 }
@@ -80,55 +85,49 @@ func (w *watched) follow() {
 	w.o, w.last, w.at = o, nil, time.Time{}
 }
 
-// printJSON prints a line that next returns, unless it is empty.
-func (w *watched) printJSON(next func() ([]byte, error)) error {
-	line, err := next()
-	if err != nil || len(line) == 0 {
-		return err
+// valueLine prints the value as JSON if it has changed.
+func (w *watched) valueLine() error {
+	w.follow()
+	snap, err := w.o.SnapshotAt(w.cmd.Path)
+	if errors.Is(err, shmem.ErrContended) {
+		return nil // the next frame may have it
 	}
-	_, err = fmt.Fprintf(os.Stdout, "%s\n", line)
-	return err
-}
-
-// valueJSON is the value if it has changed.
-func (w *watched) valueJSON() ([]byte, error) {
-	snap, err := w.o.Snapshot()
 	if err != nil {
-		return nil, err
+		return w.snapshotError(w.cmd.Name, err)
 	}
-	v, err := snap.Value().At(w.cmd.Path)
-	if err != nil {
-		return nil, err
-	}
-	if w.last != nil && len(inspect.Diff(w.last, snap)) == 0 {
-		return nil, nil
+	if w.last != nil && same(w.last, snap) {
+		return nil
 	}
 	w.last = snap
-	return v.MarshalJSON()
+	return w.env.valueJSON(snap.Value(), "")
+}
+
+// same reports whether nothing has changed between two snapshots.
+func same(a, b *inspect.Snapshot) bool {
+	for range inspect.Changes(a, b) {
+		return false
+	}
+	return true
 }
 
 // valueFrame shows the value, with what has changed since the last frame.
 func (w *watched) valueFrame() (string, error) {
 	w.follow()
-	snap, err := w.o.Snapshot()
+	snap, err := w.o.SnapshotAt(w.cmd.Path)
 	if errors.Is(err, shmem.ErrContended) {
 		return w.style.red("the value changes faster than it can be copied") + "\n", nil
 	}
 	if err != nil {
-		return "", err
+		return "", w.snapshotError(w.cmd.Name, err)
 	}
 	st, err := w.o.Status()
 	if err != nil {
 		return "", err
 	}
-	v, err := snap.Value().At(w.cmd.Path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", w.cmd.Name, err)
-	}
-	ch := changesSince(w.last, snap, w.cmd.Path)
+	ch := changesSince(w.last, snap)
 	w.last = snap
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", w.style.bold(st.Name), w.stateOf(st),
+	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
 		snap.Version, ch.perSecond, w.clock(snap.Time))
 	attached := fmt.Sprintf("%d attached", len(st.Peers))
 	if len(st.Lock.Holders) > 0 {
@@ -136,7 +135,7 @@ func (w *watched) valueFrame() (string, error) {
 	}
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(attached))
 	valueLines{style: w.style, width: w.width, limit: watchLines, changed: ch.paths,
-		beside: ch.rates}.print(&b, v)
+		beside: ch.rates}.print(&b, snap.Value())
 	ch.printRest(&b, w.style)
 	return b.String(), nil
 }
@@ -144,46 +143,43 @@ func (w *watched) valueFrame() (string, error) {
 // watchLines bounds the lines of an array, and of rates below the value.
 const watchLines = 32
 
-// changes are what has changed between two frames, by paths from the value that is shown.
+// changes are what has changed between two frames.
 type changes struct {
 	perSecond string            // of the whole value
-	all       []inspect.Change  // with paths from the root
-	paths     map[string]bool   // of all changes
+	all       []inspect.Change  // the first ones
+	paths     map[string]bool   // of these
 	rates     map[string]string // of numbers
-	root      string            // path of the value that is shown
 }
 
+// maxChanges bounds how many changes are shown of those between two looks.
+const maxChanges = 1000
+
 // changesSince compares a snapshot with the last one, which may be nil.
-func changesSince(last, now *inspect.Snapshot, root string) changes {
-	ch := changes{paths: map[string]bool{}, rates: map[string]string{}, root: root}
+func changesSince(last, now *inspect.Snapshot) changes {
+	ch := changes{paths: map[string]bool{}, rates: map[string]string{}}
 	if last == nil {
 		return ch
 	}
 	elapsed := now.Time.Sub(last.Time)
 	ch.perSecond = perSecond(float64(now.Version-last.Version)/elapsed.Seconds()) + " changes/s"
-	for _, d := range inspect.Diff(last, now) {
-		if !strings.HasPrefix(d.Path, root) {
-			continue
+	for d := range inspect.Changes(last, now) {
+		if len(ch.all) == maxChanges {
+			break
 		}
 		ch.all = append(ch.all, d)
-		ch.paths[ch.local(d)] = true
+		ch.paths[d.Path] = true
 		if r := rate(d, elapsed); r != "" {
-			ch.rates[ch.local(d)] = r + "/s"
+			ch.rates[d.Path] = r + "/s"
 		}
 	}
 	return ch
-}
-
-// local is the path of a change from the value that is shown.
-func (ch changes) local(d inspect.Change) string {
-	return strings.TrimPrefix(strings.TrimPrefix(d.Path, ch.root), ".")
 }
 
 // printRest prints the rates of numbers that share a line with others.
 func (ch changes) printRest(b *strings.Builder, s style) {
 	n := 0
 	for _, d := range ch.all {
-		r := ch.rates[ch.local(d)]
+		r := ch.rates[d.Path]
 		if r == "" {
 			continue
 		}
@@ -218,18 +214,19 @@ func (w *watched) streamView(n int) (streamView, error) {
 	return streamOf(w.o, n)
 }
 
-// streamJSON is the queue or topic if it has changed. It has no version that would tell.
-func (w *watched) streamJSON() ([]byte, error) {
+// streamLine prints the queue or topic if it has changed. It has no version that would tell.
+func (w *watched) streamLine() error {
 	v, err := w.streamView(lastMessages)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	line, err := v.MarshalJSON()
-	if err != nil || string(line) == w.lastJSON {
-		return nil, err
+	if err != nil || bytes.Equal(line, w.lastJSON) {
+		return err
 	}
-	w.lastJSON = string(line)
-	return line, nil
+	w.lastJSON = line
+	_, err = w.raw.Write(append(safeJSON(line), '\n'))
+	return err
 }
 
 // streamFrame shows the counters and as many messages as fit.
@@ -248,8 +245,8 @@ func (w *watched) streamFrame() (string, error) {
 	}
 	w.sent, w.at = total(v.stats), now
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(st.Name), w.stateOf(st), typeName(v.t),
-		rate, w.clock(now))
+	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
+		typeName(v.t), rate, w.clock(now))
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers),
 		statsText(v.stats)), w.width)))
 	for _, l := range v.lines(w.style, w.width) {

@@ -51,6 +51,7 @@ func (fd FD) Link(string) error                       { return errors.ErrUnsuppo
 func (fd FD) Stat() (Stat, error)                     { return Stat{}, errors.ErrUnsupported }
 func (fd FD) Chmod(fs.FileMode) error                 { return errors.ErrUnsupported }
 func (fd FD) ReadAt([]byte, int64) (int, error)       { return 0, errors.ErrUnsupported }
+func (fd FD) Data(int64) (int64, int64, error)        { return 0, 0, errors.ErrUnsupported }
 func (fd FD) WriteAt([]byte, int64) error             { return errors.ErrUnsupported }
 func (fd FD) Allocate(int64) error                    { return errors.ErrUnsupported }
 func (fd FD) Truncate(int64) error                    { return errors.ErrUnsupported }

@@ -23,6 +23,7 @@ var untouched = []string{
 
 // dropped are files that the library proper does not use.
 var dropped = []string{
+	"internal/sys/holes_linux.go",
 	"internal/sys/term_linux.go",
 }
 

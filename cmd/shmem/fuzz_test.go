@@ -1,0 +1,241 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
+)
+
+// memoryDir returns a fresh directory in memory.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "shmem-look-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// seal makes a header page whose content was changed valid again, as far as checksums go, so that a
+// look goes on to what the page says.
+func seal(page []byte, st sys.Stat, size int64) {
+	format.Adopt(page, st.Ino, st.Dev)
+	h, err := format.DecodeHeader(page, size)
+	if err != nil {
+		return
+	}
+	n := int(page[format.OffRecordLength]) | int(page[format.OffRecordLength+1])<<8
+	if n == 0 || n > format.InlineSchema {
+		return
+	}
+	schema := append([]byte(nil), page[format.OffInline:][:n]...)
+	t, err := format.Decode(schema)
+	if err != nil {
+		return
+	}
+	r := h.NewRecord(schema, t.Fingerprint(), uint64(t.Size))
+	r.Encode(page[format.OffRecord:], schema)
+}
+
+// place writes a file named x that may be any, with a header for this very file. A sparse one has
+// memory only where it has other bytes than zeros.
+func place(t testing.TB, dir string, content []byte, sparse bool) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := sys.Lstat(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	content = append([]byte(nil), content...)
+	if at := len(content) - format.HeaderSize; at >= 0 {
+		seal(content[at:], st, int64(len(content)))
+	}
+	const piece = 4096
+	for off := 0; off < len(content); off += piece {
+		b := content[off:min(off+piece, len(content))]
+		if sparse && strings.Trim(string(b), "\x00") == "" {
+			continue
+		}
+		if _, err := f.WriteAt(b, int64(off)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(int64(len(content))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An output counts what a terminal would act on.
+type output struct {
+	b   strings.Builder
+	bad int
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
+			o.bad++
+		}
+	}
+	if o.b.Len() < 1<<20 {
+		o.b.Write(p)
+	}
+	return len(p), nil
+}
+
+// A runner is a command that kong would run.
+type runner interface{ Run(*env) error }
+
+// reading are the commands that read a segment named x, in all their forms.
+func reading(dir string) map[string]runner {
+	const short = time.Millisecond
+	return map[string]runner{
+		"ls": &lsCmd{}, "ls --json": &lsCmd{JSON: true}, "ls -1": &lsCmd{Names: true},
+		"stat":         &statCmd{Name: "x", For: short},
+		"stat --json":  &statCmd{Name: "x", For: short, JSON: true},
+		"cat":          &catCmd{Name: "x"},
+		"cat -a":       &catCmd{Name: "x", All: true},
+		"cat --json":   &catCmd{Name: "x", JSON: true},
+		"cat --hex":    &catCmd{Name: "x", Hex: true},
+		"cat --type":   &catCmd{Name: "x", Type: true},
+		"cat PATH":     &catCmd{Name: "x", Path: "Limit"},
+		"watch":        &watchCmd{Name: "x", Interval: short, Count: 1},
+		"watch --json": &watchCmd{Name: "x", Interval: short, Count: 1, JSON: true},
+		"top":          &topCmd{Interval: short, Count: 1},
+		"diff":         &diffCmd{Name: "x"},
+		"diff --json":  &diffCmd{Name: "x", JSON: true},
+		"gc -n":        &gcCmd{DryRun: true},
+		"gc -n --json": &gcCmd{DryRun: true, JSON: true},
+		"tail":         &tailCmd{Name: "x", From: "oldest", Count: 2},
+		"tail --json":  &tailCmd{Name: "x", From: "oldest", Count: 2, JSON: true},
+		"record":       &recordCmd{Name: "x", File: filepath.Join(dir, ".rec"), From: "oldest", Count: 2},
+		"gen go":       &genCmd{Lang: "go", Name: "x"},
+		"__names":      namesCmd{},
+	}
+}
+
+// lookEvery runs every reading command at the file x of dir. A command may refuse; it may not
+// panic, wait, print what a terminal acts on, or print JSON that is none.
+func lookEvery(t testing.TB, dir string) {
+	t.Helper()
+	for name, cmd := range reading(dir) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
+		var out, errs output
+		w := &buffered{f: os.NewFile(^uintptr(0), "none")}
+		e := &env{ctx: ctx, verb: strings.Fields(name)[0], dir: dir, width: columns, height: lines,
+			stdout: w, raw: &out, out: guard{w: &out}, err: guard{w: &errs},
+			unlinked: func(string) ([]shmem.Info, error) { return nil, nil }}
+		err := cmd.Run(e)
+		cancel()
+		if err != nil {
+			e.report(err)
+		}
+		if out.bad+errs.bad > 0 {
+			t.Errorf("shmem %s prints what a terminal acts on: %q %q", name, out.b.String(),
+				errs.b.String())
+		}
+		if err != nil || !strings.Contains(name, "json") || out.b.Len() >= 1<<20 {
+			continue
+		}
+		for d := json.NewDecoder(strings.NewReader(out.b.String())); ; {
+			var v any
+			if err := d.Decode(&v); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Errorf("shmem %s: %v in %q", name, err, out.b.String())
+				break
+			}
+		}
+	}
+}
+
+// images are the files of segments of every kind.
+func images(t testing.TB) map[string][]byte {
+	t.Helper()
+	dir, ctx, all := memoryDir(t), t.Context(), map[string][]byte{}
+	keep := func(name string, c io.Closer, err error) {
+		t.Helper()
+		var b []byte
+		if err == nil {
+			b, err = os.ReadFile(filepath.Join(dir, name))
+		}
+		if err = errors.Join(err, c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		all[name] = b
+	}
+	b, err := shmem.Create[Config]("box", &shmem.Options{Dir: dir, Slots: 4})
+	keep("box", b, err)
+	s, err := shmem.CreateSegment("raw", 5000, &shmem.Options{Dir: dir, Slots: 4})
+	keep("raw", s, err)
+	for _, single := range []bool{false, true} {
+		name := fmt.Sprintf("%v", single)
+		q, err := queue.Create[Job]("queue-"+name,
+			&queue.Options{Dir: dir, Slots: 4, Capacity: 4, Single: single})
+		if err == nil {
+			err = q.Send(ctx, Job{1})
+		}
+		keep("queue-"+name, q, err)
+		p, err := queue.CreateBytes("bytes-"+name,
+			&queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 256, Single: single})
+		if err == nil {
+			err = p.Send(ctx, []byte("esc \x1b[31m"))
+		}
+		keep("bytes-"+name, p, err)
+	}
+	tp, err := topic.Create[Tick]("topic", &topic.Options{Dir: dir, Slots: 4, Capacity: 4, Holds: 1})
+	if err == nil {
+		err = tp.Publish(ctx, Tick{})
+	}
+	keep("topic", tp, err)
+	return all
+}
+
+// FuzzLook drives every reading command over whole files.
+func FuzzLook(f *testing.F) {
+	dir := memoryDir(f)
+	for _, raw := range images(f) {
+		for _, sparse := range []bool{false, true} {
+			f.Add(raw, uint32(0), uint64(0), uint32(0), uint64(0), sparse)
+			f.Add(raw, uint32(len(raw)-4096+960+4), uint64(1), uint32(0), uint64(1)<<40, sparse)
+			f.Add(raw[:len(raw)/2], uint32(0), uint64(0), uint32(0), uint64(0), sparse)
+		}
+	}
+	f.Add([]byte("short"), uint32(0), uint64(0), uint32(0), uint64(0), false)
+	f.Fuzz(func(t *testing.T, content []byte, at1 uint32, word1 uint64, at2 uint32, word2 uint64,
+		sparse bool) {
+		if len(content) > 1<<20 {
+			return
+		}
+		content = append([]byte(nil), content...)
+		for i := range 8 { // by chance alone a word that matters is seldom hit
+			for at, word := range map[uint32]uint64{at1: word1, at2: word2} {
+				if n := int(at) + i; n < len(content) {
+					content[n] ^= byte(word >> (8 * i))
+				}
+			}
+		}
+		place(t, dir, content, sparse)
+		lookEvery(t, dir)
+	})
+}
