@@ -16,10 +16,12 @@
 //
 // # Slow subscribers
 //
-// Publishing overwrites the oldest message. A subscription that falls behind by more than the
-// capacity loses the oldest messages; Lost counts them. In a topic created with [Options.Holds]
-// every subscription holds publishers back: they wait for the slowest one, as long as its process
-// lives, and no message published after Subscribe is lost.
+// Publishing overwrites the oldest message. What a subscription does when publishers are faster, it
+// says itself; subscriptions of all kinds share a topic. One with [Hold] holds publishers back:
+// they wait for the slowest one, as long as its process lives, and no message published after
+// Subscribe is lost. A topic has room for so many of them, [Options.Holds]. One with [NoHold] that
+// falls behind by more than the capacity loses the oldest messages; Lost counts them. One with
+// [Newest] receives the newest message only, and skips the others.
 //
 // # Contexts
 //
@@ -40,7 +42,7 @@
 // A caller that waits for a dead process finds out at once where the kernel reports the death, else
 // after 10 to 100 ms. A stopped process is alive: a publisher stopped in the middle of a message
 // blocks the subscribers that come to it, and the publishers that come round to its slot; a stopped
-// subscriber blocks the publishers of a topic with holds. Use a context to stop waiting.
+// subscriber that holds blocks the publishers. Use a context to stop waiting.
 //
 // Recv does not return when the last publisher dies: another one may come. End ends the topic.
 //

@@ -36,9 +36,9 @@ type Options struct {
 
 	// Capacity is how many messages are kept. Default: 1024. Create only.
 	Capacity int
-	// Holds is how many subscribers there can be at a time, each of which holds publishers back: no
-	// message is overwritten before it has received it. At most 65536. Default: 0, which is no
-	// limit, and no subscriber holds publishers back. Create only.
+	// Holds is how many subscriptions there can be at a time that hold publishers back: no message
+	// is overwritten before each of them has received it. At most 65536. Default: 0. With holds
+	// Subscribe takes one, unless it is told not to; see Delivery. Create only.
 	Holds int
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T

@@ -10,7 +10,9 @@ import (
 	"github.com/shmembox/shmem/internal/stream"
 )
 
-// A Start says where a subscription begins: Now, Oldest or After.
+// A Start says where a subscription begins: Now, Oldest, Last or After. Whatever it asks for, a
+// subscription begins with the oldest message that is kept at the earliest, and with the next one
+// that is published at the latest.
 type Start struct{ start stream.Start }
 
 // Where a subscription begins.
@@ -19,13 +21,35 @@ var (
 	Oldest = Start{stream.Start{Oldest: true}} // with the oldest message that is kept
 )
 
+// Last returns the start with the newest n messages that are there, or with all that are kept if
+// there are fewer. With n of 0 or less it equals Now.
+func Last(n int) Start { return Start{stream.Start{Last: uint64(max(n, 0))}} }
+
 // After returns the start behind the message with sequence number seq. Messages published since
 // then that are no longer kept count as lost. If seq has not been published yet, After(seq) equals
-// Now.
+// Now. A seq of 2^63 or more is what a subtraction below 0 gives: it stands before the first
+// message, so that After(seq - n) is right for every n.
 //
 // Sequence numbers belong to one topic. They begin anew when the topic is removed and created
 // again; shmem.Stat tells when it was created.
 func After(seq uint64) Start { return Start{stream.Start{After: true, Seq: seq}} }
+
+// A Delivery says what a subscription does when publishers are faster than it. Each subscription of
+// a topic has its own.
+type Delivery int
+
+const (
+	// Hold holds publishers back: they wait for this subscription, and it loses no message that is
+	// published after Subscribe returns. The topic must have a free hold (Options.Holds).
+	Hold = Delivery(stream.Hold)
+	// NoHold lets publishers go on. The subscription loses the oldest messages when it is more than
+	// the topic's capacity behind; Lost counts them.
+	NoHold = Delivery(stream.NoHold)
+	// Newest lets publishers go on, and receives the newest message only: a receiving call waits
+	// until there is a message that is newer than the last one, and skips what came between. That
+	// does not count as lost.
+	Newest = Delivery(stream.Newest)
+)
 
 // A Subscription receives the messages of a topic, for one goroutine at a time. It ends with its
 // topic.
@@ -34,13 +58,24 @@ type Subscription[T any] struct {
 	core *stream.Subscription
 }
 
-// Subscribe makes a subscription. In a topic with Options.Holds publishers wait for it from now on:
-// it loses no message that is published after Subscribe returns.
+// Subscribe makes a subscription. how is one Delivery or none: then it is Hold in a topic with
+// Options.Holds, else NoHold.
 //
-// A read-only attachment can subscribe to a topic without holds; it polls every 1 to 50 ms. The
-// errors are ErrNoHold, ErrClosed, and ErrReadOnly in a topic with holds.
-func (t *Topic[T]) Subscribe(from Start) (*Subscription[T], error) {
-	core, err := t.core.Subscribe(from.start)
+// A subscription with Hold holds publishers back until it is closed, or its process dies: after at
+// most 100 ms publishers go on, and Stats.Released counts it. A process that is stopped is alive,
+// and so is one that does not receive: publishers wait for as long as their context says, and
+// Stats.Slowest is its slot. Subscriptions with NoHold or Newest go on meanwhile with what was
+// published.
+//
+// A read-only attachment can subscribe with NoHold and Newest; it polls every 1 to 50 ms. The
+// errors are ErrNoHold, ErrClosed, ErrReadOnly of Hold, and shmem.ErrBadOption.
+func (t *Topic[T]) Subscribe(from Start, how ...Delivery) (*Subscription[T], error) {
+	var all [2]stream.Delivery
+	n := min(len(how), len(all))
+	for i := range n {
+		all[i] = stream.Delivery(how[i])
+	}
+	core, err := t.core.Subscribe(from.start, all[:n]...)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (e *env) createTopic(
 // receiveHeld receives as a subscriber that holds publishers back. f gets each message in place,
 // and whether another one is ready behind it. It returns io.EOF at the end of the topic.
 func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more bool) error) error {
-	s, err := t.Subscribe(stream.Start{})
+	s, err := t.Subscribe(stream.Start{}, stream.Hold)
 	if errors.Is(err, stream.ErrNoHold) {
 		return fmt.Errorf("%w: %d subscribers can hold its publishers back, and as many do",
 			errRefused, t.Layout.Holds)

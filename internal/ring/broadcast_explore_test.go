@@ -121,6 +121,55 @@ func (b *castBench) follow(c *Cursor, tries int, hold bool) (got int) {
 	return got
 }
 
+// there reports whether a message is not overwritten. It is no step of its own.
+func (b *castBench) there(pos uint64) bool {
+	i, lap := b.r.at(pos)
+	return word(b.slots[i].Load()) == plain(ready, lap)
+}
+
+// newest reads the newest message, again and again: each is newer than the one before, and none that
+// was published before the call and is kept is missed.
+func (b *castBench) newest(tries int) func() {
+	return func() {
+		c := b.r.From(0)
+		next := uint64(0) // the first position that has not been seen
+		for range tries {
+			least, any := uint64(0), false
+			for pos := range b.sent { // before this step
+				if pos >= next {
+					least, any = max(least, pos), true
+				}
+			}
+			pos, err := c.Newest()
+			if err != nil {
+				any = any && b.there(least)
+				if any && (err == ErrEmpty || err == ErrHeld || err == ErrClosed) {
+					b.fail("newest: %v, but %d is there", err, least)
+				} else if err == ErrCorrupt {
+					b.fail("newest: %v", err)
+				}
+				if err == ErrHeld && b.anyDead() {
+					c.PassDead(b.alive)
+				}
+				continue
+			}
+			if pos < next || any && pos < least {
+				b.fail("newest: %d, seen up to %d, %d is there", pos, next, least)
+			}
+			i := 2 * b.r.Index(pos)
+			v := load("item", &b.items[i])
+			u := load("item", &b.items[i+1])
+			if !b.noTest && c.Done() != nil {
+				continue
+			}
+			if v != u {
+				b.fail("torn %d %d", v, u)
+			}
+			next = pos + 1
+		}
+	}
+}
+
 // check publishes more than a lap and reads it.
 func (b *castBench) check() error {
 	if b.fault != nil {
@@ -183,6 +232,20 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			b.spawn(2, b.publisher(2, 2, 1))
 			b.spawn(3, b.reader(3, 2, true))
 		}},
+		{"1 slot, 1 publisher, 1 newest, 1 kill", 1, 1, 0, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 1))
+			b.spawn(2, b.newest(2))
+		}},
+		{"2 slots, 2 publishers, 1 newest, 1 kill", 1, 2, 0, true, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 2))
+			b.spawn(2, b.publisher(2, 1, 1))
+			b.spawn(3, b.newest(2))
+		}},
+		{"2 slots, 1 publisher, 1 hold, 1 newest", 0, 2, 1, true, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 3, 1))
+			b.spawn(2, b.reader(2, 2, true))
+			b.spawn(3, b.newest(2))
+		}},
 		{"1 slot, 1 publisher, 1 hold, 1 reader", 0, 1, 1, true, func(b *castBench) {
 			b.spawn(1, b.publisher(1, 2, 1))
 			b.spawn(2, b.reader(2, 1, true))
@@ -200,6 +263,13 @@ func TestBroadcastEveryOrder(t *testing.T) {
 		b.noTest = true
 		b.spawn(1, b.publisher(1, 2, 1))
 		b.spawn(2, b.reader(2, 2, false))
+		return b.check
+	})
+	caught(t, "the newest without a check", 0, func(w *world) func() error {
+		b := newCastBench(w, 1, 0)
+		b.noTest = true
+		b.spawn(1, b.publisher(1, 2, 1))
+		b.spawn(2, b.newest(2))
 		return b.check
 	})
 	caught(t, "a hold that goes back", 0, func(w *world) func() error {

@@ -2,9 +2,11 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -15,20 +17,52 @@ import (
 // A Start says where a subscription begins. The zero value is the next message.
 type Start struct {
 	Oldest bool   // with the oldest message that is kept
+	Last   uint64 // with so many messages that are there
 	After  bool   // with the message after Seq
 	Seq    uint64 // of After
 }
 
+// position returns the position of the message that a subscription begins with. It is at most that
+// of the next message. A Seq that is negative as an int64 stands before the first message.
+func (s Start) position(r *ring.Broadcast) uint64 {
+	now := r.Now()
+	switch {
+	case s.After:
+		pos := s.Seq + 1
+		if int64(pos) < 0 {
+			pos = 0
+		}
+		return min(pos, now)
+	case s.Oldest:
+		return r.Oldest()
+	case s.Last > 0:
+		return r.Last(s.Last)
+	}
+	return now
+}
+
+// A Delivery says what a subscription does when publishers are faster.
+type Delivery int
+
+// The deliveries.
+const (
+	Auto   Delivery = iota // Hold in a topic with holds, else NoHold
+	Hold                   // it holds publishers back
+	NoHold                 // it loses the oldest messages
+	Newest                 // it receives the newest message only
+)
+
 // A Subscription reads a topic. It is for one goroutine at a time.
 //
-// In a topic with holds it has one, and a cursor in shared memory that publishers do not overtake.
-// Messages from before the subscription are not held: they are read by a cursor of their own.
+// One that holds has a cursor in shared memory that publishers do not overtake. Messages from
+// before the subscription are not held: they are read by a cursor of their own.
 type Subscription struct {
 	t      *Topic
 	old    *ring.Cursor // reads messages from before the hold; nil: there are none left
 	oldEnd uint64       // the first position that is held
 	cursor *ring.Cursor // reads all other messages
 	held   bool         // cursor is a hold
+	newest bool         // it receives the newest message only
 	closed bool
 
 	waitPos uint64      // the position that the last wait was for
@@ -39,23 +73,24 @@ type Subscription struct {
 	lost     uint64
 }
 
-// Subscribe makes a subscription. The errors are ErrNoHold, ErrClosed, and ErrReadOnly in a topic
-// with holds.
-func (t *Topic) Subscribe(from Start) (*Subscription, error) {
+// Subscribe makes a subscription; without a Delivery that is Auto. The errors are ErrNoHold,
+// ErrClosed, and ErrReadOnly for one that holds.
+func (t *Topic) Subscribe(from Start, how ...Delivery) (*Subscription, error) {
 	if !t.M.Pin() {
 		return nil, t.subscribeErrors.Of(shmem.ErrClosed)
 	}
 	defer t.M.Unpin()
-	s := &Subscription{t: t}
-	s.ready = func() bool { return t.Ring.CanNext(s.waitPos) }
-	pos := t.Ring.Now()
-	switch {
-	case from.After:
-		pos = min(from.Seq+1, pos)
-	case from.Oldest:
-		pos = t.Ring.Oldest()
+	d, err := t.delivery(how)
+	if err != nil {
+		return nil, t.subscribeErrors.Of(err)
 	}
-	if t.Layout.Holds == 0 {
+	s := &Subscription{t: t, newest: d == Newest}
+	s.ready = func() bool { return t.Ring.CanNext(s.waitPos) }
+	if s.newest {
+		s.ready = func() bool { return t.Ring.CanNewest(s.waitPos) }
+	}
+	pos := from.position(t.Ring)
+	if d != Hold {
 		s.cursor = t.Ring.From(pos)
 		return s, nil
 	}
@@ -66,6 +101,33 @@ func (t *Topic) Subscribe(from Start) (*Subscription, error) {
 		s.old, s.oldEnd = t.Ring.From(pos), s.cursor.Pos()
 	}
 	return s, nil
+}
+
+// delivery returns the Delivery of a subscription that is given those of how.
+func (t *Topic) delivery(how []Delivery) (Delivery, error) {
+	d := Auto
+	switch {
+	case len(how) == 1:
+		d = how[0]
+	case len(how) > 1:
+		return d, fmt.Errorf("%w: %d deliveries; a subscription has one", shmem.ErrBadOption,
+			len(how))
+	}
+	switch {
+	case d < Auto || d > Newest:
+		return d, fmt.Errorf("%w: Delivery %d: must be Hold, NoHold or Newest",
+			shmem.ErrBadOption, d)
+	case d == Hold && t.Layout.Holds == 0:
+		return d, &errs.Worded{
+			Text:     "the topic has no holds; create it with Options.Holds",
+			Sentinel: ErrNoHold,
+		}
+	case d == Auto && t.Layout.Holds == 0:
+		return NoHold, nil
+	case d == Auto:
+		return Hold, nil
+	}
+	return d, nil
 }
 
 // hold takes a hold at the next message.
@@ -264,6 +326,10 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 		s.old = nil
 	}
 	c := s.reading()
+	if s.newest {
+		pos, err = c.Newest()
+		return pos, false, err
+	}
 	pos, lost, err := c.Next()
 	if s.old != nil && c.Pos() >= s.oldEnd {
 		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not
