@@ -36,6 +36,9 @@ var (
 	ErrNotRegular = errs.NotRegular
 	// ErrOtherUser is returned when another user created the segment, without Options.AnyUser.
 	ErrOtherUser = errs.OtherUser
+	// ErrUnsealed is returned by FromFile when the file has no name and is not sealed against
+	// truncation, without Options.AnyUser.
+	ErrUnsealed = errs.Unsealed
 	// ErrCorrupt is returned when the control block of the segment is damaged. Remove still works.
 	ErrCorrupt = errs.Corrupt
 	// ErrVersion is returned when another version of ShmemBox, or a machine of another byte order,
@@ -123,10 +126,12 @@ func (e *MismatchError) Is(target error) bool { return target == ErrMismatch }
 // A SpaceError says that a directory has no room for a segment. It is ErrNoSpace and, where the
 // kernel has returned that, syscall.ENOSPC.
 type SpaceError struct {
-	Dir        string
-	Need       int64 // bytes of the new segment, control block included
-	Free, Size int64 // bytes of the file system under Dir; 0: unknown
-	Err        error // the kernel's error
+	Dir        string // directory of the segment; "memory" if the machine or a cgroup has no room
+	Need       int64  // bytes of the new segment, control block included
+	Free, Size int64  // bytes of the file system under Dir; 0: unknown
+	Group      string // the memory cgroup whose limit it is; Free and Size are its bytes
+	NoInode    bool   // the file system has no room for another file, however small
+	Err        error  // the kernel's error
 }
 
 // Error says what is needed, what is free, and what to do.

@@ -251,7 +251,9 @@ func TestNotRegular(t *testing.T) {
 				wantErr(t, err, shmem.ErrNotRegular, "open x", what)
 				_, err = shmem.Create[point]("x", o)
 				wantErr(t, err, shmem.ErrNotRegular)
-				wantErr(t, shmem.Remove(o.Dir, "x"), shmem.ErrNotRegular, what)
+				wantErr(t, err, fs.ErrExist, what)
+				_, err = shmem.CreateSegment("x", 8, o)
+				wantErr(t, err, fs.ErrExist)
 				_, err = shmem.Stat(o.Dir, "x")
 				wantErr(t, err, shmem.ErrNotRegular)
 				_, err = shmem.Attach[point](p, &shmem.Options{Foreign: true, Dir: "/nowhere"})
@@ -259,7 +261,14 @@ func TestNotRegular(t *testing.T) {
 					wantErr(t, err, shmem.ErrNotRegular)
 				}
 			})
-			check(t, os.Remove(p))
+			err := shmem.Remove(dir, "x")
+			if what == "directory" {
+				wantErr(t, err, shmem.ErrNotRegular, "remove x", what, "rmdir")
+				check(t, os.Remove(p))
+				return
+			}
+			check(t, err)
+			wantNames(t, dir, "target")
 		})
 	}
 }

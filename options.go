@@ -17,14 +17,24 @@ import (
 // the error is ErrMismatch; zero is no claim.
 type Options struct {
 	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, which shm_open of C uses
-	// too.
+	// too. A relative path counts from the directory of the program when the segment is opened.
 	Dir string
+	// Disk accepts a Dir that is on a disk, to which the kernel writes every change of the memory.
+	// Without it such a Dir is ErrBadOption.
+	Disk bool
 	// Timeout is how long to wait for another process that is creating, attaching to or closing the
 	// segment, before ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 
-	// Mode is the permission bits of the file, whatever the umask is. Default: 0600. Create only.
+	// Mode is the permission bits of the file, whatever the umask is. Default: 0600, or 0660 with
+	// Group. Create only.
 	Mode fs.FileMode
+	// Group shares the segment with a group, by its name in /etc/group or its number: the file gets
+	// that group, and a segment of the group is accepted whichever user created it. All members
+	// can do with the segment what they like. Where the segment exists, a Group that is set must
+	// be its group. In a directory with the sticky bit, such as /dev/shm, only the user that
+	// created the segment can remove its name. Default: none.
+	Group string
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
 	// Lifetime says when the segment ends. Default: Owned when it is created; where the segment
@@ -47,6 +57,8 @@ type Options struct {
 	// Append for that.
 	Append bool
 	// AnyUser accepts a segment that another user created. That user can do with it what it likes.
+	// In FromFile it also accepts a file without a name that is not sealed: its maker can truncate
+	// it.
 	AnyUser bool
 	// Foreign attaches to a file that has no control block: one that another program made. The
 	// name may be a path, such as /proc/PID/fd/N. The file is never unlinked or locked, and
@@ -100,8 +112,9 @@ func (o *Options) config() (segment.Config, error) {
 		return segment.Config{}, nil
 	}
 	c := segment.Config{
-		Dir: o.Dir, Timeout: o.Timeout,
-		Mode: o.Mode, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime), Reserve: o.Reserve,
+		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout,
+		Mode: o.Mode, Group: o.Group, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime),
+		Reserve:  o.Reserve,
 		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
 		Foreign: o.Foreign, Offset: o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages,

@@ -59,6 +59,7 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 	if err != nil {
 		return err
 	}
+	config.Disk = true // it is there
 	a, err := segment.Open(segment.Request{
 		Name: name, Config: config, Attach: true, NoCleanup: true,
 		Compose: func(int, *format.Type) (*format.Type, error) { return t, nil },

@@ -14,11 +14,17 @@ import (
 type Options struct {
 	// Dir is the directory of the segment, on a tmpfs. Default: /dev/shm.
 	Dir string
+	// Disk accepts a Dir that is on a disk, to which the kernel writes every change of the memory.
+	// Without it such a Dir is shmem.ErrBadOption.
+	Disk bool
 	// Timeout is how long opening and closing wait for another process that is in the middle of
 	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
 	Timeout time.Duration
-	// Mode is the file's permission bits, whatever the umask is. Default: 0600. Create only.
+	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
+	// Create only.
 	Mode fs.FileMode
+	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
+	Group string
 	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
@@ -102,7 +108,8 @@ func (o *Options) filled() (*Options, error) {
 // segment returns the options of the topic's segment.
 func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
-		Dir: o.Dir, Timeout: o.Timeout, Mode: o.Mode, Slots: o.Slots, Lifetime: o.Lifetime,
+		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
+		Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever, Append: o.Append,
 	}

@@ -94,8 +94,8 @@ type env struct {
 	tty      bool
 }
 
-// opts are the options for attaching to a segment.
-func (e *env) opts() *shmem.Options { return &shmem.Options{Dir: e.dir} }
+// opts are the options for attaching to a segment, wherever it is.
+func (e *env) opts() *shmem.Options { return &shmem.Options{Dir: e.dir, Disk: true} }
 
 func main() { os.Exit(run(os.Args[1:])) }
 

@@ -19,6 +19,7 @@ var (
 	Foreign    = errors.New("not a ShmemBox segment")
 	NotRegular = errors.New("not a regular file")
 	OtherUser  = errors.New("belongs to another user")
+	Unsealed   = errors.New("it has no name and is not sealed")
 	Corrupt    = errors.New("the segment's bookkeeping is corrupt")
 	Version    = errors.New("made by another version of ShmemBox")
 	Copied     = errors.New("it is a copy of a segment")

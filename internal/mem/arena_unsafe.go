@@ -24,6 +24,13 @@ const (
 	// Far from the addresses that the Go runtime and the kernel use, so that the arena can grow.
 	hintBase = 1 << (44 * wide)
 	maxArena = 1 << (topBits + leafBits + stepBits - (1 - wide))
+	// A longer mapping lies outside the arena: its entries in the table would take longer to write
+	// than it is worth. A file without memory can be of any length.
+	maxInArena = 1 << (28 + 4*wide)
+
+	hugeSize  = 2 << 20 // of a huge page, and of what one page of a page table covers
+	leafSize  = stepSize << leafBits
+	largeSize = 1 << 30 // what one page of the next table covers
 )
 
 // A leaf holds the mapping of each step in a part of the arena.
@@ -40,7 +47,9 @@ type space struct {
 	size     uintptr               // bytes that are reserved
 	closed   bool                  // the arena cannot grow
 	free     map[uintptr][]uintptr // offsets of free regions, by length
-	standIns map[string]*Mapping   // stand-ins of retired mappings, by segment name
+	retired  retired
+	unnamed  *leaf               // of leaves without mappings
+	standIns map[string]*Mapping // stand-ins of retired mappings, by segment name
 
 	others atomic.Pointer[[]*Mapping] // outside the arena, by address; replaced under mu
 }
@@ -56,20 +65,29 @@ func init() { arena.base.Store(noBase) }
 
 func roundUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
-// carve returns n bytes of reserved address space, nil if the arena has none.
-func (a *space) carve(n uintptr) unsafe.Pointer {
-	n = roundUp(n, stepSize)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if f := a.free[n]; len(f) > 0 {
-		a.free[n] = f[:len(f)-1]
-		return unsafe.Add(a.start, f[len(f)-1])
-	}
-	if a.used+n > a.size && !a.grow(n) {
+// carve returns n bytes of reserved address space at a multiple of align, nil if the arena has
+// none. n and align are multiples of a step.
+func (a *space) carve(n, align uintptr) unsafe.Pointer {
+	if n > maxInArena {
 		return nil
 	}
-	p := unsafe.Add(a.start, a.used)
-	a.used += n
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.free[n]
+	for i := len(f) - 1; i >= 0; i-- {
+		if p := unsafe.Add(a.start, f[i]); uintptr(p)%align == 0 {
+			a.free[n] = slices.Delete(f, i, i+1)
+			return p
+		}
+	}
+	pad := roundUp(uintptr(a.start)+a.used, align) - uintptr(a.start) - a.used
+	if a.used+pad+n > a.size && !a.grow(pad+n) {
+		return nil
+	}
+	pad = roundUp(uintptr(a.start)+a.used, align) - uintptr(a.start) - a.used // of a new arena
+	a.retire(a.used, pad)
+	p := unsafe.Add(a.start, a.used+pad)
+	a.used += pad + n
 	return p
 }
 
@@ -91,13 +109,13 @@ func (a *space) grow(n uintptr) bool {
 	if wide == 1 {
 		hint = address(uintptr(hintBase) + uintptr(rand.IntN(1<<12))<<30)
 	}
-	more += stepSize // so that the start can be aligned
+	more += 2 * hugeSize // so that the start, and a first mapping, can be aligned
 	p, err := sys.Reserve(hint, more, false)
 	if err != nil {
 		a.closed = true
 		return false
 	}
-	pad := roundUp(uintptr(p), stepSize) - uintptr(p)
+	pad := roundUp(uintptr(p), hugeSize) - uintptr(p)
 	a.start, a.size = unsafe.Add(p, pad), more-pad
 	a.base.Store(uintptr(a.start))
 	return true
@@ -110,8 +128,72 @@ func (a *space) giveBack(p unsafe.Pointer, n uintptr) {
 	if a.free == nil {
 		a.free = map[uintptr][]uintptr{}
 	}
-	n = roundUp(n, stepSize)
 	a.free[n] = append(a.free[n], uintptr(p)-uintptr(a.start))
+}
+
+// keep takes a region out of use for good: its addresses were exposed, and its memory is retired.
+func (a *space) keep(p unsafe.Pointer, n uintptr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.retire(uintptr(p)-uintptr(a.start), n)
+}
+
+// A retired counts what is out of use for good: steps, as long as their neighbours are in use.
+// Page tables are freed only if all that they cover is removed by one call. So when the last step
+// of what a table covers is retired, all of it is retired once more, as one. Guarded by space.mu.
+type retired struct {
+	steps map[uintptr]uint16 // retired steps of what one page of a page table covers
+	large map[uintptr]uint16 // the same of the next table, counting those pages
+	leaf  map[uintptr]uint16 // the same of a leaf
+}
+
+// retire counts the n bytes from off as out of use for good. a.mu is held.
+func (a *space) retire(off, n uintptr) {
+	r := &a.retired
+	if r.steps == nil {
+		*r = retired{map[uintptr]uint16{}, map[uintptr]uint16{}, map[uintptr]uint16{}}
+	}
+	for n > 0 {
+		addr := uintptr(a.start) + off
+		here := min(n, hugeSize-addr%hugeSize) // bytes under this page of the page table
+		huge, leaf := addr/hugeSize, off/leafSize
+		off, n = off+here, n-here
+		if !complete(r.steps, huge, here/stepSize, hugeSize/stepSize) {
+			continue
+		}
+		if here < hugeSize {
+			_ = sys.Retire(address(huge*hugeSize), hugeSize)
+		}
+		large := huge * hugeSize / largeSize
+		if complete(r.large, large, 1, largeSize/hugeSize) {
+			_ = sys.Retire(address(large*largeSize), largeSize)
+		}
+		if complete(r.leaf, leaf, 1, leafSize/hugeSize) {
+			a.shareLeaf(leaf)
+		}
+	}
+}
+
+// complete counts more parts of the whole i, and reports whether these are all of them.
+func complete(parts map[uintptr]uint16, i, more, all uintptr) bool {
+	if parts[i] += uint16(more); uintptr(parts[i]) < all {
+		return false
+	}
+	delete(parts, i)
+	return true
+}
+
+// shareLeaf replaces a leaf without mappings by one that all such leaves share. Its stand-in has no
+// name. a.mu is held.
+func (a *space) shareLeaf(i uintptr) {
+	if a.unnamed == nil {
+		a.unnamed = new(leaf)
+		m := a.standInOf("")
+		for s := range a.unnamed {
+			a.unnamed[s].Store(m)
+		}
+	}
+	a.top[i].Store(a.unnamed)
 }
 
 // register makes m findable by the addresses of its memory.
@@ -169,6 +251,11 @@ const maxStandIns = 1 << 16
 func (a *space) standIn(name string) *Mapping {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.standInOf(name)
+}
+
+// standInOf is standIn. a.mu is held.
+func (a *space) standInOf(name string) *Mapping {
 	if a.standIns[name] == nil && len(a.standIns) >= maxStandIns {
 		name = ""
 	}

@@ -38,6 +38,7 @@ type Mapping struct {
 	exposed atomic.Bool // the user may have a pointer into the memory
 	overlay *overlay    // race builds: the heap memory that the mapping lies over
 	arena   bool        // the memory is part of the arena
+	carved  uintptr     // bytes of the arena that it has
 
 	// Peers.Self if locks can be taken: the payload can be written, and no Drain has begun
 	lockID atomic.Uint32
@@ -81,7 +82,7 @@ type Spec struct {
 	Write   bool  // the payload can be written
 	Control int   // where the control block begins; 0: there is none
 	Slot    bool  // the control block can be written although the payload cannot
-	Huge    bool  // ask for huge pages
+	Huge    bool  // lie so that huge pages are possible, see HugePages
 }
 
 // Map maps a part of a file. The caller has checked that the file is long enough.
@@ -107,9 +108,6 @@ func Map(s Spec) (*Mapping, error) {
 			return nil, err
 		}
 	}
-	if s.Huge {
-		sys.HugePages(m.base, m.length)
-	}
 	arena.register(m)
 	return m, nil
 }
@@ -123,11 +121,23 @@ func (m *Mapping) place(s Spec) (err error) {
 			return nil
 		}
 	}
-	at := arena.carve(m.length)
+	align := uintptr(stepSize)
+	if s.Huge && m.length >= hugeSize && off%hugeSize == 0 {
+		align = hugeSize // a huge page is one in the file as well as in the address space
+	}
+	m.carved = roundUp(m.length, align)
+	at := arena.carve(m.carved, align)
 	m.arena = at != nil
+	if at == nil && align == hugeSize {
+		at, err = sys.Reserve(nil, m.carved+align, false)
+		if err != nil {
+			return err
+		}
+		at = unsafe.Add(at, roundUp(uintptr(at), align)-uintptr(at))
+	}
 	m.base, err = sys.Map(at, m.length, s.File, off, write)
 	if err != nil && m.arena {
-		arena.giveBack(at, m.length)
+		arena.giveBack(at, m.carved)
 	}
 	return err
 }
@@ -149,8 +159,13 @@ func (m *Mapping) unplace() {
 	}
 	// If Retire fails the pages stay mapped: a leak is better than other memory under an old
 	// pointer.
-	if err := sys.Retire(m.base, m.length); err == nil && m.arena && !m.exposed.Load() {
-		arena.giveBack(m.base, m.length)
+	if err := sys.Retire(m.base, m.length); err != nil || !m.arena {
+		return
+	}
+	if m.exposed.Load() {
+		arena.keep(m.base, m.carved)
+	} else {
+		arena.giveBack(m.base, m.carved)
 	}
 }
 
@@ -276,3 +291,7 @@ func (m *Mapping) MarkExposed() { m.exposed.Store(true) }
 func (m *Mapping) Populate() {
 	sys.Populate(m.base, roundUp(m.delta+m.payload, uintptr(os.Getpagesize())), m.write)
 }
+
+// HugePages asks for huge pages, and makes the pages present. The kernel decides whether there are
+// any.
+func (m *Mapping) HugePages() { sys.HugePages(m.base, m.length) }

@@ -22,7 +22,7 @@ func file(t testing.TB, size int64) sys.FD {
 	t.Helper()
 	fd, err := sys.CreateAnonymous("mem-test")
 	if err == nil {
-		err = fd.Allocate(size)
+		err = fd.Allocate(0, size)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fd.Close()
-	if err := fd.Allocate(8192); err != nil {
+	if err := fd.Allocate(0, 8192); err != nil {
 		t.Fatal(err)
 	}
 	m := mapped(t, Spec{File: fd, Payload: 8192, Length: 8192, Write: true})

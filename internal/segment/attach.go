@@ -76,6 +76,9 @@ func (o *opening) attachFile() (*Attachment, error) {
 		return nil, e
 	}
 	if err != nil {
+		if gone(err) && !sys.HasProc() {
+			return nil, noProc(err)
+		}
 		return nil, fmt.Errorf("%w: the file cannot be opened anew by /proc/self/fd; "+
 			"attaching needs permission on the file itself", err)
 	}
@@ -136,7 +139,7 @@ func (o *opening) join(file sys.FD, write bool) (*Attachment, error) {
 	if a.stat, err = file.Stat(); err != nil {
 		return nil, err
 	}
-	if err := o.admit(a.stat); err != nil {
+	if err := o.admit(a.file, a.stat); err != nil {
 		return nil, o.asExist(err)
 	}
 	t := tails.Get().(*tail)
@@ -283,19 +286,6 @@ func (a *Attachment) unmap() {
 		a.m.Retire()
 		a.m, a.fitted = nil, nil
 	}
-}
-
-// admit checks that the open file is one to attach to at all.
-func (o *opening) admit(st sys.Stat) error {
-	switch {
-	case !st.Mode.IsRegular():
-		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
-	case st.UID != uint32(os.Geteuid()) && !o.cfg.AnyUser:
-		return fmt.Errorf("%w: uid %d, this is uid %d; "+
-			"Options.AnyUser accepts it, choose another name otherwise",
-			errs.OtherUser, st.UID, os.Geteuid())
-	}
-	return nil
 }
 
 // asExist makes an error of attaching fs.ErrExist, for a Create: the name is taken.
@@ -460,7 +450,11 @@ func (o *opening) recheck(
 	}
 	step.Reach(step.AttachRead)
 	if o.path != "" {
-		if there, err := sys.Lstat(o.path); err != nil || !there.Same(a.stat) {
+		there, err := sys.Lstat(o.path)
+		switch {
+		case err != nil && !gone(err):
+			return false, o.explainFile(err)
+		case err != nil || !there.Same(a.stat):
 			return false, errRetry
 		}
 	}

@@ -80,7 +80,8 @@ func (a *Attachment) Type() *format.Type { return a.typ }
 // ID returns the id of the attachment; format.NoID if it has no slot.
 func (a *Attachment) ID() format.ID { return a.id }
 
-// Linked reports whether the name still leads to this segment.
+// Linked reports whether the name still leads to this segment. Where the path cannot be looked at,
+// the file decides: whether it has a name at all.
 func (a *Attachment) Linked() bool {
 	if a.path == "" {
 		return false
@@ -88,13 +89,27 @@ func (a *Attachment) Linked() bool {
 	if a.head == nil {
 		st, err := os.Stat(a.path) // a foreign path may be a link
 		if err != nil {
-			return false
+			return !gone(err) && a.named()
 		}
 		mine, err := a.fileInfo()
 		return err == nil && os.SameFile(st, mine)
 	}
 	st, err := sys.Lstat(a.path)
-	return err == nil && st.Same(a.stat)
+	if err != nil {
+		return !gone(err) && a.named()
+	}
+	return st.Same(a.stat)
+}
+
+// named reports whether the open file has a name.
+func (a *Attachment) named() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Closed() {
+		return false
+	}
+	st, err := a.file.Stat()
+	return err == nil && st.Nlink > 0
 }
 
 func (a *Attachment) fileInfo() (fs.FileInfo, error) {
@@ -111,15 +126,19 @@ func (a *Attachment) fileInfo() (fs.FileInfo, error) {
 	return os.Stat(fmt.Sprintf("/proc/self/fd/%d", int(f)))
 }
 
-// File opens the segment's file anew, without a lock. The caller closes it.
+// File opens the segment's file anew, without a lock: for reading only if the attachment is
+// read-only. The caller closes it.
 func (a *Attachment) File() (*os.File, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.Closed() {
 		return nil, errs.Closed
 	}
-	fd, err := a.reopen(a.id != format.NoID || a.m.Writable())
+	fd, err := a.reopen(a.m.Writable())
 	if err != nil {
+		if gone(err) && !sys.HasProc() {
+			err = noProc(err)
+		}
 		return nil, err
 	}
 	name := a.path

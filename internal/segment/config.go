@@ -3,6 +3,7 @@ package segment
 import (
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -17,7 +18,8 @@ type Config struct {
 	Timeout time.Duration // how long to try for the gate; default: 5 s
 
 	// These count on creation only.
-	Mode     fs.FileMode     // permission bits; default: 0600
+	Mode     fs.FileMode     // permission bits; default: 0600, with Group 0660
+	Group    string          // group of the file; it is trusted like this user
 	Slots    int             // attachments at a time, 1 to 1024; default: 256
 	Lifetime format.Lifetime // when the segment ends; default: DefaultLifetime
 	Reserve  int             // spare bytes behind the value
@@ -27,7 +29,8 @@ type Config struct {
 
 	ReadOnly bool  // map the payload without write permission
 	Append   bool  // accept a type that has fields appended
-	AnyUser  bool  // accept another user's file
+	AnyUser  bool  // accept another user's file, and one that its maker can truncate unseen
+	Disk     bool  // accept a directory on a disk
 	Foreign  bool  // attach to a file without a control block
 	Offset   int64 // where the value of a foreign file begins
 
@@ -48,8 +51,20 @@ func (c Config) withDefaults() (*Config, error) {
 	if c.Dir == "" {
 		c.Dir = sys.DefaultDir
 	}
+	if !filepath.IsAbs(c.Dir) {
+		// The program may change its directory before it closes the segment.
+		dir, err := filepath.Abs(c.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("directory %s: %w; use an absolute path in Options.Dir", c.Dir,
+				err)
+		}
+		c.Dir = dir
+	}
 	if c.Mode == 0 {
 		c.Mode = 0o600
+		if c.Group != "" {
+			c.Mode = 0o660
+		}
 	}
 	if c.Slots == 0 {
 		c.Slots = defaultSlots

@@ -45,7 +45,27 @@ func readHeaderTo(page []byte, file sys.FD, st sys.Stat) (*format.Header, error)
 	if err != nil {
 		return nil, formatError(err, st.Size)
 	}
-	return h, copied(h, file, st)
+	return h, genuine(h, file, st)
+}
+
+// genuine returns an error if the header was not written for this file, or if the file has less
+// memory than was reserved for it.
+func genuine(h *format.Header, file sys.FD, st sys.Stat) error {
+	if err := copied(h, file, st); err != nil {
+		return err
+	}
+	return sparse(file, st)
+}
+
+// sparse returns errs.Corrupt if not all of a file in memory has memory: creation reserves all of
+// it. To attach to such a file would take memory, and could find none.
+func sparse(file sys.FD, st sys.Stat) error {
+	has := st.Blocks * 512
+	if has >= st.Size || !file.InMemory() {
+		return nil
+	}
+	return fmt.Errorf("%w: only %s of its %s have memory; Remove removes it", errs.Corrupt,
+		size(has), size(st.Size))
 }
 
 // tailSlots is how many slots are read together with the header.
@@ -87,7 +107,7 @@ func (c *control) readTail(t *tail) (*format.Header, error) {
 	if err != nil {
 		return nil, formatError(err, c.stat.Size)
 	}
-	return h, copied(h, c.file, c.stat)
+	return h, genuine(h, c.file, c.stat)
 }
 
 // copied returns errs.Copied if the header was written for another file. The words of a copy belong

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -117,13 +119,33 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 	return h, nil
 }
 
+// hasProc reports whether /proc is mounted. Without it a nameless file cannot get a name.
+var hasProc = sync.OnceValue(sys.HasProc)
+
 // newFile does step 1.
-func (o *opening) newFile(a *Attachment) (err error) {
+func (o *opening) newFile(a *Attachment) error {
 	if o.anonymous {
-		a.file, err = sys.CreateAnonymous("shmem")
+		file, err := sys.CreateAnonymous("shmem")
+		a.file = file
 		return o.explain(err)
 	}
-	if !sys.AvoidNameless {
+	if err := o.newNamedFile(a); err != nil {
+		return err
+	}
+	if o.cfg.Disk || a.file.InMemory() {
+		return nil
+	}
+	_ = a.file.Close()
+	if o.temp != "" {
+		_ = sys.Unlink(o.temp)
+		o.temp = ""
+	}
+	return onDisk(o.cfg.Dir)
+}
+
+// newNamedFile makes the file of a segment that gets a name.
+func (o *opening) newNamedFile(a *Attachment) (err error) {
+	if !sys.AvoidNameless && hasProc() {
 		a.file, err = sys.CreateNameless(o.cfg.Dir, o.cfg.Mode)
 		if err == nil {
 			step.Reach(step.CreateFile)
@@ -161,9 +183,13 @@ func (o *opening) newTempFile(a *Attachment) (done bool, err error) {
 			a.file, o.temp = file, temp
 			return true, nil
 		}
+		if err2 != nil && !gone(err2) {
+			err1 = errors.Join(err1, err2)
+		}
+		err = err1
 	}
 	_ = file.Close()
-	if err != nil && err != sys.ErrHeld { // a file system without such locks
+	if err != nil && err != sys.ErrHeld { // a file system without such locks, for example
 		_ = sys.Unlink(temp)
 		return false, err
 	}
@@ -172,16 +198,11 @@ func (o *opening) newTempFile(a *Attachment) (done bool, err error) {
 
 // reserve does step 2, and fixes what the file is: its mode, its size, and which file it is.
 func (o *opening) reserve(a *Attachment) (err error) {
-	if err := a.file.Chmod(o.cfg.Mode); err != nil {
+	if err := o.share(a.file); err != nil {
 		return err
 	}
 	total := int64(a.head.TotalSize)
 	if err := o.allocate(a.file, total); err != nil {
-		switch {
-		case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota),
-			errors.Is(err, sys.ErrNoMem):
-			return o.noSpaceError(total, err)
-		}
 		return err
 	}
 	step.Reach(step.CreateAllocate)
@@ -195,19 +216,61 @@ func (o *opening) reserve(a *Attachment) (err error) {
 }
 
 // allocate reserves n bytes, piece by piece. A size that cannot be had at all is rejected up
-// front, so that it neither starves other processes nor triggers the OOM killer.
+// front, so that it neither starves other processes nor triggers the OOM killer. The room is
+// looked at again before each piece: others take memory meanwhile.
 func (o *opening) allocate(file sys.FD, n int64) error {
-	if n > sys.Piece {
-		if total := sys.Memory(); total > 0 && n > total {
-			return sys.ErrNoSpace
-		}
-	}
 	if n > sys.Piece && !o.anonymous {
 		if m, err := sys.MountOf(o.cfg.Dir); err == nil && m.Size > 0 && n > m.Avail {
-			return sys.ErrNoSpace
+			return o.noSpaceError(n, sys.ErrNoSpace)
 		}
 	}
-	return file.Allocate(n)
+	for off := int64(0); off < n; off += sys.Piece {
+		if err := checkRoom(n - off); err != nil {
+			return err
+		}
+		if err := file.Allocate(off, min(sys.Piece, n-off)); err != nil {
+			return o.allocateError(n, err)
+		}
+	}
+	return nil
+}
+
+// allocateError explains an error of reserving n bytes.
+func (o *opening) allocateError(n int64, err error) error {
+	switch {
+	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota), errors.Is(err, sys.ErrNoMem):
+		return o.noSpaceError(n, err)
+	case errors.Is(err, sys.ErrNotSupported):
+		return fmt.Errorf("%w: the file system of %s cannot reserve memory (fallocate); "+
+			"set Options.Dir to a tmpfs", err, o.cfg.Dir)
+	}
+	return err
+}
+
+// roomStep is how much memory this process reserves without looking at the room, which takes longer
+// than to create a small segment.
+const roomStep = 1 << 20
+
+// reserved counts the bytes since the last look at the room.
+var reserved atomic.Int64
+
+// checkRoom returns a *SpaceError if the machine or the process's memory cgroup has not n bytes
+// left. The kernel would kill a process instead.
+func checkRoom(n int64) error {
+	if reserved.Add(min(n, roomStep)) < roomStep {
+		return nil
+	}
+	reserved.Store(0)
+	room, ok := sys.Room()
+	// The process needs some of it by itself: for page tables, at least.
+	if !ok || n+n/256+256<<10 <= room.Free {
+		return nil
+	}
+	reserved.Store(roomStep) // look again next time
+	return &SpaceError{
+		Dir: "memory", Group: room.Group, Need: n, Free: room.Free, Size: room.Limit,
+		Err: sys.ErrNoMem,
+	}
 }
 
 // writeControl does steps 5 and 6.
@@ -317,9 +380,9 @@ func (o *opening) outOfSpace(err error) error {
 	if o.noSpace++; o.noSpace > tries {
 		return err
 	}
-	for range reclaim(o.cfg.Dir) {
-	}
-	time.Sleep(time.Millisecond + rand.N(19*time.Millisecond))
+	reclaimUntil(o.cfg.Dir, o.deadline)
+	pause := time.Millisecond + rand.N(19*time.Millisecond)
+	time.Sleep(min(pause, max(0, time.Until(o.deadline))))
 	return errRetry
 }
 
@@ -347,9 +410,13 @@ func mapError(err error) error {
 	return err
 }
 
-// populate makes the pages of a payload of up to Config.Populate bytes present. No gate is held:
-// other processes would wait for it as long as this takes.
+// populate asks for huge pages, if they are wanted, and makes the pages of a payload of up to
+// Config.Populate bytes present. No gate is held: other processes would wait for it as long as this
+// takes.
 func (a *Attachment) populate() {
+	if a.cfg.HugePages {
+		a.m.HugePages()
+	}
 	// Page faults of a few pages cost less than the call.
 	if n := a.m.Size(); n > 4*os.Getpagesize() && n <= a.cfg.Populate {
 		a.m.Populate()

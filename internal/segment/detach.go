@@ -315,13 +315,15 @@ func (a *Attachment) unlinkName() error {
 	}
 	a.unlinked = true
 	there, err := sys.Lstat(a.path)
-	if err != nil || !there.Same(a.stat) {
+	switch {
+	case err != nil && !gone(err) && !errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("unlinking %s: %w", a.path, err)
+	case err != nil || !there.Same(a.stat):
 		return nil
 	}
 	// Without permission, in a sticky directory, the name stays as garbage for a process that may
 	// unlink it.
-	if err := sys.Unlink(a.path); err != nil && !errors.Is(err, fs.ErrNotExist) &&
-		!errors.Is(err, fs.ErrPermission) {
+	if err := sys.Unlink(a.path); err != nil && !gone(err) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("unlinking %s: %w", a.path, err)
 	}
 	return nil

@@ -1,12 +1,14 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 // The errors with details are plain twins of those of package shmem, which converts them.
@@ -43,13 +45,31 @@ func age(d time.Duration) string {
 // A SpaceError says that there is no room for a new segment. It is errs.NoSpace.
 type SpaceError struct {
 	Dir        string
-	Need       int64 // bytes of the new segment, control block included
-	Free, Size int64 // bytes of the file system under Dir; 0: unknown
-	Err        error // the kernel's error
+	Need       int64  // bytes of the new segment, control block included
+	Free, Size int64  // bytes of the file system under Dir; 0: unknown
+	Group      string // the memory cgroup whose limit it is; Free and Size are its bytes
+	NoInode    bool   // the file system has no room for another file, however small
+	Err        error  // the kernel's error
 }
 
 // Error says what is needed, what is free, and what to do.
 func (e *SpaceError) Error() string {
+	switch {
+	case e.Group != "":
+		return fmt.Sprintf("the memory cgroup %s has no room: %s needed, %s of its limit of %s free; "+
+			"raise the limit (docker run --memory; Kubernetes: resources.limits.memory; systemd: "+
+			"MemoryMax=), or remove segments, whose memory counts", e.Group, size(e.Need),
+			size(e.Free), size(e.Size))
+	case e.Dir == "memory":
+		return fmt.Sprintf("the machine has no room: %s needed, %s of its memory of %s free; "+
+			"remove segments or end programs", size(e.Need), size(e.Free), size(e.Size))
+	case e.NoInode:
+		return fmt.Sprintf("%s has no room for another file: all its inodes are taken (%v); "+
+			"remove files, or allow more (mount -o remount,nr_inodes=...)", e.Dir, e.Err)
+	case errors.Is(e.Err, sys.ErrQuota):
+		return fmt.Sprintf("the quota of this user on %s is used up: %s needed (%v); "+
+			"remove segments, or raise the quota", e.Dir, size(e.Need), e.Err)
+	}
 	return fmt.Sprintf("%s has no room: %s needed, %s of %s free (%v); "+
 		"remove segments (List shows them, Reclaim removes those of dead processes), "+
 		"or make the file system larger: containers give /dev/shm 64 MiB by default "+

@@ -35,7 +35,9 @@ func (o *opening) attachForeign() (*Attachment, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	a.populate()
+	if a.stat.Blocks*512 >= a.stat.Size { // the pages of a hole would take memory
+		a.populate()
+	}
 	return a, nil
 }
 
@@ -44,7 +46,7 @@ func (o *opening) mapForeign(a *Attachment) error {
 	if err != nil {
 		return err
 	}
-	if err := o.admit(st); err != nil {
+	if err := o.admit(a.file, st); err != nil {
 		return err
 	}
 	a.stat = st

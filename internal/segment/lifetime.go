@@ -226,6 +226,8 @@ func (o *opening) checkClaims(a *Attachment) error {
 			"leave the option out, or remove the segment", h.Lifetime, c.Lifetime)
 	case c.Slots != 0 && c.Slots != int(h.SlotCount):
 		return differs("Slots", h.SlotCount, c.Slots)
+	case o.gid != noGroup && uint32(o.gid) != a.stat.GID:
+		return differs("Group", a.stat.GID, c.Group)
 	case c.Mode != 0 && c.Mode.Perm() != a.stat.Mode.Perm():
 		is, want := a.stat.Mode.Perm(), c.Mode.Perm()
 		return differs("Mode", fmt.Sprintf("%#o", is), fmt.Sprintf("%#o", want))

@@ -141,7 +141,7 @@ func lookAt(path, name string) (Look, error) {
 		switch st, e := sys.Lstat(path); {
 		case errors.Is(err, fs.ErrNotExist):
 			err = nothing(filepath.Dir(path))
-		case errors.Is(err, sys.ErrLoop), errors.Is(err, sys.ErrNoDev):
+		case errors.Is(err, sys.ErrLoop) && e == nil, errors.Is(err, sys.ErrNoDev):
 			err = fmt.Errorf("%w: %w", errs.NotRegular, err)
 		case errors.Is(err, fs.ErrPermission) && e == nil:
 			l.UID, l.Mode = int(st.UID), st.Mode
@@ -182,16 +182,20 @@ func LookFile(file sys.FD, path, name string) (Look, error) {
 	case errors.Is(err, errs.Version):
 		l.State, l.Err = OtherVersion, err
 		return l, nil
-	case err != nil:
+	case errors.Is(err, errs.Corrupt):
 		l.State, l.Err = Damaged, err
 		return l, nil
+	case err != nil:
+		return l, err
 	}
 	l.Header = h
 	c := &control{file: file, stat: st, head: h}
-	if err := c.describe(&l, page); err != nil {
+	err = c.describe(&l, page)
+	if errors.Is(err, errs.Corrupt) {
 		l.State, l.Err = Damaged, err
+		return l, nil
 	}
-	return l, nil
+	return l, explainLocks(err)
 }
 
 // describe fills in what the control block says.

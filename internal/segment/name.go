@@ -1,12 +1,15 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 // MaxName is the longest name of a segment, in bytes.
@@ -46,16 +49,23 @@ func checkName(name, path string) error {
 	return nil
 }
 
-// locate returns the path of a segment. The name of a foreign file may be any path.
+// locate returns the path of a segment. The name of a foreign file may be any path. The path is
+// absolute: the program may change its directory before it closes the segment.
 func locate(name string, c *Config) (string, error) {
 	if c.Foreign && strings.Contains(name, "/") {
-		return name, nil
+		return filepath.Abs(name)
 	}
 	const remedy = "set the directory with Options.Dir, or name a path with Options.Foreign"
 	if err := checkName(name, remedy); err != nil {
 		return "", err
 	}
 	return filepath.Join(c.Dir, name), nil
+}
+
+// gone reports whether an error of a path says that nothing is there. Any other error says that the
+// path cannot be looked at.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, sys.ErrNotDir)
 }
 
 // isTemp reports whether name is that of a file in the making.

@@ -50,6 +50,7 @@ type opening struct {
 	path      string   // "": anonymous
 	from      *os.File // FromFile only
 	anonymous bool
+	gid       int // of Config.Group; noGroup: none
 	deadline  time.Time
 
 	fingerprint uint64   // of Schema; 0: there is none
@@ -89,7 +90,8 @@ func newOpening(r Request) (*opening, error) {
 	if r.Schema != nil {
 		o.fingerprint, o.ring = r.Schema.Fingerprint(), ringOf(r.Schema)
 	}
-	return o, nil
+	o.gid, err = groupID(cfg.Group)
+	return o, err
 }
 
 func supported() error {
@@ -103,6 +105,11 @@ func supported() error {
 
 // Open attaches to a segment or creates it, as r says.
 func Open(r Request) (*Attachment, error) {
+	a, err := openRequest(r)
+	return a, explainLocks(err)
+}
+
+func openRequest(r Request) (*Attachment, error) {
 	if r.Compose != nil && r.Create {
 		var err error
 		if r.Schema, err = r.Compose(r.Size, nil); err != nil {
@@ -138,7 +145,7 @@ func CreateAnonymous(size int, c Config) (*Attachment, error) {
 	defer o.discard()
 	o.anonymous = true
 	if err := o.prepare(); err != nil {
-		return nil, err
+		return nil, explainLocks(err)
 	}
 	return o.publish()
 }
@@ -150,7 +157,8 @@ func FromFile(f *os.File, c Config) (*Attachment, error) {
 		return nil, err
 	}
 	o.from = f
-	return o.attachFile()
+	a, err := o.attachFile()
+	return a, explainLocks(err)
 }
 
 // run attaches and creates by turns until one of them succeeds.
@@ -178,7 +186,7 @@ func (o *opening) run() (*Attachment, error) {
 
 // absent returns the error of an attach that finds nothing.
 func (o *opening) absent() error {
-	if st, err := sys.Lstat(o.cfg.Dir); err != nil || !st.Mode.IsDir() {
+	if !isDir(o.cfg.Dir) {
 		return fmt.Errorf("directory %s: %w; set Options.Dir to a tmpfs", o.cfg.Dir, fs.ErrNotExist)
 	}
 	hint := "Open creates it"
@@ -186,6 +194,13 @@ func (o *opening) absent() error {
 		hint += " without Options.ReadOnly"
 	}
 	return fmt.Errorf("%w in %s; %s", fs.ErrNotExist, o.cfg.Dir, hint)
+}
+
+// isDir reports whether a directory exists, by itself or by a link. One that cannot be looked at is
+// taken to exist.
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir() || err != nil && !gone(err)
 }
 
 // explain adds to an error of the directory what to do about it.
@@ -198,39 +213,91 @@ func (o *opening) explain(err error) error {
 		return fmt.Errorf("%w: each attachment holds a file open; "+
 			"raise the limit (ulimit -n, LimitNOFILE=) or close some", err)
 	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota):
-		return o.noSpaceError(int64(o.Size), err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sys.ErrNotDir):
-		if st, e := sys.Lstat(dir); e != nil || !st.Mode.IsDir() && st.Mode&fs.ModeSymlink == 0 {
+		err := o.noSpaceError(o.fileSize(), err)
+		if m, e := sys.MountOf(dir); e == nil && m.Files > 0 && m.Inodes == 0 {
+			err.NoInode = true
+		}
+		return err
+	case gone(err):
+		if !isDir(dir) {
 			return fmt.Errorf("directory %s: %w; create it on a tmpfs, or set Options.Dir to one",
 				dir, err)
 		}
-		return fmt.Errorf("%w: a file vanished in %s, or /proc is not mounted", err, dir)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, sys.ErrROFS):
+		if !sys.HasProc() {
+			return noProc(err)
+		}
+		return fmt.Errorf("%w: a file vanished in %s; try again", err, dir)
+	case errors.Is(err, sys.ErrROFS):
+		return readOnlyMount(dir, err)
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("directory %s: %w: uid %d cannot create files there; "+
 			"set Options.Dir to a directory that it can write", dir, err, os.Geteuid())
 	}
 	return err
 }
 
-// explainFile adds to an error of the file itself what to do about it.
-func (o *opening) explainFile(err error) error {
-	switch st, e := sys.Lstat(o.path); {
-	case errors.Is(err, sys.ErrLoop), e == nil && st.Mode&fs.ModeSymlink != 0:
-		return fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular,
-			o.path)
-	case errors.Is(err, sys.ErrIsDir):
-		return fmt.Errorf("%w: %s is a directory", errs.NotRegular, o.path)
-	case errors.Is(err, sys.ErrNoDev):
-		return fmt.Errorf("%w: %s is a socket or a device", errs.NotRegular, o.path)
-	case errors.Is(err, fs.ErrPermission) && e == nil:
-		return fmt.Errorf("%w: %s belongs to uid %d and has mode %v, this is uid %d; "+
-			"its creator sets Options.Mode, and Options.ReadOnly needs less",
-			err, o.path, st.UID, st.Mode, os.Geteuid())
-	}
-	return o.explain(err)
+// readOnlyMount returns the error of a directory that cannot be written because of its mount.
+func readOnlyMount(dir string, err error) error {
+	return fmt.Errorf("directory %s: %w: it is mounted read-only; mount it read-write "+
+		"(mount -o remount,rw), set Options.Dir to another one, or attach with Options.ReadOnly",
+		dir, err)
 }
 
-func (o *opening) noSpaceError(need int64, err error) error {
+// noProc returns the error of a call that needs /proc.
+func noProc(err error) error {
+	return fmt.Errorf("%w: /proc is not mounted, by which open files are reached; "+
+		"mount it: mount -t proc proc /proc", err)
+}
+
+// explainLocks adds to sys.ErrNoLocks what to do about it. Other errors it returns as they are.
+func explainLocks(err error) error {
+	if !errors.Is(err, sys.ErrNoLocks) {
+		return err
+	}
+	return fmt.Errorf("%w: locks of open file descriptions (F_OFD_SETLK) do not work here: %w; "+
+		"sandboxes such as gVisor have none; use a runtime with Linux's own kernel (runc), "+
+		"and a tmpfs as Options.Dir", errors.ErrUnsupported, err)
+}
+
+// explainFile adds to an error of the file itself what to do about it. For a Create, a file that is
+// there is fs.ErrExist.
+func (o *opening) explainFile(err error) error {
+	st, e := sys.Lstat(o.path)
+	switch {
+	case e == nil && st.Mode&fs.ModeSymlink != 0:
+		err = fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular,
+			o.path)
+	case errors.Is(err, sys.ErrIsDir):
+		err = fmt.Errorf("%w: %s is a directory", errs.NotRegular, o.path)
+	case errors.Is(err, sys.ErrNoDev):
+		err = fmt.Errorf("%w: %s is a socket or a device", errs.NotRegular, o.path)
+	case errors.Is(err, fs.ErrPermission) && e == nil:
+		err = fmt.Errorf("%w: %s belongs to uid %d and has mode %v, this is uid %d; "+
+			"its creator sets Options.Mode, and Options.ReadOnly needs less",
+			err, o.path, st.UID, st.Mode, os.Geteuid())
+	default:
+		return o.explain(err)
+	}
+	if o.Create && !o.Attach {
+		return o.asExist(err)
+	}
+	return err
+}
+
+// fileSize returns how many bytes the file of a new segment has; 0 if it cannot be laid out.
+func (o *opening) fileSize() int64 {
+	n := 0
+	if o.Schema != nil {
+		n = len(o.Schema.AppendBinary(nil))
+	}
+	h, err := o.layout(n)
+	if err != nil {
+		return 0
+	}
+	return int64(h.TotalSize)
+}
+
+func (o *opening) noSpaceError(need int64, err error) *SpaceError {
 	e := &SpaceError{Dir: o.cfg.Dir, Need: need, Err: err}
 	if o.anonymous {
 		e.Dir = "memory (memfd)"

@@ -72,7 +72,7 @@ func (a *Attachment) mayUnlink() error {
 		return nil
 	}
 	dir := filepath.Dir(a.path)
-	if err := sys.MayUnlink(dir, a.stat.UID); err != nil {
+	if err := sys.MayUnlink(dir, a.file); err != nil {
 		return fmt.Errorf("%w: uid %d may not unlink files of uid %d in %s, as an owner must",
 			err, os.Geteuid(), a.stat.UID, dir)
 	}

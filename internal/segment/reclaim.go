@@ -5,6 +5,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
@@ -26,6 +27,23 @@ func Reclaim(dir string) iter.Seq2[Look, error] {
 			return
 		}
 		reclaim(cfg.Dir)(yield)
+	}
+}
+
+// reclaimUntil unlinks the garbage of this user in dir, until the deadline at most: a directory may
+// have any number of files.
+func reclaimUntil(dir string, deadline time.Time) {
+	all, err := names(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range all {
+		if !time.Now().Before(deadline) {
+			return
+		}
+		if isTemp(name) || checkName(name, "") == nil {
+			_, _, _ = reclaimFile(filepath.Join(dir, name), name)
+		}
 	}
 }
 
@@ -57,11 +75,15 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	l = Look{Name: name, Path: path, State: Garbage}
 	c, err := openOwn(path)
 	if c == nil {
-		return l, false, err
+		if err == nil && isTemp(name) {
+			unlinked, err = reclaimMoved(path)
+		}
+		return l, unlinked, err
 	}
 	defer c.file.Close()
 	step.Reach(step.ReclaimOpen)
-	if c.stat, err = c.file.Stat(); err != nil || !c.stat.Mode.IsRegular() {
+	c.stat, err = c.file.Stat()
+	if err != nil || !c.stat.Mode.IsRegular() || !isMine(c.file, c.stat) {
 		return l, false, err
 	}
 	if c.head, _, err = readHeader(c.file, c.stat); err != nil && !isTemp(name) {
@@ -70,11 +92,18 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	if c.head != nil {
 		c.scanLong()
 	}
-	if c.file.Lock(sys.GateByte, false) != nil {
-		return l, false, nil
+	if err := c.file.Lock(sys.GateByte, false); err != nil {
+		if err == sys.ErrHeld {
+			err = nil
+		}
+		return l, false, explainLocks(err)
 	}
 	step.Reach(step.ReclaimGate)
-	if there, err := sys.Lstat(path); err != nil || !there.Same(c.stat) {
+	there, err := sys.Lstat(path)
+	switch {
+	case err != nil && !gone(err):
+		return l, false, err
+	case err != nil || !there.Same(c.stat):
 		return l, false, nil
 	}
 	var garbage bool
@@ -96,9 +125,25 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	return l, err == nil, err
 }
 
+// reclaimMoved unlinks a FIFO, a socket or a link of this user that has a temporary name: a Remove
+// gave it that name and died. It reports false for anything else.
+func reclaimMoved(path string) (unlinked bool, err error) {
+	st, err := sys.Lstat(path)
+	me := uint32(os.Geteuid())
+	if err != nil || st.Mode.IsRegular() || st.Mode.IsDir() || st.UID != me ||
+		me == sys.OverflowUID() {
+		return false, nil
+	}
+	err = sys.Unlink(path)
+	return err == nil, err
+}
+
 // openOwn opens a regular file of this user. It returns nil for anything else.
 func openOwn(path string) (*control, error) {
 	st, err := sys.Lstat(path)
+	if err != nil && !gone(err) {
+		return nil, err
+	}
 	if err != nil || !st.Mode.IsRegular() || st.UID != uint32(os.Geteuid()) {
 		return nil, nil
 	}

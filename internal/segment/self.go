@@ -18,7 +18,20 @@ var pidNamespace = sync.OnceValue(sys.PIDNamespace)
 
 var pid = sync.OnceValue(func() uint32 { return uint32(os.Getpid()) })
 
-var program = sync.OnceValue(func() string { return filepath.Base(os.Args[0]) })
+var program = sync.OnceValue(func() string { return programOf(os.Args) })
+
+// programOf returns the name of a program that was started with args. A process can be started
+// without any.
+func programOf(args []string) string {
+	if len(args) > 0 && args[0] != "" {
+		return filepath.Base(args[0])
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "unknown"
+	}
+	return filepath.Base(path)
+}
 
 func randomID() (id [16]byte) {
 	_, _ = rand.Read(id[:]) // never fails

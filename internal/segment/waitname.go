@@ -48,9 +48,3 @@ func WaitName(ctx context.Context, c Config, name string, attach func() error) e
 		}
 	}
 }
-
-// isDir reports whether dir is a directory, or a link, which may lead to one.
-func isDir(dir string) bool {
-	st, err := sys.Lstat(dir)
-	return err == nil && (st.Mode.IsDir() || st.Mode&fs.ModeSymlink != 0)
-}

@@ -62,9 +62,10 @@ const (
 	LeakGate Point = "leak.gate" // the gate is held
 	LeakWord Point = "leak.word" // the owner word says Kept
 
-	RemoveGate   Point = "remove.gate"   // the gate is held, if there is one
-	RemoveUnlink Point = "remove.unlink" // the name is unlinked
-	RemoveTold   Point = "remove.told"   // those who are attached know it
+	RemoveGate    Point = "remove.gate"    // the gate is held, or cannot be had
+	RemoveRenamed Point = "remove.renamed" // the file has a temporary name
+	RemoveUnlink  Point = "remove.unlink"  // the name is unlinked
+	RemoveTold    Point = "remove.told"    // those who are attached know it
 
 	ReclaimOpen   Point = "reclaim.open"   // the file is open
 	ReclaimGate   Point = "reclaim.gate"   // the gate is held
@@ -81,7 +82,7 @@ var Lifecycle = []Point{
 	DetachRead, DetachUnlock, DetachLook, DetachGate, DetachUnread, DetachDropped, DetachUnlink,
 	DetachRelock, DetachRelease, DetachTold, DetachCounted, DetachDrop, DetachRetire, DetachSlot,
 	OwnGate, OwnWord, OwnRelease, OwnCounted, LeakGate, LeakWord,
-	RemoveGate, RemoveUnlink, RemoveTold, ReclaimOpen, ReclaimGate, ReclaimUnlink,
+	RemoveGate, RemoveRenamed, RemoveUnlink, RemoveTold, ReclaimOpen, ReclaimGate, ReclaimUnlink,
 }
 
 var hook func(Point)

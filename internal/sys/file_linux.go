@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +47,12 @@ func access(write bool) int {
 // nothing.
 func Open(path string, write bool) (FD, error) {
 	return open(path, access(write)|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+}
+
+// OpenPath opens the file at path only to keep its inode and to describe it. It follows no symbolic
+// link, and needs no permission on the file, which may be of any kind.
+func OpenPath(path string) (FD, error) {
+	return open(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 }
 
 // OpenAny opens the file that path leads to, also through links such as /proc/PID/fd/N.
@@ -106,6 +114,13 @@ func (fd FD) Link(path string) error {
 	})
 }
 
+// Rename renames a file. What to leads to is replaced.
+func Rename(from, to string) error {
+	return retry(func() error {
+		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, 0)
+	})
+}
+
 // RenameExclusive renames a file. It returns fs.ErrExist if to exists.
 func RenameExclusive(from, to string) error {
 	err := retry(func() error {
@@ -126,7 +141,7 @@ func Unlink(path string) error { return retry(func() error { return unix.Unlink(
 func toStat(s *unix.Stat_t) Stat {
 	t := Stat{
 		Dev: uint64(s.Dev), Ino: s.Ino, Size: s.Size, Blocks: int64(s.Blocks),
-		Mode: fs.FileMode(s.Mode & 0o777), UID: s.Uid, Nlink: uint64(s.Nlink),
+		Mode: fs.FileMode(s.Mode & 0o777), UID: s.Uid, GID: s.Gid, Nlink: uint64(s.Nlink),
 		Modified: time.Unix(s.Mtim.Unix()),
 	}
 	if s.Mode&unix.S_ISVTX != 0 {
@@ -171,6 +186,64 @@ func Lstat(path string) (Stat, error) {
 	return toStat(&s), nil
 }
 
+// Chgrp gives the file to a group.
+func (fd FD) Chgrp(gid uint32) error {
+	return retry(func() error { return unix.Fchown(int(fd), -1, int(gid)) })
+}
+
+// Owned reports whether the kernel takes this process for the file's owner, or for a process with
+// the owner's rights. Unlike a comparison of ids that holds in a user namespace, too: the kernel
+// lets only the owner set O_NOATIME.
+func (fd FD) Owned() bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return false
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NOATIME); err != nil {
+		return false
+	}
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+	return true
+}
+
+// OverflowUID and OverflowGID return the ids that stand for every user and group that a user
+// namespace does not map.
+func OverflowUID() uint32 { return overflowUID() }
+
+// OverflowGID is documented at OverflowUID.
+func OverflowGID() uint32 { return overflowGID() }
+
+var (
+	overflowUID = sync.OnceValue(func() uint32 { return overflow("uid") })
+	overflowGID = sync.OnceValue(func() uint32 { return overflow("gid") })
+)
+
+func overflow(kind string) uint32 {
+	b, err := os.ReadFile("/proc/sys/kernel/overflow" + kind)
+	if err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil {
+			return uint32(n)
+		}
+	}
+	return 65534 // the default of Linux
+}
+
+// GroupID returns the id of a group in /etc/group.
+func GroupID(name string) (id uint64, ok bool) {
+	b, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return 0, false
+	}
+	for l := range strings.SplitSeq(string(b), "\n") {
+		f := strings.Split(l, ":") // name, password, id, members
+		if len(f) >= 3 && f[0] == name {
+			id, err := strconv.ParseUint(f[2], 10, 32)
+			return id, err == nil
+		}
+	}
+	return 0, false
+}
+
 // Chmod sets the permissions. The umask does not apply.
 func (fd FD) Chmod(mode fs.FileMode) error { return unix.Fchmod(int(fd), uint32(mode.Perm())) }
 
@@ -208,16 +281,10 @@ func (fd FD) WriteAt(b []byte, off int64) error {
 	return nil
 }
 
-// Allocate makes the file size bytes long and reserves all of its memory. So no later store finds
-// the file system full.
-func (fd FD) Allocate(size int64) error {
-	for off := int64(0); off < size; off += Piece {
-		n := min(Piece, size-off)
-		if err := retry(func() error { return unix.Fallocate(int(fd), 0, off, n) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// Allocate reserves the memory of n bytes from off, and makes the file that long. So no later store
+// finds the file system full. The caller asks for one Piece at most.
+func (fd FD) Allocate(off, n int64) error {
+	return retry(func() error { return unix.Fallocate(int(fd), 0, off, n) })
 }
 
 // Truncate sets the file's size. It frees memory beyond that size and reserves none.
@@ -229,8 +296,19 @@ func (fd FD) Truncate(size int64) error {
 func (fd FD) flock(cmd int, typ int16, off, n int64) (unix.Flock_t, error) {
 	l := unix.Flock_t{Type: typ, Start: off, Len: n}
 	err := retry(func() error { return unix.FcntlFlock(uintptr(fd), cmd, &l) })
+	switch err {
+	case unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
+		err = &noLocks{err} // the arguments are valid, so it is the command that is not known
+	}
 	return l, err
 }
+
+// A noLocks is ErrNoLocks with the kernel's error.
+type noLocks struct{ err error }
+
+func (e *noLocks) Error() string        { return e.err.Error() }
+func (e *noLocks) Unwrap() error        { return e.err }
+func (e *noLocks) Is(target error) bool { return target == ErrNoLocks }
 
 // Lock takes a lock byte, for this FD alone or shared with others that share it. It does not wait,
 // and returns ErrHeld if another open file has the byte.
@@ -287,19 +365,25 @@ func MountOf(dir string) (Mount, error) {
 	bs := int64(s.Bsize)
 	return Mount{
 		Type: int64(uint32(s.Type)), Size: int64(s.Blocks) * bs, Avail: int64(s.Bavail) * bs,
-		Inodes: int64(s.Ffree),
+		Files: int64(s.Files), Inodes: int64(s.Ffree), ReadOnly: s.Flags&unix.ST_RDONLY != 0,
 	}, nil
 }
 
-// InMemory reports whether the file is on a tmpfs.
+// InMemory reports whether the file is in memory and nowhere else.
 func (fd FD) InMemory() bool {
 	var s unix.Statfs_t
 	err := retry(func() error { return unix.Fstatfs(int(fd), &s) })
-	return err == nil && int64(uint32(s.Type)) == TmpfsMagic
+	return err == nil && inMemory(int64(uint32(s.Type)))
 }
 
-// Memory returns the machine's memory in bytes, swap included, 0 if unknown.
-func Memory() int64 {
+// HasProc reports whether /proc is mounted, by which files without a name are reached.
+func HasProc() bool {
+	var s unix.Stat_t
+	return retry(func() error { return unix.Stat("/proc/self/fd", &s) }) == nil
+}
+
+// totalMemory returns the machine's memory in bytes, swap included, 0 if unknown.
+func totalMemory() int64 {
 	var s unix.Sysinfo_t
 	if err := unix.Sysinfo(&s); err != nil {
 		return 0
@@ -307,8 +391,8 @@ func Memory() int64 {
 	return int64((uint64(s.Totalram) + uint64(s.Totalswap)) * uint64(s.Unit))
 }
 
-// MayUnlink returns nil if this process may unlink a file of user uid in dir, else the reason.
-func MayUnlink(dir string, uid uint32) error {
+// MayUnlink returns nil if this process may unlink the file in dir, else the reason.
+func MayUnlink(dir string, file FD) error {
 	err := retry(func() error {
 		return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	})
@@ -319,11 +403,24 @@ func MayUnlink(dir string, uid uint32) error {
 	if err != nil {
 		return err
 	}
-	me := uint32(os.Geteuid())
-	if d.Mode&fs.ModeSticky != 0 && me != 0 && me != uid && me != d.UID {
+	if d.Mode&fs.ModeSticky != 0 && !file.Owned() && !ownsDir(dir, d) {
 		return unix.EPERM
 	}
 	return nil
+}
+
+// ownsDir reports whether a directory belongs to this user.
+func ownsDir(dir string, st Stat) bool {
+	me := uint32(os.Geteuid())
+	if st.UID != me || me != OverflowUID() {
+		return st.UID == me
+	}
+	fd, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	defer fd.Close()
+	return fd.Owned()
 }
 
 // Errors that the library distinguishes.
@@ -341,6 +438,12 @@ var (
 	ErrTooLong error = unix.ENAMETOOLONG
 	ErrFBig    error = unix.EFBIG
 	ErrROFS    error = unix.EROFS
+
+	ErrNotSupported error = unix.EOPNOTSUPP
+
+	// ErrNoLocks is returned where the kernel or the file system has no locks of open file
+	// descriptions.
+	ErrNoLocks = errors.New("no locks of open file descriptions")
 )
 
 // DefaultDir is the directory of the files that shm_open creates in C.

@@ -61,9 +61,13 @@ func Populate(addr unsafe.Pointer, n uintptr, write bool) {
 	_ = unix.Madvise(unsafe.Slice((*byte)(addr), n), advice)
 }
 
-// HugePages asks for huge pages. The mount decides whether there are any.
+// HugePages asks for huge pages, and makes them of pages that are there: a file whose memory was
+// reserved has small ones. The kernel decides whether there are any; before 6.1 it changes nothing
+// that is there.
 func HugePages(addr unsafe.Pointer, n uintptr) {
-	_ = unix.Madvise(unsafe.Slice((*byte)(addr), n), unix.MADV_HUGEPAGE)
+	b := unsafe.Slice((*byte)(addr), n)
+	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	_ = retry(func() error { return unix.Madvise(b, unix.MADV_COLLAPSE) })
 }
 
 const (

@@ -23,7 +23,7 @@ type Stat struct {
 	Size     int64
 	Blocks   int64 // of 512 bytes
 	Mode     fs.FileMode
-	UID      uint32
+	UID, GID uint32
 	Nlink    uint64
 	Modified time.Time
 }
@@ -35,11 +35,30 @@ func (s Stat) Same(t Stat) bool { return s.Dev == t.Dev && s.Ino == t.Ino }
 type Mount struct {
 	Type        int64 // magic number of the file system
 	Size, Avail int64 // bytes
-	Inodes      int64 // that are free
+	Files       int64 // how many there can be; 0: no limit
+	Inodes      int64 // how many more there can be
+	ReadOnly    bool
 }
 
-// TmpfsMagic is Mount.Type of a tmpfs.
-const TmpfsMagic = 0x01021994
+// InMemory reports whether its files are in memory and nowhere else.
+func (m Mount) InMemory() bool { return inMemory(m.Type) }
+
+func inMemory(magic int64) bool {
+	return magic == TmpfsMagic || magic == ramfsMagic || magic == hugetlbfsMagic
+}
+
+// Magic numbers of file systems: Mount.Type.
+const (
+	TmpfsMagic     = 0x01021994
+	ramfsMagic     = 0x858458f6
+	hugetlbfsMagic = 0x958458f6
+)
+
+// A Memory is a limit of memory.
+type Memory struct {
+	Group       string // the cgroup that has it; "": the machine
+	Limit, Free int64  // bytes
+}
 
 // Lock bytes, all beyond the end of any file.
 const (
@@ -48,8 +67,8 @@ const (
 	SlotByte     int64 = GateByte + 16 // of slot 0; that of slot i is i bytes further
 )
 
-// Piece is how many bytes Allocate asks the kernel for in one call. The kernel handles a signal
-// only between calls.
+// Piece is how many bytes a caller asks Allocate for at most: the kernel handles a signal only
+// between calls.
 const Piece = 16 << 20
 
 // AvoidNameless makes every new file get a temporary name first, as on systems without nameless

@@ -31,7 +31,7 @@ func anonymous(t *testing.T, n int64) sys.FD {
 	t.Helper()
 	fd, err := sys.CreateAnonymous("sys-test")
 	if err == nil {
-		err = fd.Allocate(n)
+		err = fd.Allocate(0, n)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -317,11 +317,15 @@ func TestMachine(t *testing.T) {
 	if err != nil || m.Size <= 0 || m.Avail < 0 || m.Avail > m.Size {
 		t.Errorf("MountOf: %+v, %v", m, err)
 	}
-	if n := sys.Memory(); n < 16<<20 {
-		t.Errorf("the machine has %d bytes of memory", n)
+	if r, ok := sys.Room(); !ok || r.Limit < 16<<20 || r.Free <= 0 || r.Free > r.Limit {
+		t.Errorf("the room for memory: %+v, %v", r, ok)
 	}
-	wantErr(t, "MayUnlink of an own file", sys.MayUnlink(dir, uint32(os.Geteuid())), nil)
-	wantErr(t, "MayUnlink in no directory", sys.MayUnlink(filepath.Join(dir, "none"), 0), fs.ErrNotExist)
+	own := anonymous(t, 1)
+	if !own.Owned() {
+		t.Error("an own file is not owned")
+	}
+	wantErr(t, "MayUnlink of an own file", sys.MayUnlink(dir, own), nil)
+	wantErr(t, "MayUnlink in no directory", sys.MayUnlink(filepath.Join(dir, "none"), own), fs.ErrNotExist)
 	if sys.Supported && sys.PIDNamespace() == 0 {
 		t.Error("the PID namespace is unknown")
 	}

@@ -49,7 +49,7 @@ var Lifecycle = []Flaw{
 	{
 		Name:   "no-recheck",
 		Breaks: "Attach checks under the gate that the name still leads to the file.",
-		Edits:  []Edit{{attach, "if o.path != \"\" {\n\t\tif there", "if false {\n\t\tif there"}},
+		Edits:  []Edit{{attach, "if o.path != \"\" {\n\t\tthere, err", "if false {\n\t\tthere, err"}},
 	},
 	{
 		Name:   "no-gate",

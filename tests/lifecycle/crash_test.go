@@ -353,6 +353,16 @@ var scenarios = []scenario{
 		v.armed = true
 		return shmem.Remove(v.opts.Dir, "box")
 	}},
+	{name: "remove without the gate", setup: func(r *killRun) {
+		create(r)
+		f, err := sys.Open(filepath.Join(r.dir, "box"), true)
+		check(r, err)
+		check(r, f.Lock(sys.GateByte, false))
+		r.heal = func() { check(r, f.Close()) }
+	}, victim: func(v *victim) error {
+		v.armed = true
+		return shmem.Remove(v.opts.Dir, "box")
+	}},
 	{name: "reclaim", setup: func(r *killRun) {
 		garbage(r)
 		check(r, os.WriteFile(filepath.Join(r.dir, ".shmem-"+strings.Repeat("d", 32)), make([]byte, 100), 0o600))
@@ -482,7 +492,7 @@ func (r *killRun) aftermath(sc *scenario) {
 		}
 	}
 	// Dropped or removed: the name must be gone, or lead to garbage.
-	gone := r.past(step.DetachDropped, step.RemoveUnlink)
+	gone := r.past(step.DetachDropped, step.RemoveRenamed, step.RemoveUnlink)
 	kept := !gone && (sc.kept || r.past(step.LeakWord) || sc.keptFrom != "" && r.past(sc.keptFrom))
 	if r.first != nil { // the victim did not ask for the owner's death
 		r.join(r.first, nil)

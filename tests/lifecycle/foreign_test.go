@@ -170,7 +170,7 @@ func TestReadAtWriteAt(t *testing.T) {
 func TestPopulate(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for _, populate := range []int{0, -1} {
-		s, err := shmem.CreateSegment("s", 4<<20, &shmem.Options{Dir: dir, Populate: populate, HugePages: true, Undo: shmem.UndoNever})
+		s, err := shmem.CreateSegment("s", 4<<20, &shmem.Options{Dir: dir, Populate: populate, Undo: shmem.UndoNever})
 		s = segment(t, s, err)
 		if populate == 0 == (residentIn(t, dir) < 4<<20) {
 			t.Errorf("Populate %d: %d bytes are present", populate, residentIn(t, dir))
@@ -289,7 +289,10 @@ func TestFromFileOfNamed(t *testing.T) {
 	check(t, err)
 	defer f.Close()
 	check(t, shmem.Remove(dir, "p"))
-	s, err := shmem.FromFile(f, nil) // it works without a name
+	_, err = shmem.FromFile(f, nil)
+	wantErr(t, err, shmem.ErrUnsealed)
+	o := &shmem.Options{AnyUser: true}
+	s, err := shmem.FromFile(f, o) // it works without a name
 	s = segment(t, s, err)
 	box, err := shmem.BoxOf[point](s)
 	check(t, err)
@@ -300,7 +303,7 @@ func TestFromFileOfNamed(t *testing.T) {
 	// The descriptor of File carries no lock: it does not keep the segment alive.
 	check(t, box.Close())
 	abandon(b.Segment())
-	_, err = shmem.FromFile(f, nil)
+	_, err = shmem.FromFile(f, o)
 	wantErr(t, err, fs.ErrNotExist, "died")
 }
 
@@ -347,7 +350,7 @@ func TestFromFileOfARemovedSegment(t *testing.T) {
 			_ = os.Remove(filepath.Join(dir, "box"))
 		}
 	})
-	s, err := shmem.FromFile(f, nil)
+	s, err := shmem.FromFile(f, &shmem.Options{AnyUser: true})
 	step.Hook(nil)
 	segment(t, s, err)
 	if s.Linked() {

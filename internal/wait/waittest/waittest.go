@@ -40,7 +40,7 @@ func Create(path string, n, slots int) error {
 		return err
 	}
 	defer fd.Close()
-	if err := fd.Allocate(int64(h.TotalSize)); err != nil {
+	if err := fd.Allocate(0, int64(h.TotalSize)); err != nil {
 		return err
 	}
 	page := make([]byte, format.HeaderSize)

@@ -26,6 +26,12 @@ func Geteuid() int     { return 1000 }
 func Getuid() int      { return 1000 }
 func Getpagesize() int { return 4096 }
 
+// ReadFile is os.ReadFile. The machine has no files but segments.
+func ReadFile(string) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// Executable is os.Executable.
+func Executable() (string, error) { return "/simulated", nil }
+
 // Readlink is os.Readlink.
 func Readlink(name string) (string, error) { return kernel.Readlink(name) }
 
@@ -35,15 +41,19 @@ type FileInfo = fs.FileInfo
 type info struct {
 	fs.FileInfo
 	number uint64
+	dir    bool
 }
 
-// Stat is os.Stat, good for SameFile only.
+// IsDir reports whether it is a directory.
+func (i info) IsDir() bool { return i.dir }
+
+// Stat is os.Stat, good for SameFile and IsDir only.
 func Stat(name string) (FileInfo, error) {
 	s, err := kernel.Lstat(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return info{number: s.Number}, nil
+	return info{number: s.Number, dir: s.Mode&syscall.S_IFDIR != 0}, nil
 }
 
 // SameFile is os.SameFile.

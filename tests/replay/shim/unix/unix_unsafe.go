@@ -66,6 +66,8 @@ const (
 	AT_FDCWD            = -0x64
 	AT_SYMLINK_FOLLOW   = 0x400
 	AT_SYMLINK_NOFOLLOW = 0x100
+	F_GETFL             = syscall.F_GETFL
+	F_SETFL             = syscall.F_SETFL
 	F_ADD_SEALS         = 0x409
 	F_GET_SEALS         = 0x40a
 	F_OFD_GETLK         = 0x24
@@ -102,7 +104,10 @@ const (
 	O_CLOEXEC           = syscall.O_CLOEXEC
 	O_CREAT             = syscall.O_CREAT
 	O_EXCL              = syscall.O_EXCL
+	O_DIRECTORY         = syscall.O_DIRECTORY
+	O_NOATIME           = syscall.O_NOATIME
 	O_NOFOLLOW          = syscall.O_NOFOLLOW
+	O_PATH              = 0x200000
 	O_NONBLOCK          = syscall.O_NONBLOCK
 	O_RDONLY            = syscall.O_RDONLY
 	O_RDWR              = syscall.O_RDWR
@@ -113,6 +118,7 @@ const (
 	PROT_READ           = syscall.PROT_READ
 	PROT_WRITE          = syscall.PROT_WRITE
 	RENAME_NOREPLACE    = 1
+	ST_RDONLY           = 1
 	S_IFCHR             = syscall.S_IFCHR
 	S_IFDIR             = syscall.S_IFDIR
 	S_IFIFO             = syscall.S_IFIFO
@@ -133,6 +139,7 @@ func Open(path string, flags int, mode uint32) (int, error) {
 	return kernel.Open(path, flags, mode)
 }
 func Close(fd int) error               { return kernel.Close(fd) }
+func Fchown(int, int, int) error       { return nil }
 func Fchmod(fd int, mode uint32) error { return kernel.Chmod(fd, mode) }
 func Unlink(path string) error         { return kernel.Unlink(path) }
 func Link(from, to string) error       { return kernel.Link(from, to) }
@@ -149,10 +156,13 @@ func Ftruncate(fd int, n int64) error                 { return kernel.Truncate(f
 func MemfdCreate(string, int) (int, error)            { return kernel.Anonymous() }
 func Faccessat(int, string, uint32, int) error        { return nil }
 
-// FcntlInt sets and gets seals.
+// FcntlInt sets and gets seals. Every process owns every file.
 func FcntlInt(fd uintptr, cmd, arg int) (int, error) {
-	if cmd == F_ADD_SEALS {
+	switch cmd {
+	case F_ADD_SEALS:
 		return 0, kernel.Seal(int(fd), arg)
+	case F_GETFL, F_SETFL:
+		return 0, nil
 	}
 	return kernel.Seals(int(fd))
 }
@@ -196,8 +206,11 @@ func Fstatat(_ int, path string, s *Stat_t, _ int) error {
 
 // Stat is that of Linux.
 func Stat(path string, s *Stat_t) error {
-	if path == "/proc/self/ns/pid" {
+	switch path {
+	case "/proc/self/ns/pid":
 		*s = Stat_t{Ino: kernel.Namespace()}
+		return nil
+	case "/proc/self/fd":
 		return nil
 	}
 	return Fstatat(0, path, s, 0)
