@@ -41,8 +41,8 @@ func isMine(file sys.FD, st sys.Stat) bool {
 
 func otherUser(uid uint32) error {
 	if uid == sys.OverflowUID() {
-		return fmt.Errorf("%w: uid %d, which in a user namespace stands for every user that is not "+
-			"mapped (/proc/self/uid_map), this is uid %d; "+
+		return fmt.Errorf("%w: uid %d, which in a user namespace stands for every user that is "+
+			"not mapped (/proc/self/uid_map), this is uid %d; "+
 			"Options.AnyUser accepts it, choose another name otherwise",
 			errs.OtherUser, uid, os.Geteuid())
 	}
@@ -68,8 +68,8 @@ func inMemory(file sys.FD, st sys.Stat) bool {
 
 // onDisk returns the error of a directory that is not in memory.
 func onDisk(dir string) error {
-	return badOption("Options.Dir %s is on a disk, to which every change of the memory is written; "+
-		"use a directory on a tmpfs such as /dev/shm, or accept it with Options.Disk", dir)
+	return badOption("Options.Dir %s is on a disk, to which every change of the memory is "+
+		"written; use a directory on a tmpfs such as /dev/shm, or accept it with Options.Disk", dir)
 }
 
 // noGroup is the id of no group.
@@ -93,7 +93,8 @@ func groupID(group string) (int, error) {
 		return noGroup, badOption("Options.Group %s: it stands for every group that a user "+
 			"namespace does not map; use another group", group)
 	case ^uint32(0):
-		return noGroup, badOption("Options.Group %s: there is no such group; use another one", group)
+		return noGroup, badOption("Options.Group %s: there is no such group; use another one",
+			group)
 	}
 	return int(id), nil
 }
