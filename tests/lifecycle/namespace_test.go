@@ -3,6 +3,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -160,6 +161,19 @@ func otherUserRole(c *shmemtest.Conn) error {
 			c.Send("X %d", b.Value().X)
 			_, _ = c.Recv() // the parent checks
 			err = errors.Join(b.Segment().Populate(), b.Close())
+		}
+	case "read until unlinked":
+		var b *shmem.Box[point]
+		o := &shmem.Options{Dir: dir, AnyUser: true, ReadOnly: true}
+		if b, err = shmem.AttachWait[point](context.Background(), "p", o); err == nil {
+			unlinked := b.Unlinked()
+			c.Send("reads")
+			<-unlinked
+			c.Send("unlinked: linked %v", b.Linked())
+			for _, err := range b.Segment().Events(context.Background()) {
+				c.Send("events: %v", errors.Is(err, shmem.ErrReadOnly))
+			}
+			err = b.Close()
 		}
 	case "remove":
 		err = shmem.Remove(o.Dir, "p")
