@@ -51,6 +51,9 @@ type call struct {
 func ok(args []string, want ...string) call   { return call{args, want, false} }
 func fail(args []string, want ...string) call { return call{args, want, true} }
 
+// freed is what request-reply prints, whenever its client dies.
+var freed = []string{`a client died; boxes that are left of it: 0`, `3 clients are gone`}
+
 var examples = []struct {
 	name  string
 	calls []call
@@ -88,6 +91,12 @@ var examples = []struct {
 		`killing a worker`,
 		`200 jobs done: 78498 primes below 1000000`,
 	)}},
+	{"request-reply", []call{
+		ok([]string{"-die", "created"}, freed...),
+		ok([]string{"-die", "sent"}, freed...),
+		ok([]string{"-die", "waiting"}, freed...),
+		ok([]string{"-die", "replied"}, freed...),
+	}},
 	{"frames", []call{ok(nil,
 		`0s a frame: \d+ of 60 frames seen, \d+ lost`,
 		`100ms a frame: \d+ of 60 frames seen, \d+ lost`,

@@ -58,6 +58,7 @@ type Sequence struct {
 	slots   []seen // by slot
 	owner   format.Owner
 	taken   bool    // NameTaken was found
+	looked  bool    // there was a look
 	counted uint64  // the word events before the last look
 	found   []Event // and not returned yet
 	subject atomic.Uint32
@@ -129,14 +130,15 @@ func (s *Sequence) compare() {
 	}
 	var gone, come []Event
 	for i := range s.slots {
-		went, came := s.compareSlot(i, before)
-		if went.Kind != 0 {
-			gone = append(gone, went)
-		}
-		if came.Kind != 0 {
-			come = append(come, came)
+		for _, e := range s.compareSlot(i, before) {
+			if e.Kind == Attached || len(come) > 0 && contains(come, e.Peer.ID) {
+				come = append(come, e) // it may have come and gone
+			} else {
+				gone = append(gone, e)
+			}
 		}
 	}
+	s.looked = true
 	if !s.taken && (p.Words.Gone.Load() != 0 || s.monitor.gone.Load()) {
 		s.taken = true
 		s.found = append(s.found, Event{Kind: NameTaken})
@@ -215,40 +217,45 @@ func (r record) peer(slot int, owner format.Owner) Peer {
 }
 
 // compareSlot compares a slot with what was seen of it. before is the owner that was seen.
-func (s *Sequence) compareSlot(i int, before format.Owner) (went, came Event) {
+func (s *Sequence) compareSlot(i int, before format.Owner) (found []Event) {
 	was := &s.slots[i]
 	now := recordOf(s.a.m.Peers.Slot(i))
-	gone := func(kind EventKind) {
+	gone := func(kind EventKind) Event {
 		was.attached, was.ended = false, true
 		was.peer.Owner = was.peer.Owner || before.State == format.Owned &&
 			uint32(before.ID) == was.peer.ID
-		went = Event{kind, was.peer}
+		return Event{kind, was.peer}
 	}
 	if now.gen != was.gen {
 		switch {
 		case !was.attached:
 		case now.gen == format.NextGen(was.gen) && now.flags&format.SlotUnclean != 0:
-			gone(Died)
+			found = append(found, gone(Died))
 		default:
-			gone(Left)
+			found = append(found, gone(Left))
 		}
 		*was = seen{gen: now.gen}
 	}
-	switch {
-	case was.ended, now.pid == 0 && !was.attached:
-	case now.pid == 0:
-		gone(Left)
-	case s.locked(i):
-		if !was.attached {
-			was.attached, was.peer = true, now.peer(i, s.owner)
-			came = Event{Attached, was.peer}
-		}
-	case was.attached:
-		gone(Died)
-	default:
-		was.ended = true // it came and died between two looks
+	locked := now.gen != 0 && !was.ended && s.locked(i)
+	if now.gen == 0 || was.ended || now.pid == 0 && locked && !was.attached {
+		return found // in the last case the record is being written
 	}
-	return went, came
+	if !was.attached {
+		was.peer = now.peer(i, s.owner)
+		if !locked && !s.looked {
+			was.ended = true // before this sequence
+			return found
+		}
+		was.attached = true
+		found = append(found, Event{Attached, was.peer})
+	}
+	switch {
+	case now.pid == 0:
+		found = append(found, gone(Left))
+	case !locked:
+		found = append(found, gone(Died))
+	}
+	return found
 }
 
 // locked reports whether an attachment has the slot.

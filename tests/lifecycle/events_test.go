@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"strconv"
 	"strings"
@@ -217,6 +218,42 @@ func TestEventsOfReusedSlot(t *testing.T) {
 		check(t, two.Close())
 		log.want(t, shmem.Left, two.ID())
 	}
+}
+
+// Attachments come and go before the sequence of events looks again.
+func TestEventsOfSlowLoop(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	s := openSegment(t, dir, shmem.Shared)
+	ctx, cancel := context.WithTimeout(context.Background(), shmemtest.DefaultLimit)
+	defer cancel()
+	next, stop := iter.Pull2(s.Events(ctx))
+	defer stop()
+	want := func(kind shmem.EventKind, id uint32) {
+		t.Helper()
+		e, err, _ := next()
+		if err != nil || e.Kind != kind || e.Peer.ID != id {
+			t.Errorf("%v of %d (%v), want %v of %d", e.Kind, e.Peer.ID, err, kind, id)
+		}
+	}
+	want(shmem.Attached, s.ID())
+	one := shmemtest.Start(t, "peer", dir)
+	killed := askID(t, one)
+	one.Kill()
+	two := shmemtest.Start(t, "peer", dir)
+	left := askID(t, two)
+	askOK(t, two, "close")
+	third := askID(t, two) // in the slot of the one that has left
+	want(shmem.Attached, killed)
+	want(shmem.Died, killed)
+	want(shmem.Attached, third)
+	if left>>10 == third>>10 || left&1023 != third&1023 {
+		t.Errorf("ids %d, %d, %d", killed, left, third)
+	}
+	four, err := shmem.AttachSegment("s", &shmem.Options{Dir: dir})
+	check(t, err)
+	check(t, four.Close())
+	want(shmem.Attached, four.ID())
+	want(shmem.Left, four.ID())
 }
 
 // Processes in other PID namespaces are seen too.
