@@ -33,6 +33,10 @@ func (t *Type) AppendBinary(b []byte) []byte {
 	return t.append(append(b, schemaVersion), true)
 }
 
+// AppendCanonical appends the encoding of t without the names of Go types and alignments: what the
+// fingerprint covers.
+func (t *Type) AppendCanonical(b []byte) []byte { return t.append(b, false) }
+
 // Fingerprint returns a hash of what determines the bytes of a value: names of fields, kinds,
 // offsets, sizes, lengths, atomics, locks and the byte order of this machine. The names of Go types
 // and their alignment do not count.

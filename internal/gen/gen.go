@@ -3,8 +3,10 @@
 // the protocol of docs/format.md in a runtime: runtime.h, runtime.py and runtime.rs, and topic.py
 // to follow a topic. In Go the library does that.
 //
-// A runtime does two things: it loads snapshots without a lock and a slot, and it stores a whole
-// value under the box's own lock. The package is pure: it reads a schema and returns text.
+// A runtime loads snapshots without a lock and a slot, and stores and updates the value under the
+// box's own lock. The package is pure: it reads a schema and returns text.
+//
+// A schema may be of any program, also of one that means harm: see names.go.
 //
 // gen.go has what all languages share: which structs there are, how they are called, where padding
 // is. c.go, python.go, rust.go and golang.go write the code.
@@ -17,7 +19,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 
 	schema "github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -72,7 +73,8 @@ func refuse(lang string, t *schema.Type) error {
 }
 
 // Generate writes the code for a value of type t. ident is the name of the type in the code; ""
-// means its name in Go. For a topic, Go code has the type of its messages, and Python code follows
+// means its name in Go. What is no identifier of the language, or means something else there, is
+// changed until it is one. For a topic, Go code has the type of its messages, and Python code follows
 // them; for other languages, and for queues, Generate returns ErrStream.
 func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if err := refuse(lang, t); err != nil {
@@ -82,18 +84,29 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 		t = layout.Item(t)
 	}
 	if ident == "" {
-		ident = identOf(t.Name)
+		ident = spellType(t.Name)
 	}
 	if ident == "" {
 		ident = "Value"
 	}
-	if ident != clean(ident) {
-		return nil, fmt.Errorf("%q is no identifier", ident)
+	if ident != spell(ident) {
+		return nil, fmt.Errorf("%q is no identifier, or begins with an underscore", ident)
 	}
-	g := &generator{root: t, ident: ident, names: map[string]*schema.Type{},
+	g := &generator{root: t, scope: newNamer(), known: map[identity]string{},
 		of: map[*schema.Type]string{}, print: t.Fingerprint()}
+	if t.Kind == schema.Struct && layout.Stream(t) == "" {
+		g.longer = t.AppendCanonical(nil)
+	}
+	g.reserved, g.prefix = reservedTypes[lang], lang == "c"
+	g.ident = g.scope.name(ident, g.isReserved)
 	if lang == "go" {
 		return g.golang()
+	}
+	if g.reserved == nil {
+		return nil, fmt.Errorf("language %q is unknown: there are c, python, rust and go", lang)
+	}
+	if lang == "python" {
+		g.scope.taken[g.ident+"Box"] = true
 	}
 	if t.Kind != schema.Struct { // a struct with one field has the same bytes
 		g.root = &schema.Type{
@@ -101,7 +114,7 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 			Fields: []schema.Field{{Name: "Value", Type: t}},
 		}
 	}
-	g.collect(g.root, ident)
+	g.collect(g.root, "")
 	if err := g.collectParts(); err != nil {
 		return nil, err
 	}
@@ -110,64 +123,76 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 		return g.c(), nil
 	case "python":
 		return g.python(), nil
-	case "rust":
+	default:
 		return g.rust(), nil
 	}
-	return nil, fmt.Errorf("language %q is unknown: there are c, python, rust and go", lang)
 }
 
 // A generator writes the code for one type.
 type generator struct {
 	bytes.Buffer
-	root  *schema.Type // a struct, except for Go
-	ident string       // what it is called
-	print uint64       // fingerprint of the type in the segment
+	root   *schema.Type // a struct, except for Go
+	ident  string       // what it is called
+	print  uint64       // fingerprint of the type in the segment
+	longer []byte       // what the schema of a type with appended fields begins like; nil: none
 
-	order []*schema.Type          // all structs, each behind those that it uses
-	names map[string]*schema.Type // the structs by name
-	of    map[*schema.Type]string // and the names by struct
-	parts []schema.Span           // what a store copies
+	reserved map[string]bool         // names that no type can have
+	prefix   bool                    // the names of structs begin with that of the root
+	scope    *namer                  // of the structs
+	order    []*schema.Type          // all structs, each behind those that it uses
+	known    map[identity]string     // their names
+	of       map[*schema.Type]string // likewise
+	parts    []schema.Span           // what a store copies
+	used     map[string]bool         // packages that Go code needs, with the dot
+}
+
+// An identity is what structs that share a declaration have in common.
+type identity struct {
+	name        string
+	fingerprint uint64
+	align       int
+}
+
+// reservedTypes has the names that no type can have, by language: words of the language, and all
+// that is in the runtime.
+var reservedTypes = map[string]map[string]bool{
+	"c": union(words, tokens(runtimeC, cText), macros, declared),
+	"python": union(set(pyWords), tokens(runtimePython+topicPython+pyImports, pyText), set(`
+		VALUE DTYPE SIZE FINGERPRINT`)),
+	"rust": union(set(rsWords), set(rsNames)),
+	"go":   set(goNames),
+}
+
+func union(all ...map[string]bool) map[string]bool {
+	u := map[string]bool{}
+	for _, s := range all {
+		for w := range s {
+			u[w] = true
+		}
+	}
+	return u
+}
+
+func (g *generator) isReserved(name string) bool {
+	return g.reserved[name] || g.prefix && macro.MatchString(name)
 }
 
 func (g *generator) f(format string, a ...any) { fmt.Fprintf(g, format, a...) }
 
-// identOf makes an identifier of the name of a Go type: main.Pair[int,main.T] becomes Pair_int_T.
-func identOf(name string) string {
-	base, args, generic := strings.Cut(name, "[")
-	base = base[strings.LastIndexByte(base, '.')+1:]
-	if generic {
-		for _, a := range strings.FieldsFunc(args,
-			func(r rune) bool { return r == ',' || r == ']' || r == '[' }) {
-			base += "_" + a[strings.LastIndexByte(a, '.')+1:]
-		}
-	}
-	return clean(base)
-}
-
-// clean replaces what cannot be in an identifier of any language.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == '_' || r < 128 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r >= 128 &&
-			unicode.IsLetter(r) {
-			return r
-		}
-		return '_'
-	}, s)
-	if s != "" && unicode.IsDigit(rune(s[0])) {
-		s = "_" + s
-	}
-	return s
-}
-
+// isText reports whether t is a shmem.Text: an array of bytes, and nothing else. Others may have
+// the name.
 func isText(t *schema.Type) bool {
-	return strings.HasPrefix(t.Name, "shmem.Text[") && len(t.Fields) == 1 &&
-		t.Fields[0].Type.Kind == schema.Array &&
-		t.Fields[0].Type.Elem.Kind == schema.Uint8 && !t.Fields[0].Type.Elem.Atomic
+	return t.Kind == schema.Struct && strings.HasPrefix(t.Name, "shmem.Text[") && t.Align == 1 &&
+		len(t.Fields) == 1 && isBytes(t.Fields[0].Type) && t.Fields[0].Type.Size == t.Size
+}
+
+func isBytes(t *schema.Type) bool {
+	return t.Kind == schema.Array && t.Elem.Kind == schema.Uint8 && !t.Elem.Atomic
 }
 
 // collect gives every struct a name, and orders them. at names a struct that has no name in Go:
-// that of the struct it is in, and of the field. Structs with the same bytes share one declaration;
-// others that have the same name get a number.
+// that of the struct it is in, and of the field. Structs of one name with the same bytes share one
+// declaration; others that have the same name get a number.
 func (g *generator) collect(t *schema.Type, at string) {
 	switch {
 	case t.Kind == schema.Array:
@@ -176,38 +201,39 @@ func (g *generator) collect(t *schema.Type, at string) {
 	case t.Kind != schema.Struct || isText(t) && t != g.root || g.of[t] != "":
 		return
 	}
-	name := at
-	if t != g.root {
-		if name = identOf(t.Name); name == "" {
-			name = at
-		}
-		name = g.escape(name)
+	if !g.declare(t, at) {
+		return
 	}
-	fingerprint := t.Fingerprint()
-	for n := 2; ; n++ {
-		other, taken := g.names[name]
-		if !taken {
-			break
-		}
-		if other != g.root && other.Fingerprint() == fingerprint && other.Align == t.Align {
-			g.of[t] = name
-			return
-		}
-		name = strings.TrimRight(name, "0123456789") + strconv.Itoa(n)
-	}
-	g.names[name], g.of[t] = t, name
 	for _, f := range t.Fields {
-		g.collect(f.Type, name+"_"+clean(f.Name))
+		g.collect(f.Type, g.of[t]+"_"+spell(f.Name))
 	}
 	g.order = append(g.order, t)
 }
 
-// escape keeps the name of the root for the root.
-func (g *generator) escape(name string) string {
-	if name == g.ident {
-		return name + "_"
+// declare gives a struct its name. It returns false if another one with that name is the same.
+func (g *generator) declare(t *schema.Type, at string) bool {
+	if t == g.root {
+		g.of[t] = g.ident
+		return true
 	}
-	return name
+	name := spellType(t.Name)
+	switch {
+	case name == "":
+		name = at
+	case g.prefix:
+		name = g.ident + "_" + name
+	}
+	is := identity{name, t.Fingerprint(), t.Align}
+	if g.known[is] != "" {
+		g.of[t] = g.known[is]
+		return false
+	}
+	name = g.scope.name(name, func(name string) bool {
+		rest, ok := strings.CutPrefix(name, g.ident+"_")
+		return g.isReserved(name) || ok && g.prefix && cOwn[rest]
+	})
+	g.known[is], g.of[t] = name, name
+	return true
 }
 
 // collectParts collects what a store copies: all of the value between the fields of sync/atomic and
@@ -229,66 +255,75 @@ func (g *generator) collectParts() error {
 	return nil
 }
 
-// reserved are words that cannot name a field in C, Rust or Python.
-var reserved = map[string]bool{}
-
-func init() {
-	for _, w := range strings.Fields(`
-		auto break case char const continue default do double else enum extern float for goto if
-		inline int long register restrict
-		return short signed sizeof static struct switch typedef union unsigned void volatile while
-		bool true false NULL asm errno unix linux
-		as async await crate dyn fn impl in let loop match mod move mut pub ref self Self super
-		trait type unsafe use where abstract become box
-		final macro override priv try typeof unsized virtual yield
-		False None True and assert class def del elif except from global import is lambda nonlocal
-		not or pass raise with`) {
-		reserved[w] = true
-	}
-}
-
-// field returns the name of a field in the other languages.
-func field(name string) string {
-	if name = clean(name); reserved[name] {
-		return name + "_"
-	}
-	return name
-}
-
 // fields calls yield for each field of a struct, with a name that is unique in the struct, and with
 // the name and the size of the padding before it. pad is 0 if there is none. Padding at the end of
 // the struct comes with the field name "".
 func (g *generator) fields(t *schema.Type,
 	yield func(name string, f schema.Field, padding string, pad int)) {
-	seen, end, pads := map[string]bool{}, 0, 0
-	for _, f := range t.Fields {
-		seen["."+clean(f.Name)] = true // padding must have another name
+	scope := newNamer()
+	// C++ has one scope for the fields of a struct and the types in them; the root is in none.
+	reserved := func(name string) bool {
+		return reservedField(name) || g.prefix && name != g.ident && g.scope.taken[name]
 	}
+	names := make([]string, len(t.Fields))
+	for i, f := range t.Fields {
+		names[i] = scope.name(spell(f.Name), reserved)
+	}
+	end, pads := 0, 0
 	padding := func() string {
-		for {
-			n := fmt.Sprintf("pad%d_", pads)
-			if pads++; !seen["."+n] {
-				return n
-			}
-		}
+		pads++
+		return scope.name(fmt.Sprintf("pad%d_", pads-1), reserved)
 	}
-	for _, f := range t.Fields {
-		n := field(f.Name)
-		for seen[n] {
-			n += "_"
-		}
-		seen[n] = true
+	for i, f := range t.Fields {
 		pad := ""
 		if f.Offset > end {
 			pad = padding()
 		}
-		yield(n, f, pad, f.Offset-end)
+		yield(names[i], f, pad, f.Offset-end)
 		end = f.Offset + f.Type.Size
 	}
 	if end < t.Size {
 		yield("", schema.Field{Offset: end}, padding(), t.Size-end)
 	}
 }
+
+// natural returns the alignment of a type in C, Rust and Python on a machine of 64 bits: that of
+// the generated declaration.
+func natural(t *schema.Type) int {
+	switch t.Kind {
+	case schema.Array:
+		return natural(t.Elem)
+	case schema.Struct:
+		if isText(t) || packed(t) {
+			return 1
+		}
+		align := 1
+		for _, f := range t.Fields {
+			align = max(align, natural(f.Type))
+		}
+		return align
+	case schema.Sync:
+		return syncWord(t)
+	case schema.Complex64, schema.Complex128:
+		return t.Size / 2
+	}
+	return t.Size
+}
+
+// packed reports whether fields of a struct are not where a compiler would put them: another
+// machine made it, or another program. It is declared as packed, and its fields are read byte by
+// byte where that is needed.
+func packed(t *schema.Type) bool {
+	for _, f := range t.Fields {
+		if n := natural(f.Type); f.Offset%n != 0 || t.Size%n != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// syncWord returns the size of the words that a lock is declared as.
+func syncWord(t *schema.Type) int { return min(t.Align, 8) }
 
 // note says in a comment what the type does not.
 func note(t *schema.Type) string {
@@ -299,7 +334,7 @@ func note(t *schema.Type) string {
 	case t.Atomic:
 		return "atomic"
 	case t.Kind == schema.Sync:
-		return t.Name + ": do not touch"
+		return comment(t.Name) + ": do not touch"
 	case t.Kind == schema.Bool:
 		return "bool"
 	case t.Kind == schema.Int || t.Kind == schema.Uint || t.Kind == schema.Uintptr:

@@ -24,6 +24,18 @@ class BusyError(SegmentError):
     """The value, the lock or the gate is busy."""
 
 
+class _Torn(SegmentError):
+    pass
+
+
+class OwnerDiedError(SegmentError):
+    """A writer died changing the value, and there is no undo image."""
+
+
+class ForkedError(SegmentError):
+    """The box was opened by another process, and this one was forked from it."""
+
+
 def _libatomic():
     for name in ("libatomic.so.1", ctypes.util.find_library("atomic")):
         try:
@@ -87,6 +99,88 @@ def _crc32c(data):
     return c ^ 0xFFFFFFFF
 
 
+_ATOMIC, _ARRAY, _STRUCT, _SYNC = 0x80, 17, 18, 19  # of the kinds in a schema
+
+
+class _Schema:
+    """Reads an encoded schema. One of this code has no names and alignments of Go types: they are not full."""
+
+    def __init__(self, data, full):
+        self.data, self.at, self.full = data, 0, full
+
+    def byte(self):
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def uint(self):
+        v = shift = 0
+        while True:
+            c = self.byte()
+            v, shift = v | (c & 0x7F) << shift, shift + 7
+            if c < 0x80:
+                return v
+
+    def name(self):
+        n = self.uint()
+        self.at += n
+        if self.at > len(self.data):
+            raise IndexError
+        return self.data[self.at - n:self.at]
+
+    def type(self, depth=0):
+        """Reads a type: kind, name of a lock, size, and what it is made of."""
+        if depth > 64:
+            raise IndexError
+        kind = self.byte()
+        name = self.name() if self.full or kind == _SYNC else b""
+        size = self.uint()
+        if self.full:
+            self.uint()  # alignment
+        rest = None
+        if kind == _ARRAY:
+            rest = self.uint(), self.type(depth + 1)
+        elif kind == _STRUCT:
+            rest = [(self.name(), self.uint(), self.type(depth + 1)) for _ in range(self.uint())]
+        return kind, name if kind == _SYNC else b"", size, rest
+
+
+def _shared(t, off):
+    """Yields where sync/atomic and psync fields are in a type at off, and how long they are."""
+    kind, _, size, rest = t
+    if kind & _ATOMIC or kind == _SYNC:
+        yield off, size
+    elif kind == _ARRAY and rest[0] > 0 and next(_shared(rest[1], 0), None) is not None:
+        for i in range(rest[0]):
+            yield from _shared(rest[1], off + i * (size // rest[0]))
+    elif kind == _STRUCT:
+        for _, at, field in rest:
+            yield from _shared(field, off + at)
+
+
+def _appended(data):
+    """The parts of the fields by which an encoded schema is longer than the type of this code, and None if it is
+    another type."""
+    try:
+        here, there = _Schema(_SCHEMA, False).type(), _Schema(data[1:], True).type()
+    except IndexError:
+        return None
+    if data[0] != 1 or here[0] != _STRUCT or there[0] != _STRUCT or there[2] < SIZE:
+        return None
+    n, at, parts = len(here[3]), SIZE, []
+    if there[3][:n] != here[3] or any(off < SIZE for _, off, _ in there[3][n:]):
+        return None
+    for _, field_at, field in there[3][n:]:
+        for off, size in _shared(field, field_at):
+            if size < 1 or off < at or off + size > there[2] or len(parts) > 16384:
+                return None
+            if off > at:
+                parts.append((at, off - at))
+            at = off + size
+    if at < there[2]:
+        parts.append((at, there[2] - at))
+    return there[2], tuple(parts)
+
+
 _barrier = threading.Lock()
 
 
@@ -95,24 +189,42 @@ def _fence():
         pass
 
 
+_boxes = weakref.WeakSet()  # that are open
+
+
+def _after_fork():
+    for box in list(_boxes):
+        box._disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class _Box:
-    """A box, opened to read (open) or attached to write (attach)."""
+    """A box, opened to read (open) or attached to write (attach).
+
+    It belongs to the process that opened it. After a fork the child's copy raises ForkedError, and close() in the child
+    does nothing to the attachment of the parent. Pickled, as multiprocessing does it, a box is its name: unpickling
+    opens it anew. Threads may share a box: store and update wait for each other."""
 
     def __init__(self, name, write=False, directory="/dev/shm"):
-        self.path = name if "/" in name else os.path.join(directory, name)
+        self.path = os.path.abspath(name if "/" in name else os.path.join(directory, name))
         self._fd, self._map, self._id, self._at = -1, None, 0, None
+        self._pid, self._write, self._mutex, self._writer = os.getpid(), write, threading.Lock(), None
+        self._print, self._stored, self._more = FINGERPRINT, SIZE, ()
+        _boxes.add(self)
         self._atomics = _Atomics() if write else None
         deadline = time.monotonic() + 5
         while True:
             self._fd = os.open(self.path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                page = self._check()
+                page = self._check_patiently()
                 if not write:
-                    self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
+                    self._map = self._map_file(mmap.PROT_READ)
                     return
                 # Before there is a slot: nothing may fail with one, since another attachment may have left meanwhile,
                 # and rely on this one for the cleanup.
-                self._map = mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+                self._map = self._map_file(mmap.PROT_READ | mmap.PROT_WRITE)
                 self._at = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
                 self._enter(deadline)
                 if self._same():
@@ -132,7 +244,7 @@ class _Box:
 
     @classmethod
     def attach(cls, name, directory="/dev/shm"):
-        """Attaches to a box, to write it as well. Do not fork while attached: the child would share the slot."""
+        """Attaches to a box, to write it as well."""
         return cls(name, True, directory)
 
     def __enter__(self):
@@ -140,6 +252,33 @@ class _Box:
 
     def __exit__(self, *_):
         self.close()
+
+    def __del__(self):
+        try:
+            self.close()
+        except Exception:  # a half made box, or the end of the interpreter
+            pass
+
+    def __reduce__(self):
+        if self._fd < 0 and self._pid == os.getpid():
+            raise TypeError("%s: a closed box cannot be pickled" % self.path)
+        return type(self), (self.path, self._write)
+
+    def _open_here(self):
+        """Raises an error if the box is closed, or another process's."""
+        if self._pid != os.getpid():
+            raise ForkedError("%s: process %d opened it before a fork; open or attach anew in this one" % (self.path, self._pid))
+        if self._map is None:
+            raise SegmentError("%s: the box is closed" % self.path)
+
+    def _check_patiently(self):
+        """Is _check that waits for another process to have written a longer type."""
+        for _ in range(100):
+            try:
+                return self._check()
+            except _Torn:
+                time.sleep(100e-6)
+        return self._check()
 
     def _check(self):
         """Reads the control block, and checks everything that this code relies on."""
@@ -161,19 +300,37 @@ class _Box:
             raise SegmentError("%s: its control block is damaged" % self.path)
         if u64(184) != st.st_ino:
             raise SegmentError("%s: it is a copy of a segment" % self.path)
-        kind, print_, size = u32(960), u64(968), u64(976)
-        if kind not in (1, 2, 3):
-            raise MismatchError("%s: it has no schema; this code is for fingerprint %016x" % (self.path, FINGERPRINT))
-        if print_ != FINGERPRINT:
-            raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
-        if not SIZE <= size <= cap:
-            raise SegmentError("%s: its schema is damaged" % self.path)
         if self._map is not None and len(self._map) != total:
             raise SegmentError("%s: its control block is damaged" % self.path)  # mapped by another size
+        self._learn(page, cap, total)
         self._size, self._head, self._image, self._slots, self._count = total, total - 4096, image, slots, count
         self._lifetime, self._form = u32(160), u32(164)
         self._file = (st.st_dev, st.st_ino)
         return page
+
+    def _learn(self, page, cap, total):
+        """Checks by the schema record that the segment holds the type of this code, with or without appended fields."""
+        kind, length, print_, size, off, crc = struct.unpack_from("=IIQQQI", page, 960)
+        if kind not in (1, 2, 3):
+            raise MismatchError("%s: it has no schema; this code is for fingerprint %016x" % (self.path, FINGERPRINT))
+        if size > cap or print_ == FINGERPRINT and size < SIZE:
+            raise SegmentError("%s: its schema is damaged" % self.path)
+        self._cap = cap
+        if print_ == FINGERPRINT:
+            self._print, self._stored, self._more = FINGERPRINT, SIZE, ()
+            return
+        data, longer = b"", None
+        if kind == 1 and length <= 3096:
+            data = page[1000:1000 + length]
+        elif kind == 2 and off + length <= total:
+            data = os.pread(self._fd, length, off)
+        if kind != 3:
+            if _crc32c(page[960:992] + data) != crc:
+                raise _Torn("%s: its schema is damaged, or being written" % self.path)
+            longer = _appended(data)
+        if longer is None or longer[0] > size:
+            raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
+        self._print, (self._stored, self._more) = print_, longer
 
     def _same(self):
         """Does the name still lead to this file?"""
@@ -215,6 +372,17 @@ class _Box:
             self._take_slot(page)
         finally:
             self._setlk(fcntl.F_UNLCK, _GATE)
+
+    def _map_file(self, prot):
+        """Maps the file as opened anew: the open file that has the locks must not be kept by a view in a forked child."""
+        try:
+            fd = os.open("/proc/self/fd/%d" % self._fd, (os.O_RDWR if self._write else os.O_RDONLY) | os.O_CLOEXEC)
+        except OSError:
+            return mmap.mmap(self._fd, self._size, mmap.MAP_SHARED, prot)
+        try:
+            return mmap.mmap(fd, self._size, mmap.MAP_SHARED, prot)
+        finally:
+            os.close(fd)
 
     def _stays(self, state):
         """Does the segment stay although no other attachment exists, by its owner word? A dead owner counts for
@@ -260,6 +428,7 @@ class _Box:
     @property
     def version(self):
         """How often the value has changed."""
+        self._open_here()
         return self._seq() // 2
 
     def load_bytes(self):
@@ -267,6 +436,7 @@ class _Box:
 
         seq is even while the payload is the value, and odd while the undo image is; a copy counts if seq is the
         same before and after."""
+        self._open_here()
         m, tries, deadline = self._map, 0, None
         while True:
             s = self._seq()
@@ -294,12 +464,15 @@ class _Box:
 
     def load_numpy(self):
         """The value as a numpy scalar of DTYPE."""
+        self._open_here()
         if DTYPE is None:
             raise SegmentError("numpy is not installed")
         return numpy.frombuffer(self.load_bytes(), DTYPE)[0]
 
     def view(self):
-        """The bytes of the value in shared memory: a memoryview, in which changes show as they are made."""
+        """The bytes of the value in shared memory: a memoryview, in which changes show as they are made. Release it
+        before close()."""
+        self._open_here()
         return memoryview(self._map)[:SIZE]
 
     def _alive(self, i):
@@ -340,12 +513,35 @@ class _Box:
             if w & _WAITERS and self._atomics.cas4(word, w, 0):
                 return self._wake(_LOCK_ARMED)
 
-    def _lock(self, timeout):
-        """Takes the box's own lock. If the holder died it takes the lock over and undoes the change that was not
-        finished. It polls, so that no waker has to know of it."""
+    @contextlib.contextmanager
+    def _locked(self, timeout):
+        """Holds the box's own lock. If its holder died it takes the lock over and undoes the change that was not
+        finished."""
+        self._open_here()
         if not self._id:
             raise SegmentError("%s: it was opened to read; attach() to write" % self.path)
-        a, word, deadline, pause, probe = self._atomics, self._at + self._head + _LOCK, time.monotonic() + timeout, 20e-6, False
+        me = threading.get_ident()
+        if self._writer == me:
+            raise SegmentError("%s: this thread holds the lock already: store and update cannot be called in an update" % self.path)
+        deadline = time.monotonic() + timeout
+        if not self._mutex.acquire(timeout=min(max(timeout, 0), threading.TIMEOUT_MAX)):
+            raise BusyError("%s: another thread holds the lock" % self.path)
+        try:
+            self._writer = me
+            self._open_here()
+            self._lock(deadline)
+            self._refresh()
+            self._restore()
+            yield
+        finally:
+            if self._pid == os.getpid() and self._map is not None:
+                self._unlock()  # only if it is held: no other thread is here
+            self._writer = None
+            self._mutex.release()
+
+    def _lock(self, deadline):
+        """Takes the box's own lock. It polls, so that no waker has to know of it."""
+        a, word, pause, probe = self._atomics, self._at + self._head + _LOCK, 20e-6, False
         while True:
             w = a.load4(word)
             owner = w & ~_WAITERS
@@ -357,41 +553,55 @@ class _Box:
                 raise BusyError("%s: slot %d holds the lock" % (self.path, owner & 1023))
             time.sleep(pause)
             probe, pause = pause >= 500e-6, min(pause * 2, 500e-6)
-        try:
-            # A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for
-            # those that were there before and are alive.
-            for i in range(self._high()):
-                while True:
-                    r = a.load4(self._at + self._slot_off(i) + 12)
-                    if r == 0 or r & 1023 != i or not self._alive(r):
-                        break
-                    if time.monotonic() > deadline:
-                        raise BusyError("%s: slot %d reads" % (self.path, i))
-                    time.sleep(20e-6)
-            if a.load8(self._at + self._head + 968) != FINGERPRINT:  # a store would leave them out of the image
-                raise MismatchError("%s: fields were appended to its type meanwhile; generate this code anew" % self.path)
-            s = a.load8(self._at + self._head + _SEQ)
-            if s & 1:  # a writer died: undo its change
-                if not self._image:
-                    raise SegmentError("%s: a writer died changing the value, and there is no undo image" % self.path)
-                for off, n in _PARTS:
-                    self._map[off:off + n] = self._map[self._image + off:self._image + off + n]
-                a.store8(self._at + self._head + _SEQ, s + 1)
-                self._wake(_SEQ_ARMED)
-        except BaseException:
-            self._unlock()
-            raise
+        # A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for
+        # those that were there before and are alive.
+        for i in range(self._high()):
+            while True:
+                r = a.load4(self._at + self._slot_off(i) + 12)
+                if r == 0 or r & 1023 != i or not self._alive(r):
+                    break
+                if time.monotonic() > deadline:
+                    raise BusyError("%s: slot %d reads" % (self.path, i))
+                time.sleep(20e-6)
 
-    def store(self, value, timeout=5.0):
-        """Replaces the whole value under the box's lock. Atomics and locks in it stay as they are. Other processes
-        see either value, also if this one dies between any two steps."""
+    def _refresh(self):
+        """Looks at the type in the segment if another process has appended fields: the undo image must always hold all
+        of them. The lock is held."""
+        for last in [False] * 100 + [True]:  # without the gate the record may be half written
+            if self._atomics.load8(self._at + self._head + 968) == self._print:
+                return
+            try:
+                self._print = None
+                return self._learn(os.pread(self._fd, 4096, self._head), self._cap, self._size)
+            except _Torn:
+                if last:
+                    raise
+                time.sleep(100e-6)
+
+    def _move(self, to, since, parts):
+        for off, n in parts:
+            self._map[to + off:to + off + n] = self._map[since + off:since + off + n]
+
+    def _restore(self):
+        """Undoes the change of a writer that died. The lock is held."""
+        a = self._atomics
+        s = a.load8(self._at + self._head + _SEQ)
+        if s & 1:
+            if not self._image:
+                raise OwnerDiedError("%s: a writer died changing the value, and there is no undo image" % self.path)
+            self._move(0, self._image, _PARTS + self._more)
+            a.store8(self._at + self._head + _SEQ, s + 1)
+            self._wake(_SEQ_ARMED)
+
+    def _put(self, value):
+        """Replaces the value. The lock is held."""
         b = bytes(value)
         if len(b) != SIZE:
             raise ValueError("the value has %d bytes, not %d" % (len(b), SIZE))
-        self._lock(timeout)
         a, seq = self._atomics, self._at + self._head + _SEQ
         s = a.load8(seq)
         if self._image:
+            self._move(self._image, 0, self._more)
             for off, n in _PARTS:
                 self._map[self._image + off:self._image + off + n] = b[off:off + n]
         a.store8(seq, s + 1)  # odd: the image is the value
@@ -400,10 +610,30 @@ class _Box:
             self._map[off:off + n] = b[off:off + n]
         a.store8(seq, s + 2)  # even: the payload is
         self._wake(_SEQ_ARMED)
-        self._unlock()
+
+    def store(self, value, timeout=5.0):
+        """Replaces the whole value under the box's lock. Atomics and locks in it stay as they are. Other processes
+        see either value, also if this one dies between any two steps."""
+        with self._locked(timeout):
+            self._put(value)
+
+    @contextlib.contextmanager
+    def update(self, timeout=5.0):
+        """Changes the value under the box's lock: with box.update() as v: v.field += 1
+
+        v is a copy, which is stored as a whole at the end. An exception stores nothing. If this process dies, the
+        value stays as it is, and the next one takes the lock over. Atomics and locks in it stay as they are."""
+        with self._locked(timeout):
+            v = VALUE.from_buffer_copy(self._map[:SIZE])
+            yield v
+            self._open_here()
+            self._put(v)
 
     def close(self):
         """Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it."""
+        if self._pid != os.getpid():
+            self._disown()
+            return
         if self._fd < 0:
             return
         if self._id:
@@ -433,10 +663,17 @@ class _Box:
         finally:
             self._setlk(fcntl.F_UNLCK, _GATE)
 
+    def _disown(self):
+        """In a child that was forked: closes its copies. The locks of the parent's attachment belong to the open file
+        that both have, so the child must not unlock, and a child that kept it open would keep the locks as well."""
+        if self._fd >= 0:
+            self._unmap()
+
     def _unmap(self):
         self._at, self._id = None, 0
         if self._map is not None:
-            gc.collect()  # the view that the address was taken from
+            if self._pid == os.getpid():
+                gc.collect()  # the view that the address was taken from
             try:
                 self._map.close()
             except BufferError:

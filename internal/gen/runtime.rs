@@ -4,6 +4,8 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("ShmemBox segments need 64-bit Linux");
 
+use super::{Value, FINGERPRINT, PARTS, SCHEMA, SIZE};
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -65,13 +67,15 @@ pub enum Error {
     Busy(String),
     /// A writer died changing the value, and there is no undo image.
     OwnerDied(String),
+    /// Another process opened the box, and this one was forked from it.
+    Forked(String),
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::Io(e) => e.fmt(f),
-            Error::Mismatch(s) | Error::Bad(s) | Error::Busy(s) | Error::OwnerDied(s) => f.write_str(s),
+            Error::Mismatch(s) | Error::Bad(s) | Error::Busy(s) | Error::OwnerDied(s) | Error::Forked(s) => f.write_str(s),
         }
     }
 }
@@ -107,6 +111,175 @@ fn u64_at(p: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(b)
 }
 
+const ATOMIC: u8 = 0x80; // bit of a kind in a schema
+const ARRAY: u8 = 17;
+const STRUCT: u8 = 18;
+const SYNC: u8 = 19;
+
+/// Reads an encoded schema; None where it makes no sense. One of this code has no names and alignments of Go types.
+#[derive(Clone, Copy)]
+struct Schema<'a> {
+    rest: &'a [u8],
+    full: bool,
+}
+
+impl<'a> Schema<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn uint(&mut self) -> Option<u64> {
+        let mut v = 0;
+        for shift in (0..64).step_by(7) {
+            let c = self.byte()?;
+            v |= ((c & 0x7f) as u64) << shift;
+            if c & 0x80 == 0 {
+                return Some(v);
+            }
+        }
+        None
+    }
+
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let n = self.uint()?;
+        if n > self.rest.len() as u64 {
+            return None;
+        }
+        let (name, rest) = self.rest.split_at(n as usize);
+        self.rest = rest;
+        Some(name)
+    }
+
+    /// The beginning of a type: its kind, the name of a lock, and its size.
+    fn head(&mut self) -> Option<(u8, &'a [u8], u64)> {
+        let kind = self.byte()?;
+        let name: &'a [u8] = if self.full || kind == SYNC { self.name()? } else { &[] };
+        let size = self.uint()?;
+        if self.full {
+            self.uint()?; // alignment
+        }
+        Some((kind, if kind == SYNC { name } else { &[] }, size))
+    }
+
+    /// Reads the same type from both.
+    fn equal(&mut self, own: &mut Schema, depth: u32) -> Option<()> {
+        let (kind, name, size) = self.head()?;
+        if depth > 64 || (kind, name, size) != own.head()? {
+            return None;
+        }
+        if kind == ARRAY {
+            if self.uint()? != own.uint()? {
+                return None;
+            }
+            self.equal(own, depth + 1)?;
+        }
+        if kind == STRUCT {
+            let n = self.uint()?;
+            if n != own.uint()? {
+                return None;
+            }
+            for _ in 0..n {
+                self.field(own, depth)?;
+            }
+        }
+        Some(())
+    }
+
+    fn field(&mut self, own: &mut Schema, depth: u32) -> Option<()> {
+        if self.name()? != own.name()? || self.uint()? != own.uint()? {
+            return None;
+        }
+        self.equal(own, depth + 1)
+    }
+
+    /// Collects the parts of a type at off, and says whether it has sync/atomic or psync fields.
+    fn parts(&mut self, off: u64, more: &mut More, depth: u32) -> Option<bool> {
+        let (kind, _, size) = self.head()?;
+        if depth > 64 || size == 0 {
+            return None;
+        }
+        if kind & ATOMIC != 0 || kind == SYNC {
+            more.apart(off, size)?;
+            return Some(true);
+        }
+        let mut found = false;
+        if kind == ARRAY {
+            let n = self.uint()?;
+            if n == 0 {
+                return None;
+            }
+            let elem = *self;
+            for i in 0..n {
+                *self = elem;
+                found = self.parts(off.checked_add(i.checked_mul(size / n)?)?, more, depth + 1)?;
+                if !found {
+                    break;
+                }
+            }
+        }
+        if kind == STRUCT {
+            for _ in 0..self.uint()? {
+                self.name()?;
+                let at = self.uint()?;
+                found |= self.parts(off.checked_add(at)?, more, depth + 1)?;
+            }
+        }
+        Some(found)
+    }
+}
+
+/// What the box's lock protects of the fields that were appended to the type of this code.
+struct More {
+    size: u64, // of the type in the segment
+    end: u64,  // where the next part begins
+    parts: Vec<(usize, usize)>,
+}
+
+impl More {
+    fn new(size: u64) -> More {
+        More { size, end: SIZE as u64, parts: Vec::new() }
+    }
+
+    /// Ends a part before bytes that the lock does not protect.
+    fn apart(&mut self, off: u64, size: u64) -> Option<()> {
+        if off < self.end || off > self.size || size > self.size - off || self.parts.len() > 16384 {
+            return None;
+        }
+        if off > self.end {
+            self.parts.push((self.end as usize, (off - self.end) as usize));
+        }
+        self.end = off + size;
+        Some(())
+    }
+
+    /// Reads an encoded schema that is the type of this code with appended fields.
+    fn of(schema: &[u8]) -> Option<More> {
+        let (mut there, mut here) = (Schema { rest: schema, full: true }, Schema { rest: &SCHEMA, full: false });
+        let version = there.byte()?;
+        let ((kind, _, size), (own, _, own_size)) = (there.head()?, here.head()?);
+        if version != 1 || kind != STRUCT || own != STRUCT || size < own_size || own_size != SIZE as u64 {
+            return None;
+        }
+        let (n, m) = (there.uint()?, here.uint()?);
+        for _ in 0..m {
+            there.field(&mut here, 0)?;
+        }
+        let mut more = More::new(size);
+        for _ in 0..n.checked_sub(m)? {
+            there.name()?;
+            let at = there.uint()?;
+            if at < SIZE as u64 {
+                return None;
+            }
+            there.parts(at, &mut more, 0)?;
+        }
+        more.apart(size, 0)?;
+        Some(more)
+    }
+}
+
 /// An open segment.
 struct Segment {
     file: File,
@@ -122,6 +295,9 @@ struct Segment {
     count: u32,
     dev: u64,
     ino: u64,
+    pid: u32,           // of the process that opened it
+    print: Cell<u64>,   // of the type in the segment when it was last looked at; that type may have more fields
+    more: RefCell<More>,
 }
 
 unsafe impl Send for Segment {}
@@ -134,8 +310,15 @@ impl Segment {
             let file = OpenOptions::new().read(true).write(write).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path)?;
             let mut s = Segment {
                 file, path: path.clone(), base: std::ptr::null_mut(), size: 0, id: 0, cap: 0, image: 0, slots: 0, lifetime: 0, form: 0, count: 0, dev: 0, ino: 0,
+                pid: std::process::id(), print: Cell::new(0), more: RefCell::new(More::new(SIZE as u64)),
             };
-            s.check()?;
+            for tries in 0.. {
+                match s.check() {
+                    Err(Error::Busy(_)) if tries < 100 => std::thread::sleep(Duration::from_micros(100)), // its type is being written
+                    Err(e) => return Err(e),
+                    Ok(_) => break,
+                }
+            }
             if !write {
                 s.map(1)?;
                 return Ok(s);
@@ -187,24 +370,12 @@ impl Segment {
         if u64_at(&page, 184) != meta.ino() {
             return bad("it is a copy of a segment");
         }
-        let (kind, print, size) = (u32_at(&page, 960), u64_at(&page, 968), u64_at(&page, 976));
-        if kind < 1 || kind > 3 {
-            return Err(Error::Mismatch(format!("{}: it has no schema; this code is for fingerprint {:016x}", self.path, FINGERPRINT)));
-        }
-        if print != FINGERPRINT {
-            return Err(Error::Mismatch(format!(
-                "{}: holds another type: fingerprint {:016x} in the segment, {:016x} in this code; generate it anew",
-                self.path, print, FINGERPRINT
-            )));
-        }
-        if size < SIZE as u64 || size > cap {
-            return bad("its schema is damaged");
-        }
         if !self.base.is_null() && self.size != total as usize {
             return bad("its control block is damaged"); // mapped by another size
         }
         self.size = total as usize;
         self.cap = cap;
+        self.learn(&page)?;
         self.image = image;
         self.slots = slots;
         self.lifetime = u32_at(&page, 160);
@@ -213,6 +384,72 @@ impl Segment {
         self.dev = meta.dev();
         self.ino = meta.ino();
         Ok(page)
+    }
+
+    /// Checks by the schema record in the header page that the segment holds the type of this code, with or without
+    /// appended fields. Busy: the record is half written.
+    fn learn(&self, page: &[u8]) -> Result<()> {
+        let (kind, length) = (u32_at(page, 960), u32_at(page, 964) as usize);
+        let (print, size, off) = (u64_at(page, 968), u64_at(page, 976), u64_at(page, 984));
+        if kind < 1 || kind > 3 {
+            return Err(Error::Mismatch(format!("{}: it has no schema; this code is for fingerprint {:016x}", self.path, FINGERPRINT)));
+        }
+        if size > self.cap || print == FINGERPRINT && size < SIZE as u64 {
+            return Err(Error::Bad(format!("{}: its schema is damaged", self.path)));
+        }
+        let mut more = None;
+        if print == FINGERPRINT {
+            more = Some(More::new(SIZE as u64));
+        } else if kind != 3 {
+            let mut record = page[960..992].to_vec();
+            if kind == 1 && length <= 3096 {
+                record.extend_from_slice(&page[1000..1000 + length]);
+            } else if kind == 2 && off <= self.size as u64 && length as u64 <= self.size as u64 - off {
+                record.resize(32 + length, 0);
+                self.file.read_exact_at(&mut record[32..], off)?;
+            }
+            if crc32c(&record) != u32_at(page, 992) {
+                return Err(Error::Busy(format!("{}: its schema is damaged, or being written", self.path)));
+            }
+            more = More::of(&record[32..]).filter(|m| m.size <= size);
+        }
+        match more {
+            Some(m) => {
+                self.print.set(print);
+                self.more.replace(m);
+                Ok(())
+            }
+            None => Err(Error::Mismatch(format!(
+                "{}: holds another type: fingerprint {:016x} in the segment, {:016x} in this code; generate it anew",
+                self.path, print, FINGERPRINT
+            ))),
+        }
+    }
+
+    /// Looks at the type in the segment if another process has appended fields: the undo image must always hold all of
+    /// them. The lock is held.
+    fn refresh(&self) -> Result<()> {
+        let word = unsafe { &*(self.base.add(self.size - 4096 + 968) as *const AtomicU64) };
+        for tries in 0.. {
+            if word.load(SeqCst) == self.print.get() {
+                break;
+            }
+            let mut page = vec![0; 4096];
+            self.file.read_exact_at(&mut page, self.size as u64 - 4096)?;
+            match self.learn(&page) {
+                Err(Error::Busy(_)) if tries < 100 => std::thread::sleep(Duration::from_micros(100)), // half written
+                r => return r,
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails in a child that was forked since the box was opened.
+    fn mine(&self) -> Result<()> {
+        if self.pid != std::process::id() {
+            return Err(Error::Forked(format!("{}: process {} opened it before a fork; open it anew in this one", self.path, self.pid)));
+        }
+        Ok(())
     }
 
     fn map(&mut self, prot: i32) -> Result<()> {
@@ -397,8 +634,8 @@ impl Segment {
     }
 
     /// Copies what the box's lock protects: all but sync/atomic and psync fields.
-    unsafe fn put_parts(&self, dst: *mut u8, src: *const u8) {
-        for (off, n) in PARTS.iter() {
+    unsafe fn put_parts(dst: *mut u8, src: *const u8, parts: &[(usize, usize)]) {
+        for (off, n) in parts {
             Segment::put(dst.add(*off), src.add(*off), *n);
         }
     }
@@ -406,6 +643,7 @@ impl Segment {
     /// Copies the value. seq is even while the payload is the value, and odd while the undo image is; a copy
     /// counts if seq is the same before and after.
     unsafe fn load(&self, dst: *mut u8) -> Result<()> {
+        self.mine()?;
         let mut deadline = None;
         for tries in 1u64.. {
             let s = self.seq().load(Acquire);
@@ -482,7 +720,8 @@ impl Segment {
 
     /// Takes the box's own lock. If the holder died it takes the lock over and undoes the change that was not
     /// finished. It polls, so that no waker has to know of it.
-    fn lock(&self, timeout: Duration) -> Result<()> {
+    fn lock(&self, timeout: Duration) -> Result<Locked<'_>> {
+        self.mine()?;
         if self.id == 0 {
             return Err(Error::Bad(format!("{}: it was opened to read; attach to write", self.path)));
         }
@@ -509,6 +748,7 @@ impl Segment {
             waited += pause;
             pause = (pause * 2).min(500);
         }
+        let locked = Locked(self);
         // A reader sets its mark before it reads the lock word, so no new reader comes in now. Wait for those
         // that were there before and are alive.
         for i in 0..self.high() {
@@ -518,44 +758,26 @@ impl Segment {
                     break;
                 }
                 if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + timeout) {
-                    self.unlock();
                     return Err(Error::Busy(format!("{}: slot {} reads", self.path, i)));
                 }
                 std::thread::sleep(Duration::from_micros(20));
             }
         }
-        let print = unsafe { &*(self.base.add(self.size - 4096 + 968) as *const AtomicU64) };
-        if print.load(SeqCst) != FINGERPRINT {
-            self.unlock(); // a store would leave the appended fields out of the undo image
-            return Err(Error::Mismatch(format!("{}: fields were appended to its type meanwhile; generate this code anew", self.path)));
-        }
+        self.refresh()?;
         let s = self.seq().load(SeqCst);
         if s & 1 != 0 {
             if self.image == 0 {
-                self.unlock();
                 return Err(Error::OwnerDied(format!("{}: a writer died changing the value, and there is no undo image", self.path)));
             }
-            unsafe { self.put_parts(self.base, self.base.add(self.image as usize)) };
+            unsafe {
+                let image = self.base.add(self.image as usize);
+                Segment::put_parts(self.base, image, &PARTS);
+                Segment::put_parts(self.base, image, &self.more.borrow().parts);
+            }
             self.seq().store(s + 1, SeqCst);
             self.wake(SEQ_ARMED);
         }
-        Ok(())
-    }
-
-    /// Other processes see either value, also if this one dies between any two steps.
-    unsafe fn store(&self, src: *const u8, timeout: Duration) -> Result<()> {
-        self.lock(timeout)?;
-        let s = self.seq().load(SeqCst);
-        if self.image != 0 {
-            self.put_parts(self.base.add(self.image as usize), src);
-        }
-        self.seq().store(s + 1, SeqCst); // odd: the image is the value
-        fence(SeqCst);
-        self.put_parts(self.base, src);
-        self.seq().store(s + 2, SeqCst); // even: the payload is
-        self.wake(SEQ_ARMED);
-        self.unlock();
-        Ok(())
+        Ok(locked)
     }
 
     /// Gives up the slot. Each attachment unlocks its slot first and looks afterwards: of those that leave, the last
@@ -588,7 +810,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        if self.id != 0 && !self.base.is_null() {
+        if self.id != 0 && !self.base.is_null() && self.mine().is_ok() {
             let _ = self.resign();
         }
         if !self.base.is_null() {
@@ -597,7 +819,42 @@ impl Drop for Segment {
     }
 }
 
+/// The box's lock, held.
+struct Locked<'a>(&'a Segment);
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.0.mine().is_ok() {
+            self.0.unlock();
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// Replaces the value. Other processes see either value, also if this one dies between any two steps.
+    unsafe fn put(&self, src: *const u8) -> Result<()> {
+        let s = self.0;
+        s.mine()?;
+        let n = s.seq().load(SeqCst);
+        if s.image != 0 {
+            let image = s.base.add(s.image as usize);
+            Segment::put_parts(image, src, &PARTS);
+            Segment::put_parts(image, s.base, &s.more.borrow().parts);
+        }
+        s.seq().store(n + 1, SeqCst); // odd: the image is the value
+        fence(SeqCst);
+        Segment::put_parts(s.base, src, &PARTS);
+        s.seq().store(n + 2, SeqCst); // even: the payload is
+        s.wake(SEQ_ARMED);
+        Ok(())
+    }
+}
+
 /// A box that is opened to read it. It takes no lock and no slot, so reading keeps nothing alive.
+///
+/// A box belongs to the process that opened it: after a fork the child's copy fails with Error::Forked, and to drop it
+/// there only unmaps. A child that lives on drops it, or calls exec: until then the attachment of the parent seems to
+/// live even if the parent has died.
 pub struct Reader(Segment);
 
 impl Reader {
@@ -616,9 +873,18 @@ impl Reader {
         }
     }
 
-    /// How often the value has changed.
+    /// How often the value has changed; 0 in a child that was forked since the box was opened.
     pub fn version(&self) -> u64 {
-        self.0.seq().load(Acquire) / 2
+        match self.0.mine() {
+            Ok(()) => self.0.seq().load(Acquire) / 2,
+            Err(_) => 0,
+        }
+    }
+
+    /// The value itself, for its atomics; None in a child that was forked since the box was opened. Through a Reader
+    /// it can only be read.
+    pub fn value(&self) -> Option<*mut Value> {
+        self.0.mine().ok().map(|_| self.0.base as *mut Value)
     }
 }
 
@@ -626,7 +892,7 @@ impl Reader {
 pub struct Attachment(Reader);
 
 impl Attachment {
-    /// Attaches to the box of that name. Do not fork without exec while attached: the child would share the slot.
+    /// Attaches to the box of that name.
     pub fn attach(name: &str) -> Result<Attachment> {
         Segment::open(name, true).map(|s| Attachment(Reader(s)))
     }
@@ -639,7 +905,27 @@ impl Attachment {
 
     /// Is store that waits for the lock at most timeout.
     pub fn store_within(&mut self, v: &Value, timeout: Duration) -> Result<()> {
-        unsafe { (self.0).0.store(v as *const Value as *const u8, timeout) }
+        let locked = (self.0).0.lock(timeout)?;
+        unsafe { locked.put(v as *const Value as *const u8) }
+    }
+
+    /// Changes the value under the box's lock, for which it waits at most 5 s. f gets a copy, which is stored as a
+    /// whole. If f panics, or this process dies, the value stays as it was. Atomics and locks stay as they are.
+    pub fn update<R>(&mut self, f: impl FnOnce(&mut Value) -> R) -> Result<R> {
+        self.try_update(|v| Ok(f(v)))
+    }
+
+    /// Is update whose f can fail: then nothing is stored.
+    pub fn try_update<R, E: From<Error>>(&mut self, f: impl FnOnce(&mut Value) -> std::result::Result<R, E>) -> std::result::Result<R, E> {
+        let locked = (self.0).0.lock(Duration::from_secs(5))?;
+        let mut v = Box::new(std::mem::MaybeUninit::<Value>::zeroed());
+        let v = unsafe {
+            Segment::copy(v.as_mut_ptr() as *mut u8, (self.0).0.base, SIZE);
+            &mut *v.as_mut_ptr()
+        };
+        let r = f(v)?;
+        unsafe { locked.put(v as *const Value as *const u8)? };
+        Ok(r)
     }
 }
 

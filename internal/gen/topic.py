@@ -5,6 +5,10 @@
         """Raises TypeError: publishers order the words of a topic, not the box's lock."""
         raise TypeError("a topic cannot be stored: publish to it from Go, or by `shmem pump`")
 
+    def update(self, timeout=5.0):
+        """Raises TypeError, as store does."""
+        self.store(None)
+
     def follow(self, start=None, copy=True, pause=0.001):
         """Yields pairs of number and message as they are published, from number start (None: the next one) until
         the topic ends. It takes no slot and no lock, and holds no publisher back: messages that were overwritten
@@ -22,6 +26,7 @@
         pos = self._word(tail) if start is None else start
         looked = time.monotonic()
         while True:
+            self._open_here()
             ended = self._word(closed)
             state, ahead, holder = self._topic_slot(pos)
             if ahead > 0:  # publishers are a round ahead, or more

@@ -92,6 +92,26 @@ func Armed(name string) []int {
 	return nil
 }
 
+// LockSize returns the size and the alignment of a psync type, by its name in a schema, and 0 for
+// other names.
+func LockSize(name string) (size, align int) {
+	switch name {
+	case "psync.Mutex":
+		return MutexSize, 4
+	case "psync.RWMutex":
+		return RWMutexSize, 8
+	case "psync.Semaphore":
+		return SemaphoreSize, 8
+	case "psync.Event":
+		return EventSize, 4
+	case "psync.Cond":
+		return CondSize, 4
+	case "psync.Once":
+		return OnceSize, 4
+	}
+	return 0, 0
+}
+
 // Buckets is how many buckets waiters are sorted into: a slot has one bit of interest for each.
 const Buckets = 64
 
