@@ -74,8 +74,8 @@ func refuse(lang string, t *schema.Type) error {
 
 // Generate writes the code for a value of type t. ident is the name of the type in the code; ""
 // means its name in Go. What is no identifier of the language, or means something else there, is
-// changed until it is one. For a topic, Go code has the type of its messages, and Python code follows
-// them; for other languages, and for queues, Generate returns ErrStream.
+// changed until it is one. For a topic, Go code has the type of its messages, and Python code
+// follows them; for other languages, and for queues, Generate returns ErrStream.
 func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if err := refuse(lang, t); err != nil {
 		return nil, err

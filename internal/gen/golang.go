@@ -131,8 +131,8 @@ func goPossible(t *schema.Type, at string) error {
 			at := at + "." + spell(f.Name)
 			if n := goAlign(f.Type); f.Offset%n != 0 || t.Size%n != 0 {
 				return fmt.Errorf("%s: at %d in a struct of %d bytes it is not aligned, "+
-					"and Go aligns it to %d; use an array of bytes and encoding/binary", at, f.Offset,
-					t.Size, n)
+					"and Go aligns it to %d; use an array of bytes and encoding/binary",
+					at, f.Offset, t.Size, n)
 			}
 			if err := goPossible(f.Type, at); err != nil {
 				return err

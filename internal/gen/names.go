@@ -114,17 +114,19 @@ var libc string
 
 // macros are the macros among them that are in none of the families of macro.
 var macros, declared = func() (map[string]bool, map[string]bool) {
-	first, second, _ := strings.Cut(regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(libc, ""), "\n\n")
+	names := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(libc, "")
+	first, second, _ := strings.Cut(names, "\n\n")
 	return set(first), set(second)
 }()
 
 // macro matches names of macros in families.
 var macro = regexp.MustCompile(`^(` + strings.Join([]string{
 	`E[A-Z0-9]+`, // errors
-	`(ADJ|AF|AT|BC|BUS|CHAR|CLD|CLOCK|CLONE|CMSG|CPU|DN|DT|F|FALLOC|FD|FP|FPE|HUGE|ILL|IN|IN6|INADDR` +
-		`|IOC|IP|IPPROTO|IPV6|ITIMER|L|LC|LOCK|M|MADV|MAP|MAX|MCAST|MCL|MFD|MOD|MREMAP|MS|MSG|N|NL|O` +
-		`|PF|POLL|POSIX|PROT|PTHREAD|REG|RENAME|RWH|S|SA|SCHED|SCM|SEEK|SEGV|SHUT|SI|SIG|SIGEV|SO|SOCK` +
-		`|SOL|SPLICE|STA|STATX|SYNC|SYS|TIOCM|TIOCPKT|TRAP|TTYDEF|W|XATTR)_[A-Za-z0-9_]*[A-Za-z0-9]`,
+	`(ADJ|AF|AT|BC|BUS|CHAR|CLD|CLOCK|CLONE|CMSG|CPU|DN|DT|F|FALLOC|FD|FP|FPE|HUGE|ILL|IN|IN6` +
+		`|INADDR|IOC|IP|IPPROTO|IPV6|ITIMER|L|LC|LOCK|M|MADV|MAP|MAX|MCAST|MCL|MFD|MOD|MREMAP|MS` +
+		`|MSG|N|NL|O|PF|POLL|POSIX|PROT|PTHREAD|REG|RENAME|RWH|S|SA|SCHED|SCM|SEEK|SEGV|SHUT|SI` +
+		`|SIG|SIGEV|SO|SOCK|SOL|SPLICE|STA|STATX|SYNC|SYS|TIOCM|TIOCPKT|TRAP|TTYDEF|W|XATTR)` +
+		`_[A-Za-z0-9_]*[A-Za-z0-9]`,
 	`(pthread|s6|si|st|va)_[a-z0-9_]*[a-z0-9]`,
 	`[A-Z0-9_]+_(MAX|MIN|BIT|WIDTH|C)`,
 	`(PRI|SCN)[diouxX][A-Z0-9]+`, `(SIG|SIOC|SIOG|TIOC|TC[GSX]|POLL|FIO)[A-Z0-9_]*[A-Z0-9]`,
@@ -132,8 +134,8 @@ var macro = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // reservedField reports whether a name cannot be that of a field.
 func reservedField(name string) bool {
-	return words[name] || macros[name] || macro.MatchString(name) || strings.HasPrefix(name, "shmembox_") ||
-		strings.HasPrefix(name, "SHMEMBOX_")
+	return words[name] || macros[name] || macro.MatchString(name) ||
+		strings.HasPrefix(name, "shmembox_") || strings.HasPrefix(name, "SHMEMBOX_")
 }
 
 func set(text string) map[string]bool {

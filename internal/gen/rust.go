@@ -63,8 +63,8 @@ func (g *generator) rust() []byte {
 //!     box_.update(|v| v.%[5]s = ...)?;               // under the box's lock
 //!     box_.store(&v)?;                               // as a whole
 //!
-//! Both refuse a segment of another type, and accept one whose type has fields appended to this one.
-//! It needs nothing but std (Rust 1.59 or later).
+//! Both refuse a segment of another type, and accept one whose type has fields appended to this
+//! one. It needs nothing but std (Rust 1.59 or later).
 #![allow(non_snake_case, non_camel_case_types, dead_code)]
 
 pub use runtime::{Attachment, Error, Reader};
@@ -72,7 +72,8 @@ pub use runtime::{Attachment, Error, Reader};
 pub const FINGERPRINT: u64 = 0x%016[2]x;
 pub const SIZE: usize = %[3]d;
 pub type Value = %[1]s;
-const PARTS: [(usize, usize); %[4]d] = [`, g.ident, g.print, g.root.Size, len(g.parts), g.firstField())
+const PARTS: [(usize, usize); %[4]d] = [`,
+		g.ident, g.print, g.root.Size, len(g.parts), g.firstField())
 	g.writeParts("\n    ", "(%d, %d), ")
 	g.f("\n];\nconst SCHEMA: [u8; %d] = [", len(g.longer))
 	g.writeBytes("\n    ")
@@ -94,7 +95,8 @@ func (g *generator) rsStruct(t *schema.Type) {
 	if packed(t) {
 		repr, align = "C, packed", func(string) string { return "1" }
 	}
-	g.f("/// %s\n#[repr(%s)]\n#[derive(Clone, Copy)]\npub struct %s {\n", comment(t.Name), repr, name)
+	g.f("/// %s\n#[repr(%s)]\n#[derive(Clone, Copy)]\npub struct %s {\n", comment(t.Name), repr,
+		name)
 	var asserts strings.Builder
 	g.fields(t, func(n string, f schema.Field, padding string, pad int) {
 		if pad > 0 {
