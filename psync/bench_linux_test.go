@@ -129,6 +129,14 @@ func init() {
 		shmemtest.Role{Name: "hammer", Run: hammer, Optional: true})
 }
 
+func setSpin(on bool) {
+	if on {
+		wait.SetSpinLimit(-1)
+	} else {
+		wait.SetSpinLimit(0)
+	}
+}
+
 func rawWait(w *atomic.Uint32, old uint32) {
 	for w.Load() == old {
 		mem.FutexWait(w, old, time.Second)
@@ -149,7 +157,7 @@ func pong(c *shmemtest.Conn) error {
 			mem.FutexWake(&v.raw[1])
 		}
 	}
-	wait.SetSpin(c.Args()[1] == "spin")
+	setSpin(c.Args()[1] == "spin")
 	for {
 		if err := v.ev[0].Wait(context.Background()); err != nil {
 			return err
@@ -190,8 +198,8 @@ func BenchmarkPingPong(b *testing.B) {
 			path, _, v := newSeg(b)
 			c := shmemtest.Start(b, "pong", path, kind)
 			c.Expect(b, "ready")
-			wait.SetSpin(kind == "spin")
-			defer wait.SetSpin(true)
+			setSpin(kind == "spin")
+			defer setSpin(true)
 			cpu := cpuTime()
 			i := uint32(0)
 			for b.Loop() {

@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	"internal/robust":        {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem", "internal/wait"},
 	"internal/segment":       {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/ring", "internal/layout", "internal/mem", "internal/wait", "internal/robust"},
 	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
-	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/segment", "internal/value"},
+	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/segment", "internal/value"},
 	"psync":                  {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
 	"internal/stream":        {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/segment"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},

@@ -14,12 +14,17 @@ func WithoutBackstop(t testing.TB) {
 	t.Cleanup(func() { backstop = Backstop })
 }
 
-// AdaptSpin returns how long a wait spins after one that spun for limit and was parked for d.
-func AdaptSpin(limit, d time.Duration) time.Duration {
-	var l parkingLot
-	l.buckets[0].spinLimit.Store(int64(limit))
-	l.adaptSpin(0, time.Now().Add(-d))
-	return time.Duration(l.buckets[0].spinLimit.Load())
+// A Ledger keeps books of spins, see ledger.
+type Ledger struct{ l ledger }
+
+// Allows and Record are those of a ledger.
+func (l *Ledger) Allows() bool                       { return l.l.allows() }
+func (l *Ledger) Record(d time.Duration, hit bool) { l.l.record(d, hit) }
+
+// SpinLimit returns how many goroutines may spin at a time, measured anew.
+func SpinLimit() int {
+	spinAuto.Store(0)
+	return int(spinLimit(time.Now()))
 }
 
 // Turnstiles returns how many objects at m have a goroutine that waits for its turn or has it.

@@ -32,7 +32,7 @@ type bucket struct {
 	first      *waiter                // guarded by mu
 	turnstiles map[turnKey]*turnstile // guarded by mu
 	probers    map[subject]*waiter    // guarded by mu
-	spinLimit  atomic.Int64           // ns to spin next time; 0: not measured yet
+	spins      ledger
 }
 
 type waiter struct {
@@ -228,7 +228,6 @@ func (l *parkingLot) wait(
 	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
 	l.register(k, w)
 	defer l.unregister(k, w)
-	defer l.adaptSpin(k, time.Now())
 	step.Reach(step.WaitInterest)
 	arm(armed)
 	step.Reach(step.WaitArmed)

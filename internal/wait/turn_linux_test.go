@@ -138,28 +138,3 @@ func TestProbeDue(t *testing.T) {
 		t.Errorf("true again after %v, want %v", d, wait.FirstProbe)
 	}
 }
-
-// TestSpin: Spin reports whether the condition holds, and waits for no longer than MaxSpin or a little
-// more. YieldLines returns too.
-func TestSpin(t *testing.T) {
-	_, s, v := newSeg(t)
-	o := &v.o[0]
-	if !wait.Spin(s.M, &o.armed, func() bool { return true }) {
-		t.Error("Spin does not report that the condition holds")
-	}
-	if wait.Spin(s.M, &o.armed, func() bool { return false }) {
-		t.Error("Spin reports a condition that does not hold")
-	}
-	if o.armed.Load() != 0 {
-		t.Error("Spin arms the object")
-	}
-	wait.SetSpin(false)
-	defer wait.SetSpin(true)
-	calls := 0
-	if wait.Spin(s.M, &o.armed, func() bool { calls++; return false }) || calls != 1 {
-		t.Errorf("without spinning the condition is checked %d times", calls)
-	}
-	for _, n := range []uint64{0, 15, 16, 1 << 40} {
-		wait.YieldLines(n, 1024)
-	}
-}

@@ -456,28 +456,6 @@ func BenchmarkWakeNobodyBare(b *testing.B) {
 	}
 }
 
-// TestAdaptSpin: two sides that both park, and wait only for each other's wakeup, come to spin. A
-// side that waits for long spins less and less.
-func TestAdaptSpin(t *testing.T) {
-	if first := wait.AdaptSpin(0, time.Hour); first != wait.MaxSpin {
-		t.Errorf("after the first wait: %v, want %v", first, wait.MaxSpin)
-	}
-	limit := wait.MaxSpin
-	for range 20 {
-		limit = wait.AdaptSpin(limit, time.Hour)
-	}
-	if limit > wait.MaxSpin/32 || limit == 0 {
-		t.Errorf("after many long waits: %v", limit)
-	}
-	for range 20 {
-		// A moment of rest of the machine in here may cost one step.
-		limit = wait.AdaptSpin(limit, 0)
-	}
-	if limit < wait.MaxSpin/2 {
-		t.Errorf("after many short waits: %v", limit)
-	}
-}
-
 // TestProber: of many waiters with the same subject one calls Probe. When it leaves another one
 // does. What one finds all find.
 func TestProber(t *testing.T) {
