@@ -52,12 +52,33 @@ func (s *Slot) Sleep(bell uint32, d time.Duration) {
 // Rouse wakes the thread that sleeps on the slot's bell.
 func (s *Slot) Rouse() { sys.FutexWake((*uint32)(unsafe.Pointer(&s.Bell)), 1) }
 
+// MaxFutexes is the length of the longest Futexes.
+const MaxFutexes = sys.MaxFutexes
+
+// A Futexes is a list of words to sleep on, each with the value that it has. The words must not be
+// on a stack.
+type Futexes struct{ list []sys.Futex }
+
+// Reset empties the list.
+func (f *Futexes) Reset() { f.list = f.list[:0] }
+
+// Add adds a word and its value.
+func (f *Futexes) Add(w *atomic.Uint32, val uint32) {
+	f.list = append(f.list, sys.NewFutex((*uint32)(unsafe.Pointer(w)), val))
+}
+
+// Sleep sleeps until one of the words is woken, or differs from its value. It can return too early.
+func (f *Futexes) Sleep() error { return sys.FutexWaitAny(f.list) }
+
+// HaveFutexes reports whether the system can sleep on several words at once.
+func HaveFutexes() bool { return sys.HaveFutexWaitAny() }
+
 // FutexWait sleeps while w is val, at most for d. It is for benchmarks that compare.
 func FutexWait(w *atomic.Uint32, val uint32, d time.Duration) {
 	sys.FutexWait((*uint32)(unsafe.Pointer(w)), val, d)
 }
 
-// FutexWake wakes one sleeper of FutexWait.
+// FutexWake wakes one sleeper on w.
 func FutexWake(w *atomic.Uint32) { sys.FutexWake((*uint32)(unsafe.Pointer(w)), 1) }
 
 // Address returns the address that p points to.

@@ -20,3 +20,11 @@ func Populate(unsafe.Pointer, uintptr, bool)    {}
 func HugePages(unsafe.Pointer, uintptr)         {}
 func FutexWait(*uint32, uint32, time.Duration)  {}
 func FutexWake(*uint32, int)                    {}
+
+const MaxFutexes = 128
+
+type Futex struct{}
+
+func NewFutex(*uint32, uint32) Futex { return Futex{} }
+func FutexWaitAny([]Futex) error     { return errors.ErrUnsupported }
+func HaveFutexWaitAny() bool         { return false }

@@ -14,11 +14,37 @@ func WithoutBackstop(t testing.TB) {
 	t.Cleanup(func() { backstop = Backstop })
 }
 
+// MaxAlone is how many leaders have a thread of their own.
+const MaxAlone = 16
+
+// HaveSentries reports whether the kernel can sleep on several futexes.
+func HaveSentries() bool { return haveSentries() }
+
+// OnlyBerths makes a test's leaders sleep in berths, all of them. It reports false where the kernel
+// cannot do that.
+func OnlyBerths(t testing.TB) bool {
+	maxAlone = 0
+	t.Cleanup(func() { maxAlone = MaxAlone })
+	return haveSentries()
+}
+
+// Sentries returns how many sentries there are, and their berths.
+func Sentries() (n, berths int) {
+	sentries.mu.Lock()
+	defer sentries.mu.Unlock()
+	for _, s := range sentries.all {
+		s.mu.Lock()
+		berths += len(s.berths)
+		s.mu.Unlock()
+	}
+	return len(sentries.all), berths
+}
+
 // A Ledger keeps books of spins, see ledger.
 type Ledger struct{ l ledger }
 
 // Allows and Record are those of a ledger.
-func (l *Ledger) Allows() bool                       { return l.l.allows() }
+func (l *Ledger) Allows() bool                     { return l.l.allows() }
 func (l *Ledger) Record(d time.Duration, hit bool) { l.l.record(d, hit) }
 
 // SpinLimit returns how many goroutines may spin at a time, measured anew.

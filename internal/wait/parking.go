@@ -17,6 +17,7 @@ import (
 type parkingLot struct {
 	m    *mem.Mapping // nil: ordinary memory
 	slot *mem.Slot    // of this attachment; nil if m is nil
+	bell doorbell     // of this attachment; nil if m is nil
 
 	leadToken chan struct{}          // holds the token of the leader; nil without slot
 	leader    atomic.Pointer[waiter] // nil: none
@@ -89,8 +90,9 @@ func lotOf(m *mem.Mapping) *parkingLot {
 	if l := m.Waiters.Load(); l != nil {
 		return (*l).(*parkingLot)
 	}
+	slot := m.Peers.Slot(int(m.Peers.Self.Slot()))
 	l := &parkingLot{
-		m: m, slot: m.Peers.Slot(int(m.Peers.Self.Slot())),
+		m: m, slot: slot, bell: &ownBell{futexBell: futexBell{slot}, m: m},
 		leadToken: make(chan struct{}, 1), lastScan: time.Now(),
 	}
 	l.leadToken <- struct{}{}
@@ -112,9 +114,9 @@ func (l *parkingLot) bucketOf(armed *atomic.Uint32) int {
 
 // onDrain wakes the leader when the mapping begins to close. The other waiters see the channel.
 func (l *parkingLot) onDrain() {
-	l.slot.Bell.Add(1)
-	l.slot.Rouse()
+	l.bell.close()
 	l.watches.close()
+	l.bell.ring()
 }
 
 // wakeLeader makes the leader check for what rings no bell. The mapping may be retired already.
@@ -122,10 +124,7 @@ func (l *parkingLot) wakeLeader() {
 	if l.m.PinNested() {
 		defer l.m.Unpin()
 		// In a goroutine of its own, where an unhandled fault would end the process.
-		_ = l.m.Guard(func() {
-			l.slot.Bell.Add(1)
-			l.slot.Rouse()
-		})
+		_ = l.m.Guard(l.bell.ring)
 	}
 }
 
@@ -134,10 +133,7 @@ func (l *parkingLot) wakeLeader() {
 func (l *parkingLot) ringLocal(set uint64) {
 	l.dispatch(set)
 	if w := l.leader.Load(); w != nil && len(w.signal) > 0 {
-		l.slot.Bell.Add(1)
-		if l.slot.Sleeping.Load() != 0 {
-			l.slot.Rouse()
-		}
+		l.bell.ring()
 	}
 }
 
@@ -296,9 +292,8 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, l.wakeLeader)()
 	}
-	nap := time.Millisecond
 	for {
-		bell := s.Bell.Load() // before pending: a ring that comes later changes it
+		bell := l.bell.value() // before pending: a ring that comes later changes it
 		set := s.Pending.Swap(0)
 		rest := backstop - time.Since(l.lastScan)
 		if rest <= 0 {
@@ -316,37 +311,6 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if l.m.Closed() {
 			return true, ErrClosed
 		}
-		rest = w.untilProbe(rest)
-		if sleep(s, bell, rest) {
-			continue
-		}
-		// Too many threads sleep in the kernel: poll the bell.
-		if s.Bell.Load() == bell {
-			time.Sleep(min(nap, rest))
-			nap = min(2*nap, lastPoll)
-		} else {
-			nap = time.Millisecond
-		}
+		l.bell.sleep(bell, w.untilProbe(rest))
 	}
-}
-
-// maxSleepers bounds the threads of this process that sleep in the kernel: each mapping with
-// waiters needs one. Further leaders poll their bells.
-const maxSleepers = 128
-
-var sleepers atomic.Int32
-
-// sleep sleeps on the bell for at most d, while it has the given value. It reports false if too
-// many threads sleep.
-func sleep(s *mem.Slot, bell uint32, d time.Duration) bool {
-	defer sleepers.Add(-1)
-	if sleepers.Add(1) > maxSleepers {
-		return false
-	}
-	s.Sleeping.Store(1)
-	step.Reach(step.WaitSleep)
-	s.Sleep(bell, d)
-	s.Sleeping.Store(0)
-	step.Reach(step.WaitWoken)
-	return true
 }

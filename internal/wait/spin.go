@@ -22,11 +22,11 @@ const (
 
 // A ledger says whether spinning pays for the waits of one bucket.
 //
-// A spin that ends because the condition holds saves what parking costs, MaxSpin, less the time that
-// it took. Any other spin loses its time: on a loaded machine the spin may even keep the CPU from
-// the process that it waits for. What is lost and not won back is the debt. At maxDebt the bucket's
-// waits park at once, except for a short trial from time to time. So spinning that does not pay
-// costs a small part of what parking costs.
+// A spin that ends because the condition holds saves what parking costs, MaxSpin, less the time
+// that it took. Any other spin loses its time: on a loaded machine the spin may even keep the CPU
+// from the process that it waits for. What is lost and not won back is the debt. At maxDebt the
+// bucket's waits park at once, except for a short trial from time to time. So spinning that does
+// not pay costs a small part of what parking costs.
 //
 // Goroutines change a ledger without a lock. An update that is lost changes an estimate.
 type ledger struct {
@@ -74,8 +74,10 @@ var (
 	spinAutoAt atomic.Int64 // when it was measured, since processStart
 	spinning   atomic.Int64 // goroutines that spin
 
-	spinsPaid, spinsVain, spinsSkipped atomic.Uint64
-	spinTime                           atomic.Int64
+	spinsPaid    atomic.Uint64
+	spinsVain    atomic.Uint64
+	spinsSkipped atomic.Uint64
+	spinTime     atomic.Int64 // ns
 )
 
 // SetSpinLimit limits how many goroutines of this process spin at a time; 0: none. A negative n is
@@ -105,8 +107,8 @@ func ReadSpinStats() SpinStats {
 // remeasure is how often the automatic limit is measured: GOMAXPROCS and quotas can change.
 const remeasure = 5 * time.Second
 
-// spinLimit returns how many goroutines may spin at a time. The other CPUs do work, perhaps the work
-// that is waited for. With one CPU none spins.
+// spinLimit returns how many goroutines may spin at a time. The other CPUs do work, perhaps the
+// work that is waited for. With one CPU none spins.
 func spinLimit(now time.Time) int64 {
 	if n := spinOption.Load(); n > 0 {
 		return n - 1
@@ -124,8 +126,8 @@ func spinLimit(now time.Time) int64 {
 	return n - 1
 }
 
-// usableCPUs returns how many CPUs this process can use at a time, by GOMAXPROCS and by the quota of
-// its cgroup.
+// usableCPUs returns how many CPUs this process can use at a time, by GOMAXPROCS and by the quota
+// of its cgroup.
 func usableCPUs() int {
 	n := runtime.GOMAXPROCS(0)
 	if q := sys.CPUQuota(); q > 0 {

@@ -173,12 +173,7 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 func ring(s *mem.Slot, set uint64) {
 	s.Pending.Or(set)
 	step.Reach(step.WakePending)
-	s.Bell.Add(1)
-	step.Reach(step.WakeBell)
-	if s.Sleeping.Load() != 0 {
-		s.Rouse()
-		step.Reach(step.WakeRung)
-	}
+	futexBell{s}.ring()
 }
 
 // arm tells wakers that there is a waiter.

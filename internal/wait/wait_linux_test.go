@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -408,37 +407,6 @@ func TestLocal(t *testing.T) {
 	if err := wait.Until(ctx, nil, &o.armed, o.isNot(1), wait.Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-}
-
-// TestManyMappings: a waiter at each of many mappings does not cost a thread each.
-func TestManyMappings(t *testing.T) {
-	dir := shmemtest.Dir(t)
-	before := threads(t)
-	const n = 300
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	for i := range n {
-		path := filepath.Join(dir, fmt.Sprint(i))
-		if err := waittest.Create(path, mem.SizeOf[object](), 4); err != nil {
-			t.Fatal(err)
-		}
-		s, err := waittest.Attach(path, waittest.ReadWrite)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, _ := mem.At[object](s.M, 0)
-		wg.Go(func() {
-			until(ctx, s, o, 0)
-			s.Close()
-			os.Remove(path)
-		})
-	}
-	time.Sleep(100 * time.Millisecond)
-	if more := threads(t) - before; more > 160 {
-		t.Errorf("%d threads more for %d mappings", more, n)
-	}
-	cancel()
-	wg.Wait()
 }
 
 func BenchmarkWakeNobody(b *testing.B) {

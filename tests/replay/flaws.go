@@ -31,12 +31,14 @@ func one(name, scenarios, file, old, changed, breaks string) Planted {
 }
 
 const (
-	waitFile    = "internal/wait/wait.go"
-	parkingFile = "internal/wait/parking.go"
-	lockFile    = "internal/robust/lock.go"
-	sharedFile  = "internal/robust/shared.go"
-	peersFile   = "internal/mem/peers.go"
-	valueFile   = "internal/value/value.go"
+	waitFile     = "internal/wait/wait.go"
+	parkingFile  = "internal/wait/parking.go"
+	doorbellFile = "internal/wait/doorbell.go"
+	sentryFile   = "internal/wait/sentry.go"
+	lockFile     = "internal/robust/lock.go"
+	sharedFile   = "internal/robust/shared.go"
+	peersFile    = "internal/mem/peers.go"
+	valueFile    = "internal/value/value.go"
 )
 
 // waiting are flaws of internal/wait.
@@ -57,12 +59,12 @@ var waiting = []Planted{
 		"\tarm(w.armed)\n\treturn w.ready()\n", "\treturn w.ready()\n",
 		"A waiter that was rung for nothing arms the object again."),
 	one("bell-read-late", "^(mutex|event|queue)", parkingFile,
-		"\t\tbell := s.Bell.Load() // before pending: a ring that comes later changes it\n\t\tset := s.Pending.Swap(0)\n",
-		"\t\tset := s.Pending.Swap(0)\n\t\tbell := s.Bell.Load()\n",
+		"\t\tbell := l.bell.value() // before pending: a ring that comes later changes it\n\t\tset := s.Pending.Swap(0)\n",
+		"\t\tset := s.Pending.Swap(0)\n\t\tbell := l.bell.value()\n",
 		"The leader reads the bell before it takes what is pending."),
-	one("sleeping-said-late", "^(mutex|event)", parkingFile,
-		"\ts.Sleeping.Store(1)\n\tstep.Reach(step.WaitSleep)\n\ts.Sleep(bell, d)\n",
-		"\tif s.Bell.Load() != bell {\n\t\treturn true\n\t}\n\tstep.Reach(step.WaitSleep)\n\ts.Sleep(bell, d)\n\ts.Sleeping.Store(1)\n",
+	one("sleeping-said-late", "^(mutex|event)", doorbellFile,
+		"\tb.slot.Sleeping.Store(1)\n\tstep.Reach(step.WaitSleep)\n\tb.slot.Sleep(seen, d)\n",
+		"\tif b.value() != seen {\n\t\treturn true\n\t}\n\tstep.Reach(step.WaitSleep)\n\tb.slot.Sleep(seen, d)\n\tb.slot.Sleeping.Store(1)\n",
 		"A leader says that it sleeps before it does."),
 	one("wake-one", "^(event|mutex|rwmutex)", waitFile,
 		"\t\tring(s, bit)\n\t}\n", "\t\tring(s, bit)\n\t\tbreak\n\t}\n",
@@ -71,14 +73,26 @@ var waiting = []Planted{
 		"\tdefer func() { l.leadToken <- struct{}{} }()\n", "\tdefer func() { l.leadToken = nil }()\n",
 		"A leader whose wait ends hands the lead on."),
 	one("leader-not-rung-locally", "^queue-local|^event-local", parkingFile,
-		"\t\tl.slot.Bell.Add(1)\n\t\tif l.slot.Sleeping.Load() != 0 {\n\t\t\tl.slot.Rouse()\n\t\t}\n\t}\n", "\t}\n",
+		"; w != nil && len(w.signal) > 0 {\n\t\tl.bell.ring()\n", "; false && w != nil {\n\t\tl.bell.ring()\n",
 		"A waker in the same process wakes a leader that sleeps in the kernel."),
 	one("cancel-wakes-no-leader", "^cancel", parkingFile,
 		"\t\tdefer context.AfterFunc(ctx, l.wakeLeader)()\n", "",
 		"The end of its context wakes a leader."),
 	one("close-wakes-no-leader", "^event-close", parkingFile,
-		"\tl.slot.Bell.Add(1)\n\tl.slot.Rouse()\n\tl.watches.close()\n", "\tl.watches.close()\n",
+		"\tl.watches.close()\n\tl.bell.ring()\n", "\tl.watches.close()\n",
 		"Close wakes the leader."),
+	one("berth-sleeps-unchecked", "^berth", sentryFile,
+		"\tif b.slot.Bell.Load() == seen {\n", "\tif true {\n",
+		"A leader checks the bell after it has said that it sleeps."),
+	one("sentry-not-told", "^berth", sentryFile,
+		"\ts.berths = append(s.berths, b)\n\ts.changed()\n", "\ts.berths = append(s.berths, b)\n",
+		"A sentry that sleeps is told of a new berth."),
+	one("sentry-keeps-no-note", "^berth", sentryFile,
+		"\t\t\tb.seen = bell\n\t\t\tb.ring()\n", "\t\t\tb.seen = bell\n",
+		"A sentry rings the leaders whose bells have changed."),
+	one("berth-kept-at-close", "^berth-close", doorbellFile,
+		"\t\tp.leave()\n\t\tp.ring()\n", "\t\tp.ring()\n",
+		"A sentry does not touch the memory of a mapping that is closed."),
 	one("interest-lost", "^(queue|event)-local", parkingFile,
 		"else if b.first = w.next; b.first == nil && slot != nil {", "else if b.first = w.next; slot != nil {",
 		"The slot's interest lasts as long as there are waiters."),

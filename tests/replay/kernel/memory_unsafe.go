@@ -235,6 +235,37 @@ func FutexWait(p unsafe.Pointer, val uint32, d time.Duration) error {
 	return nil
 }
 
+// A Futex is struct futex_waitv.
+type Futex struct {
+	val, addr uint64
+	_         [2]uint32
+}
+
+// FutexWaitAny is futex_waitv(2) without a time limit.
+func FutexWaitAny(list []Futex) error {
+	if len(list) == 0 {
+		return syscall.EINVAL
+	}
+	if err := call(syscall.EINTR); err != nil {
+		return err
+	}
+	var keys []world.Key
+	for _, f := range list {
+		p := pointer(uintptr(f.addr))
+		if Shared(p) && regionOf(uintptr(p)) == nil {
+			return syscall.EFAULT
+		}
+		if uint64(*(*uint32)(p)) != f.val {
+			world.Note("futex wait: one of %d differs", len(list))
+			return syscall.EAGAIN
+		}
+		keys = append(keys, futex(p))
+	}
+	world.Note("futex wait for %d words", len(list))
+	world.Block(-1, keys...)
+	return nil
+}
+
 // FutexWake is futex(FUTEX_WAKE).
 func FutexWake(p unsafe.Pointer, n int) int {
 	world.Point()

@@ -47,6 +47,7 @@ var replaced = map[string]string{
 // changes them.
 var settable = []string{
 	"internal/wait.backstop",
+	"internal/wait.maxAlone",
 	"internal/sys.AvoidNameless",
 }
 

@@ -131,6 +131,7 @@ const (
 	X_OK                = 1
 	SizeofInotifyEvent  = 16
 	SYS_FUTEX           = syscall.SYS_FUTEX
+	SYS_FUTEX_WAITV     = 449
 	SYS_MEMBARRIER      = 324
 )
 
@@ -257,17 +258,22 @@ func Madvise([]byte, int) error { return nil }
 // NsecToTimespec is that of x/sys.
 func NsecToTimespec(n int64) Timespec { return syscall.NsecToTimespec(n) }
 
-// Syscall6 is futex(2), without FUTEX_PRIVATE.
+// Syscall6 is futex(2), without FUTEX_PRIVATE, and futex_waitv(2), without a time limit.
 func Syscall6(trap, addr, op, val, timeout, _, _ uintptr) (r1, r2 uintptr, err Errno) {
-	if trap != SYS_FUTEX {
-		return 0, 0, syscall.ENOSYS
-	}
 	p := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
-	if op == 1 {
+	var e error
+	switch {
+	case trap == SYS_FUTEX_WAITV:
+		e = kernel.FutexWaitAny(unsafe.Slice((*kernel.Futex)(p), op))
+	case trap != SYS_FUTEX:
+		return 0, 0, syscall.ENOSYS
+	case op == 1:
 		return uintptr(kernel.FutexWake(p, int(val))), 0, 0
+	default:
+		ts := *(**Timespec)(unsafe.Pointer(&timeout))
+		e = kernel.FutexWait(p, uint32(val), time.Duration(ts.Nano()))
 	}
-	ts := *(**Timespec)(unsafe.Pointer(&timeout))
-	if e, ok := kernel.FutexWait(p, uint32(val), time.Duration(ts.Nano())).(Errno); ok {
+	if e, ok := e.(Errno); ok {
 		return 0, 0, e
 	}
 	return 0, 0, 0
