@@ -21,8 +21,8 @@ type SpinStats struct {
 // negative n is the default: half of the CPUs that GOMAXPROCS and the quota of the cgroup let the
 // process use, so none with one CPU. It may be called at any time, and concurrently.
 //
-// Where the limit allows it, a goroutine spins only while that pays: where spins mostly end in vain,
-// as on a loaded machine, waits park at once, except for a trial from time to time.
+// Where the limit allows it, a goroutine spins only while that pays: where spins mostly end in
+// vain, as on a loaded machine, waits park at once, except for a trial from time to time.
 func SetSpinLimit(n int) { wait.SetSpinLimit(n) }
 
 // ReadSpinStats returns the state of spinning, counted since the process began.

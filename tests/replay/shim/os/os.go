@@ -35,11 +35,6 @@ func Executable() (string, error) { return "/simulated", nil }
 // Readlink is os.Readlink.
 func Readlink(name string) (string, error) { return kernel.Readlink(name) }
 
-// ReadFile is os.ReadFile, of a machine without such files.
-func ReadFile(name string) ([]byte, error) {
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-}
-
 // A FileInfo is os.FileInfo.
 type FileInfo = fs.FileInfo
 
