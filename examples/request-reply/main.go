@@ -8,7 +8,8 @@
 //
 // The server loops over the events of the queue's segment. When a client has left or died, the
 // server closes the client's box, and removes its name: a client that has died does not. So the
-// memory is free within milliseconds of the death, whether the client had sent a request or not. The second client kills itself; -die says when.
+// memory is free within milliseconds of the death, whether the client had sent a request or not.
+// The second client kills itself; -die says when.
 package main
 
 import (
