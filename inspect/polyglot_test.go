@@ -6,8 +6,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
@@ -297,6 +300,7 @@ func TestPolyglot(t *testing.T) {
 	}
 	all := languages(t, typ, true)
 	t.Run("whole", func(t *testing.T) { wholeInAll(t, all) })
+	t.Run("events", func(t *testing.T) { eventsOfAll(t, all) })
 	t.Run("killed", func(t *testing.T) { killedInAll(t, all) })
 	t.Run("drift", func(t *testing.T) { refusedByAll(t, all, typ) })
 	t.Run("broken", func(t *testing.T) { tornInAll(t, languages(t, typ, false)) })
@@ -380,6 +384,64 @@ func wholeInAll(t *testing.T, all []language) {
 		len(info.Peers) != 1 {
 		t.Errorf("afterwards: %+v, %v", info, err)
 	}
+}
+
+// eventsOfAll: each language counts that it has come, and that it has left.
+func eventsOfAll(t *testing.T, all []language) {
+	dir := sharedDir(t)
+	b, err := shmem.Create[Poly]("poly", &shmem.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	next, stop := iter.Pull2(b.Segment().Events(ctx))
+	defer stop()
+	want := func(l string, kind shmem.EventKind) {
+		t.Helper()
+		if e, err, _ := next(); e.Kind != kind || err != nil {
+			t.Fatalf("%s: %+v, %v, want %v", l, e, err, kind)
+		}
+	}
+	want("here", shmem.Attached)
+	for _, l := range all {
+		if l.name == "numpy" {
+			continue // it reads only
+		}
+		before := eventCount(t, b.Segment())
+		p := l.run("write", filepath.Join(dir, "poly"), 0.01)
+		<-p.up
+		want(l.name, shmem.Attached)
+		p.begin()
+		want(l.name, shmem.Left)
+		<-p.result
+		for end := time.Now().Add(20 * time.Second); eventCount(t, b.Segment()) != before+2; {
+			if time.Now().After(end) {
+				t.Fatalf("%s has counted %d events", l.name, eventCount(t, b.Segment())-before)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// eventCount returns the count of events in the header of a segment.
+func eventCount(t *testing.T, s *shmem.Segment) uint64 {
+	t.Helper()
+	f, err := s.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w [8]byte
+	if _, err := f.ReadAt(w[:], st.Size()-format.HeaderSize+format.OffEvents); err != nil {
+		t.Fatal(err)
+	}
+	return binary.NativeEndian.Uint64(w[:])
 }
 
 // tornInAll: readers that do not check the counter after copying see torn values, in each language.

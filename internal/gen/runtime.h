@@ -90,6 +90,8 @@ typedef struct {
 #define SHMEMBOX_LOCK_ARMED 324
 #define SHMEMBOX_SEQ 384
 #define SHMEMBOX_SEQ_ARMED 392
+#define SHMEMBOX_EVENTS 512
+#define SHMEMBOX_EVENTS_ARMED 520
 
 __attribute__((format(printf, 3, 4))) static inline int shmembox_fail(shmembox *b, int code, const char *format, ...) {
 	va_list a;
@@ -532,6 +534,12 @@ static inline int shmembox_stays(shmembox *b, uint32_t state) {
 	return lifetime == 3 || (lifetime == 2 && b->form >= 1 && b->form <= 4);
 }
 
+/* shmembox_count tells those who wait for events that this attachment has come or gone. */
+static inline void shmembox_count(shmembox *b) {
+	__atomic_fetch_add((uint64_t *)(void *)(shmembox_head(b) + SHMEMBOX_EVENTS), 1, __ATOMIC_SEQ_CST);
+	shmembox_wake(b, SHMEMBOX_EVENTS_ARMED);
+}
+
 /* shmembox_take_slot locks a free slot and writes its record. The gate is held. */
 static inline int shmembox_take_slot(shmembox *b, const unsigned char *page) {
 	unsigned char rec[64], old[64];
@@ -597,6 +605,7 @@ static inline int shmembox_attach(shmembox *b, const char *name, const shmembox_
 		if (!err) err = shmembox_take_slot(b, page);
 		shmembox_leave(b);
 		if (err) shmembox_unmap(b);
+		else shmembox_count(b);
 		return err;
 	}
 }
@@ -765,7 +774,10 @@ static inline void shmembox_resign(shmembox *b) {
 /* shmembox_close detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it. */
 static inline void shmembox_close(shmembox *b) {
 	shmembox_cancel(b);
-	if (b->id && b->pid == getpid()) shmembox_resign(b);
+	if (b->id && b->pid == getpid()) {
+		shmembox_resign(b);
+		shmembox_count(b);
+	}
 	shmembox_unmap(b);
 }
 

@@ -8,6 +8,7 @@
 _GATE, _SLOT = 1 << 62, (1 << 62) + 16
 _WAITERS = 1 << 31
 _OWNER, _HIGH, _LOCK, _LOCK_ARMED, _SEQ, _SEQ_ARMED = 256, 264, 320, 324, 384, 392
+_EVENTS, _EVENTS_ARMED = 512, 520
 _OFD_GETLK, _OFD_SETLK = 36, 37
 _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "ppc64le": 221, "s390x": 238}.get(os.uname().machine)
 
@@ -59,6 +60,7 @@ class _Atomics:
         self._load4, self._load8 = f("__atomic_load_4", u32, p, i), f("__atomic_load_8", u64, p, i)
         self._store8 = f("__atomic_store_8", None, p, u64, i)
         self._or8, self._add4 = f("__atomic_fetch_or_8", u64, p, u64, i), f("__atomic_fetch_add_4", u32, p, u32, i)
+        self._add8 = f("__atomic_fetch_add_8", u64, p, u64, i)
         self._cas4 = f("__atomic_compare_exchange_4", ctypes.c_bool, p, ctypes.POINTER(u32), u32, i, i)
         self._libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,6 +83,9 @@ class _Atomics:
 
     def add4(self, p, v):
         self._add4(p, v, 5)
+
+    def add8(self, p, v):
+        self._add8(p, v, 5)
 
     def cas4(self, p, old, new):
         return self._cas4(p, ctypes.byref(ctypes.c_uint32(old)), new, 5, 5)
@@ -229,6 +234,7 @@ class _Box:
                 self._enter(deadline)
                 if self._same():
                     self._attach()
+                    self._count_event()
                     return
             except BaseException:
                 self._unmap()
@@ -504,6 +510,11 @@ class _Box:
                     a.futex_wake(s + 4)
         a.cas4(armed, g, g & ~1)
 
+    def _count_event(self):
+        """Tells those who wait for events that this attachment has come or gone."""
+        self._atomics.add8(self._at + self._head + _EVENTS, 1)
+        self._wake(_EVENTS_ARMED)
+
     def _unlock(self):
         word = self._at + self._head + _LOCK
         while not self._atomics.cas4(word, self._id, 0):
@@ -641,6 +652,7 @@ class _Box:
                 self._resign()
             except (OSError, SegmentError):
                 pass
+            self._count_event()
         self._unmap()
 
     def _resign(self):

@@ -45,6 +45,8 @@ const LOCK: usize = 320;
 const LOCK_ARMED: usize = 324;
 const SEQ: usize = 384;
 const SEQ_ARMED: usize = 392;
+const EVENTS: usize = 512;
+const EVENTS_ARMED: usize = 520;
 
 #[repr(C)]
 struct Flock {
@@ -336,6 +338,7 @@ impl Segment {
             let taken = s.attach();
             s.leave();
             taken?;
+            s.count_event();
             return Ok(s);
         }
     }
@@ -780,6 +783,13 @@ impl Segment {
         Ok(locked)
     }
 
+    /// Tells those who wait for events that this attachment has come or gone.
+    fn count_event(&self) {
+        let events = unsafe { &*(self.base.add(self.size - 4096 + EVENTS) as *const AtomicU64) };
+        events.fetch_add(1, SeqCst);
+        self.wake(EVENTS_ARMED);
+    }
+
     /// Gives up the slot. Each attachment unlocks its slot first and looks afterwards: of those that leave, the last
     /// one to unlock sees no other. Only that one takes the gate, and decides there. The last process to leave a
     /// segment that is shared, or whose owner died, unlinks it.
@@ -812,6 +822,7 @@ impl Drop for Segment {
     fn drop(&mut self) {
         if self.id != 0 && !self.base.is_null() && self.mine().is_ok() {
             let _ = self.resign();
+            self.count_event();
         }
         if !self.base.is_null() {
             unsafe { munmap(self.base as *mut c_void, self.size) };
