@@ -17,10 +17,14 @@ type Planted struct {
 func Flaws() []Planted {
 	all := slices.Concat(waiting, locks, access, rings)
 	for _, f := range flaws.Lifecycle {
-		if f.Name == "by-pid" {
+		scenarios := "^(lifecycle|own|remove|reclaim)"
+		switch f.Name {
+		case "by-pid":
 			continue // it asks the real kernel
+		case "same-gen":
+			scenarios = "^mutex-reuse$" // the holder of a lock must be told from the next tenant
 		}
-		all = append(all, Planted{f, "^(lifecycle|own|remove|reclaim)"})
+		all = append(all, Planted{f, scenarios})
 	}
 	return all
 }
@@ -150,10 +154,10 @@ var locks = []Planted{
 	one("frees-unpinned", "^close-rwmutex-drain", "psync/rwmutex.go",
 		"\t\terr := drain()\n\t\tif err != nil {\n\t\t\tfree()\n\t\t}\n\t\treturn err\n\t}, free)\n", "\t\treturn drain()\n\t}, free)\n\tif err != nil && pinned {\n\t\tfree()\n\t}\n",
 		"A lock is freed while the memory is pinned."),
-	one("marks-looked-at-twice", "^rwmutex", "psync/rwmutex.go",
+	one("marks-looked-at-twice", "^rwmutex-late-mark$", "psync/rwmutex.go",
 		"\tnone := true\n\tfor i := range rw.marks {", "\tif rw.noReaders() {\n\t\treturn true\n\t}\n\tnone := false\n\tfor i := range rw.marks {",
 		"A writer looks at each reader's mark once before it sleeps."),
-	one("late-reader-unwatched", "^box-(marked|view|kill)", sharedFile,
+	one("late-reader-unwatched", "^box-late-reader$", sharedFile,
 		"\t\t\tif !slices.Contains(known, id) {\n\t\t\t\treturn true\n\t\t\t}\n", "",
 		"A writer watches readers that come while it waits."),
 	one("ended-before-opened", "^(mutex|once|semaphore)", "internal/wait/watch.go",

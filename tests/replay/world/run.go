@@ -355,6 +355,9 @@ func point(errs []error) {
 	t.points++
 	w.steps++
 	w.now += stepTime
+	if t.held != nil && t.points == t.hold {
+		t.await()
+	}
 	if w.steps < w.until && !w.attention {
 		return
 	}

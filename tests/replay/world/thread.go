@@ -23,6 +23,8 @@ type Thread struct {
 	deadline  int64 // when it goes on without a wake-up; 0: never
 	timedOut  bool
 	until     func() bool // it goes on when this holds
+	hold      int         // at this point it waits until held
+	held      func() bool // nil: it does not
 	interrupt bool        // a spurious wake-up
 	errno     error       // the error that the kernel returns for the system call at hand
 	callErrs  []error
@@ -159,13 +161,42 @@ func Await(cond func() bool) {
 	}
 }
 
+// Hold makes the running thread wait at a later point, after so many others, until a condition
+// holds. So a scenario brings about a switch at a place where the library has no named step.
+func Hold(points int, until func() bool) {
+	w.cur.hold, w.cur.held = w.cur.points+points+1, until
+	w.until = w.steps // the next point is a decision
+}
+
+// await is the wait of Hold. The thread is at the point.
+func (t *Thread) await() {
+	until := t.held
+	t.held = nil
+	if !until() {
+		t.until = until
+		Block(-1, Key{Kind: Condition})
+	}
+}
+
+// Choose is a decision of the scenario: one of n. The usual one is 0.
+func Choose(n int) int {
+	w.cur.points++ // each choice has a place of its own
+	k := w.chooser.pick(w, n)
+	w.note(token{choice, k}, k == 0)
+	return k
+}
+
 func (t *Thread) wake() {
 	t.blocked, t.keys, t.deadline = false, nil, 0
 	w.attention = true
 }
 
-// Blocked reports whether the thread cannot go on by itself.
-func (t *Thread) Blocked() bool { return t.blocked && !t.done }
+// Blocked reports whether the thread cannot go on by itself. One that waits for the scenario, by
+// Await or Hold, is not blocked.
+func (t *Thread) Blocked() bool { return t.blocked && !t.done && t.until == nil }
+
+// Points is how many points the thread has reached.
+func (t *Thread) Points() int { return t.points }
 
 // Done reports whether the thread has ended.
 func (t *Thread) Done() bool { return t.done }
