@@ -209,7 +209,7 @@ func (rw *RWMutex) tryLock() (bool, error) {
 			_, err := robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
 			return err
 		}, func() error {
-			if len(rw.sweep(o)) > 0 {
+			if rw.readLately(o) || len(rw.sweep(o)) > 0 {
 				return ErrNotHeld
 			}
 			return nil
@@ -223,6 +223,16 @@ func (rw *RWMutex) tryLock() (bool, error) {
 	}
 	robust.Acquired(o, &rw.drained)
 	return true, nil
+}
+
+// readLately reports whether an attachment reads that was alive a moment ago. The object is pinned.
+func (rw *RWMutex) readLately(o robust.Object) bool {
+	for i := range rw.marks {
+		if k := mark(rw.marks[i].Load()); k != 0 && o.AliveLately(k.id()) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unlock ends Lock. It returns [ErrNotHeld] if this attachment does not hold the mutex for writing.
@@ -446,6 +456,9 @@ func (rw *RWMutex) TryRLock() (bool, error) {
 		if done, full = rw.tryMark(o); done {
 			return true, nil
 		}
+	}
+	if robust.HeldLately(o, &rw.w.Word) {
+		return false, nil
 	}
 	_, err = robust.Free(o, &rw.w.Word, &rw.w.Armed)
 	return false, fail("rwmutex tryrlock", rw, err)

@@ -140,7 +140,7 @@ func TryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 
 func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err error) {
 	for {
-		held := o.AliveLately(holderOf(word.Load())) // no attachment has the id of a free word
+		held := HeldLately(o, word)
 		if done, died, err := attempt(o, word, armed, mode, !held); done || err != nil {
 			return died, err
 		}
@@ -148,6 +148,12 @@ func tryAcquire(o Object, word, armed *atomic.Uint32, mode Mode) (died bool, err
 			return false, errs.NotHeld
 		}
 	}
+}
+
+// HeldLately reports whether an attachment holds the word that was alive a moment ago, see
+// [Object.AliveLately]. The object is pinned.
+func HeldLately(o Object, word *atomic.Uint32) bool {
+	return o.AliveLately(holderOf(word.Load()))
 }
 
 // AcquireBriefly takes a word of TakeOver mode that its holders keep for moments only, also while

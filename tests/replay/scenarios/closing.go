@@ -17,6 +17,7 @@ type everything struct {
 	Mu   psync.Mutex
 	Cond psync.Cond
 	RW   psync.RWMutex
+	RW2  psync.RWMutex
 	Ev   psync.Event
 	Sem  psync.Semaphore
 	Once psync.Once

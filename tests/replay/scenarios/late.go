@@ -7,8 +7,9 @@ import (
 	"github.com/shmembox/shmem/tests/replay/world"
 )
 
-// The scenarios of this file hold threads at named steps until others have come so far, and a reader
-// at one of its first points: one of them is where it has seen no writer, and has not set its mark.
+// The scenarios of this file hold threads at named steps until others have come so far, and a
+// reader at one of its first points: one of them is where it has seen no writer, and has not set
+// its mark.
 
 // lateMark: a writer waits for a reader, which leaves just before the writer is armed. The mark of
 // a second reader, which backs out, comes and goes while the writer looks at the marks.

@@ -165,6 +165,75 @@ func telling(r *world.Run) {
 	}
 }
 
+// failing: Wait ends with an error, by its context or since another process died with the mutex. It
+// has left the mutex then: others can lock it.
+func failing(r *world.Run) {
+	var s oracle.Section
+	a, b, c := r.Process("A").Spare(), r.Process("B"), r.Process("C").Spare()
+	va, vb, vc := open[locked](a).Value(), open[locked](b).Value(), open[locked](c).Value()
+	ctx := a.Cancelable()
+	waiter := a.Go("main", func() {
+		lock(background, a, &va.Mu, &s)
+		s.Leave(a)
+		switch err := va.Cond.Wait(ctx, &va.Mu); {
+		case err == nil:
+			s.Enter(a)
+			s.Leave(a)
+			must(va.Mu.Unlock(), "Unlock")
+		case !done(ctx, err) && (!errors.Is(err, psync.ErrOwnerDied) || !r.Killed()):
+			world.Fail("Wait: %v", err)
+		}
+	})
+	b.Go("main", func() {
+		lock(background, b, &vb.Mu, &s)
+		world.Yield("in the section")
+		s.Leave(b)
+		must(vb.Mu.Unlock(), "Unlock")
+	})
+	c.Go("main", func() {
+		world.Await(func() bool { return waiter.Blocked() || waiter.Done() })
+		for !waiter.Done() {
+			lock(background, c, &vc.Mu, &s)
+			must(vc.Cond.Signal(), "Signal")
+			s.Leave(c)
+			must(vc.Mu.Unlock(), "Unlock")
+			world.Sleep(10 * time.Microsecond)
+		}
+		lock(background, c, &vc.Mu, &s)
+		s.Leave(c)
+		must(vc.Mu.Unlock(), "Unlock")
+	})
+}
+
+// trying: tries at what another process holds ask the kernel once in a millisecond whether that
+// process lives.
+func trying(r *world.Run) {
+	a, b := r.Process("A").Spare(), r.Process("B").Spare()
+	va, vb := open[everything](a).Value(), open[everything](b).Value()
+	a.Do(func() {
+		must(va.Mu.Lock(background), "Lock")
+		must(va.RW.RLock(background), "RLock")
+		must(va.RW2.Lock(background), "Lock")
+	})
+	var t *world.Thread
+	t = b.Go("main", func() {
+		calls := 0
+		for n := range 4 {
+			for _, try := range []func() (bool, error){
+				vb.Mu.TryLock, vb.RW.TryLock, vb.RW2.TryLock, vb.RW2.TryRLock,
+			} {
+				if ok, err := try(); ok || err != nil {
+					world.Fail("a try at a held lock: %v, %v", ok, err)
+				}
+				if n > 0 && t.Calls() > calls {
+					world.Fail("a try at a held lock makes a system call each time")
+				}
+				calls = t.Calls()
+			}
+		}
+	})
+}
+
 // waitFor locks the mutex when cond holds.
 func waitFor(p *world.Process, v *locked, s *oracle.Section, cond func() bool) {
 	lock(background, p, &v.Mu, s)
@@ -199,4 +268,6 @@ func init() {
 	scenario("mutex-reuse", world.Config{Kills: 1, Idle: 40 * time.Millisecond}, reusing)
 	scenario("cond", world.Config{Stops: 1}, handing(3))
 	scenario("cond-kill", world.Config{Kills: 1}, telling)
+	scenario("cond-failing", world.Config{Kills: 1, Cancels: 1}, failing)
+	scenario("mutex-trying", world.Config{}, trying)
 }

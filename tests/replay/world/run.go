@@ -337,6 +337,7 @@ func Call(errs ...error) error {
 		return nil
 	}
 	t := w.cur
+	t.calls++
 	t.errno = nil
 	point(errs)
 	err := t.errno

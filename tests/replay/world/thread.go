@@ -14,6 +14,7 @@ type Thread struct {
 	Proc *Process
 
 	main      bool // the run is over when all threads with main have ended
+	calls     int  // system calls
 	points    int  // how many points and other places of decisions it has reached
 	co        *coroutine
 	done      bool
@@ -194,6 +195,9 @@ func (t *Thread) wake() {
 // Blocked reports whether the thread cannot go on by itself. One that waits for the scenario, by
 // Await or Hold, is not blocked.
 func (t *Thread) Blocked() bool { return t.blocked && !t.done && t.until == nil }
+
+// Calls is how many system calls the thread has made.
+func (t *Thread) Calls() int { return t.calls }
 
 // Points is how many points the thread has reached.
 func (t *Thread) Points() int { return t.points }
