@@ -199,6 +199,40 @@ func benchAccess[T any](b *testing.B) {
 	}
 }
 
+// BenchmarkRandomReads reads a word anywhere in a large segment, whose place the word before tells.
+// The metric huge-MiB says how much of the segment lies in huge pages.
+func BenchmarkRandomReads(b *testing.B) {
+	for _, huge := range []bool{false, true} {
+		b.Run(map[bool]string{false: "small", true: "huge"}[huge], func(b *testing.B) {
+			const words = 512 << 20 / 8
+			s, err := shmem.CreateSegment("large", words*8, &shmem.Options{
+				Dir: shmemtest.Dir(b), Undo: shmem.UndoNever, HugePages: huge, Populate: words * 8,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			all, err := shmem.SliceAt[uint64](s, 0, words)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range all {
+				x := uint64(i) * 0x9e3779b97f4a7c15
+				all[i] = (x ^ x>>29) % words
+			}
+			bytes, err := s.HugePages()
+			if err != nil {
+				b.Fatal(err)
+			}
+			at := uint64(1)
+			for b.Loop() {
+				at = (all[at] + at*0x9e3779b97f4a7c15 + 1) % words
+			}
+			b.ReportMetric(float64(bytes>>20), "huge-MiB")
+		})
+	}
+}
+
 func BenchmarkList(b *testing.B) {
 	opts := &shmem.Options{Dir: shmemtest.Dir(b), Slots: 1, Undo: shmem.UndoNever}
 	for i := range 1000 {

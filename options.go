@@ -71,7 +71,10 @@ type Options struct {
 	// Populate: values of up to this many bytes get their pages when they are opened, so that the
 	// first use of a page costs no page fault. Default: 64 MiB. Negative: none.
 	Populate int
-	// HugePages asks for huge pages, where the mount has them.
+	// HugePages makes the pages huge, which speeds up random access to values of many MiB: an
+	// access seldom misses the TLB. It makes all pages present. The kernel (6.1 and later) decides
+	// whether there are any, whatever the mount says; without them all works as before.
+	// Segment.HugePages says what was got. Default: pages as the mount has them.
 	HugePages bool
 }
 

@@ -205,6 +205,18 @@ func (s *Segment) Populate() error {
 	return nil
 }
 
+// HugePages returns how many bytes of the segment lie in huge pages in this process now: what
+// Options.HugePages has brought, or the mount. Of a huge page that is not yet mapped nothing counts.
+// It reads /proc, so it is not for hot paths.
+func (s *Segment) HugePages() (int64, error) {
+	if !s.m.Pin() {
+		return 0, public("huge pages", s.Name(), ErrClosed)
+	}
+	defer s.m.Unpin()
+	n, err := s.m.Huge()
+	return n, public("huge pages", s.Name(), err)
+}
+
 // end ends a call that has pinned the mapping. It is deferred, with what
 // debug.SetPanicOnFault(true) has returned: a fault in the segment's memory becomes the error of
 // the call, other panics pass.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 )
@@ -52,13 +53,18 @@ func (s *Segment) part(
 	defer s.m.Unpin()
 	size, each := int64(s.Size()), int64(t.Size())
 	if off < 0 || off > size || n < 0 || int64(n) > (size-off)/each {
-		return public(op, s.Name(), fmt.Errorf("%w: %d of %v, each of %d bytes, at offset %d do "+
-			"not lie in its %d bytes", ErrMismatch, n, t, each, off, size))
+		return public(op, s.Name(), noPart("%d of %v at offset %d, each of %d bytes, do not lie in "+
+			"the %d bytes of the segment", n, t, off, each, size))
 	}
 	if err := view(int(off)); err != nil {
-		return public(op, s.Name(), fmt.Errorf("%w: offset %d is not a multiple of the alignment "+
-			"%d of %v", ErrMismatch, off, t.Align(), t))
+		return public(op, s.Name(), noPart("offset %d is not a multiple of %d, the alignment of %v",
+			off, t.Align(), t))
 	}
 	s.m.MarkExposed()
 	return nil
+}
+
+// noPart returns ErrMismatch in words of its own.
+func noPart(format string, args ...any) error {
+	return &errs.Worded{Text: fmt.Sprintf(format, args...), Sentinel: ErrMismatch}
 }

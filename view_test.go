@@ -48,7 +48,7 @@ func TestViews(t *testing.T) {
 		wantErr(t, err, shmem.ErrMismatch, "value at s", strconv.FormatInt(off, 10), "4096")
 	}
 	_, err = shmem.ValueAt[record](s, 4)
-	wantErr(t, err, shmem.ErrMismatch, "alignment 8")
+	wantErr(t, err, shmem.ErrMismatch, "multiple of 8")
 	for _, n := range []int{-1, 171, math.MaxInt, math.MaxInt/24 + 1, math.MinInt} {
 		_, err := shmem.SliceAt[record](s, 0, n)
 		wantErr(t, err, shmem.ErrMismatch, "slice at s", strconv.Itoa(n))

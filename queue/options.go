@@ -39,7 +39,7 @@ type Options struct {
 	// Populate is how large the segment may be, in bytes, for its pages to be made present when it
 	// is mapped. Default: 64 MiB. Negative: none.
 	Populate int
-	// HugePages asks for huge pages, where the mount has them.
+	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. Create only.
@@ -88,7 +88,7 @@ type BytesOptions struct {
 	// Populate is how large the segment may be, in bytes, for its pages to be made present when it
 	// is mapped. Default: 64 MiB. Negative: none.
 	Populate int
-	// HugePages asks for huge pages, where the mount has them.
+	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. A Single queue is

@@ -37,7 +37,7 @@ type Options struct {
 	// Populate is how large the segment may be, in bytes, for its pages to be made present when it
 	// is mapped. Default: 64 MiB. Negative: none.
 	Populate int
-	// HugePages asks for huge pages, where the mount has them.
+	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
 	// Capacity is how many messages are kept. Default: 1024. Create only.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -119,24 +120,31 @@ func (d *doctor) directory() bool {
 		d.problem("file system", err.Error(), "")
 		return true
 	}
-	if m.Type == sys.TmpfsMagic {
+	switch {
+	case m.InMemory():
 		d.ok("directory", "%s is a tmpfs, mode %s", dir, lsMode(st.Mode()))
-	} else {
+	default:
 		d.problem("directory", fmt.Sprintf(
-			"%s is no tmpfs (type %#x): values would be written to a disk", dir, m.Type),
+			"%s is no tmpfs (type %#x): values would be written to a disk, so Open refuses it "+
+				"without Options.Disk", dir, m.Type),
 			"use /dev/shm, or mount a tmpfs there")
 	}
 	d.room(m)
-	switch {
-	case !canCreate(dir):
-		d.problem("permissions", "this user cannot create segments in "+dir,
+	switch err := tryCreate(dir); {
+	case m.ReadOnly, errors.Is(err, sys.ErrROFS):
+		d.problem("permissions", dir+" is mounted read-only: segments can be read at most",
+			"mount -o remount,rw "+dir+", or use another --dir")
+	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota):
+		d.problem("permissions", "no file can be created in "+dir+": "+reason(err),
+			"see the lines above; shmem gc removes garbage")
+	case err != nil:
+		d.problem("permissions", "this user cannot create segments in "+dir+": "+reason(err),
 			"chmod 1777 "+dir+", or use another --dir")
 	case st.Mode().Perm()&0o002 != 0 && st.Mode()&fs.ModeSticky == 0:
 		d.warn("permissions", "every user may remove segments of every other", "chmod +t "+dir)
 	default:
 		d.ok("permissions", "this user can create segments")
 	}
-	d.hugePages(dir)
 	return true
 }
 
@@ -156,9 +164,12 @@ func (d *doctor) room(m sys.Mount) {
 	default:
 		d.ok("room", "%s free of %s", bytesText(m.Avail), bytesText(m.Size))
 	}
-	if m.Size > 0 && m.Inodes > 0 && m.Inodes < 1000 {
-		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes),
-			"mount -o remount,nr_inodes=...")
+	const inodes = "shmem gc removes garbage; mount -o remount,nr_inodes=... allows more"
+	switch {
+	case m.Files > 0 && m.Inodes == 0:
+		d.problem("inodes", fmt.Sprintf("none of %d is free: each segment needs one", m.Files), inodes)
+	case m.Files > 0 && m.Inodes < 1000:
+		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes), inodes)
 	}
 }
 
@@ -175,54 +186,48 @@ func lsMode(m fs.FileMode) string {
 	return s
 }
 
-// canCreate reports whether this user can create files in dir, by doing it.
-func canCreate(dir string) bool {
+// tryCreate returns the error of creating a file in dir, by doing it.
+func tryCreate(dir string) error {
 	f, err := os.CreateTemp(dir, ".shmem-doctor-")
 	if err != nil {
-		return false
+		return err
 	}
 	_ = f.Close()
-	return os.Remove(f.Name()) == nil
+	return os.Remove(f.Name())
 }
 
-// hugePages checks whether large values can have huge pages: by the mount's option huge=, or by the
-// system's default, which is the word in brackets in shmem_enabled.
-func (d *doctor) hugePages(dir string) {
-	mode := readLine("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
-	if i := strings.IndexByte(mode, '['); i >= 0 {
-		mode, _, _ = strings.Cut(mode[i+1:], "]")
+// hugePages makes a segment with huge pages and looks what it got.
+func (d *doctor) hugePages() {
+	const size = 8 << 20
+	o := d.e.opts()
+	o.HugePages, o.Undo = true, shmem.UndoNever
+	s, err := shmem.CreateSegment("shmem-doctor-huge-"+strconv.Itoa(os.Getpid()), size, o)
+	if err != nil {
+		d.warn("huge pages", "a segment of 8 MiB cannot be had: "+reason(err), "")
+		return
 	}
-	option := hugeOption(dir)
+	got, err := s.HugePages()
+	_ = s.Close()
 	switch {
-	case option != "" && option != "never":
-		d.ok("huge pages", "huge=%s on %s", option, dir)
-	case mode == "":
-		d.ok("huge pages", "this kernel has none for shared memory")
+	case err != nil:
+		d.ok("huge pages", "unknown: %s", reason(err))
+	case got == 0:
+		d.ok("huge pages", "Options.HugePages brings none here: it needs Linux 6.1 with transparent "+
+			"huge pages, and shmem_enabled other than deny")
 	default:
-		d.ok("huge pages", "off (mount without huge=, shmem_enabled %s); they help values of "+
-			"many MiB: mount -o remount,huge=advise %s and Options.HugePages", mode, dir)
+		d.ok("huge pages", "Options.HugePages brings them: %s of a segment of %s", bytesText(got),
+			bytesText(size))
 	}
-}
-
-// hugeOption is the option huge= of the mount at dir, "" if it has none.
-func hugeOption(dir string) (option string) {
-	for _, l := range fileLines("/proc/self/mountinfo") {
-		f := strings.Fields(l)
-		if len(f) < 6 || f[4] != dir { // the mount point
-			continue
-		}
-		if _, rest, ok := strings.Cut(l, "huge="); ok {
-			option, _, _ = strings.Cut(rest, ",")
-			option, _, _ = strings.Cut(option, " ")
-		}
-	}
-	return option
 }
 
 // tryOut makes a segment in each way and looks at it.
 func (d *doctor) tryOut() {
 	name := "shmem-doctor-" + strconv.Itoa(os.Getpid())
 	s, err := shmem.CreateSegment(name, 4096, d.e.opts())
+	if errors.Is(err, errors.ErrUnsupported) {
+		d.problem("locks", reason(err), "use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
+		return
+	}
 	if err != nil {
 		d.problem("segments", reason(err), "")
 		return
@@ -238,6 +243,7 @@ func (d *doctor) tryOut() {
 			"use a kernel or sandbox that has F_OFD_SETLK on tmpfs")
 	default:
 		d.ok("segments", "one was made, attached and removed; OFD locks work")
+		d.hugePages()
 	}
 	f, err := sys.CreateNameless(d.e.dir, 0o600)
 	if err != nil {
@@ -289,7 +295,8 @@ func (d *doctor) system() {
 func (d *doctor) proc() {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		d.problem("/proc",
-			"it is not mounted: nameless files get no name, and FromFile cannot work",
+			"it is not mounted: FromFile cannot work, File of an anonymous segment neither, and "+
+				"memory limits are not seen",
 			"mount -t proc proc /proc")
 	} else if _, err := os.Stat("/proc/1"); err != nil {
 		d.warn("/proc", "other users' processes are hidden (hidepid)",
@@ -297,6 +304,12 @@ func (d *doctor) proc() {
 	} else {
 		d.ok("/proc", "mounted")
 	}
+}
+
+// wholeMap reports whether a uid_map maps all users, as outside of user namespaces.
+func wholeMap(text string) bool {
+	f := strings.Fields(text)
+	return len(f) == 3 && f[2] == "4294967295"
 }
 
 // initPIDNamespace is the inode of the PID namespace that the kernel begins with.
@@ -312,6 +325,10 @@ func (d *doctor) namespaces() {
 		} else {
 			d.ok("namespaces", "PID namespace %d", ns)
 		}
+	}
+	if b, err := os.ReadFile("/proc/self/uid_map"); err == nil && !wholeMap(string(b)) {
+		d.ok("users", "a user namespace that does not map all users: the others look like uid %d, "+
+			"and are never taken for this user (%d)", sys.OverflowUID(), os.Geteuid())
 	}
 	if ipc, err := os.Readlink("/proc/self/ns/ipc"); err == nil {
 		d.ok("sharing",
@@ -354,49 +371,31 @@ func (d *doctor) removeIPC() {
 	}
 }
 
-// memoryLimit compares the limit of the cgroup with the size of the tmpfs. Pages of a tmpfs count
-// for the cgroup of the process that touches them first.
+// memoryLimit shows how much memory there is for new segments: of the machine, of this process's
+// cgroup and of those above it. Pages of a tmpfs count for the cgroup of the process that touches
+// them first.
 func (d *doctor) memoryLimit() {
-	limit, ok := cgroupLimit()
+	room, ok := sys.Room()
 	m, err := sys.MountOf(d.e.dir)
+	text := fmt.Sprintf("%s of %s free, by the limit of %s", bytesText(room.Free),
+		bytesText(room.Limit), room.Group)
 	switch {
 	case !ok:
-		d.ok("cgroup", "no memory limit")
-	case err == nil && m.Size > limit:
-		d.warn("cgroup", fmt.Sprintf("limit %s, less than the %s of %s: a process that fills it "+
-			"is killed (OOM) before it gets ErrNoSpace", bytesText(limit), bytesText(m.Size),
-			d.e.dir),
+		d.warn("cgroup", "/proc does not say how much there is: a segment that is too large can "+
+			"end a process", "")
+	case room.Group == "":
+		d.ok("cgroup", "%s of %s free; no cgroup limits it more", bytesText(room.Free),
+			bytesText(room.Limit))
+	case err == nil && m.Size > room.Limit:
+		d.warn("cgroup", text+fmt.Sprintf(", which is less than the %s of %s: the library returns "+
+			"ErrNoSpace, a program that fills the directory otherwise is killed (OOM)",
+			bytesText(m.Size), d.e.dir),
 			// half of it
-			fmt.Sprintf("mount -o remount,size=%dm %s, or raise the limit: shared memory counts",
-				limit>>21, d.e.dir))
+			fmt.Sprintf("raise the limit (docker run --memory; Kubernetes: resources.limits.memory; "+
+				"systemd: MemoryMax=), or mount -o remount,size=%dm %s", room.Limit>>21, d.e.dir))
 	default:
-		d.ok("cgroup", "limit %s", bytesText(limit))
+		d.ok("cgroup", "%s", text)
 	}
-}
-
-// cgroupLimit is the least memory limit of this process's cgroup and those above it, in bytes. ok
-// is false if there is none.
-func cgroupLimit() (least int64, ok bool) {
-	limit := func(path string) {
-		n, err := strconv.ParseInt(readLine(path), 10, 64) // "max" is no number
-		if err == nil && n < 1<<60 && (!ok || n < least) {
-			least, ok = n, true
-		}
-	}
-	group := ""
-	for _, l := range fileLines("/proc/self/cgroup") {
-		if g, v2 := strings.CutPrefix(l, "0::"); v2 {
-			group = g
-		}
-	}
-	for g := group; ; g = filepath.Dir(g) {
-		limit(filepath.Join("/sys/fs/cgroup", g, "memory.max"))
-		if g == "/" || g == "." || g == "" {
-			break
-		}
-	}
-	limit("/sys/fs/cgroup/memory/memory.limit_in_bytes") // version 1
-	return least, ok
 }
 
 // readLine is the text of a small file, "" if there is none.

@@ -295,3 +295,7 @@ func (m *Mapping) Populate() {
 // HugePages asks for huge pages, and makes the pages present. The kernel decides whether there are
 // any.
 func (m *Mapping) HugePages() { sys.HugePages(m.base, m.length) }
+
+// Huge returns how many bytes of the mapping lie in huge pages in this process now. The mapping is
+// pinned.
+func (m *Mapping) Huge() (int64, error) { return sys.Huge(uintptr(m.base), m.length) }

@@ -382,6 +382,34 @@ func HasProc() bool {
 	return retry(func() error { return unix.Stat("/proc/self/fd", &s) }) == nil
 }
 
+// Huge returns how many of the n mapped bytes from addr lie in huge pages of this process.
+func Huge(addr, n uintptr) (bytes int64, err error) {
+	b, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		return 0, err
+	}
+	in := false
+	for l := range strings.Lines(string(b)) {
+		key, rest, _ := strings.Cut(l, ":")
+		f := strings.Fields(rest)
+		switch {
+		case strings.Contains(key, "-"): // a mapping: from-to
+			from, to, _ := strings.Cut(strings.Fields(l)[0], "-")
+			a, err1 := strconv.ParseUint(from, 16, 64)
+			e, err2 := strconv.ParseUint(to, 16, 64)
+			in = err1 == nil && err2 == nil && a >= uint64(addr) && e <= uint64(addr+n)
+		case in && len(f) > 0 && (key == "ShmemPmdMapped" || key == "FilePmdMapped" ||
+			key == "Shared_Hugetlb"):
+			kb, err := strconv.ParseInt(f[0], 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			bytes += kb << 10
+		}
+	}
+	return bytes, nil
+}
+
 // totalMemory returns the machine's memory in bytes, swap included, 0 if unknown.
 func totalMemory() int64 {
 	var s unix.Sysinfo_t

@@ -45,6 +45,7 @@ func RenameExclusive(string, string) error            { return errors.ErrUnsuppo
 func Unlink(string) error                             { return errors.ErrUnsupported }
 func Lstat(string) (Stat, error)                      { return Stat{}, errors.ErrUnsupported }
 func MountOf(string) (Mount, error)                   { return Mount{}, errors.ErrUnsupported }
+func Huge(uintptr, uintptr) (int64, error)            { return 0, errors.ErrUnsupported }
 func HasProc() bool                                   { return false }
 func Room() (Memory, bool)                            { return Memory{}, false }
 func MayUnlink(string, FD) error                      { return errors.ErrUnsupported }

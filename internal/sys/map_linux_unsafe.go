@@ -64,10 +64,32 @@ func Populate(addr unsafe.Pointer, n uintptr, write bool) {
 // HugePages asks for huge pages, and makes them of pages that are there: a file whose memory was
 // reserved has small ones. The kernel decides whether there are any; before 6.1 it changes nothing
 // that is there.
+//
+// A call for all of the memory ends at the first page that cannot be had. The kernel may find one
+// for the next part, or for the same part later, when it has moved other memory.
 func HugePages(addr unsafe.Pointer, n uintptr) {
+	const (
+		part  = 2 << 20 // the size of a huge page on most machines
+		tries = 3
+	)
 	b := unsafe.Slice((*byte)(addr), n)
 	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
-	_ = retry(func() error { return unix.Madvise(b, unix.MADV_COLLAPSE) })
+	for range tries {
+		missing := false
+		for off := uintptr(0); off+part <= n; off += part {
+			err := retry(func() error { return unix.Madvise(b[off:off+part], unix.MADV_COLLAPSE) })
+			switch err {
+			case nil:
+			case unix.ENOMEM, unix.EAGAIN, unix.EBUSY:
+				missing = true
+			default:
+				return // this kernel, or this file system, has none
+			}
+		}
+		if !missing {
+			return
+		}
+	}
 }
 
 const (

@@ -541,3 +541,44 @@ func TestDisk(t *testing.T) {
 	check(t, err)
 	check(t, a.Close())
 }
+
+// Options.HugePages brings huge pages where the kernel has them, to the process that creates the
+// segment and to one that attaches. What was got can be asked for.
+func TestHugePages(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	const size = 16 << 20
+	o := &shmem.Options{Dir: dir, Undo: shmem.UndoNever, HugePages: true}
+	s, err := shmem.CreateSegment("s", size, o)
+	check(t, err)
+	all, err := shmem.SliceAt[uint64](s, 0, size/8)
+	check(t, err)
+	for i := range all {
+		all[i] = uint64(i)
+	}
+	got, err := s.HugePages()
+	check(t, err)
+	t.Logf("%d of %d bytes are in huge pages", got, size)
+	if got < 0 || got > size {
+		t.Errorf("%d bytes of %d", got, size)
+	}
+	other, err := shmem.AttachSegment("s", o)
+	check(t, err)
+	v, err := shmem.SliceAt[uint64](other, 0, size/8)
+	check(t, err)
+	for i := range v {
+		if v[i] != uint64(i) {
+			t.Fatalf("word %d is %d", i, v[i])
+		}
+	}
+	if also, err := other.HugePages(); err != nil || got == size && also != size {
+		t.Errorf("the other attachment has %d bytes in huge pages, the first %d (%v)", also, got, err)
+	}
+	plain, err := shmem.CreateSegment("plain", size, &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
+	check(t, err)
+	if n, err := plain.HugePages(); err != nil {
+		t.Errorf("without the option: %d, %v", n, err)
+	}
+	check(t, errors.Join(plain.Close(), other.Close(), s.Close()))
+	_, err = s.HugePages()
+	wantErr(t, err, shmem.ErrClosed)
+}

@@ -34,6 +34,7 @@ const (
 	EACCES       = syscall.EACCES
 	EAGAIN       = syscall.EAGAIN
 	EBADF        = syscall.EBADF
+	EBUSY        = syscall.EBUSY
 	EDQUOT       = syscall.EDQUOT
 	EEXIST       = syscall.EEXIST
 	EFBIG        = syscall.EFBIG
