@@ -14,7 +14,8 @@ import (
 )
 
 // A Box is a segment seen as one value of type T. Its methods are safe for concurrent use; the
-// value itself is memory that other goroutines and processes change.
+// value itself is memory that other goroutines and processes change. A T of 512 MiB or more needs
+// a Large instead.
 //
 // Functions that the caller passes to a method return their errors as they are; all other errors
 // are an *Error.

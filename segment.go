@@ -206,8 +206,8 @@ func (s *Segment) Populate() error {
 }
 
 // HugePages returns how many bytes of the segment lie in huge pages in this process now: what
-// Options.HugePages has brought, or the mount. Of a huge page that is not yet mapped nothing counts.
-// It reads /proc, so it is not for hot paths.
+// Options.HugePages has brought, or the mount. A huge page counts when it is mapped as one. The
+// call reads /proc, so it is not for hot paths.
 func (s *Segment) HugePages() (int64, error) {
 	if !s.m.Pin() {
 		return 0, public("huge pages", s.Name(), ErrClosed)

@@ -53,8 +53,8 @@ func (s *Segment) part(
 	defer s.m.Unpin()
 	size, each := int64(s.Size()), int64(t.Size())
 	if off < 0 || off > size || n < 0 || int64(n) > (size-off)/each {
-		return public(op, s.Name(), noPart("%d of %v at offset %d, each of %d bytes, do not lie in "+
-			"the %d bytes of the segment", n, t, off, each, size))
+		return public(op, s.Name(), noPart("%d of %v at offset %d, each of %d bytes, do not lie "+
+			"in the %d bytes of the segment", n, t, off, each, size))
 	}
 	if err := view(int(off)); err != nil {
 		return public(op, s.Name(), noPart("offset %d is not a multiple of %d, the alignment of %v",

@@ -167,7 +167,8 @@ func (d *doctor) room(m sys.Mount) {
 	const inodes = "shmem gc removes garbage; mount -o remount,nr_inodes=... allows more"
 	switch {
 	case m.Files > 0 && m.Inodes == 0:
-		d.problem("inodes", fmt.Sprintf("none of %d is free: each segment needs one", m.Files), inodes)
+		d.problem("inodes", fmt.Sprintf("none of %d is free: each segment needs one", m.Files),
+			inodes)
 	case m.Files > 0 && m.Inodes < 1000:
 		d.warn("inodes", fmt.Sprintf("%d free: each segment needs one", m.Inodes), inodes)
 	}
@@ -212,8 +213,8 @@ func (d *doctor) hugePages() {
 	case err != nil:
 		d.ok("huge pages", "unknown: %s", reason(err))
 	case got == 0:
-		d.ok("huge pages", "Options.HugePages brings none here: it needs Linux 6.1 with transparent "+
-			"huge pages, and shmem_enabled other than deny")
+		d.ok("huge pages", "Options.HugePages brings none here: it needs Linux 6.1 with "+
+			"transparent huge pages, and shmem_enabled other than deny")
 	default:
 		d.ok("huge pages", "Options.HugePages brings them: %s of a segment of %s", bytesText(got),
 			bytesText(size))
@@ -391,8 +392,8 @@ func (d *doctor) memoryLimit() {
 			"ErrNoSpace, a program that fills the directory otherwise is killed (OOM)",
 			bytesText(m.Size), d.e.dir),
 			// half of it
-			fmt.Sprintf("raise the limit (docker run --memory; Kubernetes: resources.limits.memory; "+
-				"systemd: MemoryMax=), or mount -o remount,size=%dm %s", room.Limit>>21, d.e.dir))
+			fmt.Sprintf("raise the limit (docker run --memory; Kubernetes: "+
+				"resources.limits.memory; systemd: MemoryMax=), or mount -o remount,size=%dm %s", room.Limit>>21, d.e.dir))
 	default:
 		d.ok("cgroup", "%s", text)
 	}
