@@ -393,7 +393,8 @@ func (d *doctor) memoryLimit() {
 			bytesText(m.Size), d.e.dir),
 			// half of it
 			fmt.Sprintf("raise the limit (docker run --memory; Kubernetes: "+
-				"resources.limits.memory; systemd: MemoryMax=), or mount -o remount,size=%dm %s", room.Limit>>21, d.e.dir))
+				"resources.limits.memory; systemd: MemoryMax=), or "+
+				"mount -o remount,size=%dm %s", room.Limit>>21, d.e.dir))
 	default:
 		d.ok("cgroup", "%s", text)
 	}
