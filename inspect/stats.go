@@ -18,6 +18,8 @@ type Stats struct {
 	Capacity int    // messages there is room for; of a topic, messages kept
 	Skipped  uint64 // not sent, because the sender died; in a Single queue, how often it died
 	Ended    bool   // by End
+	// attachments that are sending or receiving; those of a Single queue are Sender and Receiver
+	Leases []Lease
 
 	// Of a queue; zero for a topic.
 	Single      bool // one sender and one receiver at a time
@@ -80,6 +82,7 @@ func (o *Observer) topicStats(st *Stats) error {
 	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
 		t.Header.Lost.Load()
 	st.Holds, st.MaxHolds = t.Ring.Holds(), t.Ring.MaxHolds()
+	st.Leases = o.topicLeases(t)
 	if id, cursor := t.Ring.Slowest(); id != 0 {
 		st.SlowestHolder = o.holder(format.ID(id), "hold")
 		st.Slowest = st.SlowestHolder.Slot
@@ -103,6 +106,7 @@ func (o *Observer) queueStats(st *Stats) error {
 		h := q.header
 		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), ring.HasEnded(&h.Closed)
 		st.Skipped, st.Redelivered = h.Skipped.Load(), h.Returned.Load()
+		st.Leases = o.leases(q.slots, st.Sent)
 	}
 	st.Depth = st.Sent - min(st.Received, st.Sent)
 	switch {

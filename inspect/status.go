@@ -55,7 +55,8 @@ type Slot struct {
 	Since            time.Time
 	ReadOnly         bool
 	Owner            bool
-	// what it may wait for: "lock", "readers", "change", or the path of a psync field
+	// what it may wait for: "lock", "readers", "change", the path of a psync field; at a queue or
+	// topic "room" or "a message"
 	Waits []string
 }
 
@@ -120,6 +121,9 @@ func (o *Observer) controlBlock(st *Status) {
 		{mem.Offset(o.m, &w.LockArmed), "lock"},
 		{mem.Offset(o.m, &w.SeqArmed), "change"},
 		{mem.Offset(o.m, &w.ReadersArmed), "readers"},
+	}
+	if st.Stats != nil {
+		waits = append(waits, o.streamWaits()...)
 	}
 	waits = append(waits, o.fieldLocks(st)...)
 	o.slots(st, owner, o.nowArmed(waits))

@@ -39,7 +39,7 @@ var layers = map[string][]string{
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
 	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/gen":           {"internal/format", "internal/layout"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value", "psync"},
 	"shmemtest":              {"."},
 }
 

@@ -37,7 +37,7 @@ type Note struct {
 	Small int64
 }
 
-func note() (n Note) {
+func evilNote() (n Note) {
 	_ = n.Text.Set(strings.TrimRight(evil, "\x00"))
 	for _, c := range []byte(evil) {
 		_ = n.List.Append(c)
@@ -61,11 +61,11 @@ func evilDir(t *testing.T) (dir, bin string) {
 	}
 	b, err := shmem.Create[Note]("box", &shmem.Options{Dir: dir, Lifetime: shmem.Kept})
 	check(err)
-	check(b.Store(ctx, note()))
+	check(b.Store(ctx, evilNote()))
 	check(b.Close())
 	q, err := queue.Create[Note]("queue", &queue.Options{Dir: dir, Capacity: 4, Lifetime: shmem.Kept})
 	check(err)
-	check(q.Send(ctx, note()))
+	check(q.Send(ctx, evilNote()))
 	check(q.Close())
 	p, err := queue.CreateBytes("bytes", &queue.BytesOptions{Dir: dir, Lifetime: shmem.Kept,
 		Capacity: 4, Bytes: 1 << 10})
@@ -75,10 +75,10 @@ func evilDir(t *testing.T) (dir, bin string) {
 	}
 	p.End()
 	check(p.Close())
-	publish(ctx, t, dir, "texts", func() (v shmem.Text[[64]byte]) { return note().Text })
-	publish(ctx, t, dir, "lists", func() shmem.Vec[byte, [64]byte] { return note().List })
-	publish(ctx, t, dir, "frames", func() [64]byte { return note().Bytes })
-	publish(ctx, t, dir, "notes", note)
+	publish(ctx, t, dir, "texts", func() (v shmem.Text[[64]byte]) { return evilNote().Text })
+	publish(ctx, t, dir, "lists", func() shmem.Vec[byte, [64]byte] { return evilNote().List })
+	publish(ctx, t, dir, "frames", func() [64]byte { return evilNote().Bytes })
+	publish(ctx, t, dir, "notes", evilNote)
 	nameProgram(t, dir, "box")
 	for i := range 3 { // files that have lost a name that ShmemBox could not have made
 		name := filepath.Join(dir, fmt.Sprintf("lost%d", i))

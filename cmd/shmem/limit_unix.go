@@ -26,6 +26,14 @@ func groupOf(st fs.FileInfo) (gid uint32, ok bool) {
 	return 0, false
 }
 
+// fileIDOf is what identifies a file.
+func fileIDOf(st fs.FileInfo) (dev, ino uint64, ok bool) {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Dev), uint64(s.Ino), true
+	}
+	return 0, 0, false
+}
+
 // endSignals are those that end a command. One that was ignored from the start, as nohup does it
 // with SIGHUP, is left out.
 func endSignals() []os.Signal {

@@ -64,9 +64,12 @@ func TestMain(m *testing.M) {
 //	segment DIR topic NAME           a topic, and publishes a Tick each 5 ms
 //	segment DIR hold NAME [ACTION]   opens a box and stays until it is killed
 //
+//	segment DIR lease NAME           stays inside RecvFunc of a queue of Jobs
+//	segment DIR behind NAME          subscribes to a topic of Ticks with a hold, and stays
+//
 // A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are
-// lock (a psync.Mutex), update (stays inside Update), count (changes the value all the time) and
-// wait (waits for a change).
+// lock (a psync.Mutex), update (stays inside Update), view (inside View), count (changes the value all
+// the time) and wait (waits for a change).
 func makeSegment() {
 	log.SetFlags(0)
 	dir, verb, name := os.Args[1], os.Args[2], os.Args[3]
@@ -96,6 +99,10 @@ func makeSegment() {
 		stay()
 	case "topic":
 		publishTicks(name, o)
+	case "lease":
+		lease(name, o)
+	case "behind":
+		behind(name, o)
 	case "hold":
 		hold(name, o, os.Args[4:])
 	}
@@ -150,6 +157,12 @@ func hold(name string, o *shmem.Options, action []string) {
 	switch strings.Join(action, " ") {
 	case "lock":
 		check(b.Value().Mu.Lock(ctx))
+	case "view":
+		check(b.View(ctx, func(*Config) error {
+			up(name)
+			stay()
+			return nil
+		}))
 	case "update":
 		check(b.Update(ctx, func(c *Config) error {
 			c.Limit = 1
@@ -167,6 +180,27 @@ func hold(name string, o *shmem.Options, action []string) {
 		go func() { _ = b.Wait(ctx, b.Version()) }()
 		time.Sleep(50 * time.Millisecond)
 	}
+	up(name)
+	stay()
+}
+
+// lease receives a message and does not let it go.
+func lease(name string, o *shmem.Options) {
+	q, err := queue.Attach[Job](name, &queue.Options{Dir: o.Dir})
+	check(err)
+	check(q.RecvFunc(context.Background(), func(*Job) error {
+		up(name)
+		stay()
+		return nil
+	}))
+}
+
+// behind subscribes to a topic and receives nothing.
+func behind(name string, o *shmem.Options) {
+	t, err := topic.Attach[Tick](name, &topic.Options{Dir: o.Dir})
+	check(err)
+	_, err = t.Subscribe(topic.Now)
+	check(err)
 	up(name)
 	stay()
 }

@@ -170,6 +170,16 @@ func (e *env) json(v any) error {
 	return err
 }
 
+// jsonLine prints a value as a line of JSON at once.
+func (e *env) jsonLine(v any) error {
+	enc := json.NewEncoder(safeWriter{e.raw})
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	return e.stdout.flush()
+}
+
 // maxExact is the largest integer up to which every reader of JSON keeps all: many read numbers as
 // floats of 64 bits.
 const maxExact = 1<<53 - 1
@@ -207,6 +217,9 @@ func (m moment) MarshalJSON() ([]byte, error) {
 	}
 	return t.MarshalJSON()
 }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (m *moment) UnmarshalJSON(b []byte) error { return (*time.Time)(m).UnmarshalJSON(b) }
 
 // A buffered writer writes to a file in large pieces: 10,000 lines would be as many system calls.
 // It keeps its first error.

@@ -36,12 +36,19 @@ type jsonSlot struct {
 }
 
 type jsonStats struct {
-	Kind     string  `json:"kind"`
-	Capacity int     `json:"capacity"`
-	Skipped  count64 `json:"skipped"`
-	Ended    bool    `json:"ended"`
+	Kind     string      `json:"kind"`
+	Capacity int         `json:"capacity"`
+	Skipped  count64     `json:"skipped"`
+	Ended    bool        `json:"ended"`
+	Leases   []jsonLease `json:"leases"`
 	*jsonQueueStats
 	*jsonTopicStats
+}
+
+type jsonLease struct {
+	jsonHolder
+	Oldest count64 `json:"oldest"` // number of the oldest message that it is sending or receiving
+	Blocks bool    `json:"blocks"` // the ring is full because of that message
 }
 
 type jsonQueueStats struct {
@@ -67,7 +74,11 @@ type jsonTopicStats struct {
 }
 
 func jsonStatsOf(s *inspect.Stats) *jsonStats {
-	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: count64(s.Skipped), Ended: s.Ended}
+	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: count64(s.Skipped), Ended: s.Ended,
+		Leases: []jsonLease{}}
+	for _, l := range s.Leases {
+		j.Leases = append(j.Leases, jsonLease{jsonHolder(l.Holder), count64(l.Oldest), l.Blocks})
+	}
 	if isTopic(s) {
 		j.jsonTopicStats = &jsonTopicStats{
 			count64(s.Published), count64(s.Lost), count64(s.Released), s.Holds, s.MaxHolds,

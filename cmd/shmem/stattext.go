@@ -106,6 +106,14 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 	}
 	if s := st.Stats; s != nil {
 		add("traffic", statsText(s))
+		for i, l := range s.Leases {
+			const most = 10
+			if i == most {
+				add("", fmt.Sprintf("%d more", len(s.Leases)-most))
+				break
+			}
+			lines = append(lines, leaseLine(l, i == 0))
+		}
 		if s.Single {
 			add("ends", "Single: sender "+endText(s.Sender)+", receiver "+endText(s.Receiver))
 		}
@@ -123,6 +131,26 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 		add("undo", "no: a writer that dies leaves the value half changed (Options.Undo)")
 	}
 	return lines
+}
+
+// leaseLine describes an attachment that is sending or receiving.
+func leaseLine(l inspect.Lease, first bool) statLine {
+	line := statLine{tone: notable}
+	if first {
+		line.label = "leases"
+	}
+	what := map[string]string{"send": "sends", "receive": "receives"}[l.What]
+	h := l.Holder
+	h.Count = 0
+	line.text = fmt.Sprintf("%s %s %s, from number %d on", h, what,
+		plural(uint64(l.Count), "message"), l.Oldest)
+	if l.Blocks {
+		line.text += ": the ring is full because of it"
+	}
+	if !l.Alive || l.Blocks {
+		line.tone = alarm
+	}
+	return line
 }
 
 // changeText says whether the value is being changed.

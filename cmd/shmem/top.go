@@ -16,6 +16,7 @@ import (
 type topCmd struct {
 	Interval time.Duration `short:"i" default:"1s" help:"Time between two frames (${default})."`
 	Count    int           `short:"n" help:"End after so many frames."`
+	JSON     bool          `name:"json" help:"A line of JSON for each frame."`
 }
 
 func (*topCmd) Help() string {
@@ -30,6 +31,16 @@ ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End scroll.`
 func (c *topCmd) Run(e *env) error {
 	all := tracking{}
 	defer all.close()
+	if c.JSON {
+		return e.ticks(nil, c.Interval, c.Count, func() error {
+			rows, err := e.rows(nil)
+			if err != nil {
+				return err
+			}
+			all.update(e, rows)
+			return e.jsonLine(jsonTopOf(rows, all))
+		})
+	}
 	scr := e.screen()
 	defer leaveScreen()
 	return e.ticks(scr, c.Interval, c.Count, func() error {
@@ -236,4 +247,45 @@ func (t *tracked) heldText() string {
 
 func holderName(h inspect.Holder) string {
 	return comm(h.PID, "slot "+strconv.Itoa(h.Slot)) + " " + strconv.Itoa(h.PID)
+}
+
+// The JSON of top. Scripts depend on the keys: they may be added to, but neither renamed nor
+// removed.
+
+type jsonTop struct {
+	Time     moment       `json:"time"`
+	Segments []jsonTopRow `json:"segments"`
+}
+
+type jsonTopRow struct {
+	jsonInfo
+	PerSecond float64     `json:"perSecond"`        // changes of a box, messages of a queue or topic
+	Total     count64     `json:"total"`            // of these
+	Depth     count64     `json:"depth"`            // messages in a queue; lag of a topic
+	Capacity  int         `json:"capacity"`         // 0: no queue or topic
+	Lost      count64     `json:"lost"`             // skipped, redelivered, released and lost
+	Holder    *jsonHolder `json:"holder,omitempty"` // whom others wait for
+	HeldMS    num         `json:"heldMs"`           // how long that one was seen
+	Waiting   int         `json:"waiting"`          // attachments that wait for something
+}
+
+func jsonTopOf(rows []row, all tracking) jsonTop {
+	j := jsonTop{Time: moment(time.Now()), Segments: []jsonTopRow{}}
+	for _, r := range rows {
+		row := jsonTopRow{jsonInfo: r.json()}
+		if t := all[r.Path]; t != nil && t.st != nil {
+			row.PerSecond, row.Total, row.Waiting = t.rate, count64(counter(t.st)), waiters(t.st)
+			if s := t.st.Stats; s != nil {
+				row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
+				row.Lost = count64(s.Skipped + s.Redelivered + s.Released + s.Lost)
+				row.Holder = jsonHolderOf(s.SlowestHolder)
+			}
+			if len(t.st.Lock.Holders) > 0 {
+				row.Holder = jsonHolderOf(t.st.Lock.Holders[0])
+				row.HeldMS = num(time.Since(t.since).Milliseconds())
+			}
+		}
+		j.Segments = append(j.Segments, row)
+	}
+	return j
 }

@@ -15,7 +15,8 @@ type TopicMemory struct {
 	Layout *layout.Topic
 	Header *ring.BroadcastHeader
 	Ring   *ring.Broadcast
-	Size   int // of an item as the caller knows it; behind it, to the stride, may be other fields
+	Slots  []atomic.Uint64 // the words of the slots of the ring
+	Size   int             // of an item as the caller knows it; behind it, to the stride, may be other fields
 	m      *mem.Mapping
 }
 
@@ -41,6 +42,7 @@ func TopicIn(m *mem.Mapping, t *format.Type) (*TopicMemory, error) {
 	if _, err = mem.SliceAt[byte](m, l.Items, l.Capacity*l.Stride); err != nil {
 		return nil, err
 	}
+	tm.Slots = slots
 	tm.Ring, err = ring.NewBroadcast(tm.Header, slots, holds)
 	return tm, err
 }

@@ -1,0 +1,357 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
+)
+
+// A stage is a machine with broken programs.
+type stage struct {
+	t              *testing.T
+	dir, bin, work string
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, work: t.TempDir()}
+	s.dir, s.bin = interruptible(t)
+	if err := os.Symlink(s.bin, filepath.Join(filepath.Dir(s.bin), "segment")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// start starts a process of makeSegment, and returns its pid when it is ready.
+func (s *stage) start(args ...string) int {
+	s.t.Helper()
+	up := filepath.Join(s.work, args[1]+"-up")
+	_ = os.Remove(up)
+	cmd := exec.Command(filepath.Join(filepath.Dir(s.bin), "segment"),
+		append([]string{s.dir}, args...)...)
+	cmd.Env = append(os.Environ(), "WORK="+s.work)
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { _ = cmd.Wait() }()
+	s.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	if !eventually(func() bool { b, _ := os.ReadFile(up); return len(b) > 0 }) {
+		s.t.Fatalf("%v is not up", args)
+	}
+	return cmd.Process.Pid
+}
+
+func (s *stage) signal(pid int, sig syscall.Signal) {
+	s.t.Helper()
+	if err := syscall.Kill(pid, sig); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(func() bool {
+		p := readProcess(pid)
+		return sig == syscall.SIGKILL && (p == nil || p.state == "zombie") || p.stopped()
+	})
+}
+
+// stopped and killed start a process, and stop or kill it.
+func (s *stage) stopped(args ...string) int {
+	s.t.Helper()
+	pid := s.start(args...)
+	s.signal(pid, syscall.SIGSTOP)
+	return pid
+}
+
+func (s *stage) killed(args ...string) int {
+	s.t.Helper()
+	pid := s.start(args...)
+	s.signal(pid, syscall.SIGKILL)
+	return pid
+}
+
+func (s *stage) check(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) options() *shmem.Options { return &shmem.Options{Dir: s.dir} }
+
+// header changes the header page of a segment.
+func (s *stage) header(name string, change func(page []byte)) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	b, err := os.ReadFile(path)
+	s.check(err)
+	st, err := sys.Lstat(path)
+	s.check(err)
+	page := b[len(b)-format.HeaderSize:]
+	change(page)
+	format.Adopt(page, st.Ino, st.Dev)
+	s.check(os.WriteFile(path, b, 0o600))
+}
+
+// build stages the troubles, and returns who is to blame for each: pids by segment, kind and part.
+func (s *stage) build() map[string]int {
+	ctx, want := s.t.Context(), map[string]int{}
+	want["stopped/stopped-holder"] = s.stopped("hold", "stopped", "update")
+	waiter := exec.Command(s.bin, "--dir", s.dir, "set", "--timeout", "2m", "stopped", "Limit=7")
+	s.check(waiter.Start())
+	s.t.Cleanup(func() { _ = waiter.Process.Kill(); _ = waiter.Wait() })
+	want["viewed/stopped-reader"] = s.stopped("hold", "viewed", "view")
+	want["locked/stopped-holder/Mu"] = s.stopped("hold", "locked", "lock")
+	want["long/long-holder/Mu"] = s.start("hold", "long", "lock")
+	want["idle/stopped-process"] = s.stopped("hold", "idle")
+
+	keepers := map[string]int{}
+	for _, name := range []string{"dead-box", "dead-mutex", "orphan"} {
+		b, err := shmem.Create[Config](name, &shmem.Options{Dir: s.dir, Slots: 16, Lifetime: shmem.Kept})
+		s.check(err)
+		if name == "orphan" {
+			s.check(b.Close())
+			s.check(shmem.Remove(s.dir, name))
+			continue
+		}
+		s.t.Cleanup(func() { _ = b.Close() })
+	}
+	want["dead-box/dead-holder"] = s.killed("hold", "dead-box", "update")
+	want["dead-mutex/dead-lock/Mu"] = s.killed("hold", "dead-mutex", "lock")
+	owner := s.start("hold", "orphan")
+	keepers["orphan"] = s.start("hold", "orphan")
+	s.signal(owner, syscall.SIGKILL)
+	want["orphan/orphan"] = 0
+	s.killed("hold", "garbage")
+	want["garbage/garbage"] = 0
+
+	q, err := queue.Create[Job]("wedged", &queue.Options{Dir: s.dir, Capacity: 4})
+	s.check(err)
+	s.t.Cleanup(func() { _ = q.Close() })
+	s.check(q.Send(ctx, Job{}))
+	want["wedged/wedged"] = s.stopped("lease", "wedged")
+	for q.TrySend(Job{}) == nil {
+	}
+	go func() { _ = q.Send(ctx, Job{}) }()
+	full, err := queue.Create[Job]("full", &queue.Options{Dir: s.dir, Capacity: 4})
+	s.check(err)
+	s.t.Cleanup(func() { _ = full.Close() })
+	for full.TrySend(Job{}) == nil {
+	}
+	want["full/full-queue"] = 0
+	want["end/stopped-end/sender"] = s.stopped("single", "end")
+	want["dead-end/dead-end/sender"] = s.killed("single", "dead-end")
+
+	tp, err := topic.Create[Tick]("held", &topic.Options{Dir: s.dir, Capacity: 4, Holds: 2})
+	s.check(err)
+	s.t.Cleanup(func() { _ = tp.Close() })
+	want["held/held-back"] = s.stopped("behind", "held")
+	for tp.TryPublish(Tick{}) == nil {
+	}
+
+	var slots []*shmem.Box[Config]
+	for range 4 {
+		b, err := shmem.Open[Config]("slots", &shmem.Options{Dir: s.dir, Slots: 4})
+		s.check(err)
+		slots = append(slots, b)
+	}
+	s.t.Cleanup(func() {
+		for _, b := range slots {
+			_ = b.Close()
+		}
+	})
+	want["slots/few-slots"] = 0
+	s.leftovers(want)
+	if !eventually(func() bool {
+		st, err := shmem.Stat(s.dir, "stopped")
+		return err == nil && len(st.Peers) == 2
+	}) {
+		s.t.Fatal("nobody waits for the stopped one")
+	}
+	time.Sleep(1100 * time.Millisecond) // a younger segment without a name may be about to get one
+	return want
+}
+
+// leftovers stages what is wrong with segments as a whole.
+func (s *stage) leftovers(want map[string]int) {
+	for _, name := range []string{"damaged", "copied", "newer", "lost"} {
+		b, err := shmem.Create[Config](name, &shmem.Options{Dir: s.dir, Lifetime: shmem.Kept})
+		s.check(err)
+		if name == "lost" {
+			s.t.Cleanup(func() { _ = b.Close() })
+			s.check(shmem.Remove(s.dir, name))
+			continue
+		}
+		s.check(b.Close())
+	}
+	path := filepath.Join(s.dir, "damaged")
+	raw, err := os.ReadFile(path)
+	s.check(err)
+	raw[len(raw)-format.HeaderSize+format.OffCheck] ^= 1
+	s.check(os.WriteFile(path, raw, 0o600))
+	raw, err = os.ReadFile(filepath.Join(s.dir, "copied"))
+	s.check(err)
+	s.check(os.Remove(filepath.Join(s.dir, "copied")))
+	s.check(os.WriteFile(filepath.Join(s.dir, "copied"), raw, 0o600))
+	s.header("newer", func(page []byte) { page[format.OffVersion]++ })
+	want["damaged/damaged"], want["copied/copy"], want["newer/other-version"] = 0, 0, 0
+	want["lost/unlinked"] = os.Getpid()
+}
+
+// found runs check, and returns what it found by segment, kind and part.
+func (s *stage) found(args ...string) (all []trouble, byKey map[string]trouble) {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, append([]string{"--dir", s.dir, "check", "--json"}, args...)...)
+	out, err := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); code != 0 && code != 1 {
+		s.t.Fatalf("%v %s", err, out)
+	}
+	s.check(json.Unmarshal(out, &all))
+	if code := cmd.ProcessState.ExitCode(); (code == 1) != (len(all) > 0) {
+		s.t.Errorf("exit code %d with %d findings", code, len(all))
+	}
+	byKey = map[string]trouble{}
+	for _, t := range all {
+		if strings.HasPrefix(t.Segment, "#") { // its maker knows it by its number
+			t.Segment = "lost"
+		}
+		key := t.Segment + "/" + t.Kind
+		if t.Segment == "" {
+			key = "idle/" + t.Kind
+		}
+		if t.Part != "" {
+			key += "/" + t.Part
+		}
+		byKey[key] = t
+	}
+	return all, byKey
+}
+
+// TestBrokenMachine: check finds everything that is staged, with the right process, worst first,
+// and the commands that it prints mend what they are for.
+func TestBrokenMachine(t *testing.T) {
+	s := newStage(t)
+	want := s.build()
+	all, found := s.found("--held", "300ms")
+	for key, pid := range want {
+		f, ok := found[key]
+		switch {
+		case !ok:
+			t.Errorf("%s is not found", key)
+		case pid != 0 && f.PID != pid:
+			t.Errorf("%s: pid %d, want %d: %s", key, f.PID, pid, f.Cause)
+		}
+	}
+	for key, f := range found {
+		if _, ok := want[key]; !ok {
+			t.Errorf("%s is found, and was not staged: %+v", key, f)
+		}
+	}
+	if !slices.IsSortedFunc(all, func(a, b trouble) int { return ranks[a.Level] - ranks[b.Level] }) {
+		t.Error("the worst does not come first")
+	}
+	if f := found["stopped/stopped-holder"]; f.Waiting != 1 || !strings.Contains(f.Cause, "waited for by") {
+		t.Errorf("nobody is said to wait: %+v", f)
+	}
+	out, _ := exec.Command(s.bin, "--dir", s.dir, "check", "--held", "1ms").Output()
+	for _, w := range []string{"CRITICAL  stopped: the lock is held by", "→ kill -CONT", "→ shmem --dir "} {
+		if !strings.Contains(string(out), w) {
+			t.Errorf("no %q in\n%s", w, out)
+		}
+	}
+	s.mend(all)
+}
+
+// mend runs the commands of all findings as they are printed.
+func (s *stage) mend(all []trouble) {
+	run := map[string]bool{}
+	for _, f := range all {
+		// These kill the test itself, or show more.
+		if f.Kind == "unlinked" || run[f.Command] || strings.Contains(f.Command, " ps") ||
+			strings.Contains(f.Command, " stat ") {
+			continue
+		}
+		run[f.Command] = true
+		cmd := exec.Command("sh", "-c", f.Command)
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(s.bin)+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			s.t.Errorf("%s: %s: %v %s", f.Kind, f.Command, err, out)
+		}
+	}
+	left := map[string]bool{"full/full-queue": true, "dead-end/dead-end/sender": true,
+		"orphan/orphan": true, "slots/few-slots": true, "newer/other-version": true,
+		"lost/unlinked": true}
+	var found map[string]trouble
+	ok := eventually(func() bool {
+		_, found = s.found("--held", "1ms")
+		for key := range found {
+			// Those that were stopped go on, and hold as before.
+			if !left[key] && !strings.Contains(key, "long-holder") &&
+				!strings.Contains(key, "wedged") && !strings.Contains(key, "held-back") {
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		for key, f := range found {
+			s.t.Errorf("left: %s %+v", key, f)
+		}
+	}
+}
+
+// TestPs: ps says which process it is, what it holds, and what happens if it dies.
+func TestPs(t *testing.T) {
+	s := newStage(t)
+	stopped := s.stopped("hold", "box", "update")
+	waits := s.start("hold", "box", "wait")
+	run := func(args ...string) string {
+		out, err := exec.Command(s.bin, append([]string{"--dir", s.dir, "ps"}, args...)...).Output()
+		if err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return string(out)
+	}
+	var all []psProcess
+	if err := json.Unmarshal([]byte(run("--json")), &all); err != nil || len(all) != 2 ||
+		all[0].PID != stopped || !slices.Contains(all[0].Segments[0].Holds, "lock") ||
+		!slices.Contains(all[1].Segments[0].Waits, "change") {
+		t.Errorf("%+v %v", all, err)
+	}
+	list := run()
+	for _, want := range []string{fmt.Sprintf("\n%d  segment  stopped ", stopped), "box: lock",
+		fmt.Sprintf("\n%d  segment  sleeping ", waits), "box: change"} {
+		if !strings.Contains(" "+list, want) {
+			t.Errorf("no %q in\n%s", want, list)
+		}
+	}
+	one := run(strconv.Itoa(stopped))
+	for _, want := range []string{"stopped\n", "hold box update", "slot 0, owner", "holds       lock",
+		"if it died", "undoes its change"} {
+		if !strings.Contains(one, want) {
+			t.Errorf("no %q in\n%s", want, one)
+		}
+	}
+	cmd := exec.Command(s.bin, "--dir", s.dir, "ps", "1")
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != exitAbsent {
+		t.Errorf("exit code %d of a process that is not attached", code)
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// hosts looks for troubles of the processes that are attached.
+func (k *checkup) hosts(rows []row) {
+	blamed, segments := map[int]bool{}, map[int][]string{}
+	for _, t := range k.all {
+		blamed[t.PID] = true
+	}
+	var order []int
+	for _, r := range rows {
+		for _, peer := range r.Peers {
+			p := k.ps.ofPeer(peer)
+			if p == nil {
+				continue
+			}
+			if segments[p.pid] == nil {
+				order = append(order, p.pid)
+			}
+			if !slices.Contains(segments[p.pid], r.Name) {
+				segments[p.pid] = append(segments[p.pid], r.Name)
+			}
+		}
+	}
+	for _, pid := range order {
+		p := k.ps.get(pid)
+		if p.stopped() && !blamed[pid] {
+			k.add(trouble{Level: warning, Kind: "stopped-process", PID: pid, Program: p.name,
+				State: p.state, Command: release(p),
+				Cause: fmt.Sprintf("%s is attached to %s", p.text(), firstOf(segments[pid]))})
+		}
+		k.limits(p)
+		k.cgroup(pid, p)
+	}
+}
+
+// firstOf names the first ones of a list.
+func firstOf(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// limits finds a process that is about to run out of files or mappings.
+func (k *checkup) limits(p *proc) {
+	near := func(kind, what string, has, of uint64, command string) {
+		if of == 0 || percent(has, of) < k.cmd.Full {
+			return
+		}
+		k.add(trouble{Level: warning, Kind: kind, PID: p.pid, Program: p.name, State: p.state,
+			Command: command,
+			Cause:   fmt.Sprintf("%s has %d of %d %s", p.text(), has, of, what)})
+	}
+	base := filepath.Join("/proc", strconv.Itoa(p.pid))
+	if d, err := os.Open(filepath.Join(base, "fd")); err == nil {
+		names, _ := d.Readdirnames(-1)
+		d.Close()
+		near("few-files", "files open that it may have", uint64(len(names)), openLimit(p.pid),
+			fmt.Sprintf("prlimit --pid %d --nofile=%d:", p.pid, 2*openLimit(p.pid)))
+	}
+	most, _ := strconv.ParseUint(strings.TrimSpace(readFile("/proc/sys/vm/max_map_count")), 10, 64)
+	maps := uint64(strings.Count(procFile(p.pid, "maps", 64<<20), "\n"))
+	near("few-mappings", "mappings that there can be", maps, most,
+		fmt.Sprintf("sysctl vm.max_map_count=%d", 4*most))
+}
+
+// openLimit returns how many files a process may have open, 0 if that is not known.
+func openLimit(pid int) uint64 {
+	for l := range strings.Lines(procFile(pid, "limits", 8192)) {
+		if rest, ok := strings.CutPrefix(l, "Max open files"); ok {
+			if f := strings.Fields(rest); len(f) > 0 {
+				n, _ := strconv.ParseUint(f[0], 10, 64)
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// readFile reads a small file of the kernel, "" if there is none.
+func readFile(name string) string {
+	b, _ := os.ReadFile(name)
+	return string(b)
+}
+
+// cgroup finds a memory cgroup of a process that is nearly full: a segment that grows it further
+// ends the process.
+func (k *checkup) cgroup(pid int, p *proc) {
+	dir := memoryCgroup(pid)
+	for ; dir != "" && dir != cgroupRoot; dir = path.Dir(dir) {
+		used, limit := cgroupNumber(dir, "memory.current"), cgroupNumber(dir, "memory.max")
+		if limit == 0 {
+			used = cgroupNumber(dir, "memory.usage_in_bytes")
+			limit = cgroupNumber(dir, "memory.limit_in_bytes")
+		}
+		if limit == 0 || limit >= 1<<60 || percent(used, limit) < k.cmd.Full {
+			continue
+		}
+		if k.full[dir] { // said of another process
+			return
+		}
+		k.full[dir] = true
+		t := trouble{Level: critical, Kind: "memory-limit", PID: pid,
+			Command: k.command("ls --sort size")}
+		name := "this process"
+		if p != nil {
+			t.Program, t.State, name = p.name, p.state, p.text()
+		}
+		t.Cause = fmt.Sprintf("the memory cgroup %s of %s has %s of %s: the kernel ends a process "+
+			"that takes more", strings.TrimPrefix(dir, cgroupRoot), name, bytesText(int64(used)),
+			bytesText(int64(limit)))
+		k.add(t)
+	}
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// memoryCgroup returns the directory of the memory cgroup of a process, "" if it is not to be seen.
+func memoryCgroup(pid int) string {
+	for l := range strings.Lines(procFile(pid, "cgroup", 64<<10)) {
+		f := strings.SplitN(strings.TrimSuffix(l, "\n"), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		base := cgroupRoot
+		switch {
+		case f[0] == "0" && f[1] == "":
+		case slices.Contains(strings.Split(f[1], ","), "memory"):
+			base = cgroupRoot + "/memory"
+		default:
+			continue
+		}
+		dir := path.Join(base, f[2])
+		if _, err := os.Stat(dir); err == nil && strings.HasPrefix(dir, cgroupRoot) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// cgroupNumber reads a number of a cgroup, 0 if there is none or it is "max".
+func cgroupNumber(dir, file string) uint64 {
+	n, _ := strconv.ParseUint(strings.TrimSpace(readFile(filepath.Join(dir, file))), 10, 64)
+	return n
+}
+
+// machine looks for troubles of the directory.
+func (k *checkup) machine() {
+	m, err := sys.MountOf(k.dir)
+	if err != nil {
+		return
+	}
+	if m.Type == sys.TmpfsMagic && m.Size > 0 {
+		if full := percent(uint64(m.Size-m.Avail), uint64(m.Size)); full >= k.cmd.Full {
+			k.add(trouble{Level: critical, Kind: "memory-full", Command: k.command("ls --sort size"),
+				Cause: fmt.Sprintf("%s of %s in %s are used: new segments fail with ErrNoSpace",
+					bytesText(m.Size-m.Avail), bytesText(m.Size), k.dir)})
+		}
+	}
+	if total := m.Files; total > 0 && m.Inodes >= 0 && m.Inodes <= total {
+		if full := percent(uint64(total-m.Inodes), uint64(total)); full >= k.cmd.Full {
+			k.add(trouble{Level: critical, Kind: "inodes-full", Command: k.command("gc"),
+				Cause: fmt.Sprintf("%d of %d inodes of %s are used: when none is left, no segment "+
+					"can be created", total-m.Inodes, total, k.dir)})
+		}
+	}
+	k.cgroup(os.Getpid(), nil)
+}

@@ -1,0 +1,96 @@
+package inspect
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/stream"
+)
+
+// A Lease is an attachment that is sending or receiving messages in place: it writes them before
+// they are published, or reads them before they are released. Its slots of the ring cannot be used
+// until then.
+type Lease struct {
+	Holder        // What is "send" or "receive", Count the number of messages
+	Oldest uint64 // number of the oldest of these messages
+	// Blocks reports that the ring is full because of that message: senders wait until this
+	// attachment releases it, or dies.
+	Blocks bool
+}
+
+// maxLeases bounds how many attachments have leases in Stats.
+const maxLeases = 1024
+
+// leases finds those who hold slots of a ring, by the words of the slots. Positions reach up to
+// now, which is the next to be claimed.
+func (o *Observer) leases(slots []atomic.Uint64, now uint64) (all []Lease) {
+	type key struct {
+		id    format.ID
+		state uint64
+	}
+	const idMask, shortMask = 1<<lapShift - 1, 1<<(stateShift-lapShift) - 1
+	at, room := map[key]int{}, uint64(len(slots))
+	for i := range slots {
+		w := slots[i].Load()
+		k := key{format.ID(w & idMask), w >> stateShift}
+		if k.state != stateClaimed && k.state != stateTaken || k.id == 0 {
+			continue
+		}
+		// The position is the one of this slot and lap that is closest to now.
+		lap := now / room
+		behind := (lap - w>>lapShift) & shortMask
+		if behind > shortMask/2 { // it is ahead
+			behind = 0
+		}
+		pos := (lap-min(behind, lap))*room + uint64(i)
+		n, ok := at[k]
+		if !ok {
+			if len(all) == maxLeases {
+				continue
+			}
+			what := map[uint64]string{stateClaimed: "send", stateTaken: "receive"}[k.state]
+			n = len(all)
+			at[k] = n
+			all = append(all, Lease{Holder: o.holder(k.id, what), Oldest: pos})
+		}
+		all[n].Count++
+		all[n].Oldest = min(all[n].Oldest, pos)
+	}
+	for i := range all {
+		all[i].Blocks = all[i].Oldest+room <= now
+	}
+	slices.SortFunc(all, func(a, b Lease) int {
+		if a.Oldest < b.Oldest {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// topicLeases finds the publishers that have claimed a message and not published it.
+func (o *Observer) topicLeases(t *stream.TopicMemory) []Lease {
+	return o.leases(t.Slots, t.Ring.Now())
+}
+
+// streamWaits returns the armed words of a queue or topic: of senders that wait for room, and of
+// receivers that wait for a message.
+func (o *Observer) streamWaits() (all []armedWord) {
+	var find func(t *format.Type, off int)
+	find = func(t *format.Type, off int) {
+		for _, f := range t.Fields {
+			switch {
+			case f.Name == "SendArmed":
+				all = append(all, armedWord{off + f.Offset, "room"})
+			case f.Name == "RecvArmed":
+				all = append(all, armedWord{off + f.Offset, "a message"})
+			case f.Type.Kind == format.Struct:
+				find(f.Type, off+f.Offset)
+			}
+		}
+	}
+	first := o.t.Fields[0]
+	find(first.Type, first.Offset)
+	return all
+}
