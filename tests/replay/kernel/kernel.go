@@ -479,6 +479,23 @@ func InodeOf(name string) uint64 {
 	return cmp.Or(m.names[name], &inode{}).number
 }
 
+// Seek is lseek(2) for data or else a hole. Files have no holes.
+func Seek(fd int, off int64, data bool) (int64, error) {
+	if err := call(syscall.EINTR); err != nil {
+		return 0, err
+	}
+	f, err := file(fd)
+	switch {
+	case err != nil:
+		return 0, err
+	case off >= f.node.size:
+		return 0, syscall.ENXIO
+	case data:
+		return off, nil
+	}
+	return f.node.size, nil
+}
+
 // Pread is pread(2), Pwrite is pwrite(2).
 func Pread(fd int, b []byte, off int64) (int, error) {
 	if err := call(syscall.EINTR); err != nil {

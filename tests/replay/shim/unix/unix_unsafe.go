@@ -95,6 +95,8 @@ const (
 	MADV_POPULATE_READ  = 0x16
 	MADV_POPULATE_WRITE = 0x17
 	MAP_ANON            = syscall.MAP_ANON
+	SEEK_DATA           = 0x3
+	SEEK_HOLE           = 0x4
 	MAP_FIXED           = syscall.MAP_FIXED
 	MAP_FIXED_NOREPLACE = 0x100000
 	MAP_NORESERVE       = syscall.MAP_NORESERVE
@@ -150,6 +152,9 @@ func Linkat(_ int, from string, _ int, to string, _ int) error {
 }
 func Renameat2(_ int, from string, _ int, to string, _ uint) error {
 	return kernel.Rename(from, to)
+}
+func Seek(fd int, off int64, how int) (int64, error) {
+	return kernel.Seek(fd, off, how == SEEK_DATA)
 }
 func Pread(fd int, b []byte, off int64) (int, error)  { return kernel.Pread(fd, b, off) }
 func Pwrite(fd int, b []byte, off int64) (int, error) { return kernel.Pwrite(fd, b, off) }
