@@ -1,0 +1,37 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childArg {
+		runChild(os.Args[2:])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestStorm(t *testing.T) {
+	r, err := run(plan{processes: 20, limit: 3 * time.Second, every: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	if r.violations > 0 || r.started <= 20 || r.killed == 0 {
+		t.Errorf("%d violations, %d processes, %d killed", r.violations, r.started, r.killed)
+	}
+}
+
+// TestStormSees: the storm reports a library whose last Close throws unread messages away.
+func TestStormSees(t *testing.T) {
+	out, caught, err := runFlawed("close-unread", 4*time.Second)
+	t.Log(out)
+	if err != nil || !caught {
+		t.Errorf("caught: %v, %v", caught, err)
+	}
+}
