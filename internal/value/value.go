@@ -328,10 +328,10 @@ func (v *Value) Version() (n uint64) {
 // value and there is no undo image.
 func (v *Value) Wait(ctx context.Context, seen uint64) error {
 	seq := &v.words.Seq
-	changed := func() bool { return seq.Load()/2 != seen }
-	if changed() {
-		return nil
+	if seq.Load()/2 != seen {
+		return nil // before the closure, which is allocated
 	}
+	changed := func() bool { return seq.Load()/2 != seen }
 	var o wait.Options
 	if v.image == 0 {
 		o.Probe = v.broken
