@@ -359,20 +359,28 @@ func (w *worker) rwmutex(ctx context.Context) error {
 }
 
 func (w *worker) semaphore(ctx context.Context) error {
-	if err := w.sem.Acquire(ctx, 1); err != nil {
+	n := 1
+	if rand.IntN(8) == 0 {
+		n = permits // it is served beside many that want one
+	}
+	if err := w.sem.Acquire(ctx, uint32(n)); err != nil {
 		return err
 	}
-	mine := w.takeCell()
-	if mine == nil {
-		w.over.Add(1)
+	var mine []*atomic.Uint32
+	for range n {
+		if c := w.takeCell(); c != nil {
+			mine = append(mine, c)
+		} else {
+			w.over.Add(1)
+		}
 	}
 	if rand.IntN(20) == 0 {
 		time.Sleep(50 * time.Microsecond)
 	}
-	if mine != nil {
-		mine.Store(0)
+	for _, c := range mine {
+		c.Store(0)
 	}
-	return w.sem.Release(1)
+	return w.sem.Release(uint32(n))
 }
 
 // takeCell takes a cell that is empty or a dead process's. There is one cell for each permit, and a
