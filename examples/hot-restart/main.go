@@ -294,6 +294,23 @@ func (s *supervisor) request() (count int64, again int, err error) {
 	return 0, again, errors.New("a request is not answered")
 }
 
+// inheritable returns a file of the socket to hand over. Fd, which exec.Cmd calls for ExtraFiles,
+// makes a file blocking that was not, and so the socket of servers that run: one of two that accept
+// the same connection then hangs. It leaves a file alone that was blocking when it was made.
+func inheritable(l *net.TCPListener) (*os.File, error) {
+	f, err := l.File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
 // supervise starts a server, sends requests, and replaces the server in between.
 func supervise() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -302,7 +319,7 @@ func supervise() error {
 	}
 	defer l.Close()
 	s := &supervisor{addr: l.Addr().String()}
-	if s.socket, err = l.(*net.TCPListener).File(); err != nil {
+	if s.socket, err = inheritable(l.(*net.TCPListener)); err != nil {
 		return err
 	}
 	defer s.socket.Close()
