@@ -15,7 +15,7 @@ type Planted struct {
 // Flaws are all flaws that the simulator must find: those below, and those of the lifecycle that the
 // chaos program finds as well.
 func Flaws() []Planted {
-	all := slices.Concat(waiting, locks, access, rings)
+	all := slices.Concat(waiting, locks, access, rings, unlinked)
 	for _, f := range flaws.Lifecycle {
 		scenarios := "^(lifecycle|own|remove|reclaim)"
 		switch f.Name {
@@ -44,6 +44,19 @@ const (
 	peersFile    = "internal/mem/peers.go"
 	valueFile    = "internal/value/value.go"
 )
+
+// unlinked are flaws of what those who stay are told when the name is taken.
+var unlinked = []Planted{
+	one("unlinked-not-rung", "^unlinked$", "internal/segment/told.go",
+		"\tw.Events.Add(1)\n\twait.RingAll(m)\n", "\tw.Events.Add(1)\n\t_ = wait.RingAll\n",
+		"A process that takes the name wakes those who wait."),
+	one("unlinked-not-closed", "^unlinked$", "internal/segment/told.go",
+		"\tputUint64(b[:], ring.Unlinked)\n\t_ = c.file.WriteAt(b[:], int64(off))\n", "\t_ = ring.Unlinked\n",
+		"A process that takes the name closes the ring."),
+	one("unlinked-not-looked", "^unlinked-kill", "internal/stream/unlinked.go",
+		"\tif closed.Load() != 0 || !a.at.Nameless() {\n", "\tif closed.Load() != 0 || a.at != nil {\n",
+		"Those who wait look whether the file has a name."),
+}
 
 // waiting are flaws of internal/wait.
 var waiting = []Planted{
