@@ -3,6 +3,7 @@
 package shmem_test
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 )
@@ -26,6 +28,7 @@ var others = map[string]func(opts *shmem.Options) error{
 	"leave":   otherLeaks,
 	"die":     otherDies,
 	"inherit": otherInherits,
+	"crash":   otherCrashes,
 }
 
 func init() {
@@ -204,6 +207,74 @@ func otherLeaks(opts *shmem.Options) error {
 	}
 	box.Value().Limit.Store(7)
 	return box.Leak()
+}
+
+// A process waits until another one has created the box, and is told when its name is gone.
+func ExampleAttachWait() {
+	opts, remove := scratch()
+	defer remove()
+
+	go another("leave", opts) // runs otherLeaks in another process
+
+	box, err := shmem.AttachWait[Settings](context.Background(), "kept", opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer box.Close()
+	for box.Segment().Lifetime() != shmem.Kept {
+		time.Sleep(time.Millisecond) // the other process has not finished
+	}
+	fmt.Println("found", box.Value().Limit.Load())
+	if err := shmem.Remove(opts.Dir, "kept"); err != nil {
+		fmt.Println(err)
+	}
+	<-box.Unlinked()
+	fmt.Println("linked:", box.Linked())
+	// Output:
+	// found 7
+	// linked: false
+}
+
+// Events tells who comes, who leaves and who dies.
+func ExampleSegment_Events() {
+	opts, remove := scratch()
+	defer remove()
+
+	box, err := shmem.Create[Settings]("settings", opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer box.Close()
+	for event, err := range box.Segment().Events(context.Background()) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		switch {
+		case event.Peer.ID == box.Segment().ID():
+			fmt.Println("this process:", event.Kind)
+			go another("crash", opts) // runs otherCrashes in another process
+		case event.Kind == shmem.Died:
+			fmt.Println("another process:", event.Kind)
+			return
+		default:
+			fmt.Println("another process:", event.Kind)
+		}
+	}
+	// Output:
+	// this process: attached
+	// another process: attached
+	// another process: died
+}
+
+func otherCrashes(opts *shmem.Options) error {
+	if _, err := shmem.Attach[Settings]("settings", opts); err != nil {
+		return err
+	}
+	os.Exit(0) // without Close, as if killed
+	return nil
 }
 
 // A segment of bytes is seen as a value.

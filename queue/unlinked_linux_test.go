@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,8 +33,11 @@ func taker(c *shmemtest.Conn) error {
 			select {}
 		}
 	})
-	if how == "remove" {
+	switch how {
+	case "remove":
 		return shmem.Remove(dir, name)
+	case "rm":
+		return os.Remove(filepath.Join(dir, name))
 	}
 	return errors.Join(s.Own(), s.Close())
 }
@@ -45,8 +49,12 @@ type way struct {
 }
 
 var ways = []way{
-	{"close", ""}, {"remove", ""}, {"close", step.DetachUnlink}, {"remove", step.RemoveUnlink},
+	{"close", ""}, {"remove", ""}, {"rm", ""},
+	{"close", step.DetachUnlink}, {"remove", step.RemoveUnlink},
 }
+
+// tells reports whether the process tells those who stay. Otherwise they look.
+func (w way) tells() bool { return w.dies == "" && w.how != "rm" }
 
 // take takes the name of a segment in another process.
 func (w way) take(t *testing.T, dir, name string) {
@@ -197,7 +205,7 @@ func unlinkedTries(t *testing.T, open func(string) (pipe, error), w way) {
 	dir, p := startPipe(t, open)
 	check(t, p.send(background))
 	w.take(t, dir, "q")
-	if w.dies == "" {
+	if w.tells() {
 		wantUnlinked(t, "TrySend", p.trySend(nil))
 	}
 	check(t, p.recv(nil))
@@ -207,7 +215,7 @@ func unlinkedTries(t *testing.T, open func(string) (pipe, error), w way) {
 			wantUnlinked(t, "TryRecv", err)
 			return
 		}
-		if w.dies == "" {
+		if w.tells() {
 			t.Fatalf("TryRecv: %v", err)
 		}
 		time.Sleep(time.Millisecond)
