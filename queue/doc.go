@@ -57,6 +57,9 @@
 // unread messages stays, however its last process ended: the next Open finds them.
 // Options.Lifetime chooses another lifetime.
 //
+// Where the name is taken while others are attached, by the Close of an owner or by shmem.Remove,
+// they are told: sending calls return [ErrUnlinked], and receiving calls when no message is left.
+//
 // # Trust
 //
 // Messages and the words that order them are memory that all attached processes can write. A peer

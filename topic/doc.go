@@ -57,6 +57,10 @@
 // A topic is shared: no process owns it, and the last one to leave removes it, with its messages.
 // Options.Lifetime chooses another lifetime.
 //
+// Where the name is taken while others are attached, by the Close of an owner or by shmem.Remove,
+// they are told: publishing calls return [ErrUnlinked], and receiving calls when no message is
+// left.
+//
 // # Trust
 //
 // Messages and the words that order them are memory that all attached processes can write. A peer

@@ -267,10 +267,6 @@ func (s *Sequence) locked(i int) bool {
 	return held || err != nil
 }
 
-// maxWatched bounds the processes whose end the kernel tells of. The ends of others are found by
-// looking.
-const maxWatched = 48
-
 // wait waits until there may be an event.
 func (s *Sequence) wait(ctx context.Context) error {
 	w := s.a.m.Peers.Words
@@ -279,8 +275,7 @@ func (s *Sequence) wait(ctx context.Context) error {
 	}
 	var watch []format.ID
 	for i := range s.slots {
-		if was := &s.slots[i]; was.attached && was.peer.ID != uint32(s.a.id) &&
-			len(watch) < maxWatched {
+		if was := &s.slots[i]; was.attached && was.peer.ID != uint32(s.a.id) {
 			watch = append(watch, format.ID(was.peer.ID))
 		}
 	}

@@ -18,8 +18,8 @@ type watches struct {
 	closed bool                   // guarded by mu
 }
 
-// maxWatches bounds the descriptors of one mapping.
-const maxWatches = 64
+// maxWatches bounds the descriptors of one mapping: it can have as many peers.
+const maxWatches = format.MaxSlots
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
 

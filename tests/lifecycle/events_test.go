@@ -256,6 +256,30 @@ func TestEventsOfSlowLoop(t *testing.T) {
 	want(shmem.Left, four.ID())
 }
 
+// A process that has many attachments dies, and all of them are reported.
+func TestEventsOfMany(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	s := openSegment(t, dir, shmem.Shared)
+	log := follow(t, s)
+	log.want(t, shmem.Attached, s.ID())
+	c := shmemtest.Start(t, "peer", dir)
+	const n = 100
+	alive := map[uint32]bool{}
+	for range n {
+		id := askID(t, c)
+		log.want(t, shmem.Attached, id)
+		alive[id] = true
+	}
+	c.Kill()
+	for range n {
+		e := log.next(t)
+		if e.Kind != shmem.Died || !alive[e.Peer.ID] {
+			t.Fatalf("%v of %d", e.Kind, e.Peer.ID)
+		}
+		delete(alive, e.Peer.ID)
+	}
+}
+
 // Processes in other PID namespaces are seen too.
 func TestEventsOfOtherNamespace(t *testing.T) {
 	a := pidNamespace(t)
