@@ -259,8 +259,8 @@ func (a *Attachment) mapSize(slot bool) (err error) {
 	return mapError(err)
 }
 
-// fitMapping tells the mapping where payload and control block are. errStale: it was told something else
-// before.
+// fitMapping tells the mapping where payload and control block are. errStale: it was told something
+// else before.
 func (a *Attachment) fitMapping() error {
 	if a.fitted != nil {
 		if *a.fitted != *a.head {

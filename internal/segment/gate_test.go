@@ -3,8 +3,10 @@
 package segment
 
 import (
+	"math"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,35 +46,224 @@ func TestGoroutinesAtGate(t *testing.T) {
 	}
 }
 
-// TestNothingUnderGate: where the fingerprints agree no type is decoded while the gate is held: all
-// that follows AttachGate uses what was compared before.
+// TestNothingUnderGate: no type is decoded or compared, and no page is populated, while the gate is
+// held. Where the fingerprints agree no type is decoded at all.
 func TestNothingUnderGate(t *testing.T) {
-	d := dir(t)
-	typ := &format.Type{Kind: format.Uint64, Size: 8, Align: 8}
-	typed := func(r *Request) { r.Schema, r.Size = typ, 8 }
-	open(t, d, typed)
-	calls, gated := 0, false
-	step.Hook(func(p step.Point) {
-		switch p {
-		case step.AttachGate:
-			gated = true
-		case step.AttachRelease:
-			gated = false
+	number := &format.Type{Kind: format.Uint64, Size: 8, Align: 8}
+	pair := func(names ...string) *format.Type {
+		s := &format.Type{Kind: format.Struct, Size: 8 * len(names), Align: 8}
+		for i, n := range names {
+			s.Fields = append(s.Fields, format.Field{Name: n, Offset: 8 * i, Type: number})
 		}
-	})
-	defer step.Hook(nil)
-	a := open(t, d, func(r *Request) {
-		r.Create, r.Attach, r.Size = false, true, 0
-		r.Compose = func(int, *format.Type) (*format.Type, error) {
-			if calls++; gated {
-				t.Error("a type is composed while the gate is held")
-			}
-			return typ, nil
-		}
-	})
-	if calls != 1 || a.Size() != 8 {
-		t.Errorf("%d calls, %d bytes", calls, a.Size())
+		return s
 	}
+	typed := func(s *format.Type) func(*Request) {
+		return func(r *Request) { r.Schema, r.Size, r.Config.Append = s, s.Size, true }
+	}
+	reserving := func(r *Request) { r.Config.Reserve = 64 }
+	composed := 0
+	for _, c := range []struct {
+		name          string
+		create, other func(*Request)
+		compares      int
+	}{
+		{"the same type", typed(number), typed(number), 0},
+		{"raw bytes", attachAny, attachAny, 0},
+		{"another type", typed(pair("a", "b")), typed(pair("a")), 1},
+		{"an appended field", typed(pair("a")), typed(pair("a", "b")), 1},
+		{"raw bytes that get a type", attachAny, typed(number), 1},
+		{"read-only", typed(number), func(r *Request) { typed(number)(r); r.Config.ReadOnly = true }, 1},
+		{"a type that is composed", typed(number), func(r *Request) {
+			r.Create, r.Size = false, 0
+			r.Compose = func(int, *format.Type) (*format.Type, error) { composed++; return number, nil }
+		}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := dir(t)
+			open(t, d, c.create, reserving)
+			compares, gated := 0, false
+			composed = 0
+			step.Hook(func(p step.Point) {
+				switch p {
+				case step.AttachGate:
+					gated = true
+				case step.AttachRelease:
+					gated = false
+				case step.AttachCompare, step.AttachPopulate, step.AttachMap:
+					if gated {
+						t.Errorf("%s while the gate is held", p)
+					}
+					if p == step.AttachCompare {
+						compares++
+					}
+				}
+			})
+			defer step.Hook(nil)
+			a := open(t, d, c.other)
+			if compares != c.compares || composed > 1 || a.Size() < 8 {
+				t.Errorf("the types are compared %d times, want %d; %d composed, %d bytes", compares,
+					c.compares, composed, a.Size())
+			}
+		})
+	}
+}
+
+// attachAny leaves a request as it is.
+func attachAny(*Request) {}
+
+// TestLargeAtOnce: 16 attachments of 64 MiB at once, which populate their pages outside the gate.
+func TestLargeAtOnce(t *testing.T) {
+	d := dir(t)
+	large := func(r *Request) { r.Size, r.Config.Populate = 64<<20, math.MaxInt }
+	open(t, d, large)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			a, err := tryOpen(d, large)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := a.Detach(false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// readAgain attaches for reading by permission again and again, until stop is closed. The function
+// that it returns waits for the end.
+func readAgain(t testing.TB, d string, stop chan struct{}) (wait func()) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				o, err := newOpening(Request{Name: "s", Attach: true, Config: Config{Dir: d, ReadOnly: true}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				o.path = filepath.Join(d, "s")
+				file, err := sys.Open(o.path, false)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				a, err := o.join(file, false)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := a.Detach(false); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	return wg.Wait
+}
+
+// TestWritersBesideReaders: openers that can write get the gate beside any number of readers.
+func TestWritersBesideReaders(t *testing.T) {
+	d := dir(t)
+	open(t, d)
+	stop := make(chan struct{})
+	wait := readAgain(t, d, stop)
+	for range 200 {
+		a, err := tryOpen(d)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if err := a.Detach(false); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wait()
+}
+
+// worst measures calls of f, and reports the longest in microseconds.
+func worst(b *testing.B, f func()) {
+	longest := time.Duration(0)
+	for b.Loop() {
+		began := time.Now()
+		f()
+		longest = max(longest, time.Since(began))
+	}
+	b.ReportMetric(float64(longest.Microseconds()), "worst-us")
+}
+
+func openAndClose(b testing.TB, d string, edit func(*Request)) {
+	a, err := tryOpen(d, edit)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	if err := a.Detach(false); err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkGate measures what opening and closing costs where many want one gate, and the worst
+// case.
+func BenchmarkGate(b *testing.B) {
+	b.Run("alone", func(b *testing.B) {
+		d := dir(b)
+		open(b, d)
+		worst(b, func() { openAndClose(b, d, attachAny) })
+	})
+	b.Run("readers", func(b *testing.B) {
+		d := dir(b)
+		open(b, d)
+		stop := make(chan struct{})
+		wait := readAgain(b, d, stop)
+		worst(b, func() { openAndClose(b, d, attachAny) })
+		close(stop)
+		wait()
+	})
+	b.Run("goroutines-250", func(b *testing.B) {
+		d := dir(b)
+		open(b, d, func(r *Request) { r.Config.Slots = 1024 })
+		atOnce(b, 250, func() { openAndClose(b, d, attachAny) })
+	})
+	b.Run("large-16", func(b *testing.B) {
+		d := dir(b)
+		large := func(r *Request) { r.Size = 64 << 20 }
+		open(b, d, large)
+		atOnce(b, 16, func() { openAndClose(b, d, large) })
+	})
+}
+
+// atOnce calls f in n goroutines at once, and reports the longest call of all.
+func atOnce(b *testing.B, n int, f func()) {
+	var longest atomic.Int64
+	for b.Loop() {
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for range n {
+			wg.Go(func() {
+				<-start
+				began := time.Now()
+				f()
+				for took := int64(time.Since(began)); ; {
+					if l := longest.Load(); l >= took || longest.CompareAndSwap(l, took) {
+						return
+					}
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+	}
+	b.ReportMetric(float64(longest.Load())/1e3, "worst-us")
 }
 
 // TestReaderHoldsEverything: a process that may only read the file shares every lock byte but the

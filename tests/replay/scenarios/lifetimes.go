@@ -63,8 +63,8 @@ func equals(n, rounds int, options shmem.Options) func(r *world.Run) {
 	}
 }
 
-// reopening: two equal processes close a shared box, and one of them opens it again at once: the old
-// segment, or a new one while the other is on its way to drop the old one.
+// reopening: two equal processes close a shared box, and one of them opens it again at once: the
+// old segment, or a new one while the other is on its way to drop the old one.
 func reopening(r *world.Run) {
 	dropped = map[uint64]int{}
 	opts := &shmem.Options{Slots: 4, Lifetime: shmem.Shared}
@@ -90,8 +90,8 @@ func reopening(r *world.Run) {
 	r.Check(droppedOnce(r, &opened))
 }
 
-// orphaning: the owner dies, or closes, while others are attached. One of them is the last to close:
-// nothing is left. It drops the value once, unless the owner has died over its own cleanup.
+// orphaning: the owner dies, or closes, while others are attached. One of them is the last to
+// close: nothing is left. It drops the value once, unless the owner has died over its own cleanup.
 func orphaning(r *world.Run) {
 	dropped = map[uint64]int{}
 	opts := &shmem.Options{Slots: 4}
@@ -128,8 +128,7 @@ func orphaning(r *world.Run) {
 	})
 }
 
-// keeping: the segment was created kept. Processes open and close it, and it stays the same, whoever
-// dies.
+// keeping: the segment was created kept. Processes open, close and die, and it stays the same.
 func keeping(r *world.Run) {
 	dropped = map[uint64]int{}
 	opts := &shmem.Options{Slots: 4, Lifetime: shmem.Kept}
@@ -153,7 +152,8 @@ func keeping(r *world.Run) {
 	}
 	r.Check(func() error {
 		if got := kernel.InodeOf("/dev/shm/box"); got != inode || len(dropped) > 0 {
-			return fmt.Errorf("the name leads to inode %d, not %d; %d drops", got, inode, len(dropped))
+			return fmt.Errorf("the name leads to inode %d, not %d; %d drops", got, inode,
+				len(dropped))
 		}
 		return nil
 	})
