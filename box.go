@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
@@ -332,9 +333,10 @@ func (b *Box[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			seen := b.Version()
-			v, err := b.Load(ctx)
+			var v T
+			err := public("watch", b.Name(), errs.Context(ctx))
 			if err == nil {
-				err = public("watch", b.Name(), ctx.Err())
+				v, err = b.Load(ctx)
 			}
 			if err != nil {
 				var none T

@@ -20,7 +20,8 @@ var (
 	// ErrBadName is returned when a name cannot be that of a segment; see the package
 	// documentation.
 	ErrBadName = errs.BadName
-	// ErrBadOption is returned when an option has a value that it cannot have.
+	// ErrBadOption is returned when an option has a value that it cannot have, and when a call that
+	// would wait has a nil context.
 	ErrBadOption = errs.BadOption
 	// ErrBadType is returned when a type cannot be shared. The detail is a *TypeError.
 	ErrBadType = errs.BadType

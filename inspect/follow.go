@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/stream"
@@ -104,6 +105,9 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 					fmt.Errorf("%w any more: no process is attached, and none can attach",
 						fs.ErrNotExist))
 			}
+		}
+		if ctx == nil {
+			return Message{}, f.error(errs.NoContext)
 		}
 		select {
 		case <-time.After(pause):

@@ -165,6 +165,9 @@ func (r *request) wait(ctx context.Context) error {
 	} else if now := time.Now(); !r.mine(s.reserved.Load()) && !now.Before(r.due) {
 		at, overdue = r.mayReplace().Add(time.Millisecond), true
 	}
+	if ctx == nil {
+		return errs.NoContext
+	}
 	most := ctx
 	if !at.IsZero() {
 		var cancel context.CancelFunc

@@ -138,7 +138,7 @@ func (rw *RWMutex) drain(ctx context.Context, o robust.Object) error {
 		if rw.noReaders() {
 			return nil
 		}
-		if err := ctx.Err(); err != nil { // Until may return at once
+		if err := errs.Context(ctx); err != nil { // Until may return at once
 			return err
 		}
 		step.Reach(step.WriteFlag)

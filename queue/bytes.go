@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Bytes is an attachment to a bounded queue of messages of any length. Its methods are safe for
@@ -42,7 +43,7 @@ func (q *Bytes) Send(ctx context.Context, p []byte) error {
 }
 
 // TrySend is Send that returns ErrFull where Send would block.
-func (q *Bytes) TrySend(p []byte) error { return q.Send(nil, p) }
+func (q *Bytes) TrySend(p []byte) error { return q.Send(stream.Try{}, p) }
 
 // Write sends a copy of p as one message, and blocks while there is no room. It makes the queue an
 // io.Writer.
@@ -104,7 +105,7 @@ func (q *Bytes) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 }
 
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
-func (q *Bytes) TryRecv(buf []byte) ([]byte, error) { return q.Recv(nil, buf) }
+func (q *Bytes) TryRecv(buf []byte) ([]byte, error) { return q.Recv(stream.Try{}, buf) }
 
 // RecvFunc receives a message that f reads in place, without a copy: it has the message on a lease.
 // If f fails or panics, or if the process dies in it, the message is redelivered. The slice must

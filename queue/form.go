@@ -11,7 +11,7 @@ import "context"
 //	many      manyItems     manyBytes
 //	Single    singleItems   singleBytes
 //
-// In all methods of a form a nil context means that the call does not block.
+// In all methods of a form the context may be a stream.Try: the call does not block then.
 
 // A form is what all four forms have in common.
 type form interface {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A lock is a mutex of this process whose lock method takes a context. Init makes it ready.
@@ -20,19 +22,22 @@ var errLocked = errors.New("another goroutine is in a call")
 
 func (l *lock) init() { l.bell = make(chan struct{}, 1) }
 
-// lock takes the lock. With a nil context it does not block, and returns errLocked if the lock is
+// lock takes the lock. With a stream.Try it does not block, and returns errLocked if the lock is
 // taken. Close takes the lock and never unlocks it; the waiters return ErrClosed.
 func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
 	if l.tryLock() {
 		return nil
 	}
-	if ctx == nil {
+	if stream.Tries(ctx) {
 		select {
 		case <-closing():
 			return shmem.ErrClosed
 		default:
 			return errLocked
 		}
+	}
+	if ctx == nil {
+		return errs.NoContext
 	}
 	l.waiters.Add(1)
 	defer l.waiters.Add(-1)

@@ -143,7 +143,7 @@ func (q *many) retrySend(ctx context.Context, t *tries, err error, ready func() 
 			return err
 		}
 	case ring.ErrBusy:
-		if ctx == nil {
+		if stream.Tries(ctx) {
 			return ErrFull
 		}
 	case ring.ErrClosed:
@@ -152,7 +152,7 @@ func (q *many) retrySend(ctx context.Context, t *tries, err error, ready func() 
 		return stream.Corrupt(err)
 	}
 	t.n++
-	if ctx == nil {
+	if stream.Tries(ctx) {
 		return nil
 	}
 	return t.backoff.Pause(ctx, &q.Attachment, q)
@@ -160,10 +160,10 @@ func (q *many) retrySend(ctx context.Context, t *tries, err error, ready func() 
 
 // awaitRoom sweeps skipped slots, or else waits for room.
 func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error {
-	if (ctx != nil || t.n < stream.Patience) && q.ring.Sweep() {
+	if (!stream.Tries(ctx) || t.n < stream.Patience) && q.ring.Sweep() {
 		return nil
 	}
-	if ctx == nil {
+	if stream.Tries(ctx) {
 		if t.n == 0 && q.RepairIfDue() {
 			return nil
 		}
@@ -180,7 +180,7 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 	switch err {
 	case ring.ErrEmpty, ring.ErrHeld:
-		if ctx == nil {
+		if stream.Tries(ctx) {
 			if t.n == 0 && q.repairEmpty(err) {
 				break
 			}
@@ -190,7 +190,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 			return err
 		}
 	case ring.ErrBusy:
-		if ctx == nil {
+		if stream.Tries(ctx) {
 			return ErrEmpty
 		}
 	case ring.ErrClosed:
@@ -199,7 +199,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 		return stream.Corrupt(err)
 	}
 	t.n++
-	if ctx == nil {
+	if stream.Tries(ctx) {
 		return nil
 	}
 	return t.backoff.Pause(ctx, &q.Attachment, q)

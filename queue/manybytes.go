@@ -11,6 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // manyBytes is the form of a Bytes for any number of senders and receivers. It is its own end: its
@@ -82,7 +83,7 @@ func (q *manyBytes) claimSlow(
 	ctx context.Context, n int, err error,
 ) (pos uint64, off int, _ error) {
 	var ready func() bool
-	if ctx != nil {
+	if !stream.Tries(ctx) {
 		ready = func() bool { return q.mpmc.CanClaim(n) }
 	}
 	var t tries
@@ -90,7 +91,7 @@ func (q *manyBytes) claimSlow(
 		switch {
 		case err == ring.ErrTooBig:
 			return 0, 0, tooBig(n, q.maxLen())
-		case err == ring.ErrBusy && ctx == nil && t.n < gateTries:
+		case err == ring.ErrBusy && stream.Tries(ctx) && t.n < gateTries:
 			q.repairGate()
 			t.n++
 		default:

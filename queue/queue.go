@@ -5,10 +5,12 @@ import (
 	"iter"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -70,12 +72,12 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 
 // TrySend is Send that returns ErrFull where Send would block.
 func (q *Queue[T]) TrySend(v T) error {
-	s, err := q.form.sender(nil)
+	s, err := q.form.sender(stream.Try{})
 	if err != nil {
 		return err
 	}
 	defer s.leave()
-	return q.send(nil, s, &v)
+	return q.send(stream.Try{}, s, &v)
 }
 
 // SendFunc sends a message that f writes in place, without a copy. f finds an older message there.
@@ -122,12 +124,12 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
 func (q *Queue[T]) TryRecv() (v T, err error) {
-	r, err := q.form.receiver(nil)
+	r, err := q.form.receiver(stream.Try{})
 	if err != nil {
 		return v, err
 	}
 	defer r.leave()
-	err = q.recv(nil, r, &v)
+	err = q.recv(stream.Try{}, r, &v)
 	return v, err
 }
 
@@ -220,7 +222,7 @@ func (q *Queue[T]) Close() error { return q.Segment().Close() }
 func (q *Queue[T]) Leak() error { return q.Segment().Leak() }
 
 // The methods below move messages. A call of an end has begun, of the queue's own methods or of a
-// Sender or Receiver. A nil context does not block.
+// Sender or Receiver. A stream.Try does not block.
 
 func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 	// What claim and publish do where nothing is in the way, without calls by way of the interface.
@@ -301,6 +303,11 @@ func (q *Queue[T]) sendFunc(ctx context.Context, s itemSender, f func(*T) error)
 
 func (q *Queue[T]) sendBatch(ctx context.Context, s itemSender, vs []T) (n int, err error) {
 	for n < len(vs) {
+		if n > 0 {
+			if err := errs.Context(ctx); err != nil {
+				return n, q.form.attached().sendErrors.Of(err)
+			}
+		}
 		r, err := s.claim(ctx, len(vs)-n)
 		if err != nil {
 			return n, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Receiver is a receiving end of a queue for one goroutine at a time. It does what the methods of
@@ -86,7 +87,7 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 		return v, r.closed()
 	}
 	defer r.section.Leave()
-	err = r.q.recv(nil, r.end, &v)
+	err = r.q.recv(stream.Try{}, r.end, &v)
 	return v, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Sender is a sending end of a queue for one goroutine at a time. It does what the methods of the
@@ -84,7 +85,7 @@ func (s *Sender[T]) TrySend(v T) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
-	return s.q.send(nil, s.end, &v)
+	return s.q.send(stream.Try{}, s.end, &v)
 }
 
 // SendFunc sends a message that f writes in place. See Queue.SendFunc. f must not use the Sender.

@@ -246,7 +246,7 @@ func (q *single) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
 func (q *single) retrySend(ctx context.Context, b *stream.Backoff, err error) error {
 	switch err {
 	case ring.ErrFull:
-		if ctx == nil {
+		if stream.Tries(ctx) {
 			if q.RepairIfDue() {
 				return nil
 			}
@@ -267,7 +267,7 @@ func (q *single) retrySend(ctx context.Context, b *stream.Backoff, err error) er
 func (q *single) retryRecv(ctx context.Context, b *stream.Backoff, err error) error {
 	switch err {
 	case ring.ErrEmpty:
-		if ctx == nil {
+		if stream.Tries(ctx) {
 			if q.RepairIfDue() {
 				return nil
 			}

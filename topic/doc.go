@@ -27,8 +27,9 @@
 //
 // The methods with a context block until they can go on, until ctx is done, or until the topic is
 // closed in this process. A call that need not block does not look at ctx: Recv returns a message
-// that is ready although ctx is done. All looks at ctx before every message. Contexts must not be
-// nil. The Try methods never block.
+// that is ready although ctx is done, and at the end of the stream io.EOF. All looks at ctx before
+// every message, and before anything else. A nil context is shmem.ErrBadOption where ctx is looked
+// at. The Try methods never block.
 //
 // # Deaths
 //

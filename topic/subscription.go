@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/stream"
@@ -97,7 +98,7 @@ func (s *Subscription[T]) Recv(ctx context.Context) (v T, err error) {
 }
 
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
-func (s *Subscription[T]) TryRecv() (T, error) { return s.Recv(nil) }
+func (s *Subscription[T]) TryRecv() (T, error) { return s.Recv(stream.Try{}) }
 
 // RecvFunc receives a message that f reads in place, without a copy. If f fails the message is not
 // received: the next call gets it again, unless it is lost by then. The pointer must not be used
@@ -131,7 +132,7 @@ func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[T, error] {
 }
 
 func (s *Subscription[T]) next(ctx context.Context) (v T, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := errs.Context(ctx); err != nil {
 		return v, s.core.Errors().Of(err)
 	}
 	return s.Recv(ctx)

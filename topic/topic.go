@@ -94,7 +94,7 @@ func (t *Topic[T]) Publish(ctx context.Context, v T) error {
 }
 
 // TryPublish is Publish that returns ErrFull where Publish would block.
-func (t *Topic[T]) TryPublish(v T) error { return t.core.Publish(nil, mem.Bytes(&v)) }
+func (t *Topic[T]) TryPublish(v T) error { return t.core.Publish(stream.Try{}, mem.Bytes(&v)) }
 
 // PublishFunc publishes a message that f writes in place, without a copy. f finds an older message
 // there, the oldest that was kept, which is lost now. If f fails or panics nothing is published:

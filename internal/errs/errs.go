@@ -4,7 +4,9 @@
 package errs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 )
 
@@ -37,6 +39,17 @@ var (
 	NotShared = errors.New("the value was copied out of its segment")
 	NoRoom    = errors.New("the lock has no room for one more holder")
 )
+
+// NoContext is returned by a call that would wait with a nil context.
+var NoContext = fmt.Errorf("%w: the context is nil; use context.Background()", BadOption)
+
+// Context is ctx.Err, and NoContext if ctx is nil.
+func Context(ctx context.Context) error {
+	if ctx == nil {
+		return NoContext
+	}
+	return ctx.Err()
+}
 
 // A Worded error is a sentinel in words that fit the operation.
 type Worded struct {

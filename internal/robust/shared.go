@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
@@ -84,7 +85,7 @@ func (s *Shared) drain(ctx context.Context) error {
 		if len(alive) == 0 {
 			return nil
 		}
-		if err := ctx.Err(); err != nil { // Until may return at once
+		if err := errs.Context(ctx); err != nil { // Until may return at once
 			return err
 		}
 		// A reader that is not in alive is not watched yet: its mark ends the wait, for another

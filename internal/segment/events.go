@@ -87,7 +87,7 @@ func (a *Attachment) Events() (*Sequence, error) {
 // ctx, and errs.Fault.
 func (s *Sequence) Next(ctx context.Context) (Event, error) {
 	for len(s.found) == 0 {
-		if err := ctx.Err(); err != nil {
+		if err := errs.Context(ctx); err != nil {
 			return Event{}, err
 		}
 		if err := s.look(); err != nil {

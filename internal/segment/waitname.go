@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -37,6 +38,9 @@ func WaitName(ctx context.Context, c Config, name string, attach func() error) e
 	for {
 		if err := attach(); !errors.Is(err, fs.ErrNotExist) || !isDir(dir) {
 			return err
+		}
+		if ctx == nil {
+			return errs.NoContext
 		}
 		select {
 		case <-come:

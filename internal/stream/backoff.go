@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 )
 
 // Patience is how often a call tries before it sleeps between tries. More tries than that happen
@@ -31,7 +32,7 @@ func (b *Backoff) Pause(ctx context.Context, a *Attachment, r Repairer) error {
 	if b.tries++; b.tries < Patience {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errs.Context(ctx); err != nil {
 		return err
 	}
 	if a.M.Closed() {

@@ -21,7 +21,7 @@ import (
 // Killed before 3, the slot is skipped by the next Repair. Killed before 4, the waiters find the
 // message by the backstop of package wait.
 
-// Publish publishes a copy of b, which has the size of an item. A nil ctx returns ErrFull where
+// Publish publishes a copy of b, which has the size of an item. A Try returns ErrFull where
 // Publish would block.
 func (t *Topic) Publish(ctx context.Context, b []byte) error {
 	if err := t.Enter(); err != nil {
@@ -68,7 +68,7 @@ func (t *Topic) cancel(pos uint64) {
 	t.wakeAll()
 }
 
-// reserve claims a position. A nil ctx does not block.
+// reserve claims a position. A Try does not block.
 func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 	var backoff Backoff
 	for first := true; ; first = false {
@@ -82,7 +82,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 		case ring.ErrClosed:
 			return 0, Closed(&t.Header.Closed, ErrEnded)
 		case ring.ErrFull, ring.ErrHeld:
-			if ctx == nil {
+			if Tries(ctx) {
 				if first && t.RepairIfDue() {
 					continue
 				}
@@ -92,7 +92,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 				return 0, err
 			}
 		case ring.ErrBusy:
-			if ctx == nil {
+			if Tries(ctx) {
 				return 0, ErrFull
 			}
 		default:

@@ -173,7 +173,7 @@ func (s *Subscription) Seq() (pos uint64, ok bool) { return s.last, s.received }
 // Errors returns the errors of receiving.
 func (s *Subscription) Errors() *Errors { return &s.t.receiveErrors }
 
-// Recv copies the next message to b, which has the size of an item. A nil ctx returns ErrEmpty
+// Recv copies the next message to b, which has the size of an item. A Try returns ErrEmpty
 // where Recv would block. After an error b has no message.
 func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 	for try := 0; ; try++ {
@@ -182,11 +182,11 @@ func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 			return err
 		}
 		// Publishers overwrote the message during the copy. They may do that every time.
-		if ctx == nil {
+		if Tries(ctx) {
 			if try == Patience {
 				return s.t.receiveErrors.Of(ErrEmpty)
 			}
-		} else if err := ctx.Err(); err != nil {
+		} else if err := errs.Context(ctx); err != nil {
 			return s.t.receiveErrors.Of(err)
 		}
 	}
@@ -279,7 +279,7 @@ func (s *Subscription) reading() *ring.Cursor {
 	return s.cursor
 }
 
-// next finds the next message. A nil ctx does not block.
+// next finds the next message. A Try does not block.
 func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 	var backoff Backoff
 	for first := true; ; first = false {
@@ -296,7 +296,7 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 			if s.t.nameless.Load() && !s.t.Writes {
 				return 0, shmem.ErrUnlinked // it cannot close the topic
 			}
-			if ctx == nil {
+			if Tries(ctx) {
 				if err == ring.ErrHeld && first && s.skipDead() {
 					continue
 				}
@@ -307,7 +307,7 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 				return 0, err
 			}
 		case ring.ErrBusy:
-			if ctx == nil {
+			if Tries(ctx) {
 				return 0, ErrEmpty
 			}
 		default:

@@ -45,6 +45,10 @@ func TurnOf(
 		return t, nil
 	default:
 	}
+	if ctx == nil {
+		t.leave()
+		return nil, errs.NoContext
+	}
 	var closing <-chan struct{}
 	if m != nil {
 		closing = m.Closing()

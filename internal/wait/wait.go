@@ -41,6 +41,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
@@ -91,7 +92,8 @@ type Options struct {
 }
 
 // Until waits until ready reports true. It returns nil if ready holds at first, [ErrClosed] when
-// the mapping begins to close, and the context's error when ctx is done.
+// the mapping begins to close, and the context's error when ctx is done. A nil ctx that would be
+// waited with is errs.NoContext.
 //
 // armed is the object's armed word, in m or, if m is nil, in ordinary memory. Any goroutine of the
 // process may call ready, under a lock of this package: ready loads words of m and does nothing
@@ -110,6 +112,9 @@ func Until(
 	}
 	if ready() {
 		return nil
+	}
+	if ctx == nil {
+		return errs.NoContext
 	}
 	if m != nil && (!hasSlot(m) || o.Poll) {
 		return poll(ctx, closing, ready, o)

@@ -1,0 +1,36 @@
+package stream
+
+import (
+	"context"
+	"time"
+)
+
+// Try is the context of a call that does not block: one that would is told so by Tries before it
+// waits. A nil context is a caller's mistake, see errs.NoContext.
+type Try struct{}
+
+var _ context.Context = Try{}
+
+// Tries reports whether a call with that context does not block.
+func Tries(ctx context.Context) bool {
+	_, ok := ctx.(Try)
+	return ok
+}
+
+// Deadline returns no deadline.
+func (Try) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done returns a channel that is closed: no wait begins.
+func (Try) Done() <-chan struct{} { return done }
+
+// Err returns context.DeadlineExceeded.
+func (Try) Err() error { return context.DeadlineExceeded }
+
+// Value returns nil.
+func (Try) Value(any) any { return nil }
+
+var done = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
