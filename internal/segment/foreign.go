@@ -50,6 +50,9 @@ func (o *opening) mapForeign(a *Attachment) error {
 		return err
 	}
 	a.stat = st
+	if err := o.foreignClaims(a); err != nil {
+		return err
+	}
 	if st.Size >= format.HeaderSize {
 		_, _, err := readHeader(a.file, st)
 		copied := errors.Is(err, errs.Copied) && o.cfg.ReadOnly

@@ -242,3 +242,31 @@ func (o *opening) checkClaims(a *Attachment) error {
 	}
 	return nil
 }
+
+// foreignClaims is checkClaims for a foreign file, which has no control block.
+func (o *opening) foreignClaims(a *Attachment) error {
+	c := &o.Config
+	none := func(option string, asked any) error {
+		return fmt.Errorf("%w: a foreign file has no such thing, Options.%s asks for %v; leave the "+
+			"option out", errs.Mismatch, option, asked)
+	}
+	differs := func(option string, is, asked any) error {
+		return fmt.Errorf("%w: the file has %s %v, Options.%s asks for %v; leave the option out",
+			errs.Mismatch, option, is, option, asked)
+	}
+	switch mode := a.stat.Mode.Perm(); {
+	case c.Lifetime != 0:
+		return none("Lifetime", c.Lifetime)
+	case c.Slots != 0:
+		return none("Slots", c.Slots)
+	case c.Reserve != 0:
+		return none("Reserve", c.Reserve)
+	case c.UndoLimit == math.MaxInt:
+		return none("Undo", "UndoAlways")
+	case o.gid != noGroup && uint32(o.gid) != a.stat.GID:
+		return differs("Group", a.stat.GID, c.Group)
+	case c.Mode != 0 && c.Mode.Perm() != mode:
+		return differs("Mode", fmt.Sprintf("%#o", mode), fmt.Sprintf("%#o", c.Mode.Perm()))
+	}
+	return nil
+}
