@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/stream"
@@ -107,7 +106,7 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 			}
 		}
 		if ctx == nil {
-			return Message{}, f.error(errs.NoContext)
+			return Message{}, f.error(stream.Context(nil))
 		}
 		select {
 		case <-time.After(pause):

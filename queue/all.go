@@ -5,7 +5,6 @@ import (
 	"io"
 	"iter"
 
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -17,7 +16,7 @@ func all[T any](
 	return func(yield func(T, error) bool) {
 		for {
 			var v T
-			err := errs.Context(ctx)
+			err := stream.Context(ctx)
 			if err != nil {
 				err = errors.Of(err)
 			} else {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -37,7 +36,7 @@ func (l *lock) lock(ctx context.Context, closing func() <-chan struct{}) error {
 		}
 	}
 	if ctx == nil {
-		return errs.NoContext
+		return stream.Context(nil)
 	}
 	l.waiters.Add(1)
 	defer l.waiters.Add(-1)

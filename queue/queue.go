@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -304,7 +303,7 @@ func (q *Queue[T]) sendFunc(ctx context.Context, s itemSender, f func(*T) error)
 func (q *Queue[T]) sendBatch(ctx context.Context, s itemSender, vs []T) (n int, err error) {
 	for n < len(vs) {
 		if n > 0 {
-			if err := errs.Context(ctx); err != nil {
+			if err := stream.Context(ctx); err != nil {
 				return n, q.form.attached().sendErrors.Of(err)
 			}
 		}

@@ -89,7 +89,14 @@ func itemPipe(dir string, single bool) (pipe, error) {
 	return pipe{
 		send:    func(ctx context.Context) error { return q.Send(ctx, 1) },
 		trySend: func(context.Context) error { return q.TrySend(1) },
-		recv:    func(ctx context.Context) error { _, err := q.Recv(ctx); return err },
+		recv: func(ctx context.Context) (err error) {
+			if ctx == nil {
+				_, err = q.TryRecv()
+			} else {
+				_, err = q.Recv(ctx)
+			}
+			return err
+		},
 		segment: q.Segment(),
 	}, nil
 }
@@ -104,7 +111,14 @@ func bytePipe(dir string, single bool) (pipe, error) {
 	return pipe{
 		send:    func(ctx context.Context) error { return q.Send(ctx, m) },
 		trySend: func(context.Context) error { return q.TrySend(m) },
-		recv:    func(ctx context.Context) error { _, err := q.Recv(ctx, nil); return err },
+		recv: func(ctx context.Context) (err error) {
+			if ctx == nil {
+				_, err = q.TryRecv(nil)
+			} else {
+				_, err = q.Recv(ctx, nil)
+			}
+			return err
+		},
 		segment: q.Segment(),
 	}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"iter"
 
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/stream"
@@ -132,7 +131,7 @@ func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[T, error] {
 }
 
 func (s *Subscription[T]) next(ctx context.Context) (v T, err error) {
-	if err := errs.Context(ctx); err != nil {
+	if err := stream.Context(ctx); err != nil {
 		return v, s.core.Errors().Of(err)
 	}
 	return s.Recv(ctx)

@@ -3,10 +3,15 @@ package stream
 import (
 	"context"
 	"time"
+
+	"github.com/shmembox/shmem/internal/errs"
 )
 
+// Context is ctx.Err, and the error of a nil context.
+func Context(ctx context.Context) error { return errs.Context(ctx) }
+
 // Try is the context of a call that does not block: one that would is told so by Tries before it
-// waits. A nil context is a caller's mistake, see errs.NoContext.
+// waits. A nil context is a caller's mistake, see Context.
 type Try struct{}
 
 var _ context.Context = Try{}
