@@ -71,7 +71,7 @@ func sized[T any](t *testing.T, places int, single bool) {
 // is at least one.
 func TestSizesOfBytes(t *testing.T) {
 	for _, single := range []bool{false, true} {
-		for _, size := range []int{1, 7, 8, 9, 16, 24, 31, 32, 33, 40, 48, 56, 4096, 1<<20 + 1, 32 << 20} {
+		for _, size := range []int{1, 8, 24, 31, 32, 33, 4096, 1<<20 + 1, 4 << 20} {
 			for _, places := range []int{1, 3} {
 				q, err := queue.CreateBytes("s", &queue.BytesOptions{
 					Dir: shmemtest.Dir(t), Lifetime: shmem.Owned, Bytes: size, Capacity: places,
