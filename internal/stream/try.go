@@ -25,17 +25,11 @@ func Tries(ctx context.Context) bool {
 // Deadline returns no deadline.
 func (Try) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// Done returns a channel that is closed: no wait begins.
-func (Try) Done() <-chan struct{} { return done }
+// Done returns nil.
+func (Try) Done() <-chan struct{} { return nil }
 
 // Err returns context.DeadlineExceeded.
 func (Try) Err() error { return context.DeadlineExceeded }
 
 // Value returns nil.
 func (Try) Value(any) any { return nil }
-
-var done = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
