@@ -327,8 +327,8 @@ func (b *Box[T]) Wait(ctx context.Context, seen uint64) (err error) {
 }
 
 // Watch yields the value, and again each time it has changed by Update or Store. It always yields
-// the latest value, so a slow loop misses those in between. It looks at ctx before every value. It ends with an error: that of ctx,
-// ErrClosed when the box is closed, or one of Load.
+// the latest value, so a slow loop misses those in between. It looks at ctx before every value. It
+// ends with an error: that of ctx, ErrClosed when the box is closed, or one of Load.
 func (b *Box[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
