@@ -51,27 +51,57 @@ func open[T any](op, name string, opts *Options, create, attach bool) (*Box[T], 
 	if err != nil {
 		return nil, public(op, name, err)
 	}
-	a, err := segment.Open(segment.Request{
+	r := segment.Request{
 		Name: name, Config: c, Create: create, Attach: attach,
 		Size: schema.Size, Schema: schema, Init: initOf[T](),
-	})
+	}
+	if c.Foreign {
+		r.Foreign = format.OfForeign(reflect.TypeFor[T]())
+	}
+	a, err := segment.Open(r)
 	if err != nil {
 		return nil, public(op, name, err)
 	}
 	b := newBox[T](a, schema)
+	if a.Foreign() {
+		if err := b.bindForeign(schema); err != nil {
+			return nil, public(op, name, err)
+		}
+		return b, nil
+	}
 	a.Bind(b.binding())
 	b.val.WatchHeld(schema)
 	return b, nil
 }
 
+// bindForeign binds the box to a foreign segment that was opened for it. If the value's Check fails
+// or panics the segment is closed.
+func (b *Box[T]) bindForeign(schema *format.Type) error {
+	bound := false
+	defer func() {
+		if !bound {
+			_ = b.seg.a.Detach(false)
+		}
+	}()
+	err := b.seg.a.BindTyped(schema, b.binding())
+	bound = err == nil
+	return err
+}
+
 // BoxOf returns the box of a segment, which it sees as a T. The size, the alignment and, where a
 // schema is stored, the schema must fit; where none is stored, that of T is stored now. A segment
-// has one box, and closing either closes both. The value is dropped like that of any other box.
+// has one box, and closing either closes both. The value is dropped like that of any other box. In
+// a foreign segment a Checker is called first.
 func BoxOf[T any](s *Segment) (*Box[T], error) {
 	const op = "box of"
 	schema, err := format.OfValue(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, public(op, s.Name(), err)
+	}
+	if s.a.OfOthers() {
+		if err := format.OfForeign(reflect.TypeFor[T]()); err != nil {
+			return nil, public(op, s.Name(), err)
+		}
 	}
 	b := newBox[T](s.a, schema)
 	if err := s.a.BindTyped(schema, b.binding()); err != nil {
@@ -106,7 +136,21 @@ func (b *Box[T]) binding() segment.Binding {
 	if _, ok := any((*T)(nil)).(Dropper); ok {
 		drop = b.drop
 	}
-	return segment.Binding{Invalidate: func() { b.ptr.Store(nil) }, Drop: drop}
+	var check func() error
+	if _, ok := any((*T)(nil)).(Checker); ok {
+		check = b.check
+	}
+	return segment.Binding{Invalidate: func() { b.ptr.Store(nil) }, Drop: drop, Check: check}
+}
+
+func (b *Box[T]) check() error {
+	m := b.seg.m
+	v, err := mem.At[T](m, 0)
+	if err != nil {
+		return err
+	}
+	m.MarkExposed()
+	return any(v).(Checker).Check()
 }
 
 func (b *Box[T]) drop() {

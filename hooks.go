@@ -23,3 +23,13 @@ type Initializer interface{ Init() error }
 // like any other code. Drop can use locks of package psync in the value, and can open the same
 // name again, which is then a new segment.
 type Dropper interface{ Drop() }
+
+// Checker is implemented by values of foreign segments that can tell what they are, by a magic or
+// version word. When *T is a Checker, Attach with Options.Foreign and BoxOf of a foreign segment
+// call Check before they return the box. An error of Check makes them fail with an error that is
+// ErrMismatch too: so an update of the program on the other side is an error, not garbage.
+//
+// Check reads and does not write. It is called once for each box; a program whose peer may restart
+// meanwhile calls it again in Do. At other segments it is not called: their types are compared. In
+// a foreign segment, a method Check that is never called is ErrBadType, as Init and Drop are.
+type Checker interface{ Check() error }

@@ -14,10 +14,11 @@ import (
 // faults. Access is not synchronised. If s is attached read-only, writing faults.
 //
 // T is any type that a box can hold, and can be of any size: it is never copied. The type is not
-// stored in the segment and not compared with what is stored there; its methods Init and Drop are
-// not called. Close does not wait for locks of package psync in T.
+// stored in the segment and not compared with what is stored there; its methods Init, Drop and
+// Check are not called. Close does not wait for locks of package psync in T.
 //
-// The error is ErrBadType if T cannot be shared, ErrMismatch if it does not lie within the payload
+// The error is ErrBadType if T cannot be shared or, in a foreign segment, has padding that is not
+// declared (see Options.Foreign), ErrMismatch if it does not lie within the payload
 // or is not aligned there, and ErrClosed if s is closed.
 func ValueAt[T any](s *Segment, off int64) (*T, error) {
 	var v *T
@@ -46,6 +47,11 @@ func (s *Segment) part(
 ) error {
 	if _, err := format.Of(t); err != nil {
 		return public(op, s.Name(), err)
+	}
+	if s.a.OfOthers() {
+		if err := format.Unpadded(t, n > 1); err != nil {
+			return public(op, s.Name(), err)
+		}
 	}
 	if !s.m.Pin() {
 		return public(op, s.Name(), ErrClosed)

@@ -36,6 +36,8 @@ type hookMethod struct {
 	like reflect.Type // the interface that *T must implement
 	name string
 	want string // the method's type, as written behind its name
+	// a value receiver is as good: the method changes nothing
+	byValue bool
 }
 
 var hookMethods = [...]hookMethod{
@@ -51,27 +53,33 @@ var hookMethods = [...]hookMethod{
 
 // checkMethods returns an error for a method that looks as if a box called it.
 func checkMethods(t reflect.Type) *TypeError {
-	for _, h := range &hookMethods {
-		_, byPointer := h.find(reflect.PointerTo(t))
-		_, byValue := h.find(t)
-		why := ""
-		switch {
-		case !byPointer && h.embedded(t):
-			why = "is ambiguous or hidden, so it is never called"
-		case !byPointer:
-			continue
-		case !reflect.PointerTo(t).Implements(h.like):
-			why = "has another signature, so it is never called"
-		case byValue:
-			why = "has a value receiver, so it gets a copy"
-		default:
-			continue
+	for i := range hookMethods {
+		if err := checkMethod(t, &hookMethods[i]); err != nil {
+			return err
 		}
-		return refuse(t, typeName(t), fmt.Sprintf("has a method %s that %s; "+
-			"declare %[1]s%[3]s on the type itself with a pointer receiver, or choose another name",
-			h.name, why, h.want))
 	}
 	return nil
+}
+
+func checkMethod(t reflect.Type, h *hookMethod) *TypeError {
+	_, byPointer := h.find(reflect.PointerTo(t))
+	_, byValue := h.find(t)
+	why := ""
+	switch {
+	case !byPointer && h.embedded(t):
+		why = "is ambiguous or hidden, so it is never called"
+	case !byPointer:
+		return nil
+	case !reflect.PointerTo(t).Implements(h.like):
+		why = "has another signature, so it is never called"
+	case byValue && !h.byValue:
+		why = "has a value receiver, so it gets a copy"
+	default:
+		return nil
+	}
+	return refuse(t, typeName(t), fmt.Sprintf("has a method %s that %s; "+
+		"declare %[1]s%[3]s on the type itself with a pointer receiver, or choose another name",
+		h.name, why, h.want))
 }
 
 // embedded reports whether a struct embedded in t, at any depth, has the method.

@@ -38,6 +38,7 @@ type Attachment struct {
 	lock *robust.Shared // the box's lock; nil without a slot
 	typ  *format.Type   // that it was opened with; nil: raw bytes
 
+	copied    bool // foreign, and a copy of a segment
 	noCleanup bool
 	size      atomic.Int64 // of the payload
 	closed    atomic.Bool  // Detach has begun
@@ -61,6 +62,9 @@ func (a *Attachment) ReadOnly() bool { return !a.m.Writable() }
 
 // Foreign reports whether the file has no control block.
 func (a *Attachment) Foreign() bool { return a.head == nil }
+
+// OfOthers reports whether another program made the file, with a layout that nothing describes.
+func (a *Attachment) OfOthers() bool { return a.head == nil && !a.copied }
 
 // Closed reports whether Detach has begun.
 func (a *Attachment) Closed() bool { return a.closed.Load() }

@@ -55,10 +55,13 @@ func (o *opening) mapForeign(a *Attachment) error {
 	}
 	if st.Size >= format.HeaderSize {
 		_, _, err := readHeader(a.file, st)
-		copied := errors.Is(err, errs.Copied) && o.cfg.ReadOnly
-		if !errors.Is(err, errs.Foreign) && !copied {
+		a.copied = errors.Is(err, errs.Copied) && o.cfg.ReadOnly
+		if !errors.Is(err, errs.Foreign) && !a.copied {
 			return badOption("it is a ShmemBox segment; attach to it without Options.Foreign")
 		}
+	}
+	if o.Foreign != nil && !a.copied {
+		return o.Foreign
 	}
 	rest := st.Size - o.cfg.Offset
 	if o.Size == 0 && rest > 0 && rest <= math.MaxInt/2 {

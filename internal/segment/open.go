@@ -35,6 +35,8 @@ type Request struct {
 	Grow func(stored *format.Type, fit Fit) (*format.Type, error)
 	// ItemReserve is Config.Reserve of a Compose whose type has the spare room in itself.
 	ItemReserve int
+	// Foreign is why the file of another program cannot be a value of that type; nil: it can.
+	Foreign error
 	// Init prepares the zero payload of a new segment before another process can see it. It runs at
 	// most once.
 	Init func(*mem.Mapping) error

@@ -259,6 +259,8 @@ func (a *Attachment) storeSchema(schema *format.Type, old format.Record) error {
 type Binding struct {
 	Invalidate func() // makes the box's pointer unreachable
 	Drop       func() // drops the value; nil: nothing to drop
+	// Check says whether the value of a foreign file is what it is taken for; nil: it cannot tell.
+	Check func() error
 }
 
 // Bind binds a box to an attachment that no other goroutine uses yet.
@@ -282,12 +284,29 @@ func (a *Attachment) BindTyped(schema *format.Type, b Binding) error {
 		if err := a.checkAlign(schema); err != nil {
 			return err
 		}
+		if err := a.checkValue(b.Check); err != nil {
+			return err
+		}
 	default:
 		if err := a.adopt(schema); err != nil {
 			return err
 		}
 	}
 	a.Bind(b)
+	return nil
+}
+
+// checkValue calls check, and makes its error one of a type that does not fit.
+func (a *Attachment) checkValue(check func() error) (err error) {
+	if check == nil {
+		return nil
+	}
+	if f := a.m.Guard(func() { err = check() }); f != nil {
+		return a.Fault(f)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errs.Mismatch, err)
+	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 // record has the layout of the struct in the C and Python programs below.
 type record struct {
 	N    uint32
+	_    [4]byte // of a foreign segment all padding is declared
 	Wide uint64
 	Text shmem.Text[[16]byte]
 }
