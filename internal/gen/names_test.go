@@ -177,7 +177,7 @@ type build struct {
 var runtimeOf = map[string]*regexp.Regexp{
 	"python": regexp.MustCompile(`(?s)\n# ---- ShmemBox runtime.*`),
 	"c":      regexp.MustCompile(`(?s)/\* ---- ShmemBox runtime.*#endif /\* SHMEMBOX_RUNTIME \*/`),
-	"rust":   regexp.MustCompile(`(?s)\nmod runtime \{.*|pub use runtime.*?\n`),
+	"rust":   regexp.MustCompile(`(?s)\nmod runtime \{.*|pub use self::runtime.*?\n`),
 }
 
 // compiles compiles the code for all types. All but a few modules are compiled without the runtime.

@@ -14,12 +14,26 @@ use std::os::unix::io::AsRawFd;
 use std::sync::atomic::{fence, AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-extern "C" {
-    fn mmap(addr: *mut c_void, len: usize, prot: i32, flags: i32, fd: i32, off: i64) -> *mut c_void;
-    fn munmap(addr: *mut c_void, len: usize) -> i32;
-    fn fcntl(fd: i32, cmd: i32, ...) -> i32;
-    fn syscall(number: i64, ...) -> i64;
+// The first pattern matches in edition 2024, which has unsafe extern; older compilers cannot read that.
+macro_rules! c_functions {
+    ($e:expr) => {
+        unsafe extern "C" {
+            fn mmap(addr: *mut c_void, len: usize, prot: i32, flags: i32, fd: i32, off: i64) -> *mut c_void;
+            fn munmap(addr: *mut c_void, len: usize) -> i32;
+            fn fcntl(fd: i32, cmd: i32, ...) -> i32;
+            fn syscall(number: i64, ...) -> i64;
+        }
+    };
+    (_) => {
+        extern "C" {
+            fn mmap(addr: *mut c_void, len: usize, prot: i32, flags: i32, fd: i32, off: i64) -> *mut c_void;
+            fn munmap(addr: *mut c_void, len: usize) -> i32;
+            fn fcntl(fd: i32, cmd: i32, ...) -> i32;
+            fn syscall(number: i64, ...) -> i64;
+        }
+    };
 }
+c_functions!(_);
 
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64"))]
 const O_NOFOLLOW: i32 = 0o100000;
@@ -546,14 +560,14 @@ impl Segment {
                     }
                     continue;
                 }
-                let gen = match u32_at(old, 0).wrapping_add(1) & 0x1f_ffff {
+                let age = match u32_at(old, 0).wrapping_add(1) & 0x1f_ffff {
                     0 => 1,
                     n => n,
                 };
                 let ns = std::fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino());
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
                 let mut rec = [0u8; 64];
-                rec[0..4].copy_from_slice(&gen.to_ne_bytes());
+                rec[0..4].copy_from_slice(&age.to_ne_bytes());
                 rec[32..36].copy_from_slice(&std::process::id().to_ne_bytes());
                 let flags = if u32_at(old, 32) != 0 { 8u32 } else { 0 }; // the one before did not detach
                 rec[36..40].copy_from_slice(&flags.to_ne_bytes());
@@ -563,7 +577,7 @@ impl Segment {
                 if u32_at(&page, HIGH) <= i {
                     self.file.write_all_at(&(i + 1).to_ne_bytes(), (self.size - 4096 + HIGH) as u64)?;
                 }
-                self.id = gen << 10 | i;
+                self.id = age << 10 | i;
                 return Ok(());
             }
         }
@@ -676,11 +690,11 @@ impl Segment {
 
     /// Does an attachment live? Its slot has its generation, and the byte of the slot is locked.
     fn alive(&self, id: u32) -> bool {
-        let (slot, gen) = (id & 1023, id >> 10 & 0x1f_ffff);
+        let (slot, age) = (id & 1023, id >> 10 & 0x1f_ffff);
         if id == self.id {
             return true;
         }
-        gen != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == gen && self.held(SLOT + slot as i64, 1)
+        age != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == age && self.held(SLOT + slot as i64, 1)
     }
 
     /// Wakes the waiters of the object whose armed word is at off in the header page.

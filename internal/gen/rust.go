@@ -67,7 +67,7 @@ func (g *generator) rust() []byte {
 //! one. It needs nothing but std (Rust 1.59 or later).
 #![allow(non_snake_case, non_camel_case_types, dead_code)]
 
-pub use runtime::{Attachment, Error, Reader};
+pub use self::runtime::{Attachment, Error, Reader};
 
 pub const FINGERPRINT: u64 = 0x%016[2]x;
 pub const SIZE: usize = %[3]d;
@@ -83,7 +83,7 @@ const PARTS: [(usize, usize); %[4]d] = [`,
 	for _, t := range g.order {
 		g.rsStruct(t)
 	}
-	g.f("mod runtime {\n%s}\n", runtimeRust)
+	g.f("#[allow(unsafe_op_in_unsafe_fn)]\nmod runtime {\n%s}\n", runtimeRust)
 	return g.Bytes()
 }
 

@@ -77,8 +77,8 @@ func TestCommands(t *testing.T) {
 // Settings is the type whose code docs/other-languages.md generates.
 type Settings struct{ Limit, Burst int64 }
 
-// TestOtherLanguages runs the C and the Python program of docs/other-languages.md with generated
-// code.
+// TestOtherLanguages runs the programs of docs/other-languages.md with generated code, in the order
+// of the document. Each adds one to Limit.
 func TestOtherLanguages(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
@@ -108,9 +108,12 @@ func TestOtherLanguages(t *testing.T) {
 	}
 	generate(inspect.C, "settings.h")
 	generate(inspect.Python, "settings.py")
+	generate(inspect.Rust, "settings.rs")
 	programs := map[string]struct{ file, run, want string }{
 		"c":      {"main.c", "gcc -Wall -Werror -o main main.c && ./main", "42\n"},
-		"python": {"main.py", "python3 main.py", "42 7\n"},
+		"cpp":    {"main.cc", "g++ -std=c++17 -Wall -Werror -o main++ main.cc && ./main++", "43\n"},
+		"python": {"main.py", "python3 main.py", "45 7\n"},
+		"rust":   {"main.rs", "rustc -o rust main.rs && ./rust", "46\n"},
 	}
 	for _, b := range parse(t, filepath.Join(root, "docs/other-languages.md")).blocks {
 		p, ok := programs[b.lang]
@@ -135,5 +138,8 @@ func TestOtherLanguages(t *testing.T) {
 	}
 	for lang := range programs {
 		t.Errorf("docs/other-languages.md has no program in %s", lang)
+	}
+	if v, err := box.Load(t.Context()); !t.Failed() && (err != nil || v != Settings{46, 7}) {
+		t.Errorf("after all programs the value is %+v (%v)", v, err)
 	}
 }
