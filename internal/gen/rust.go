@@ -65,7 +65,7 @@ func (g *generator) rust() []byte {
 //!
 //! Both refuse a segment of another type, and accept one whose type has fields appended to this
 //! one. It needs nothing but std (Rust 1.59 or later).
-#![allow(non_snake_case, non_camel_case_types, dead_code)]
+#![allow(non_snake_case, non_camel_case_types, dead_code, unsafe_op_in_unsafe_fn, unused_imports)]
 
 pub use self::runtime::{Attachment, Error, Reader};
 
@@ -83,7 +83,7 @@ const PARTS: [(usize, usize); %[4]d] = [`,
 	for _, t := range g.order {
 		g.rsStruct(t)
 	}
-	g.f("#[allow(unsafe_op_in_unsafe_fn)]\nmod runtime {\n%s}\n", runtimeRust)
+	g.f("mod runtime {\n%s}\n", runtimeRust)
 	return g.Bytes()
 }
 
