@@ -94,8 +94,6 @@ func (s *stage) check(err error) {
 	}
 }
 
-func (s *stage) options() *shmem.Options { return &shmem.Options{Dir: s.dir} }
-
 // header changes the header page of a segment.
 func (s *stage) header(name string, change func(page []byte)) {
 	s.t.Helper()
@@ -337,7 +335,7 @@ func TestPs(t *testing.T) {
 	}
 	list := run()
 	for _, want := range []string{fmt.Sprintf("\n%d  segment  stopped ", stopped), "box: lock",
-		fmt.Sprintf("\n%d  segment  sleeping ", waits), "box: change"} {
+		fmt.Sprintf("\n%d  segment  ", waits), "box: change"} {
 		if !strings.Contains(" "+list, want) {
 			t.Errorf("no %q in\n%s", want, list)
 		}

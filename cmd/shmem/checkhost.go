@@ -165,7 +165,8 @@ func (k *checkup) machine() {
 	}
 	if m.Type == sys.TmpfsMagic && m.Size > 0 {
 		if full := percent(uint64(m.Size-m.Avail), uint64(m.Size)); full >= k.cmd.Full {
-			k.add(trouble{Level: critical, Kind: "memory-full", Command: k.command("ls --sort size"),
+			k.add(trouble{Level: critical, Kind: "memory-full",
+				Command: k.command("ls --sort size"),
 				Cause: fmt.Sprintf("%s of %s in %s are used: new segments fail with ErrNoSpace",
 					bytesText(m.Size-m.Avail), bytesText(m.Size), k.dir)})
 		}

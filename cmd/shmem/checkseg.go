@@ -165,7 +165,8 @@ func (k *checkup) fieldLock(r row, o *inspect.Observer, st *inspect.Status, l in
 		t := t
 		t.Cause = fmt.Sprintf("%s (%s) is held by %s%s", l.Path, l.Type, who, waits)
 		if h.What == "promise" {
-			t.Cause = fmt.Sprintf("%s (%s): %s has promised to set it%s", l.Path, l.Type, who, waits)
+			t.Cause = fmt.Sprintf("%s (%s): %s has promised to set it%s", l.Path, l.Type, who,
+				waits)
 		}
 		switch {
 		case !h.Alive && h.What == "promise":
@@ -178,7 +179,8 @@ func (k *checkup) fieldLock(r row, o *inspect.Observer, st *inspect.Status, l in
 			t.Kind, t.Command = "stopped-holder", release(p)
 			k.add(t.blame(p, h))
 		case h.What != "promise" && l.State != "done":
-			k.slow = append(k.slow, &suspect{o: o, name: r.Name, part: l.Path, holder: h, first: st})
+			k.slow = append(k.slow,
+				&suspect{o: o, name: r.Name, part: l.Path, holder: h, first: st})
 		}
 	}
 }
@@ -320,8 +322,8 @@ func (k *checkup) ends(r row, st *inspect.Status) (found bool) {
 		switch {
 		case !h.Alive:
 			t.Kind, t.Command = "dead-end", k.command("stat", r.Name)
-			t.Cause = fmt.Sprintf("its %s was %s: start it again, it takes that end over%s", end, who,
-				waits)
+			t.Cause = fmt.Sprintf("its %s was %s: start it again, it takes that end over%s", end,
+				who, waits)
 		case p.stopped():
 			t.Level, t.Kind, t.Command = critical, "stopped-end", release(p)
 			t.Cause = fmt.Sprintf("its %s is %s%s", end, who, waits)

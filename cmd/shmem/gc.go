@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -21,15 +22,17 @@ func (*gcCmd) Help() string {
 file whose program died while making it. gc removes only this user's. The kernel says which
 processes are attached, by locks that vanish with their process: pids do not matter, and there is no
 grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
-changed.`
+changed. Unread messages of a queue are lost; gc says how many. --dry-run makes the same
+decisions, and changes nothing.`
 }
 
 // A verdict says what gc does with a segment, and why.
 type verdict struct {
-	Name   string `json:"name"`
-	Taken  bool   `json:"taken"` // removed, or to be removed
-	Memory num    `json:"memory"`
-	Why    string `json:"why"`
+	Name   string  `json:"name"`
+	Taken  bool    `json:"taken"` // removed, or to be removed
+	Memory num     `json:"memory"`
+	Lost   count64 `json:"lost"` // unread messages that are lost with it
+	Why    string  `json:"why"`
 	failed bool
 }
 
@@ -43,12 +46,15 @@ func (c *gcCmd) Run(e *env) error {
 		return err
 	}
 	if c.JSON {
-		err = e.json(all)
+		if err := e.json(all); err != nil {
+			return err
+		}
 	} else {
-		c.show(e, all)
-	}
-	if err != nil {
-		return err
+		verb := "removed"
+		if c.DryRun {
+			verb = "would be removed"
+		}
+		e.showVerdicts(all, verb)
 	}
 	for _, v := range all {
 		if v.failed {
@@ -61,12 +67,25 @@ func (c *gcCmd) Run(e *env) error {
 // reclaim removes garbage. It returns a verdict for each segment that was removed, or could not be.
 func (e *env) reclaim() ([]verdict, error) {
 	all := []verdict{}
+	before, err := e.judgeAll() // what is lost can be seen only before
+	if err != nil {
+		return nil, err
+	}
+	promised := map[string]verdict{}
+	for _, v := range before {
+		if v.Taken {
+			promised[v.Name] = v
+		}
+	}
 	for info, err := range shmem.Reclaim(e.dir) {
 		if err != nil && info.Name == "" {
 			return nil, err
 		}
 		v := verdict{Name: info.Name, Taken: err == nil, Memory: num(info.InUse),
 			Why: whyGarbage(info)}
+		if p, ok := promised[v.Name]; ok {
+			v.Lost, v.Why = p.Lost, p.Why
+		}
 		if err != nil {
 			v.Why, v.failed = reason(err), true
 		}
@@ -93,12 +112,15 @@ func (e *env) judgeAll() ([]verdict, error) {
 	}
 	all := []verdict{}
 	for _, r := range rows {
-		all = append(all, judge(r))
+		if !isUnfinished(r.Name) { // see unfinished
+			all = append(all, judge(r))
+		}
 	}
 	return append(all, e.unfinished()...), nil
 }
 
-func (c *gcCmd) show(e *env, all []verdict) {
+// showVerdicts prints a table, and a line with the sum. verb says what was done.
+func (e *env) showVerdicts(all []verdict, verb string) {
 	var rows [][]string
 	n, memory := 0, int64(0)
 	for _, v := range all {
@@ -114,7 +136,7 @@ func (c *gcCmd) show(e *env, all []verdict) {
 	if len(rows) > 0 {
 		e.table([]column{
 			{head: "NAME", least: 12, paint: painted(e.style.bold)},
-			{head: "GC", paint: func(i int, s string) string {
+			{head: "DO", paint: func(i int, s string) string {
 				switch {
 				case all[i].failed:
 					return e.style.red(s)
@@ -126,10 +148,6 @@ func (c *gcCmd) show(e *env, all []verdict) {
 			{head: "MEM", right: true}, {head: "WHY", least: 20, fold: true},
 		}, rows)
 	}
-	verb := "removed"
-	if c.DryRun {
-		verb = "would be removed"
-	}
 	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb,
 		bytesText(memory))))
 }
@@ -138,10 +156,17 @@ func (c *gcCmd) show(e *env, all []verdict) {
 // has no nameless files.
 const unfinishedPrefix = ".shmem-"
 
+// isUnfinished reports whether a name is such a temporary one, as the library makes it. Others that
+// begin like that are files of other programs.
+func isUnfinished(name string) bool {
+	id, ok := strings.CutPrefix(name, unfinishedPrefix)
+	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
+}
+
 const whyUnfinished = "its program died while making it"
 
 func whyGarbage(info shmem.Info) string {
-	if strings.HasPrefix(info.Name, unfinishedPrefix) {
+	if isUnfinished(info.Name) {
 		return whyUnfinished
 	}
 	why := "owner dead, no process attached"
@@ -156,6 +181,8 @@ func whyGarbage(info shmem.Info) string {
 func judge(r row) verdict {
 	v := verdict{Name: r.Name, Memory: num(r.InUse)}
 	switch {
+	case r.Name != "" && !couldBeSegment(r.Name) && !r.unlinked:
+		v.Why = "no segment can have that name: it is another program's; rm(1) removes it"
 	case r.err != nil:
 		v.Why = "cannot be read: " + reason(r.err)
 	case r.unlinked:
@@ -163,7 +190,10 @@ func judge(r row) verdict {
 	case r.State == shmem.Garbage && r.UID != os.Geteuid():
 		v.Why = fmt.Sprintf("garbage, but of user %s; run gc as that user", userName(r.UID))
 	case r.State == shmem.Garbage:
-		v.Taken, v.Why = true, whyGarbage(r.Info)
+		v.Taken, v.Why, v.Lost = true, whyGarbage(r.Info), r.unread
+		if v.Lost > 0 {
+			v.Why += "; " + lostText(v.Lost)
+		}
 	case r.State == shmem.Live && r.Owner != nil:
 		v.Why = "its owner lives: " + process(*r.Owner, clean(r.Program))
 	case r.State == shmem.Live:
@@ -189,23 +219,42 @@ func judge(r row) verdict {
 func (e *env) unfinished() (all []verdict) {
 	files, _ := os.ReadDir(e.dir)
 	for _, f := range files {
-		if !strings.HasPrefix(f.Name(), unfinishedPrefix) {
-			continue
+		if isUnfinished(f.Name()) {
+			all = append(all, judgeUnfinished(filepath.Join(e.dir, f.Name()), f.Name()))
 		}
-		fd, err := sys.Open(filepath.Join(e.dir, f.Name()), false)
-		if err != nil {
-			continue
-		}
-		v := verdict{Name: f.Name(), Taken: true, Why: whyUnfinished}
-		if st, err := fd.Stat(); err == nil {
-			v.Memory = num(st.Blocks * 512)
-		}
-		const lockBytes = sys.SlotByte - sys.GateByte + 1024 // the gate, and every slot
-		if held, err := fd.Held(sys.GateByte, lockBytes); err != nil || held {
-			v.Taken, v.Why = false, "it is being made"
-		}
-		_ = fd.Close()
-		all = append(all, v)
 	}
 	return all
+}
+
+// judgeUnfinished says what gc would do with a file of a temporary name, by the rules of
+// shmem.Reclaim.
+func judgeUnfinished(path, name string) verdict {
+	v := verdict{Name: name, Why: "it cannot be read"}
+	st, err := sys.Lstat(path)
+	switch {
+	case err != nil:
+		return v
+	case st.Mode.IsDir():
+		v.Why = "a directory"
+		return v
+	case int(st.UID) != os.Geteuid():
+		v.Why = fmt.Sprintf("of user %s; run gc as that user", userName(int(st.UID)))
+		return v
+	case !st.Mode.IsRegular(): // a Remove gave it that name
+		v.Taken, v.Why = true, "its program died while removing it"
+		return v
+	}
+	v.Memory = num(st.Blocks * 512)
+	fd, err := sys.Open(path, true)
+	if err != nil {
+		return v
+	}
+	defer fd.Close()
+	const lockBytes = sys.SlotByte - sys.GateByte + format.MaxSlots // the gate, and every slot
+	if held, err := fd.Held(sys.GateByte, lockBytes); err != nil || held {
+		v.Why = "it is being made"
+		return v
+	}
+	v.Taken, v.Why = true, whyUnfinished
+	return v
 }

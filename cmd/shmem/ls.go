@@ -93,9 +93,11 @@ func sortRows(rows []row, by string) {
 type row struct {
 	shmem.Info
 	unlinked bool
-	err      error  // why the segment could not be read
-	item     string // of a queue or topic: the type of its messages
-	ended    bool   // of a queue or topic
+	err      error   // why the segment could not be read
+	item     string  // of a queue or topic: the type of its messages
+	ended    bool    // of a queue or topic
+	unread   count64 // messages of a queue
+	what     string  // of a file that is no segment: "directory"; "" if it is a file
 }
 
 // state is the state of the segment in a word.
@@ -138,6 +140,7 @@ func (e *env) rows(patterns []string) ([]row, error) {
 			rows = append(rows, r)
 		}
 	}
+	rows = e.others(rows, patterns)
 	lost, _ := e.unlinked(e.dir)
 	for _, info := range lost {
 		if match(patterns, info.Name) {
@@ -174,7 +177,7 @@ func (r *row) stream() {
 	if r.err != nil {
 		return
 	}
-	o, err := inspect.Open("", r.Path)
+	o, err := openPath(r.Path)
 	if err != nil {
 		return
 	}
@@ -184,7 +187,22 @@ func (r *row) stream() {
 	}
 	if s, err := o.Stats(); err == nil && s != nil {
 		r.ended = s.Ended
+		if !isTopic(s) {
+			r.unread = unreadOf(o, s)
+		}
 	}
+}
+
+// unreadOf is how many messages wait in a queue. A Single queue.Bytes counts bytes instead.
+func unreadOf(o *inspect.Observer, s *inspect.Stats) count64 {
+	if !s.Single || s.BytesCap == 0 {
+		return count64(s.Depth)
+	}
+	all, err := o.Messages(0)
+	if err != nil && s.Depth > 0 {
+		return 1 // one at least
+	}
+	return count64(len(all))
 }
 
 // match reports whether a name matches one of patterns. No patterns match everything.
@@ -256,7 +274,7 @@ func (r row) describe() (typ, owner, attached string) {
 	case r.Err != nil:
 		return reason(r.Err), owner, attached
 	case r.State == shmem.Foreign:
-		return "-", owner, attached
+		return cmp.Or(r.what, "-"), owner, attached
 	}
 	typ = cmp.Or(r.Type, "bytes")
 	if r.item != "" {
@@ -282,6 +300,10 @@ func (e *env) totals(rows []row) string {
 		count[r.state()]++
 	}
 	text := fmt.Sprintf("%d in %s, %s of memory", len(rows), clean(e.dir), bytesText(memory))
+	if hidden := e.hidden(rows); hidden > 0 {
+		text += fmt.Sprintf("; %s more in files that have no name, open or mapped",
+			bytesText(hidden))
+	}
 	if n := count["garbage"]; n > 0 {
 		text += fmt.Sprintf("; %d garbage (shmem gc)", n)
 	}

@@ -30,6 +30,7 @@ type jsonInfo struct {
 	Type        string     `json:"type,omitempty"`
 	Item        string     `json:"item,omitempty"` // type of the messages of a queue or topic
 	Ended       bool       `json:"ended,omitempty"`
+	Unread      count64    `json:"unread,omitempty"` // messages of a queue
 	Fingerprint string     `json:"fingerprint,omitempty"`
 	Size        num        `json:"size"`
 	File        num        `json:"file"`
@@ -47,7 +48,8 @@ type jsonInfo struct {
 func (r row) json() jsonInfo {
 	j := jsonInfo{
 		Name: r.Name, Path: r.Path, State: r.state(), Unlinked: r.unlinked,
-		Type: r.Type, Item: r.item, Ended: r.ended, Size: num(r.Size), File: num(r.File),
+		Type: r.Type, Item: r.item, Ended: r.ended, Unread: r.unread,
+		Size: num(r.Size), File: num(r.File),
 		Memory: num(r.InUse),
 		Mode:   r.Mode.String(), UID: r.UID, Created: moment(r.Created), Program: r.Program,
 		Slots: r.Slots, Readers: r.Readers, Peers: []jsonPeer{},

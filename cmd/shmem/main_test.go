@@ -65,6 +65,7 @@ func TestMain(m *testing.M) {
 //	segment DIR hold NAME [ACTION]   opens a box and stays until it is killed
 //
 //	segment DIR lease NAME           stays inside RecvFunc of a queue of Jobs
+//	segment DIR owned NAME           a queue.Queue that ends with it, with 2 Jobs, and stays
 //	segment DIR behind NAME          subscribes to a topic of Ticks with a hold, and stays
 //
 // A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are
@@ -103,6 +104,8 @@ func makeSegment() {
 		lease(name, o)
 	case "behind":
 		behind(name, o)
+	case "owned":
+		owned(name, o)
 	case "hold":
 		hold(name, o, os.Args[4:])
 	}
@@ -193,6 +196,16 @@ func lease(name string, o *shmem.Options) {
 		stay()
 		return nil
 	}))
+}
+
+func owned(name string, o *shmem.Options) {
+	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Lifetime: shmem.Owned})
+	check(err)
+	for range 2 {
+		check(q.Send(context.Background(), Job{}))
+	}
+	up(name)
+	stay()
 }
 
 // behind subscribes to a topic and receives nothing.

@@ -174,6 +174,12 @@ type user struct {
 // fileUsers returns which processes map files of a directory, or have them open: those that this
 // user may look into.
 func fileUsers(dir string) map[fileKey][]user {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
+	}
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil

@@ -20,10 +20,10 @@ type psCmd struct {
 }
 
 func (*psCmd) Help() string {
-	return `Shows each process that is attached to a segment, stopped ones first. With a PID it shows
-all there is: command line, user, container, and for each segment what the process holds, what it
-waits for, and what would happen if it died. A process of another container has its pid there too,
-where this one may look into it.`
+	return `Shows each process that is attached to a segment, stopped ones first. With a PID it
+shows all there is: command line, user, container, and for each segment what the process holds, what
+it waits for, and what would happen if it died. A process of another container has its pid there
+too, where this one may look into it.`
 }
 
 // An attachment is what a process has of a segment. Its JSON is for scripts: keys are neither
@@ -48,7 +48,7 @@ type psProcess struct {
 	Namespace count64      `json:"pidNamespace"`
 	Program   string       `json:"program"`
 	Command   string       `json:"command"`
-	State     string       `json:"state"` // running, sleeping, disk sleep, stopped, traced, zombie; ?
+	State     string       `json:"state"` // see processStates; ? if unknown
 	UID       int          `json:"uid"`   // -1 if unknown
 	User      string       `json:"user"`
 	Container string       `json:"container,omitempty"`
@@ -62,7 +62,8 @@ func (c *psCmd) Run(e *env) error {
 	}
 	all := e.attached(rows)
 	if len(c.PID) > 0 {
-		all = slices.DeleteFunc(all, func(p psProcess) bool { return !slices.Contains(c.PID, p.PID) })
+		all = slices.DeleteFunc(all,
+			func(p psProcess) bool { return !slices.Contains(c.PID, p.PID) })
 		if len(all) == 0 {
 			return fmt.Errorf("no process %s is attached to a segment of %s: %w",
 				strings.Trim(fmt.Sprint(c.PID), "[]"), e.dir, fs.ErrNotExist)
@@ -119,7 +120,7 @@ func (e *env) attached(rows []row) []psProcess {
 
 // statusOf returns the status of a segment, nil if it cannot be had.
 func (e *env) statusOf(r row) *inspect.Status {
-	o, err := inspect.Open("", r.Path)
+	o, err := openPath(r.Path)
 	if err != nil {
 		return nil
 	}
@@ -244,7 +245,8 @@ func (e *env) listProcesses(all []psProcess) {
 			}
 		}
 		cells[i] = []string{pidText(p), cmp.Or(p.Program, "?"), p.State, cmp.Or(p.User, "?"),
-			cmp.Or(p.Container, "-"), strconv.Itoa(len(p.Segments)), listText(held), listText(waits)}
+			cmp.Or(p.Container, "-"), strconv.Itoa(len(p.Segments)), listText(held),
+			listText(waits)}
 	}
 	if len(all) == 0 {
 		fmt.Fprintf(e.out, "no process is attached to a segment of %s\n", clean(e.dir))

@@ -15,10 +15,10 @@ type recoverCmd struct {
 }
 
 func (*recoverCmd) Help() string {
-	return `After a death, "shmem check" says which value or lock needs this. For the box's own lock it
-does what the next Update would do: the change of the writer that died is undone. For a lock in the
-value it declares that what the lock guards is in order; look at the value first (shmem cat). A lock
-that no process died with stays as it is.`
+	return `After a death, "shmem check" says which value or lock needs this. For the box's own lock
+it does what the next Update would do: the change of the writer that died is undone. For a lock in
+the value it declares that what the lock guards is in order; look at the value first (shmem cat). A
+lock that no process died with stays as it is.`
 }
 
 func (c *recoverCmd) Run(e *env) error {

@@ -208,9 +208,9 @@ func valid(root, s node, v any, path string) error {
 	if ref, ok := s["$ref"].(string); ok {
 		return valid(root, root["$defs"].(node)[filepath.Base(ref)].(node), v, path)
 	}
-	if any, ok := s["anyOf"].([]any); ok {
+	if options, ok := s["anyOf"].([]any); ok {
 		var last error
-		for _, o := range any {
+		for _, o := range options {
 			if last = valid(root, o.(node), v, path); last == nil {
 				return nil
 			}

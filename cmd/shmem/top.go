@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,9 +57,11 @@ func (c *topCmd) Run(e *env) error {
 // tracking has the segments that are looked at again and again, by their paths.
 type tracking map[string]*tracked
 
-// A tracked segment stays open between frames, so that rates can be seen.
+// A tracked segment is remembered between frames, so that rates can be seen. The first maxOpen ones
+// stay open: to look at them costs less. There may be more than a process may have open.
 type tracked struct {
-	o     *inspect.Observer
+	o     *inspect.Observer // nil if it was closed
+	file  fileKey
 	st    *inspect.Status // nil at first
 	at    time.Time       // when st was read
 	total uint64          // changes or messages at that time
@@ -71,25 +74,40 @@ type tracked struct {
 
 func (all tracking) close() {
 	for _, t := range all {
-		t.o.Close()
+		t.closed()
 	}
 }
+
+// closed closes the segment if it is open.
+func (t *tracked) closed() {
+	if t.o != nil {
+		t.o.Close()
+		t.o = nil
+	}
+}
+
+// maxOpen is how many segments stay open between frames.
+const maxOpen = 64
 
 // update reads all segments again, and closes those that are gone.
 func (all tracking) update(e *env, rows []row) {
 	for _, t := range all {
 		t.seen = false
 	}
+	open := 0
 	for _, r := range rows {
 		if r.err == nil && r.State != shmem.Foreign && r.Err == nil {
 			if t := all.open(e, r); t != nil {
 				t.update()
+				if open++; open > maxOpen {
+					t.closed()
+				}
 			}
 		}
 	}
 	for path, t := range all {
 		if !t.seen {
-			t.o.Close()
+			t.closed()
 			delete(all, path)
 		}
 	}
@@ -99,21 +117,25 @@ func (all tracking) update(e *env, rows []row) {
 // returns nil if it cannot be opened.
 func (all tracking) open(e *env, r row) *tracked {
 	old := all[r.Path]
-	if old != nil && (r.unlinked || old.o.Linked()) {
+	if old != nil && old.o != nil && (r.unlinked || old.o.Linked()) {
 		return old
 	}
-	name := r.Name
-	if r.unlinked {
-		name = r.Path
-	}
-	o, err := inspect.Open(e.dir, name)
+	o, err := openPath(r.Path)
 	if err != nil {
 		return nil
 	}
-	if old != nil {
-		old.o.Close()
+	var file fileKey
+	if st, err := os.Stat(r.Path); err == nil {
+		file.dev, file.ino, _ = fileIDOf(st)
 	}
-	all[r.Path] = &tracked{o: o}
+	if old != nil && old.o == nil && old.file == file {
+		old.o = o
+		return old
+	}
+	if old != nil {
+		old.closed()
+	}
+	all[r.Path] = &tracked{o: o, file: file}
 	return all[r.Path]
 }
 
@@ -259,7 +281,7 @@ type jsonTop struct {
 
 type jsonTopRow struct {
 	jsonInfo
-	PerSecond float64     `json:"perSecond"`        // changes of a box, messages of a queue or topic
+	PerSecond float64     `json:"perSecond"`        // changes of a box, messages of others
 	Total     count64     `json:"total"`            // of these
 	Depth     count64     `json:"depth"`            // messages in a queue; lag of a topic
 	Capacity  int         `json:"capacity"`         // 0: no queue or topic

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/sys"
+)
+
+// others adds to rows what shmem.List leaves out: files whose names ShmemBox could not have made,
+// and directories. They take memory too.
+func (e *env) others(rows []row, patterns []string) []row {
+	d, err := os.Open(e.dir)
+	if err != nil {
+		return rows
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	slices.Sort(names)
+	listed := make(map[string]bool, len(rows))
+	for _, r := range rows {
+		listed[r.Name] = true
+	}
+	for _, name := range names {
+		if listed[name] || !match(patterns, name) {
+			continue
+		}
+		path := filepath.Join(e.dir, name)
+		st, err := sys.Lstat(path)
+		switch {
+		case err != nil:
+		case st.Mode.IsDir():
+			rows = append(rows, directory(path, name, st))
+		case st.Mode.IsRegular():
+			if r, ok := e.otherFile(path, name, st); ok {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return rows
+}
+
+// couldBeSegment reports whether a segment can have that name; see shmem.ErrBadName.
+func couldBeSegment(name string) bool {
+	return name != "" && len(name) <= shmem.MaxName && isName("x"+name) && name[0] != '.'
+}
+
+// openPath opens the file at a path, which may be relative.
+func openPath(path string) (*inspect.Observer, error) {
+	if !strings.Contains(path, "/") {
+		path = "./" + path
+	}
+	return inspect.Open("", path)
+}
+
+// otherFile looks at a file by its path. It reports false for a file that List would have shown.
+func (e *env) otherFile(path, name string, st sys.Stat) (row, bool) {
+	if couldBeSegment(name) { // it came meanwhile
+		return row{}, false
+	}
+	r := row{Info: shmem.Info{Name: name, Path: path, State: shmem.Foreign, Size: st.Size,
+		File: st.Size, InUse: st.Blocks * 512, Mode: st.Mode, UID: int(st.UID),
+		Created: st.Modified}}
+	o, err := openPath(path)
+	if err != nil {
+		r.err = err
+		r.fromOutside()
+		return r, true
+	}
+	defer o.Close()
+	r.Info = o.Info()
+	r.Name, r.Path = name, path
+	return r, true
+}
+
+// maxWalk bounds how many files of directories are counted.
+const maxWalk = 100_000
+
+// directory is a row for all that is in a directory.
+func directory(path, name string, st sys.Stat) row {
+	r := row{what: "directory", Info: shmem.Info{Name: name, Path: path, State: shmem.Foreign,
+		Mode: st.Mode, UID: int(st.UID), Created: st.Modified, InUse: st.Blocks * 512}}
+	seen, n := map[uint64]bool{}, 0
+	_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if n++; err != nil || n > maxWalk {
+			return fs.SkipDir
+		}
+		f, err := sys.Lstat(p)
+		if err != nil || p == path || f.Dev != st.Dev || seen[f.Ino] { // a mount, or a hard link
+			return nil
+		}
+		seen[f.Ino] = true
+		r.InUse += f.Blocks * 512
+		r.Size += f.Size
+		return nil
+	})
+	r.File = r.Size
+	return r
+}
+
+// hidden returns how much memory the file system uses beyond that of the rows, if the directory is
+// the whole of one in memory: that of files that have lost their names, and are no segments.
+func (e *env) hidden(rows []row) int64 {
+	m, err := sys.MountOf(e.dir)
+	if err != nil || m.Type != sys.TmpfsMagic || m.Size == 0 {
+		return 0
+	}
+	dir, err := sys.Lstat(e.dir)
+	above, err2 := sys.Lstat(filepath.Join(e.dir, ".."))
+	if err != nil || err2 != nil || dir.Dev == above.Dev {
+		return 0
+	}
+	rest := m.Size - m.Avail
+	seen := map[uint64]bool{}
+	for _, r := range rows {
+		if st, err := os.Stat(r.Path); err == nil {
+			_, ino, ok := fileIDOf(st)
+			if ok && seen[ino] {
+				continue
+			}
+			seen[ino] = true
+		}
+		rest -= r.InUse
+	}
+	return max(rest, 0)
+}
