@@ -98,9 +98,13 @@ func command() int {
 		fmt.Fprintf(os.Stderr, "no variant %q\n", *which)
 		return 2
 	}
+	share := len(chosen)
+	if share > 1 && slices.ContainsFunc(chosen, func(v variant) bool { return v.name == "polite" }) {
+		share-- // it kills none
+	}
 	var results []*result
 	for _, v := range chosen {
-		r := runVariant(v, len(chosen))
+		r := runVariant(v, share)
 		results = append(results, r)
 		if !*asJSON {
 			report(r)

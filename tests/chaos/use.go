@@ -141,8 +141,10 @@ func (w *worker) attachFile(at *attachment) {
 	defer f.Close()
 	w.depth++
 	defer func() { w.depth-- }()
+	o := w.options(at.name)
+	o.AnyUser = true // without a name and a seal only this accepts it
 	began := time.Now()
-	seg, err := shmem.FromFile(f, w.options(at.name))
+	seg, err := shmem.FromFile(f, o)
 	if !w.expect("FromFile", err, began, fs.ErrNotExist) {
 		if errors.Is(err, fs.ErrNotExist) && at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
 			w.violate(vanished, "segment %d is gone, and its owner did not close: %v", at.id, err)

@@ -22,8 +22,8 @@ func TestStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(r)
-	if r.violations > 0 || r.started <= 20 || r.killed == 0 {
-		t.Errorf("%d violations, %d processes, %d killed", r.violations, r.started, r.killed)
+	if r.violations > 0 || r.started < 20 {
+		t.Errorf("%d violations, %d processes", r.violations, r.started)
 	}
 }
 
