@@ -18,18 +18,20 @@ var base struct {
 	lock *os.File // shows other processes that the directory is in use
 }
 
-// Dir returns a new empty directory for the test. The directory is in /dev/shm if that is a tmpfs,
-// else Dir logs the reason and returns one of t.TempDir. At the end of the test, after the cleanups
-// that were registered later, the test fails if the directory is not empty. Then the directory is
-// removed.
+// Dir returns a new empty directory for the test, on a tmpfs: in /dev/shm, or else in the directory
+// for temporary files or $XDG_RUNTIME_DIR. If none of them is a tmpfs, Dir logs that and returns one
+// of t.TempDir, which may be on a disk: segments there need Options.Disk. At the end of the test,
+// after the cleanups that were registered later, the test fails if the directory is not empty. Then
+// the directory is removed.
 //
 // Only the user of the test may enter the directory, until the test changes that with os.Chmod.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := memoryDir(t.Name())
+	dir, remove, err := memoryDir(t.Name())
 	if err != nil {
-		t.Logf("shmemtest: no directory in memory: %v", err)
-		dir = t.TempDir()
+		dir, remove = t.TempDir(), func() error { return nil }
+		t.Logf("shmemtest: no directory in memory: %v; "+
+			"if %s is on a disk, segments there need Options.Disk", err, dir)
 	}
 	t.Cleanup(func() {
 		t.Helper()
@@ -40,7 +42,7 @@ func Dir(t testing.TB) string {
 		if len(left) > 0 {
 			t.Errorf("shmemtest: left in %s:\n\t%s", dir, strings.Join(left, "\n\t"))
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), remove()); err != nil {
 			t.Errorf("shmemtest: %v", err)
 		}
 	})
@@ -48,22 +50,25 @@ func Dir(t testing.TB) string {
 }
 
 // memoryDir makes a directory in base, and base if there is none. The tests of a process share one
-// base, so that one lock shows that all its directories are in use.
-func memoryDir(name string) (string, error) {
+// base, so that one lock shows that all its directories are in use. Where no Main removes base at
+// the end, each directory has a base of its own, which remove removes.
+func memoryDir(name string) (dir string, remove func() error, err error) {
 	base.Lock()
 	defer base.Unlock()
 	registry.Lock()
 	main := registry.main
 	registry.Unlock()
-	if !main {
-		return "", errors.New("TestMain does not call shmemtest.Main")
-	}
-	if base.path == "" {
-		path, lock, err := makeBase()
-		if err != nil {
-			return "", err
+	path, lock := base.path, base.lock
+	if !main || path == "" {
+		if path, lock, err = makeBase(); err != nil {
+			return "", nil, err
 		}
+	}
+	remove = func() error { return nil }
+	if main {
 		base.path, base.lock = path, lock
+	} else {
+		remove = func() error { return errors.Join(os.Remove(path), lock.Close()) }
 	}
 	name = strings.Map(func(r rune) rune {
 		if r < 0x80 &&
@@ -72,7 +77,8 @@ func memoryDir(name string) (string, error) {
 		}
 		return '_'
 	}, name)
-	return os.MkdirTemp(base.path, name[:min(len(name), 40)]+"-")
+	dir, err = os.MkdirTemp(path, name[:min(len(name), 40)]+"-")
+	return dir, remove, err
 }
 
 // removeBase removes base, and returns the directories that were still in it.

@@ -201,15 +201,30 @@ func mappedFiles() (list []string) {
 	return list
 }
 
+// findMemory returns the first of the directories that is on a tmpfs.
+func findMemory(dirs ...string) (string, error) {
+	var all error
+	for _, dir := range dirs {
+		var st syscall.Statfs_t
+		switch err := syscall.Statfs(dir, &st); {
+		case dir == "":
+		case err != nil:
+			all = errors.Join(all, &os.PathError{Op: "statfs", Path: dir, Err: err})
+		case uint64(st.Type)&0xffffffff == tmpfsMagic:
+			return dir, nil
+		default:
+			all = errors.Join(all, errors.New(dir+" is not a tmpfs"))
+		}
+	}
+	return "", all
+}
+
 // makeBase makes this process's directory, and removes the directories of test processes that were
 // killed: they take memory. A directory is in use while its process has a lock on it.
 func makeBase() (string, *os.File, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(memory, &st); err != nil {
-		return "", nil, &os.PathError{Op: "statfs", Path: memory, Err: err}
-	}
-	if uint64(st.Type)&0xffffffff != tmpfsMagic {
-		return "", nil, errors.New(memory + " is not a tmpfs")
+	memory, err := findMemory(memory, os.TempDir(), os.Getenv("XDG_RUNTIME_DIR"))
+	if err != nil {
+		return "", nil, err
 	}
 	old, _ := filepath.Glob(memory + "/" + basePattern + "*")
 	for _, path := range old {

@@ -264,3 +264,14 @@ func TestReadStat(t *testing.T) {
 		t.Errorf("%+v, %v", got, ok)
 	}
 }
+
+func TestFindMemory(t *testing.T) {
+	outer(t)
+	if d, err := findMemory("/proc", "/nowhere", "", memory); d != memory || err != nil {
+		t.Errorf("%q, %v", d, err)
+	}
+	_, err := findMemory("/proc", "/nowhere")
+	if err == nil || !strings.Contains(err.Error(), "/proc is not a tmpfs") || !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
