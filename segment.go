@@ -195,14 +195,14 @@ func (s *Segment) access(
 }
 
 // Populate makes the payload's pages present in this process, so that their first use costs no page
-// fault. It is advice: where the kernel cannot do it, nothing happens.
+// fault. It is advice: where the kernel cannot do it, nothing happens. The holes of a foreign file
+// take memory then; without room for it the error is ErrNoSpace.
 func (s *Segment) Populate() error {
 	if !s.m.Pin() {
 		return public("populate", s.Name(), ErrClosed)
 	}
 	defer s.m.Unpin()
-	s.m.Populate()
-	return nil
+	return public("populate", s.Name(), s.a.Populate())
 }
 
 // HugePages returns how many bytes of the segment lie in huge pages in this process now: what

@@ -13,7 +13,8 @@ import (
 
 // Open attaches to the queue of that name, or creates it if there is none. An existing
 // queue keeps its capacity and its form. The errors are those of shmem.Open; a segment that is not
-// a queue of T is shmem.ErrMismatch.
+// a queue of T is shmem.ErrMismatch. Messages are copies: methods Init and Drop of T are never
+// called.
 func Open[T any](name string, opts *Options) (*Queue[T], error) {
 	return open[T](name, stream.Open, opts)
 }

@@ -1,10 +1,13 @@
 package topic
 
 import (
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/shmemtest"
 )
 
 // fill sets every field of *opts to something.
@@ -41,4 +44,33 @@ func TestOptionsArePassedOn(t *testing.T) {
 	var o Options
 	fill(&o)
 	passedOn(t, &o, o.segment())
+}
+
+// An item has what a box has: texts and lists that can hold something. Its methods Init and Drop are
+// never called, so they may be anything.
+type hooked struct{ N int64 }
+
+func (*hooked) Init(int) {}
+func (hooked) Drop() int { return 0 }
+
+func TestItems(t *testing.T) {
+	o := &Options{Dir: shmemtest.Dir(t)}
+	_, err1 := Open[shmem.Text[[4]int32]]("q", o)
+	_, err2 := Open[struct {
+		N    int64
+		List shmem.Vec[int64, [4]int32]
+	}]("q", o)
+	_, err3 := Open[*int]("q", o)
+	for _, err := range []error{err1, err2, err3} {
+		if !errors.Is(err, shmem.ErrBadType) || !strings.Contains(err.Error(), "topic open q") {
+			t.Error(err)
+		}
+	}
+	q, err := Open[hooked]("q", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
 }

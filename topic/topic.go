@@ -21,7 +21,8 @@ type Topic[T any] struct {
 
 // Open attaches to the topic of that name, or creates it if there is none. An existing
 // topic keeps its capacity and its holds. The errors are those of shmem.Open; a segment that is not
-// a topic of T is shmem.ErrMismatch.
+// a topic of T is shmem.ErrMismatch. Messages are copies: methods Init and Drop of T are never
+// called.
 func Open[T any](name string, opts *Options) (*Topic[T], error) {
 	return open[T](name, stream.Open, opts)
 }

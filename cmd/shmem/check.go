@@ -225,5 +225,17 @@ func percent(part, of uint64) int {
 	return int(float64(part) / float64(of) * 100)
 }
 
-// isOwn reports whether a file is this user's, so that gc removes it.
-func isOwn(info shmem.Info) bool { return info.UID == os.Geteuid() }
+// isOwn reports whether a file is this user's, so that gc removes it. The overflow uid stands for
+// other users too: there the kernel is asked.
+func isOwn(info shmem.Info) bool {
+	me := os.Geteuid()
+	if info.UID != me || uint32(me) != sys.OverflowUID() {
+		return info.UID == me
+	}
+	file, err := sys.Open(info.Path, false)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return file.Owned()
+}

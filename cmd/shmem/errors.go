@@ -37,7 +37,7 @@ var errRefused = errors.New("refused")
 // refusals are the errors that exit with exitRefused.
 var refusals = []error{
 	shmem.ErrMismatch, shmem.ErrForeign, shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrNotRegular,
-	shmem.ErrOtherUser, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied,
+	shmem.ErrOtherUser, shmem.ErrUnsealed, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied,
 	errRefused, inspect.ErrTooLarge, shmem.ErrCopied,
 }
 
@@ -121,7 +121,7 @@ func fileError(err error) error { return errors.New(err.Error()) }
 func (e *env) hint(err error) string {
 	_, noDir := os.Stat(e.dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && noDir != nil:
+	case errors.Is(err, fs.ErrNotExist) && errors.Is(noDir, fs.ErrNotExist):
 		return "there is no directory " + e.dir + "; --dir or $SHMEM_DIR says where segments are"
 	case errors.Is(err, fs.ErrNotExist):
 		if n := e.near(err); n != "" {

@@ -187,7 +187,7 @@ func judge(r row) verdict {
 		v.Why = "cannot be read: " + reason(r.err)
 	case r.unlinked:
 		v.Why = "has no name; its memory is freed with the last process attached"
-	case r.State == shmem.Garbage && r.UID != os.Geteuid():
+	case r.State == shmem.Garbage && !isOwn(r.Info):
 		v.Why = fmt.Sprintf("garbage, but of user %s; run gc as that user", userName(r.UID))
 	case r.State == shmem.Garbage:
 		v.Taken, v.Why, v.Lost = true, whyGarbage(r.Info), r.unread

@@ -257,6 +257,9 @@ var reserved atomic.Int64
 // checkRoom returns a *SpaceError if the machine or the process's memory cgroup has not n bytes
 // left. The kernel would kill a process instead.
 func checkRoom(n int64) error {
+	if n <= 0 {
+		return nil
+	}
 	if reserved.Add(min(n, roomStep)) < roomStep {
 		return nil
 	}
@@ -421,6 +424,22 @@ func (a *Attachment) populate() {
 	if n := a.m.Size(); n > 4*os.Getpagesize() && n <= a.cfg.Populate {
 		a.m.Populate()
 	}
+}
+
+// Populate makes the pages of the payload present. A file of another program may have holes, whose
+// pages take memory: without room for it the error is a *SpaceError.
+func (a *Attachment) Populate() error {
+	if a.head == nil {
+		st, err := a.file.Stat()
+		if err != nil {
+			return err
+		}
+		if err := checkRoom(min(st.Size-st.Blocks*512, int64(a.m.Size()))); err != nil {
+			return err
+		}
+	}
+	a.m.Populate()
+	return nil
 }
 
 // join gives the mapping its control block and the box's lock.

@@ -49,6 +49,19 @@ func groupedRole(c *shmemtest.Conn) error {
 			s, err = shmem.OpenSegment("s", size, o)
 		case "anonymous":
 			s, err = shmem.CreateAnonymous(size, o)
+		case "holes":
+			path := filepath.Join(dir, "holes")
+			err = errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, int64(size)))
+			if err == nil {
+				s, err = shmem.AttachSegment("holes", &shmem.Options{Dir: dir, Foreign: true})
+			}
+			if err == nil {
+				err = s.Populate()
+				check := errors.Join(s.Close(), os.Remove(path))
+				if err == nil {
+					err = check
+				}
+			}
 		}
 		e, ok := errors.AsType[*shmem.SpaceError](err)
 		if ok {
@@ -103,7 +116,7 @@ func TestMemoryCgroup(t *testing.T) {
 	t.Cleanup(func() { check(t, os.Remove(group)) })
 	dir := shmemtest.Dir(t)
 	c := shmemtest.Start(t, "grouped", group, dir)
-	for _, kind := range []string{"named", "anonymous"} {
+	for _, kind := range []string{"named", "anonymous", "holes"} {
 		for _, size := range []int{64 << 20, 200 << 20} {
 			got := c.Ask(t, "%s %d", kind, size)
 			name := "/" + filepath.Base(parent)
@@ -484,6 +497,15 @@ func TestGroup(t *testing.T) {
 		t.Errorf("group %d", st.Gid)
 	}
 	check(t, named.Close())
+	anonymous, err := shmem.CreateAnonymous(64, o)
+	check(t, err)
+	f, err := anonymous.File()
+	check(t, err)
+	var st syscall.Stat_t
+	if check(t, syscall.Fstat(int(f.Fd()), &st)); int(st.Gid) != gid {
+		t.Errorf("an anonymous segment has group %d", st.Gid)
+	}
+	check(t, errors.Join(f.Close(), anonymous.Close()))
 	if os.Geteuid() == 0 {
 		// The segment of another user is accepted if it is the group's, and only then.
 		check(t, os.Chown(filepath.Join(dir, "p"), 12345, gid))
