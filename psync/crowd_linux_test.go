@@ -139,7 +139,7 @@ func TestLargeRequest(t *testing.T) {
 	wantErr(t, "SetLimit", v.sem.SetLimit(2), nil)
 	for name, small := range map[string][]*value{
 		"of goroutines of the same process": {v, v},
-		"of other processes":                crowd(t, path, 2),
+		"of other attachments":              crowd(t, path, 2),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var served atomic.Bool
