@@ -236,6 +236,49 @@ func unlinkedTries(t *testing.T, open func(string) (pipe, error), w way) {
 	}
 }
 
+// TestToldIfTaken kills a process at each step of taking the name. Those who stay are told exactly
+// if the name is gone; else the queue goes on.
+func TestToldIfTaken(t *testing.T) {
+	points := map[string][]step.Point{
+		"close": {
+			step.OwnGate, step.OwnWord, step.OwnRelease, step.OwnCounted, step.DetachRead,
+			step.DetachGate, step.DetachDropped, step.DetachUnlink, step.DetachRelease,
+			step.DetachTold, step.DetachDrop, step.DetachRetire, step.DetachSlot,
+		},
+		"remove": {step.RemoveGate, step.RemoveUnlink, step.RemoveTold},
+	}
+	for form, open := range pipeForms {
+		for how, all := range points {
+			for _, p := range all {
+				t.Run(fmt.Sprintf("%s, %s %s", form, how, p), func(t *testing.T) {
+					toldIfTaken(t, open, way{how, p})
+				})
+			}
+		}
+	}
+}
+
+func toldIfTaken(t *testing.T, open func(string) (pipe, error), w way) {
+	dir, p := startPipe(t, open)
+	done := blocked(t, p.recv)
+	w.take(t, dir, "q")
+	if _, err := os.Lstat(filepath.Join(dir, "q")); err != nil {
+		wantUnlinked(t, "the receiver that waits", <-done)
+		wantUnlinked(t, "Send", p.send(background))
+		<-p.segment.Unlinked()
+		return
+	}
+	check(t, p.send(background))
+	if err := <-done; err != nil {
+		t.Errorf("the name is there, and the receiver gets %v", err)
+	}
+	select {
+	case <-p.segment.Unlinked():
+		t.Error("the name is there, and Unlinked is closed")
+	default:
+	}
+}
+
 // TestEndedStaysEnded checks that a queue has one end: by End, or because its name was taken.
 func TestEndedStaysEnded(t *testing.T) {
 	for form, open := range pipeForms {

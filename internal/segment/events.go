@@ -139,7 +139,7 @@ func (s *Sequence) compare() {
 		}
 	}
 	s.looked = true
-	if !s.taken && (p.Words.Gone.Load() != 0 || s.monitor.gone.Load()) {
+	if s.nameTaken() {
 		s.taken = true
 		s.found = append(s.found, Event{Kind: NameTaken})
 	}
@@ -305,7 +305,14 @@ func (s *Sequence) differs() bool {
 			return true
 		}
 	}
-	return !s.taken && p.Words.Gone.Load() != 0
+	return s.nameTaken()
+}
+
+// nameTaken reports whether NameTaken comes now. A peer can write what it likes into the word gone,
+// so it is a reason to look only.
+func (s *Sequence) nameTaken() bool {
+	return !s.taken &&
+		(s.monitor.gone.Load() || s.a.m.Peers.Words.Gone.Load() != 0 && !s.a.Linked())
 }
 
 // Peers returns the attachments of the segment, this one included.

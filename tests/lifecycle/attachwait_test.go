@@ -184,7 +184,7 @@ func TestUnlinkedReader(t *testing.T) {
 	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Mode: 0o644})
 	b = opened(t, b, err)
 	c := other(t, "read until unlinked", dir)
-	c.Expect(t, "reads")
+	c.Expect(t, "reads, peers 1 <nil>, id 0, lifetime owned")
 	check(t, b.Close())
 	c.Expect(t, "unlinked: linked false")
 	c.Expect(t, "events: true")
