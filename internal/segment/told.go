@@ -77,5 +77,5 @@ func (a *Attachment) Nameless() bool {
 		return false
 	}
 	st, err := a.file.Stat()
-	return err == nil && st.Nlink == 0
+	return err == nil && st.Nlink == 0 && !a.Linked() // a file system may not count links
 }
