@@ -65,9 +65,9 @@ type Options struct {
 	// changes only by what is written to the value. Open attaches too, and never creates; Create
 	// returns an error.
 	//
-	// Nothing in such a file says how it is laid out. T must declare all padding between its fields,
-	// as _ [4]byte, or the error is ErrBadType: in a packed struct of the other program the fields
-	// are elsewhere. See also Checker.
+	// Nothing in such a file says how it is laid out. T must declare all padding between its
+	// fields, as _ [4]byte, or the error is ErrBadType: in a packed struct of the other program
+	// the fields are elsewhere. See also Checker.
 	Foreign bool
 	// Offset is where the value begins in a foreign file, in bytes. Default: 0.
 	Offset int64

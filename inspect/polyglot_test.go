@@ -687,6 +687,93 @@ func TestPythonFollows(t *testing.T) {
 	}
 }
 
+// A longMessage is a later version of message.
+type longMessage struct {
+	N     uint64
+	Tail  [200]uint64
+	Extra uint64
+}
+
+// TestPythonFollowsLonger: a follower with the code for the first version of the messages goes on
+// when a program has appended fields, and so does one that is started then. One with the code for
+// other messages is refused.
+func TestPythonFollowsLonger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Python takes its time")
+	}
+	python := tool(t, "/usr/bin/python3", "python3")
+	dir, code := sharedDir(t), t.TempDir()
+	tp, err := topic.Create[message]("heard", &topic.Options{Dir: dir, Capacity: 64, Reserve: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tp.Close()
+	b, err := look(t, dir, "heard").Type().Generate(inspect.Python, "Topic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(code, "listen.py")
+	if err := errors.Join(os.WriteFile(filepath.Join(code, "heard.py"), b, 0o600),
+		os.WriteFile(script, []byte(listener), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	speak := func(n uint64) {
+		err := tp.PublishFunc(t.Context(), func(m *message) error {
+			m.N = n
+			for i := range m.Tail {
+				m.Tail[i] = n
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range uint64(8) {
+		speak(n)
+	}
+	listen := func() *peer {
+		p := program(t, python, "-B", script, code, filepath.Join(dir, "heard"), "copied")
+		<-p.up
+		return p
+	}
+	running := listen()
+	long, err := topic.Attach[longMessage]("heard", &topic.Options{Dir: dir, Append: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Close()
+	if err := long.PublishFunc(t.Context(), func(m *longMessage) error {
+		m.N, m.Extra = 8, 99
+		for i := range m.Tail {
+			m.Tail[i] = 8
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	started := listen()
+	speak(9)
+	if err := tp.End(); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*peer{"running": running, "started": started} {
+		if r := <-p.result; r != "10 0 0 0" {
+			t.Errorf("%s: seen, lost, torn, out of order: %s, want 10 0 0 0", name, r)
+		}
+	}
+	other, err := topic.Create[[201]int64]("other", &topic.Options{Dir: dir, Capacity: 64, Reserve: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	cmd := exec.Command(python, "-B", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import heard\n"+
+		"heard.TopicBox.open(sys.argv[2])", code, filepath.Join(dir, "other"))
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another type") {
+		t.Errorf("a topic of other messages: %v %s", err, out)
+	}
+}
+
 // lastWords dies while it writes a message.
 func lastWords(c *shmemtest.Conn) error {
 	tp, err := topic.Attach[message]("heard", &topic.Options{Dir: c.Args()[0]})

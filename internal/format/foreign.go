@@ -60,8 +60,8 @@ func unpadded(t reflect.Type, path string, inside bool) *TypeError {
 }
 
 func padded(t reflect.Type, path string, n uintptr, where string) *TypeError {
-	return &TypeError{Type: t, Path: path, Reason: fmt.Sprintf("%s has %d bytes of padding %s, which "+
-		"a packed struct of another program lacks; if they are there declare them, as _ [%[2]d]byte, "+
-		"and if not declare its numbers as arrays of bytes, for encoding/binary",
-		typeName(t), n, where)}
+	return &TypeError{Type: t, Path: path, Reason: fmt.Sprintf(
+		"%s has %d bytes of padding %s, which a packed struct of another program lacks; "+
+			"if they are there declare them, as _ [%[2]d]byte, and if not declare its numbers as "+
+			"arrays of bytes, for encoding/binary", typeName(t), n, where)}
 }

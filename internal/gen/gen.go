@@ -94,7 +94,7 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	}
 	g := &generator{root: t, scope: newNamer(), known: map[identity]string{},
 		of: map[*schema.Type]string{}, print: t.Fingerprint()}
-	if t.Kind == schema.Struct && layout.Stream(t) == "" {
+	if t.Kind == schema.Struct {
 		g.longer = t.AppendCanonical(nil)
 	}
 	g.reserved, g.prefix = reservedTypes[lang], lang == "c"

@@ -333,10 +333,14 @@ class _Box:
         if kind != 3:
             if _crc32c(page[960:992] + data) != crc:
                 raise _Torn("%s: its schema is damaged, or being written" % self.path)
-            longer = _appended(data)
+            longer = self._longer(data)
         if longer is None or longer[0] > size:
             raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
         self._print, (self._stored, self._more) = print_, longer
+
+    def _longer(self, data):
+        """Is an encoded schema the type of this code with appended fields? Then its size, and their parts."""
+        return _appended(data)
 
     def _same(self):
         """Does the name still lead to this file?"""

@@ -1,6 +1,31 @@
 
     # ---- Topics ----
 
+    def _longer(self, data):
+        """Is an encoded schema that of the topic, but with fields appended to its messages? They are in cells of the
+        same size."""
+        try:
+            here, there = _Schema(_SCHEMA, False).type(), _Schema(data[1:], True).type()
+            (*head, (name, at, cells)), (*other, (name2, at2, cells2)) = here[3], there[3]
+            one, two = self._item_in(cells[3][1]), self._item_in(cells2[3][1])
+        except (IndexError, TypeError, ValueError):
+            return None
+        same = (data[0] == 1 and here[2] == there[2] and head == other and (name, at) == (name2, at2)
+                and (cells[0], cells[2], cells[3][0]) == (cells2[0], cells2[2], cells2[3][0]) == (_ARRAY, cells[2], _ITEMS))
+        if not same or one[0] != _STRUCT or two[0] != _STRUCT or two[3][:len(one[3])] != one[3]:
+            return None
+        if any(off < one[2] for _, off, _ in two[3][len(one[3]):]):
+            return None
+        return there[2], ()
+
+    @staticmethod
+    def _item_in(cell):
+        """The message in a cell: a struct with spare room behind it, or the cell itself."""
+        kind, _, size, rest = cell
+        if kind == _STRUCT and len(rest) == 1 and rest[0][:2] == (b"Value", 0) and rest[0][2][2] < size:
+            return rest[0][2]
+        return cell
+
     def store(self, value, timeout=5.0):
         """Raises TypeError: publishers order the words of a topic, not the box's lock."""
         raise TypeError("a topic cannot be stored: publish to it from Go, or by `shmem pump`")
