@@ -86,7 +86,7 @@ func TestForeignPacked(t *testing.T) {
 		}
 	}
 	_, err := shmem.Attach[natural](name, o)
-	refused(err, "attach theirs", "natural.N", "_ [7]byte", "before it")
+	refused(err, "attach theirs", "natural.N", "bytes of padding", "before it")
 	_, err = shmem.Open[inArray](name, o)
 	refused(err, "inArray.Head[]", "3 bytes", "at its end")
 	_, err = shmem.Attach[nestedEnd](name, o)
