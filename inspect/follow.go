@@ -105,8 +105,8 @@ func (f *Follower) Next(ctx context.Context) (Message, error) {
 						fs.ErrNotExist))
 			}
 		}
-		if ctx == nil {
-			return Message{}, f.error(stream.Context(nil))
+		if err := stream.Context(ctx); err != nil {
+			return Message{}, f.error(err)
 		}
 		select {
 		case <-time.After(pause):

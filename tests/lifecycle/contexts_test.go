@@ -475,5 +475,6 @@ func TestContextsWatch(t *testing.T) {
 	is(err, shmem.ErrClosed)
 	_, err = first(canceled)
 	is(err, context.Canceled)
-	is(b.Wait(nil, 0), shmem.ErrClosed)
+	var none context.Context
+	is(b.Wait(none, 0), shmem.ErrClosed)
 }
