@@ -41,9 +41,10 @@ func (k EventKind) String() string {
 //
 // A change is seen within milliseconds. The death of a process is seen when the kernel has freed
 // its memory, for which this process holds a descriptor of each peer; that of a process in another
-// PID namespace, and where there are no descriptors, within 100 ms. A slow loop sees changes that were made meanwhile in another order: those of the
-// name and of the owner first, then who has gone, then who has come. It misses attachments where
-// several have had one slot meanwhile, and may see Left for one of them that has died.
+// PID namespace, and where there are no descriptors, within 100 ms. A slow loop sees changes that
+// were made meanwhile in another order: those of the name and of the owner first, then who has
+// gone, then who has come. It misses attachments where several have had one slot meanwhile, and may
+// see Left for one of them that has died.
 //
 // Attachments that may only read the file are not seen and cannot call Events: ErrReadOnly. A
 // foreign segment has no events: ErrForeign.

@@ -167,8 +167,8 @@ func otherUserRole(c *shmemtest.Conn) error {
 		o := &shmem.Options{Dir: dir, AnyUser: true, ReadOnly: true}
 		if b, err = shmem.AttachWait[point](context.Background(), "p", o); err == nil {
 			unlinked := b.Unlinked()
-			peers, err := b.Segment().Peers()
-			c.Send("reads, peers %d %v, id %d, lifetime %v", len(peers), err, b.Segment().ID(),
+			peers, peersErr := b.Segment().Peers()
+			c.Send("reads, peers %d %v, id %d, lifetime %v", len(peers), peersErr, b.Segment().ID(),
 				b.Segment().Lifetime())
 			<-unlinked
 			c.Send("unlinked: linked %v", b.Linked())
