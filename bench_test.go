@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/shmemtest"
@@ -55,6 +58,52 @@ func use(b *testing.B, box *shmem.Box[page], err error) {
 	if err := box.Close(); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// BenchmarkOpenAtOnce opens and closes one name from many goroutines at once: 250 with a page, and
+// 16 with 64 MiB whose pages are populated. It reports the longest of all calls.
+func BenchmarkOpenAtOnce(b *testing.B) {
+	for _, c := range []struct{ goroutines, size int }{{250, 4096}, {16, 64 << 20}} {
+		b.Run(fmt.Sprintf("%dx%dKiB", c.goroutines, c.size>>10), func(b *testing.B) {
+			o := &shmem.Options{Dir: shmemtest.Dir(b), Slots: 1024}
+			first, err := shmem.OpenSegment("once", c.size, o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer first.Close()
+			var longest atomic.Int64
+			for b.Loop() {
+				openAtOnce(b, c.goroutines, &longest, func() error {
+					s, err := shmem.OpenSegment("once", c.size, o)
+					if err != nil {
+						return err
+					}
+					return s.Close()
+				})
+			}
+			b.ReportMetric(float64(longest.Load())/1e3, "worst-us")
+		})
+	}
+}
+
+// openAtOnce calls f in n goroutines at once, and notes the longest call.
+func openAtOnce(b *testing.B, n int, longest *atomic.Int64, f func() error) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range n {
+		wg.Go(func() {
+			<-start
+			began := time.Now()
+			if err := f(); err != nil {
+				b.Error(err)
+			}
+			took := int64(time.Since(began))
+			for l := longest.Load(); l < took && !longest.CompareAndSwap(l, took); l = longest.Load() {
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
 }
 
 // BenchmarkOpen compares opening and closing a box with the bare system calls; interleaved, so that

@@ -6,7 +6,6 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,8 +211,8 @@ func openAndClose(b testing.TB, d string, edit func(*Request)) {
 	}
 }
 
-// BenchmarkGate measures what opening and closing costs where many want one gate, and the worst
-// case.
+// BenchmarkGate measures opening and closing alone and beside processes that may only read the file,
+// and reports the worst case. Package shmem has BenchmarkOpenAtOnce.
 func BenchmarkGate(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
 		d := dir(b)
@@ -229,41 +228,6 @@ func BenchmarkGate(b *testing.B) {
 		close(stop)
 		wait()
 	})
-	b.Run("goroutines-250", func(b *testing.B) {
-		d := dir(b)
-		open(b, d, func(r *Request) { r.Config.Slots = 1024 })
-		atOnce(b, 250, func() { openAndClose(b, d, attachAny) })
-	})
-	b.Run("large-16", func(b *testing.B) {
-		d := dir(b)
-		large := func(r *Request) { r.Size = 64 << 20 }
-		open(b, d, large)
-		atOnce(b, 16, func() { openAndClose(b, d, large) })
-	})
-}
-
-// atOnce calls f in n goroutines at once, and reports the longest call of all.
-func atOnce(b *testing.B, n int, f func()) {
-	var longest atomic.Int64
-	for b.Loop() {
-		var wg sync.WaitGroup
-		start := make(chan struct{})
-		for range n {
-			wg.Go(func() {
-				<-start
-				began := time.Now()
-				f()
-				for took := int64(time.Since(began)); ; {
-					if l := longest.Load(); l >= took || longest.CompareAndSwap(l, took) {
-						return
-					}
-				}
-			})
-		}
-		close(start)
-		wg.Wait()
-	}
-	b.ReportMetric(float64(longest.Load())/1e3, "worst-us")
 }
 
 // TestReaderHoldsEverything: a process that may only read the file shares every lock byte but the

@@ -99,7 +99,8 @@ func command() int {
 		return 2
 	}
 	share := len(chosen)
-	if share > 1 && slices.ContainsFunc(chosen, func(v variant) bool { return v.name == "polite" }) {
+	polite := func(v variant) bool { return v.name == "polite" }
+	if share > 1 && slices.ContainsFunc(chosen, polite) {
 		share-- // it kills none
 	}
 	var results []*result
