@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -36,14 +37,21 @@ func (r *request) word() uint64 { return uint64(r.o.Me)<<32 | uint64(r.n) }
 
 func (r *request) mine(word uint64) bool { return r.reserved && word == r.word() }
 
-// free reports whether the permits are free, and not reserved for another request.
-func (r *request) free() bool {
+// look returns the table's entry for the attachment, nil if there is none, and whether the permits
+// are free, and not reserved for another request.
+func (r *request) look() (p *atomic.Uint64, free bool) {
 	limit := uint64(r.s.limit.Load())
-	_, used := r.s.entryOf(r.o.Me)
-	if k := r.s.reserved.Load(); !r.mine(k) && uint64(uint32(k)) <= limit {
+	p, used := r.s.entryOf(r.o.Me)
+	if k := r.s.reserved.Load(); k != 0 && !r.mine(k) && uint64(uint32(k)) <= limit {
 		used += uint64(uint32(k))
 	}
-	return used+uint64(r.n) <= limit
+	return p, used+uint64(r.n) <= limit
+}
+
+// free reports whether the permits are free, and not reserved for another request.
+func (r *request) free() bool {
+	_, free := r.look()
+	return free
 }
 
 // begin says that the request begins to wait.
@@ -65,7 +73,7 @@ func (r *request) end() {
 
 // cancel ends the reservation of the request, if it has one. The table is locked.
 func (r *request) cancel() {
-	if r.mine(r.s.reserved.Load()) {
+	if r.reserved && r.mine(r.s.reserved.Load()) {
 		r.s.reserved.Store(0)
 	}
 	r.reserved = false
@@ -84,15 +92,19 @@ func (r *request) take(ctx context.Context) (done bool, err error) {
 func (r *request) takeLocked() (done bool, err error) {
 	s := r.s
 	was := s.reserved.Load()
-	var full error
-	if !r.free() {
+	p, free := r.look()
+	if !free || p == nil {
 		s.sweep(r.o)
+		p, free = r.look()
 	}
-	if r.free() {
-		if done = r.enter(); !done {
-			full = errHolders
-		}
-	} else if !r.began.IsZero() {
+	var full error
+	switch {
+	case free && p != nil:
+		r.enter(p)
+		done = true
+	case free:
+		full = errHolders
+	case !r.began.IsZero():
 		r.plan(time.Now())
 	}
 	step.Reach(step.SemTaken)
@@ -109,23 +121,13 @@ func (r *request) takeLocked() (done bool, err error) {
 	return done, full
 }
 
-// enter puts the permits into the table. It reports false if the table is full. The table is
-// locked.
-func (r *request) enter() bool {
-	p, _ := r.s.entryOf(r.o.Me)
-	if p == nil {
-		r.s.sweep(r.o)
-		p, _ = r.s.entryOf(r.o.Me)
-	}
-	if p == nil {
-		return false
-	}
+// enter puts the permits into the attachment's entry of the table, which is locked.
+func (r *request) enter(p *atomic.Uint64) {
 	if r.n > 0 {
 		have := uint64(uint32(p.Load())) // at most the limit
 		p.Store(uint64(r.o.Me)<<32 | have + uint64(r.n))
 	}
 	r.cancel()
-	return true
 }
 
 // plan begins the request's reservation, or ends it. A reservation lasts as long as the request has

@@ -18,6 +18,7 @@ type (
 		Mutex psync.Mutex
 		RW    psync.RWMutex
 		Event psync.Event
+		Sem   psync.Semaphore
 	}
 )
 
@@ -102,6 +103,13 @@ var operations = []operation{
 		must(v.RW.RUnlock())
 	})},
 	{"Event: Set, Reset", inBox(func(v *shared) { must(v.Event.Set()); must(v.Event.Reset()) })},
+	{"Semaphore: Acquire, Release", inBox(func(v *shared) {
+		if v.Sem.Limit() == 0 {
+			must(v.Sem.SetLimit(2))
+		}
+		must(v.Sem.Acquire(ctx, 1))
+		must(v.Sem.Release(1))
+	})},
 	{"Box of 64 B: Value", ofBox(func(b *shmem.Box[line]) { b.Value()[0]++ })},
 	{"Box of 64 B: Load", ofBox(func(b *shmem.Box[line]) {
 		var err error

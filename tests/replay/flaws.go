@@ -189,7 +189,7 @@ var locks = []Planted{
 		"\tif !held || !rw.noReaders() {\n\t\terr := rw.lockSlow(o, held, func() error {\n\t\t\t_, err := robust.Acquire", "\tif !held {\n\t\terr := rw.lockSlow(o, held, func() error {\n\t\t\t_, err := robust.Acquire",
 		"A writer waits for readers."),
 	one("permits-of-the-dead", "^semaphore", "psync/request.go",
-		"\tif !r.free() {\n\t\ts.sweep(r.o)\n\t}\n", "",
+		"\tif !free || p == nil {\n\t\ts.sweep(r.o)\n\t\tp, free = r.look()\n\t}\n", "",
 		"Permits of the dead are free again."),
 	one("nothing-reserved", "^semaphore-large", "psync/request.go",
 		"\tcase now.Before(r.due):\n", "\tcase true:\n",
