@@ -13,8 +13,8 @@ import (
 
 // Options say how a segment is created or attached to. A nil *Options, and the zero value of each
 // field, is the default. Fields that describe the segment itself count when it is created. Where it
-// exists, a Lifetime, Mode, Group, Slots, Reserve or Undo that is set must be what its creator chose,
-// or the error is ErrMismatch; zero is no claim.
+// exists, a Lifetime, Mode, Group, Slots, Reserve or Undo that is set must be what its creator
+// chose, or the error is ErrMismatch; zero is no claim.
 type Options struct {
 	// Dir is the directory of the segments, on a tmpfs. Default: /dev/shm, which shm_open of C uses
 	// too. A relative path counts from the directory of the program when the segment is opened.
