@@ -3,10 +3,14 @@ package inspect_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
@@ -111,5 +115,44 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPythonOfOlderType: code that was generated for a topic follows it when its messages have more
+// fields, and refuses one of another type.
+func TestPythonOfOlderType(t *testing.T) {
+	python := tool(t, "/usr/bin/python3", "python3")
+	dir, code := shmemtest.Dir(t), t.TempDir()
+	ctx := context.Background()
+	t1, err := topic.Create[note1]("t", &topic.Options{Dir: dir, Capacity: 4, Reserve: 8})
+	check(t, err)
+	defer t1.Close()
+	check(t, t1.Publish(ctx, note1{7}))
+	b, err := look(t, dir, "t").Type().Generate(inspect.Python, "Notes")
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(code, "notes.py"), b, 0o600))
+	run := func(name string) (string, error) {
+		t.Helper()
+		const script = "import sys; sys.path.insert(0, sys.argv[1]); import notes\n" +
+			"with notes.NotesBox.open(sys.argv[2]) as box:\n" +
+			"    print(*[(n, v.ID) for n, v in box.follow(0)])\n"
+		out, err := exec.Command(python, "-B", "-c", script, code, filepath.Join(dir, name)).CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	t2, err := topic.Attach[note2]("t", &topic.Options{Dir: dir, Append: true})
+	check(t, err)
+	defer t2.Close()
+	check(t, t2.Publish(ctx, note2{8, [2]int32{1, 2}}))
+	check(t, t1.Publish(ctx, note1{9}))
+	check(t, t1.End())
+	if out, err := run("t"); err != nil || out != "(0, 7) (1, 8) (2, 9)" {
+		t.Errorf("%v: %s", err, out)
+	}
+	type other struct{ ID uint64 }
+	o, err := topic.Create[other]("o", &topic.Options{Dir: dir, Capacity: 4, Reserve: 8})
+	check(t, err)
+	defer o.Close()
+	if out, err := run("o"); err == nil || !strings.Contains(out, "MismatchError") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -63,7 +63,7 @@ func init() {
 }
 
 // versioned returns the main function of one version of a program, whose messages are Ts.
-func versioned[T any](make func(int64) T, show func(T) string) func(*shmemtest.Conn) error {
+func versioned[T any](build func(int64) T, show func(T) string) func(*shmemtest.Conn) error {
 	return func(c *shmemtest.Conn) error {
 		o := options(c.Args()[0])
 		o.Append = c.Args()[1] == "append"
@@ -76,7 +76,7 @@ func versioned[T any](make func(int64) T, show func(T) string) func(*shmemtest.C
 		}
 		defer q.Close()
 		c.Send("open")
-		v := &version[T]{q: q, make: make, show: show}
+		v := &version[T]{q: q, build: build, show: show}
 		for {
 			line, err := c.Recv()
 			if err != nil {
@@ -88,11 +88,11 @@ func versioned[T any](make func(int64) T, show func(T) string) func(*shmemtest.C
 }
 
 type version[T any] struct {
-	q    *queue.Queue[T]
-	make func(int64) T
-	show func(T) string
-	s    *queue.Sender[T]
-	r    *queue.Receiver[T]
+	q     *queue.Queue[T]
+	build func(int64) T
+	show  func(T) string
+	s     *queue.Sender[T]
+	r     *queue.Receiver[T]
 }
 
 func (v *version[T]) stop() (err error) {
@@ -118,15 +118,15 @@ func (v *version[T]) do(words []string) string {
 	for i := from; i < from+count && err == nil; i++ {
 		switch way {
 		case "send":
-			err = v.q.Send(ctx, v.make(i))
+			err = v.q.Send(ctx, v.build(i))
 		case "trysend":
-			err = v.q.TrySend(v.make(i))
+			err = v.q.TrySend(v.build(i))
 		case "sendfunc":
-			err = v.q.SendFunc(ctx, func(t *T) error { *t = v.make(i); return nil })
+			err = v.q.SendFunc(ctx, func(t *T) error { *t = v.build(i); return nil })
 		case "sendbatch":
 			all := make([]T, 0, count)
 			for ; i < from+count; i++ {
-				all = append(all, v.make(i))
+				all = append(all, v.build(i))
 			}
 			_, err = v.q.SendBatch(ctx, all)
 		case "sender":
@@ -134,7 +134,7 @@ func (v *version[T]) do(words []string) string {
 				v.s, err = v.q.Sender()
 			}
 			if err == nil {
-				err = v.s.Send(ctx, v.make(i))
+				err = v.s.Send(ctx, v.build(i))
 			}
 		case "recv":
 			var t T

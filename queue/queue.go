@@ -94,8 +94,8 @@ func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 }
 
 // SendBatch sends all of vs in order, and blocks while there is no room. It sends as many at once
-// as there is room for, and looks at ctx in between. It returns how many are sent: all of them, or an
-// error, one of those of Send. Messages of other senders may come in between.
+// as there is room for, and looks at ctx in between. It returns how many are sent: all of them, or
+// an error, one of those of Send. Messages of other senders may come in between.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 	s, err := q.form.sender(ctx)
 	if err != nil {

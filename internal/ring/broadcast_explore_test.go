@@ -134,16 +134,16 @@ func (b *castBench) newest(tries int) func() {
 		c := b.r.From(0)
 		next := uint64(0) // the first position that has not been seen
 		for range tries {
-			least, any := uint64(0), false
+			least, some := uint64(0), false
 			for pos := range b.sent { // before this step
 				if pos >= next {
-					least, any = max(least, pos), true
+					least, some = max(least, pos), true
 				}
 			}
 			pos, err := c.Newest()
 			if err != nil {
-				any = any && b.there(least)
-				if any && (err == ErrEmpty || err == ErrHeld || err == ErrClosed) {
+				some = some && b.there(least)
+				if some && (err == ErrEmpty || err == ErrHeld || err == ErrClosed) {
 					b.fail("newest: %v, but %d is there", err, least)
 				} else if err == ErrCorrupt {
 					b.fail("newest: %v", err)
@@ -153,7 +153,7 @@ func (b *castBench) newest(tries int) func() {
 				}
 				continue
 			}
-			if pos < next || any && pos < least {
+			if pos < next || some && pos < least {
 				b.fail("newest: %d, seen up to %d, %d is there", pos, next, least)
 			}
 			i := 2 * b.r.Index(pos)

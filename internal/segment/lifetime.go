@@ -247,8 +247,8 @@ func (o *opening) checkClaims(a *Attachment) error {
 func (o *opening) foreignClaims(a *Attachment) error {
 	c := &o.Config
 	none := func(option string, asked any) error {
-		return fmt.Errorf("%w: a foreign file has no such thing, Options.%s asks for %v; leave the "+
-			"option out", errs.Mismatch, option, asked)
+		return fmt.Errorf("%w: a foreign file has no such thing, Options.%s asks for %v; "+
+			"leave the option out", errs.Mismatch, option, asked)
 	}
 	differs := func(option string, is, asked any) error {
 		return fmt.Errorf("%w: the file has %s %v, Options.%s asks for %v; leave the option out",

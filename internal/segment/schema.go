@@ -100,8 +100,8 @@ func (a *Attachment) compare(
 }
 
 // A Fit compares a type of this program with the one that is stored, which stands at a path of the
-// segment's type, where there is room for so many bytes. It returns the type that is to be stored: that one, or a longer one. The error says
-// how they differ.
+// segment's type, where there is room for so many bytes. It returns the type that is to be stored:
+// that one, or a longer one. The error says how they differ.
 type Fit func(path string, here, stored *format.Type, room uint64) (*format.Type, error)
 
 // fit is the Fit of the segment. A type may have fields appended where the creator allowed that:

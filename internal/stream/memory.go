@@ -16,8 +16,9 @@ type TopicMemory struct {
 	Header *ring.BroadcastHeader
 	Ring   *ring.Broadcast
 	Slots  []atomic.Uint64 // the words of the slots of the ring
-	Size   int             // of an item as the caller knows it; behind it, to the stride, may be other fields
-	m      *mem.Mapping
+	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell.
+	Size int
+	m    *mem.Mapping
 }
 
 // TopicIn lays a topic over a mapping whose payload has the type t. It is layout.ErrNoTopic if that
