@@ -37,8 +37,8 @@ var errRefused = errors.New("refused")
 // refusals are the errors that exit with exitRefused.
 var refusals = []error{
 	shmem.ErrMismatch, shmem.ErrForeign, shmem.ErrCorrupt, shmem.ErrVersion, shmem.ErrNotRegular,
-	shmem.ErrOtherUser, shmem.ErrUnsealed, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission, psync.ErrOwnerDied,
-	errRefused, inspect.ErrTooLarge, shmem.ErrCopied,
+	shmem.ErrOtherUser, shmem.ErrUnsealed, shmem.ErrReadOnly, shmem.ErrNoSlot, fs.ErrPermission,
+	psync.ErrOwnerDied, errRefused, inspect.ErrTooLarge, shmem.ErrCopied,
 }
 
 // report prints an error with a hint, and returns the exit code.
