@@ -31,18 +31,25 @@ func Reclaim(dir string) iter.Seq2[Look, error] {
 }
 
 // reclaimUntil unlinks the garbage of this user in dir, until the deadline at most: a directory may
-// have any number of files.
+// have any number of files. It reads their names part by part.
 func reclaimUntil(dir string, deadline time.Time) {
-	all, err := names(dir)
+	d, err := os.Open(dir)
 	if err != nil {
 		return
 	}
-	for _, name := range all {
-		if !time.Now().Before(deadline) {
-			return
+	defer d.Close()
+	for {
+		some, err := d.Readdirnames(256)
+		for _, name := range some {
+			if !time.Now().Before(deadline) {
+				return
+			}
+			if isTemp(name) || checkName(name, "") == nil {
+				_, _, _ = reclaimFile(filepath.Join(dir, name), name)
+			}
 		}
-		if isTemp(name) || checkName(name, "") == nil {
-			_, _, _ = reclaimFile(filepath.Join(dir, name), name)
+		if err != nil || len(some) == 0 {
+			return
 		}
 	}
 }
