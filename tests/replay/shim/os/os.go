@@ -4,6 +4,7 @@
 package os
 
 import (
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -64,6 +65,8 @@ type File struct {
 	fd   int
 	name string
 	proc bool
+
+	listed bool // the names were read
 }
 
 // NewFile is os.NewFile.
@@ -90,8 +93,14 @@ func (f *File) Close() error {
 	return kernel.Close(f.fd)
 }
 
-// Readdirnames is that of os.File.
-func (f *File) Readdirnames(int) ([]string, error) { return kernel.List(), nil }
+// Readdirnames is that of os.File. It returns all names by one call.
+func (f *File) Readdirnames(n int) ([]string, error) {
+	if f.listed && n > 0 {
+		return nil, io.EOF
+	}
+	f.listed = true
+	return kernel.List(), nil
+}
 
 // A DirEntry is os.DirEntry.
 type DirEntry = fs.DirEntry
