@@ -2,13 +2,16 @@ package segment
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 // once calls a function at the first time that a point is reached, for each point of a map.
@@ -224,5 +227,33 @@ func TestRingAgrees(t *testing.T) {
 		if _, err := tryOpen(d, edit); !errors.Is(err, errs.Corrupt) {
 			t.Errorf("%v, want errs.Corrupt", err)
 		}
+	}
+}
+
+// TestCloseWithoutGate: an attachment that is not the last one closes although a process that is
+// stopped holds the gate. One that may have something to clean up needs the gate.
+func TestCloseWithoutGate(t *testing.T) {
+	short := func(r *Request) { r.Config.Timeout = time.Millisecond }
+	d := dir(t)
+	a, b := open(t, d, short), open(t, d)
+	stopped, err := sys.Open(filepath.Join(d, "s"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopped.Close()
+	if err := stopped.Lock(sys.GateByte, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Detach(false); err != nil {
+		t.Errorf("not the last one: %v", err)
+	}
+	if err := a.Detach(false); !errors.Is(err, errs.Busy) {
+		t.Errorf("the owner: %v, want ErrBusy", err)
+	}
+	if err := stopped.Unlock(sys.GateByte, 1); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Stat(d, "s"); err != nil || l.State != Garbage {
+		t.Errorf("%v, %v, want garbage", l.State, err)
 	}
 }
