@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,4 +241,76 @@ func FuzzLook(f *testing.F) {
 		place(t, dir, content, sparse)
 		lookEvery(t, dir)
 	})
+}
+
+// TestChangesMeanwhile looks at files that another process writes, cuts, punches and replaces at the
+// same time.
+func TestChangesMeanwhile(t *testing.T) {
+	dir, all := memoryDir(t), images(t)
+	var names []string
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	path := filepath.Join(dir, "x")
+	for _, name := range names {
+		place(t, dir, all[name], false)
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					vandalize(path, all[name], r)
+				}
+			}
+		}()
+		for range 20 {
+			lookEvery(t, dir)
+		}
+		close(stop)
+		<-stopped
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// vandalize changes a file in one of the ways in which another process could.
+func vandalize(path string, whole []byte, r *rand.Rand) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	n := int64(len(whole))
+	switch r.IntN(8) {
+	case 0:
+		_ = f.Truncate(r.Int64N(n))
+	case 1:
+		_ = f.Truncate(n + r.Int64N(n))
+	case 2:
+		const keepSize, punchHole = 1, 2
+		_ = syscall.Fallocate(int(f.Fd()), keepSize|punchHole, r.Int64N(n), 1+r.Int64N(n))
+	case 3, 4: // as it was
+		_ = f.Truncate(n)
+		_, _ = f.WriteAt(whole, 0)
+		if st, err := sys.Lstat(path); err == nil {
+			page := append([]byte(nil), whole[n-format.HeaderSize:]...)
+			seal(page, st, n)
+			_, _ = f.WriteAt(page, n-format.HeaderSize)
+		}
+		time.Sleep(time.Millisecond)
+	default:
+		b := make([]byte, 8)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		_, _ = f.WriteAt(b, r.Int64N(n))
+	}
 }

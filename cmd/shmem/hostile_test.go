@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -462,5 +463,66 @@ func TestModes(t *testing.T) {
 				t.Errorf("%s has mode %v, want %v (%v)", path, st.Mode(), mode, err)
 			}
 		}
+	}
+}
+
+// TestColoursAreOurs: with colours, no text brings a colour of its own.
+func TestColoursAreOurs(t *testing.T) {
+	dir, bin := evilDir(t)
+	for _, line := range []string{"ls", "gc -n", "top -n 1", "check --held 1ms", "ps", "stat box",
+		"cat box", "cat queue", "cat bytes", "cat notes", "watch -n 1 box", "watch -n 1 bytes",
+		"tail -n 1 --from oldest texts", "cat box Text", "cat foreign", "diff box 1ms", "ls nope"} {
+		cmd := exec.Command(bin, append([]string{"--dir", dir, "--color", "always"},
+			strings.Fields(line)...)...)
+		out, _ := cmd.CombinedOutput()
+		for _, bad := range []string{"\x1b[31mred", "\x1b[2J", "\x1b]0", "\u009b", "\u202e", "\r"} {
+			if bytes.Contains(out, []byte(bad)) {
+				t.Errorf("shmem %s prints %q: %q", line, bad, out)
+			}
+		}
+	}
+}
+
+// TestOddFiles: what is no regular file is refused, and nothing waits for it.
+func TestOddFiles(t *testing.T) {
+	dir, bin := interruptible(t)
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	check(os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	check(os.Symlink("/dev/zero", filepath.Join(dir, "link")))
+	check(os.Symlink("loop", filepath.Join(dir, "loop")))
+	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	check(err)
+	defer l.Close()
+	check(os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
+	for _, name := range []string{"fifo", "dir", "link", "loop", "socket", "empty", "/dev/zero",
+		"/proc/self/maps", "/dev/tty", "/proc/self/fd", "", ".", "..", "/", "//"} {
+		for _, verb := range []string{"stat", "stat --json", "cat", "cat --json", "cat --hex",
+			"cat --raw", "watch -n 1", "watch --json -n 1", "tail -n 1", "diff", "gen go", "rm -n"} {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			args := append([]string{"--dir", dir}, append(strings.Fields(verb), name)...)
+			cmd := exec.CommandContext(ctx, bin, args...)
+			out, _ := cmd.CombinedOutput()
+			if ctx.Err() != nil {
+				t.Errorf("shmem %s %q does not end", verb, name)
+			}
+			cancel()
+			if bytes.Contains(out, []byte("goroutine ")) {
+				t.Errorf("shmem %s %q: %s", verb, name, out)
+			}
+		}
+	}
+	for _, verb := range []string{"ls", "ls --json", "top -n 1", "check --held 1ms", "gc -n", "ps"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		cmd := exec.CommandContext(ctx, bin, append([]string{"--dir", dir}, strings.Fields(verb)...)...)
+		if out, err := cmd.CombinedOutput(); ctx.Err() != nil || bytes.Contains(out, []byte("goroutine ")) {
+			t.Errorf("shmem %s: %v %s", verb, err, out)
+		}
+		cancel()
 	}
 }
