@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"strconv"
@@ -40,7 +41,8 @@ type Status struct {
 	Lock         LockState   // the box's own lock
 	Readers      []Holder    // of the box's own lock
 	ChangeWaiter bool        // a process waits for the value to change
-	Locks        []FieldLock // the locks in the value, at most the first 1000
+	Locks        []FieldLock // the locks in the value: all that are not idle, at most 1000
+	MoreLocks    int         // how many locks there are beside these
 	// those in use, and those of dead processes that are not cleaned up yet
 	Slots []Slot
 	Stats *Stats // of a queue or topic; nil for other types
@@ -66,8 +68,12 @@ type FieldLock struct {
 	LockState
 }
 
-// maxLocks bounds how many locks of a value Status reads.
-const maxLocks = 1000
+// maxLocks bounds how many locks of a value Status lists, maxIdle how many of these may be idle, and
+// maxSeen how many it reads.
+const maxLocks, maxIdle, maxSeen = 1000, 500, 1 << 18
+
+// Idle reports that no process holds the lock or waits for it, and that none died with it.
+func (l LockState) Idle() bool { return len(l.Holders) == 0 && !l.Dead && !l.Waiters }
 
 // Status refreshes the observer and returns what it sees. It takes no lock and does not wait. A
 // file that another process truncated gives shmem.ErrFault.
@@ -125,8 +131,7 @@ func (o *Observer) controlBlock(st *Status) {
 	if st.Stats != nil {
 		waits = append(waits, o.streamWaits()...)
 	}
-	waits = append(waits, o.fieldLocks(st)...)
-	o.slots(st, owner, o.nowArmed(waits))
+	o.slots(st, owner, append(o.nowArmed(waits), o.fieldLocks(st)...))
 }
 
 // boxLock decodes the box's own lock. It differs from a psync.Mutex in what a death means: the next
@@ -144,23 +149,34 @@ func (o *Observer) boxLock(word, armed uint32) LockState {
 	return l
 }
 
-// fieldLocks reads the locks in the value into st.Locks, and returns their armed words.
+// fieldLocks reads the locks in the value into st.Locks, and returns those of their words that are
+// armed.
 func (o *Observer) fieldLocks(st *Status) (armed []armedWord) {
 	if o.t == nil {
 		return nil
 	}
 	live := Value{o.t, o.m.Payload(), 0, &Snapshot{o: o}}
+	seen, idle := 0, 0
 	for path, l := range live.psync() {
-		if len(st.Locks) == maxLocks {
+		if seen++; seen > maxSeen {
 			break
 		}
 		b := make([]byte, l.t.Size)
 		o.m.LoadPart(b, l.off)
 		state := Value{l.t, b, l.off, l.s}.lock()
-		st.Locks = append(st.Locks, FieldLock{path, state})
 		for _, off := range layout.Armed(l.t.Name) {
-			armed = append(armed, armedWord{l.off + off, path})
+			if off+4 <= len(b) && binary.NativeEndian.Uint32(b[off:])&1 != 0 {
+				armed = append(armed, armedWord{l.off + off, path})
+			}
 		}
+		if state.Idle() {
+			idle++
+		}
+		if len(st.Locks) >= maxLocks || state.Idle() && idle > maxIdle {
+			st.MoreLocks++
+			continue
+		}
+		st.Locks = append(st.Locks, FieldLock{path, state})
 	}
 	return armed
 }

@@ -69,6 +69,10 @@ func (c *lsCmd) Run(e *env) error {
 		return fmt.Errorf("no segment matches %s: %w", strings.Join(c.Pattern, " "), os.ErrNotExist)
 	case len(rows) == 0:
 		fmt.Fprintf(e.out, "no segments in %s\n", clean(e.dir))
+		if hidden := e.hidden(nil); hidden > 0 {
+			fmt.Fprintf(e.out, "%s in files that have no name, open or mapped\n",
+				bytesText(hidden))
+		}
 		return nil
 	}
 	e.list(rows)

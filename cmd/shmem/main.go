@@ -9,7 +9,7 @@
 // as permissions allow. `shmem --help` lists the commands. Exit codes:
 //
 //	0  done
-//	1  it failed, or doctor found a problem
+//	1  it failed, or doctor or check found a problem
 //	2  the command line is wrong
 //	3  there is no segment of that name
 //	4  refused: the schema, the segment's state or the permissions do not allow it
@@ -52,7 +52,7 @@ Start with "shmem ls", then "shmem stat NAME" and "shmem cat NAME". Commands tha
 they disturb no process and keep nothing alive.`
 
 const exitCodes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segment, 4 refused, " +
-	"5 busy, 130 and 143 by a signal."
+	"5 busy, 128 and the number of the signal."
 
 type cli struct {
 	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`

@@ -101,6 +101,32 @@ func TestStatLines(t *testing.T) {
 				"locks: A  Mutex  locked by pid 43 (slot 1), changing hands*\n: B  RWMutex  locked!\n",
 			},
 		},
+		"many locks": {
+			change: func(st *inspect.Status) {
+				for i := range 40 {
+					st.Locks = append(st.Locks, inspect.FieldLock{Path: fmt.Sprint("L", i),
+						LockState: inspect.LockState{Type: "psync.Mutex", State: "free"}})
+				}
+				st.Locks[39].State, st.Locks[39].Holders = "locked", []inspect.Holder{holder}
+				st.MoreLocks = 7
+			},
+			has: []string{
+				"locks: L39  Mutex  locked by pid 43 (slot 1)*\n: L0  Mutex  free\n",
+				": L15  Mutex  free\n: 23 more are idle\n: 7 more are not listed\n",
+			},
+		},
+		"a queue with leases": {
+			change: func(st *inspect.Status) {
+				st.Stats = &inspect.Stats{Kind: "queue.Queue", Sent: 9, Received: 2, Depth: 7,
+					Capacity: 8, Slowest: -1, Leases: []inspect.Lease{
+						{Holder: inspect.Holder{Slot: 1, PID: 43, Alive: true, What: "receive", Count: 2},
+							Oldest: 1, Blocks: true},
+						{Holder: inspect.Holder{Slot: 2, PID: 44, Alive: true, What: "send", Count: 1},
+							Oldest: 8}}}
+			},
+			has: []string{"leases: pid 43 (slot 1) receives 2 messages, from number 1 on: the ring is " +
+				"full because of it!\n: pid 44 (slot 2) sends 1 message, from number 8 on*\n"},
+		},
 		"queue": {
 			change: func(st *inspect.Status) {
 				st.ImageOff = 0

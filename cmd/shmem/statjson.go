@@ -123,7 +123,8 @@ type jsonStat struct {
 	Changing   bool         `json:"changing"`
 	Lock       jsonLock     `json:"lock"`
 	Readers    []jsonHolder `json:"readers"`
-	Locks      []jsonLock   `json:"locks"`
+	Locks      []jsonLock   `json:"locks"`     // all that are not idle, at most 1000
+	MoreLocks  int          `json:"moreLocks"` // locks beside these
 	SlotList   []jsonSlot   `json:"slotList"`
 	Decl       string       `json:"declaration,omitempty"`
 }
@@ -138,7 +139,7 @@ func jsonStatus(st *inspect.Status, t *inspect.Type, held heldFor) jsonStat {
 		SlotsHigh: st.SlotsHigh, PageSize: st.PageSize, WordSize: st.WordSize,
 		Version: count64(st.Version), Changing: st.Changing,
 		Lock: jsonLockOf("", st.Lock, held[""]), Readers: jsonHolders(st.Readers),
-		Locks: []jsonLock{}, SlotList: []jsonSlot{},
+		Locks: []jsonLock{}, MoreLocks: st.MoreLocks, SlotList: []jsonSlot{},
 	}
 	if st.Stats != nil {
 		j.Stats = jsonStatsOf(st.Stats)

@@ -204,10 +204,34 @@ func lockLines(st *inspect.Status, held heldFor) (lines []statLine) {
 		lines = append(lines, statLine{label: label, text: "View in " + r.String()})
 		label = ""
 	}
-	label = "locks"
-	for _, l := range st.Locks {
-		lines = append(lines, fieldLockLine(label, l, held[l.Path]))
-		label = ""
+	return append(lines, fieldLockLines(st, held)...)
+}
+
+// fieldLockLines describe the locks in the value: those that are not idle first, and then the others,
+// of which many are only counted.
+func fieldLockLines(st *inspect.Status, held heldFor) (lines []statLine) {
+	const most = 16 // idle ones
+	label, idle := "locks", 0
+	for _, wantIdle := range []bool{false, true} {
+		for _, l := range st.Locks {
+			if l.Idle() != wantIdle {
+				continue
+			}
+			if wantIdle {
+				if idle++; idle > most {
+					continue
+				}
+			}
+			lines = append(lines, fieldLockLine(label, l, held[l.Path]))
+			label = ""
+		}
+	}
+	if idle > most {
+		lines = append(lines, statLine{text: fmt.Sprintf("%d more are idle", idle-most)})
+	}
+	if st.MoreLocks > 0 {
+		lines = append(lines, statLine{label: label,
+			text: fmt.Sprintf("%d more are not listed", st.MoreLocks)})
 	}
 	return lines
 }
