@@ -268,7 +268,7 @@ func TestScripts(t *testing.T) {
 
 // up NAME waits until the process of a segment is ready, and sets $PID to its pid.
 func waitUp(ts *testscript.TestScript, _ bool, args []string) {
-	for range 500 {
+	for range 6000 {
 		if b, err := os.ReadFile(ts.MkAbs(args[0] + "-up")); err == nil && len(b) > 0 {
 			ts.Setenv("PID", string(b))
 			return
@@ -296,7 +296,7 @@ func wantCode(ts *testscript.TestScript, _ bool, args []string) {
 // until REGEXP COMMAND... runs a command until its output matches.
 func waitUntil(ts *testscript.TestScript, _ bool, args []string) {
 	re := regexp.MustCompile(args[0])
-	for range 200 {
+	for range 3000 {
 		if ts.Exec(args[1], args[2:]...) == nil && re.MatchString(ts.ReadFile("stdout")) {
 			return
 		}

@@ -127,9 +127,9 @@ func (e *tmuxTerminal) marked() string {
 		})
 }
 
-// eventually polls a condition for up to 10 s.
+// eventually polls a condition for up to a minute: the machine may be loaded.
 func eventually(cond func() bool) bool {
-	for range 200 {
+	for range 1200 {
 		if cond() {
 			return true
 		}
