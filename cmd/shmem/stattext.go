@@ -207,8 +207,8 @@ func lockLines(st *inspect.Status, held heldFor) (lines []statLine) {
 	return append(lines, fieldLockLines(st, held)...)
 }
 
-// fieldLockLines describe the locks in the value: those that are not idle first, and then the others,
-// of which many are only counted.
+// fieldLockLines describe the locks in the value: those that are not idle first, and then the
+// others, of which many are only counted.
 func fieldLockLines(st *inspect.Status, held heldFor) (lines []statLine) {
 	const most = 16 // idle ones
 	label, idle := "locks", 0
