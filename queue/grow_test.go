@@ -339,7 +339,7 @@ func TestGrow(t *testing.T) {
 			check(t, err)
 			defer padded.Close()
 			_, err = queue.Attach[jobPadded2]("padded", grow)
-			refused(err, "Flag", "padding", "_ [7]byte")
+			refused(err, "Flag", "padding", "with a field _ [", "]byte before it")
 			_, err = queue.Open[job1]("bad", o(func(o *queue.Options) { o.Reserve = -1 }))
 			want(t, err, shmem.ErrBadOption)
 		})

@@ -113,20 +113,22 @@ func TestImpossible(t *testing.T) {
 		}
 	}
 	if strconv.IntSize == 64 {
-		for _, o := range []*queue.Options{{Capacity: math.MaxInt}, {Capacity: 1<<31 + 1}} {
+		kib := 1 << 10 // a variable: the sizes are no constants of 32 bits
+		gib := kib * kib * kib
+		for _, o := range []*queue.Options{{Capacity: math.MaxInt}, {Capacity: 2*gib + 1}} {
 			o.Dir = dir
 			_, err := queue.Open[int]("s", o)
 			want(t, err, shmem.ErrBadOption)
 		}
 		// More than any machine has, in memory or in addresses.
-		for _, o := range []*queue.Options{{Capacity: 1 << 31}, {Reserve: 1 << 50}, {Capacity: 1 << 31, Reserve: 1 << 30}} {
+		for _, o := range []*queue.Options{{Capacity: 2 * gib}, {Reserve: kib * kib * gib}, {Capacity: 2 * gib, Reserve: gib}} {
 			o.Dir = dir
 			if q, err := queue.Open[[1 << 20]byte]("s", o); err == nil {
 				t.Errorf("%+v can be had", o)
 				check(t, q.Close())
 			}
 		}
-		_, err := queue.Open[[1 << 20]byte]("s", &queue.Options{Dir: dir, Capacity: 1 << 31, Reserve: 1 << 40})
+		_, err := queue.Open[[1 << 20]byte]("s", &queue.Options{Dir: dir, Capacity: 2 * gib, Reserve: kib * gib})
 		want(t, err, shmem.ErrBadOption)
 	}
 	for _, o := range []*queue.BytesOptions{
