@@ -68,7 +68,7 @@ func newNotice(path, name string, mask uint32) (*Notice, error) {
 	wd, err := unix.InotifyAddWatch(at.fd, path, mask)
 	if err != nil {
 		if notify.at == nil {
-			_ = at.file.Close()
+			at.close()
 		}
 		return nil, err
 	}
@@ -115,19 +115,18 @@ func (n *Notice) Cancel() {
 		at.watches[n.wd] = rest
 		return
 	}
-	// The kernel has ended the watch itself if the file is gone.
-	_, _ = unix.InotifyRmWatch(at.fd, uint32(n.wd))
 	delete(at.watches, n.wd)
-	at.closeIfUnused()
+	if len(at.watches) > 0 {
+		// The kernel has ended the watch itself if the file is gone.
+		_, _ = unix.InotifyRmWatch(at.fd, uint32(n.wd))
+		return
+	}
+	notify.at = nil
+	at.close()
 }
 
-// closeIfUnused closes the instance if it has no watch. notify.mu is held.
-func (at *notifier) closeIfUnused() {
-	if len(at.watches) == 0 && notify.at == at {
-		notify.at = nil
-		_ = at.file.Close()
-	}
-}
+// close closes the instance. No caller waits for it: it takes the kernel about 10 ms.
+func (at *notifier) close() { go func() { _ = at.file.Close() }() }
 
 // read rings for what the kernel tells, until the instance is closed.
 func (at *notifier) read() {

@@ -60,7 +60,19 @@ func inotifies(t *testing.T) (n int) {
 	return n
 }
 
+// noInotify waits until no instance is left.
+func noInotify(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); inotifies(t) != 0; {
+		if time.Now().After(end) {
+			t.Fatalf("%d inotify instances are left", inotifies(t))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestNotifyFile(t *testing.T) {
+	noInotify(t)
 	dir := tempDir(t)
 	path := filepath.Join(dir, "f")
 	touch(t, path)
@@ -98,9 +110,7 @@ func TestNotifyFile(t *testing.T) {
 		t.Error("a ring after Cancel")
 	default:
 	}
-	if n := inotifies(t); n != 0 {
-		t.Errorf("%d inotify instances are left", n)
-	}
+	noInotify(t)
 }
 
 func TestNotifyName(t *testing.T) {
@@ -158,9 +168,7 @@ func TestNotifyErrors(t *testing.T) {
 	if _, err := NotifyName(filepath.Join(dir, "file"), "x"); err == nil {
 		t.Error("a file can be watched as a directory")
 	}
-	if n := inotifies(t); n != 0 {
-		t.Errorf("%d inotify instances are left", n)
-	}
+	noInotify(t)
 }
 
 func tempDir(t *testing.T) string {
