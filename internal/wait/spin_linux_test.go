@@ -11,35 +11,35 @@ import (
 // TestSpin: Spin reports whether the condition holds, and waits for no longer than MaxSpin or a
 // little more. YieldLines returns too. With a limit of 0 none spins.
 func TestSpin(t *testing.T) {
-	_, s, v := newSeg(t)
+	_, s, v := newSeg(t) // so no ledger has an entry yet
 	o := &v.o[0]
-	wait.SetSpinLimit(1)
+	wait.SetSpinLimit(100)
 	defer wait.SetSpinLimit(-1)
-	before := wait.ReadSpinStats()
+	before := wait.ReadSpinStats() // goroutines of other tests may spin too
 	if !wait.Spin(s.M, &o.armed, func() bool { return true }) {
 		t.Error("Spin does not report that the condition holds")
-	}
-	if wait.Spin(s.M, &o.armed, func() bool { return false }) {
-		t.Error("Spin reports a condition that does not hold")
 	}
 	calls := 0
 	if !wait.Spin(s.M, &o.armed, func() bool { calls++; return calls > 1 }) {
 		t.Error("Spin misses that the condition begins to hold")
 	}
+	if wait.Spin(s.M, &v.o[1].armed, func() bool { return false }) {
+		t.Error("Spin reports a condition that does not hold")
+	}
 	if o.armed.Load() != 0 {
 		t.Error("Spin arms the object")
 	}
 	after := wait.ReadSpinStats()
-	if after.Limit != 1 || after.Spinning != 0 || after.Vain != before.Vain+1 ||
-		after.Paid != before.Paid+1 || after.Time-before.Time < wait.MaxSpin {
+	if after.Limit != 100 || after.Vain <= before.Vain || after.Paid <= before.Paid ||
+		after.Time-before.Time < wait.MaxSpin {
 		t.Errorf("from %+v to %+v", before, after)
 	}
 	wait.SetSpinLimit(0)
 	calls = 0
-	if wait.Spin(s.M, &o.armed, func() bool { calls++; return false }) || calls != 1 {
+	if wait.Spin(s.M, &v.o[2].armed, func() bool { calls++; return false }) || calls != 1 {
 		t.Errorf("without spinning the condition is checked %d times", calls)
 	}
-	if n := wait.ReadSpinStats(); n.Limit != 0 || n.Skipped != after.Skipped+1 || n.Time != after.Time {
+	if n := wait.ReadSpinStats(); n.Limit != 0 || n.Skipped <= after.Skipped {
 		t.Errorf("with a limit of 0: %+v after %+v", n, after)
 	}
 	for _, n := range []uint64{0, 15, 16, 1 << 40} {
