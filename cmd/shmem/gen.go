@@ -19,9 +19,10 @@ type genCmd struct {
 
 func (*genCmd) Help() string {
 	return `The code attaches to the live box: it checks magic, version and fingerprint (and
-refuses a segment with another fingerprint, naming both), takes consistent snapshots without a lock,
-and stores under the box's own lock, as Load and Store do. It needs only the language's standard
-library. From a Go type the same code is made by inspect.TypeFor and Type.Generate.
+refuses a segment with another fingerprint, naming both, unless fields were only appended), takes
+consistent snapshots without a lock, and stores and updates under the box's own lock, as Load, Store
+and Update do. It needs only the language's standard library. The C header is C++17 as well. From a
+Go type the same code is made by inspect.TypeFor and Type.Generate.
 
 For a topic, Go code has the type of its messages, for topic.Attach, and Python code follows the
 messages. Queues, and topics in C and Rust, are refused: a store would overwrite what other
