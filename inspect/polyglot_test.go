@@ -33,6 +33,7 @@ import (
 func init() {
 	roles = append(roles, shmemtest.Role{Name: "polyowner", Run: polyOwner, Optional: true}, // without compilers it does not run
 		shmemtest.Role{Name: "lastwords", Run: lastWords},
+		shmemtest.Role{Name: "topicholder", Run: topicHolder, Optional: true},
 		shmemtest.Role{Name: "speaker", Run: speaker})
 }
 
@@ -772,6 +773,48 @@ func TestPythonFollowsLonger(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another type") {
 		t.Errorf("a topic of other messages: %v %s", err, out)
 	}
+}
+
+// TestPythonFollowerAlone: a follower that waits sees when no process is attached any more.
+func TestPythonFollowerAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Python takes its time")
+	}
+	python := tool(t, "/usr/bin/python3", "python3")
+	dir, code := sharedDir(t), t.TempDir()
+	c := shmemtest.Start(t, "topicholder", dir)
+	c.Expect(t, "up")
+	b, err := look(t, dir, "held").Type().Generate(inspect.Python, "Topic")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(code, "heard.py"), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := program(t, python, "-B", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import heard\n"+
+		"box = heard.TopicBox.open(sys.argv[2])\n"+
+		"assert not box._abandoned()\n"+
+		"print('up', flush=True); sys.stdin.readline()\n"+
+		"try:\n    next(box.follow())\n"+
+		"except FileNotFoundError:\n    print('alone')\n", code, filepath.Join(dir, "held"))
+	<-p.up
+	c.Kill()
+	p.begin()
+	if r := <-p.result; r != "alone" {
+		t.Errorf("the follower of a topic that no process is attached to: %q", r)
+	}
+}
+
+// topicHolder creates a topic, and keeps it until it is killed.
+func topicHolder(c *shmemtest.Conn) error {
+	tp, err := topic.Create[message]("held", &topic.Options{Dir: c.Args()[0]})
+	if err != nil {
+		return err
+	}
+	defer tp.Close()
+	_ = c.Send("up")
+	_, err = c.Recv()
+	return err
 }
 
 // lastWords dies while it writes a message.

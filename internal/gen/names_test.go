@@ -312,3 +312,40 @@ func goCode(t *testing.T, typ *format.Type) {
 		}
 	}
 }
+
+// TestPythonNames: each global name that the code for Python uses, in whatever function, exists.
+func TestPythonNames(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skipf("python3 is not installed")
+	}
+	topic, err := layout.NewTopic(number(), 7, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []*format.Type{topic.Type, structOf("main.T", format.Field{Name: "N", Type: number()})} {
+		code, err := gen.Generate("python", typ, "T")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "t.py")
+		if err := os.WriteFile(path, code, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		const check = `import builtins, dis, sys, types
+text = open(sys.argv[1]).read()
+names = {"__name__": "t"}
+code = compile(text, "t.py", "exec")
+exec(code, names)
+def walk(c):
+    for i in dis.get_instructions(c):
+        if i.opname == "LOAD_GLOBAL" and i.argval not in names and not hasattr(builtins, i.argval):
+            print(c.co_name, "uses", i.argval)
+    for k in c.co_consts:
+        if isinstance(k, types.CodeType):
+            walk(k)
+walk(code)`
+		if out, err := exec.Command("python3", "-B", "-c", check, path).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+}

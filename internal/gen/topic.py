@@ -79,8 +79,12 @@
                 looked = time.monotonic()
                 if ahead == 0 and state == 3 and not self._holds(holder):
                     pos += 1  # its publisher died
-                elif not self._held(_PRESENCE, 1 + self._count) and (self._word(self._head + _OWNER) >> 32 != 2 or not self._same()):
+                elif self._abandoned():
                     raise FileNotFoundError(errno.ENOENT, "no process is attached, and none can attach any more", self.path)
+
+    def _abandoned(self):
+        """Is no process attached, and can none attach any more?"""
+        return not self._held(_SLOT, self._count) and not (self._stays(self._word(self._head + _OWNER) >> 32) and self._same())
 
     def kept(self, number):
         """Is a message still there, not overwritten by a later one?"""
