@@ -63,7 +63,7 @@ func TestGrown(t *testing.T) {
 			}
 		}
 		shows(`{"ID":0}`, `{"ID":1}`)
-		send := func() error { return nil }
+		var send func() error
 		switch name {
 		case "t":
 			t2, err := topic.Attach[note2](name, &topic.Options{Dir: dir, Append: true})
