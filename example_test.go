@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -214,7 +215,9 @@ func ExampleAttachWait() {
 	opts, remove := scratch()
 	defer remove()
 
-	go another("leave", opts) // runs otherLeaks in another process
+	var other sync.WaitGroup
+	defer other.Wait()
+	other.Go(func() { another("leave", opts) }) // runs otherLeaks in another process
 
 	box, err := shmem.AttachWait[Settings](context.Background(), "kept", opts)
 	if err != nil {
@@ -241,6 +244,8 @@ func ExampleSegment_Events() {
 	opts, remove := scratch()
 	defer remove()
 
+	var other sync.WaitGroup
+	defer other.Wait()
 	box, err := shmem.Create[Settings]("settings", opts)
 	if err != nil {
 		fmt.Println(err)
@@ -255,7 +260,7 @@ func ExampleSegment_Events() {
 		switch {
 		case event.Peer.ID == box.Segment().ID():
 			fmt.Println("this process:", event.Kind)
-			go another("crash", opts) // runs otherCrashes in another process
+			other.Go(func() { another("crash", opts) }) // runs otherCrashes in another process
 		case event.Kind == shmem.Died:
 			fmt.Println("another process:", event.Kind)
 			return
