@@ -188,7 +188,9 @@ func (c *child) opened(g, n int, s *shmem.Segment, before []sighting) (id uint64
 	head := segment.Shmem.Attachment(s).Header().ID
 	id = binary.NativeEndian.Uint64(head[:])
 	for _, o := range before {
-		if o.id == id || o.h.turn.Load() != o.turn || o.p.doomed.Load() != 0 ||
+		// In this order: the parent changes the turn before it says that the next process in the
+		// place of a dead one is not doomed.
+		if o.id == id || o.p.doomed.Load() != 0 || o.h.turn.Load() != o.turn ||
 			c.b.names[n].hasEnded(o.id) {
 			continue
 		}
