@@ -32,7 +32,12 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, work: t.TempDir()}
 	s.dir, s.bin = interruptible(t)
-	if err := os.Symlink(s.bin, filepath.Join(filepath.Dir(s.bin), "segment")); err != nil {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// testscript.Main chooses makeSegment by the name.
+	if err := os.Symlink(self, filepath.Join(s.work, "segment")); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -43,7 +48,7 @@ func (s *stage) start(args ...string) int {
 	s.t.Helper()
 	up := filepath.Join(s.work, args[1]+"-up")
 	_ = os.Remove(up)
-	cmd := exec.Command(filepath.Join(filepath.Dir(s.bin), "segment"),
+	cmd := exec.Command(filepath.Join(s.work, "segment"),
 		append([]string{s.dir}, args...)...)
 	cmd.Env = append(os.Environ(), "WORK="+s.work)
 	cmd.Stderr = os.Stderr

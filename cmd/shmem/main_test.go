@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,12 +55,37 @@ func (c *Config) Init() error {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv("GORACE") == "" {
-		// A command that is built with the race detector waits for a second when it ends. The tests
-		// run it a thousand times.
-		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	testscript.Main(cleaning{m}, map[string]func(){"shmem": main, "segment": makeSegment})
+}
+
+// built returns the path of the command, which is built once. The scripts run the command that is
+// part of this program, with the race detector if there is one; the tests that run it a thousand
+// times run this one.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "shmem-built-")
+	if err != nil {
+		return "", err
 	}
-	testscript.Main(m, map[string]func(){"shmem": main, "segment": makeSegment})
+	builtDir = dir
+	bin := filepath.Join(dir, "shmem")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+var builtDir string // written by built, read after the tests
+
+// cleaning removes what built has made, after the tests.
+type cleaning struct{ *testing.M }
+
+func (c cleaning) Run() int {
+	defer func() {
+		if builtDir != "" {
+			os.RemoveAll(builtDir)
+		}
+	}()
+	return c.M.Run()
 }
 
 // makeSegment makes segments for the scripts:

@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -14,19 +13,14 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// interruptible returns a fresh directory, and a path of this program that ends in shmem.
+// interruptible returns a fresh directory, and the path of the command.
 func interruptible(t *testing.T) (dir, bin string) {
 	dir, err := os.MkdirTemp("/dev/shm", "interrupted-")
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin = filepath.Join(t.TempDir(), "shmem") // testscript.Main chooses the command by the name
-	if err := os.Symlink(self, bin); err != nil {
+	if bin, err = built(); err != nil {
 		t.Fatal(err)
 	}
 	return dir, bin
