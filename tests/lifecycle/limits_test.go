@@ -346,7 +346,7 @@ func TestFromFileUnsealed(t *testing.T) {
 			return fd.File("unsealed")
 		},
 		"tmpfs": func() *os.File {
-			f, err := os.OpenFile(dir, os.O_RDWR|0o20200000, 0o600) // O_TMPFILE
+			f, err := os.OpenFile(dir, os.O_RDWR|syscall.O_DIRECTORY|0o20000000, 0o600) // O_TMPFILE
 			check(t, err)
 			return f
 		},
