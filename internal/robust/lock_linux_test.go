@@ -321,7 +321,14 @@ func TestCloseWhileWaiting(t *testing.T) {
 	}
 	all := []<-chan result{}
 	for range 3 { // one that contends, the others in turn behind it
-		all = append(all, start(func() (bool, error) { return a.acquire(background, robust.Mark) }))
+		// A call that begins is pinned, as in the packages above: Close waits for it.
+		if err := a.o.Pin(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, start(func() (bool, error) {
+			defer a.o.Unpin()
+			return a.acquire(background, robust.Mark)
+		}))
 	}
 	eventually(t, "a waiter waits", func() bool { return b.lock.Word.Load() == b.id()|waiters })
 	a.die()
