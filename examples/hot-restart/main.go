@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command hot-restart replaces a server by its next version, which goes on with the same memory and
 // the same socket. No request is lost, and none that was answered is forgotten.
 //

@@ -23,7 +23,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/queue"
@@ -211,7 +210,9 @@ func client(ctx context.Context) error {
 // moment kills this process if it is the one that dies, and this is when.
 func moment(now string) {
 	if *self && *die == now {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		if p, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = p.Kill()
+		}
 		select {}
 	}
 }
