@@ -227,25 +227,19 @@ func reserve(t *testing.T, path string, v *value) *shmemtest.Child {
 
 // TestReservationEnds: permits are not reserved for a process that is dead or stopped.
 func TestReservationEnds(t *testing.T) {
-	for name, end := range map[string]func(c *shmemtest.Child) error{
+	ends := map[string]func(c *shmemtest.Child) error{
 		"dead":    func(c *shmemtest.Child) error { c.Kill(); return nil },
 		"stopped": (*shmemtest.Child).Stop,
-	} {
+	}
+	if testing.Short() {
+		// Under an emulator the child is often stopped while it changes the table, which blocks all.
+		delete(ends, "stopped")
+	}
+	for name, end := range ends {
 		path, _, v := newSeg(t)
 		c := reserve(t, path, v)
-		var err error
-		for range 10 {
-			wantErr(t, name, end(c), nil)
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-			err = v.sem.Acquire(ctx, 1)
-			cancel()
-			if err == nil || name == "dead" {
-				break
-			}
-			// It may have been stopped while it changed the table, which blocks all others.
-			wantErr(t, "Continue", c.Continue(), nil)
-		}
-		wantErr(t, name+": Acquire", err, nil)
+		wantErr(t, name, end(c), nil)
+		wantErr(t, name+": Acquire", v.sem.Acquire(soon(t), 1), nil)
 	}
 }
 
