@@ -4,6 +4,7 @@ package mem
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -485,7 +486,7 @@ func TestCell(t *testing.T) {
 	}
 	table.At(4)[2] = 7
 	table.Rest(3)[15] = 9
-	if p[8+4*40+16] != 7 || p[8+4*40-1] != 9 {
+	if binary.NativeEndian.Uint64(p[8+4*40+16:]) != 7 || p[8+4*40-1] != 9 {
 		t.Error("a value is not where it should be")
 	}
 	for _, i := range []int{-1, 5} {
