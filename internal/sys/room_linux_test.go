@@ -20,7 +20,7 @@ func fake(t *testing.T, files map[string]string) machine {
 			t.Fatal(err)
 		}
 	}
-	return machine{root}
+	return machine{root, "self"}
 }
 
 const (
@@ -84,7 +84,7 @@ func TestRoom(t *testing.T) {
 				c.files["/proc/meminfo"] = meminfo
 			}
 			m := fake(t, c.files)
-			got, ok := m.room(m.memoryMounts())
+			got, ok := m.room(m.cgroupMounts())
 			if !ok || got != c.want {
 				t.Errorf("%+v, %v; want %+v", got, ok, c.want)
 			}
@@ -92,13 +92,26 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// The room of another process is that of its cgroups.
+func TestRoomOf(t *testing.T) {
+	m := fake(t, map[string]string{"/proc/meminfo": meminfo, "/proc/self/mountinfo": v2Mount,
+		"/proc/self/cgroup": "0::/a\n", "/proc/17/cgroup": "0::/b\n",
+		v2 + "/a/memory.max": "10000\n", v2 + "/b/memory.max": "20000\n",
+		v2 + "/b/memory.current": "5000\n", v2 + "/b/memory.swap.max": "0\n"})
+	m.process = "17"
+	want := Memory{"/b", 20000, 15000}
+	if got, ok := m.room(m.cgroupMounts()); !ok || got != want {
+		t.Errorf("%+v, %v; want %+v", got, ok, want)
+	}
+}
+
 // What cannot be read is no limit.
 func TestRoomUnknown(t *testing.T) {
 	m := fake(t, map[string]string{"/proc/self/cgroup": "0::/a\nnonsense\n", "/proc/self/mountinfo": "a b c\n - \n" + v2Mount})
-	if r, ok := m.room(m.memoryMounts()); !ok || r.Group != "" || r.Limit < 16<<20 || r.Free != r.Limit {
+	if r, ok := m.room(m.cgroupMounts()); !ok || r.Group != "" || r.Limit < 16<<20 || r.Free != r.Limit {
 		t.Errorf("without /proc/meminfo: %+v, %v", r, ok)
 	}
-	if all := m.memoryMounts(); len(all) != 1 || !all[0].v2 {
+	if all := m.cgroupMounts(); len(all) != 1 || !all[0].v2 {
 		t.Errorf("mounts %+v", all)
 	}
 	if s := unescape(strings.Repeat(`\040\011\012\134`, 2)); s != strings.Repeat(" \t\n\\", 2) {
