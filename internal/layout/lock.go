@@ -103,7 +103,7 @@ func LockSize(name string) (size, align int) {
 	case "psync.Semaphore":
 		return SemaphoreSize, 8
 	case "psync.Event":
-		return EventSize, 4
+		return EventSize, 8
 	case "psync.Cond":
 		return CondSize, 4
 	case "psync.Once":

@@ -50,7 +50,8 @@ type scan struct {
 	m        *mem.Mapping
 	me       format.ID
 	deadline time.Time
-	looked   int // at so many locks
+	looked   int  // at so many locks
+	late     bool // the deadline has passed
 }
 
 // held reports whether the attachment holds a lock in the value of type t at off. Arrays of locks
@@ -62,11 +63,11 @@ func (s *scan) held(t *format.Type, off int) bool {
 			return false
 		}
 		for i := range t.Len {
+			if s.late {
+				return false
+			}
 			if s.held(t.Elem, off+i*t.Elem.Size) {
 				return true
-			}
-			if s.looked%1024 == 1023 && time.Now().After(s.deadline) {
-				return false
 			}
 		}
 	case format.Struct:
@@ -83,7 +84,9 @@ func (s *scan) held(t *format.Type, off int) bool {
 
 // lock is held for a type of package psync.
 func (s *scan) lock(name string, off int) bool {
-	s.looked++
+	if s.looked++; s.looked%1024 == 0 && time.Now().After(s.deadline) {
+		s.late = true
+	}
 	switch name {
 	case "psync.Mutex":
 		return s.word(off + layout.MutexWord)

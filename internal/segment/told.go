@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -22,7 +23,7 @@ import (
 // tell tells the others that the name of this attachment's segment was taken. The mapping is
 // drained and not retired yet.
 func (a *Attachment) tell() {
-	a.closeRing()
+	a.closeRing(a.m)
 	// The file may be truncated.
 	_ = a.m.Guard(func() { announce(a.m) })
 }
@@ -30,15 +31,16 @@ func (a *Attachment) tell() {
 // tell tells those attached to an open file, which this process can write, that its name was taken.
 // If the file cannot be mapped they find out by themselves.
 func (c *control) tell() {
-	c.closeRing()
 	h := c.head
 	m, err := mem.Map(mem.Spec{
 		File: c.file, Payload: int(h.PayloadCap), Length: int(h.TotalSize),
 		Control: int(h.ControlOff), Write: true,
 	})
 	if err != nil {
+		c.closeRing(nil)
 		return
 	}
+	c.closeRing(m)
 	if m.JoinPeers(c.file, format.NoID, h) == nil {
 		_ = m.Guard(func() { announce(m) })
 	}
@@ -46,11 +48,20 @@ func (c *control) tell() {
 	m.Retire()
 }
 
-// closeRing does step 1. A stream that has ended stays so. It uses the file, since the payload may
-// be mapped for reading only.
-func (c *control) closeRing() {
+// closeRing does step 1. A stream that has ended stays so. Where the payload cannot be written, or
+// there is no mapping, it uses the file: an End that comes between its two calls is lost then.
+func (c *control) closeRing(m *mem.Mapping) {
 	off, ok := layout.Closed(c.head.Form)
 	if !ok || uint64(off)+8 > c.head.PayloadCap {
+		return
+	}
+	if m != nil && m.Writable() {
+		// The file may be truncated.
+		_ = m.Guard(func() {
+			if w, err := mem.At[atomic.Uint64](m, off); err == nil {
+				w.CompareAndSwap(0, ring.Unlinked)
+			}
+		})
 		return
 	}
 	var b [8]byte

@@ -45,7 +45,7 @@ func mappings(t testing.TB, n int) (all []mapped) {
 	return all
 }
 
-// waiters makes a goroutine wait at each mapping again and again, and tell of each change.
+// waitOn makes a goroutine wait at each mapping again and again, and tell of each change.
 func (m mapped) waitOn(ctx context.Context, told chan<- error) {
 	for old := uint32(0); ; old++ {
 		err := until(ctx, m.s, m.o, old)

@@ -178,12 +178,12 @@ func YieldLines(sinceLastWait uint64, n int) {
 // where that has not paid lately, and while too many goroutines do.
 func (l *parkingLot) spin(k int, ready func() bool) bool {
 	ledger := &l.buckets[k].spins
-	start := time.Now()
-	if !ledger.allows() || !startSpin(start) {
+	if !ledger.allows() || !startSpin(time.Now()) {
 		spinsSkipped.Add(1)
 		return false
 	}
 	defer spinning.Add(-1) // also when memory faults
+	start := time.Now()    // startSpin may have measured the limit
 	for {
 		pause(8)
 		hit := ready()
