@@ -142,32 +142,54 @@ func TestLargeRequest(t *testing.T) {
 		"of other attachments":              crowd(t, path, 2),
 	} {
 		t.Run(name, func(t *testing.T) {
-			var served atomic.Bool
-			var all sync.WaitGroup
-			defer all.Wait()
-			defer served.Store(true)
-			var turns [2]atomic.Int64 // how often each has had a permit
-			for i, s := range small {
-				all.Go(func() {
-					for !served.Load() {
-						other := turns[1-i].Load()
-						wantErr(t, "Acquire", s.sem.Acquire(soon(t), 1), nil)
-						turns[i].Add(1)
-						began := time.Now()
-						for turns[1-i].Load() == other && time.Since(began) < 50*time.Millisecond {
-							time.Sleep(50 * time.Microsecond)
-						}
-						wantErr(t, "Release", s.sem.Release(1), nil)
-					}
-				})
-			}
-			time.Sleep(10 * time.Millisecond)
+			defer circulate(t, small)()
 			for range 3 {
 				wantErr(t, "Acquire of all", v.sem.Acquire(soon(t), 2), nil)
 				wantErr(t, "Release", v.sem.Release(2), nil)
 			}
 		})
 	}
+}
+
+// circulate lets two values take one permit each and hold it until the other one has the next, but
+// not for longer than 50 ms, until the caller calls stop.
+func circulate(t *testing.T, small []*value) (stop func()) {
+	var stopped atomic.Bool
+	var all sync.WaitGroup
+	var turns [2]atomic.Int64 // how often each has had a permit
+	for i, s := range small {
+		all.Go(func() {
+			for !stopped.Load() {
+				other := turns[1-i].Load()
+				wantErr(t, "Acquire", s.sem.Acquire(soon(t), 1), nil)
+				turns[i].Add(1)
+				began := time.Now()
+				for turns[1-i].Load() == other && time.Since(began) < 50*time.Millisecond {
+					time.Sleep(50 * time.Microsecond)
+				}
+				wantErr(t, "Release", s.sem.Release(1), nil)
+			}
+		})
+	}
+	time.Sleep(10 * time.Millisecond)
+	return func() {
+		stopped.Store(true)
+		all.Wait()
+	}
+}
+
+// TestRaisedLimit: a request for more than the limit reserves its permits once the limit is raised,
+// although they are not free then.
+func TestRaisedLimit(t *testing.T) {
+	path, _, v := newSeg(t)
+	wantErr(t, "SetLimit", v.sem.SetLimit(2), nil)
+	defer circulate(t, crowd(t, path, 2))()
+	done := make(chan error)
+	go func() { done <- v.sem.Acquire(soon(t), 3) }()
+	time.Sleep(20 * time.Millisecond)
+	wantErr(t, "SetLimit", v.sem.SetLimit(3), nil)
+	wantErr(t, "Acquire of all", <-done, nil)
+	wantErr(t, "Release", v.sem.Release(3), nil)
 }
 
 // TestUnservable: a request that waits is in the way of no other that can be served for longer than

@@ -53,6 +53,11 @@ func TestLayout(t *testing.T) {
 		if int(l.typ.Size()) != l.size {
 			t.Errorf("%v has %d bytes, package layout says %d", l.typ, l.typ.Size(), l.size)
 		}
+		size, align := layout.LockSize(l.typ.String())
+		if size != int(l.typ.Size()) || align != l.typ.Align() {
+			t.Errorf("%v has %d bytes aligned to %d, LockSize says %d, %d", l.typ, l.typ.Size(),
+				l.typ.Align(), size, align)
+		}
 		if got := wordsOf(l.typ); !maps.Equal(got, l.fields) {
 			t.Errorf("%v:\n  has                 %v\n  package layout says %v", l.typ, got,
 				l.fields)

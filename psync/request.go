@@ -60,13 +60,10 @@ func (r *request) begin() {
 	r.due = r.began.Add(patience)
 }
 
-// end says that the request does not wait any more. The object is pinned.
+// end says that the request does not wait any more. The table is not locked: a process that is
+// stopped in it must not hold up a call whose context is done. The object is pinned.
 func (r *request) end() {
-	if !r.reserved || robust.AcquireBriefly(r.o, &r.s.w.Word, &r.s.w.Armed) != nil {
-		return
-	}
-	r.cancel()
-	if robust.Release(r.o, &r.s.w.Word, &r.s.w.Armed) == nil {
+	if r.reserved && r.s.reserved.CompareAndSwap(r.word(), 0) {
 		wait.Wake(r.o.M, &r.s.armed)
 	}
 }
@@ -162,8 +159,9 @@ func (r *request) mayReplace() time.Time {
 func (r *request) wait(ctx context.Context) error {
 	s := r.s
 	at, overdue := r.due, false
-	if r.n > s.limit.Load() {
-		at = time.Time{} // until the limit is raised, which ends the wait
+	unlimited := r.n > s.limit.Load()
+	if unlimited {
+		at = time.Time{} // until the limit is raised
 	} else if now := time.Now(); !r.mine(s.reserved.Load()) && !now.Before(r.due) {
 		at, overdue = r.mayReplace().Add(time.Millisecond), true
 	}
@@ -176,7 +174,9 @@ func (r *request) wait(ctx context.Context) error {
 		most, cancel = context.WithTimeout(ctx, time.Until(at))
 		defer cancel()
 	}
-	ready := func() bool { return r.free() || overdue && s.reserved.Load() == 0 }
+	ready := func() bool {
+		return r.free() || overdue && s.reserved.Load() == 0 || unlimited && r.n <= s.limit.Load()
+	}
 	err := wait.Until(most, r.o.M, &s.armed, ready, wait.Options{
 		Probe:  func() bool { return s.anyDead(r.o) },
 		Watch:  s.holders(),

@@ -42,7 +42,8 @@ type Semaphore struct {
 	// held is a table of the permits that each attachment has. Under w it is changed by one store
 	// at a time, so it is consistent at every moment: w passes from a dead holder to the next. The
 	// free permits are the limit less those of living attachments, so no death loses a permit. All
-	// but limit and armed are written by the holder of w.
+	// but limit and armed are written by the holder of w; a request that ends clears its own
+	// reservation without w.
 	_        noCopy
 	w        robust.Lock
 	limit    atomic.Uint32
