@@ -35,6 +35,7 @@ type many struct {
 	// noLeases is 1 + header.Head when this attachment last saw that no process has or had a lease.
 	// Until the head changes there is none.
 	noLeases atomic.Uint64
+	polls    atomic.Uint32 // calls that found the queue empty and no lease in it
 
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once
@@ -112,10 +113,13 @@ func (q *many) Repair() bool {
 func (q *many) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
 
 // repairEmpty is RepairIfDue for a call that found no message, by that error of the ring. An empty
-// queue in which no process has a lease needs no repair, and no look at the clock.
+// queue in which no process has a lease may have lost its name, but needs no other repair: most
+// calls do not look at the clock.
 func (q *many) repairEmpty(err error) bool {
+	const seldom = 64
 	head := q.header.Head.Load()
-	if err == ring.ErrEmpty && q.noLeases.Load() == head+1 || !q.RepairDue() {
+	quiet := err == ring.ErrEmpty && q.noLeases.Load() == head+1
+	if quiet && q.polls.Add(1)%seldom != 0 || !q.RepairDue() {
 		return false
 	}
 	if q.Repair() {

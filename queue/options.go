@@ -23,11 +23,12 @@ type Options struct {
 	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
-	// Create only.
+	// Where the queue exists, a Mode that is set must be the one it has.
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the queue
+	// exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -42,16 +43,18 @@ type Options struct {
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
-	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. Create only.
+	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. Where the queue
+	// exists, a Capacity that is set must be the one it was created with.
 	Capacity int
 	// Single limits the queue to one sender and one receiver at a time, which makes it several
 	// times as fast. The first caller that sends, or receives, has that end until it closes its
 	// attachment (or its Sender or Receiver). Until then other callers get ErrTaken, unless its
-	// process dies. Create only.
+	// process dies. Where the queue exists and is not Single, asking for it is an error.
 	Single bool
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
-	// append. Default: none. Create only.
+	// append. Default: none. Where the queue exists, a Reserve that is set must be the one it was
+	// created with.
 	Reserve int
 	// Append appends the last fields of T to a queue whose messages do not have them, if there is
 	// room (see Reserve) and the creator set Reserve or Append. It also accepts a queue whose
@@ -72,11 +75,12 @@ type BytesOptions struct {
 	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
-	// Create only.
+	// Where the queue exists, a Mode that is set must be the one it has.
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the queue
+	// exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -92,13 +96,14 @@ type BytesOptions struct {
 	HugePages bool
 
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. A Single queue is
-	// bounded by Bytes alone and ignores it. Create only.
+	// bounded by Bytes alone and ignores it. Where the queue exists, a Capacity that is set must be
+	// the one it was created with.
 	Capacity int
 	// Bytes is how many bytes of messages there is room for, rounded up to a multiple of 8. A
 	// Single queue needs at least 32, and has messages of up to about half of it. Default: 1 MiB.
-	// Create only.
+	// Where the queue exists, Bytes that are set must be those it was created with.
 	Bytes int
-	// Single limits the queue to one sender and one receiver at a time, as in Options. Create only.
+	// Single limits the queue to one sender and one receiver at a time, as in Options.
 	Single bool
 }
 
@@ -137,6 +142,7 @@ type config struct {
 	reserve         int
 	single          bool
 	claims          claims
+	options         string // the name of the struct of options
 }
 
 // claims are what the options ask for of a queue that is there; 0 is no claim.
@@ -149,11 +155,11 @@ func (c *config) check(l *layout.Queue) error {
 		capacity = 0 // it is bounded by Bytes alone
 	}
 	err := errors.Join(
-		stream.Claim("Capacity", l.Capacity, capacity),
-		stream.Claim("Bytes", l.Bytes, bytes))
+		stream.Claim(c.options, "Capacity", l.Capacity, capacity),
+		stream.Claim(c.options, "Bytes", l.Bytes, bytes))
 	if c.single && !l.Single {
-		err = errors.Join(err, errors.New("the segment was created without Single, "+
-			"Options.Single asks for it; leave the option out, or remove the segment"))
+		err = errors.Join(err, fmt.Errorf("the segment was created without Single, "+
+			"%s.Single asks for it; leave the option out, or remove the segment", c.options))
 	}
 	return err
 }
@@ -190,6 +196,7 @@ func (o *BytesOptions) config() (config, error) {
 
 // fill puts defaults in place, and refuses what is out of range.
 func (c *config) fill(options string) error {
+	c.options = options
 	if c.capacity == 0 {
 		c.capacity = defaultCapacity
 	}

@@ -187,6 +187,7 @@ func (q *Queue[T]) Stats() (Stats, error) { return statsOf(q.form) }
 // In a Single queue receivers do not wait for it: they may return io.EOF, and the message from a
 // later call. There the sender should call End, after its last Send. Any attachment that can write
 // may call End, at any time and more than once. The errors are ErrReadOnly and ErrClosed.
+// After the name was taken End changes nothing: calls return ErrUnlinked.
 func (q *Queue[T]) End() error { return end(q.form) }
 
 // Single reports whether the queue was created with Options.Single.

@@ -70,6 +70,7 @@ func (w way) take(t *testing.T, dir, name string) {
 type pipe struct {
 	send, trySend func(ctx context.Context) error
 	recv          func(ctx context.Context) error // a nil ctx does not block
+	end           func() error
 	segment       *shmem.Segment
 }
 
@@ -97,6 +98,7 @@ func itemPipe(dir string, single bool) (pipe, error) {
 			}
 			return err
 		},
+		end:     q.End,
 		segment: q.Segment(),
 	}, nil
 }
@@ -119,6 +121,7 @@ func bytePipe(dir string, single bool) (pipe, error) {
 			}
 			return err
 		},
+		end:     q.End,
 		segment: q.Segment(),
 	}, nil
 }
@@ -167,6 +170,7 @@ func TestUnlinked(t *testing.T) {
 				t.Run("receiver", func(t *testing.T) { unlinkedReceiver(t, open, w) })
 				t.Run("sender", func(t *testing.T) { unlinkedSender(t, open, w) })
 				t.Run("tries", func(t *testing.T) { unlinkedTries(t, open, w) })
+				t.Run("idle", func(t *testing.T) { unlinkedIdle(t, open, w) })
 			})
 		}
 	}
@@ -236,6 +240,27 @@ func unlinkedTries(t *testing.T, open func(string) (pipe, error), w way) {
 	}
 }
 
+// A receiver that polls is told, also if it has found the queue empty for long.
+func unlinkedIdle(t *testing.T, open func(string) (pipe, error), w way) {
+	dir, p := startPipe(t, open)
+	for range 3 {
+		want(t, p.recv(nil), queue.ErrEmpty)
+		time.Sleep(11 * time.Millisecond) // it looks for the dead every 10 ms
+	}
+	w.take(t, dir, "q")
+	for end := time.Now().Add(shmemtest.DefaultLimit); ; {
+		err := p.recv(nil)
+		if !errors.Is(err, queue.ErrEmpty) {
+			wantUnlinked(t, "TryRecv", err)
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("TryRecv is not told")
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 // TestToldIfTaken kills a process at each step of taking the name. Those who stay are told exactly
 // if the name is gone; else the queue goes on.
 func TestToldIfTaken(t *testing.T) {
@@ -285,24 +310,19 @@ func TestEndedStaysEnded(t *testing.T) {
 	for form, open := range pipeForms {
 		t.Run(form, func(t *testing.T) {
 			dir, p := startPipe(t, open)
-			end := func(p pipe) {
-				q, err := queue.Attach[int]("q", &queue.Options{Dir: dir})
-				if err != nil {
-					b, err := queue.AttachBytes("q", &queue.BytesOptions{Dir: dir})
-					check(t, err)
-					check(t, b.End())
-					check(t, b.Close())
-					return
-				}
-				check(t, q.End())
-				check(t, q.Close())
-			}
-			end(p)
+			check(t, p.end())
 			check(t, shmem.Remove(dir, "q"))
 			if err := p.recv(background); err != io.EOF {
 				t.Errorf("the receiver after End and Remove: %v", err)
 			}
 			want(t, p.send(background), queue.ErrEnded)
+		})
+		t.Run(form+" taken", func(t *testing.T) {
+			dir, p := startPipe(t, open)
+			check(t, shmem.Remove(dir, "q"))
+			check(t, p.end())
+			wantUnlinked(t, "the receiver after Remove and End", p.recv(background))
+			wantUnlinked(t, "the sender after Remove and End", p.send(background))
 		})
 	}
 }

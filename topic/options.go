@@ -21,11 +21,12 @@ type Options struct {
 	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
-	// Create only.
+	// Where the topic exists, a Mode that is set must be the one it has.
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the topic
+	// exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -40,15 +41,18 @@ type Options struct {
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
-	// Capacity is how many messages are kept. Default: 1024. Create only.
+	// Capacity is how many messages are kept. Default: 1024. Where the topic exists, a Capacity that
+	// is set must be the one it was created with.
 	Capacity int
 	// Holds is how many subscriptions there can be at a time that hold publishers back: no message
 	// is overwritten before each of them has received it. At most 65536. Default: 0. With holds
-	// Subscribe takes one, unless it is told not to; see Delivery. Create only.
+	// Subscribe takes one, unless it is told not to; see Delivery. Where the topic exists, Holds
+	// that are set must be those it was created with.
 	Holds int
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
-	// append. Default: none. Create only.
+	// append. Default: none. Where the topic exists, a Reserve that is set must be the one it was
+	// created with.
 	Reserve int
 	// Append appends the last fields of T to a topic whose messages do not have them, if there is
 	// room (see Reserve) and the creator set Reserve or Append. It also accepts a topic whose

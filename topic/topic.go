@@ -135,6 +135,7 @@ func (t *Topic[T]) Latest() (v T, seq uint64, err error) {
 // on, receiving calls io.EOF after the last message. Any attachment that can write may call it,
 // more than once. A message that another process publishes at that moment may come too late for a
 // subscription that has returned io.EOF. The errors are ErrReadOnly and ErrClosed.
+// After the name was taken End changes nothing: calls return ErrUnlinked.
 func (t *Topic[T]) End() error { return t.core.End() }
 
 // Cap returns how many messages the topic keeps.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/step"
@@ -72,15 +74,38 @@ func wantUnlinked(t *testing.T, what string, err error) {
 	}
 }
 
+// untilUnlinked polls a subscription until it is told.
+func untilUnlinked(t *testing.T, s *topic.Subscription[int]) {
+	t.Helper()
+	for end := time.Now().Add(shmemtest.DefaultLimit); ; {
+		_, err := s.TryRecv()
+		if !errors.Is(err, topic.ErrEmpty) {
+			wantUnlinked(t, "TryRecv", err)
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("TryRecv is not told")
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 // TestUnlinked takes the name of a topic while subscribers wait, one of them read-only, and a
 // publisher is held back.
 func TestUnlinked(t *testing.T) {
 	for _, w := range []struct {
 		how  string
 		dies step.Point
-	}{{"close", ""}, {"remove", ""}, {"close", step.DetachUnlink}, {"remove", step.RemoveUnlink}} {
+	}{
+		{"close", ""}, {"remove", ""}, {"rm", ""},
+		{"close", step.DetachUnlink}, {"remove", step.RemoveUnlink},
+	} {
 		take := func(t *testing.T, dir string) {
 			t.Helper()
+			if w.how == "rm" {
+				check(t, os.Remove(filepath.Join(dir, "t")))
+				return
+			}
 			err := shmemtest.Start(t, "taker", dir, w.how, string(w.dies)).Wait()
 			if killed := err != nil && strings.Contains(err.Error(), "killed"); killed != (w.dies != "") {
 				t.Fatalf("the process that takes the name: %v", err)
@@ -116,6 +141,19 @@ func TestUnlinked(t *testing.T) {
 				done := blocked(t, recv(subscribe(t, r, topic.Now)))
 				take(t, dir)
 				wantUnlinked(t, "the read-only subscriber", <-done)
+			})
+			t.Run("tries", func(t *testing.T) {
+				dir := shmemtest.Dir(t)
+				tp := open[int](t, dir, 4, 0)
+				r, err := topic.Attach[int]("t", &topic.Options{Dir: dir, ReadOnly: true})
+				check(t, err)
+				defer r.Close()
+				subs := []*topic.Subscription[int]{subscribe(t, r, topic.Now),
+					subscribe(t, tp, topic.Now)}
+				take(t, dir)
+				for _, s := range subs {
+					untilUnlinked(t, s)
+				}
 			})
 			t.Run("publisher", func(t *testing.T) {
 				dir := shmemtest.Dir(t)

@@ -26,7 +26,7 @@ var (
 // concurrent use.
 type Errors struct {
 	op, name string
-	once     [7]shmem.Error
+	once     [len(madeOnce)]shmem.Error
 }
 
 // madeOnce are the causes whose errors are made once.

@@ -136,13 +136,14 @@ func (p *Plan) grow(stored *format.Type, fit segment.Fit) (*format.Type, error) 
 	return p.Like(stored, item)
 }
 
-// Claim compares an option with what the segment was created with; 0 is no claim.
-func Claim(option string, is, asked int) error {
+// Claim compares an option of the named struct with what the segment was created with; 0 is no
+// claim.
+func Claim(options, option string, is, asked int) error {
 	if asked == 0 || asked == is {
 		return nil
 	}
-	return fmt.Errorf("the segment was created with %s %d, Options.%s asks for %d; "+
-		"leave the option out, or remove the segment", option, is, option, asked)
+	return fmt.Errorf("the segment was created with %s %d, %s.%s asks for %d; "+
+		"leave the option out, or remove the segment", option, is, options, option, asked)
 }
 
 // Error returns the public error of opening with the cause err, which may be that of a lower layer.

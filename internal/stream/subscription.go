@@ -71,6 +71,7 @@ type Subscription struct {
 	last     uint64 // the position of the message that was received last
 	received bool   // there is one
 	lost     uint64
+	polls    uint32 // calls that do not block and found no message
 }
 
 // Subscribe makes a subscription; without a Delivery that is Auto. The errors are ErrNoHold,
@@ -297,7 +298,8 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 				return 0, shmem.ErrUnlinked // it cannot close the topic
 			}
 			if Tries(ctx) {
-				if err == ring.ErrHeld && first && s.skipDead() {
+				if first && (err == ring.ErrHeld && s.skipDead() ||
+					err == ring.ErrEmpty && s.polled()) {
 					continue
 				}
 				s.wakePublishers()
@@ -345,6 +347,14 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 // skipDead skips the message of a dead publisher at which the cursor is.
 func (s *Subscription) skipDead() bool {
 	return s.t.RepairIfDue() || s.reading().PassDead(s.t.Alive)
+}
+
+// polled is RepairIfDue for a call that found no message: the topic may have lost its name. Most
+// calls do not look at the clock.
+func (s *Subscription) polled() bool {
+	const seldom = 64
+	s.polls++
+	return s.polls%seldom == 0 && s.t.RepairIfDue()
 }
 
 // countLost counts messages that were overwritten before they were read.

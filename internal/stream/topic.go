@@ -35,8 +35,8 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 		l, err := layout.TopicLike(stored, item)
 		if err == nil {
 			err = errors.Join(
-				Claim("Capacity", l.Capacity, p.Capacity),
-				Claim("Holds", l.Holds, p.Holds))
+				Claim("Options", "Capacity", l.Capacity, p.Capacity),
+				Claim("Options", "Holds", l.Holds, p.Holds))
 		}
 		return typeOf(l, err)
 	}
