@@ -19,8 +19,8 @@ import (
 // what it guards is in order. Nothing checks that; cat shows the value.
 //
 // Recover attaches like any other process, but does not take over the cleanup of a dead owner's
-// segment. A lock that no process died with stays as it is. If another process holds it the error
-// is shmem.ErrBusy, or that of ctx. Other errors are those of Set.
+// segment. A lock that no process died with stays as it is. While another process holds it Recover
+// waits; the error is that of ctx then. Other errors are those of Set.
 func Recover(ctx context.Context, name string, opts *shmem.Options, path string) error {
 	err := recoverLock(ctx, name, opts, path)
 	var e *shmem.Error
@@ -43,14 +43,7 @@ func recoverLock(ctx context.Context, name string, opts *shmem.Options, path str
 	if err != nil {
 		return err
 	}
-	config, err := segment.Shmem.Config(opts)
-	if err != nil {
-		return err
-	}
-	a, err := segment.Open(segment.Request{
-		Name: name, Config: config, Attach: true, NoCleanup: true,
-		Compose: func(int, *format.Type) (*format.Type, error) { return t, nil },
-	})
+	a, err := attachStored(name, opts, t)
 	if err != nil {
 		return err
 	}
@@ -75,7 +68,7 @@ func typeToRecover(dir, name string) (*format.Type, error) {
 
 // A locker is a lock of psync that a death leaves locked.
 type locker interface {
-	TryLock() (bool, error)
+	Lock(ctx context.Context) error
 	Unlock() error
 	Recover(ctx context.Context, repair func() error) error
 }
@@ -97,14 +90,12 @@ func recoverField(ctx context.Context, m *mem.Mapping, t *format.Type, off int) 
 	if err != nil {
 		return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
-	locked, err := l.TryLock()
-	switch {
-	case errors.Is(err, psync.ErrOwnerDied):
+	err = l.Lock(ctx)
+	if errors.Is(err, psync.ErrOwnerDied) {
 		return l.Recover(ctx, func() error { return nil })
-	case err != nil:
+	}
+	if err != nil {
 		return err
-	case !locked:
-		return fmt.Errorf("%w: another process holds the lock", shmem.ErrBusy)
 	}
 	return l.Unlock()
 }

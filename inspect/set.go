@@ -55,15 +55,7 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 	if err != nil {
 		return err
 	}
-	config, err := segment.Shmem.Config(opts)
-	if err != nil {
-		return err
-	}
-	config.Disk = true // it is there
-	a, err := segment.Open(segment.Request{
-		Name: name, Config: config, Attach: true, NoCleanup: true,
-		Compose: func(int, *format.Type) (*format.Type, error) { return t, nil },
-	})
+	a, err := attachStored(name, opts, t)
 	if err != nil {
 		return err
 	}
@@ -78,6 +70,19 @@ func set(ctx context.Context, name string, opts *shmem.Options, all []Assignment
 		return store(m, Value{t, old, 0, nil}, b)
 	})
 	return errors.Join(err, a.Detach(false))
+}
+
+// attachStored attaches to a segment whose value has the type t, without a duty to clean up.
+func attachStored(name string, opts *shmem.Options, t *format.Type) (*segment.Attachment, error) {
+	config, err := segment.Shmem.Config(opts)
+	if err != nil {
+		return nil, err
+	}
+	config.Disk = true // it is there
+	return segment.Open(segment.Request{
+		Name: name, Config: config, Attach: true, NoCleanup: true,
+		Compose: func(int, *format.Type) (*format.Type, error) { return t, nil },
+	})
 }
 
 // checkSet tries the assignments on a copy of the value, so that a mistake in them disturbs no

@@ -271,9 +271,9 @@ static inline int shmembox_parts(shmembox *b, shmembox_in *d, uint64_t off, int 
 	return d->bad ? -1 : found;
 }
 
-/* shmembox_longer reports whether an encoded schema is the type of this code with appended fields, and collects the
- * parts of these. */
-static inline int shmembox_longer(shmembox *b, const unsigned char *schema, uint64_t size) {
+/* shmembox_longer reports whether an encoded schema is the type of this code with appended fields, of at most most
+ * bytes, and collects the parts of these. */
+static inline int shmembox_longer(shmembox *b, const unsigned char *schema, uint64_t size, uint64_t most) {
 	shmembox_in d = {schema, schema + size, 0}, own = {b->type->schema, b->type->schema + b->type->schema_size, 0};
 	if (size < 2 || own.p == own.end || d.p[0] != 1 || d.p[1] != SHMEMBOX_STRUCT || own.p[0] != SHMEMBOX_STRUCT) return 0;
 	d.p += 2;
@@ -284,7 +284,7 @@ static inline int shmembox_longer(shmembox *b, const unsigned char *schema, uint
 	b->more_count = 0;
 	b->more_end = shmembox_uint(&own);
 	uint64_t n = shmembox_uint(&d), m = shmembox_uint(&own);
-	if (d.bad || n < m || b->stored < b->more_end) return 0;
+	if (d.bad || n < m || b->stored < b->more_end || b->stored > most) return 0;
 	for (; m; m--, n--)
 		if (!shmembox_same_name(&d, &own) || shmembox_uint(&d) != shmembox_uint(&own) || !shmembox_equal(&d, &own, 1)) return 0;
 	for (; n; n--) {
@@ -315,7 +315,7 @@ static inline int shmembox_learn(shmembox *b, const unsigned char *page) {
 		if (kind == 1) memcpy(schema + 32, page + 1000, length);
 		else torn = pread(b->fd, schema + 32, length, (off_t)off) != (ssize_t)length;
 		torn = torn || shmembox_crc(schema, (size_t)length + 32) != shmembox_u32(page + 992);
-		longer = !torn && shmembox_longer(b, schema + 32, length) && b->stored <= size;
+		longer = !torn && shmembox_longer(b, schema + 32, length, size);
 		free(schema);
 	}
 	if (torn) return shmembox_fail(b, EAGAIN, "%s: its schema is damaged, or being written", b->path);
@@ -342,7 +342,7 @@ static inline int shmembox_check(shmembox *b, unsigned char *page) {
 	b->slot_count = shmembox_u32(page + 72);
 	b->lifetime = shmembox_u32(page + 160);
 	b->form = shmembox_u32(page + 164);
-	if (total != (uint64_t)st.st_size || shmembox_u32(page + 84) != 0 || b->cap > total || control > total || b->cap > control ||
+	if (total != (uint64_t)st.st_size || total % 4096 || shmembox_u32(page + 84) != 0 || b->cap > total || control > total || b->cap > control ||
 	    b->slot_count < 1 || b->slot_count > 1024 || b->slots > total || b->slots + (uint64_t)b->slot_count * 64 + 4096 != total ||
 	    b->slots < control || b->image % 64 || (b->image && (b->image < control || b->image > b->slots || b->cap > b->slots - b->image)))
 		return shmembox_fail(b, EINVAL, "%s: its control block is damaged", b->path);
@@ -377,7 +377,8 @@ static inline int shmembox_openat(shmembox *b, const char *name, int flags, cons
 	b->fd = -1;
 	b->pid = getpid();
 	b->type = type;
-	snprintf(b->path, sizeof b->path, strchr(name, '/') ? "%s" : "/dev/shm/%s", name);
+	if (snprintf(b->path, sizeof b->path, strchr(name, '/') ? "%s" : "/dev/shm/%s", name) >= (int)sizeof b->path)
+		return shmembox_fail(b, ENAMETOOLONG, "%s: the name is too long", b->path);
 	b->fd = open(b->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (b->fd < 0) return shmembox_fail(b, errno, "%s: %s", b->path, strerror(errno));
 	return 0;
@@ -783,6 +784,12 @@ static inline void shmembox_close(shmembox *b) {
 
 #ifdef __cplusplus
 template <class T, class F> inline int shmembox_update(shmembox *b, F &&f) {
+	T *v = new T();
+	int err = shmembox_begin(b, v, 5000);
+	if (err) { /* the lock may be that of an update around this one */
+		delete v;
+		return err;
+	}
 	struct update {
 		shmembox *b;
 		T *v;
@@ -790,9 +797,7 @@ template <class T, class F> inline int shmembox_update(shmembox *b, F &&f) {
 			shmembox_cancel(b);
 			delete v;
 		}
-	} u = {b, new T()};
-	int err = shmembox_begin(b, u.v, 5000);
-	if (err) return err;
+	} u = {b, v};
 	f(*u.v);
 	return shmembox_commit(b, u.v);
 }

@@ -162,14 +162,14 @@ def _shared(t, off):
             yield from _shared(field, off + at)
 
 
-def _appended(data):
+def _appended(data, most):
     """The parts of the fields by which an encoded schema is longer than the type of this code, and None if it is
-    another type."""
+    another type, or has more than most bytes."""
     try:
         here, there = _Schema(_SCHEMA, False).type(), _Schema(data[1:], True).type()
     except IndexError:
         return None
-    if data[0] != 1 or here[0] != _STRUCT or there[0] != _STRUCT or there[2] < SIZE:
+    if data[0] != 1 or here[0] != _STRUCT or there[0] != _STRUCT or not SIZE <= there[2] <= most:
         return None
     n, at, parts = len(here[3]), SIZE, []
     if there[3][:n] != here[3] or any(off < SIZE for _, off, _ in there[3][n:]):
@@ -190,7 +190,7 @@ _barrier = threading.Lock()
 
 
 def _fence():
-    with _barrier:  # taking and releasing a lock is a barrier on every machine
+    with _barrier:  # taking and releasing a lock orders memory
         pass
 
 
@@ -198,6 +198,8 @@ _boxes = weakref.WeakSet()  # that are open
 
 
 def _after_fork():
+    global _barrier
+    _barrier = threading.Lock()  # another thread may have had it
     for box in list(_boxes):
         box._disown()
 
@@ -300,7 +302,7 @@ class _Box:
         if u32(8) != 2:
             raise SegmentError("%s: it is of format version %d, this code reads 2" % (self.path, u32(8)))
         total, cap, control, image, slots, count = u64(16), u64(24), u64(32), u64(40), u64(64), u32(72)
-        if (_crc32c(page[:244]) != u32(244) or total != st.st_size or u32(84) != 0 or cap > control or not 1 <= count <= 1024
+        if (_crc32c(page[:244]) != u32(244) or total != st.st_size or total % 4096 or u32(84) != 0 or cap > control or not 1 <= count <= 1024
                 or not 1 <= u32(160) <= 3 or u32(164) > 5
                 or slots + count * 64 + 4096 != total or slots < control or image % 64 or image and not control <= image <= slots - cap):
             raise SegmentError("%s: its control block is damaged" % self.path)
@@ -333,14 +335,14 @@ class _Box:
         if kind != 3:
             if _crc32c(page[960:992] + data) != crc:
                 raise _Torn("%s: its schema is damaged, or being written" % self.path)
-            longer = self._longer(data)
-        if longer is None or longer[0] > size:
+            longer = self._longer(data, size)
+        if longer is None:
             raise MismatchError("%s: holds another type: fingerprint %016x in the segment, %016x in this code; generate it anew" % (self.path, print_, FINGERPRINT))
         self._print, (self._stored, self._more) = print_, longer
 
-    def _longer(self, data):
-        """Is an encoded schema the type of this code with appended fields? Then its size, and their parts."""
-        return _appended(data)
+    def _longer(self, data, most):
+        """Is an encoded schema the type of this code with appended fields? Then its size, at most most, and their parts."""
+        return _appended(data, most)
 
     def _same(self):
         """Does the name still lead to this file?"""
@@ -645,10 +647,18 @@ class _Box:
             self._put(v)
 
     def close(self):
-        """Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it."""
+        """Detaches. The last process to leave a segment that is shared, or whose owner died, unlinks it. It waits for
+        a store or update of another thread."""
         if self._pid != os.getpid():
             self._disown()
             return
+        if self._writer == threading.get_ident():  # inside an update
+            self._leave()
+            return
+        with self._mutex:
+            self._leave()
+
+    def _leave(self):
         if self._fd < 0:
             return
         if self._id:

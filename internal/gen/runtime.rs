@@ -270,12 +270,12 @@ impl More {
         Some(())
     }
 
-    /// Reads an encoded schema that is the type of this code with appended fields.
-    fn of(schema: &[u8]) -> Option<More> {
+    /// Reads an encoded schema that is the type of this code with appended fields, of at most most bytes.
+    fn of(schema: &[u8], most: u64) -> Option<More> {
         let (mut there, mut here) = (Schema { rest: schema, full: true }, Schema { rest: &SCHEMA, full: false });
         let version = there.byte()?;
         let ((kind, _, size), (own, _, own_size)) = (there.head()?, here.head()?);
-        if version != 1 || kind != STRUCT || own != STRUCT || size < own_size || own_size != SIZE as u64 {
+        if version != 1 || kind != STRUCT || own != STRUCT || size < own_size || size > most || own_size != SIZE as u64 {
             return None;
         }
         let (n, m) = (there.uint()?, here.uint()?);
@@ -377,7 +377,7 @@ impl Segment {
         }
         let (total, cap, control) = (u64_at(&page, 16), u64_at(&page, 24), u64_at(&page, 32));
         let (image, slots, count) = (u64_at(&page, 40), u64_at(&page, 64), u32_at(&page, 72));
-        if crc32c(&page[..244]) != u32_at(&page, 244) || total != meta.len() || u32_at(&page, 84) != 0 || control > total || cap > control
+        if crc32c(&page[..244]) != u32_at(&page, 244) || total != meta.len() || total % 4096 != 0 || u32_at(&page, 84) != 0 || control > total || cap > control
             || count < 1 || count > 1024 || slots > total || slots + count as u64 * 64 + 4096 != total || slots < control
             || u32_at(&page, 160) < 1 || u32_at(&page, 160) > 3 || u32_at(&page, 164) > 5
             || image % 64 != 0 || image != 0 && (image < control || image > slots || cap > slots - image)
@@ -428,7 +428,7 @@ impl Segment {
             if crc32c(&record) != u32_at(page, 992) {
                 return Err(Error::Busy(format!("{}: its schema is damaged, or being written", self.path)));
             }
-            more = More::of(&record[32..]).filter(|m| m.size <= size);
+            more = More::of(&record[32..], size);
         }
         match more {
             Some(m) => {

@@ -1,7 +1,7 @@
 
     # ---- Topics ----
 
-    def _longer(self, data):
+    def _longer(self, data, most):
         """Is an encoded schema that of the topic, but with fields appended to its messages? They are in cells of the
         same size."""
         try:
@@ -107,5 +107,5 @@
     def _holds(self, holder):
         """Does the attachment live that is writing the message?"""
         slot, gen = holder & 1023, holder >> 10
-        return (slot < self._count and struct.unpack_from("=I", self._map, self._slots + slot * 64)[0] == gen
+        return (slot < self._count and struct.unpack_from("=I", self._map, self._slot_off(slot))[0] == gen
                 and (holder == self._id or self._held(_SLOT + slot, 1)))
