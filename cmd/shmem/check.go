@@ -73,7 +73,7 @@ func (c *checkCmd) Run(e *env) error {
 		return usageError{fmt.Errorf("--held is a time, --full 1 to 100 percent")}
 	}
 	k := &checkup{env: e, cmd: c, full: map[string]bool{}, all: []trouble{}}
-	if err := k.run(); err != nil {
+	if err := cmp.Or(k.run(), e.signalled()); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -86,7 +86,7 @@ func (c *checkCmd) Run(e *env) error {
 	if len(k.all) > 0 {
 		return exitError(exitFailed)
 	}
-	return e.signalled()
+	return nil
 }
 
 // run looks at everything.
@@ -180,16 +180,16 @@ func namespaceOf(st *inspect.Status, h inspect.Holder) uint64 {
 	return sys.PIDNamespace()
 }
 
-// release returns the command that makes a process let go: one that is stopped goes on, one that is
-// not ends.
-func release(p *proc) string {
+// release returns the command that helps with a process that does not let go: a stopped one goes on,
+// any other one is looked at. One that works is not ended, for that is for its user to decide.
+func (k *checkup) release(p *proc) string {
 	switch {
 	case p == nil:
 		return ""
-	case p.stopped():
+	case p.state == "stopped":
 		return fmt.Sprintf("kill -CONT %d", p.pid)
 	}
-	return fmt.Sprintf("kill %d", p.pid)
+	return k.command("ps", strconv.Itoa(p.pid))
 }
 
 // waitingFor counts the attachments that wait for one of some things, and names the first ones.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,14 +32,15 @@ func (k *checkup) hosts(rows []row) {
 			}
 		}
 	}
+	mappings, _ := strconv.ParseUint(readLine("/proc/sys/vm/max_map_count"), 10, 64)
 	for _, pid := range order {
 		p := k.ps.get(pid)
 		if p.stopped() && !blamed[pid] {
 			k.add(trouble{Level: warning, Kind: "stopped-process", PID: pid, Program: p.name,
-				State: p.state, Command: release(p),
+				State: p.state, Command: k.release(p),
 				Cause: fmt.Sprintf("%s is attached to %s", p.text(), firstOf(segments[pid]))})
 		}
-		k.limits(p)
+		k.limits(p, mappings)
 		k.cgroup(pid, p)
 	}
 }
@@ -54,8 +54,8 @@ func firstOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// limits finds a process that is about to run out of files or mappings.
-func (k *checkup) limits(p *proc) {
+// limits finds a process that is about to run out of files or mappings, of which it can have most.
+func (k *checkup) limits(p *proc, most uint64) {
 	near := func(kind, what string, has, of uint64, command string) {
 		if of == 0 || percent(has, of) < k.cmd.Full {
 			return
@@ -68,10 +68,13 @@ func (k *checkup) limits(p *proc) {
 	if d, err := os.Open(filepath.Join(base, "fd")); err == nil {
 		names, _ := d.Readdirnames(-1)
 		d.Close()
-		near("few-files", "files open that it may have", uint64(len(names)), openLimit(p.pid),
-			fmt.Sprintf("prlimit --pid %d --nofile=%d:", p.pid, 2*openLimit(p.pid)))
+		most := openLimit(p.pid)
+		near("few-files", "files open that it may have", uint64(len(names)), most,
+			fmt.Sprintf("prlimit --pid %d --nofile=%d:", p.pid, 2*most))
 	}
-	most, _ := strconv.ParseUint(strings.TrimSpace(readFile("/proc/sys/vm/max_map_count")), 10, 64)
+	if most == 0 {
+		return
+	}
 	maps := uint64(strings.Count(procFile(p.pid, "maps", 64<<20), "\n"))
 	near("few-mappings", "mappings that there can be", maps, most,
 		fmt.Sprintf("sysctl vm.max_map_count=%d", 4*most))
@@ -90,71 +93,25 @@ func openLimit(pid int) uint64 {
 	return 0
 }
 
-// readFile reads a small file of the kernel, "" if there is none.
-func readFile(name string) string {
-	b, _ := os.ReadFile(name)
-	return string(b)
-}
-
 // cgroup finds a memory cgroup of a process that is nearly full: a segment that grows it further
-// ends the process.
+// ends the process. Pages of files that the kernel can drop, and swap, count as free.
 func (k *checkup) cgroup(pid int, p *proc) {
-	dir := memoryCgroup(pid)
-	for ; dir != "" && dir != cgroupRoot; dir = path.Dir(dir) {
-		used, limit := cgroupNumber(dir, "memory.current"), cgroupNumber(dir, "memory.max")
-		if limit == 0 {
-			used = cgroupNumber(dir, "memory.usage_in_bytes")
-			limit = cgroupNumber(dir, "memory.limit_in_bytes")
-		}
-		if limit == 0 || limit >= 1<<60 || percent(used, limit) < k.cmd.Full {
-			continue
-		}
-		if k.full[dir] { // said of another process
-			return
-		}
-		k.full[dir] = true
-		t := trouble{Level: critical, Kind: "memory-limit", PID: pid,
-			Command: k.command("ls --sort size")}
-		name := "this process"
-		if p != nil {
-			t.Program, t.State, name = p.name, p.state, p.text()
-		}
-		t.Cause = fmt.Sprintf("the memory cgroup %s of %s has %s of %s: the kernel ends a process "+
-			"that takes more", strings.TrimPrefix(dir, cgroupRoot), name, bytesText(int64(used)),
-			bytesText(int64(limit)))
-		k.add(t)
+	room, ok := sys.RoomOf(pid)
+	used := uint64(max(0, room.Limit-room.Free))
+	if !ok || room.Group == "" || k.full[room.Group] ||
+		percent(used, uint64(room.Limit)) < k.cmd.Full {
+		return
 	}
-}
-
-const cgroupRoot = "/sys/fs/cgroup"
-
-// memoryCgroup returns the directory of the memory cgroup of a process, "" if it is not to be seen.
-func memoryCgroup(pid int) string {
-	for l := range strings.Lines(procFile(pid, "cgroup", 64<<10)) {
-		f := strings.SplitN(strings.TrimSuffix(l, "\n"), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		base := cgroupRoot
-		switch {
-		case f[0] == "0" && f[1] == "":
-		case slices.Contains(strings.Split(f[1], ","), "memory"):
-			base = cgroupRoot + "/memory"
-		default:
-			continue
-		}
-		dir := path.Join(base, f[2])
-		if _, err := os.Stat(dir); err == nil && strings.HasPrefix(dir, cgroupRoot) {
-			return dir
-		}
+	k.full[room.Group] = true // say it of one process
+	t := trouble{Level: critical, Kind: "memory-limit", PID: pid,
+		Command: k.command("ls --sort size")}
+	name := "this process"
+	if p != nil {
+		t.Program, t.State, name = p.name, p.state, p.text()
 	}
-	return ""
-}
-
-// cgroupNumber reads a number of a cgroup, 0 if there is none or it is "max".
-func cgroupNumber(dir, file string) uint64 {
-	n, _ := strconv.ParseUint(strings.TrimSpace(readFile(filepath.Join(dir, file))), 10, 64)
-	return n
+	t.Cause = fmt.Sprintf("the memory cgroup %s of %s has %s of %s: the kernel ends a process "+
+		"that takes more", room.Group, name, bytesText(int64(used)), bytesText(room.Limit))
+	k.add(t)
 }
 
 // machine looks for troubles of the directory.

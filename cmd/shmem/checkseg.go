@@ -27,16 +27,15 @@ func (k *checkup) segment(r row) {
 	if r.err != nil || r.State == shmem.Foreign || r.Err != nil {
 		return
 	}
-	name := r.Name
-	if r.unlinked {
-		name = r.Path
-	}
-	o, err := inspect.Open(k.dir, name)
+	o, err := openPath(r.Path)
 	if err != nil {
+		k.unread(r, err)
 		return
 	}
 	st, err := o.Status()
-	if err == nil {
+	if err != nil {
+		k.unread(r, err)
+	} else {
 		k.locks(r, o, st)
 		k.stream(r, st)
 		k.slots(r, st)
@@ -47,6 +46,14 @@ func (k *checkup) segment(r row) {
 		}
 	}
 	o.Close()
+}
+
+// unread says that a segment could not be looked at. One that is gone by now is no trouble.
+func (k *checkup) unread(r row, err error) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		k.add(trouble{Level: warning, Kind: "unreadable", Segment: r.Name,
+			Cause: "it cannot be looked at: " + reason(err)})
+	}
 }
 
 // state finds what is wrong with a segment as a whole.
@@ -65,9 +72,7 @@ func (k *checkup) state(r row) {
 		if len(r.Peers) > 0 {
 			p := k.ps.ofPeer(r.Peers[0])
 			t = t.blame(p, inspect.Holder{PID: r.Peers[0].PID})
-			if p != nil {
-				t.Command = fmt.Sprintf("kill %d", p.pid)
-			}
+			t.Command = k.release(p)
 		}
 	case r.State == shmem.Garbage:
 		t.Level, t.Kind, t.Command = note, "garbage", k.command("gc")
@@ -106,7 +111,7 @@ func (k *checkup) locks(r row, o *inspect.Observer, st *inspect.Status) {
 		n, waits := k.waitingFor(st, "readers", "lock")
 		k.add(trouble{Level: critical, Kind: "stopped-reader", Segment: r.Name, Waiting: n,
 			Cause:   who + " is inside View: no process can change the value" + waits,
-			Command: release(p)}.blame(p, h))
+			Command: k.release(p)}.blame(p, h))
 	}
 	for _, l := range st.Locks {
 		k.fieldLock(r, o, st, l)
@@ -117,12 +122,18 @@ func (k *checkup) locks(r row, o *inspect.Observer, st *inspect.Status) {
 func (k *checkup) boxLock(r row, o *inspect.Observer, st *inspect.Status) {
 	n, waits := k.waitingFor(st, "lock")
 	t := trouble{Level: critical, Segment: r.Name, Waiting: n}
+	died := func(who string) {
+		t.Level, t.Kind, t.Command = warning, "dead-holder", k.command("recover", r.Name)
+		t.Cause = who + " changing the value; the next one that locks it recovers it" + waits
+		if st.ImageOff == 0 {
+			t.Level, t.Command = critical, k.command("stat", r.Name)
+			t.Cause = who + " changing the value, which cannot be undone: calls return " +
+				"ErrOwnerDied until a program calls Box.Recover" + waits
+		}
+	}
 	if len(st.Lock.Holders) == 0 {
 		if st.Lock.Dead {
-			t.Level, t.Kind = warning, "dead-holder"
-			t.Cause = "a process died changing the value; the next one that locks it recovers it" +
-				waits
-			t.Command = k.command("recover", r.Name)
+			died("a process died")
 			k.add(t)
 		}
 		return
@@ -132,13 +143,10 @@ func (k *checkup) boxLock(r row, o *inspect.Observer, st *inspect.Status) {
 	switch {
 	case !h.Alive && r.State == shmem.Garbage: // no process waits for that
 	case !h.Alive:
-		t.Level, t.Kind = warning, "dead-holder"
-		t.Cause = "the lock is held by " + who + " changing the value; the next one that locks " +
-			"it recovers the value" + waits
-		t.Command = k.command("recover", r.Name)
+		died("the lock is held by " + who)
 		k.add(t.blame(p, h))
 	case p.stopped():
-		t.Kind, t.Command = "stopped-holder", release(p)
+		t.Kind, t.Command = "stopped-holder", k.release(p)
 		t.Cause = "the lock is held by " + who + waits
 		k.add(t.blame(p, h))
 	default:
@@ -150,7 +158,7 @@ func (k *checkup) boxLock(r row, o *inspect.Observer, st *inspect.Status) {
 func (k *checkup) fieldLock(r row, o *inspect.Observer, st *inspect.Status, l inspect.FieldLock) {
 	n, waits := k.waitingFor(st, l.Path)
 	t := trouble{Level: critical, Segment: r.Name, Part: l.Path, Waiting: n}
-	if r.State == shmem.Garbage {
+	if r.State == shmem.Garbage || l.Type == "psync.Once" && l.Dead { // the next Do runs again
 		return
 	}
 	if l.Dead && len(l.Holders) == 0 {
@@ -176,7 +184,7 @@ func (k *checkup) fieldLock(r row, o *inspect.Observer, st *inspect.Status, l in
 			t.Kind, t.Command = "dead-lock", k.command("recover", r.Name, l.Path)
 			k.add(t.blame(p, h))
 		case p.stopped():
-			t.Kind, t.Command = "stopped-holder", release(p)
+			t.Kind, t.Command = "stopped-holder", k.release(p)
 			k.add(t.blame(p, h))
 		case h.What != "promise" && l.State != "done":
 			k.slow = append(k.slow,
@@ -204,7 +212,7 @@ func (k *checkup) long() {
 	k.ps = procs{} // a process may have stopped meanwhile
 	for _, s := range k.slow {
 		s.o.Close()
-		if s.gone {
+		if s.gone || k.ctx.Err() != nil {
 			continue
 		}
 		p, who := k.holder(s.first, s.holder)
@@ -214,11 +222,11 @@ func (k *checkup) long() {
 		}
 		n, waits := k.waitingFor(s.first, waitFor...)
 		t := trouble{Level: warning, Kind: "long-holder", Segment: s.name, Part: s.part, Waiting: n,
-			ForMS: num(time.Since(start).Milliseconds()), Command: release(p)}
+			ForMS: num(time.Since(start).Milliseconds()), Command: k.release(p)}
 		if n > 0 {
 			t.Level = critical
 		}
-		t.Cause = fmt.Sprintf("%s is held by %s for %v at least%s", what, who,
+		t.Cause = fmt.Sprintf("%s was held by %s at every look for %v%s", what, who,
 			time.Since(start).Round(100*time.Millisecond), waits)
 		k.add(t.blame(p, s.holder))
 	}
@@ -285,7 +293,7 @@ func (k *checkup) leases(r row, st *inspect.Status) (found bool) {
 		t := trouble{Level: warning, Kind: "stopped-lease", Segment: r.Name, Waiting: n,
 			Cause: fmt.Sprintf("%s is %s %s, from number %d on", who, what,
 				plural(uint64(l.Count), "message"), l.Oldest),
-			Command: release(p)}
+			Command: k.release(p)}
 		switch {
 		case l.Blocks:
 			t.Level, t.Kind = critical, "wedged"
@@ -325,7 +333,7 @@ func (k *checkup) ends(r row, st *inspect.Status) (found bool) {
 			t.Cause = fmt.Sprintf("its %s was %s: start it again, it takes that end over%s", end,
 				who, waits)
 		case p.stopped():
-			t.Level, t.Kind, t.Command = critical, "stopped-end", release(p)
+			t.Level, t.Kind, t.Command = critical, "stopped-end", k.release(p)
 			t.Cause = fmt.Sprintf("its %s is %s%s", end, who, waits)
 		default:
 			continue
@@ -350,7 +358,7 @@ func (k *checkup) heldBack(r row, st *inspect.Status) {
 	}
 	n, waits := k.waitingFor(st, "room")
 	t := trouble{Level: warning, Kind: "held-back", Segment: r.Name, Waiting: n,
-		Command: release(p)}
+		Command: k.release(p)}
 	t.Cause = fmt.Sprintf("its publishers are held back by %s, which is %d of %d messages behind%s",
 		who, s.Lag, s.Capacity, waits)
 	if n > 0 || s.Lag >= uint64(s.Capacity) {

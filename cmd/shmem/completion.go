@@ -21,7 +21,7 @@ fish:  shmem completion fish | source`
 }
 
 // named are the commands whose first argument is a segment.
-const named = "stat cat set watch diff rm pump tail record"
+const named = "stat cat set watch diff recover rm pump tail record"
 
 // Run prints a script that completes commands, their flags and the names of segments. It is made
 // from the command line's own model, so that it cannot miss a flag.

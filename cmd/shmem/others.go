@@ -87,7 +87,10 @@ func directory(path, name string, st sys.Stat) row {
 		Mode: st.Mode, UID: int(st.UID), Created: st.Modified, InUse: st.Blocks * 512}}
 	seen, n := map[uint64]bool{}, 0
 	_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if n++; err != nil || n > maxWalk {
+		if n++; n > maxWalk {
+			return fs.SkipAll
+		}
+		if err != nil {
 			return fs.SkipDir
 		}
 		f, err := sys.Lstat(p)

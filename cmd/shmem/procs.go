@@ -238,7 +238,7 @@ func openInodes(pid int, dev uint64, dir string) (all []uint64) {
 	for _, n := range names {
 		path := filepath.Join(fds, n)
 		to, err := os.Readlink(path)
-		if err != nil || !strings.HasPrefix(to, dir+"/") && !strings.HasPrefix(to, "/dev/shm/") {
+		if err != nil || !strings.HasPrefix(to, dir+"/") && !strings.HasPrefix(to, sys.DefaultDir+"/") {
 			continue // a look at other files, on a network for example, may take for ever
 		}
 		if st, err := os.Stat(path); err == nil {

@@ -82,9 +82,11 @@ func (r *remover) remove(name string) (verdict, error) {
 	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, shmem.ErrNotRegular) {
 		return verdict{}, err
 	}
-	if used := r.inUse(info, name); used != "" && !r.cmd.Force {
-		return verdict{}, fmt.Errorf("%s: %w; --force removes its name all the same", used,
-			errRefused)
+	if !r.cmd.Force {
+		if used := r.inUse(info, name); used != "" {
+			return verdict{}, fmt.Errorf("%s: %w; --force removes its name all the same", used,
+				errRefused)
+		}
 	}
 	seen := row{Info: info, err: err}
 	seen.stream()
