@@ -27,7 +27,7 @@ type Options struct {
 	Timeout time.Duration
 
 	// Mode is the permission bits of the file, whatever the umask is. Default: 0600, or 0660 with
-	// Group. Create only.
+	// Group. Where the segment exists, a Mode that is set must be the one it has.
 	Mode fs.FileMode
 	// Group shares the segment with a group, by its name in /etc/group or its number: the file gets
 	// that group, and a segment of the group is accepted whichever user created it. All members
@@ -35,17 +35,19 @@ type Options struct {
 	// be its group. In a directory with the sticky bit, such as /dev/shm, only the user that
 	// created the segment can remove its name. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the segment
+	// exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: Owned when it is created; where the segment
 	// exists, a Lifetime that is set must be the one it was created with.
 	Lifetime Lifetime
 	// Reserve is spare room behind the value, in bytes, for fields that later versions of the type
-	// append. Default: none. Create only.
+	// append. Default: none. Where the segment exists, a Reserve that is set must be the one it was
+	// created with.
 	Reserve int
 	// Undo says whether the segment has room for an undo image, a second copy of the value. Update
 	// and Store need it to undo what a dying process has changed. Default: up to a value of 1 MiB.
-	// Create only.
+	// Where the segment exists, UndoAlways and UndoNever must be what it was created with.
 	Undo Undo
 
 	// ReadOnly maps the value so that it cannot be changed. Where the permissions of the file allow

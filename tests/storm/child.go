@@ -125,7 +125,7 @@ func violate(b *books, log string, v violation, format string, args ...any) {
 	}
 }
 
-// check reports whether a call has succeeded. Its errors are violations, but for those allowed.
+// check reports whether a call has succeeded. An error that is not allowed is a violation.
 func (c *child) check(op string, err error, allowed ...error) bool {
 	if err == nil {
 		return true

@@ -22,14 +22,14 @@ func TestStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(r)
-	if r.violations > 0 || r.started < 20 {
+	if r.violations > 0 || r.started < 40 || r.killed == 0 {
 		t.Errorf("%d violations, %d processes", r.violations, r.started)
 	}
 }
 
 // TestStormSees: the storm reports a library whose last Close throws unread messages away.
 func TestStormSees(t *testing.T) {
-	out, caught, err := runFlawed("close-unread", 4*time.Second)
+	out, caught, err := runFlawed("close-unread", 30*time.Second)
 	t.Log(out)
 	if err != nil || !caught {
 		t.Errorf("caught: %v, %v", caught, err)
