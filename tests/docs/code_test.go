@@ -23,7 +23,8 @@ const module = "github.com/shmembox/shmem"
 // packages are what the blocks can import, by the name that they use.
 var packages = map[string]string{
 	"shmem": module, "psync": module + "/psync", "queue": module + "/queue",
-	"topic": module + "/topic", "inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
+	"topic": module + "/topic", "limit": module + "/limit",
+	"inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",
 	"fs": "io/fs", "io": "io", "json": "encoding/json", "log": "log", "net": "net", "os": "os",
