@@ -35,8 +35,8 @@ type Options struct {
 	// be its group. In a directory with the sticky bit, such as /dev/shm, only the user that
 	// created the segment can remove its name. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the segment
-	// exists, Slots that are set must be those it was created with.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the
+	// segment exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: Owned when it is created; where the segment
 	// exists, a Lifetime that is set must be the one it was created with.

@@ -44,8 +44,8 @@ func (st *Status) fate() string {
 		return "its owner has died and no process is attached: the next Open starts afresh, " +
 			"shmem gc removes it"
 	case shmem.Foreign:
-		return "a file of another program, which nothing but shmem rm unlinks; it refuses while a " +
-			"process uses the file"
+		return "a file of another program, which nothing but shmem rm unlinks; it refuses while " +
+			"a process uses the file"
 	case shmem.Copied:
 		return "it is a copy of a segment: no process can attach, and only shmem rm removes it"
 	case shmem.OtherVersion:

@@ -19,9 +19,9 @@ const (
 // code; "" means its name in Go.
 //
 // The code asserts every offset and size, and refuses a segment with another fingerprint, unless
-// its type has only fields appended to this one. In C, Python and Rust it loads consistent snapshots
-// without a lock, and stores and updates under the box's own lock, as Box.Load, Store and Update do;
-// docs/format.md describes the protocol. The C header is C++17 as well.
+// its type has only fields appended to this one. In C, Python and Rust it loads consistent
+// snapshots without a lock, and stores and updates under the box's own lock, as Box.Load, Store and
+// Update do; docs/format.md describes the protocol. The C header is C++17 as well.
 //
 // Names that are no identifiers of the language, or mean something else there, are changed: the
 // schema of a segment that was made to do harm gives no other code than declarations.

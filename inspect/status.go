@@ -68,8 +68,8 @@ type FieldLock struct {
 	LockState
 }
 
-// maxLocks bounds how many locks of a value Status lists, maxIdle how many of these may be idle, and
-// maxSeen how many it reads.
+// maxLocks bounds how many locks of a value Status lists, maxIdle how many of these may be idle,
+// and maxSeen how many it reads.
 const maxLocks, maxIdle, maxSeen = 1000, 500, 1 << 18
 
 // Idle reports that no process holds the lock or waits for it, and that none died with it.

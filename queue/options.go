@@ -27,8 +27,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the queue
-	// exists, Slots that are set must be those it was created with.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the
+	// queue exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -79,8 +79,8 @@ type BytesOptions struct {
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the queue
-	// exists, Slots that are set must be those it was created with.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the
+	// queue exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.

@@ -19,10 +19,10 @@ var base struct {
 }
 
 // Dir returns a new empty directory for the test, on a tmpfs: in /dev/shm, or else in the directory
-// for temporary files or $XDG_RUNTIME_DIR. If none of them is a tmpfs, Dir logs that and returns one
-// of t.TempDir, which may be on a disk: segments there need Options.Disk. At the end of the test,
-// after the cleanups that were registered later, the test fails if the directory is not empty. Then
-// the directory is removed.
+// for temporary files or $XDG_RUNTIME_DIR. If none of them is a tmpfs, Dir logs that and returns
+// one of t.TempDir, which may be on a disk: segments there need Options.Disk. At the end of the
+// test, after the cleanups that were registered later, the test fails if the directory is not
+// empty. Then the directory is removed.
 //
 // Only the user of the test may enter the directory, until the test changes that with os.Chmod.
 func Dir(t testing.TB) string {

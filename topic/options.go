@@ -25,8 +25,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the topic
-	// exists, Slots that are set must be those it was created with.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the
+	// topic exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -41,8 +41,8 @@ type Options struct {
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
-	// Capacity is how many messages are kept. Default: 1024. Where the topic exists, a Capacity that
-	// is set must be the one it was created with.
+	// Capacity is how many messages are kept. Default: 1024. Where the topic exists, a Capacity
+	// that is set must be the one it was created with.
 	Capacity int
 	// Holds is how many subscriptions there can be at a time that hold publishers back: no message
 	// is overwritten before each of them has received it. At most 65536. Default: 0. With holds

@@ -180,8 +180,8 @@ func namespaceOf(st *inspect.Status, h inspect.Holder) uint64 {
 	return sys.PIDNamespace()
 }
 
-// release returns the command that helps with a process that does not let go: a stopped one goes on,
-// any other one is looked at. One that works is not ended, for that is for its user to decide.
+// release returns the command that helps with a process that does not let go: a stopped one goes
+// on, any other one is looked at. One that works is not ended, for that is for its user to decide.
 func (k *checkup) release(p *proc) string {
 	switch {
 	case p == nil:

@@ -238,7 +238,8 @@ func openInodes(pid int, dev uint64, dir string) (all []uint64) {
 	for _, n := range names {
 		path := filepath.Join(fds, n)
 		to, err := os.Readlink(path)
-		if err != nil || !strings.HasPrefix(to, dir+"/") && !strings.HasPrefix(to, sys.DefaultDir+"/") {
+		inside := strings.HasPrefix(to, dir+"/") || strings.HasPrefix(to, sys.DefaultDir+"/")
+		if err != nil || !inside {
 			continue // a look at other files, on a network for example, may take for ever
 		}
 		if st, err := os.Stat(path); err == nil {

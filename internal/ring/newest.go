@@ -21,8 +21,8 @@ func (r *Broadcast) Last(n uint64) uint64 {
 const newestTries = 64
 
 // Newest finds the newest message from the cursor's position on, and moves the cursor to it. What
-// it passes is not lost. The caller goes on as after Next. Errors: ErrEmpty, if there is no message;
-// ErrHeld, if there is none and a publisher has not finished one; ErrClosed; ErrBusy, when
+// it passes is not lost. The caller goes on as after Next. Errors: ErrEmpty, if there is no
+// message; ErrHeld, if there is none and a publisher has not finished one; ErrClosed; ErrBusy, when
 // publishers are faster than this loop; ErrCorrupt.
 func (c *Cursor) Newest() (pos uint64, err error) {
 	r := c.r

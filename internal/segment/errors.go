@@ -57,8 +57,9 @@ func (e *SpaceError) Error() string {
 	switch {
 	case e.Group != "":
 		return fmt.Sprintf("the memory cgroup %s has no room: %s needed, "+
-			"%s of its limit of %s free; raise the limit (docker run --memory; Kubernetes: resources.limits.memory; systemd: "+
-			"MemoryMax=), or remove segments, whose memory counts", e.Group, size(e.Need),
+			"%s of its limit of %s free; raise the limit "+
+			"(docker run --memory; Kubernetes: resources.limits.memory; systemd: MemoryMax=), "+
+			"or remove segments, whose memory counts", e.Group, size(e.Need),
 			size(e.Free), size(e.Size))
 	case e.Dir == "memory":
 		return fmt.Sprintf("the machine has no room: %s needed, %s of its memory of %s free; "+

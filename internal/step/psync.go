@@ -49,8 +49,8 @@ const (
 
 	EventSet      Point = "event.set"      // the event is set; no waiter is woken yet
 	EventPromised Point = "event.promised" // the promise is made; the waiters do not watch it yet
-	CondOut       Point = "cond.out"       // Wait has unlocked the mutex and has not started to wait
-	CondCount     Point = "cond.count"     // the signal has been counted; no waiter is woken yet
+	CondOut       Point = "cond.out"       // Wait has unlocked the mutex and does not wait yet
+	CondCount     Point = "cond.count"     // the signal is counted; no waiter is woken yet
 	OnceIn        Point = "once.in"        // this attachment may run the function, if none has run it
 	OnceRan       Point = "once.ran"       // the function has succeeded; the run does not count yet
 	OnceDone      Point = "once.done"      // the run counts; the lock is still held

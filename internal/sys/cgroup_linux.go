@@ -16,7 +16,7 @@ type machine struct {
 	process string // a directory of /proc
 }
 
-func real(process string) machine { return machine{"", process} }
+func thisMachine(process string) machine { return machine{"", process} }
 
 // A cgroupMount is where a hierarchy of cgroups is mounted.
 type cgroupMount struct {
@@ -26,7 +26,7 @@ type cgroupMount struct {
 }
 
 // cgroupMounts are those of the real machine. They seldom change.
-var cgroupMounts = sync.OnceValue(real("self").cgroupMounts)
+var cgroupMounts = sync.OnceValue(thisMachine("self").cgroupMounts)
 
 // cgroupMounts finds the hierarchies of cgroups in the mount table.
 func (m machine) cgroupMounts() (all []cgroupMount) {

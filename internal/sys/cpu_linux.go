@@ -7,7 +7,7 @@ import (
 
 // CPUQuota returns how many CPUs the cgroups of this process let it use on average. It returns 0 if
 // they set no limit, or if they cannot be read.
-func CPUQuota() float64 { return real("self").cpuQuota(cgroupMounts()) }
+func CPUQuota() float64 { return thisMachine("self").cpuQuota(cgroupMounts()) }
 
 func (m machine) cpuQuota(mounts []cgroupMount) (quota float64) {
 	for g := range m.cgroups(mounts, "cpu") {

@@ -7,10 +7,12 @@ import "strconv"
 //
 // It is an estimate, and other processes take memory meanwhile. Pages of files that the kernel can
 // drop, and swap, count as free.
-func Room() (r Memory, ok bool) { return real("self").room(cgroupMounts()) }
+func Room() (r Memory, ok bool) { return thisMachine("self").room(cgroupMounts()) }
 
 // RoomOf is Room for another process.
-func RoomOf(pid int) (r Memory, ok bool) { return real(strconv.Itoa(pid)).room(cgroupMounts()) }
+func RoomOf(pid int) (r Memory, ok bool) {
+	return thisMachine(strconv.Itoa(pid)).room(cgroupMounts())
+}
 
 func (m machine) room(mounts []cgroupMount) (r Memory, ok bool) {
 	info := m.fields("/proc/meminfo", ":")

@@ -33,7 +33,8 @@ func openPipe(create bool) (pipe, error) {
 			open = queue.Create[Message]
 		}
 		q, err := open(name, &queue.Options{
-			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Single: *mode == "single",
+			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
+			Single: *mode == "single",
 		})
 		return &typedQueue{q: q, buf: make([]Message, max(*batch, 1))}, err
 	case "bytes", "bytes-single":
@@ -42,8 +43,8 @@ func openPipe(create bool) (pipe, error) {
 			open = queue.CreateBytes
 		}
 		q, err := open(name, &queue.BytesOptions{
-			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Bytes: 100 * *capacity,
-			Single: *mode == "bytes-single",
+			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
+			Bytes: 100 * *capacity, Single: *mode == "bytes-single",
 		})
 		return &bytesQueue{q}, err
 	}
