@@ -172,7 +172,8 @@ func TestTerminalComesBack(t *testing.T) {
 		}
 		back := func(how, code string) {
 			t.Helper()
-			if !eventually(func() bool { return term.flags() == "0 1" }) {
+			// What is typed before the shell is in front again, the command may read.
+			if !eventually(func() bool { return term.flags() == "0 1" && term.front() == "bash" }) {
 				t.Errorf("%s, %s: the screen has alternate and cursor %s", verb, how, term.flags())
 			}
 			if got, want := settings(), strings.Fields(before)[0]+" "+strings.Fields(before)[1]+" "+code; got != want {
@@ -209,6 +210,11 @@ func TestTerminalComesBack(t *testing.T) {
 		back("q", "0")
 		term.run("kill-server")
 	}
+}
+
+// front is the name of the program that has the terminal.
+func (e *tmuxTerminal) front() string {
+	return strings.TrimSpace(e.run("display-message", "-p", "-t", "v", "#{pane_current_command}"))
 }
 
 // flags says whether the alternate screen is on, and whether the cursor is shown.

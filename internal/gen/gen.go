@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	schema "github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -97,7 +98,7 @@ func Generate(lang string, t *schema.Type, ident string) ([]byte, error) {
 	if t.Kind == schema.Struct {
 		g.longer = t.AppendCanonical(nil)
 	}
-	g.reserved, g.prefix = reservedTypes[lang], lang == "c"
+	g.reserved, g.prefix = reservedTypes()[lang], lang == "c"
 	g.ident = g.scope.name(ident, g.isReserved)
 	if lang == "go" {
 		return g.golang()
@@ -153,15 +154,18 @@ type identity struct {
 	align       int
 }
 
-// reservedTypes has the names that no type can have, by language: words of the language, and all
-// that is in the runtime.
-var reservedTypes = map[string]map[string]bool{
-	"c": union(words, tokens(runtimeC, cText), macros, declared),
-	"python": union(set(pyWords), tokens(runtimePython+topicPython+pyImports, pyText), set(`
+// reservedTypes returns the names that no type can have, by language: words of the language, and
+// all that is in the runtime.
+var reservedTypes = sync.OnceValue(func() map[string]map[string]bool {
+	macros, declared := libcNames()
+	return map[string]map[string]bool{
+		"c": union(words, tokens(runtimeC, cText), macros, declared),
+		"python": union(set(pyWords), tokens(runtimePython+topicPython+pyImports, pyText), set(`
 		VALUE DTYPE SIZE FINGERPRINT`)),
-	"rust": union(set(rsWords), set(rsNames)),
-	"go":   set(goNames),
-}
+		"rust": union(set(rsWords), set(rsNames)),
+		"go":   set(goNames),
+	}
+})
 
 func union(all ...map[string]bool) map[string]bool {
 	u := map[string]bool{}
@@ -174,7 +178,7 @@ func union(all ...map[string]bool) map[string]bool {
 }
 
 func (g *generator) isReserved(name string) bool {
-	return g.reserved[name] || g.prefix && macro.MatchString(name)
+	return g.reserved[name] || g.prefix && isMacro(name)
 }
 
 func (g *generator) f(format string, a ...any) { fmt.Fprintf(g, format, a...) }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -112,15 +113,19 @@ var words = set(`
 //go:embed libc.txt
 var libc string
 
-// macros are the macros among them that are in none of the families of macro.
-var macros, declared = func() (map[string]bool, map[string]bool) {
+// libcNames returns the macros among them that are in none of the families of macro, and what else
+// is declared. Most commands of cmd/shmem need neither.
+var libcNames = sync.OnceValues(func() (macros, declared map[string]bool) {
 	names := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(libc, "")
 	first, second, _ := strings.Cut(names, "\n\n")
 	return set(first), set(second)
-}()
+})
 
-// macro matches names of macros in families.
-var macro = regexp.MustCompile(`^(` + strings.Join([]string{
+// isMacro reports whether a name is that of a macro in one of the families.
+func isMacro(name string) bool { return macro().MatchString(name) }
+
+// macroFamilies are the families, as a regular expression.
+var macroFamilies = `^(` + strings.Join([]string{
 	`E[A-Z0-9]+`, // errors
 	`(ADJ|AF|AT|BC|BUS|CHAR|CLD|CLOCK|CLONE|CMSG|CPU|DN|DT|F|FALLOC|FD|FP|FPE|HUGE|ILL|IN|IN6` +
 		`|INADDR|IOC|IP|IPPROTO|IPV6|ITIMER|L|LC|LOCK|M|MADV|MAP|MAX|MCAST|MCL|MFD|MOD|MREMAP|MS` +
@@ -130,11 +135,14 @@ var macro = regexp.MustCompile(`^(` + strings.Join([]string{
 	`(pthread|s6|si|st|va)_[a-z0-9_]*[a-z0-9]`,
 	`[A-Z0-9_]+_(MAX|MIN|BIT|WIDTH|C)`,
 	`(PRI|SCN)[diouxX][A-Z0-9]+`, `(SIG|SIOC|SIOG|TIOC|TC[GSX]|POLL|FIO)[A-Z0-9_]*[A-Z0-9]`,
-}, "|") + `)$`)
+}, "|") + `)$`
+
+var macro = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(macroFamilies) })
 
 // reservedField reports whether a name cannot be that of a field.
 func reservedField(name string) bool {
-	return words[name] || macros[name] || macro.MatchString(name) ||
+	macros, _ := libcNames()
+	return words[name] || macros[name] || isMacro(name) ||
 		strings.HasPrefix(name, "shmembox_") || strings.HasPrefix(name, "SHMEMBOX_")
 }
 
