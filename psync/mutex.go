@@ -38,7 +38,7 @@ func (mu *Mutex) lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = robust.Acquire(ctx, o, &mu.w.Word, &mu.w.Armed, robust.Mark)
+	_, err = robust.Acquire(ctx, o, &mu.w.Word, &mu.w.Armed, robust.Mark|robust.One)
 	return err
 }
 
@@ -52,7 +52,7 @@ func (mu *Mutex) TryLock() (bool, error) {
 	if robust.TryFast(o, &mu.w.Word) {
 		return true, nil
 	}
-	_, err = robust.TryAcquire(o, &mu.w.Word, &mu.w.Armed, robust.Mark)
+	_, err = robust.TryAcquire(o, &mu.w.Word, &mu.w.Armed, robust.Mark|robust.One)
 	if errors.Is(err, ErrNotHeld) {
 		return false, nil
 	}
@@ -76,7 +76,7 @@ func (mu *Mutex) unlock() error {
 	if err != nil {
 		return err
 	}
-	return robust.Release(o, &mu.w.Word, &mu.w.Armed)
+	return robust.ReleaseOne(o, &mu.w.Word, &mu.w.Armed)
 }
 
 // Do locks the mutex, calls f, and unlocks the mutex, also when f panics. It returns the error of f

@@ -37,6 +37,7 @@ type many struct {
 	noLeases atomic.Uint64
 	polls    atomic.Uint32 // calls that found the queue empty and no lease in it
 
+	alike        bool        // all senders wait for the same room: not in a Bytes
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once
 	sendWaitHead atomic.Uint64
@@ -135,6 +136,7 @@ func (q *many) repairEmpty(err error) bool {
 // tries are those of one call.
 type tries struct {
 	n       int
+	waited  bool // it was woken, perhaps as the only one: see passRoom and passMessage
 	backoff stream.Backoff
 }
 
@@ -176,8 +178,10 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 	head := q.header.Head.Load()
 	wait.YieldLines(head-q.sendWaitHead.Swap(head), q.depth)
 	_, receiver := q.ring.Stuck()
-	o := wait.Options{Probe: q.repair, Watch: q.Watch(receiver)}
-	return wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
+	o := wait.Options{Probe: q.repair, Watch: q.Watch(receiver), Alike: q.alike}
+	err := wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
+	t.waited = t.waited || err == nil
+	return err
 }
 
 // retryRecv decides what a receiver does after an error of the ring, as retrySend.
@@ -193,6 +197,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 		if err := q.waitMessage(ctx); err != nil {
 			return err
 		}
+		t.waited = true
 	case ring.ErrBusy:
 		if stream.Tries(ctx) {
 			return ErrEmpty
@@ -221,22 +226,41 @@ func (q *many) waitMessage(ctx context.Context) error {
 	var ids [5]uint32
 	ids[0], _ = q.ring.Stuck()
 	watch := q.Watch(q.ring.Holders(ids[:1], len(ids)-1)...)
-	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: watch}
+	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: watch, Alike: true}
 	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
 }
 
-// published wakes receivers after a message was published.
-func (q *many) published() {
+// passMessage ends the tries of a receiver: if it was woken and there are more messages it wakes
+// the next one.
+func (q *many) passMessage(t *tries) {
+	if t.waited && q.header.RecvArmed.Load()&1 != 0 && q.canRecv() {
+		wait.WakeN(q.M, &q.header.RecvArmed, 1)
+	}
+}
+
+// passRoom ends the tries of a sender, as passMessage. Senders that are not alike are all woken.
+func (q *many) passRoom(t *tries, canSend func() bool) {
+	if t.waited && q.alike && q.header.SendArmed.Load()&1 != 0 && canSend() {
+		wait.WakeN(q.M, &q.header.SendArmed, 1)
+	}
+}
+
+// published wakes receivers after n messages were published.
+func (q *many) published(n int) {
 	step.Reach(step.QueuePublished)
-	q.wakeReceivers()
+	wait.WakeN(q.M, &q.header.RecvArmed, n)
 	step.Reach(step.QueueSent)
 }
 
-// released wakes senders after a slot was released. When the last message of an ended stream is
+// released wakes senders after n slots were released. When the last message of an ended stream is
 // released, receivers see the end.
-func (q *many) released() {
+func (q *many) released(n int) {
 	step.Reach(step.QueueReleased)
-	q.wakeSenders()
+	if q.alike {
+		wait.WakeN(q.M, &q.header.SendArmed, n)
+	} else {
+		q.wakeSenders()
+	}
 	if q.header.Closed.Load() != 0 {
 		q.wakeReceivers()
 	}

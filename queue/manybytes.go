@@ -123,10 +123,10 @@ func (q *manyBytes) publish(pos uint64, _ int) error {
 	if err := q.mpmc.PublishFence(q.Self, pos); err != nil {
 		return q.sendErrors.Corrupt(err)
 	}
-	q.published()
+	q.published(1)
 	// A sender may have armed after the room that it waits for had become free, and before this
 	// call looked: wake it as well.
-	q.released()
+	q.released(1)
 	return nil
 }
 
@@ -141,9 +141,11 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, pos uint64, err error) 
 			}
 		}
 		if err := q.retryRecv(ctx, &t, err); err != nil {
+			q.passMessage(&t)
 			return nil, 0, q.recvErrors.Of(err)
 		}
 	}
+	q.passMessage(&t)
 	step.Reach(step.QueueTaken)
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
@@ -157,7 +159,7 @@ func (q *manyBytes) message(pos uint64) ([]byte, error) {
 	off, n, err := q.mpmc.Message(pos)
 	if err != nil {
 		_ = q.mpmc.ReleaseFence(q.Self, pos)
-		q.released()
+		q.released(1)
 		return nil, err
 	}
 	return q.data[off : off+n : off+n], nil
@@ -168,7 +170,7 @@ func (q *manyBytes) release(pos uint64) error {
 	if err := q.mpmc.ReleaseFence(q.Self, pos); err != nil {
 		return q.recvErrors.Corrupt(err)
 	}
-	q.released()
+	q.released(1)
 	return nil
 }
 

@@ -33,6 +33,7 @@ func (q *manyItems) bind(l *layout.Queue) error {
 	}
 	q.bindMany(h, q.mpmc, l.Capacity)
 	q.canSend = q.mpmc.CanClaim
+	q.alike = true
 	return nil
 }
 
@@ -60,9 +61,11 @@ func (q *manyItems) claim(ctx context.Context, n int) (r run, err error) {
 			break
 		}
 		if err := q.retrySend(ctx, &t, err, q.canSend); err != nil {
+			q.passRoom(&t, q.canSend)
 			return r, q.sendErrors.Of(err)
 		}
 	}
+	q.passRoom(&t, q.canSend)
 	step.Reach(step.QueueClaimed)
 	r.first = q.mpmc.Index(r.pos)
 	return r, nil
@@ -76,7 +79,7 @@ func (q *manyItems) publish(r run) error {
 	if err := q.mpmc.PublishN(q.Self, r.pos, r.n); err != nil {
 		return q.sendErrors.Corrupt(err)
 	}
-	q.published()
+	q.published(r.n)
 	return nil
 }
 
@@ -89,9 +92,11 @@ func (q *manyItems) take(ctx context.Context, n int) (r run, err error) {
 			break
 		}
 		if err := q.retryRecv(ctx, &t, err); err != nil {
+			q.passMessage(&t)
 			return r, q.recvErrors.Of(err)
 		}
 	}
+	q.passMessage(&t)
 	step.Reach(step.QueueTaken)
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
@@ -105,7 +110,7 @@ func (q *manyItems) release(r run) error {
 	if err := q.mpmc.ReleaseN(q.Self, r.pos, r.n); err != nil {
 		return q.recvErrors.Corrupt(err)
 	}
-	q.released()
+	q.released(r.n)
 	return nil
 }
 

@@ -234,7 +234,7 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 			if err := e.mpmc.PublishFence(e.Self, pos); err != nil {
 				return e.sendErrors.Corrupt(err)
 			}
-			wait.Wake(e.M, &e.header.RecvArmed)
+			wait.WakeN(e.M, &e.header.RecvArmed, 1)
 			q.prefetchRoom(pos)
 			return nil
 		}
@@ -356,7 +356,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 			if err := e.mpmc.ReleaseFence(e.Self, pos); err != nil {
 				return e.recvErrors.Corrupt(err)
 			}
-			wait.Wake(e.M, &e.header.SendArmed)
+			wait.WakeN(e.M, &e.header.SendArmed, 1)
 			if e.header.Closed.Load() != 0 {
 				wait.Wake(e.M, &e.header.RecvArmed) // as in released
 			}

@@ -114,7 +114,7 @@ const (
 
 	// In SlotFlags.
 	SlotReadOnly = 1 << 0 // attached read-only
-	SlotCarries  = 1 << 1 // takes part in waking one: reserved
+	SlotCarries  = 1 << 1 // its leader looks for a baton
 	SlotNoDrop   = 1 << 2 // cannot drop the value
 	SlotUnclean  = 1 << 3 // the attachment that had the slot before did not detach
 )

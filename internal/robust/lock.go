@@ -55,12 +55,14 @@ type Lock struct {
 	Word, Armed atomic.Uint32
 }
 
-// A Mode says what becomes of the lock of a dead holder.
-type Mode bool
+// A Mode says what becomes of the lock of a dead holder, and how waiters are woken.
+type Mode uint8
 
 const (
-	Mark     Mode = false // the word becomes DEAD: errs.OwnerDied until Recover
-	TakeOver Mode = true  // the next in line gets the lock, and is told
+	Mark     Mode = 0      // the word becomes DEAD: errs.OwnerDied until Recover
+	TakeOver Mode = 1 << 0 // the next in line gets the lock, and is told
+	// One is added where ReleaseOne frees the word: it wakes one waiter, all of which call Acquire.
+	One Mode = 1 << 1
 )
 
 // TryFast takes a word if it is free and has no waiters bit. It calls nothing and touches nothing
@@ -114,11 +116,17 @@ func acquire(
 	}
 	defer turn.Done()
 	wait.Spin(o.M, armed, func() bool { return word.Load() == free })
-	for probe := false; ; {
-		if done, died, err := attempt(o, word, armed, mode, probe); done || err != nil {
+	for probe, as := false, uint32(o.Me); ; {
+		if done, died, err := attemptAs(o, word, armed, mode, probe, as); done || err != nil {
 			return died, err
 		}
-		if probe, err = Changed(ctx, o, word, armed); err != nil {
+		if mode&One == 0 {
+			probe, err = Changed(ctx, o, word, armed)
+		} else {
+			probe, err = freed(ctx, o, word, armed)
+			as |= waiters // it may be the only one that is woken: the bit stays for the others
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -185,11 +193,18 @@ const (
 func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (
 	done, died bool, err error,
 ) {
+	return attemptAs(o, word, armed, mode, probe, uint32(o.Me))
+}
+
+// attemptAs is attempt that writes the id of this attachment, perhaps with the waiters bit.
+func attemptAs(o Object, word, armed *atomic.Uint32, mode Mode, probe bool, as uint32) (
+	done, died bool, err error,
+) {
 	w := word.Load()
 	holder := holderOf(w)
 	switch {
 	case holder == format.NoID:
-		if !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+		if !word.CompareAndSwap(w, as|w&waiters) {
 			return false, false, nil
 		}
 		Acquired(o, word)
@@ -197,13 +212,13 @@ func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (
 		return true, false, nil
 	case o.M == nil && holder.Gen() != 0:
 		return false, false, errs.NotShared
-	case holder == format.Dead && mode == Mark:
+	case holder == format.Dead && mode&TakeOver == 0:
 		return false, false, errs.OwnerDied
 	case holder != format.Dead && (!probe || o.Alive(holder)):
 		return false, false, nil
-	case mode == TakeOver:
+	case mode&TakeOver != 0:
 		// The waiters bit stays: the waiters are not woken before the new holder frees the word.
-		if !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+		if !word.CompareAndSwap(w, as|w&waiters) {
 			return false, false, nil
 		}
 		Acquired(o, word)
@@ -217,24 +232,63 @@ func attempt(o Object, word, armed *atomic.Uint32, mode Mode, probe bool) (
 // Changed waits until a held word changes, or its holder dies, which it reports. It returns at once
 // if the word is free or DEAD, or if the holder is dead already. The object is pinned.
 func Changed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
-	w := word.Load()
+	w, died := markWaiting(o, word)
+	if w == 0 {
+		return died, nil
+	}
 	holder := holderOf(w)
-	if holder == format.NoID || holder == format.Dead {
-		return false, nil
-	}
-	if !o.Alive(holder) {
-		return true, nil
-	}
-	if w&waiters == 0 {
-		if !word.CompareAndSwap(w, w|waiters) {
-			return false, nil
-		}
-		w |= waiters
-	}
-	step.Reach(step.LockWaiters)
 	return false, wait.Until(ctx, o.M, armed, func() bool { return word.Load() != w }, wait.Options{
 		Probe:  func() bool { return !o.Alive(holder) },
 		Watch:  []format.ID{holder},
+		NoSpin: true,
+	})
+}
+
+// markWaiting sets the waiters bit of a held word and returns the word. It returns 0 if the word is
+// free or DEAD or has just changed, or if its holder is dead, which it reports.
+func markWaiting(o Object, word *atomic.Uint32) (w uint32, died bool) {
+	w = word.Load()
+	holder := holderOf(w)
+	if holder == format.NoID || holder == format.Dead {
+		return 0, false
+	}
+	if !o.Alive(holder) {
+		return 0, true
+	}
+	if w&waiters == 0 && !word.CompareAndSwap(w, w|waiters) {
+		return 0, false
+	}
+	step.Reach(step.LockWaiters)
+	return w | waiters, false
+}
+
+// freed is Changed for a word that ReleaseOne frees: it waits until the word is free or DEAD or has
+// lost the waiters bit, whoever holds it.
+//
+// While a process sleeps the holder may change: the next one may be another waiter. Its death is
+// found at once if this process watches it, as it does the holder, and after a probe all that wait.
+// Else the next probe finds it, after at most wait.LastProbe.
+func freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
+	w, died := markWaiting(o, word)
+	if w == 0 {
+		return died, nil
+	}
+	ready := func() bool {
+		w := word.Load()
+		return w&waiters == 0 || holderOf(w) == format.NoID || holderOf(w) == format.Dead
+	}
+	return false, wait.Until(ctx, o.M, armed, ready, wait.Options{
+		Probe: func() bool {
+			id := holderOf(word.Load())
+			if id == format.NoID || id == format.Dead || !o.Alive(id) {
+				return true
+			}
+			wait.WatchWaiters(o.M, armed, id)
+			return false
+		},
+		Watch:  []format.ID{holderOf(w)},
+		Owner:  word,
+		Alike:  true,
 		NoSpin: true,
 	})
 }
@@ -270,22 +324,27 @@ func markDead(o Object, word, armed *atomic.Uint32, w uint32) error {
 	return errs.OwnerDied
 }
 
-// Release frees a word that this attachment holds. Otherwise it returns errs.NotHeld or
-// errs.NotShared.
-func Release(o Object, word, armed *atomic.Uint32) error {
+// Release frees a word that this attachment holds, and wakes all waiters. Otherwise it returns
+// errs.NotHeld or errs.NotShared.
+func Release(o Object, word, armed *atomic.Uint32) error { return release(o, word, armed, false) }
+
+// ReleaseOne is Release for a word that is taken in a mode with One: it wakes one waiter.
+func ReleaseOne(o Object, word, armed *atomic.Uint32) error { return release(o, word, armed, true) }
+
+func release(o Object, word, armed *atomic.Uint32, one bool) error {
 	Releasing(o, word)
 	if word.CompareAndSwap(uint32(o.Me), free) {
 		step.Reach(step.UnlockFree)
 		return nil
 	}
-	return giveUp(o, word, armed, free)
+	return giveUp(o, word, armed, free, one)
 }
 
 // MarkDead makes a word that this attachment holds DEAD: the value that it protects is not
 // consistent.
 func MarkDead(o Object, word, armed *atomic.Uint32) error {
 	Releasing(o, word)
-	return giveUp(o, word, armed, dead)
+	return giveUp(o, word, armed, dead, false)
 }
 
 // giveUp changes a held word to free or DEAD:
@@ -293,8 +352,8 @@ func MarkDead(o Object, word, armed *atomic.Uint32) error {
 //  1. Pin the mapping, since waiters must be woken after the word has changed.
 //  2. Check that this attachment holds the word (step.UnlockBegin).
 //  3. Change it (step.UnlockFreed, step.RecoverFail).
-//  4. Wake the waiters (step.UnlockWoken).
-func giveUp(o Object, word, armed *atomic.Uint32, to uint32) error {
+//  4. Wake the waiters, or one of them (step.UnlockWoken).
+func giveUp(o Object, word, armed *atomic.Uint32, to uint32, one bool) error {
 	if err := o.PinNested(); err != nil {
 		return err
 	}
@@ -316,7 +375,13 @@ func giveUp(o Object, word, armed *atomic.Uint32, to uint32) error {
 		} else {
 			step.Reach(step.UnlockFreed)
 		}
-		if w&waiters != 0 || to == dead {
+		switch {
+		case to == dead:
+			wait.Wake(o.M, armed)
+		case w&waiters == 0:
+		case one:
+			wait.WakeN(o.M, armed, 1)
+		default:
 			wait.Wake(o.M, armed)
 		}
 		step.Reach(step.UnlockWoken)

@@ -85,7 +85,7 @@ func (a *Attachment) slotRecord(before uint32) []byte {
 	b := make([]byte, format.SlotSize)
 	putUint32(b[format.SlotGen:], a.id.Gen())
 	putUint32(b[format.SlotPID:], pid())
-	flags := before
+	flags := before | format.SlotCarries
 	if a.cfg.ReadOnly {
 		flags |= format.SlotReadOnly
 	}

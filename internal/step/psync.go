@@ -8,11 +8,14 @@ const (
 	WaitSleep    Point = "wait.sleep"    // the slot says that the leader sleeps, before it does
 	WaitWoken    Point = "wait.woken"    // the slot no longer says that the leader sleeps
 	WaitLeave    Point = "wait.leave"    // the waiter is no longer registered
+	WaitPassed   Point = "wait.passed"   // it was chosen and has failed, and another one is woken
 
 	WakeArmed   Point = "wake.armed"   // the object has changed and is armed; none is rung
 	WakePending Point = "wake.pending" // the object's bucket is pending in one attachment's slot
 	WakeBell    Point = "wake.bell"    // the bell of that slot has changed
+	WakeBaton   Point = "wake.baton"   // instead of pending: the slot has a baton for one waiter
 	WakeRung    Point = "wake.rung"    // the sleeper of that slot has been woken
+	WakeCarried Point = "wake.carried" // a baton for which none waits here has become a ring for all
 	WakeAll     Point = "wake.all"     // every interested attachment is rung; still armed
 	WakeDone    Point = "wake.done"    // the object is disarmed, unless a waiter has armed it again
 
@@ -58,8 +61,8 @@ const (
 
 // Psync lists the points above.
 var Psync = []Point{
-	WaitInterest, WaitArmed, WaitLead, WaitSleep, WaitWoken, WaitLeave,
-	WakeArmed, WakePending, WakeBell, WakeRung, WakeAll, WakeDone,
+	WaitInterest, WaitArmed, WaitLead, WaitSleep, WaitWoken, WaitLeave, WaitPassed,
+	WakeArmed, WakePending, WakeBaton, WakeBell, WakeRung, WakeCarried, WakeAll, WakeDone,
 	LockTaken, LockWaiters, LockSlow, LockOver, LockDead, LockDeadWake,
 	UnlockFree, UnlockBegin, UnlockFreed, RecoverFail, UnlockWoken, RecoverTaken, RecoverRan,
 	RLockMark, RLockBack, RLockTaken, RUnlockMark, WriteWord, WriteFlag, WriteTaken,

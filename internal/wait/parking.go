@@ -30,15 +30,21 @@ type parkingLot struct {
 // A bucket holds the waiters for the objects of one hash.
 type bucket struct {
 	mu         sync.Mutex
-	first      *waiter                // guarded by mu
+	first      *waiter                // in the order in which they came; guarded by mu
+	last       *waiter                // guarded by mu
+	unchosen   int                    // waiters that are not chosen; guarded by mu
 	turnstiles map[turnKey]*turnstile // guarded by mu
 	probers    map[subject]*waiter    // guarded by mu
 	spins      ledger
 }
 
 type waiter struct {
+	k      int // number of its bucket
 	armed  *atomic.Uint32
 	ready  func() bool
+	alike  bool           // see Options.Alike
+	owner  *atomic.Uint32 // see Options.Owner
+	chosen bool           // it was rung because it can go on; guarded by the bucket's mu
 	probe  probe
 	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
 	watch  []format.ID
@@ -69,14 +75,21 @@ func (w *waiter) takeRing() bool {
 	}
 }
 
-// check checks the condition after a ring. If the condition does not hold check arms the object and
-// checks once more, so that no change is missed.
-func (w *waiter) check() bool {
+// check checks the condition after a ring. If the condition does not hold the waiter is not chosen
+// any more, and check arms the object and checks once more, so that no change is missed.
+func (l *parkingLot) check(w *waiter) bool {
 	if w.ready() {
 		return true
 	}
+	was := l.buckets[w.k].unchoose(w, l.slot)
 	arm(w.armed)
-	return w.ready()
+	if w.ready() {
+		return true
+	}
+	if was && !w.alike {
+		Wake(l.m, w.armed) // other waiters may go on where this one cannot
+	}
+	return false
 }
 
 // ordinary is the parking lot of ordinary memory.
@@ -137,18 +150,21 @@ func (l *parkingLot) ringLocal(set uint64) {
 	}
 }
 
-// dispatch rings the waiters in a set of buckets whose conditions hold, and arms for the others.
+// dispatch chooses the waiters in a set of buckets whose conditions hold, and arms for the others.
 func (l *parkingLot) dispatch(set uint64) {
 	for ; set != 0; set &= set - 1 {
-		l.buckets[bits.TrailingZeros64(set)].dispatch()
+		l.buckets[bits.TrailingZeros64(set)].dispatch(l.slot)
 	}
 }
 
-func (b *bucket) dispatch() {
+func (b *bucket) dispatch(slot *mem.Slot) {
 	var last *atomic.Uint32
 	b.mu.Lock()
 	defer b.mu.Unlock() // also when memory faults: waiters need the lock to leave
 	for w := b.first; w != nil; w = w.next {
+		if w.chosen {
+			continue
+		}
 		if !w.ready() {
 			if w.armed != last {
 				last = w.armed
@@ -158,22 +174,23 @@ func (b *bucket) dispatch() {
 				continue
 			}
 		}
+		b.choose(w, slot)
 		w.ring()
 	}
 }
 
 // register adds a waiter to a bucket.
-func (l *parkingLot) register(k int, w *waiter) {
-	b := &l.buckets[k]
+func (l *parkingLot) register(w *waiter) {
+	b := &l.buckets[w.k]
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.first == nil && l.slot != nil {
-		l.slot.Interest.Or(1 << k)
+	b.enter(w, l.slot)
+	if w.prev = b.last; w.prev != nil {
+		w.prev.next = w
+	} else {
+		b.first = w
 	}
-	if w.next = b.first; w.next != nil {
-		w.next.prev = w
-	}
-	b.first = w
+	b.last = w
 	if w.probe.look != nil && b.probers[w.probe.subject] == nil {
 		if b.probers == nil {
 			b.probers = map[subject]*waiter{}
@@ -183,47 +200,70 @@ func (l *parkingLot) register(k int, w *waiter) {
 	}
 }
 
-// unregister removes a waiter from a bucket, and frees it for reuse.
-func (l *parkingLot) unregister(k int, w *waiter) {
-	if l.buckets[k].remove(k, w, l.slot) && l.m != nil {
+// unregister removes a waiter from a bucket, passes on what it was chosen for if its wait failed,
+// and frees it for reuse.
+func (l *parkingLot) unregister(w *waiter, err *error) {
+	left := l.buckets[w.k].remove(w, l.slot)
+	if left.handed && l.m != nil {
 		l.ringLocal(0) // the new prober may be the leader
 	}
 	step.Reach(step.WaitLeave)
+	if left.last && l.slot != nil {
+		l.carryStranded(w, *err == nil)
+	}
+	if left.chosen && *err != nil {
+		WakeN(l.m, w.armed, 1)
+		step.Reach(step.WaitPassed)
+	}
 	w.takeRing() // no other goroutine rings it any more
 	w.probeNow.Store(false)
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
+	w.owner, w.chosen = nil, false
 	waiters.Put(w)
 }
 
-// remove removes a waiter, and reports whether another one has become the prober in its place.
-func (b *bucket) remove(k int, w *waiter, slot *mem.Slot) (handed bool) {
+// A leaving says what a waiter leaves behind.
+type leaving struct {
+	handed bool // another waiter has become the prober in its place
+	chosen bool // it was chosen
+	last   bool // no waiter of the bucket is left that is not chosen
+}
+
+// remove removes a waiter.
+func (b *bucket) remove(w *waiter, slot *mem.Slot) (l leaving) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.probers[w.probe.subject] == w {
-		handed = b.nextProber(w)
+		l.handed = b.nextProber(w)
 	}
 	if w.next != nil {
 		w.next.prev = w.prev
+	} else {
+		b.last = w.prev
 	}
 	if w.prev != nil {
 		w.prev.next = w.next
-	} else if b.first = w.next; b.first == nil && slot != nil {
-		slot.Interest.And(^(uint64(1) << k))
+	} else {
+		b.first = w.next
 	}
-	return handed
+	l.chosen = w.chosen
+	b.choose(w, slot)
+	l.last = b.unchosen == 0
+	return l
 }
 
 // wait registers a waiter, and waits until ready holds, Probe reports true, or an error.
 func (l *parkingLot) wait(
 	ctx context.Context, closing <-chan struct{}, k int, armed *atomic.Uint32,
 	ready func() bool, o Options,
-) error {
+) (err error) {
 	w := waiters.Get().(*waiter)
-	w.armed, w.ready, w.watch = armed, ready, o.Watch
+	w.k, w.armed, w.ready, w.watch = k, armed, ready, o.Watch
+	w.alike, w.owner = o.Alike, o.Owner
 	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
-	l.register(k, w)
-	defer l.unregister(k, w)
+	l.register(w)
+	defer l.unregister(w, &err)
 	step.Reach(step.WaitInterest)
 	arm(armed)
 	step.Reach(step.WaitArmed)
@@ -266,7 +306,7 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 				return err
 			}
 		case <-w.signal:
-			if w.check() || w.runProbe() {
+			if l.check(w) || w.runProbe() {
 				return nil
 			}
 		case <-due:
@@ -295,6 +335,12 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 	for {
 		bell := l.bell.value() // before pending: a ring that comes later changes it
 		set := s.Pending.Swap(0)
+		if set == ^uint64(0) {
+			l.probeAll() // a ring for all: an attachment has died, perhaps
+		}
+		if s.Baton.Load() != 0 {
+			l.carry(s.Baton.Swap(0), false)
+		}
 		rest := backstop - time.Since(l.lastScan)
 		if rest <= 0 {
 			l.lastScan, rest, set = time.Now(), backstop, ^uint64(0)
@@ -302,7 +348,7 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if set != 0 {
 			l.dispatch(set)
 		}
-		if w.takeRing() && w.check() || w.runProbe() {
+		if w.takeRing() && l.check(w) || w.runProbe() {
 			return true, nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -63,6 +63,19 @@ func (w *waiter) runProbe() bool {
 	return false
 }
 
+// probeAll makes all probers call Probe now.
+func (l *parkingLot) probeAll() {
+	for i := range l.buckets {
+		b := &l.buckets[i]
+		b.mu.Lock()
+		for _, w := range b.probers {
+			w.probeNow.Store(true)
+			w.ring()
+		}
+		b.mu.Unlock()
+	}
+}
+
 // nextProber makes another waiter of the same subject the prober instead of w, and reports whether
 // there is one. If w found something the next prober looks at once, so that all waiters find it,
 // one after the other. b.mu is held.

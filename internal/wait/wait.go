@@ -85,6 +85,12 @@ type Options struct {
 	// Watch are the attachments whose deaths Probe finds. Where the kernel can report a death,
 	// Probe is called at once.
 	Watch []format.ID
+	// Owner is a word with the id of an attachment that may change during the wait. Its death is
+	// reported as that of an attachment in Watch, once it is watched (see Watch, WatchWaiters).
+	Owner *atomic.Uint32
+	// Alike tells that where one waiter at this armed word cannot go on no other one can. Objects
+	// that are woken by WakeN need fewer wake-ups then.
+	Alike bool
 	// Poll tells that the armed word cannot be written.
 	Poll bool
 	// NoSpin parks without spinning first.
@@ -153,8 +159,15 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 	if !hasSlot(m) {
 		return
 	}
+	ringSlots(m, 1<<layout.Bucket(uintptr(mem.Offset(m, armed))))
+	step.Reach(step.WakeAll)
+	armed.CompareAndSwap(g, g&^1)
+	step.Reach(step.WakeDone)
+}
+
+// ringSlots rings all attachments that are interested in a bucket.
+func ringSlots(m *mem.Mapping, bit uint64) {
 	p := m.Peers
-	bit := uint64(1) << layout.Bucket(uintptr(mem.Offset(m, armed)))
 	own := int(p.Self.Slot())
 	for i := range p.SlotBound() {
 		s := p.Slot(i)
@@ -169,9 +182,6 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 		}
 		ring(s, bit)
 	}
-	step.Reach(step.WakeAll)
-	armed.CompareAndSwap(g, g&^1)
-	step.Reach(step.WakeDone)
 }
 
 // ring rings the bell of another attachment for the buckets in set.

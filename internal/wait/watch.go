@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
@@ -112,10 +113,15 @@ func (l *parkingLot) reportDeath(id format.ID) {
 	if !l.m.PinNested() {
 		return
 	}
-	for i := range l.buckets {
-		l.buckets[i].reportDeath(id)
-	}
-	_ = l.m.Guard(func() { l.ringLocal(0) }) // in a goroutine of its own, see wakeLeader
+	_ = l.m.Guard(func() { // in a goroutine of its own, see wakeLeader
+		if l.retireBaton(id) {
+			RingAll(l.m)
+		}
+		for i := range l.buckets {
+			l.buckets[i].reportDeath(id)
+		}
+		l.ringLocal(0)
+	})
 	l.m.Unpin()
 }
 
@@ -123,7 +129,7 @@ func (b *bucket) reportDeath(id format.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for w := b.first; w != nil; w = w.next {
-		if !slices.Contains(w.watch, id) {
+		if !slices.Contains(w.watch, id) && !w.ownedBy(id) {
 			continue
 		}
 		for _, w := range []*waiter{w, b.probers[w.probe.subject]} {
@@ -133,6 +139,64 @@ func (b *bucket) reportDeath(id format.ID) {
 			}
 		}
 	}
+}
+
+// retireBaton marks the slot of a dead attachment, so that it gets no baton any more. It reports
+// whether this is the first process to do so, which then rings all waiters: the dead process may
+// have had a baton, or a waiter that was chosen.
+//
+// Meanwhile another attachment may have taken the slot. Its leader drops the mark, and what it had
+// becomes a ring for all.
+func (l *parkingLot) retireBaton(id format.ID) bool {
+	p, slot := l.m.Peers, int(id.Slot())
+	if slot >= p.Len() || p.Slot(slot).Gen.Load()&format.GenMask != id.Gen() {
+		return false
+	}
+	return baton(p.Slot(slot).Baton.Swap(uint64(retired))) != retired
+}
+
+// watchReceiver watches the attachment that got a baton, if there are descriptors to spare.
+func (l *parkingLot) watchReceiver(id format.ID) {
+	if l.watches.knows(id) || l.watches.room() {
+		l.watch(id)
+	}
+}
+
+// knows reports whether an attachment is watched, or cannot be watched.
+func (ws *watches) knows(id format.ID) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	_, ok := ws.files[id]
+	return ok
+}
+
+// ownedBy reports whether the waiter's owner is that attachment now.
+func (w *waiter) ownedBy(id format.ID) bool {
+	return w.owner != nil && format.ID(w.owner.Load()&^format.WaitersBit) == id
+}
+
+// WatchWaiters begins to watch an attachment, and those that wait at an object, as far as there are
+// descriptors to spare: one of them may be the next holder of a lock while the caller sleeps.
+func WatchWaiters(m *mem.Mapping, armed *atomic.Uint32, id format.ID) {
+	if m == nil {
+		return
+	}
+	l, p := lotOf(m), m.Peers
+	l.watch(id)
+	bit := uint64(1) << l.bucketOf(armed)
+	for i := range p.SlotBound() {
+		s := p.Slot(i)
+		if s.Interest.Load()&bit != 0 && l.watches.room() {
+			l.watch(format.MakeID(s.Gen.Load()&format.GenMask, uint32(i)))
+		}
+	}
+}
+
+// room reports whether a further attachment can be watched in place of none.
+func (ws *watches) room() bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.files) < maxWatches
 }
 
 func (ws *watches) close() {

@@ -61,7 +61,7 @@ var unlinked = []Planted{
 // waiting are flaws of internal/wait.
 var waiting = []Planted{
 	one("armed-cleared-early", "^(mutex|event)", waitFile,
-		"\tp := m.Peers\n\tbit := uint64(1)", "\tarmed.CompareAndSwap(g, g&^1)\n\tp := m.Peers\n\tbit := uint64(1)",
+		"\tringSlots(m, 1<<layout.Bucket(uintptr(mem.Offset(m, armed))))\n", "\tarmed.CompareAndSwap(g, g&^1)\n\tringSlots(m, 1<<layout.Bucket(uintptr(mem.Offset(m, armed))))\n",
 		"A waker that dies before it rings leaves the object armed."),
 	one("armed-cleared-blindly", "^(mutex|rwmutex|semaphore)", waitFile,
 		"\tstep.Reach(step.WakeAll)\n\tarmed.CompareAndSwap(g, g&^1)\n", "\tstep.Reach(step.WakeAll)\n\tarmed.And(^uint32(1))\n",

@@ -120,6 +120,8 @@ func takeSlot(fd sys.FD, h *format.Header) (format.ID, error) {
 		s.Gen.Store(gen)
 		s.Interest.Store(0)
 		s.Pending.Store(0)
+		s.Baton.Store(0)
+		s.Flags.Store(format.SlotCarries)
 		s.Sleeping.Store(0)
 		s.Reader.Store(0)
 		s.PIDNS.Store(sys.PIDNamespace())
