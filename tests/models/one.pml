@@ -15,11 +15,15 @@
  * KILLS: attachments and wakers die at any step. With LOCK no holder dies: the watch of the holder, in
  * lock.pml, is for that.
  *
+ * WATCH: each attachment is watched by a process that stays; when it has died its slot gets no baton
+ * any more, and all are rung. Only attachments die then, no wakers.
+ *
  * Property, at the end of every run: no goroutine of a living attachment sleeps that could go on. None
  * checks its condition unless it is woken, except with BACKSTOP.
  *
  * Broken variants: LOSE_PASS, LOSE_CHAIN, LOSE_STRANDED, NO_RECHECK, SWALLOW, SWALLOW_UNLIKE, NO_ARM,
- * CLEAR_ALWAYS, STOP_AT_OTHER, NO_OWN_BELL, TAKE_PLAIN (with LOCK), and KILLS without BACKSTOP.
+ * CLEAR_ALWAYS, STOP_AT_OTHER, NO_OWN_BELL, TAKE_PLAIN (with LOCK), KILLS without BACKSTOP or WATCH,
+ * and with WATCH: KEEPS_SLOT (the slot may get batons), RING_NONE.
  */
 #ifndef GS
 #define GS 2
@@ -57,6 +61,7 @@
 #define GIVES_UP(g) false
 #endif
 #define NONE 255
+#define RETIRED 200             /* the baton of an attachment whose death was reported */
 #define CALLERS (WAKERS + GS)   /* of Wake: waker w is w, goroutine g is WAKERS + g */
 
 /* shared memory */
@@ -169,23 +174,28 @@ inline ringOwn(x) {
 
 inline loadArmed(c, ob) { d_step { any = armed[ob]; if :: any -> kept[c] = 1 + ob :: else fi } }
 
-/* Wake by caller c in attachment own (AS: in none with waiters): all */
+/* ring all attachments that are interested; own: the caller's (AS: one without waiters) */
+inline ringAll(own) {
+	e = 0;
+	do
+	:: e == AS -> break
+	:: else ->
+		if
+		:: interest[e] && e == own -> dispatch(e); ringOwn(e)
+		:: interest[e] && e != own -> atomic { pending[e] = true; rung[e] = true }
+		:: else
+		fi;
+		e++
+	od;
+	e = 0
+}
+
+/* Wake by caller c */
 inline wakeAll(c, ob, own) {
 	loadArmed(c, ob);
 	if
 	:: any ->
-		e = 0;
-		do
-		:: e == AS -> break
-		:: else ->
-			if
-			:: interest[e] && e == own -> dispatch(e); ringOwn(e)
-			:: interest[e] && e != own -> atomic { pending[e] = true; rung[e] = true }
-			:: else
-			fi;
-			e++
-		od;
-		e = 0;
+		ringAll(own);
 		disarm(c, ob)
 	:: else
 	fi;
@@ -284,12 +294,39 @@ end:
 	do
 	:: atomic { kills < KILLS && !dead[x] && !holds[x] -> dead[x] = true; kills++ }
 	:: x < AS - 1 -> x++
+#ifndef WATCH
 	:: atomic { kills < KILLS && up[0] -> gone[0] = true; kills++ }
-#if WAKERS > 1
+#endif
+#if WAKERS > 1 && !defined(WATCH)
 	:: atomic { kills < KILLS && up[1] -> gone[1] = true; kills++ }
 #endif
 	od
 }
+
+#ifdef WATCH
+proctype Watcher(byte x) {
+	byte e;
+end:
+	dead[x];
+#ifndef KEEPS_SLOT
+	baton[x] = RETIRED;                                 /* one: retire */
+#else
+	baton[x] = 0;
+#endif
+#ifndef RING_NONE
+	do
+	:: e == AS -> break
+	:: else ->
+		if
+		:: interest[e] -> atomic { pending[e] = true; rung[e] = true }
+		:: else
+		fi;
+		e++
+	od;
+#endif
+	e = 0
+}
+#endif
 
 #define isReadyAt(g, x) (linked[g] && AT(g) == x && ready(g))
 #if GS == 2
@@ -300,7 +337,10 @@ end:
 
 /* carry baton b, drained from the slot of a. mine: this goroutine goes on at the object of the baton */
 inline carry() {
-	choose(a, b - 1);
+	if
+	:: b != RETIRED -> choose(a, b - 1)
+	:: else
+	fi;
 #if defined(SWALLOW)
 	mine = true;
 #define lost !some && !mine
@@ -310,7 +350,7 @@ inline carry() {
 #define lost (!some || !ALIKE) && !(!some && mine)
 #endif
 	if
-	:: pick == NONE && lost -> wakeAll(WAKERS + g, b - 1, a)    /* one: carry */
+	:: b != RETIRED && pick == NONE && lost && armed[b - 1] -> ringAll(a)   /* one: carry */
 	:: else
 	fi;
 	d_step { b = 0; pick = 0; some = false; mine = false }
@@ -485,6 +525,10 @@ init {
 		j = 0;
 #if KILLS
 		run Killer();
+#endif
+#ifdef WATCH
+		for (j : 0 .. AS - 1) { run Watcher(j) }
+		j = 0;
 #endif
 		run Judge()
 	}

@@ -15,7 +15,7 @@ type Planted struct {
 // Flaws are all flaws that the simulator must find: those below, and those of the lifecycle that the
 // chaos program finds as well.
 func Flaws() []Planted {
-	all := slices.Concat(waiting, locks, access, rings, unlinked)
+	all := slices.Concat(waiting, ones, locks, access, rings, unlinked)
 	for _, f := range flaws.Lifecycle {
 		scenarios := "^(lifecycle|own|remove|reclaim)"
 		switch f.Name {
@@ -39,6 +39,7 @@ const (
 	parkingFile  = "internal/wait/parking.go"
 	doorbellFile = "internal/wait/doorbell.go"
 	sentryFile   = "internal/wait/sentry.go"
+	oneFile      = "internal/wait/one.go"
 	lockFile     = "internal/robust/lock.go"
 	sharedFile   = "internal/robust/shared.go"
 	peersFile    = "internal/mem/peers.go"
@@ -70,10 +71,10 @@ var waiting = []Planted{
 		"\tstep.Reach(step.WaitArmed)\n\tif ready() {\n\t\treturn nil\n\t}\n", "\tstep.Reach(step.WaitArmed)\n",
 		"A waiter checks its condition between arming and sleeping."),
 	one("no-check-after-rearming", "^(semaphore|queue|mutex)", parkingFile,
-		"\tarm(w.armed)\n\treturn w.ready()\n", "\tarm(w.armed)\n\treturn false\n",
+		"\tarm(w.armed)\n\tif w.ready() {\n\t\treturn true\n\t}\n", "\tarm(w.armed)\n",
 		"A waiter that was rung for nothing checks again after arming."),
 	one("no-rearming", "^(semaphore|queue|topic|rwmutex)", parkingFile,
-		"\tarm(w.armed)\n\treturn w.ready()\n", "\treturn w.ready()\n",
+		"\tarm(w.armed)\n\tif w.ready() {\n\t\treturn true\n\t}\n", "\tif w.ready() {\n\t\treturn true\n\t}\n",
 		"A waiter that was rung for nothing arms the object again."),
 	one("bell-read-late", "^(mutex|event|queue)", parkingFile,
 		"\t\tbell := l.bell.value() // before pending: a ring that comes later changes it\n\t\tset := s.Pending.Swap(0)\n",
@@ -110,8 +111,8 @@ var waiting = []Planted{
 	one("berth-kept-at-close", "^berth-close", doorbellFile,
 		"\t\tp.leave()\n\t\tp.ring()\n", "\t\tp.ring()\n",
 		"A sentry does not touch the memory of a mapping that is closed."),
-	one("interest-lost", "^(queue|event)-local", parkingFile,
-		"else if b.first = w.next; b.first == nil && slot != nil {", "else if b.first = w.next; slot != nil {",
+	one("interest-lost", "^(queue|event)-local", oneFile,
+		"b.unchosen--; b.unchosen == 0 && slot != nil {", "b.unchosen--; slot != nil {",
 		"The slot's interest lasts as long as there are waiters."),
 	one("turn-kept", "^mutex-goroutines", "internal/wait/turn.go",
 		"\tt.token <- struct{}{}\n\tt.leave()\n", "\tt.leave()\n",
@@ -122,6 +123,43 @@ var waiting = []Planted{
 	one("death-not-reported", "kill$", "internal/wait/watch.go",
 		"\tif sys.WaitProcess(f) == nil {\n", "\tif sys.WaitProcess(f) != nil {\n",
 		"What the kernel tells of a death makes waiters look."),
+}
+
+// ones are flaws of waking as many waiters as can go on.
+var ones = []Planted{
+	one("baton-lost-by-failing", "^(queue|mutex|one)", parkingFile,
+		"\tif left.chosen && *err != nil {\n", "\tif false {\n",
+		"A waiter that was chosen and fails wakes another one."),
+	one("baton-lost-behind-the-last", "^(queue|mutex|one)", parkingFile,
+		"\tif left.last && l.slot != nil {\n", "\tif false {\n",
+		"The last waiter that leaves carries a baton that came meanwhile."),
+	one("baton-counts-blindly", "^(queue|mutex|one)", oneFile,
+		"\tif s.Interest.Load()&bit != 0 {\n\t\tr.n--\n\t}\n", "\tr.n--\n",
+		"A baton counts only if a waiter is still there."),
+	one("baton-swallowed", "^(queue|mutex|one)", oneFile,
+		"if chosen > 0 || some && alike || !some && mine {", "if true {",
+		"A baton for which no waiter is there becomes a ring for all."),
+	one("baton-of-another-counts", "^one", oneFile,
+		"case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n", "case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n\t\tr.n--\n",
+		"A slot with a baton of another object does not count."),
+	one("chosen-arms-for-none", "^(queue|mutex|one)", oneFile,
+		"\t\t\tarm(armed)\n\t\t\tisArmed = true\n", "\t\t\tisArmed = true\n",
+		"The object is armed for waiters that are not chosen."),
+	one("disarmed-though-left", "^(queue|mutex|one)", oneFile,
+		"\tif !r.left {\n", "\tif true {\n",
+		"The object stays armed while another attachment is interested."),
+	one("no-chain", "^(queue|one)", "queue/many.go",
+		"\tif t.waited && q.header.RecvArmed", "\tif false && q.header.RecvArmed",
+		"A receiver that was woken wakes the next one if there are more messages."),
+	one("taken-without-the-bit", "^mutex", lockFile,
+		"\t\t\tas |= waiters //", "\t\t\t_ = waiters //",
+		"A lock that a waiter takes keeps the waiters bit for the others."),
+	one("leader-not-rung-for-a-baton", "^(queue-local|one)", oneFile,
+		"\tchosen, _, _ := l.buckets[k].chooseFor(armed, n, l.slot)\n\tl.ringLocal(0)", "\tchosen, _, _ := l.buckets[k].chooseFor(armed, n, l.slot)\n\t_ = 0",
+		"A leader that is chosen in its own process is rung."),
+	one("dead-keeps-its-baton", "^(mutex|cond|queue|one).*kill", "internal/wait/watch.go",
+		"\t\tif l.retireBaton(id) {\n", "\t\tif false {\n",
+		"The death of a process that had a baton makes all waiters look."),
 }
 
 // locks are flaws of internal/robust, internal/mem and psync.
@@ -136,17 +174,17 @@ var locks = []Planted{
 		"\tstep.Reach(step.LockDead)\n\twait.Wake(o.M, armed)\n", "\tstep.Reach(step.LockDead)\n",
 		"Who finds a holder dead wakes the other waiters."),
 	one("unlock-wakes-none", "^mutex", lockFile,
-		"\t\tif w&waiters != 0 || to == dead {", "\t\tif to == dead {",
+		"\t\tcase one:\n\t\t\twait.WakeN(o.M, armed, 1)\n", "\t\tcase one:\n",
 		"Unlock wakes the waiters."),
 	one("take-over-forgets-waiters", "^once-namespaces", lockFile,
-		"\t\tif !word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
-		"\t\tif !word.CompareAndSwap(w, uint32(o.Me)) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
+		"\t\tif !word.CompareAndSwap(w, as|w&waiters) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
+		"\t\tif !word.CompareAndSwap(w, as) {\n\t\t\treturn false, false, nil\n\t\t}\n\t\tAcquired(o, word)\n\t\tstep.Reach(step.LockOver)",
 		"A lock that is taken over keeps the bit of its waiters."),
 	one("steals-from-the-living", "^mutex", lockFile,
 		"case holder != format.Dead && (!probe || o.Alive(holder)):", "case holder != format.Dead && !probe:",
 		"Nothing is taken from a holder that lives."),
 	one("waiters-bit-blindly", "^mutex", lockFile,
-		"\t\tif !word.CompareAndSwap(w, w|waiters) {\n\t\t\treturn false, nil\n\t\t}\n", "\t\tword.Store(w | waiters)\n",
+		"\tif w&waiters == 0 && !word.CompareAndSwap(w, w|waiters) {\n\t\treturn 0, false\n\t}\n", "\tword.Store(w | waiters)\n",
 		"A waiter sets its bit only in the word that it has seen."),
 	one("keeps-what-it-took", "^close", "internal/robust/object.go",
 		"\tif o.M == nil || o.M.UnpinOpen() {\n\t\tpinned = false\n\t\treturn nil\n\t}\n\tgiveBack()\n\treturn errs.Closed\n",
@@ -283,7 +321,7 @@ var rings = []Planted{
 		"\tstep.Reach(step.QueueEnded)\n\tq.wakeAll()\n", "\tstep.Reach(step.QueueEnded)\n",
 		"End wakes receivers."),
 	one("room-wakes-none", "^(queue|bytes)", "queue/many.go",
-		"\tstep.Reach(step.QueueReleased)\n\tq.wakeSenders()\n", "\tstep.Reach(step.QueueReleased)\n",
+		"\tstep.Reach(step.QueueReleased)\n\tif q.alike {\n", "\tstep.Reach(step.QueueReleased)\n\tif n < 0 {\n\t} else if q.alike && false {\n",
 		"A receiver wakes senders that wait for room."),
 	one("single-room-wakes-none", "^(queue|bytes)-single", "queue/single.go",
 		"\tstep.Reach(step.QueueReleased)\n\tq.wakeSender()\n", "\tstep.Reach(step.QueueReleased)\n",

@@ -1,0 +1,102 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+// neighbours has mutexes of which Mu[0] and Mu[same] are waited for in the same bucket.
+type neighbours struct {
+	Mu [512]psync.Mutex
+	In [512]uint32 // goroutines that hold the mutex
+}
+
+// sameBucket returns the index of a mutex that shares the bucket of the first one.
+func sameBucket(v *neighbours) int {
+	m := mem.Of(&v.Mu[0])
+	bucket := func(i int) int { return layout.Bucket(uintptr(mem.Offset(m, &v.Mu[i]) + layout.MutexArmed)) }
+	for i := 1; i < len(v.Mu); i++ {
+		if bucket(i) == bucket(0) {
+			return i
+		}
+	}
+	panic("no two mutexes share a bucket")
+}
+
+// A one is a scenario of waking one: each process has goroutines that lock a mutex once, half of
+// them another one of the same bucket. Contexts of all but the last process may end. With closing,
+// the first process closes its box at some time.
+type one struct {
+	processes, goroutines int
+	closing               bool
+}
+
+func (o one) setup(r *world.Run) {
+	for i := range o.processes {
+		p := r.Process(fmt.Sprintf("P%d", i))
+		last := i == o.processes-1
+		if last {
+			p.Spare()
+		}
+		b := open[neighbours](p)
+		v := b.Value()
+		second, started := 0, 0
+		p.Do(func() { second = sameBucket(v) })
+		for g := range o.goroutines {
+			k := []int{0, second}[(i+g)%2]
+			ctx := background
+			if r.Config.Cancels > 0 && !last {
+				ctx = p.Cancelable()
+			}
+			p.Go(fmt.Sprint(g), func() {
+				started++
+				o.use(ctx, p, &v.Mu[k], &v.In[k])
+			})
+		}
+		if o.closing && i == 0 {
+			p.Go("close", func() {
+				world.Await(func() bool { return started == o.goroutines })
+				must(b.Close(), "Close")
+			})
+		}
+	}
+}
+
+// use locks the mutex and unlocks it.
+func (o one) use(ctx context.Context, p *world.Process, mu *psync.Mutex, in *uint32) {
+	err := mu.Lock(ctx)
+	switch {
+	case done(ctx, err), o.closing && errors.Is(err, shmem.ErrClosed):
+		return
+	case errors.Is(err, psync.ErrOwnerDied) && world.Running().Killed():
+		must(mu.Recover(background, func() error { return nil }), "Recover")
+		return
+	}
+	must(err, "Lock")
+	if !world.Running().Killed() && !o.closing {
+		if *in++; *in != 1 {
+			world.Fail("%s: %d goroutines hold a mutex", p.Name, *in)
+		}
+		world.Yield("holds the mutex")
+		*in--
+	}
+	if err := mu.Unlock(); !o.closing {
+		must(err, "Unlock")
+	}
+}
+
+func init() {
+	scenario("one", world.Config{Stops: 1, Local: true}, one{3, 2, false}.setup)
+	scenario("one-cancel", world.Config{Cancels: 2, Local: true}, one{2, 3, false}.setup)
+	scenario("one-kill", world.Config{Kills: 1}, one{3, 2, false}.setup)
+	scenario("one-close", world.Config{Local: true}, one{3, 2, true}.setup)
+}
