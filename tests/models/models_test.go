@@ -67,7 +67,7 @@ func TestTable(t *testing.T) {
 		t.Fatal("the table is not in README.md")
 	}
 	var models strings.Builder
-	for _, name := range []string{"lock.pml", "wait.pml", "snapshot.pml", "lifecycle.pml"} {
+	for _, name := range []string{"lock.pml", "wait.pml", "one.pml", "snapshot.pml", "lifecycle.pml"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

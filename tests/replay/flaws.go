@@ -137,7 +137,7 @@ var ones = []Planted{
 		"\tif s.Interest.Load()&bit != 0 {\n\t\tr.n--\n\t}\n", "\tr.n--\n",
 		"A baton counts only if a waiter is still there."),
 	one("baton-swallowed", "^(queue|mutex|one)", oneFile,
-		"if chosen > 0 || some && alike || !some && mine {", "if true {",
+		"if chosen > 0 || some && alike || !some && mine {", "if true || chosen > 0 || some && alike || mine {",
 		"A baton for which no waiter is there becomes a ring for all."),
 	one("baton-of-another-counts", "^one", oneFile,
 		"case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n", "case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n\t\tr.n--\n",
