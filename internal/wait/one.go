@@ -29,12 +29,12 @@ import (
 //  3. If no further slot was interested, clear the low bit as Wake does.
 //
 // The leader that finds a baton chooses the first waiter for the object whose condition holds, and
-// arms for the others before that one can leave. If none waits for the object here, or if those that
-// do cannot go on and are not alike, it rings all that wait in the bucket, in all processes.
+// arms for the others before that one can leave. If none waits for the object here, or if those
+// that do cannot go on and are not alike, it rings all that wait in the bucket, in all processes.
 //
 // A waiter that was chosen takes what it waited for and looks for more: see WakeN. If its wait ends
-// with an error it calls WakeN itself (step.WaitPassed). The last waiter to leave a bucket looks for
-// a baton that came meanwhile.
+// with an error it calls WakeN itself (step.WaitPassed). The last waiter to leave a bucket looks
+// for a baton that came meanwhile.
 //
 // If a waiter waits that is not chosen, then its object is armed, or a baton or ring is on its way.
 //
@@ -42,9 +42,8 @@ import (
 // waiters are rung, see retireBaton. A stopped process, and one that cannot be watched or dies
 // together with the waker, delays the others up to the backstop.
 
-// WakeN wakes waiters for an object whose words the caller has changed so that n more of them can go
-// on. It wakes fewer if fewer wait or their conditions do not hold, and sometimes more. All waiters
-// for the object have Options.Alike, or make do with what WakeN says of them.
+// WakeN wakes waiters for an object whose words the caller has changed so that n more of them can
+// go on. It wakes fewer if fewer wait or their conditions do not hold, and sometimes more.
 //
 // A waiter whose Until returns nil has to do one of these: take one of what there is, and if there
 // is more of it call WakeN(1); or wait again; or call WakeN(1). m is pinned, or nil for ordinary
@@ -158,8 +157,8 @@ func (l *parkingLot) chooseOwn(k int, armed *atomic.Uint32, n int) int {
 	return chosen
 }
 
-// chooseFor chooses the first n waiters for an object whose conditions hold, and arms for the others
-// before one of these can leave. some reports whether one waits that was not chosen before, alike
+// chooseFor chooses the first n waiters for an object whose conditions hold, and arms for the
+// others before one of these can leave. some reports whether one waits that was not chosen before, alike
 // what it says of itself.
 func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (
 	chosen int, some, alike bool,
@@ -242,8 +241,8 @@ func (l *parkingLot) carry(word uint64, mine bool) {
 	step.Reach(step.WakeCarried)
 }
 
-// carryStranded carries a baton for the bucket of a waiter that has left it as the last one. Whoever
-// put the baton before the interest was cleared does not know that.
+// carryStranded carries a baton for the bucket of a waiter that has left it as the last one: the
+// waker put it there before the interest was cleared. goesOn: the wait has not failed.
 func (l *parkingLot) carryStranded(w *waiter, goesOn bool) {
 	b := baton(l.slot.Baton.Load())
 	if b == 0 || layout.Bucket(uintptr(b.offset())) != w.k ||

@@ -23,7 +23,9 @@ type neighbours struct {
 // sameBucket returns the index of a mutex that shares the bucket of the first one.
 func sameBucket(v *neighbours) int {
 	m := mem.Of(&v.Mu[0])
-	bucket := func(i int) int { return layout.Bucket(uintptr(mem.Offset(m, &v.Mu[i]) + layout.MutexArmed)) }
+	bucket := func(i int) int {
+		return layout.Bucket(uintptr(mem.Offset(m, &v.Mu[i]) + layout.MutexArmed))
+	}
 	for i := 1; i < len(v.Mu); i++ {
 		if bucket(i) == bucket(0) {
 			return i
