@@ -326,18 +326,23 @@ func markDead(o Object, word, armed *atomic.Uint32, w uint32) error {
 
 // Release frees a word that this attachment holds, and wakes all waiters. Otherwise it returns
 // errs.NotHeld or errs.NotShared.
-func Release(o Object, word, armed *atomic.Uint32) error { return release(o, word, armed, false) }
-
-// ReleaseOne is Release for a word that is taken in a mode with One: it wakes one waiter.
-func ReleaseOne(o Object, word, armed *atomic.Uint32) error { return release(o, word, armed, true) }
-
-func release(o Object, word, armed *atomic.Uint32, one bool) error {
+func Release(o Object, word, armed *atomic.Uint32) error {
 	Releasing(o, word)
 	if word.CompareAndSwap(uint32(o.Me), free) {
 		step.Reach(step.UnlockFree)
 		return nil
 	}
-	return giveUp(o, word, armed, free, one)
+	return giveUp(o, word, armed, free, false)
+}
+
+// ReleaseOne is Release for a word that is taken in a mode with One: it wakes one waiter.
+func ReleaseOne(o Object, word, armed *atomic.Uint32) error {
+	Releasing(o, word)
+	if word.CompareAndSwap(uint32(o.Me), free) {
+		step.Reach(step.UnlockFree)
+		return nil
+	}
+	return giveUp(o, word, armed, free, true)
 }
 
 // MarkDead makes a word that this attachment holds DEAD: the value that it protects is not
