@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/psync"
+	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/tests/replay/world"
 )
 
@@ -51,7 +53,8 @@ func (o one) setup(r *world.Run) {
 		}
 		b := open[neighbours](p)
 		v := b.Value()
-		second, started := 0, 0
+		second := 0
+		var threads []*world.Thread
 		p.Do(func() { second = sameBucket(v) })
 		for g := range o.goroutines {
 			k := []int{0, second}[(i+g)%2]
@@ -59,14 +62,15 @@ func (o one) setup(r *world.Run) {
 			if r.Config.Cancels > 0 && !last {
 				ctx = p.Cancelable()
 			}
-			p.Go(fmt.Sprint(g), func() {
-				started++
+			threads = append(threads, p.Go(fmt.Sprint(g), func() {
 				o.use(ctx, p, &v.Mu[k], &v.In[k])
-			})
+			}))
 		}
 		if o.closing && i == 0 {
 			p.Go("close", func() {
-				world.Await(func() bool { return started == o.goroutines })
+				for _, t := range threads { // a call that begins while Close ends may fault
+					world.Await(func() bool { return t.Blocked() || t.Done() })
+				}
 				must(b.Close(), "Close")
 			})
 		}
@@ -96,7 +100,63 @@ func (o one) use(ctx context.Context, p *world.Process, mu *psync.Mutex, in *uin
 	}
 }
 
+// oneEach: a process sends messages, in one batch or one by one. Goroutines of the other processes
+// receive one each, of which some may give up. The others get all messages.
+func oneEach(receivers []int, patient, messages int, batch bool) func(r *world.Run) {
+	return func(r *world.Run) {
+		s := r.Process("S").Spare()
+		var q *queue.Queue[uint64]
+		open := func(p *world.Process) (q *queue.Queue[uint64]) {
+			p.Do(func() {
+				var err error
+				q, err = queue.Open[uint64]("q", &queue.Options{Capacity: 4, Slots: 8})
+				must(err, "open the queue")
+			})
+			return q
+		}
+		q = open(s)
+		received, left := 0, patient
+		for i, n := range receivers {
+			p := r.Process(fmt.Sprintf("R%d", i)).Spare()
+			q := open(p)
+			for g := range n {
+				var ctx context.Context = background
+				if i == 0 && g == 0 || left == 0 {
+					ctx = p.Cancelable()
+				} else {
+					left--
+				}
+				p.Go(fmt.Sprint(g), func() {
+					switch _, err := q.Recv(ctx); {
+					case err == nil:
+						received++
+					case !done(ctx, err) && !errors.Is(err, io.EOF):
+						world.Fail("Recv: %v", err)
+					}
+				})
+			}
+		}
+		s.Go("main", func() {
+			if batch {
+				_, err := q.SendBatch(background, make([]uint64, messages))
+				must(err, "SendBatch")
+			} else {
+				for range messages {
+					must(q.Send(background, 1), "Send")
+				}
+			}
+			world.Await(func() bool { return received == messages })
+			must(q.End(), "End")
+		})
+	}
+}
+
 func init() {
+	scenario("one-batch", world.Config{Local: true}, oneEach([]int{3}, 2, 2, true))
+	scenario("one-each", world.Config{Cancels: 1, Local: true}, oneEach([]int{2}, 1, 1, false))
+	scenario("one-apart", world.Config{Cancels: 1, Local: true}, oneEach([]int{1, 1}, 1, 1, false))
+	scenario("one-both", world.Config{Cancels: 1, Stops: 1, Local: true},
+		oneEach([]int{2, 2}, 2, 2, false))
 	scenario("one", world.Config{Stops: 1, Local: true}, one{3, 2, false}.setup)
 	scenario("one-cancel", world.Config{Cancels: 2, Local: true}, one{2, 3, false}.setup)
 	scenario("one-kill", world.Config{Kills: 1}, one{3, 2, false}.setup)
