@@ -151,7 +151,59 @@ func oneEach(receivers []int, patient, messages int, batch bool) func(r *world.R
 	}
 }
 
+// givingUp: process A gives up waiting for a mutex at about the time at which its holder unlocks it.
+// Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for another
+// mutex leads.
+func givingUp(led bool) func(r *world.Run) {
+	return func(r *world.Run) {
+		s, a, b := r.Process("S").Spare(), r.Process("A").Spare(), r.Process("B").Spare()
+		vs, va := open[neighbours](s).Value(), open[neighbours](a).Value()
+		vb := open[neighbours](b).Value()
+		s.Do(func() {
+			must(vs.Mu[0].Lock(background), "Lock")
+			must(vs.Mu[1].Lock(background), "Lock")
+		})
+		var waiting []*world.Thread
+		if led {
+			leader := a.Go("leads", func() {
+				must(va.Mu[1].Lock(background), "Lock")
+			})
+			waiting = append(waiting, leader)
+		}
+		ctx := a.Cancelable()
+		waiting = append(waiting, a.Go("gives up", func() {
+			if led {
+				world.Await(waiting[0].Blocked)
+			}
+			if err := va.Mu[0].Lock(ctx); !done(ctx, err) {
+				must(err, "Lock")
+				must(va.Mu[0].Unlock(), "Unlock")
+			}
+		}))
+		patient := b.Go("waits", func() {
+			must(vb.Mu[0].Lock(background), "Lock")
+			must(vb.Mu[0].Unlock(), "Unlock")
+		})
+		waiting = append(waiting, patient)
+		s.Go("ends", func() {
+			world.Await(patient.Done)
+			must(vs.Mu[1].Unlock(), "Unlock")
+		})
+		unlock := func() { must(vs.Mu[0].Unlock(), "Unlock") }
+		for i, f := range []func(){unlock, ctx.Cancel} {
+			s.Go(fmt.Sprint("main", i), func() {
+				for _, t := range waiting {
+					world.Await(func() bool { return t.Blocked() || t.Done() })
+				}
+				f()
+			})
+		}
+	}
+}
+
 func init() {
+	scenario("one-pass", world.Config{Local: true}, givingUp(true))
+	scenario("one-strand", world.Config{Local: true}, givingUp(false))
 	scenario("one-batch", world.Config{Local: true}, oneEach([]int{3}, 2, 2, true))
 	scenario("one-each", world.Config{Cancels: 1, Local: true}, oneEach([]int{2}, 1, 1, false))
 	scenario("one-apart", world.Config{Cancels: 1, Local: true}, oneEach([]int{1, 1}, 1, 1, false))
