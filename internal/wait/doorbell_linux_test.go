@@ -183,13 +183,27 @@ func faultOf(f *mem.Fault) error {
 	return fmt.Errorf("fault at %#x", f.Addr)
 }
 
-// BenchmarkMappings is the time from a ring to the waiter, with leaders at other mappings that sleep.
+// BenchmarkMappings is the time from a ring of another attachment, as of another process, to the
+// waiter, with leaders at other mappings that sleep.
 func BenchmarkMappings(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			wait.SetSpinLimit(0)
 			defer wait.SetSpinLimit(-1)
 			all := mappings(b, n)
+			var others []mapped
+			for _, m := range all {
+				s, err := waittest.Attach(m.path, waittest.ReadWrite)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				o, err := mem.At[object](s.M, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				others = append(others, mapped{m.path, s, o})
+			}
 			ctx, cancel := context.WithCancel(context.Background())
 			told := make(chan error, n)
 			for _, m := range all {
@@ -198,7 +212,7 @@ func BenchmarkMappings(b *testing.B) {
 			asleep(all)
 			i := 0
 			for b.Loop() {
-				m := all[i%n]
+				m := others[i%n]
 				i += 7919
 				change(m.s, m.o)
 				if err := <-told; err != nil {
