@@ -40,6 +40,7 @@ type Attachment struct {
 
 	copied    bool // foreign, and a copy of a segment
 	noCleanup bool
+	succeeds  bool         // the attachment that had the slot before did not detach
 	size      atomic.Int64 // of the payload
 	closed    atomic.Bool  // Detach has begun
 

@@ -67,6 +67,7 @@ func (a *Attachment) writeSlot(page []byte, slot uint32, old []byte) error {
 	before := uint32(0)
 	if binary.NativeEndian.Uint32(old[format.SlotPID:]) != 0 {
 		before = format.SlotUnclean
+		a.succeeds = true
 	}
 	if err := a.file.WriteAt(a.slotRecord(before), a.slotOff(int(slot))); err != nil {
 		return err

@@ -90,3 +90,9 @@ func (a *Attachment) Nameless() bool {
 	st, err := a.file.Stat()
 	return err == nil && st.Nlink == 0 && !a.Linked() // a file system may not count links
 }
+
+// ringAll makes all waiters look.
+func (a *Attachment) ringAll() {
+	// The file may be truncated.
+	_ = a.m.Guard(func() { wait.RingAll(a.m) })
+}

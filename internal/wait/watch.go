@@ -145,8 +145,8 @@ func (b *bucket) reportDeath(id format.ID) {
 // whether this is the first process to do so, which then rings all waiters: the dead process may
 // have had a baton, or a waiter that was chosen.
 //
-// Meanwhile another attachment may have taken the slot. Its leader drops the mark, and what it had
-// becomes a ring for all.
+// An attachment that has taken the slot meanwhile rings all waiters itself. If it takes the slot
+// just now, its leader drops the mark, and what it had becomes a ring for all.
 func (l *parkingLot) retireBaton(id format.ID) bool {
 	p, slot := l.m.Peers, int(id.Slot())
 	if slot >= p.Len() || p.Slot(slot).Gen.Load()&format.GenMask != id.Gen() {

@@ -157,6 +157,9 @@ var ones = []Planted{
 	one("dead-keeps-its-baton", "^(mutex|cond|queue|one).*kill", "internal/wait/watch.go",
 		"\t\tif l.retireBaton(id) {\n", "\t\tif false {\n",
 		"The death of a process that had a baton makes all waiters look."),
+	one("tenant-rings-none", "^one-tenant$", "internal/segment/attach.go",
+		"\tif a.succeeds {\n", "\tif false {\n",
+		"An attachment that takes the slot of a dead one makes all waiters look."),
 }
 
 // locks are flaws of internal/robust, internal/mem and psync.

@@ -201,7 +201,52 @@ func givingUp(led bool) func(r *world.Run) {
 	}
 }
 
+// tenant: process A, which is woken for a mutex, may die, and the next process takes its slot before
+// or after others are told of the death. Process B gets the mutex.
+func tenant(r *world.Run) {
+	s, a, b := r.Process("S").Spare(), r.Process("A"), r.Process("B").Spare()
+	var vs, va, vb *neighbours
+	opts := &shmem.Options{Slots: 3}
+	for i, p := range []*world.Process{s, a, b} {
+		p.Do(func() {
+			box, err := shmem.Open[neighbours]("box", opts)
+			must(err, "Open")
+			*[]**neighbours{&vs, &va, &vb}[i] = box.Value()
+		})
+	}
+	s.Do(func() { must(vs.Mu[0].Lock(background), "Lock") })
+	lock := func(v *neighbours) func() {
+		return func() {
+			err := v.Mu[0].Lock(background)
+			if errors.Is(err, psync.ErrOwnerDied) {
+				return
+			}
+			must(err, "Lock")
+			must(v.Mu[0].Unlock(), "Unlock")
+		}
+	}
+	waiting := []*world.Thread{a.Go("waits", lock(va)), b.Go("waits", lock(vb))}
+	s.Go("unlocks", func() {
+		for _, t := range waiting {
+			world.Await(func() bool { return t.Blocked() || t.Done() })
+		}
+		must(vs.Mu[0].Unlock(), "Unlock")
+	})
+	late := r.Process("L").Spare()
+	late.Go("attaches", func() {
+		world.Await(a.Over)
+		for range 30 { // until the kernel has freed the slot
+			_, err := shmem.Open[neighbours]("box", opts)
+			if a.Alive() || !errors.Is(err, shmem.ErrNoSlot) {
+				break
+			}
+			world.Yield("finds no slot")
+		}
+	})
+}
+
 func init() {
+	scenario("one-tenant", world.Config{Kills: 1}, tenant)
 	scenario("one-pass", world.Config{Local: true}, givingUp(true))
 	scenario("one-strand", world.Config{Local: true}, givingUp(false))
 	scenario("one-batch", world.Config{Local: true}, oneEach([]int{3}, 2, 2, true))
