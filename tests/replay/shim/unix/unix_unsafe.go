@@ -261,6 +261,15 @@ func Mprotect(b []byte, _ int) error {
 // Madvise does nothing.
 func Madvise([]byte, int) error { return nil }
 
+// CLOCK_MONOTONIC is the only clock.
+const CLOCK_MONOTONIC = 1
+
+// ClockGettime reads the simulated time.
+func ClockGettime(_ int32, ts *Timespec) error {
+	*ts = NsecToTimespec(world.Now().UnixNano())
+	return nil
+}
+
 // NsecToTimespec is that of x/sys.
 func NsecToTimespec(n int64) Timespec { return syscall.NsecToTimespec(n) }
 
