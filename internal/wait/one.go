@@ -158,8 +158,8 @@ func (l *parkingLot) chooseOwn(k int, armed *atomic.Uint32, n int) int {
 }
 
 // chooseFor chooses the first n waiters for an object whose conditions hold, and arms for the
-// others before one of these can leave. some reports whether one waits that was not chosen before, alike
-// what it says of itself.
+// others before one of these can leave. some reports whether one waits that was not chosen before,
+// alike what it says of itself.
 func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (
 	chosen int, some, alike bool,
 ) {
