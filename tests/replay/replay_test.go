@@ -7,28 +7,41 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
 
 var (
 	wide = flag.Duration("wide", 0, "run each scenario for so long, with new seeds")
-	prog *Program
+	dir  string // of what is built; removed after all tests
 )
+
+// program builds the scenarios once. A test builds them, not TestMain: the go command reads which
+// files a test opens, and runs it again when one has changed.
+var program = sync.OnceValues(func() (*Program, error) { return Build("../..", dir, nil) })
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "replay")
-	if err == nil {
-		prog, err = Build("../..", dir, nil)
-	}
-	if err != nil {
+	var err error
+	if dir, err = os.MkdirTemp("", "replay"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// run runs the scenarios with flags. The test fails for each run that failed.
+func run(t *testing.T, flags ...string) {
+	t.Helper()
+	prog, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := prog.Run(flags...)
+	report(t, results, err)
 }
 
 // report fails the test for each run that failed.
@@ -52,14 +65,12 @@ func report(t *testing.T, results []*Result, err error) {
 // Again repeats a schedule that once failed.
 func Again(t *testing.T, scenario, schedule string) {
 	t.Helper()
-	results, err := prog.Run("-run", "^"+scenario+"$", "-schedule", schedule)
-	report(t, results, err)
+	run(t, "-run", "^"+scenario+"$", "-schedule", schedule)
 }
 
 // The same seeds in every run of the tests.
 func TestFixedSeeds(t *testing.T) {
-	results, err := prog.Run("-runs", "200", "-time", "1m", "-twice")
-	report(t, results, err)
+	run(t, "-runs", "200", "-time", "1m", "-twice")
 }
 
 // Runs that failed once. What they show now depends on the sources: the scenarios keep the promise.
@@ -77,6 +88,5 @@ func TestNewSeeds(t *testing.T) {
 	if *wide > 0 {
 		each = *wide
 	}
-	results, err := prog.Run("-time", each.String(), "-seed", strconv.FormatInt(time.Now().UnixNano()>>20, 10))
-	report(t, results, err)
+	run(t, "-time", each.String(), "-seed", strconv.FormatInt(time.Now().UnixNano()>>20, 10))
 }
