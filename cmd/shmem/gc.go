@@ -8,13 +8,15 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
 // gcCmd removes garbage by shmem.Reclaim, or says what that would remove.
 type gcCmd struct {
-	DryRun bool `short:"n" name:"dry-run" help:"Say what would be removed, and why the rest not; change nothing."`
-	JSON   bool `name:"json" help:"JSON."`
+	DryRun  bool `short:"n" name:"dry-run" help:"Say what would be removed, and why the rest not; change nothing."`
+	Foreign bool `help:"Also files of other programs that no process maps or has open."`
+	JSON    bool `name:"json" help:"JSON."`
 }
 
 func (*gcCmd) Help() string {
@@ -23,7 +25,12 @@ file whose program died while making it. gc removes only this user's. The kernel
 processes are attached, by locks that vanish with their process: pids do not matter, and there is no
 grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
 changed. Unread messages of a queue are lost; gc says how many. --dry-run makes the same
-decisions, and changes nothing.`
+decisions, and changes nothing.
+
+With --foreign it also removes this user's files of other programs that no process uses, such as a
+crash leaves, and says why it leaves the others. The kernel is asked, by a lease of the file: no
+process maps it or has it open, in whatever container. A program may have left a file on purpose
+for one that has not started yet: use it when such programs have ended.`
 }
 
 // A verdict says what gc does with a segment, and why.
@@ -34,26 +41,25 @@ type verdict struct {
 	Lost   count64 `json:"lost"` // unread messages that are lost with it
 	Why    string  `json:"why"`
 	failed bool
+
+	foreign bool // another program's file
+	shown   bool // also where it stays, and without --dry-run
 }
 
 func (c *gcCmd) Run(e *env) error {
-	collect := e.reclaim
-	if c.DryRun {
-		collect = e.judgeAll
-	}
-	all, err := collect()
+	all, err := c.judgeAll(e)
 	if err != nil {
 		return err
+	}
+	verb := "would be removed"
+	if !c.DryRun {
+		verb, all = "removed", e.carryOut(all)
 	}
 	if c.JSON {
 		if err := e.json(all); err != nil {
 			return err
 		}
 	} else {
-		verb := "removed"
-		if c.DryRun {
-			verb = "would be removed"
-		}
 		e.showVerdicts(all, verb)
 	}
 	for _, v := range all {
@@ -64,59 +70,62 @@ func (c *gcCmd) Run(e *env) error {
 	return nil
 }
 
-// reclaim removes garbage. It returns a verdict for each segment that was removed, or could not be.
-func (e *env) reclaim() ([]verdict, error) {
-	all := []verdict{}
-	before, err := e.judgeAll() // what is lost can be seen only before
-	if err != nil {
-		return nil, err
+// carryOut removes what is to be removed. It returns the verdicts on that, and on what is to be
+// shown though it stays.
+func (e *env) carryOut(all []verdict) []verdict {
+	done := []verdict{}
+	for _, v := range all {
+		if !v.Taken {
+			if v.shown {
+				done = append(done, v)
+			}
+			continue
+		}
+		remove := func() (unlinked bool, err error) {
+			_, unlinked, err = segment.ReclaimFile(e.dir, v.Name)
+			return unlinked, err
+		}
+		if v.foreign {
+			remove = func() (bool, error) { return removeUnused(filepath.Join(e.dir, v.Name)) }
+		}
+		switch unlinked, err := remove(); {
+		case err != nil:
+			v.Taken, v.Why, v.failed, v.Lost = false, reason(err), true, 0
+		case !unlinked:
+			v.Taken, v.Why, v.Lost = false, "it has changed meanwhile", 0
+		}
+		done = append(done, v)
 	}
-	promised := map[string]verdict{}
-	for _, v := range before {
-		if v.Taken {
-			promised[v.Name] = v
-		}
-	}
-	for info, err := range shmem.Reclaim(e.dir) {
-		if err != nil && info.Name == "" {
-			return nil, err
-		}
-		v := verdict{Name: info.Name, Taken: err == nil, Memory: num(info.InUse),
-			Why: whyGarbage(info)}
-		if p, ok := promised[v.Name]; ok {
-			v.Lost, v.Why = p.Lost, p.Why
-		}
-		if err != nil {
-			v.Why, v.failed = reason(err), true
-		}
-		all = append(all, v)
-	}
-	return append(all, e.unread()...), nil
+	return done
 }
 
-// unread returns a verdict for each queue that stays because it has unread messages.
-func (e *env) unread() (all []verdict) {
-	for info, err := range shmem.List(e.dir) {
-		if err == nil && info.State == shmem.Idle && info.Unread > 0 {
-			all = append(all, judge(row{Info: info}))
-		}
-	}
-	return all
-}
-
-// judgeAll returns a verdict for every segment, and changes nothing.
-func (e *env) judgeAll() ([]verdict, error) {
-	rows, err := e.rows(nil)
+// judgeAll returns a verdict for every file and directory, and changes nothing.
+func (c *gcCmd) judgeAll(e *env) ([]verdict, error) {
+	names, err := e.names()
 	if err != nil {
 		return nil, err
 	}
 	all := []verdict{}
-	for _, r := range rows {
-		if !isUnfinished(r.Name) { // see unfinished
+	var users map[fileKey][]user // nil until it is needed
+	var ps procs
+	for _, r := range e.rowsOf(names, nil) {
+		switch {
+		case isUnfinished(r.Name) && !r.unlinked: // see below
+		case c.Foreign && r.State == shmem.Foreign && r.err == nil && !r.unlinked:
+			if users == nil {
+				users = fileUsers(e.dir)
+			}
+			all = append(all, judgeForeign(r, users, &ps))
+		default:
 			all = append(all, judge(r))
 		}
 	}
-	return append(all, e.unfinished()...), nil
+	for _, name := range names { // those that are being made, or that a process died over
+		if isUnfinished(name) {
+			all = append(all, judgeUnfinished(filepath.Join(e.dir, name), name))
+		}
+	}
+	return all, nil
 }
 
 // showVerdicts prints a table, and a line with the sum. verb says what was done.
@@ -201,6 +210,7 @@ func judge(r row) verdict {
 	case r.State == shmem.Orphaned:
 		v.Why = fmt.Sprintf("its owner has died, but %d still attached", max(len(r.Peers), 1))
 	case r.State == shmem.Idle && r.Unread > 0 && r.Lifetime == shmem.Shared:
+		v.shown = true
 		v.Why = fmt.Sprintf("%d unread messages; left (shmem rm %s removes it)", r.Unread, r.Name)
 	case r.State == shmem.Idle:
 		v.Why = "kept on purpose (Leak, shmem.Kept); shmem rm removes it"
@@ -214,16 +224,62 @@ func judge(r row) verdict {
 	return v
 }
 
-// unfinished returns the files that are being made, or that a process died over while making them.
-// The maker holds the gate until the file gets its name.
-func (e *env) unfinished() (all []verdict) {
-	files, _ := os.ReadDir(e.dir)
-	for _, f := range files {
-		if isUnfinished(f.Name()) {
-			all = append(all, judgeUnfinished(filepath.Join(e.dir, f.Name()), f.Name()))
-		}
+// judgeForeign says what gc --foreign would do with another program's file.
+func judgeForeign(r row, users map[fileKey][]user, ps *procs) verdict {
+	v := verdict{Name: r.Name, Memory: num(r.InUse), foreign: true, shown: true}
+	if r.what != "" {
+		v.Why = "a " + r.what + "; rm(1) removes it"
+		return v
 	}
-	return all
+	if !isOwn(r.Info) {
+		v.Why = fmt.Sprintf("of user %s; run gc as that user", userName(r.UID))
+		return v
+	}
+	fd, err := sys.Open(r.Path, false)
+	if err != nil {
+		v.Why = "it cannot be opened: " + reason(err)
+		return v
+	}
+	defer fd.Close()
+	switch used, err := fd.InUse(); {
+	case err != nil:
+		v.Why = "the kernel does not say whether a process uses it: " + err.Error()
+	case used:
+		v.Why = "in use by a process that this one cannot look into"
+		if st, err := os.Stat(r.Path); err == nil {
+			dev, ino, _ := fileIDOf(st)
+			if u := users[fileKey{dev, ino}]; len(u) > 0 {
+				v.Why = "in use: " + ps.userText(u)
+			}
+		}
+	default:
+		v.Taken = true
+		v.Why = fmt.Sprintf("no process maps it or has it open; last changed %s ago",
+			since(r.Created))
+	}
+	return v
+}
+
+// removeUnused unlinks a file that no process uses. The lease holds back those that would open it
+// meanwhile. It reports false if a process uses the file, or if the path leads to another one.
+func removeUnused(path string) (unlinked bool, err error) {
+	fd, err := sys.Open(path, false)
+	if err != nil {
+		return false, err
+	}
+	defer fd.Close()
+	st, err := fd.Stat()
+	if err != nil || !st.Mode.IsRegular() {
+		return false, err
+	}
+	if used, err := fd.InUse(); used || err != nil {
+		return false, err
+	}
+	if there, err := sys.Lstat(path); err != nil || !there.Same(st) {
+		return false, nil
+	}
+	err = sys.Unlink(path)
+	return err == nil, err
 }
 
 // judgeUnfinished says what gc would do with a file of a temporary name, by the rules of

@@ -133,18 +133,38 @@ func (r row) rank() int {
 
 // rows lists the segments whose names match, those that have lost their name included.
 func (e *env) rows(patterns []string) ([]row, error) {
-	var rows []row
-	for info, err := range shmem.List(e.dir) {
-		if err != nil && info.Name == "" {
-			return nil, err
+	names, err := e.names()
+	if err != nil {
+		return nil, err
+	}
+	return e.rowsOf(names, patterns), nil
+}
+
+// names returns the names in the directory, sorted.
+func (e *env) names() ([]string, error) {
+	d, err := os.Open(e.dir)
+	if err != nil {
+		return nil, &shmem.Error{Op: "list", Name: e.dir, Err: err}
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, &shmem.Error{Op: "list", Name: e.dir, Err: err}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// rowsOf is rows for the names of the directory.
+func (e *env) rowsOf(names, patterns []string) (rows []row) {
+	for _, name := range names {
+		if !match(patterns, name) {
+			continue
 		}
-		if match(patterns, info.Name) {
-			r := row{Info: info, err: err}
-			r.fromOutside()
+		if r, ok := e.rowOf(name); ok {
 			rows = append(rows, r)
 		}
 	}
-	rows = e.others(rows, patterns)
 	lost, _ := e.unlinked(e.dir)
 	for _, info := range lost {
 		if match(patterns, info.Name) {
@@ -154,7 +174,24 @@ func (e *env) rows(patterns []string) ([]row, error) {
 	for i := range rows {
 		rows[i].stream()
 	}
-	return rows, nil
+	return rows
+}
+
+// rowOf looks at a file or directory. It reports false where there is none any more, and for what
+// takes no memory: links, sockets and the like.
+func (e *env) rowOf(name string) (row, bool) {
+	if couldBeSegment(name) {
+		info, err := shmem.Stat(e.dir, name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return row{}, false
+		case !errors.Is(err, shmem.ErrNotRegular):
+			r := row{Info: info, err: err}
+			r.fromOutside()
+			return r, true
+		}
+	}
+	return otherFile(e.dir, name)
 }
 
 // fromOutside fills in what can be seen of a segment that this user may not read.

@@ -4,46 +4,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/sys"
 )
-
-// others adds to rows what shmem.List leaves out: files whose names ShmemBox could not have made,
-// and directories. They take memory too.
-func (e *env) others(rows []row, patterns []string) []row {
-	d, err := os.Open(e.dir)
-	if err != nil {
-		return rows
-	}
-	defer d.Close()
-	names, _ := d.Readdirnames(-1)
-	slices.Sort(names)
-	listed := make(map[string]bool, len(rows))
-	for _, r := range rows {
-		listed[r.Name] = true
-	}
-	for _, name := range names {
-		if listed[name] || !match(patterns, name) {
-			continue
-		}
-		path := filepath.Join(e.dir, name)
-		st, err := sys.Lstat(path)
-		switch {
-		case err != nil:
-		case st.Mode.IsDir():
-			rows = append(rows, directory(path, name, st))
-		case st.Mode.IsRegular():
-			if r, ok := e.otherFile(path, name, st); ok {
-				rows = append(rows, r)
-			}
-		}
-	}
-	return rows
-}
 
 // couldBeSegment reports whether a segment can have that name; see shmem.ErrBadName.
 func couldBeSegment(name string) bool {
@@ -58,9 +24,17 @@ func openPath(path string) (*inspect.Observer, error) {
 	return inspect.Open("", path)
 }
 
-// otherFile looks at a file by its path. It reports false for a file that List would have shown.
-func (e *env) otherFile(path, name string, st sys.Stat) (row, bool) {
-	if couldBeSegment(name) { // it came meanwhile
+// otherFile looks at what no segment could be: a file whose name ShmemBox could not have made, or a
+// directory. These take memory too.
+func otherFile(dir, name string) (row, bool) {
+	path := filepath.Join(dir, name)
+	st, err := sys.Lstat(path)
+	switch {
+	case err != nil:
+		return row{}, false
+	case st.Mode.IsDir():
+		return directory(path, name, st), true
+	case !st.Mode.IsRegular() || couldBeSegment(name):
 		return row{}, false
 	}
 	r := row{Info: shmem.Info{Name: name, Path: path, State: shmem.Foreign, Size: st.Size,

@@ -137,7 +137,22 @@ func (r *remover) inUse(info shmem.Info, name string) string {
 	if u := r.users[fileKey{dev, ino}]; len(u) > 0 {
 		return fmt.Sprintf("%s is in use: %s", name, r.ps.userText(u))
 	}
+	if info.State == shmem.Foreign && usedUnseen(filepath.Join(r.dir, name)) {
+		return name + " is in use by a process that this one cannot look into"
+	}
 	return ""
+}
+
+// usedUnseen reports whether the kernel says that a process uses a file. It says so only of this
+// user's files.
+func usedUnseen(path string) bool {
+	fd, err := sys.Open(path, false)
+	if err != nil {
+		return false
+	}
+	defer fd.Close()
+	used, err := fd.InUse()
+	return used && err == nil
 }
 
 // users says which processes are attached.

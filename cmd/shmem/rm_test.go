@@ -168,6 +168,72 @@ func TestDryRunPromises(t *testing.T) {
 	}
 }
 
+// TestForeignGarbage: gc --foreign removes the files of other programs that no process maps or has
+// open, says why the others stay, and does nothing of it without the flag.
+func TestForeignGarbage(t *testing.T) {
+	s := newStage(t)
+	file := func(name string) string {
+		path := filepath.Join(s.dir, name)
+		s.check(os.WriteFile(path, make([]byte, 8192), 0o600))
+		return path
+	}
+	mapped, err := os.OpenFile(file("mapped"), os.O_RDWR, 0)
+	s.check(err)
+	m, err := syscall.Mmap(int(mapped.Fd()), 0, 8192, syscall.PROT_READ, syscall.MAP_SHARED)
+	s.check(err)
+	defer func() { _ = syscall.Munmap(m) }()
+	s.check(mapped.Close())
+	open, err := os.Open(file("open"))
+	s.check(err)
+	defer open.Close()
+	for _, name := range []string{"psm_left", "a b", ".hidden", "-n"} {
+		file(name)
+	}
+	s.check(os.Mkdir(filepath.Join(s.dir, "directory"), 0o700))
+	b, err := shmem.Create[Config]("live", &shmem.Options{Dir: s.dir})
+	s.check(err)
+	defer b.Close()
+	verdicts := func(args ...string) map[string]verdict {
+		code, out, errs := runIn(t, s.bin, s.dir, append([]string{"gc", "--json"}, args...)...)
+		var all []verdict
+		if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 {
+			t.Fatal(code, err, errs)
+		}
+		byName := map[string]verdict{}
+		for _, v := range all {
+			byName[v.Name] = v
+		}
+		return byName
+	}
+	if all := verdicts(); len(all) != 0 {
+		t.Errorf("without --foreign: %+v", all)
+	}
+	me := fmt.Sprintf("shmem.test %d ", os.Getpid())
+	for _, args := range [][]string{{"--foreign", "-n"}, {"--foreign"}} {
+		all := verdicts(args...)
+		for name, want := range map[string]string{
+			"mapped": "in use: " + me + "maps it", "open": "in use: " + me + "has it open",
+			"directory": "a directory", "psm_left": "no process maps it", "a b": "no process maps it",
+			".hidden": "no process maps it", "-n": "no process maps it",
+		} {
+			v, ok := all[name]
+			if taken := strings.HasPrefix(want, "no process"); !ok || v.Taken != taken ||
+				!strings.Contains(v.Why, want) {
+				t.Errorf("%v %s: %+v, want %q", args, name, v, want)
+			}
+		}
+	}
+	var left []string
+	files, err := os.ReadDir(s.dir)
+	s.check(err)
+	for _, f := range files {
+		left = append(left, f.Name())
+	}
+	if want := []string{"directory", "live", "mapped", "open"}; !slices.Equal(left, want) {
+		t.Errorf("left: %q, want %q", left, want)
+	}
+}
+
 // TestSumIsThatOfDf: all that takes memory is listed, whatever its name.
 func TestSumIsThatOfDf(t *testing.T) {
 	dir, bin := interruptible(t)

@@ -30,6 +30,15 @@ func Reclaim(dir string) iter.Seq2[Look, error] {
 	}
 }
 
+// ReclaimFile unlinks one file of the directory dir if Reclaim would, and reports whether it did.
+func ReclaimFile(dir, name string) (l Look, unlinked bool, err error) {
+	cfg, err := Config{Dir: dir}.withDefaults()
+	if err != nil || !isTemp(name) && checkName(name, "") != nil {
+		return Look{Name: name}, false, err
+	}
+	return reclaimFile(filepath.Join(cfg.Dir, name), name)
+}
+
 // reclaimUntil unlinks the garbage of this user in dir, until the deadline at most: a directory may
 // have any number of files. It reads their names part by part.
 func reclaimUntil(dir string, deadline time.Time) {

@@ -48,6 +48,7 @@ func MountOf(string) (Mount, error)                   { return Mount{}, errors.E
 func Huge(uintptr, uintptr) (int64, error)            { return 0, errors.ErrUnsupported }
 func HasProc() bool                                   { return false }
 func Room() (Memory, bool)                            { return Memory{}, false }
+func RoomOf(int) (Memory, bool)                       { return Memory{}, false }
 func MayUnlink(string, FD) error                      { return errors.ErrUnsupported }
 func OverflowUID() uint32                             { return 0 }
 func OverflowGID() uint32                             { return 0 }
@@ -70,6 +71,7 @@ func (fd FD) Lock(int64, bool) error                  { return errors.ErrUnsuppo
 func (fd FD) LockWait(int64) error                    { return errors.ErrUnsupported }
 func (fd FD) Unlock(int64, int64) error               { return errors.ErrUnsupported }
 func (fd FD) Held(int64, int64) (bool, error)         { return false, errors.ErrUnsupported }
+func (fd FD) InUse() (bool, error)                    { return false, errors.ErrUnsupported }
 func (fd FD) Shared(int64) (bool, error)              { return false, errors.ErrUnsupported }
 func (fd FD) Close() error                            { return errors.ErrUnsupported }
 func (fd FD) InMemory() bool                          { return false }
