@@ -19,9 +19,13 @@ import (
 
 // checkCmd finds what is wrong, and says which command helps.
 type checkCmd struct {
-	Held time.Duration `default:"1s" placeholder:"TIME" help:"A lock that a running process holds so long is found (${default})."`
-	Full int           `default:"90" placeholder:"PERCENT" help:"Memory, inodes, slots, files, mappings, queues and lags that are so full are found (${default})."`
-	JSON bool          `name:"json" help:"JSON, an array."`
+	Held     time.Duration `default:"1s" placeholder:"TIME" help:"A lock that a running process holds so long is found (${default})."`
+	Full     int           `default:"90" placeholder:"PERCENT" help:"Memory, inodes, slots, files, mappings, queues and lags that are so full are found (${default})."`
+	Level    string        `enum:"critical,warning,note" default:"note" placeholder:"LEVEL" help:"Leave out what is less than critical, warning or note (${default})."`
+	Watch    bool          `short:"w" help:"Look again and again: print what is new, and what is over."`
+	Interval time.Duration `short:"i" default:"5s" help:"With --watch: time between two looks (${default})."`
+	Count    int           `short:"n" help:"With --watch: end after so many looks."`
+	JSON     bool          `name:"json" help:"JSON, an array; with --watch a line for each event."`
 }
 
 func (*checkCmd) Help() string {
@@ -29,7 +33,10 @@ func (*checkCmd) Help() string {
 wedges; ends of Single queues whose process died; topics that a subscriber holds back; memory, slots
 and limits that are nearly used up; damaged, copied and other-version segments; orphans, garbage and
 segments without a name. Each finding has the process, the cause, and the command that helps. It
-takes no lock. The exit code is 1 if there is any finding.
+takes no lock. The exit code is 1 if there is any finding; with --watch, if the last look found one.
+
+Where only a program or its user can mend it, the command shows more of it: "# shows more" stands
+behind it, and "mends" is false in JSON.
 
 A stopped process is alive, and nothing is taken from it: it must go on, or end.`
 }
@@ -56,6 +63,12 @@ type trouble struct {
 	Waiting int    `json:"waiting"`         // attachments that wait for it, as far as that is known
 	ForMS   num    `json:"forMs,omitempty"` // how long it was seen at least
 	Command string `json:"command,omitempty"`
+	Mends   bool   `json:"mends"` // the command ends the trouble; else it shows more of it
+}
+
+// key is what stays the same of a trouble from look to look.
+func (t trouble) key() string {
+	return strings.Join([]string{t.Kind, t.Segment, t.Part, strconv.Itoa(t.PID)}, "\x00")
 }
 
 // A checkup collects troubles.
@@ -72,21 +85,95 @@ func (c *checkCmd) Run(e *env) error {
 	if c.Held < 0 || c.Full < 1 || c.Full > 100 {
 		return usageError{fmt.Errorf("--held is a time, --full 1 to 100 percent")}
 	}
-	k := &checkup{env: e, cmd: c, full: map[string]bool{}, all: []trouble{}}
-	if err := cmp.Or(k.run(), e.signalled()); err != nil {
+	if c.Watch {
+		return c.watch(e)
+	}
+	all, err := c.look(e)
+	if err != nil {
 		return err
 	}
 	if c.JSON {
-		if err := e.json(k.all); err != nil {
-			return err
-		}
+		err = e.json(all)
 	} else {
-		k.show()
+		e.showTroubles(all)
 	}
-	if len(k.all) > 0 {
+	return cmp.Or(err, failedIf(len(all) > 0))
+}
+
+// failedIf returns the error of a check that has found something.
+func failedIf(found bool) error {
+	if found {
 		return exitError(exitFailed)
 	}
 	return nil
+}
+
+// look returns the troubles that there are, worst first.
+func (c *checkCmd) look(e *env) ([]trouble, error) {
+	k := &checkup{env: e, cmd: c, full: map[string]bool{}, all: []trouble{}}
+	if err := cmp.Or(k.run(), e.signalled()); err != nil {
+		return nil, err
+	}
+	return k.all, nil
+}
+
+// A checkEvent says that a trouble is new, or over.
+type checkEvent struct {
+	Time  moment `json:"time"`
+	Event string `json:"event"`
+	trouble
+}
+
+// The events of check --watch.
+const (
+	eventNew  = "new"
+	eventOver = "over"
+)
+
+// watch looks again and again, and prints what has changed.
+func (c *checkCmd) watch(e *env) error {
+	var last []trouble
+	err := e.ticks(nil, c.Interval, c.Count, func() error {
+		all, err := c.look(e)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		for _, ev := range slices.Concat(changed(now, eventOver, last, all),
+			changed(now, eventNew, all, last)) {
+			if c.JSON {
+				err = e.jsonLine(ev)
+			} else {
+				e.showEvent(ev)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		last = all
+		return e.stdout.flush()
+	})
+	return cmp.Or(err, failedIf(len(last) > 0))
+}
+
+// changed returns an event for each trouble of a list that is not in another one.
+func changed(now time.Time, what string, in, notIn []trouble) (all []checkEvent) {
+	for _, t := range in {
+		same := func(o trouble) bool { return o.key() == t.key() && o.Level == t.Level }
+		if !slices.ContainsFunc(notIn, same) {
+			all = append(all, checkEvent{moment(now), what, t})
+		}
+	}
+	return all
+}
+
+// showEvent prints the time, what has happened, and the trouble.
+func (e *env) showEvent(ev checkEvent) {
+	fmt.Fprintf(e.out, "%s %s\n", e.style.faint(time.Time(ev.Time).Format(time.TimeOnly)), ev.Event)
+	if ev.Event == eventOver {
+		ev.Command = ""
+	}
+	e.showTrouble(ev.trouble)
 }
 
 // run looks at everything.
@@ -101,6 +188,8 @@ func (k *checkup) run() error {
 	k.long()
 	k.hosts(rows)
 	k.machine()
+	least := ranks[k.cmd.Level]
+	k.all = slices.DeleteFunc(k.all, func(t trouble) bool { return ranks[t.Level] > least })
 	slices.SortStableFunc(k.all, func(a, b trouble) int {
 		return cmp.Or(cmp.Compare(ranks[a.Level], ranks[b.Level]),
 			cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Segment, b.Segment),
@@ -109,7 +198,22 @@ func (k *checkup) run() error {
 	return nil
 }
 
-func (k *checkup) add(t trouble) { k.all = append(k.all, t) }
+// add adds a trouble. A command that shows more, and one that is for another program to carry out,
+// mends nothing.
+func (k *checkup) add(t trouble) {
+	t.Mends = t.Command != "" && !k.showsMore(t.Command)
+	k.all = append(k.all, t)
+}
+
+// showsMore reports whether a command only looks.
+func (k *checkup) showsMore(command string) bool {
+	for _, verb := range []string{"ps", "stat", "ls"} {
+		if shows := k.command(verb); command == shows || strings.HasPrefix(command, shows+" ") {
+			return true
+		}
+	}
+	return false
+}
 
 // blame fills in the process of a trouble.
 func (t trouble) blame(p *proc, h inspect.Holder) trouble {
@@ -120,39 +224,46 @@ func (t trouble) blame(p *proc, h inspect.Holder) trouble {
 	return t
 }
 
-// show prints the troubles, each with its command.
-func (k *checkup) show() {
+// showTrouble prints a trouble with its command.
+func (e *env) showTrouble(t trouble) {
 	const column = 10
-	for _, t := range k.all {
-		head := k.style.magenta(pad("warning", column))
-		switch t.Level {
-		case critical:
-			head = k.style.red(pad("CRITICAL", column))
-		case note:
-			head = k.style.faint(pad("note", column))
-		}
-		text := t.Cause
-		if t.Segment != "" {
-			text = t.Segment + ": " + text
-		}
-		for _, l := range fold(clean(text), max(k.width-column, 40)) {
-			fmt.Fprintf(k.out, "%s%s\n", head, l)
-			head = strings.Repeat(" ", column)
-		}
-		if t.Command != "" {
-			fmt.Fprintf(k.out, "%s%s\n", head, k.style.cyan("→ "+clean(t.Command)))
-		}
+	head := e.style.magenta(pad("warning", column))
+	switch t.Level {
+	case critical:
+		head = e.style.red(pad("CRITICAL", column))
+	case note:
+		head = e.style.faint(pad("note", column))
 	}
+	text := t.Cause
+	if t.Segment != "" {
+		text = t.Segment + ": " + text
+	}
+	for _, l := range fold(clean(text), max(e.width-column, 40)) {
+		fmt.Fprintf(e.out, "%s%s\n", head, l)
+		head = strings.Repeat(" ", column)
+	}
+	if t.Command != "" {
+		more := ""
+		if !t.Mends {
+			more = e.style.faint("  # shows more")
+		}
+		fmt.Fprintf(e.out, "%s%s%s\n", head, e.style.cyan("→ "+clean(t.Command)), more)
+	}
+}
+
+// showTroubles prints the troubles, and how many there are.
+func (e *env) showTroubles(all []trouble) {
 	count := map[string]uint64{}
-	for _, t := range k.all {
+	for _, t := range all {
+		e.showTrouble(t)
 		count[t.Level]++
 	}
-	if len(k.all) == 0 {
-		fmt.Fprintln(k.out, k.style.green("nothing found in "+clean(k.dir)))
+	if len(all) == 0 {
+		fmt.Fprintln(e.out, e.style.green("nothing found in "+clean(e.dir)))
 		return
 	}
-	fmt.Fprintln(k.out, k.style.faint(fmt.Sprintf("%d critical, %s, %s in %s", count[critical],
-		plural(count[warning], "warning"), plural(count[note], "note"), clean(k.dir))))
+	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d critical, %s, %s in %s", count[critical],
+		plural(count[warning], "warning"), plural(count[note], "note"), clean(e.dir))))
 }
 
 // holder says which process a holder is, and what would make it let go.

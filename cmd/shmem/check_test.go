@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -125,6 +126,13 @@ func (s *stage) build() map[string]int {
 	want["long/long-holder/Mu"] = s.start("hold", "long", "lock")
 	want["idle/stopped-process"] = s.stopped("hold", "idle")
 
+	want["idle/few-files"] = s.start("files", "files")
+	promised, err := shmem.Create[Promised]("promised", &shmem.Options{Dir: s.dir, Slots: 16,
+		Lifetime: shmem.Kept})
+	s.check(err)
+	s.t.Cleanup(func() { _ = promised.Close() })
+	want["promised/dead-promise/Set"] = s.killed("promise", "promised")
+
 	keepers := map[string]int{}
 	for _, name := range []string{"dead-box", "dead-mutex", "orphan"} {
 		b, err := shmem.Create[Config](name, &shmem.Options{Dir: s.dir, Slots: 16, Lifetime: shmem.Kept})
@@ -153,6 +161,11 @@ func (s *stage) build() map[string]int {
 	for q.TrySend(Job{}) == nil {
 	}
 	go func() { _ = q.Send(ctx, Job{}) }()
+	roomy, err := queue.Create[Job]("roomy", &queue.Options{Dir: s.dir, Capacity: 64})
+	s.check(err)
+	s.t.Cleanup(func() { _ = roomy.Close() })
+	s.check(roomy.Send(ctx, Job{}))
+	want["roomy/stopped-lease"] = s.stopped("lease", "roomy")
 	full, err := queue.Create[Job]("full", &queue.Options{Dir: s.dir, Capacity: 4})
 	s.check(err)
 	s.t.Cleanup(func() { _ = full.Close() })
@@ -247,6 +260,24 @@ func (s *stage) found(args ...string) (all []trouble, byKey map[string]trouble) 
 	return all, byKey
 }
 
+// levels says how bad each of what build stages is.
+var levels = map[string]string{
+	"stopped/stopped-holder": critical, "viewed/stopped-reader": critical,
+	"locked/stopped-holder/Mu": critical, "dead-mutex/dead-lock/Mu": critical,
+	"wedged/wedged": critical, "end/stopped-end/sender": critical, "held/held-back": critical,
+	"slots/few-slots": critical, "long/long-holder/Mu": warning, "idle/stopped-process": warning,
+	"idle/few-files": warning, "promised/dead-promise/Set": warning,
+	"dead-box/dead-holder": warning, "roomy/stopped-lease": warning, "full/full-queue": warning,
+	"dead-end/dead-end/sender": warning, "damaged/damaged": warning, "newer/other-version": warning,
+	"orphan/orphan": note, "garbage/garbage": note, "copied/copy": note, "lost/unlinked": note,
+}
+
+// worst compares two findings as check sorts them.
+func worst(a, b trouble) int {
+	return cmp.Or(ranks[a.Level]-ranks[b.Level], b.Waiting-a.Waiting,
+		strings.Compare(a.Segment, b.Segment), strings.Compare(a.Kind, b.Kind))
+}
+
 // TestBrokenMachine: check finds everything that is staged, with the right process, worst first,
 // and the commands that it prints mend what they are for.
 func TestBrokenMachine(t *testing.T) {
@@ -260,6 +291,8 @@ func TestBrokenMachine(t *testing.T) {
 			t.Errorf("%s is not found", key)
 		case pid != 0 && f.PID != pid:
 			t.Errorf("%s: pid %d, want %d: %s", key, f.PID, pid, f.Cause)
+		case f.Level != levels[key]:
+			t.Errorf("%s is %s, want %s", key, f.Level, levels[key])
 		}
 	}
 	for key, f := range found {
@@ -267,8 +300,15 @@ func TestBrokenMachine(t *testing.T) {
 			t.Errorf("%s is found, and was not staged: %+v", key, f)
 		}
 	}
-	if !slices.IsSortedFunc(all, func(a, b trouble) int { return ranks[a.Level] - ranks[b.Level] }) {
+	if !slices.IsSortedFunc(all, worst) || all[0].Waiting == 0 {
 		t.Error("the worst does not come first")
+	}
+	kinds := map[string]bool{}
+	for _, f := range all {
+		kinds[f.Kind] = true
+	}
+	if len(kinds) < 20 {
+		t.Errorf("%d kinds are staged, want 20", len(kinds))
 	}
 	if f := found["stopped/stopped-holder"]; f.Waiting != 1 || !strings.Contains(f.Cause, "waited for by") {
 		t.Errorf("no process is said to wait: %+v", f)
@@ -290,9 +330,7 @@ func (s *stage) mend(all []trouble) {
 		if strings.HasPrefix(f.Command, "kill ") && !strings.HasPrefix(f.Command, "kill -CONT ") {
 			s.t.Errorf("%s: %s ends a process", f.Kind, f.Command)
 		}
-		// These show more.
-		if run[f.Command] || strings.Contains(f.Command, " ps") ||
-			strings.Contains(f.Command, " stat ") {
+		if run[f.Command] || !f.Mends {
 			continue
 		}
 		run[f.Command] = true
@@ -304,7 +342,16 @@ func (s *stage) mend(all []trouble) {
 	}
 	left := map[string]bool{"full/full-queue": true, "dead-end/dead-end/sender": true,
 		"orphan/orphan": true, "slots/few-slots": true, "newer/other-version": true,
-		"lost/unlinked": true}
+		"lost/unlinked": true, "promised/dead-promise/Set": true}
+	for _, f := range all {
+		key := cmp.Or(f.Segment, "idle") + "/" + f.Kind
+		if f.Part != "" {
+			key += "/" + f.Part
+		}
+		if mends := !left[key] && f.Kind != "long-holder" && f.Kind != "unlinked"; f.Mends != mends {
+			s.t.Errorf("%s: mends is %v: %s", key, f.Mends, f.Command)
+		}
+	}
 	var found map[string]trouble
 	ok := eventually(func() bool {
 		_, found = s.found("--held", "1ms")
@@ -360,5 +407,56 @@ func TestPs(t *testing.T) {
 	_ = cmd.Run()
 	if code := cmd.ProcessState.ExitCode(); code != exitAbsent {
 		t.Errorf("exit code %d of a process that is not attached", code)
+	}
+}
+
+// TestCheckWatch: check --watch says when a trouble is new, and when it is over.
+func TestCheckWatch(t *testing.T) {
+	s := newStage(t)
+	b, err := shmem.Create[Config]("box", &shmem.Options{Dir: s.dir, Slots: 16})
+	s.check(err)
+	defer b.Close()
+	cmd := exec.Command(s.bin, "--dir", s.dir, "check", "--watch", "-i", "50ms", "--json",
+		"--held", "10ms", "--level", "warning")
+	out, err := cmd.StdoutPipe()
+	s.check(err)
+	s.check(cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	d := json.NewDecoder(out)
+	want := func(event string, pid int) {
+		t.Helper()
+		var ev checkEvent
+		s.check(d.Decode(&ev))
+		if ev.Event != event || ev.Kind != "stopped-holder" || ev.PID != pid || ev.Segment != "box" {
+			t.Fatalf("%+v, want %s of %d", ev, event, pid)
+		}
+	}
+	pid := s.start("hold", "box", "update")
+	s.signal(pid, syscall.SIGSTOP)
+	for { // until then it was a long holder
+		var ev checkEvent
+		s.check(d.Decode(&ev))
+		if ev.Kind == "stopped-holder" && ev.Event == eventNew && ev.PID == pid {
+			break
+		}
+	}
+	s.signal(pid, syscall.SIGKILL)
+	want(eventOver, pid)
+	var dead checkEvent
+	s.check(d.Decode(&dead))
+	if dead.Kind != "dead-holder" || !dead.Mends {
+		t.Fatalf("%+v", dead)
+	}
+	s.check(cmd.Process.Signal(os.Interrupt))
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("exit code %d with a finding at the end", code)
+	}
+	if code, text, _ := runIn(t, s.bin, s.dir, "check", "-w", "-n", "1", "--held", "1ms"); code !=
+		exitFailed || !strings.Contains(text, " new\n") || !strings.Contains(text, "→ shmem") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	if code, text, _ := runIn(t, s.bin, s.dir, "check", "--level", "critical", "--held", "1ms"); code != 0 {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 }

@@ -96,9 +96,15 @@ func openLimit(pid int) uint64 {
 // cgroup finds a memory cgroup of a process that is nearly full: a segment that grows it further
 // ends the process. Pages of files that the kernel can drop, and swap, count as free.
 func (k *checkup) cgroup(pid int, p *proc) {
-	room, ok := sys.RoomOf(pid)
+	if room, ok := sys.RoomOf(pid); ok {
+		k.room(room, pid, p)
+	}
+}
+
+// room is cgroup for what is known of its memory.
+func (k *checkup) room(room sys.Memory, pid int, p *proc) {
 	used := uint64(max(0, room.Limit-room.Free))
-	if !ok || room.Group == "" || k.full[room.Group] ||
+	if room.Group == "" || k.full[room.Group] ||
 		percent(used, uint64(room.Limit)) < k.cmd.Full {
 		return
 	}
@@ -116,10 +122,14 @@ func (k *checkup) cgroup(pid int, p *proc) {
 
 // machine looks for troubles of the directory.
 func (k *checkup) machine() {
-	m, err := sys.MountOf(k.dir)
-	if err != nil {
-		return
+	if m, err := sys.MountOf(k.dir); err == nil {
+		k.mount(m)
 	}
+	k.cgroup(os.Getpid(), nil)
+}
+
+// mount looks for troubles of the file system.
+func (k *checkup) mount(m sys.Mount) {
 	if m.Type == sys.TmpfsMagic && m.Size > 0 {
 		if full := percent(uint64(m.Size-m.Avail), uint64(m.Size)); full >= k.cmd.Full {
 			k.add(trouble{Level: critical, Kind: "memory-full",
@@ -135,5 +145,4 @@ func (k *checkup) machine() {
 					"can be created", total-m.Inodes, total, k.dir)})
 		}
 	}
-	k.cgroup(os.Getpid(), nil)
 }

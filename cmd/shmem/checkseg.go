@@ -178,7 +178,7 @@ func (k *checkup) fieldLock(r row, o *inspect.Observer, st *inspect.Status, l in
 		}
 		switch {
 		case !h.Alive && h.What == "promise":
-			t.Level, t.Kind = warning, "dead-promise"
+			t.Level, t.Kind, t.Command = warning, "dead-promise", k.command("stat", r.Name)
 			k.add(t.blame(p, h))
 		case !h.Alive:
 			t.Kind, t.Command = "dead-lock", k.command("recover", r.Name, l.Path)

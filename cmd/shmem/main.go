@@ -78,6 +78,7 @@ type cli struct {
 	Doctor     doctorCmd     `cmd:"" help:"Check the machine: is shared memory set up well?"`
 	Gen        genCmd        `cmd:"" help:"Generate C, Python, Rust or Go code that joins a segment."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionCmd    `cmd:"" help:"Show the version, the commit, and the versions of the formats."`
 	Names      namesCmd      `cmd:"" name:"__names" hidden:"" help:"Print the names that completion offers."`
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +101,8 @@ func (c cleaning) Run() int {
 //
 //	segment DIR lease NAME           stays inside RecvFunc of a queue of Jobs
 //	segment DIR owned NAME           a queue.Queue that ends with it, with 2 Jobs, and stays
+//	segment DIR promise NAME         promises to set an Event, and stays
+//	segment DIR files NAME           opens a box, and nearly all files that it may have, and stays
 //	segment DIR behind NAME          subscribes to a topic of Ticks with a hold, and stays
 //
 // A process that stays writes its pid to the file NAME-up when it is ready. The actions of hold are
@@ -138,6 +141,14 @@ func makeSegment() {
 		lease(name, o)
 	case "behind":
 		behind(name, o)
+	case "promise":
+		b, err := shmem.Open[Promised](name, o)
+		check(err)
+		check(b.Value().Set.Promise())
+		up(name)
+		stay()
+	case "files":
+		fewFiles(name, o)
 	case "owned":
 		owned(name, o)
 	case "hold":
@@ -230,6 +241,29 @@ func lease(name string, o *shmem.Options) {
 		stay()
 		return nil
 	}))
+}
+
+// A Promised is a value with an event.
+type Promised struct{ Set psync.Event }
+
+// fewFiles lowers its limit, and opens nearly as many files.
+func fewFiles(name string, o *shmem.Options) {
+	_, err := shmem.Open[Config](name, o)
+	check(err)
+	const most = 64
+	var limit syscall.Rlimit
+	check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	limit.Cur = most
+	check(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	for {
+		f, err := os.Open(os.DevNull)
+		check(err)
+		if f.Fd() >= most-4 {
+			break
+		}
+	}
+	up(name)
+	stay()
 }
 
 func owned(name string, o *shmem.Options) {

@@ -28,12 +28,14 @@ var documented = map[string]any{
 	"ls": []jsonInfo{}, "stat": jsonStat{}, "stream": jsonStream{}, "gc": []verdict{},
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
 	"diff": jsonChange{}, "value": jsonValue{},
+	"check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
 }
 
 // enums are the words that a field has.
 var enums = map[string][]string{
 	"jsonInfo.State": {"live", "orphaned", "idle", "garbage", "foreign", "copied", "other version",
 		"damaged", "unlinked", "?"},
+	"checkEvent.Event":   {eventNew, eventOver},
 	"trouble.Level":      {critical, warning, note},
 	"finding.Level":      {levelOK, levelWarn, levelProblem},
 	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic"},
@@ -179,6 +181,8 @@ func TestSchema(t *testing.T) {
 		"watch --json -n 1 box": "value", "tail --json --from oldest notes": "value",
 		"diff --json box 1ms": "diff", "gc -n --json": "gc", "check --json --held 1ms": "check",
 		"ps --json": "ps", "doctor --json": "doctor", "top --json -n 2 -i 10ms": "top",
+		"check -w --json -n 1 --held 1ms": "check --watch", "rm --json -n box": "rm",
+		"version --json": "version",
 	} {
 		cmd := exec.Command(bin, append([]string{"--dir", dir}, strings.Fields(line)...)...)
 		out, err := cmd.Output()

@@ -92,11 +92,15 @@ func (e *env) resize() {
 	}
 }
 
-// version is the version of the module that the command was built from.
+// version is the version of the module that the command was built from, and the commit.
 func version() string {
-	v := "(devel)"
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		v = b.Main.Version
+	v := versionOf(debug.ReadBuildInfo())
+	text := "shmem " + v.Version
+	if v.Commit != "" {
+		text += " commit " + v.Commit
+		if v.Modified {
+			text += ", modified"
+		}
 	}
-	return "shmem " + v
+	return text
 }
