@@ -350,18 +350,6 @@ func (fd FD) Shared(off int64) (bool, error) {
 	return l.Type != unix.F_UNLCK, err
 }
 
-// InUse reports whether any open file other than this one leads to the file, also in another PID
-// namespace, and also where only a mapping is left of it. This user must own the file. The kernel
-// answers by a lease, which it grants only for a file that no other open file leads to. The lease is
-// kept until the FD is closed: a process that opens the file meanwhile waits.
-func (fd FD) InUse() (bool, error) {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK)
-	if err == unix.EAGAIN {
-		return true, nil
-	}
-	return false, err
-}
-
 // Close closes the file. The kernel frees its locks when no mapping and no copy of the FD is left.
 func (fd FD) Close() error { return unix.Close(int(fd)) }
 

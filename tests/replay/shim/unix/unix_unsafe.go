@@ -72,6 +72,7 @@ const (
 	F_ADD_SEALS         = 0x409
 	F_GET_SEALS         = 0x40a
 	F_OFD_GETLK         = 0x24
+	F_SETLEASE          = 0x400
 	F_OFD_SETLK         = 0x25
 	F_OFD_SETLKW        = 0x26
 	F_RDLCK             = syscall.F_RDLCK
