@@ -83,7 +83,9 @@ func TestWatch(t *testing.T) {
 		if v := <-seen; v.A != i {
 			t.Errorf("saw %v, want %d", v, i)
 		}
-		box.Store(ctx, pair{i + 1, i + 1})
+		if err := box.Store(ctx, pair{i + 1, i + 1}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	<-seen
 	cancel()

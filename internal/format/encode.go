@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/bits"
 	"strings"
+	"sync"
 )
 
 // The encoding of a schema: a byte for its version, then the type:
@@ -39,8 +40,18 @@ func (t *Type) AppendCanonical(b []byte) []byte { return t.append(b, false) }
 
 // Fingerprint returns a hash of what determines the bytes of a value: names of fields, kinds,
 // offsets, sizes, lengths, atomics, locks and the byte order of this machine. The names of Go types
-// and their alignment do not count.
+// and their alignment do not count. That of a type that Of returned is computed once.
 func (t *Type) Fingerprint() uint64 {
+	if f, ok := fingerprints.Load(t); ok {
+		return f.(uint64)
+	}
+	return t.fingerprint()
+}
+
+// fingerprints holds those of the types that Of returned: *Type to uint64.
+var fingerprints sync.Map
+
+func (t *Type) fingerprint() uint64 {
 	order := binary.NativeEndian.AppendUint32(nil, orderMark)
 	sum := sha256.Sum256(t.append(order, false))
 	return binary.BigEndian.Uint64(sum[:])

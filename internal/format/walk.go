@@ -47,6 +47,9 @@ func Of(t reflect.Type) (*Type, error) {
 			v = schema
 		}
 		v, _ = walked.LoadOrStore(t, v)
+		if schema, ok := v.(*Type); ok {
+			fingerprints.Store(schema, schema.fingerprint())
+		}
 	}
 	if err, ok := v.(*TypeError); ok {
 		return nil, err

@@ -99,13 +99,15 @@ func groupID(group string) (int, error) {
 	return int(id), nil
 }
 
-// share gives a new file its group and its mode.
-func (o *opening) share(file sys.FD) error {
+// share gives a new file its group, and its mode whatever the umask is.
+func (o *opening) share(a *Attachment) error {
 	if o.gid != noGroup {
-		if err := file.Chgrp(uint32(o.gid)); err != nil {
+		if err := a.file.Chgrp(uint32(o.gid)); err != nil {
 			return fmt.Errorf("%w: uid %d cannot give a file to group %s; "+
 				"only a member of the group or root can", err, os.Geteuid(), o.cfg.Group)
 		}
+	} else if a.stat.Mode.Perm() == o.cfg.Mode {
+		return nil
 	}
-	return file.Chmod(o.cfg.Mode)
+	return a.file.Chmod(o.cfg.Mode)
 }

@@ -81,8 +81,11 @@ func (t *tail) header() []byte { return t[tailSlots*format.SlotSize:] }
 
 // slot returns the record of slot i, which is below tailSlots and below the header's SlotCount.
 func (t *tail) slot(i uint32) []byte {
-	return t[(tailSlots-1-int(i))*format.SlotSize:][:format.SlotSize]
+	return t.from(i)[:format.SlotSize]
 }
+
+// from returns the record of slot i and what stands behind it, to the end of the file.
+func (t *tail) from(i uint32) []byte { return t[(tailSlots-1-int(i))*format.SlotSize:] }
 
 // read reads the tail of an open file. It checks nothing.
 func (t *tail) read(file sys.FD, st sys.Stat) error {
@@ -120,10 +123,6 @@ func copied(h *format.Header, file sys.FD, st sys.Stat) error {
 	return fmt.Errorf("%w (inode %d, this is %d); its words belong to other processes; "+
 		"read it with Options.Foreign and ReadOnly, or Remove it", errs.Copied, h.Ino, st.Ino)
 }
-
-// headerPages holds pages for headers that are not kept. Allocating a page costs more than reading
-// it.
-var headerPages = sync.Pool{New: func() any { return new([format.HeaderSize]byte) }}
 
 func foreignError(size int64) error {
 	return fmt.Errorf("%w: its %d bytes have no control block; "+

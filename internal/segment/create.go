@@ -23,12 +23,12 @@ import (
 
 // To create a segment:
 //
-//  1. open a file that has no name (CreateFile; or CreateTemp, CreateTempGate)
+//  1. open a file that has no name (CreateFile; or CreateTemp, CreateTempGate), and look what it is
 //  2. reserve the memory of its whole size (CreateAllocate)
 //  3. map it and make its pages present (CreateMap)
 //  4. lock slot 0 (CreateSlot)
-//  5. write the slot's record and a schema that is too long for the header page (CreateControl)
-//  6. write the header page with the owner word (CreateOwner)
+//  5. write a schema that is too long for the header page (CreateControl)
+//  6. write the slot's record and the header page with the owner word (CreateOwner)
 //  7. initialise the value (CreateInit)
 //  8. give the file its name (CreateLink, or CreateLost if the name exists)
 //
@@ -123,24 +123,26 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 var hasProc = sync.OnceValue(sys.HasProc)
 
 // newFile does step 1.
-func (o *opening) newFile(a *Attachment) error {
+func (o *opening) newFile(a *Attachment) (err error) {
 	if o.anonymous {
-		file, err := sys.CreateAnonymous("shmem")
-		a.file = file
-		return o.explain(err)
-	}
-	if err := o.newNamedFile(a); err != nil {
+		if a.file, err = sys.CreateAnonymous("shmem"); err != nil {
+			return o.explain(err)
+		}
+	} else if err := o.newNamedFile(a); err != nil {
 		return err
 	}
-	if o.cfg.Disk || a.file.InMemory() {
-		return nil
+	if a.stat, err = a.file.Stat(); err == nil {
+		if o.anonymous || o.cfg.Disk || inMemory(a.file, a.stat) {
+			return nil
+		}
+		err = onDisk(o.cfg.Dir)
 	}
 	_ = a.file.Close()
 	if o.temp != "" {
 		_ = sys.Unlink(o.temp)
 		o.temp = ""
 	}
-	return onDisk(o.cfg.Dir)
+	return err
 }
 
 // newNamedFile makes the file of a segment that gets a name.
@@ -196,23 +198,21 @@ func (o *opening) newTempFile(a *Attachment) (done bool, err error) {
 	return false, nil
 }
 
-// reserve does step 2, and fixes what the file is: its mode, its size, and which file it is.
-func (o *opening) reserve(a *Attachment) (err error) {
-	if err := o.share(a.file); err != nil {
+// reserve does step 2, and fixes what the file is: its group, its mode and its size.
+func (o *opening) reserve(a *Attachment) error {
+	if err := o.share(a); err != nil {
 		return err
 	}
 	total := int64(a.head.TotalSize)
 	if err := o.allocate(a.file, total); err != nil {
 		return err
 	}
+	a.stat.Size, a.stat.Blocks = total, (total+511)/512
 	step.Reach(step.CreateAllocate)
 	if o.anonymous {
-		if err := a.file.Seal(); err != nil {
-			return err
-		}
+		return a.file.Seal()
 	}
-	a.stat, err = a.file.Stat()
-	return err
+	return nil
 }
 
 // allocate reserves n bytes, piece by piece. A size that cannot be had at all is rejected up
@@ -286,10 +286,11 @@ func (o *opening) writeControl(a *Attachment, encoded []byte) error {
 	case format.LifetimeShared:
 		owner = format.Owner{State: format.Shared}
 	}
-	buf := headerPages.Get().(*[format.HeaderSize]byte)
-	defer headerPages.Put(buf)
-	page := buf[:]
-	clear(page)
+	buf := tails.Get().(*tail)
+	defer tails.Put(buf)
+	clear(buf[:])
+	page := buf.header()
+	copy(buf.slot(0), a.slotRecord(0))
 	h.Ino, h.Dev = a.stat.Ino, a.stat.Dev
 	h.Encode(page)
 	putUint64(page[format.OffOwner:], owner.Word())
@@ -305,11 +306,9 @@ func (o *opening) writeControl(a *Attachment, encoded []byte) error {
 			return err
 		}
 	}
-	if err := a.file.WriteAt(a.slotRecord(0), a.slotOff(0)); err != nil {
-		return err
-	}
 	step.Reach(step.CreateControl)
-	if err := a.file.WriteAt(page, int64(h.HeaderOff())); err != nil {
+	// slot 0 stands directly before the header
+	if err := a.file.WriteAt(buf.from(0), a.slotOff(0)); err != nil {
 		return err
 	}
 	step.Reach(step.CreateOwner)

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -158,27 +157,26 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 
 // first reads the owner word and the records of the first slots. alone says that by these records
 // no other attachment exists, a hint that saves a call.
+//
+// They are read from the mapping, which is not retired yet: that saves a call.
 func (l *leaving) first() (o format.Owner, alone bool, err error) {
-	buf := tails.Get().(*tail)
-	defer tails.Put(buf)
-	if err := buf.read(l.file, l.stat); err != nil {
-		return o, false, err
-	}
-	page := buf.header()
-	o = format.OwnerOf(binary.NativeEndian.Uint64(page[format.OffOwner:]))
-	if !o.Valid() {
+	f := l.m.Guard(func() {
+		p := l.m.Peers
+		o = format.OwnerOf(p.Words.Owner.Load())
+		if p.Words.SlotHigh.Load() > tailSlots {
+			return
+		}
+		for i := range p.SlotBound() {
+			if i != int(l.id.Slot()) && p.Slot(i).PID.Load() != 0 {
+				return
+			}
+		}
+		alone = true
+	})
+	if f != nil || !o.Valid() {
 		return o, false, errNoOwner()
 	}
-	high := binary.NativeEndian.Uint32(page[format.OffSlotHigh:])
-	if high > tailSlots {
-		return o, false, nil
-	}
-	for i := range min(high, l.head.SlotCount) {
-		if i != l.id.Slot() && binary.NativeEndian.Uint32(buf.slot(i)[format.SlotPID:]) != 0 {
-			return o, false, nil
-		}
-	}
-	return o, true, nil
+	return o, alone, nil
 }
 
 // unlock does step 3.

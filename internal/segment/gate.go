@@ -31,6 +31,13 @@ var gates struct {
 	m  map[gateKey]*gateQueue // guarded by mu
 }
 
+// gateQueues holds queues that no goroutine is in.
+var gateQueues = sync.Pool{New: func() any {
+	q := &gateQueue{turn: make(chan struct{}, 1)}
+	q.turn <- struct{}{}
+	return q
+}}
+
 // gatePause is the longest pause between two tries.
 const gatePause = time.Millisecond
 
@@ -108,8 +115,7 @@ func (c *control) queue() *gateQueue {
 	}
 	q := gates.m[c.gateKey()]
 	if q == nil {
-		q = &gateQueue{turn: make(chan struct{}, 1)}
-		q.turn <- struct{}{}
+		q = gateQueues.Get().(*gateQueue)
 		gates.m[c.gateKey()] = q
 	}
 	q.users++
@@ -128,6 +134,7 @@ func (q *gateQueue) done(key gateKey) {
 	defer gates.mu.Unlock()
 	if q.users--; q.users == 0 {
 		delete(gates.m, key)
+		gateQueues.Put(q) // its turn has the token
 	}
 }
 

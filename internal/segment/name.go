@@ -59,7 +59,15 @@ func locate(name string, c *Config) (string, error) {
 	if err := checkName(name, remedy); err != nil {
 		return "", err
 	}
-	return filepath.Join(c.Dir, name), nil
+	return join(c.Dir, name), nil
+}
+
+// join is filepath.Join for an absolute directory, most often one that needs no cleaning.
+func join(dir, name string) string {
+	if strings.HasSuffix(dir, "/") || strings.Contains(dir, "//") || strings.Contains(dir, "/.") {
+		return filepath.Join(dir, name)
+	}
+	return dir + "/" + name
 }
 
 // gone reports whether an error of a path says that nothing is there. Any other error says that the

@@ -99,10 +99,9 @@ func (a *Attachment) slotRecord(before uint32) []byte {
 	return b
 }
 
-// clearPID writes the hint that the slot is free.
+// clearPID writes the hint that the slot is free. The mapping is not retired yet.
 func (a *Attachment) clearPID() {
-	var none [4]byte
-	_ = a.file.WriteAt(none[:], a.slotOff(int(a.id.Slot()))+format.SlotPID)
+	_ = a.m.Guard(func() { a.m.Peers.Slot(int(a.id.Slot())).PID.Store(0) })
 }
 
 // alive reports whether the attachment id still exists.

@@ -42,7 +42,11 @@ func (v *Value) Lock(ctx context.Context) error {
 
 // WatchHeld lets the end of the attachment wait for the goroutines that hold locks in the value,
 // whose type is t; see [robust.WatchHeld].
-func (v *Value) WatchHeld(t *format.Type) { robust.WatchHeld(v.m, t) }
+func (v *Value) WatchHeld(t *format.Type) {
+	if v.plan.private != nil { // it has locks
+		robust.WatchHeld(v.m, t)
+	}
+}
 
 // Unlock frees the lock that Lock has taken.
 func (v *Value) Unlock() { _ = v.lock.Unlock() }

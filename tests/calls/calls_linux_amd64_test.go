@@ -30,13 +30,15 @@ type operation struct {
 
 var operations = []operation{
 	{"Open", "openat fstat geteuid mmap fcntl pread64 newfstatat fcntl fcntl pwrite64 fcntl"},
-	{"Close", "pread64 pwrite64 fcntl fcntl mmap close"},
+	{"Close", "fcntl fcntl mmap close"},
+	{"Open of a new box", "openat geteuid openat fstat fallocate mmap fcntl pwrite64 linkat"},
+	{"Close of the only one", "fcntl pread64 pwrite64 newfstatat unlinkat fcntl mmap close"},
 }
 
 // names are the calls that count. The others are those of Go's runtime.
 var names = map[uint64]string{
 	3: "close", 5: "fstat", 9: "mmap", 10: "mprotect", 11: "munmap", 17: "pread64", 18: "pwrite64",
-	72: "fcntl", 87: "unlink", 107: "geteuid", 137: "statfs", 138: "fstatfs", 257: "openat",
+	72: "fcntl", 87: "unlink", 107: "geteuid", 91: "fchmod", 137: "statfs", 138: "fstatfs", 257: "openat",
 	262: "newfstatat", 263: "unlinkat", 265: "linkat", 285: "fallocate",
 }
 
@@ -59,7 +61,7 @@ func mark() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(syscall.Getpid()), uintptr(syscall.SIGUSR1), 0)
 }
 
-// child opens and closes a box that another attachment has.
+// child opens and closes a box that another attachment has, and one that no other has.
 func child(dir string) error {
 	o := &shmem.Options{Dir: dir}
 	owner, err := shmem.Open[number]("calls", o)
@@ -67,23 +69,25 @@ func child(dir string) error {
 		return err
 	}
 	for range rounds {
-		mark()
-		b, err := shmem.Open[number]("calls", o)
-		mark()
-		if err != nil {
-			return err
-		}
-		mark()
-		err = b.Close()
-		mark()
-		if err != nil {
-			return err
+		for _, name := range []string{"calls", "new"} {
+			mark()
+			b, err := shmem.Open[number](name, o)
+			mark()
+			if err != nil {
+				return err
+			}
+			mark()
+			err = b.Close()
+			mark()
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return owner.Close()
 }
 
-// TestCalls counts the calls of opening and closing a box that exists.
+// TestCalls counts the calls of opening and closing a box that exists, and a new one.
 func TestCalls(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "calls-")
 	if err != nil {

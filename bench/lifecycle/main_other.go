@@ -1,0 +1,6 @@
+//go:build !linux
+
+// Command lifecycle needs Linux.
+package main
+
+func main() {}
