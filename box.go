@@ -27,12 +27,19 @@ type Box[T any] struct {
 	val value.Value
 }
 
-// Open attaches to the box of that name. If there is none, Open creates and owns it.
+// Open attaches to the box of that name. If there is none, Open creates it, and owns it unless
+// Options.Lifetime says otherwise.
+//
+// Of the arguments it returns ErrBadName, ErrBadOption and ErrBadType; of a file that it cannot use
+// ErrMismatch, ErrForeign, ErrNotRegular, ErrOtherUser, ErrCopied, ErrVersion, ErrCorrupt and
+// fs.ErrPermission; and where it could not finish ErrNoSpace, ErrNoSlot, ErrBusy, ErrContended, and
+// the error of Init. The other functions that create or attach return errors of the same list.
 func Open[T any](name string, opts *Options) (*Box[T], error) {
 	return open[T]("open", name, opts, true, true)
 }
 
-// Create creates a box and owns it. If the name exists the error is fs.ErrExist.
+// Create creates a box, and owns it unless Options.Lifetime says otherwise. If the name exists the
+// error is fs.ErrExist.
 func Create[T any](name string, opts *Options) (*Box[T], error) {
 	return open[T]("create", name, opts, true, false)
 }

@@ -42,9 +42,9 @@ func (k EventKind) String() string {
 // A change is seen within milliseconds. The death of a process is seen when the kernel has freed
 // its memory, for which this process holds a descriptor of each peer; that of a process in another
 // PID namespace, and where there are no descriptors, within 100 ms. A slow loop sees changes that
-// were made meanwhile in another order: those of the name and of the owner first, then who has
-// gone, then who has come. It misses attachments where several have had one slot meanwhile, and may
-// see Left for one of them that has died.
+// were made meanwhile in another order: those of the name and of the owner first, then attachments
+// that have gone, then those that have come. It misses attachments where several have had one slot
+// meanwhile, and may see Left for one of them that has died.
 //
 // Attachments that may only read the file are not seen and cannot call Events: ErrReadOnly. A
 // foreign segment has no events: ErrForeign.
@@ -82,8 +82,9 @@ func (s *Segment) Peers() ([]Peer, error) {
 }
 
 // ID returns the id of this attachment, by which Peer.ID and Event name it. No other attachment of
-// the segment has the same, also later, until a slot was taken two million times. It is 0 for an
-// attachment that may only read the file, and for one to a foreign segment.
+// the segment has the same id, neither now nor later: a slot repeats its ids after two million
+// attachments. It is 0 for an attachment that may only read the file, and for one to a foreign
+// segment.
 func (s *Segment) ID() uint32 { return uint32(s.a.ID()) }
 
 // Unlinked returns a channel that is closed when the name no longer leads to this segment: its

@@ -8,15 +8,15 @@ import (
 	"github.com/shmembox/shmem/internal/segment"
 )
 
-// A State is what can be said of a segment from outside.
+// A State says whether a segment is in use and, if it is not, what becomes of it.
 type State int
 
 // States of a segment.
 const (
 	Live         State = iota + 1 // attached; its owner lives, or it is shared or kept
 	Orphaned                      // the owner has died; the last of those attached unlinks it
-	Idle                          // none is attached, and it stays: kept, or unread messages
-	Garbage                       // none is attached, its value is lost; Open starts afresh
+	Idle                          // no process is attached, and it stays: kept, or unread messages
+	Garbage                       // no process is attached, its value is lost; Open starts afresh
 	Foreign                       // another program's file
 	Copied                        // a copy of a segment's file; only Remove removes it
 	OtherVersion                  // of another format version; only Remove removes it
@@ -100,7 +100,7 @@ func List(dir string) iter.Seq2[Info, error] {
 func Remove(dir, name string) error { return public("remove", name, segment.Remove(dir, name)) }
 
 // Reclaim unlinks all garbage of this user in dir; an empty dir is /dev/shm. Garbage is a segment
-// that none is attached to and that does not stay, or a file whose maker died before it was
+// that no process is attached to and that does not stay, or a file whose maker died before it was
 // complete. A shared queue with unread messages stays (Info.Unread). Reclaim yields each file that
 // it has unlinked, and each that it could not unlink with the error. It does not wait for a busy
 // file, and leaves all others alone.

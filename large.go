@@ -20,12 +20,12 @@ type Large[T any] struct {
 	box Box[byte]
 }
 
-// OpenLarge attaches to the box of that name. If there is none, OpenLarge creates and owns it.
+// OpenLarge attaches to the box of that name. If there is none, OpenLarge creates it; see Open.
 func OpenLarge[T any](name string, opts *Options) (*Large[T], error) {
 	return openLarge[T]("open", name, opts, true, true)
 }
 
-// CreateLarge creates a box and owns it. If the name exists the error is fs.ErrExist.
+// CreateLarge creates a box; see Create. If the name exists the error is fs.ErrExist.
 func CreateLarge[T any](name string, opts *Options) (*Large[T], error) {
 	return openLarge[T]("create", name, opts, true, false)
 }

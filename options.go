@@ -74,8 +74,8 @@ type Options struct {
 	// Offset is where the value begins in a foreign file, in bytes. Default: 0.
 	Offset int64
 
-	// Populate: values of up to this many bytes get their pages when they are opened, so that the
-	// first use of a page costs no page fault. Default: 64 MiB. Negative: none.
+	// Populate is how large the value may be, in bytes, for its pages to be made present when it is
+	// opened, so that the first use of a page costs no page fault. Default: 64 MiB. Negative: none.
 	Populate int
 	// HugePages makes the pages huge, which speeds up random access to values of many MiB: an
 	// access seldom misses the TLB. It makes all pages present. The kernel (6.1 and later) decides

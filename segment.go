@@ -32,8 +32,8 @@ func OpenSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("open", name, size, opts, true, true)
 }
 
-// CreateSegment creates a segment of size bytes, all zero. If the name exists the error is
-// fs.ErrExist.
+// CreateSegment creates a segment of size bytes, at least 1, all zero. If the name exists the error
+// is fs.ErrExist.
 func CreateSegment(name string, size int, opts *Options) (*Segment, error) {
 	return openSegment("create", name, size, opts, true, false)
 }
@@ -56,7 +56,9 @@ func openSegment(op, name string, size int, opts *Options, create, attach bool) 
 	}))
 }
 
-func sizeError(size int) error { return fmt.Errorf("a segment of %d bytes is not possible", size) }
+func sizeError(size int) error {
+	return fmt.Errorf("a segment of %d bytes is not possible; use 1 or more", size)
+}
 
 // newSegment returns a function for the results of an internal call that attaches.
 func newSegment(op, name string) func(*segment.Attachment, error) (*Segment, error) {
@@ -68,9 +70,9 @@ func newSegment(op, name string) func(*segment.Attachment, error) (*Segment, err
 	}
 }
 
-// CreateAnonymous creates a segment without a name, of size bytes, all zero. Other processes
-// attach to it with FromFile and a descriptor that they inherit or are sent. Its size is sealed:
-// it is the form for peers that do not trust each other, since none can truncate it.
+// CreateAnonymous creates a segment without a name, of size bytes, at least 1, all zero. Other
+// processes attach to it with FromFile and a descriptor that they inherit or are sent. Its size is
+// sealed: it is the form for peers that do not trust each other, since none can truncate it.
 func CreateAnonymous(size int, opts *Options) (*Segment, error) {
 	const op = "create anonymous"
 	c, err := opts.config()
@@ -131,8 +133,8 @@ func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
 // Memory of the segment must not be used afterwards: it faults. A second Close returns nil.
 //
 // If goroutines hold locks of package psync in the value of a box, Close waits up to 100 ms until
-// they have unlocked. Nothing is locked any more meanwhile. A lock that is still held then is one
-// whose holder has died, so a goroutine that holds a lock unlocks it before it calls Close.
+// they have unlocked; calls that lock fail meanwhile. A lock that is still held after that counts
+// as one whose holder has died. So a goroutine that holds a lock unlocks it before it calls Close.
 //
 // If the gate cannot be had within Options.Timeout the error is ErrBusy. The attachment is closed
 // all the same, and a segment that it owned is orphaned.
@@ -152,13 +154,14 @@ func (s *Segment) File() (*os.File, error) {
 }
 
 // ReadAt copies from the payload to b; see io.ReaderAt. At the payload's end the error is a bare
-// io.EOF. The copy is not synchronised: what other processes write meanwhile may be read half.
+// io.EOF. A negative off is an error. The copy is not synchronised: what other processes write
+// meanwhile may be read half.
 func (s *Segment) ReadAt(b []byte, off int64) (n int, err error) {
 	return s.access("read", off, func(p []byte) int { return copy(b, p) }, len(b), io.EOF)
 }
 
-// WriteAt copies b to the payload; see io.WriterAt. Bytes beyond the payload's end are not
-// written, and the error is io.ErrShortWrite. The copy is not synchronised.
+// WriteAt copies b to the payload; see io.WriterAt. Bytes beyond the payload's end are not written,
+// and the error is io.ErrShortWrite. A negative off is an error. The copy is not synchronised.
 func (s *Segment) WriteAt(b []byte, off int64) (n int, err error) {
 	if s.ReadOnly() {
 		return 0, public("write", s.Name(), ErrReadOnly)

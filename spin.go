@@ -17,7 +17,7 @@ type SpinStats struct {
 	Time     time.Duration // that all spins took
 }
 
-// SetSpinLimit limits how many goroutines of this process spin at a time; 0: none ever spins. A
+// SetSpinLimit limits how many goroutines of this process spin at a time; 0: no goroutine spins. A
 // negative n is the default: half of the CPUs that GOMAXPROCS and the quota of the cgroup let the
 // process use, so none with one CPU. It may be called at any time, and concurrently.
 //

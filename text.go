@@ -21,7 +21,8 @@ type Text[A any] struct {
 
 func (t *Text[A]) bytes() []byte { return mem.Elements[byte](&t.b) }
 
-// Set sets t to s. If s does not fit or has a NUL byte, t is unchanged and the error is an *Error.
+// Set sets t to s. If s does not fit or has a NUL byte, t is unchanged, and the error is an *Error
+// that wraps no sentinel.
 func (t *Text[A]) Set(s string) error {
 	b := t.bytes()
 	if len(s) > len(b) {

@@ -48,7 +48,8 @@ func (v *Vec[T, A]) All() iter.Seq2[int, *T] {
 	}
 }
 
-// Append adds all items, or none if they do not fit; the error is an *Error then.
+// Append adds all items, or none if they do not fit: then the error is an *Error that wraps no
+// sentinel.
 func (v *Vec[T, A]) Append(items ...T) error {
 	all, n := v.all(), v.Len()
 	if len(items) > len(all)-n {

@@ -31,7 +31,7 @@ func ValueAt[T any](s *Segment, off int64) (*T, error) {
 
 // SliceAt returns the part of the payload of s that begins off bytes from its start, as n values of
 // type T: the memory itself. What ValueAt says of one T holds for all of them. The slice has no
-// room to grow; to append to it copies it. With n of 0 it is empty.
+// room to grow; to append to it copies it. With n of 0 it is empty; a negative n is ErrMismatch.
 func SliceAt[T any](s *Segment, off int64, n int) ([]T, error) {
 	var all []T
 	err := s.part("slice at", reflect.TypeFor[T](), off, n, func(off int) (err error) {
@@ -59,8 +59,8 @@ func (s *Segment) part(
 	defer s.m.Unpin()
 	size, each := int64(s.Size()), int64(t.Size())
 	if off < 0 || off > size || n < 0 || int64(n) > (size-off)/each {
-		return public(op, s.Name(), noPart("%d of %v at offset %d, each of %d bytes, do not lie "+
-			"in the %d bytes of the segment", n, t, off, each, size))
+		return public(op, s.Name(), noPart("offset %d, length %d of %v (%d bytes each): not within "+
+			"the %d bytes of the segment", off, n, t, each, size))
 	}
 	if err := view(int(off)); err != nil {
 		return public(op, s.Name(), noPart("offset %d is not a multiple of %d, the alignment of %v",

@@ -78,8 +78,9 @@ func (s *Semaphore) setLimit(n uint32) error {
 func (s *Semaphore) Limit() uint32 { return s.limit.Load() }
 
 // Acquire takes n permits at once. It waits until n permits are free, or ctx is done; with more
-// than the limit it waits until the limit is raised. Who comes first is under Fairness above. When
-// permits are free and [MaxHolders] other attachments hold some, Acquire returns [ErrNoRoom].
+// than the limit it waits until the limit is raised. The order is that of Fairness above. With n of
+// 0 it takes nothing and does not wait. When permits are free and [MaxHolders] other attachments
+// hold some, Acquire returns [ErrNoRoom].
 func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 	return fail("semaphore acquire", s, s.acquire(ctx, n))
 }

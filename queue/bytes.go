@@ -54,10 +54,11 @@ func (q *Bytes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// SendFunc sends a message of n bytes that f writes in place, without a copy. The bytes that f
-// finds are not cleared. If f fails or panics nothing is sent. Other messages can be sent
-// meanwhile, but receivers get them after this one; in a Single queue f must not send. The slice
-// must not be used after f. The errors are f's, as it is, and those of Send.
+// SendFunc sends a message of n bytes that f writes in place, without a copy. n is 0 to MaxLen, or
+// the error is ErrTooBig. The bytes that f finds are not cleared. If f fails or panics nothing is
+// sent. Other messages can be sent meanwhile, but receivers get them after this one; in a Single
+// queue f must not send. The slice must not be used after f. The errors are f's, as it is, and
+// those of Send.
 func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {

@@ -57,6 +57,21 @@ func TestMistakenSegments(t *testing.T) {
 	}
 }
 
+// TestSeveralClaims opens a queue with options that contradict it: each has one line, and the text
+// has one line in all.
+func TestSeveralClaims(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	openBytes(t, dir, func(o *queue.BytesOptions) { o.Capacity, o.Bytes = 4, 64 })
+	_, err := queue.OpenBytes("b", &queue.BytesOptions{Dir: dir, Capacity: 8, Bytes: 128, Single: true})
+	var mismatch *shmem.MismatchError
+	if !errors.As(err, &mismatch) {
+		t.Fatal(err)
+	}
+	if n := len(mismatch.Differences); n != 3 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%d differences: %v", n, err)
+	}
+}
+
 // TestBadOptions gives options values that they cannot have.
 func TestBadOptions(t *testing.T) {
 	dir := shmemtest.Dir(t)

@@ -20,7 +20,7 @@ type Options struct {
 	// Without it such a Dir is shmem.ErrBadOption.
 	Disk bool
 	// Timeout is how long opening and closing wait for another process that is in the middle of
-	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
+	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
 	// Where the queue exists, a Mode that is set must be the one it has.
@@ -72,7 +72,7 @@ type BytesOptions struct {
 	// Without it such a Dir is shmem.ErrBadOption.
 	Disk bool
 	// Timeout is how long opening and closing wait for another process that is in the middle of
-	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
+	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
 	// Where the queue exists, a Mode that is set must be the one it has.
@@ -99,9 +99,9 @@ type BytesOptions struct {
 	// bounded by Bytes alone and ignores it. Where the queue exists, a Capacity that is set must be
 	// the one it was created with.
 	Capacity int
-	// Bytes is how many bytes of messages there is room for, rounded up to a multiple of 8. A
-	// Single queue needs at least 32, and has messages of up to about half of it. Default: 1 MiB.
-	// Where the queue exists, Bytes that are set must be those it was created with.
+	// Bytes is how many bytes of messages there is room for, 1 to 2^40, rounded up to a multiple of
+	// 8. A Single queue needs at least 32, and has messages of up to about half of it. Default: 1
+	// MiB. Where the queue exists, Bytes that are set must be those it was created with.
 	Bytes int
 	// Single limits the queue to one sender and one receiver at a time, as in Options.
 	Single bool
@@ -159,7 +159,7 @@ func (c *config) check(l *layout.Queue) error {
 		stream.Claim(c.options, "Bytes", l.Bytes, bytes))
 	if c.single && !l.Single {
 		err = errors.Join(err, fmt.Errorf("the segment was created without Single, "+
-			"%s.Single asks for it; leave the option out, or remove the segment", c.options))
+			"%s.Single asks for it; leave the option out", c.options))
 	}
 	return err
 }

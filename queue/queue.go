@@ -95,7 +95,8 @@ func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 
 // SendBatch sends all of vs in order, and blocks while there is no room. It sends as many at once
 // as there is room for, and looks at ctx in between. It returns how many are sent: all of them, or
-// an error, one of those of Send. Messages of other senders may come in between.
+// an error, one of those of Send. Messages of other senders may come in between. If vs is empty it
+// sends nothing and does not wait.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (int, error) {
 	s, err := q.form.sender(ctx)
 	if err != nil {
@@ -149,8 +150,8 @@ func (q *Queue[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 }
 
 // RecvBatch receives up to len(vs) messages in order, and blocks until there is one. It returns how
-// many they are: at least one, or an error, one of those of Recv. If vs is empty it returns 0 and
-// nil.
+// many they are: at least one, or an error, one of those of Recv. If vs is empty it receives
+// nothing and does not wait.
 func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	r, err := q.form.receiver(ctx)
 	if err != nil {

@@ -48,8 +48,9 @@ func (r *Receiver[T]) leave() {
 	r.once.Do(r.giveUp)
 }
 
-// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second
-// Close returns nil.
+// Close gives the end up. Any goroutine may call it. It waits for a call in flight, also for one
+// that waits for a message: cancel the context of that call first, or close the queue. Later calls
+// return ErrClosed. A second Close returns nil.
 func (r *Receiver[T]) Close() error {
 	a := r.q.form.attached()
 	if !a.M.Pin() { // the queue is closed, and gives the end up itself

@@ -47,8 +47,9 @@ func (s *Sender[T]) leave() {
 	s.once.Do(s.giveUp)
 }
 
-// Close gives the end up. It waits for a call in flight; later calls return ErrClosed. A second
-// Close returns nil.
+// Close gives the end up. Any goroutine may call it. It waits for a call in flight, also for one
+// that waits for room: cancel the context of that call first, or close the queue. Later calls
+// return ErrClosed. A second Close returns nil.
 func (s *Sender[T]) Close() error {
 	a := s.q.form.attached()
 	if !a.M.Pin() { // the queue is closed, and gives the end up itself

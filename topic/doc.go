@@ -16,12 +16,12 @@
 //
 // # Slow subscribers
 //
-// Publishing overwrites the oldest message. What a subscription does when publishers are faster, it
-// says itself; subscriptions of all kinds share a topic. One with [Hold] holds publishers back:
-// they wait for the slowest one, as long as its process lives, and no message published after
-// Subscribe is lost. A topic has room for so many of them, [Options.Holds]. One with [NoHold] that
-// falls behind by more than the capacity loses the oldest messages; Lost counts them. One with
-// [Newest] receives the newest message only, and skips the others.
+// Publishing overwrites the oldest message. Each subscription chooses what happens when publishers
+// are faster, by a [Delivery]; subscriptions of all kinds share a topic. One with [Hold] holds
+// publishers back: they wait for the slowest one, as long as its process lives, and no message
+// published after Subscribe is lost. [Options.Holds] is how many of these a topic has room for. One
+// with [NoHold] that falls behind by more than the capacity loses the oldest messages; Lost counts
+// them. One with [Newest] receives the newest message only, and skips the others.
 //
 // # Contexts
 //

@@ -18,7 +18,7 @@ type Options struct {
 	// Without it such a Dir is shmem.ErrBadOption.
 	Disk bool
 	// Timeout is how long opening and closing wait for another process that is in the middle of
-	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
+	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
 	// Where the topic exists, a Mode that is set must be the one it has.
@@ -41,13 +41,13 @@ type Options struct {
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
-	// Capacity is how many messages are kept. Default: 1024. Where the topic exists, a Capacity
-	// that is set must be the one it was created with.
+	// Capacity is how many messages are kept, 1 to 2^31. Default: 1024. Where the topic exists, a
+	// Capacity that is set must be the one it was created with.
 	Capacity int
 	// Holds is how many subscriptions there can be at a time that hold publishers back: no message
-	// is overwritten before each of them has received it. At most 65536. Default: 0. With holds
-	// Subscribe takes one, unless it is told not to; see Delivery. Where the topic exists, Holds
-	// that are set must be those it was created with.
+	// is overwritten before each of them has received it. At most 65536. Default: 0. In a topic
+	// with holds a subscription takes one, unless its Delivery is another one. Where the topic
+	// exists, Holds that are set must be those it was created with.
 	Holds int
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T

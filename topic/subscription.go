@@ -58,8 +58,8 @@ type Subscription[T any] struct {
 	core *stream.Subscription
 }
 
-// Subscribe makes a subscription. how is one Delivery or none: then it is Hold in a topic with
-// Options.Holds, else NoHold.
+// Subscribe makes a subscription. how is one Delivery or none. None, and a Delivery of 0, is Hold
+// in a topic with Options.Holds, else NoHold.
 //
 // A subscription with Hold holds publishers back until it is closed, or its process dies: after at
 // most 100 ms publishers go on, and Stats.Released counts it. A process that is stopped is alive,
@@ -99,9 +99,9 @@ func (s *Subscription[T]) Recv(ctx context.Context) (v T, err error) {
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
 func (s *Subscription[T]) TryRecv() (T, error) { return s.Recv(stream.Try{}) }
 
-// RecvFunc receives a message that f reads in place, without a copy. If f fails the message is not
-// received: the next call gets it again, unless it is lost by then. The pointer must not be used
-// after f, and f must not write to it.
+// RecvFunc receives a message that f reads in place, without a copy. If f fails or panics the
+// message is not received: the next call gets it again, unless it is lost by then. The pointer must
+// not be used after f, and f must not write to it.
 //
 // ErrLost says that publishers overwrote the message while f read it: f may have seen a mixture of
 // two messages. In a topic with Options.Holds that happens only to messages from before the
@@ -145,8 +145,9 @@ func (s *Subscription[T]) Lost() uint64 { return s.core.Lost() }
 // gave up.
 func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.core.Seq() }
 
-// Close ends the subscription; publishers no longer wait for it. Other calls return ErrClosed from
-// now on. A second Close returns nil.
+// Close ends the subscription; publishers no longer wait for it. It is for the goroutine that
+// receives: it does not end a Recv that waits in another one. To end that, cancel its context, or
+// close the topic. Later calls return ErrClosed. A second Close returns nil.
 func (s *Subscription[T]) Close() error {
 	s.core.Close()
 	return nil

@@ -35,7 +35,7 @@ var (
 	Fault      = errors.New("memory fault")
 	OwnerDied  = errors.New("the process that held the lock died; Recover repairs the value and " +
 		"reopens it")
-	NotHeld   = errors.New("not locked by this attachment")
+	NotHeld   = errors.New("not held by this attachment")
 	NotShared = errors.New("the value was copied out of its segment")
 	NoRoom    = errors.New("the lock has no room for one more holder")
 )

@@ -263,7 +263,7 @@ func markWaiting(o Object, word *atomic.Uint32) (w uint32, died bool) {
 }
 
 // freed is Changed for a word that ReleaseOne frees: it waits until the word is free or DEAD or has
-// lost the waiters bit, whoever holds it.
+// lost the waiters bit, whichever attachment holds it.
 //
 // While a process sleeps the holder may change: the next one may be another waiter. Its death is
 // found at once if this process watches it, as it does the holder, and after a probe all that wait.

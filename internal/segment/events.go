@@ -118,8 +118,8 @@ func (s *Sequence) look() error {
 }
 
 // compare compares the words of the segment with what was seen. Of several changes it finds those
-// of the name and of the owner first, then who has gone, then who has come. A new owner that has
-// come too is found after that.
+// of the name and of the owner first, then attachments that have gone, then those that have come. A
+// new owner that has come too is found after that.
 func (s *Sequence) compare() {
 	p := s.a.m.Peers
 	s.counted = p.Words.Events.Load() // first: what changes later is counted later

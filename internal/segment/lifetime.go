@@ -217,13 +217,13 @@ func (o *opening) checkClaims(a *Attachment) error {
 	c, h := &o.Config, a.head
 	differs := func(option string, is, asked any) error {
 		return a.mismatch("the segment was created with %s %v, Options.%s asks for %v; "+
-			"leave the option out, or remove the segment", option, is, option, asked)
+			"leave the option out", option, is, option, asked)
 	}
 	reserve := max(c.Reserve, o.ItemReserve)
 	switch {
 	case c.Lifetime != 0 && c.Lifetime != h.Lifetime:
 		return a.mismatch("the segment was created %v, Options.Lifetime asks for %v; "+
-			"leave the option out, or remove the segment", h.Lifetime, c.Lifetime)
+			"leave the option out", h.Lifetime, c.Lifetime)
 	case c.Slots != 0 && c.Slots != int(h.SlotCount):
 		return differs("Slots", h.SlotCount, c.Slots)
 	case o.gid != noGroup && uint32(o.gid) != a.stat.GID:
@@ -235,10 +235,10 @@ func (o *opening) checkClaims(a *Attachment) error {
 		return differs("Reserve", h.Reserve, reserve)
 	case c.UndoLimit < 0 && h.ImageOff != 0:
 		return a.mismatch("the segment was created with an undo image, Options.Undo asks for " +
-			"UndoNever; leave the option out, or remove the segment")
+			"UndoNever; leave the option out")
 	case c.UndoLimit == math.MaxInt && h.ImageOff == 0:
 		return a.mismatch("the segment was created without an undo image, Options.Undo asks for " +
-			"UndoAlways; leave the option out, or remove the segment")
+			"UndoAlways; leave the option out")
 	}
 	return nil
 }

@@ -192,6 +192,9 @@ func (o *opening) absent() error {
 		return fmt.Errorf("directory %s: %w; set Options.Dir to a tmpfs", o.cfg.Dir, fs.ErrNotExist)
 	}
 	hint := "Open creates it"
+	if o.Schema == nil && o.Compose == nil {
+		hint = "OpenSegment with a size creates it"
+	}
 	if o.cfg.ReadOnly {
 		hint += " without Options.ReadOnly"
 	}

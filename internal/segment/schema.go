@@ -177,13 +177,14 @@ func differ(path string, here, stored *format.Type, hint string) error {
 	return lines
 }
 
-// linesOf returns the lines of an error of a Fit or of a Request.Compose.
+// linesOf returns the lines of an error of a Fit or of a Request.Compose: errors.Join makes one of
+// each error.
 func linesOf(err error) []string {
 	var d difference
 	if errors.As(err, &d) {
 		return d
 	}
-	return []string{err.Error()}
+	return strings.Split(err.Error(), "\n")
 }
 
 func (a *Attachment) mismatch(form string, args ...any) error {

@@ -143,7 +143,7 @@ func Claim(options, option string, is, asked int) error {
 		return nil
 	}
 	return fmt.Errorf("the segment was created with %s %d, %s.%s asks for %d; "+
-		"leave the option out, or remove the segment", option, is, options, option, asked)
+		"leave the option out", option, is, options, option, asked)
 }
 
 // Error returns the public error of opening with the cause err, which may be that of a lower layer.
