@@ -25,14 +25,16 @@ func Unlinked(dir string) ([]shmem.Info, error) {
 	if dir == "" {
 		dir = sys.DefaultDir
 	}
-	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = resolved
+	var dev uint64 // none, if there is no directory
+	if st, err := sys.Lstat(dir + "/."); err == nil {
+		dev = st.Dev
 	}
+	dir = toldPath(dir)
 	procs, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, &shmem.Error{Op: "inspect unlinked", Name: dir, Err: err}
 	}
-	u := unlinked{dir: dir, seen: map[mem.FileID]int{}}
+	u := unlinked{dir: dir, dev: dev, seen: map[mem.FileID]int{}}
 	for _, p := range procs {
 		if _, err := strconv.Atoi(p.Name()); err == nil {
 			u.process(filepath.Join("/proc", p.Name(), "fd"))
@@ -41,9 +43,24 @@ func Unlinked(dir string) ([]shmem.Info, error) {
 	return u.all, nil
 }
 
+// toldPath returns the path of a directory as the kernel tells it of files there: without links,
+// and as the processes see it if the directory is reached through the root of one of them.
+func toldPath(dir string) string {
+	if rest, ok := strings.CutPrefix(dir, "/proc/"); ok {
+		if _, rest, ok = strings.Cut(rest, "/root/"); ok {
+			return "/" + rest
+		}
+	}
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		return resolved
+	}
+	return dir
+}
+
 // unlinked collects segments without a name.
 type unlinked struct {
-	dir  string
+	dir  string // as the kernel tells it of files there
+	dev  uint64 // their device
 	all  []shmem.Info
 	seen map[mem.FileID]int // index in all
 }
@@ -76,7 +93,7 @@ func (u *unlinked) process(fds string) {
 // later: the name is preferred.
 func (u *unlinked) add(path, name string) {
 	info, id, err := lookUnlinked(path, name)
-	if err != nil {
+	if err != nil || id.Dev != u.dev { // a directory of the same path elsewhere
 		return
 	}
 	if n, ok := u.seen[id]; !ok {

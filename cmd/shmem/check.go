@@ -56,19 +56,22 @@ type trouble struct {
 	Kind    string `json:"kind"`              // in a word or two with hyphens
 	Segment string `json:"segment,omitempty"` // name of the segment
 	Part    string `json:"part,omitempty"`    // of the value: path of a lock
-	PID     int    `json:"pid,omitempty"`     // of the process that is to blame, in this namespace
-	Program string `json:"program,omitempty"`
-	State   string `json:"state,omitempty"` // of that process
-	Cause   string `json:"cause"`           // in a sentence
-	Waiting int    `json:"waiting"`         // attachments that wait for it, as far as that is known
-	ForMS   num    `json:"forMs,omitempty"` // how long it was seen at least
-	Command string `json:"command,omitempty"`
-	Mends   bool   `json:"mends"` // the command ends the trouble; else it shows more of it
+	// the container whose directory has the segment, with --containers
+	Container string `json:"container,omitempty"`
+	PID       int    `json:"pid,omitempty"` // of the process that is to blame, in this namespace
+	Program   string `json:"program,omitempty"`
+	State     string `json:"state,omitempty"` // of that process
+	Cause     string `json:"cause"`           // in a sentence
+	Waiting   int    `json:"waiting"`         // attachments that wait for it, as far as is known
+	ForMS     num    `json:"forMs,omitempty"` // how long it was seen at least
+	Command   string `json:"command,omitempty"`
+	Mends     bool   `json:"mends"` // the command ends the trouble; else it shows more of it
 }
 
 // key is what stays the same of a trouble from look to look.
 func (t trouble) key() string {
-	return strings.Join([]string{t.Kind, t.Segment, t.Part, strconv.Itoa(t.PID)}, "\x00")
+	parts := []string{t.Kind, t.Container, t.Segment, t.Part, strconv.Itoa(t.PID)}
+	return strings.Join(parts, "\x00")
 }
 
 // A checkup collects troubles.
@@ -111,10 +114,30 @@ func failedIf(found bool) error {
 // look returns the troubles that there are, worst first.
 func (c *checkCmd) look(e *env) ([]trouble, error) {
 	k := &checkup{env: e, cmd: c, full: map[string]bool{}, all: []trouble{}}
+	places := e.places()
+	k.env = e.in(location{dir: e.dir})
 	if err := cmp.Or(k.run(), e.signalled()); err != nil {
 		return nil, err
 	}
-	return k.all, nil
+	all := k.all
+	for _, p := range places {
+		k := &checkup{env: e.in(p), cmd: c, full: k.full, all: []trouble{}}
+		if err := k.run(); err != nil {
+			continue // it is gone
+		}
+		for _, t := range k.all {
+			t.Container = p.name
+			all = append(all, t)
+		}
+	}
+	least := ranks[c.Level]
+	all = slices.DeleteFunc(all, func(t trouble) bool { return ranks[t.Level] > least })
+	slices.SortStableFunc(all, func(a, b trouble) int {
+		return cmp.Or(cmp.Compare(ranks[a.Level], ranks[b.Level]),
+			cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Segment, b.Segment),
+			cmp.Compare(a.Kind, b.Kind))
+	})
+	return all, e.signalled()
 }
 
 // A checkEvent says that a trouble is new, or over.
@@ -188,13 +211,6 @@ func (k *checkup) run() error {
 	k.long()
 	k.hosts(rows)
 	k.machine()
-	least := ranks[k.cmd.Level]
-	k.all = slices.DeleteFunc(k.all, func(t trouble) bool { return ranks[t.Level] > least })
-	slices.SortStableFunc(k.all, func(a, b trouble) int {
-		return cmp.Or(cmp.Compare(ranks[a.Level], ranks[b.Level]),
-			cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Segment, b.Segment),
-			cmp.Compare(a.Kind, b.Kind))
-	})
 	return nil
 }
 
@@ -236,7 +252,11 @@ func (e *env) showTrouble(t trouble) {
 	}
 	text := t.Cause
 	if t.Segment != "" {
-		text = t.Segment + ": " + text
+		where := t.Segment
+		if t.Container != "" {
+			where += " in " + t.Container
+		}
+		text = where + ": " + text
 	}
 	for _, l := range fold(clean(text), max(e.width-column, 40)) {
 		fmt.Fprintf(e.out, "%s%s\n", head, l)

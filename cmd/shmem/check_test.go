@@ -233,8 +233,13 @@ func (s *stage) leftovers(want map[string]int) {
 
 // found runs check, and returns what it found by segment, kind and part.
 func (s *stage) found(args ...string) (all []trouble, byKey map[string]trouble) {
+	return s.foundIn(append([]string{"--dir", s.dir, "check", "--json"}, args...)...)
+}
+
+// foundIn is found for a whole command line.
+func (s *stage) foundIn(args ...string) (all []trouble, byKey map[string]trouble) {
 	s.t.Helper()
-	cmd := exec.Command(s.bin, append([]string{"--dir", s.dir, "check", "--json"}, args...)...)
+	cmd := exec.Command(s.bin, args...)
 	out, err := cmd.Output()
 	if code := cmd.ProcessState.ExitCode(); code != 0 && code != 1 {
 		s.t.Fatalf("%v %s", err, out)

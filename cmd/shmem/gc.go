@@ -204,7 +204,7 @@ func judge(r row) verdict {
 			v.Why += "; " + lostText(v.Lost)
 		}
 	case r.State == shmem.Live && r.Owner != nil:
-		v.Why = "its owner lives: " + process(*r.Owner, clean(r.Program))
+		v.Why = "its owner lives: " + process(r.ps, *r.Owner, clean(r.Program))
 	case r.State == shmem.Live:
 		v.Why = fmt.Sprintf("%v, and %d attached", r.Lifetime, max(len(r.Peers), 1))
 	case r.State == shmem.Orphaned:

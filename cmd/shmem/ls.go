@@ -25,6 +25,7 @@ type lsCmd struct {
 	Sort    string   `enum:"name,size,age,state" default:"name" placeholder:"BY" help:"Sort by name, size, age or state."`
 	JSON    bool     `name:"json" help:"JSON, an array of segments."`
 	Names   bool     `short:"1" help:"Names only, one a line."`
+	SysV    bool     `name:"sysv" help:"The System V segments of this machine instead."`
 }
 
 func (*lsCmd) Help() string {
@@ -39,7 +40,8 @@ func (*lsCmd) Help() string {
   ended     nothing more can be sent to this queue or topic; its state stands before that
 
 MEM is the memory in use, control block included. ATT is how many are attached, +r if processes that
-may only read are. OWNER is the process that owns it, or (in brackets) the program that created it.`
+may only read are. OWNER is the process that owns it, or (in brackets) the program that created it.
+A file that has lost its name is listed by its old one while a process maps it or has it open.`
 }
 
 func (c *lsCmd) Run(e *env) error {
@@ -48,10 +50,19 @@ func (c *lsCmd) Run(e *env) error {
 			return usageError{fmt.Errorf("pattern %q: %w", p, err)}
 		}
 	}
+	if c.SysV {
+		all := sysvSegments()
+		if c.JSON {
+			return e.json(all)
+		}
+		e.showSysV(all)
+		return nil
+	}
 	rows, err := e.rows(c.Pattern)
 	if err != nil {
 		return err
 	}
+	rows = e.lostFiles(rows, c.Pattern)
 	sortRows(rows, c.Sort)
 	switch {
 	case c.JSON:
@@ -102,6 +113,9 @@ type row struct {
 	ended    bool    // of a queue or topic
 	unread   count64 // messages of a queue
 	what     string  // of a file that is no segment: "directory"; "" if it is a file
+	users    []user  // of a file without a name that is no segment
+	place    string  // the container in which it is; "" if it is in none
+	ps       *procs  // shared by all rows; may be nil
 }
 
 // state is the state of the segment in a word.
@@ -137,7 +151,18 @@ func (e *env) rows(patterns []string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.rowsOf(names, patterns), nil
+	rows := e.rowsOf(names, patterns)
+	for _, p := range e.places() {
+		more, err := e.in(p).rows(patterns)
+		if err != nil {
+			continue // it is gone
+		}
+		for i := range more {
+			more[i].place = p.name
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
 }
 
 // names returns the names in the directory, sorted.
@@ -171,8 +196,10 @@ func (e *env) rowsOf(names, patterns []string) (rows []row) {
 			rows = append(rows, row{Info: info, unlinked: true})
 		}
 	}
+	ps := new(procs)
 	for i := range rows {
 		rows[i].stream()
+		rows[i].ps = ps
 	}
 	return rows
 }
@@ -265,7 +292,7 @@ func (e *env) list(rows []row) {
 	for i, r := range rows {
 		cells[i] = r.cells()
 	}
-	e.table([]column{
+	columns := []column{
 		{head: "NAME", least: 14, paint: painted(e.style.bold)},
 		{head: "TYPE", least: 10},
 		{head: "SIZE", right: true},
@@ -281,7 +308,14 @@ func (e *env) list(rows []row) {
 		{head: "STATE", paint: func(i int, s string) string {
 			return rows[i].paintState(e.style, s)
 		}},
-	}, cells)
+	}
+	if slices.ContainsFunc(rows, func(r row) bool { return r.place != "" }) {
+		columns = slices.Insert(columns, 1, column{head: "CONTAINER", least: 6})
+		for i, r := range rows {
+			cells[i] = slices.Insert(cells[i], 1, cmp.Or(r.place, "-"))
+		}
+	}
+	e.table(columns, cells)
 	fmt.Fprintln(e.out, e.style.faint(e.totals(rows)))
 }
 
@@ -314,6 +348,8 @@ func (r row) describe() (typ, owner, attached string) {
 		return "cannot be read: " + reason(r.err), owner, attached
 	case r.Err != nil:
 		return reason(r.Err), owner, attached
+	case r.State == shmem.Foreign && len(r.users) > 0:
+		return "-", r.ps.userText(r.users[:1]), strconv.Itoa(len(r.users))
 	case r.State == shmem.Foreign:
 		return cmp.Or(r.what, "-"), owner, attached
 	}
@@ -323,7 +359,7 @@ func (r row) describe() (typ, owner, attached string) {
 	}
 	owner = "(" + r.Program + ")"
 	if r.Owner != nil {
-		owner = process(*r.Owner, r.Program)
+		owner = process(r.ps, *r.Owner, r.Program)
 	}
 	attached = strconv.Itoa(len(r.Peers))
 	if r.Readers {
@@ -348,6 +384,9 @@ func (e *env) totals(rows []row) string {
 	if n := count["garbage"]; n > 0 {
 		text += fmt.Sprintf("; %d garbage (shmem gc)", n)
 	}
+	if all := sysvSegments(); len(all) > 0 {
+		text += fmt.Sprintf("; %s (shmem ls --sysv)", plural(uint64(len(all)), "System V segment"))
+	}
 	if n := count["unlinked"]; n > 0 {
 		text += fmt.Sprintf("; %d without a name", n)
 	}
@@ -368,12 +407,19 @@ func reason(err error) string {
 	return s
 }
 
-// process names an attachment. Its pid means something only in its own PID namespace.
-func process(p shmem.Peer, program string) string {
-	if p.PIDNamespace != sys.PIDNamespace() {
-		return fmt.Sprintf("%s (pid %d elsewhere)", program, p.PID)
+// process names an attachment. A pid of another PID namespace is another process here, or none: the
+// pid here comes first, where it can be seen. ps may be nil.
+func process(ps *procs, p shmem.Peer, program string) string {
+	if p.PIDNamespace == sys.PIDNamespace() {
+		return fmt.Sprintf("%s %d", comm(p.PID, program), p.PID)
 	}
-	return fmt.Sprintf("%s %d", comm(p.PID, program), p.PID)
+	if ps == nil {
+		ps = new(procs)
+	}
+	if here := ps.ofPeer(p); here != nil {
+		return fmt.Sprintf("%s %d (%d there)", clean(here.name), here.pid, p.PID)
+	}
+	return fmt.Sprintf("%s (pid %d elsewhere)", program, p.PID)
 }
 
 // comm is the name of a process, or otherwise if there is no such process any more.

@@ -21,11 +21,30 @@ type jsonPeer struct {
 	ReadOnly  bool    `json:"readOnly,omitempty"`
 }
 
+type jsonUser struct {
+	PID     int    `json:"pid"`
+	Program string `json:"program,omitempty"`
+	Mapped  bool   `json:"mapped"` // else it has it open
+}
+
+func jsonUsers(ps *procs, users []user) (all []jsonUser) {
+	for _, u := range users {
+		j := jsonUser{PID: u.pid, Mapped: u.mapped}
+		if p := ps.get(u.pid); p != nil {
+			j.Program = p.name
+		}
+		all = append(all, j)
+	}
+	return all
+}
+
 type jsonInfo struct {
 	Name        string     `json:"name"`
 	Path        string     `json:"path"`
 	State       string     `json:"state"`
 	Unlinked    bool       `json:"unlinked,omitempty"`
+	Container   string     `json:"container,omitempty"` // see --containers
+	Users       []jsonUser `json:"users,omitempty"`     // of a file of another program
 	Error       string     `json:"error,omitempty"`
 	Type        string     `json:"type,omitempty"`
 	Item        string     `json:"item,omitempty"` // type of the messages of a queue or topic
@@ -54,6 +73,7 @@ func (r row) json() jsonInfo {
 		Mode:   r.Mode.String(), UID: r.UID, Created: moment(r.Created), Program: r.Program,
 		Slots: r.Slots, Readers: r.Readers, Peers: []jsonPeer{},
 	}
+	j.Container, j.Users = r.place, jsonUsers(r.ps, r.users)
 	if r.unlinked { // state says only that
 		j.State = r.State.String()
 	}

@@ -56,6 +56,8 @@ const exitCodes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segmen
 
 type cli struct {
 	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
+	In    int              `name:"pid" placeholder:"PID" help:"The directory as the process PID sees it, such as one in a container."`
+	Every bool             `name:"containers" help:"ls, ps, check, top: the directories of all containers too."`
 	Color string           `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $$NO_COLOR is set), always, never."`
 	Ver   kong.VersionFlag `name:"version" help:"Show the version."`
 
@@ -93,9 +95,11 @@ type env struct {
 	stdout   *buffered // behind both
 	style    style
 	unlinked func(dir string) ([]shmem.Info, error) // inspect.Unlinked
-	width    int                                    // columns
-	height   int                                    // lines
-	tty      bool
+	// --containers: the directories of all containers too
+	containers bool
+	width      int // columns
+	height     int // lines
+	tty        bool
 }
 
 // opts are the options for attaching to a segment, wherever it is.

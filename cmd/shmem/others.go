@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/shmembox/shmem"
@@ -78,6 +79,65 @@ func directory(path, name string, st sys.Stat) row {
 	})
 	r.File = r.Size
 	return r
+}
+
+// lostFiles adds to rows the files of other programs that have lost their names while a process
+// maps them or has them open. inspect.Unlinked has the segments.
+func (e *env) lostFiles(rows []row, patterns []string) []row {
+	dir, dev, ok := deviceOf(e.dir)
+	if !ok {
+		return rows
+	}
+	known := map[uint64]bool{}
+	for _, r := range rows {
+		if st, err := os.Stat(r.Path); err == nil && r.unlinked {
+			_, ino, _ := fileIDOf(st)
+			known[ino] = true
+		}
+	}
+	index := map[uint64]int{}
+	for _, pid := range slices.Sorted(pids()) {
+		for ino, f := range lostOf(pid, dev, dir) {
+			if known[ino] || !match(patterns, f.name) {
+				continue
+			}
+			i, ok := index[ino]
+			if !ok {
+				r, lost := lostRow(f)
+				if known[ino] = !lost; !lost {
+					continue
+				}
+				i = len(rows)
+				index[ino] = i
+				rows = append(rows, r)
+			}
+			rows[i].users = append(rows[i].users, f.user)
+		}
+	}
+	return rows
+}
+
+// lostRow is a row for a file of another program without a name. It reports false for a file that
+// has a name after all: one that was made without a name, and got it later, is told by no name too.
+func lostRow(f lostFile) (row, bool) {
+	fd, err := sys.OpenAny(f.via, false)
+	if err != nil {
+		return row{}, false // it cannot be told
+	}
+	defer fd.Close()
+	st, err := fd.Stat()
+	if err != nil || st.Nlink > 0 {
+		return row{}, false
+	}
+	if o, err := openPath(f.via); err == nil { // a segment that is being made, or has just been
+		state := o.Info().State
+		if o.Close(); state != shmem.Foreign {
+			return row{}, false
+		}
+	}
+	return row{unlinked: true, ps: new(procs), Info: shmem.Info{Name: f.name, Path: f.via,
+		State: shmem.Foreign, Size: st.Size, File: st.Size, InUse: st.Blocks * 512, Mode: st.Mode,
+		UID: int(st.UID), Created: st.Modified}}, true
 }
 
 // hidden returns how much memory the file system uses beyond that of the rows, if the directory is

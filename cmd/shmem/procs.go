@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -174,17 +175,7 @@ type user struct {
 // fileUsers returns which processes map files of a directory, or have them open: those that this
 // user may look into.
 func fileUsers(dir string) map[fileKey][]user {
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
-	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = resolved
-	}
-	st, err := os.Stat(dir)
-	if err != nil {
-		return nil
-	}
-	dev, _, ok := fileIDOf(st)
+	dir, dev, ok := deviceOf(dir)
 	if !ok {
 		return nil
 	}
@@ -209,19 +200,104 @@ func fileUsers(dir string) map[fileKey][]user {
 	return all
 }
 
-// mappedInodes returns the files of a device that a process maps.
-func mappedInodes(pid int, dev uint64) (all []uint64) {
+// deviceOf returns the path of a directory as the kernel tells it of files there, and its device.
+func deviceOf(dir string) (path string, dev uint64, ok bool) {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return "", 0, false
+	}
+	dev, _, ok = fileIDOf(st)
+	if there, isThere := isPlace(dir); isThere {
+		return there, dev, ok
+	}
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
+	}
+	return dir, dev, ok
+}
+
+// A lostFile is a file that has lost its name.
+type lostFile struct {
+	name string // its last one
+	via  string // leads to it, as long as the process lives that it names
+	user user
+}
+
+// lostOf returns the files of a directory without a name that a process maps or has open.
+func lostOf(pid int, dev uint64, dir string) (all map[uint64]lostFile) {
+	all = map[uint64]lostFile{}
+	const gone = " (deleted)"
+	base := filepath.Join("/proc", strconv.Itoa(pid))
+	for m := range mappings(pid, dev) {
+		if name, ok := strings.CutSuffix(m.path, gone); ok && filepath.Dir(name) == dir {
+			f := all[m.ino]
+			f.name, f.user = filepath.Base(name), user{pid, true}
+			f.via = filepath.Join(base, "map_files", m.addresses)
+			all[m.ino] = f
+		}
+	}
+	d, err := os.Open(filepath.Join(base, "fd"))
+	if err != nil {
+		return all
+	}
+	defer d.Close()
+	fds, _ := d.Readdirnames(-1)
+	for _, fd := range fds {
+		path := filepath.Join(base, "fd", fd)
+		to, _ := os.Readlink(path)
+		name, ok := strings.CutSuffix(to, gone)
+		if !ok || filepath.Dir(name) != dir {
+			continue
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		if d, ino, ok := fileIDOf(st); ok && d == dev {
+			f := all[ino]
+			f.name, f.via, f.user.pid = filepath.Base(name), path, pid
+			all[ino] = f
+		}
+	}
+	return all
+}
+
+// A mapping is a line of /proc/PID/maps.
+type mapping struct {
+	addresses, path string
+	ino             uint64
+}
+
+// mappings returns the mappings of files of a device.
+func mappings(pid int, dev uint64) iter.Seq[mapping] {
 	const most = 64 << 20 // 65,530 mappings with long names are less
 	major, minor := dev>>8&0xfff|dev>>32&^0xfff, dev&0xff|dev>>12&^0xff
 	want := fmt.Sprintf("%02x:%02x", major, minor)
-	for l := range strings.Lines(procFile(pid, "maps", most)) {
-		f := strings.Fields(l)
-		if len(f) < 5 || f[3] != want {
-			continue
+	return func(yield func(mapping) bool) {
+		for l := range strings.Lines(procFile(pid, "maps", most)) {
+			f := strings.Fields(l)
+			if len(f) < 5 || f[3] != want {
+				continue
+			}
+			m := mapping{addresses: f[0]}
+			m.ino, _ = strconv.ParseUint(f[4], 10, 64)
+			if i := strings.IndexByte(l, '/'); i >= 0 {
+				m.path = strings.TrimSuffix(l[i:], "\n")
+			}
+			if !yield(m) {
+				return
+			}
 		}
-		if ino, err := strconv.ParseUint(f[4], 10, 64); err == nil {
-			all = append(all, ino)
-		}
+	}
+}
+
+// mappedInodes returns the files of a device that a process maps.
+func mappedInodes(pid int, dev uint64) (all []uint64) {
+	for m := range mappings(pid, dev) {
+		all = append(all, m.ino)
 	}
 	return all
 }

@@ -160,7 +160,7 @@ func users(info shmem.Info) string {
 	switch {
 	case info.Owner != nil:
 		return fmt.Sprintf("its owner %s and %d others are attached",
-			process(*info.Owner, info.Program), len(info.Peers)-1)
+			process(nil, *info.Owner, info.Program), len(info.Peers)-1)
 	case len(info.Peers) > 0:
 		return fmt.Sprintf("%d are attached", len(info.Peers))
 	}

@@ -28,7 +28,7 @@ var documented = map[string]any{
 	"ls": []jsonInfo{}, "stat": jsonStat{}, "stream": jsonStream{}, "gc": []verdict{},
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
 	"diff": jsonChange{}, "value": jsonValue{},
-	"check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
+	"ls --sysv": []sysvSegment{}, "check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
 }
 
 // enums are the words that a field has.
@@ -182,7 +182,7 @@ func TestSchema(t *testing.T) {
 		"diff --json box 1ms": "diff", "gc -n --json": "gc", "check --json --held 1ms": "check",
 		"ps --json": "ps", "doctor --json": "doctor", "top --json -n 2 -i 10ms": "top",
 		"check -w --json -n 1 --held 1ms": "check --watch", "rm --json -n box": "rm",
-		"version --json": "version",
+		"version --json": "version", "ls --sysv --json": "ls --sysv",
 	} {
 		cmd := exec.Command(bin, append([]string{"--dir", dir}, strings.Fields(line)...)...)
 		out, err := cmd.Output()

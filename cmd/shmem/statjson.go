@@ -132,7 +132,8 @@ type jsonStat struct {
 // jsonStatus is the report of stat. Lists are never null.
 func jsonStatus(st *inspect.Status, t *inspect.Type, held heldFor) jsonStat {
 	j := jsonStat{
-		jsonInfo: row{Info: st.Info}.json(), Linked: st.Linked, Fate: st.Fate,
+		jsonInfo: row{Info: st.Info, users: usersOf(st), ps: new(procs)}.json(),
+		Linked:   st.Linked, Fate: st.Fate,
 		ID: st.ID, OwnerWord: st.OwnerWord, OwnerSlot: st.OwnerSlot, CreatorPID: st.CreatorPID,
 		CreatorNS:  count64(st.CreatorNS),
 		PayloadCap: num(st.PayloadCap), ControlOff: num(st.ControlOff), ImageOff: num(st.ImageOff),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -34,10 +35,35 @@ func (e *env) showStat(st *inspect.Status, t *inspect.Type, held heldFor) {
 	for _, l := range statLines(st, t, held) {
 		e.showStatLine(l)
 	}
+	if text := usedBy(st); text != "" {
+		e.showStatLine(statLine{label: "used by", text: text})
+	}
 	if len(st.Slots) > 0 {
 		fmt.Fprintln(e.out)
-		e.slotTable(st.Slots)
+		e.slotTable(st)
 	}
+}
+
+// usedBy names the processes that use a file of another program. Of a segment the table says it.
+func usedBy(st *inspect.Status) string {
+	var ps procs
+	if users := usersOf(st); len(users) > 0 {
+		return ps.userText(users)
+	}
+	return ""
+}
+
+// usersOf returns the processes that map a file of another program or have it open.
+func usersOf(st *inspect.Status) []user {
+	if st.State != shmem.Foreign {
+		return nil
+	}
+	f, err := os.Stat(st.Path)
+	if err != nil {
+		return nil
+	}
+	dev, ino, _ := fileIDOf(f)
+	return fileUsers(filepath.Dir(st.Path))[fileKey{dev, ino}]
 }
 
 func (e *env) showStatLine(l statLine) {
@@ -280,18 +306,19 @@ func attachedText(st *inspect.Status) string {
 	return fmt.Sprintf("%d of %d slots", alive, st.Info.Slots)
 }
 
-// slotTable prints a row for each attachment.
-func (e *env) slotTable(slots []inspect.Slot) {
+// slotTable prints a row for each attachment, with what it holds and waits for.
+func (e *env) slotTable(st *inspect.Status) {
 	var rows [][]string
-	for _, s := range slots {
-		rows = append(rows, slotRow(s))
+	var ps procs
+	for _, s := range st.Slots {
+		rows = append(rows, slotRow(st, s, &ps))
 	}
 	e.table([]column{
-		{head: "  SLOT", right: true}, {head: "GEN", right: true}, {head: "PID", right: true},
-		{head: "PROCESS", least: 10},
-		{head: "SINCE", right: true},
-		{head: "WHAT", least: 10, paint: func(i int, s string) string {
-			if !slots[i].Alive {
+		{head: "  SLOT", right: true}, {head: "GEN", right: true, spare: true},
+		{head: "PID", right: true}, {head: "PROCESS", least: 10},
+		{head: "SINCE", right: true, spare: true},
+		{head: "WHAT", least: 10, fold: true, paint: func(i int, s string) string {
+			if !st.Slots[i].Alive || strings.HasPrefix(rows[i][5], "stopped") {
 				return e.style.red(s)
 			}
 			return s
@@ -299,14 +326,23 @@ func (e *env) slotTable(slots []inspect.Slot) {
 	}, rows)
 }
 
-func slotRow(s inspect.Slot) []string {
+func slotRow(st *inspect.Status, s inspect.Slot, ps *procs) []string {
 	var what []string
-	name := "?"
-	if s.PIDNamespace == sys.PIDNamespace() { // elsewhere the pid is another process here
-		name = comm(s.PID, "?")
-	}
-	if !s.Alive {
+	name, pid := "?", strconv.Itoa(s.PID)
+	p := ps.of(s.PID, s.PIDNamespace)
+	switch {
+	case !s.Alive:
 		what, name = append(what, "dead"), "-"
+	case p != nil:
+		name = p.name
+		if p.pid != s.PID {
+			pid = fmt.Sprintf("%d (%d there)", p.pid, s.PID)
+		}
+		if p.stopped() {
+			what = append(what, p.state)
+		}
+	case s.PIDNamespace != sys.PIDNamespace():
+		pid += " elsewhere"
 	}
 	if s.Owner {
 		what = append(what, "owner")
@@ -314,11 +350,15 @@ func slotRow(s inspect.Slot) []string {
 	if s.ReadOnly {
 		what = append(what, "read-only")
 	}
+	peer := shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace}
+	if holds := attachmentOf(row{Info: st.Info}, st, peer).Holds; len(holds) > 0 {
+		what = append(what, "holds "+strings.Join(holds, ", "))
+	}
 	if len(s.Waits) > 0 {
 		what = append(what, "waits for "+strings.Join(s.Waits, ", "))
 	}
-	return []string{strconv.Itoa(s.Slot), strconv.Itoa(s.Generation), strconv.Itoa(s.PID), name,
-		since(s.Since), strings.Join(what, ", ")}
+	return []string{strconv.Itoa(s.Slot), strconv.Itoa(s.Generation), pid, name, since(s.Since),
+		strings.Join(what, ", ")}
 }
 
 // statsText is the counters of a queue or topic on one line.

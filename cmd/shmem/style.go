@@ -60,6 +60,9 @@ func newEnv(c *cli) *env {
 	w := &buffered{f: os.Stdout}
 	e := &env{ctx: interrupted(), dir: c.Dir, stdout: w, raw: w, unlinked: inspect.Unlinked,
 		err: guard{w: os.Stderr}, width: columns, height: lines}
+	if e.containers = c.Every; c.In > 0 {
+		e.dir = inPlace(c.In, c.Dir)
+	}
 	e.tty = e.measure()
 	term := os.Getenv("TERM")
 	if c.Color == "always" || c.Color == "auto" && e.tty && os.Getenv("NO_COLOR") == "" &&
