@@ -25,29 +25,11 @@ import (
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/shmemtest"
+	"github.com/shmembox/shmem/tests/boxtest"
 )
 
 // A point has neither Init nor Drop.
 type point struct{ X, Y int64 }
-
-// A guest calls onDrop when it is dropped.
-type guest struct{ N int64 }
-
-var onDrop func(*guest)
-
-func (g *guest) Drop() {
-	if onDrop != nil {
-		onDrop(g)
-	}
-}
-
-// drops counts the drops of guests until the end of the test.
-func drops(t testing.TB) *int {
-	n := new(int)
-	onDrop = func(*guest) { *n++ }
-	t.Cleanup(func() { onDrop = nil })
-	return n
-}
 
 func TestShare(t *testing.T) {
 	dir := shmemtest.Dir(t)
@@ -304,8 +286,8 @@ func TestInitOnceAnOpen(t *testing.T) {
 func TestDropSeesNoName(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	var again *shmem.Box[guest]
-	onDrop = func(g *guest) {
-		onDrop = nil
+	boxtest.OnDrop = func(g *guest) {
+		boxtest.OnDrop = nil
 		if exists(dir, "g") || g.N != 3 {
 			t.Errorf("Drop sees the name, or not the value: %d", g.N)
 		}
@@ -321,8 +303,8 @@ func TestDropSeesNoName(t *testing.T) {
 
 func TestDropPanics(t *testing.T) {
 	dir, n := shmemtest.Dir(t), 0
-	onDrop = func(*guest) { n++; panic("ouch") }
-	defer func() { onDrop = nil }()
+	boxtest.OnDrop = func(*guest) { n++; panic("ouch") }
+	defer func() { boxtest.OnDrop = nil }()
 	b, other := open[guest](t, dir, "g"), attach[guest](t, dir, "g")
 	func() {
 		defer func() {
@@ -343,8 +325,8 @@ func TestDropPanics(t *testing.T) {
 // A Drop that ends its goroutine, as t.FailNow does, ends the attachment all the same.
 func TestDropGoexit(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	onDrop = func(*guest) { runtime.Goexit() }
-	defer func() { onDrop = nil }()
+	boxtest.OnDrop = func(*guest) { runtime.Goexit() }
+	defer func() { boxtest.OnDrop = nil }()
 	b := open[guest](t, dir, "g")
 	done := make(chan struct{})
 	go func() { defer close(done); _ = b.Close() }()
@@ -365,12 +347,12 @@ func wantMapped(t testing.TB, dir string, want bool) {
 func TestDropMayUseItsBox(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	b := open[guest](t, dir, "g")
-	onDrop = func(*guest) {
+	boxtest.OnDrop = func(*guest) {
 		if b.Owned() || b.Value() != nil || b.Segment().Linked() || b.Close() != nil {
 			t.Error("in Drop the box is not closed")
 		}
 	}
-	defer func() { onDrop = nil }()
+	defer func() { boxtest.OnDrop = nil }()
 	within(t, func() { check(t, b.Close()) })
 }
 

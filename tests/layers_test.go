@@ -1,5 +1,5 @@
 // Package tests_test checks the architecture as a whole. The programs and tests that take longer
-// than a unit test are in the directories beside it; nothing imports them.
+// than a unit test are in the directories beside it; no package of the library imports them.
 package tests_test
 
 import (
