@@ -117,6 +117,9 @@ func (o *Observer) settable() error {
 	case layout.Stream(o.t) != "":
 		return fmt.Errorf("a %s cannot be set: senders and receivers change it without the box's "+
 			"lock", layout.Stream(o.t))
+	case layout.IsMap(o.t):
+		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
+			layout.MapName)
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

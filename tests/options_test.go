@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -17,6 +18,7 @@ func TestCommonOptions(t *testing.T) {
 	root := reflect.TypeFor[shmem.Options]()
 	for _, kind := range []reflect.Type{
 		root, reflect.TypeFor[queue.Options](), reflect.TypeFor[queue.BytesOptions](), reflect.TypeFor[topic.Options](),
+		reflect.TypeFor[kv.Options](),
 	} {
 		for _, name := range common {
 			f, ok := kind.FieldByName(name)

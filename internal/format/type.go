@@ -108,6 +108,12 @@ func (t *Type) SyncSpans() iter.Seq[Span] {
 	return sequence(t.runs(func(t *Type) bool { return t.Kind == Sync }))
 }
 
+// LeafSpans returns the bytes of all numbers in the type: those that are neither padding nor in
+// fields without a name.
+func (t *Type) LeafSpans() iter.Seq[Span] {
+	return sequence(t.runs(func(*Type) bool { return true }))
+}
+
 // A run is a range of bytes or, if it has inner runs, count repetitions of those.
 type run struct {
 	off, len      int

@@ -40,8 +40,8 @@ var (
 // protects: everything but sync/atomic and psync fields.
 const maxParts = 1 << 14
 
-// ErrStream is returned for a queue or topic that there is no code for: code that stores it as a
-// whole would break it.
+// ErrStream is returned for a queue, topic or map that there is no code for: code that stores it as
+// a whole would break it.
 var ErrStream = errors.New("it is no box")
 
 // refuse returns ErrStream for a queue or topic that there is no code for, with what to use
@@ -63,6 +63,10 @@ func refuse(lang string, t *schema.Type) error {
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
 			"processes send and receive; Go programs attach by queue.AttachBytes, others by "+
 			"pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
+	case layout.IsMap(t):
+		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
+			"Go programs attach by kv.Attach, and docs/format.md describes how to read one",
+			ErrStream, layout.MapName)
 	case stream != "" && (lang == "c" || lang == "rust"):
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
 			"processes publish; Go programs attach by topic.Attach[%s], Python by the follow() "+

@@ -9,6 +9,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/table"
 )
 
 // of returns the schema of a Go type.
@@ -21,7 +22,7 @@ func of(t *testing.T, goType reflect.Type) *format.Type {
 	return s
 }
 
-// TestStructs compares the structs of package ring with what the layout says of them: names,
+// TestStructs compares the structs of packages ring and table with what the layout says of them: names,
 // offsets, sizes, alignments and types of all fields.
 func TestStructs(t *testing.T) {
 	for _, c := range []struct {
@@ -34,6 +35,8 @@ func TestStructs(t *testing.T) {
 		{reflect.TypeFor[ring.Extent](), layout.Extent},
 		{reflect.TypeFor[ring.BroadcastHeader](), layout.TopicHeader},
 		{reflect.TypeFor[ring.Hold](), layout.Hold},
+		{reflect.TypeFor[table.Header](), layout.MapHeader},
+		{reflect.TypeFor[table.Stripe](), layout.Stripe},
 		{reflect.TypeFor[atomic.Uint64](), layout.Word},
 	} {
 		if got := of(t, c.goType); !reflect.DeepEqual(got, c.layout) {

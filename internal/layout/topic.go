@@ -101,6 +101,10 @@ func Described(t *format.Type) string {
 	case TopicName:
 		return "a " + TopicName + " of " + NameOf(Item(t)) + " (see topic.Open)"
 	}
+	if IsMap(t) {
+		key, value := entryOf(t)
+		return "a " + MapName + " of " + NameOf(key) + " and " + NameOf(value) + " (see kv.Open)"
+	}
 	return "a box of " + NameOf(t) + " (see shmem.Open)"
 }
 

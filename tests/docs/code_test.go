@@ -24,6 +24,7 @@ const module = "github.com/shmembox/shmem"
 var packages = map[string]string{
 	"shmem": module, "psync": module + "/psync", "queue": module + "/queue",
 	"topic": module + "/topic", "limit": module + "/limit",
+	"kv":      module + "/kv",
 	"inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",

@@ -125,11 +125,18 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
 		}
 	}
+	parts = map[string]*format.Type{"Map": layout.MapHeader, "Stripe": layout.Stripe}
+	for _, r := range tables(t, d, "map part|offset|type|field|")[0] {
+		if off := layout.Offset(parts[r[0]], r[3]); strconv.Itoa(off) != r[1] {
+			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
+		}
+	}
 	text := strings.Join(d.lines, "\n") + blocksOf(d)
 	for _, s := range []string{
 		fmt.Sprintf("version %d", format.Version),
 		fmt.Sprintf("records of %d bytes", format.SlotSize),
 		fmt.Sprintf("The header has %d bytes, a hold %d", layout.TopicHeader.Size, layout.Hold.Size),
+		fmt.Sprintf("The header has %d bytes, a stripe %d", layout.MapHeader.Size, layout.Stripe.Size),
 		fmt.Sprintf("[%d]u64 | marks", layout.RWMutexReaders),
 		fmt.Sprintf("[%d]u64 | holds", layout.SemaphoreHolders),
 		fmt.Sprintf("up to %d bytes", format.InlineSchema),

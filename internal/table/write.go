@@ -1,0 +1,229 @@
+package table
+
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// A Slot is where a key has or would have its entry. It counts while the lock is held, until the
+// next change of the stripe.
+type Slot struct {
+	hash uint64
+	link *atomic.Uint64
+	// Cell has the entry. It is -1 if there is none.
+	Cell int
+	// Expires is when it expires.
+	Expires int64
+	// Found is false also if the entry has expired.
+	Found bool
+}
+
+// Lookup finds the key. The caller holds the stripe.
+func (t *Table) Lookup(hash uint64, key []uint64) (Slot, error) {
+	link, cell, err := t.find(hash, key)
+	s := Slot{hash: hash, link: link, Cell: cell}
+	if err != nil || cell < 0 {
+		return s, err
+	}
+	s.Expires = int64(load("expires", t.word(cell, cellExpires)))
+	s.Found = s.Expires == 0 || s.Expires > t.room.Now()
+	return s, nil
+}
+
+// A Change is an entry that is being stored.
+type Change struct {
+	// Cell is where the caller writes the value before it calls Commit.
+	Cell    int
+	named   int // the cell of the intent
+	slot    Slot
+	expires int64
+}
+
+// Begin begins to store an entry at the slot of a key, and writes all of it but the value. The next
+// call is Commit.
+func (t *Table) Begin(at Slot, key []uint64, expires int64) (c Change, err error) {
+	stripe := t.StripeOf(at.hash)
+	c = Change{slot: at, expires: expires, named: at.Cell}
+	if c.Cell, err = t.spare(stripe); err != nil {
+		return c, err
+	}
+	if at.Cell >= 0 {
+		store("intent", &t.stripes[stripe].Intent, uint64(newIntent(replacing, at.Cell)))
+		step.Reach(step.MapIntent)
+	} else {
+		if c.named, err = t.take(stripe); err != nil {
+			return c, err
+		}
+		c.slot.link = t.bucket(at.hash) // an eviction may have removed the cell with the link
+	}
+	t.fill(stripe, &c, key)
+	return c, nil
+}
+
+// fill writes an entry, except its value, into a cell that no chain contains.
+func (t *Table) fill(stripe int, c *Change, key []uint64) {
+	var next uint64
+	if c.slot.Cell >= 0 {
+		next = load("next", t.word(c.slot.Cell, cellNext))
+	} else {
+		next = load("link", c.slot.link)
+	}
+	// Not a plain store: no reader sees a word of the new entry with the old generation.
+	add("gen", t.word(c.Cell, cellGen), 1)
+	store("fill state", t.word(c.Cell, cellState), uint64(stripe)+1)
+	store("fill hash", t.word(c.Cell, cellHash), c.slot.hash)
+	store("fill next", t.word(c.Cell, cellNext), next)
+	store("fill expires", t.word(c.Cell, cellExpires), uint64(c.expires))
+	store("fill used", t.word(c.Cell, cellUsed), 0)
+	for i, w := range key {
+		store("fill key", t.word(c.Cell, CellWords+i), w)
+	}
+}
+
+// Commit makes the entry count, whose value the caller has written.
+func (t *Table) Commit(c *Change) {
+	stripe := t.StripeOf(c.slot.hash)
+	s := &t.stripes[stripe]
+	step.Reach(step.MapFilled)
+	store("commit", c.slot.link, uint64(c.Cell)+1)
+	step.Reach(step.MapLinked)
+	t.setVersion(s)
+	if c.expires != 0 {
+		add("timed", &t.header.Timed, 1)
+	}
+	store("spare", &s.Spare, uint64(c.named)+1)
+	step.Reach(step.MapSpare)
+	if c.slot.Cell < 0 {
+		store("count", &s.Count, load("count", &s.Count)+1)
+	}
+	t.done(s)
+}
+
+// done ends the change of a stripe.
+func (t *Table) done(s *Stripe) {
+	store("done", &s.Intent, 0)
+	step.Reach(step.MapDone)
+}
+
+// Remove removes the entry at a slot, if there is one.
+func (t *Table) Remove(at Slot) {
+	if at.Cell >= 0 {
+		t.unlink(t.StripeOf(at.hash), at.Cell, at.link)
+		add("removed", &t.header.Removed, 1)
+	}
+}
+
+// unlink removes a cell, to which the link leads, from its chain, and frees it. The caller counts
+// it as removed, unless it takes the cell itself.
+func (t *Table) unlink(stripe, cell int, link *atomic.Uint64) {
+	s := &t.stripes[stripe]
+	store("intent", &s.Intent, uint64(newIntent(removing, cell)))
+	step.Reach(step.MapIntent)
+	store("commit", link, load("next", t.word(cell, cellNext)))
+	step.Reach(step.MapLinked)
+	t.setVersion(s)
+	t.free(cell)
+	store("count", &s.Count, load("count", &s.Count)-1)
+	t.done(s)
+}
+
+// free frees a cell that the caller's stripe owns and no chain contains.
+func (t *Table) free(cell int) {
+	store("free", t.word(cell, cellState), freed)
+	step.Reach(step.MapFreed)
+	t.mark(cell, false)
+}
+
+// Repair ends the change of a holder that died: the change is undone, or what is left of it is
+// done. The caller holds the lock.
+func (t *Table) Repair(stripe int) error {
+	s := &t.stripes[stripe]
+	i := intent(load("intent", &s.Intent))
+	if i.kind() != 0 && i.cell() < t.Cells() {
+		var err error
+		if i.kind() == removing {
+			err = t.repairRemoval(stripe, i.cell())
+		} else {
+			err = t.repairPut(stripe, i)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.recount(stripe); err != nil {
+		return err
+	}
+	store("done", &s.Intent, 0)
+	add("removed", &t.header.Removed, 1)
+	add("repairs", &t.header.Repairs, 1)
+	step.Reach(step.MapRepair)
+	return nil
+}
+
+// repairRemoval frees a cell that is out of its chain. If the cell is in it, nothing was changed.
+func (t *Table) repairRemoval(stripe, cell int) error {
+	state := load("state", t.word(cell, cellState))
+	switch t.owner(cell, state) {
+	case stripe + 1:
+		link, err := t.linkTo(stripe, cell)
+		if link != nil || err != nil {
+			return err
+		}
+		t.setVersion(&t.stripes[stripe])
+		t.free(cell)
+	case 0: // it is free, and may not be in the index
+		t.mark(cell, false)
+	}
+	return nil
+}
+
+// repairPut ends the storing of an entry.
+func (t *Table) repairPut(stripe int, i intent) error {
+	s, cell := &t.stripes[stripe], i.cell()
+	c, err := t.spare(stripe)
+	if err != nil || c == cell { // the spare cell was exchanged already
+		return err
+	}
+	link, err := t.linkTo(stripe, c)
+	if err != nil {
+		return err
+	}
+	if link != nil { // it counts
+		t.setVersion(s)
+		add("timed", &t.header.Timed, 1)
+		store("spare", &s.Spare, uint64(cell)+1)
+		if i.kind() == inserting {
+			t.mark(cell, true)
+		}
+		return nil
+	}
+	if i.kind() != inserting {
+		return nil
+	}
+	switch t.owner(cell, load("state", t.word(cell, cellState))) {
+	case stripe + 1:
+		// The index may have been wrong about the cell: then it is in its chain.
+		if link, err := t.linkTo(stripe, cell); link != nil || err != nil {
+			return err
+		}
+		t.free(cell)
+	case 0: // a repair was interrupted
+		t.mark(cell, false)
+	}
+	return nil
+}
+
+// recount counts the entries of a stripe.
+func (t *Table) recount(stripe int) error {
+	n := 0
+	for b := stripe; b < t.Buckets; b += t.Stripes {
+		cells, err := t.chain(b)
+		if err != nil {
+			return err
+		}
+		n += len(cells)
+	}
+	store("count", &t.stripes[stripe].Count, uint64(n))
+	return nil
+}
