@@ -30,9 +30,9 @@ import (
 //     leave the gate, decode it and compare (AttachCompare), and go to 4
 //  7. lock a free slot (AttachSlot) and write its record (AttachRecord)
 //  8. write the type, if it is new (SchemaWrite)
-//  9. leave the gate (AttachRelease), and tell those who wait for events (AttachCounted); where the
-//     slot is that of an attachment that has died, all who wait: it may have been the only one that
-//     was woken
+//  9. leave the gate (AttachRelease), and ring what waits for events (AttachCounted); where the
+//     slot is that of an attachment that has died, ring all waiters: it may have been the only
+//     one that was woken
 //  10. make the pages present (AttachPopulate)
 //
 // From step 7 on another attachment may leave, and rely on this one for the cleanup. So what can

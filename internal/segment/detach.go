@@ -28,8 +28,8 @@ import (
 //  6. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
 //     (DetachUnlink)
 //  7. lock the slot again, if step 3 unlocked it (DetachRelock): no other attachment can come
-//  8. leave the gate (DetachRelease). Where the name was unlinked tell those who stay (DetachTold;
-//     see told.go); in all other cases tell those who wait for events (DetachCounted)
+//  8. leave the gate (DetachRelease). Where the name was unlinked tell the others (DetachTold;
+//     see told.go); in all other cases ring what waits for events (DetachCounted)
 //  9. cleanup: drop the value (DetachDrop)
 //  10. remove the mapping (DetachRetire)
 //  11. close the file, which frees the slot (DetachSlot)

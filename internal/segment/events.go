@@ -14,10 +14,10 @@ import (
 )
 
 // The word events counts what changes in the life of a segment. A process that attaches, detaches,
-// owns, leaks or takes the name changes its words first, then counts, then wakes those who wait for
-// the next event. What has happened is read from the words themselves: a sequence of events
-// compares them with what it has seen before. So a process that dies before it counts costs
-// promptness only. A death is not counted: the kernel tells of it.
+// owns, leaks or takes the name changes its words first, then counts, then wakes the waiters for
+// the next one. What has happened is read from the words themselves: a sequence of events compares
+// them with what it has seen before. So a process that dies before it counts costs promptness only.
+// A death is not counted: the kernel tells of it.
 
 // An EventKind is the twin of shmem.EventKind, with the same numbers.
 type EventKind int
@@ -37,7 +37,7 @@ type Event struct {
 	Peer Peer
 }
 
-// count counts a change of this attachment and wakes those who wait for events. The mapping is not
+// count counts a change of this attachment and wakes the waiters for events. The mapping is not
 // retired yet.
 func (a *Attachment) count() {
 	if a.id == format.NoID {

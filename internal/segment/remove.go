@@ -36,7 +36,7 @@ const removeGateTime = time.Second
 //  3. where the gate is not to be had (RemoveGate), give the file a temporary name (RemoveRenamed),
 //     and look at it once more. The same file: unlink that name (RemoveUnlink). Another one, which
 //     has taken its place since step 1: give it back its name, and start again
-//  4. tell those who are attached, without the gate (RemoveTold); see told.go
+//  4. tell the attachments, without the gate (RemoveTold); see told.go
 //
 // The gate keeps out all processes of this library that could take the name away. Without it one
 // that is stopped between its own look and its unlink, with the gate, may unlink the next segment

@@ -11,7 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// A process that has taken the name from a segment tells those who stay attached:
+// A process that has taken the name from a segment tells the other attachments:
 //
 //  1. close the ring, if it is a queue or topic: senders get errs.Unlinked from now on
 //  2. set the word gone, and count the event

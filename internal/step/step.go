@@ -33,7 +33,7 @@ const (
 	AttachRecord   Point = "attach.record"   // the slot's record is written
 	AttachReader   Point = "attach.reader"   // read-only by permission: the presence byte is locked
 	AttachRelease  Point = "attach.release"  // the gate is free
-	AttachCounted  Point = "attach.counted"  // those who wait for events are told
+	AttachCounted  Point = "attach.counted"  // waiters for events are rung
 	AttachPopulate Point = "attach.populate" // its pages are present, where that was asked for
 
 	SchemaGate  Point = "schema.gate"  // BoxOf: the gate is held
@@ -48,8 +48,8 @@ const (
 	DetachUnlink  Point = "detach.unlink"  // the name is unlinked
 	DetachRelock  Point = "detach.relock"  // the slot is locked again, for Drop
 	DetachRelease Point = "detach.release" // the gate is free
-	DetachTold    Point = "detach.told"    // those who stay know that the name is gone
-	DetachCounted Point = "detach.counted" // instead: those who wait for events are told
+	DetachTold    Point = "detach.told"    // the others know that the name is gone
+	DetachCounted Point = "detach.counted" // instead: waiters for events are rung
 	DetachDrop    Point = "detach.drop"    // Drop has run
 	DetachRetire  Point = "detach.retire"  // the mapping is removed
 	DetachSlot    Point = "detach.slot"    // the file is closed, with what it had locked
@@ -57,7 +57,7 @@ const (
 	OwnGate    Point = "own.gate"    // the gate is held
 	OwnWord    Point = "own.word"    // the owner word names the caller
 	OwnRelease Point = "own.release" // the gate is free
-	OwnCounted Point = "own.counted" // those who wait for events are told
+	OwnCounted Point = "own.counted" // waiters for events are rung
 
 	LeakGate Point = "leak.gate" // the gate is held
 	LeakWord Point = "leak.word" // the owner word says Kept
@@ -65,7 +65,7 @@ const (
 	RemoveGate    Point = "remove.gate"    // the gate is held, or cannot be had
 	RemoveRenamed Point = "remove.renamed" // the file has a temporary name
 	RemoveUnlink  Point = "remove.unlink"  // the name is unlinked
-	RemoveTold    Point = "remove.told"    // those who are attached know it
+	RemoveTold    Point = "remove.told"    // the attachments know it
 
 	ReclaimOpen   Point = "reclaim.open"   // the file is open
 	ReclaimGate   Point = "reclaim.gate"   // the gate is held
