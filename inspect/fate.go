@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/segment"
 )
 
 // fate says in a sentence what becomes of the segment. The rules are those of the lifecycle in
@@ -16,6 +17,10 @@ func (st *Status) fate() string {
 	}
 	switch st.State {
 	case shmem.Live:
+		if segment.IsTemp(st.Name) && st.Linked {
+			return "it has a temporary name, by which no process can find it: it is being made, or " +
+				"a process died while removing it; shmem gc removes it when no process is attached"
+		}
 		if st.Owner == nil {
 			return st.fateWithoutOwner(undo)
 		}
@@ -33,6 +38,9 @@ func (st *Status) fate() string {
 		}
 		return "it has no owner: it stays until a process owns it or removes it (shmem rm)" + undo
 	case shmem.Garbage:
+		if segment.IsTemp(st.Name) {
+			return "a process died while making or removing it: shmem gc removes it"
+		}
 		if st.OwnerWord == "dropped" {
 			return "its owner has dropped the value but was killed before it unlinked the name; " +
 				"the next Open starts afresh, shmem gc removes it"

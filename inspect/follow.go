@@ -12,6 +12,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -24,12 +25,14 @@ const (
 // A Follower reads the messages of a topic as they are published, without knowing their Go type.
 //
 // A Follower takes no slot and no lock. It holds no publisher back, so a slow one loses messages;
-// see Lost. No publisher can wake it: it polls every 1 to 50 ms. It is for one goroutine and ends
+// see Lost. No publisher can wake it: it polls every 1 to 50 ms. When a newer program has appended
+// fields to the type of the messages, the next message has them. It is for one goroutine and ends
 // with its Observer.
 type Follower struct {
 	o      *Observer
 	topic  *stream.TopicMemory
 	cursor *ring.Cursor
+	typed  uint64 // fingerprint of the segment's type when topic was made
 	buf    []byte // the last message
 	lost   uint64
 }
@@ -49,7 +52,7 @@ func (o *Observer) Follow(from uint64) (f *Follower, err error) {
 		if from == FromOldest {
 			from = t.Ring.Oldest()
 		}
-		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from),
+		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), typed: o.t.Fingerprint(),
 			buf: make([]byte, t.Layout.Item.Size)}
 		return nil
 	})
@@ -165,6 +168,10 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 		f.lost += lost
 		switch err {
 		case nil:
+			// A program that has appended fields stores its type before it publishes.
+			if err := f.refresh(); err != nil {
+				return Message{}, err
+			}
 			f.topic.Load(pos, f.buf)
 			if f.cursor.Done() != nil {
 				continue // it was overwritten meanwhile: Next counts it as lost
@@ -183,6 +190,38 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 		return Message{}, fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	return Message{}, errNothing
+}
+
+// refresh reads the type of the messages again if it is another one. It returns errNothing while it
+// is being written.
+func (f *Follower) refresh() error {
+	o := f.o
+	stored := o.m.Peers.Words.Fingerprint.Load()
+	if stored == f.typed {
+		return nil
+	}
+	l, err := segment.LookFile(o.file, o.info.Path, o.info.Name)
+	if err != nil {
+		return err
+	}
+	if l.Err != nil || l.Fingerprint != stored {
+		return errNothing
+	}
+	t, err := stream.TopicIn(o.m, l.Schema)
+	if err != nil {
+		return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
+	}
+	old, now := f.topic.Layout, t.Layout
+	if now.Capacity != old.Capacity || now.Holds != old.Holds || now.Stride != old.Stride ||
+		!format.Prefix(old.Item, now.Item) {
+		return fmt.Errorf("%w: the type of its messages was replaced", shmem.ErrCorrupt)
+	}
+	if now.Item.Size > MaxSnapshot {
+		return tooLarge(int64(now.Item.Size))
+	}
+	f.topic.Layout, f.topic.Size, f.typed = now, t.Size, stored
+	f.buf = make([]byte, now.Item.Size)
+	return nil
 }
 
 // alive reports whether the attachment of that id lives.

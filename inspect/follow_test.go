@@ -176,3 +176,48 @@ func TestFollowHostile(t *testing.T) {
 	}
 	t.Log(answers, "answers,", failures, "errors")
 }
+
+// TestFollowGrows: a follower sees the fields that a newer program has appended meanwhile.
+func TestFollowGrows(t *testing.T) {
+	type older struct{ N uint64 }
+	type newer struct{ N, More uint64 }
+	dir := sharedDir(t)
+	o := &topic.Options{Dir: dir, Capacity: 8, Reserve: 64}
+	first, err := topic.Create[older]("grows", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	f, err := look(t, dir, "grows").Follow(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Publish(t.Context(), older{1}); err != nil {
+		t.Fatal(err)
+	}
+	want := func(n int, text string) {
+		t.Helper()
+		m, err := f.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(m.Value); m.Value.Len() != n || got != text {
+			t.Errorf("message %d is %s, want %s", m.Seq, got, text)
+		}
+	}
+	want(1, "{N 1}")
+	o.Append = true
+	second, err := topic.Open[newer]("grows", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := second.Publish(t.Context(), newer{2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Publish(t.Context(), older{4}); err != nil {
+		t.Fatal(err)
+	}
+	want(2, "{N 2, More 3}")
+	want(2, "{N 4, More 0}")
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -21,7 +20,7 @@ type gcCmd struct {
 
 func (*gcCmd) Help() string {
 	return `Garbage is a segment whose owner has died and that no process is attached to, and a
-file whose program died while making it. gc removes only this user's. The kernel says which
+file that a process died over while making or removing it. gc removes only this user's. The kernel says which
 processes are attached, by locks that vanish with their process: pids do not matter, and there is no
 grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
 changed. Unread messages of a queue are lost; gc says how many. --dry-run makes the same
@@ -110,7 +109,7 @@ func (c *gcCmd) judgeAll(e *env) ([]verdict, error) {
 	var ps procs
 	for _, r := range e.rowsOf(names, nil) {
 		switch {
-		case isUnfinished(r.Name) && !r.unlinked: // see below
+		case segment.IsTemp(r.Name) && !r.unlinked: // see below
 		case c.Foreign && r.State == shmem.Foreign && r.err == nil && !r.unlinked:
 			if users == nil {
 				users = fileUsers(e.dir)
@@ -121,7 +120,7 @@ func (c *gcCmd) judgeAll(e *env) ([]verdict, error) {
 		}
 	}
 	for _, name := range names { // those that are being made, or that a process died over
-		if isUnfinished(name) {
+		if segment.IsTemp(name) {
 			all = append(all, judgeUnfinished(filepath.Join(e.dir, name), name))
 		}
 	}
@@ -161,21 +160,11 @@ func (e *env) showVerdicts(all []verdict, verb string) {
 		bytesText(memory))))
 }
 
-// unfinishedPrefix begins the temporary names of segments that are being made where the file system
-// has no nameless files.
-const unfinishedPrefix = ".shmem-"
-
-// isUnfinished reports whether a name is such a temporary one, as the library makes it. Others that
-// begin like that are files of other programs.
-func isUnfinished(name string) bool {
-	id, ok := strings.CutPrefix(name, unfinishedPrefix)
-	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
-}
-
-const whyUnfinished = "its program died while making it"
+// whyUnfinished is why a file with a temporary name is garbage.
+const whyUnfinished = "a process died while making or removing it"
 
 func whyGarbage(info shmem.Info) string {
-	if isUnfinished(info.Name) {
+	if segment.IsTemp(info.Name) {
 		return whyUnfinished
 	}
 	why := "owner dead, no process attached"
@@ -306,11 +295,16 @@ func judgeUnfinished(path, name string) verdict {
 		return v
 	}
 	defer fd.Close()
-	const lockBytes = sys.SlotByte - sys.GateByte + format.MaxSlots // the gate, and every slot
-	if held, err := fd.Held(sys.GateByte, lockBytes); err != nil || held {
+	making, err1 := fd.Held(sys.GateByte, 1)
+	attached, err2 := fd.Held(sys.SlotByte, format.MaxSlots)
+	switch {
+	case err1 != nil || err2 != nil || making:
 		v.Why = "it is being made"
-		return v
+	case attached:
+		v.Why = "a process died while removing it, and others are attached: " +
+			"gc removes it when they have left"
+	default:
+		v.Taken, v.Why = true, whyUnfinished
 	}
-	v.Taken, v.Why = true, whyUnfinished
 	return v
 }

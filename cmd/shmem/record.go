@@ -61,7 +61,8 @@ func (*recordCmd) Help() string {
 	return `Records until the topic ends, or Ctrl-C. It takes no slot and no lock: no publisher
 waits for it, and messages that it is too slow for are lost, and counted. The file has the schema of
 the items, and of each message the sequence number, the time at which it was seen (within a
-millisecond or so of its publication, later after a silence: up to 50 ms) and the item.`
+millisecond or so of its publication, later after a silence: up to 50 ms) and the item. Fields that
+a newer program appends meanwhile are not recorded, and record says so: begin a new one.`
 }
 
 func (c *recordCmd) Run(e *env) (err error) {
@@ -93,10 +94,15 @@ func (c *recordCmd) Run(e *env) (err error) {
 	if err := writeRecordHeader(out, o.MessageType()); err != nil {
 		return err
 	}
-	n := 0
+	n, size, grown := 0, o.MessageType().Size(), false
 	err = follow(e.ctx, f, out.Flush, func(m inspect.Message) error {
-		if err := writeMessage(out, m); err != nil {
+		if err := writeMessage(out, m, size); err != nil {
 			return err
+		}
+		if !grown && m.Value.Type().Size() > size {
+			grown = true
+			fmt.Fprintf(e.err, "shmem: %s: from message %d on the items have more fields, which "+
+				"this recording has no room for; begin a new one\n", clean(c.Name), m.Seq)
 		}
 		if n++; n == c.Count {
 			return errEnough
@@ -175,11 +181,12 @@ func writeRecordHeader(out io.Writer, t *inspect.Type) error {
 	return err
 }
 
-func writeMessage(out io.Writer, m inspect.Message) error {
+// writeMessage writes a message, and of its item the fields that the recording began with.
+func writeMessage(out io.Writer, m inspect.Message, size int) error {
 	if _, err := out.Write(messageHeader{m.Seq, m.Time.UnixNano()}.encode()); err != nil {
 		return err
 	}
-	_, err := out.Write(m.Value.Bytes())
+	_, err := out.Write(m.Value.Bytes()[:size])
 	return err
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -306,5 +307,74 @@ func TestFewDescriptors(t *testing.T) {
 		if line[0] == 't' && strings.Count(string(out), "idle") != 2*n {
 			t.Errorf("%s shows %d of %d", line, strings.Count(string(out), "idle"), 2*n)
 		}
+	}
+}
+
+// TestRemovedHalfway: a Remove that died after it had given the segment a temporary name leaves
+// garbage, whatever the lifetime was and whatever is in it. What a process still uses stays.
+func TestRemovedHalfway(t *testing.T) {
+	dir, bin := interruptible(t)
+	for _, l := range []shmem.Lifetime{shmem.Owned, shmem.Shared, shmem.Kept} {
+		b, err := shmem.Open[int64](fmt.Sprint("used-", l), &shmem.Options{Dir: dir, Lifetime: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+	}
+	kept, err := shmem.Open[int64]("kept", &shmem.Options{Dir: dir, Lifetime: shmem.Kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := queue.Open[int64]("unread", &queue.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(kept.Close(), q.Send(t.Context(), 1), q.Close()); err != nil {
+		t.Fatal(err)
+	}
+	moved := map[string]string{}
+	for i, name := range []string{"used-owned", "used-shared", "used-kept", "kept", "unread"} {
+		temp := fmt.Sprintf(".shmem-%032x", i)
+		moved[temp] = name
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, temp)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const why = "a process died while making or removing it"
+	_, checked, _ := runIn(t, bin, dir, "check")
+	for temp, name := range moved {
+		used := strings.HasPrefix(name, "used")
+		state, fate := "garbage", why
+		if used {
+			state, fate = "live", "temporary name"
+		}
+		_, out, errs := runIn(t, bin, dir, "stat", temp)
+		out = strings.Join(strings.Fields(out), " ")
+		if !strings.HasPrefix(out, temp+" "+state) || !strings.Contains(out, fate) {
+			t.Errorf("stat of %s, which was %s:\n%s%s", temp, name, out, errs)
+		}
+		if n := strings.Contains(checked, temp); n == used {
+			t.Errorf("check names %s, which was %s: %v\n%s", temp, name, n, checked)
+		}
+	}
+	for _, n := range []string{"--dry-run", "--json"} {
+		_, out, errs := runIn(t, bin, dir, "gc", n, "--json")
+		var all []verdict
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatal(err, errs)
+		}
+		for _, v := range all {
+			used := strings.HasPrefix(moved[v.Name], "used")
+			want := why
+			if used {
+				want = "others are attached"
+			}
+			if v.Taken == used || !strings.Contains(v.Why, want) {
+				t.Errorf("gc %s: %+v, which was %s", n, v, moved[v.Name])
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
+		t.Errorf("%v, %v are left", left, err)
 	}
 }

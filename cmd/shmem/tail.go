@@ -36,7 +36,8 @@ The messages of a topic go to all subscribers. Each message is a line: of a queu
 texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON. What a
 terminal would act on is escaped, as \x1b: only --raw writes the bytes as they are. tail takes no
 slot and no lock: no publisher waits for it, and if publishers are a whole round of the ring ahead
-it loses messages, and says how many. With --hold it attaches, and they wait.`
+it loses messages, and says how many. With --hold it attaches, and they wait; fields that a newer
+program appends meanwhile are not shown then.`
 }
 
 func (c *tailCmd) Run(e *env) (err error) {

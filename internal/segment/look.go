@@ -251,6 +251,8 @@ func (c *control) judge(l *Look, owner format.Owner, attached bool) (err error) 
 		l.State = Orphaned
 	case attached:
 		l.State = Live
+	case IsTemp(l.Name):
+		l.State = Garbage // whatever its lifetime is: a process died while making or removing it
 	default:
 		stays, err := c.stays(owner)
 		if err != nil || !stays {

@@ -76,8 +76,9 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, sys.ErrNotDir)
 }
 
-// isTemp reports whether name is that of a file in the making.
-func isTemp(name string) bool {
+// IsTemp reports whether name is a temporary one: that of a file in the making, or of one that a
+// Remove without the gate was about to unlink. No segment is opened by it.
+func IsTemp(name string) bool {
 	id, ok := strings.CutPrefix(name, tempPrefix)
 	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
 }

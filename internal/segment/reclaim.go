@@ -33,7 +33,7 @@ func Reclaim(dir string) iter.Seq2[Look, error] {
 // ReclaimFile unlinks one file of the directory dir if Reclaim would, and reports whether it did.
 func ReclaimFile(dir, name string) (l Look, unlinked bool, err error) {
 	cfg, err := Config{Dir: dir}.withDefaults()
-	if err != nil || !isTemp(name) && checkName(name, "") != nil {
+	if err != nil || !IsTemp(name) && checkName(name, "") != nil {
 		return Look{Name: name}, false, err
 	}
 	return reclaimFile(filepath.Join(cfg.Dir, name), name)
@@ -53,7 +53,7 @@ func reclaimUntil(dir string, deadline time.Time) {
 			if !time.Now().Before(deadline) {
 				return
 			}
-			if isTemp(name) || checkName(name, "") == nil {
+			if IsTemp(name) || checkName(name, "") == nil {
 				_, _, _ = reclaimFile(filepath.Join(dir, name), name)
 			}
 		}
@@ -71,7 +71,7 @@ func reclaim(dir string) iter.Seq2[Look, error] {
 			return
 		}
 		for _, name := range all {
-			if !isTemp(name) && checkName(name, "") != nil {
+			if !IsTemp(name) && checkName(name, "") != nil {
 				continue
 			}
 			l, unlinked, err := reclaimFile(filepath.Join(dir, name), name)
@@ -91,7 +91,7 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	l = Look{Name: name, Path: path, State: Garbage}
 	c, err := openOwn(path)
 	if c == nil {
-		if err == nil && isTemp(name) {
+		if err == nil && IsTemp(name) {
 			unlinked, err = reclaimMoved(path)
 		}
 		return l, unlinked, err
@@ -102,7 +102,7 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 	if err != nil || !c.stat.Mode.IsRegular() || !isMine(c.file, c.stat) {
 		return l, false, err
 	}
-	if c.head, _, err = readHeader(c.file, c.stat); err != nil && !isTemp(name) {
+	if c.head, _, err = readHeader(c.file, c.stat); err != nil && !IsTemp(name) {
 		return l, false, nil
 	}
 	if c.head != nil {
@@ -123,7 +123,7 @@ func reclaimFile(path, name string) (l Look, unlinked bool, err error) {
 		return l, false, nil
 	}
 	var garbage bool
-	if isTemp(name) {
+	if IsTemp(name) {
 		garbage, err = c.abandoned()
 		l.Size, l.File, l.InUse = c.stat.Size, c.stat.Size, c.stat.Blocks*512
 		l.UID = int(c.stat.UID)
