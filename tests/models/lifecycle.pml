@@ -7,13 +7,15 @@
  * A creator makes its file without a name, so that making it and linking it are one step.
  *
  * The protocol that is to be built:
- *   Open, at the gate:      gate, read, lstat, look at the locks, lock a slot, record, leave the gate
+ *   Open, at the gate:      openat, map, gate, read, lstat, look at the locks, lock a slot, record,
+ *                           leave the gate
  *   Close, without a gate:  read, unlock the slot, look at the locks; the gate for the last one only
  * With -DGATED Close takes the gate always, and slot and gate are unlocked by one call.
  * With -DFREE Open takes no gate where it finds another attachment; it is not to be built.
  *
  * LIFE is how segments are created: OWNED, SHARED or KEPT. When an owner was killed, a segment is again
  * what it was created as; one created OWNED is left to its other attachments.
+ * With -DMAP_FAILS an Open may find no room for its mapping, and fails.
  * With -DQUEUE the value is a message queue. With -DOWN a process may call Own; with -DLEAK it may Leak
  * instead of Close; with -DREMOVE the name is removed once. With -DSTAY_DEAD there are no newcomers.
  *
@@ -31,7 +33,7 @@
  *   - no process is stuck.
  *
  * Broken variants: NO_LSTAT, BLIND_UNLINK, NO_GEN, OWN_DROPPED, OPEN_UNREAD, CLOSE_UNREAD, READY_ONLY,
- * GARBAGE_DROPS, OWNER_COUNTS; of Close without a gate: NO_GATE, NO_DROPPED, LOOK_BEFORE, NO_REREAD;
+ * GARBAGE_DROPS, OWNER_COUNTS, MAP_LATE (with MAP_FAILS); of Close without a gate: NO_GATE, NO_DROPPED, LOOK_BEFORE, NO_REREAD;
  * with GATED: SLOT_AFTER; with FREE: NO_CONDEMN, NO_WAIT, DEFER, CONDEMNED_IS_DROPPED, EXCLUSIVE_JOIN,
  * LOCK_FIRST, OWNER_SLOT, NO_SECOND_READ.
  */
@@ -209,6 +211,12 @@ open:
 			:: else -> s = name
 			fi
 		};
+#if defined(MAP_FAILS) && !defined(MAP_LATE)
+		if
+		:: skip                                         /* attach: map */
+		:: goto fail                                    /* no other has seen this process */
+		fi;
+#endif
 #ifdef FREE
 #if defined(LOCK_FIRST) || defined(OWNER_SLOT)
 		atomic { lock[s] = lock[s] | BIT };             /* free: lock a guessed slot */
@@ -341,7 +349,16 @@ take:
 		atomic {                                        /* attach: record */
 			gen[me]++; id = ID(me, gen[me]); rec_(s, me) = id
 		};
-		atomic { gate[s] = 0; opened(); goto use };     /* attach: leave the gate; map */
+#ifdef MAP_LATE
+		atomic { gate[s] = 0 };                         /* attach: leave the gate */
+		if
+		:: skip
+		:: atomic { lock[s] = lock[s] & ~BIT; att[me] = 0; goto fail }  /* close the file */
+		fi;
+		atomic { opened(); goto use };
+#else
+		atomic { gate[s] = 0; opened(); goto use };     /* attach: leave the gate */
+#endif
 
 create:
 		atomic {                                        /* create: linkat */
@@ -550,6 +567,11 @@ stay:
 #endif
 #endif
 		};
+#ifdef MAP_FAILS
+		goto gone;
+fail:
+		atomic { alone = false; keep = 0; base = 0 };
+#endif
 gone:
 		atomic {
 			s = 0; w = 0; id = 0; mine = false; leak = false; slot = false; up[me] = false;
