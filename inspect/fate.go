@@ -18,8 +18,8 @@ func (st *Status) fate() string {
 	switch st.State {
 	case shmem.Live:
 		if segment.IsTemp(st.Name) && st.Linked {
-			return "it has a temporary name, by which no process can find it: it is being made, or " +
-				"a process died while removing it; shmem gc removes it when no process is attached"
+			return "it has a temporary name, by which no process can find it: it is being made, " +
+				"or a process died while removing it; shmem gc removes it when none is attached"
 		}
 		if st.Owner == nil {
 			return st.fateWithoutOwner(undo)

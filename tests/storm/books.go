@@ -15,7 +15,7 @@ const (
 	maxProcesses = 64
 	goroutines   = 3 // of a process
 	maxMessages  = 1 << 23
-	ends         = 4096 // owned segments of a name that are remembered as ended
+	ends         = 1 << 15 // owned segments of a name that are remembered as ended
 )
 
 type violation int

@@ -201,7 +201,22 @@ func (c *child) opened(g, n int, s *shmem.Segment, before []sighting) (id uint64
 	h.name.Store(uint64(n) + 1)
 	h.id.Store(id)
 	c.b.counts[opens].Add(1)
+	c.apart(g, n, id)
 	return id
+}
+
+// apart checks that no other goroutine is attached to another segment of the name now. An owner
+// that has closed one of the two may have parted them. This finds what opened does not: two that
+// were opened at the same time.
+func (c *child) apart(g, n int, id uint64) {
+	for _, o := range c.others(g, n) {
+		if o.id == id || o.p.doomed.Load() != 0 || o.h.turn.Load() != o.turn {
+			continue
+		}
+		if book := &c.b.names[n]; !book.hasEnded(o.id) && !book.hasEnded(id) {
+			c.violate(split, "%s: segment %x is attached, and %x too", nameOf(n), id, o.id)
+		}
+	}
 }
 
 // leave ends an attachment in one of the ways.
@@ -209,6 +224,7 @@ func (c *child) leave(g, n int, s *shmem.Segment, id uint64) {
 	if c.b.calm.Load() == 0 && rand.IntN(300) == 0 {
 		c.die(func() { os.Exit(exitCode) }) // without closing anything
 	}
+	c.apart(g, n, id)
 	if s.Owned() {
 		c.b.names[n].end(id)
 	}

@@ -17,7 +17,7 @@
 //   - every message is received whose Send returned nil;
 //   - what was added to a box is there for as long as a process is attached;
 //   - a name leads all of its processes to one segment: none opens another one while a process is
-//     attached, unless the owner closes it;
+//     attached, and no two are attached to different ones, unless the owner closes it;
 //   - messages of a publisher arrive in order;
 //   - nothing is left at the end.
 //
