@@ -20,7 +20,6 @@ var (
 	segment     = boxtest.Segment
 	check       = boxtest.Check
 	wantErr     = boxtest.WantErr
-	names       = boxtest.Names
 	wantNames   = boxtest.WantNames
 	reclaim     = boxtest.Reclaim
 	needsFaults = boxtest.NeedsFaults
