@@ -59,8 +59,8 @@ func (s *Segment) part(
 	defer s.m.Unpin()
 	size, each := int64(s.Size()), int64(t.Size())
 	if off < 0 || off > size || n < 0 || int64(n) > (size-off)/each {
-		return public(op, s.Name(), noPart("offset %d, length %d of %v (%d bytes each): not within "+
-			"the %d bytes of the segment", off, n, t, each, size))
+		return public(op, s.Name(), noPart("offset %d, length %d of %v (%d bytes each): not "+
+			"within the %d bytes of the segment", off, n, t, each, size))
 	}
 	if err := view(int(off)); err != nil {
 		return public(op, s.Name(), noPart("offset %d is not a multiple of %d, the alignment of %v",

@@ -15,7 +15,7 @@ const (
 	WakeBell    Point = "wake.bell"    // the bell of that slot has changed
 	WakeBaton   Point = "wake.baton"   // instead of pending: the slot has a baton for one waiter
 	WakeRung    Point = "wake.rung"    // the sleeper of that slot has been woken
-	WakeCarried Point = "wake.carried" // a baton for which none waits here has become a ring for all
+	WakeCarried Point = "wake.carried" // a baton for which no goroutine waits here: all are rung
 	WakeAll     Point = "wake.all"     // every interested attachment is rung; still armed
 	WakeDone    Point = "wake.done"    // the object is disarmed, unless a waiter has armed it again
 
@@ -54,7 +54,7 @@ const (
 	EventPromised Point = "event.promised" // the promise is made; the waiters do not watch it yet
 	CondOut       Point = "cond.out"       // Wait has unlocked the mutex and does not wait yet
 	CondCount     Point = "cond.count"     // the signal is counted; no waiter is woken yet
-	OnceIn        Point = "once.in"        // this attachment may run the function, if none has run it
+	OnceIn        Point = "once.in"        // this attachment may run the function if it has not run
 	OnceRan       Point = "once.ran"       // the function has succeeded; the run does not count yet
 	OnceDone      Point = "once.done"      // the run counts; the lock is still held
 )
