@@ -32,8 +32,8 @@
 //
 // A map has room for exactly [Options.Capacity] entries. What is not used takes memory as well. If
 // there is no room [Map.Set] removes an entry that has expired or, with [Options.Evict], one that
-// was not read lately. That is CLOCK: a hand goes round, and removes the first entry that was not
-// read since it last came by. Otherwise Set returns [ErrFull].
+// was not used lately. That is CLOCK: a hand goes round, and removes the first entry that was
+// neither read nor changed since it last came by. Otherwise Set returns [ErrFull].
 //
 // # Expiry
 //

@@ -413,7 +413,7 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// TestEvict: a full map removes entries that were not read lately.
+// TestEvict: a full map removes entries that were not used lately.
 func TestEvict(t *testing.T) {
 	const capacity = 100
 	m := open[int, int](t, shmemtest.Dir(t), kv.Options{Capacity: capacity, Evict: true})
@@ -421,6 +421,11 @@ func TestEvict(t *testing.T) {
 		check(t, m.Set(background, i, i))
 	}
 	for round := range 20 {
+		for i := capacity / 2; i < capacity*7/10; i++ { // some are changed
+			if n, err := kv.Add(background, m, i, 0, 0); n != i || err != nil {
+				t.Fatalf("round %d: %d is %d %v", round, i, n, err)
+			}
+		}
 		for i := range capacity / 2 { // half of them are read
 			if v, found, err := m.Get(i); v != i || !found || err != nil {
 				t.Fatalf("round %d: %d is %d %v %v", round, i, v, found, err)

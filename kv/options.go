@@ -44,7 +44,7 @@ type Options struct {
 
 	// Capacity is how many entries there is room for, 1 to 2^30. Default: 1024. Create only.
 	Capacity int
-	// Evict removes entries that were not read lately where there is no room for another one,
+	// Evict removes entries that were not used lately where there is no room for another one,
 	// instead of ErrFull. Create only.
 	Evict bool
 }

@@ -171,19 +171,10 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if l.rate == Inf {
 		return nil
 	}
-	now, within := time.Now(), int64(maxTicks)
-	if deadline, ok := ctx.Deadline(); ok {
-		if left := deadline.Sub(now); left < maxTicks/ticksPerNano {
-			within = int64(max(left, 0)) * ticksPerNano
-		}
-	}
-	d, err := l.take(now, n, within)
+	now := time.Now()
+	d, err := l.take(now, n, ticksLeft(ctx, now))
 	if err == errWait {
-		err = &errs.Worded{
-			Text: fmt.Sprintf("%d tokens are there in %v, after the context's deadline",
-				n, nanos(d.wait)),
-			Sentinel: context.DeadlineExceeded,
-		}
+		err = tooLate(n, d)
 	}
 	if err != nil {
 		return l.fail(err)
@@ -192,21 +183,40 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		return nil
 	}
 	r := l.reservation(now, n, d)
-	if err := l.sleep(ctx, r.Delay()); err != nil {
+	var closing <-chan struct{}
+	if l.m != nil {
+		closing = l.m.Closing()
+	}
+	if err := sleep(ctx, r.Delay(), closing); err != nil {
 		r.Cancel()
 		return l.fail(err)
 	}
 	return nil
 }
 
+// ticksLeft returns the ticks from now to the deadline of a context.
+func ticksLeft(ctx context.Context, now time.Time) int64 {
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := deadline.Sub(now); left < maxTicks/ticksPerNano {
+			return int64(max(left, 0)) * ticksPerNano
+		}
+	}
+	return maxTicks
+}
+
+// tooLate is the cause where the tokens are there after the deadline.
+func tooLate(n int, d draw) error {
+	return &errs.Worded{
+		Text: fmt.Sprintf("%d tokens are there in %v, after the context's deadline",
+			n, nanos(d.wait)),
+		Sentinel: context.DeadlineExceeded,
+	}
+}
+
 // sleep waits for the time, the context or Close.
-func (l *Limiter) sleep(ctx context.Context, d time.Duration) error {
+func sleep(ctx context.Context, d time.Duration, closing <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	var closing <-chan struct{}
-	if l.m != nil {
-		closing = l.m.Closing()
-	}
 	select {
 	case <-timer.C:
 		return nil

@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/table":         {"internal/step"},
 	"kv":                     {".", "internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/layout", "internal/table", "internal/stream"},
-	"limit":                  {".", "internal/errs", "internal/step", "internal/sys", "internal/mem"},
+	"limit":                  {".", "kv", "internal/errs", "internal/step", "internal/sys", "internal/mem"},
 	"internal/gen":           {"internal/format", "internal/layout"},
 	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value", "psync"},
 	"shmemtest":              {"."},

@@ -38,7 +38,7 @@ const (
 	cellHash           // of the key
 	cellNext           // 1 + the next cell of the chain; 0: there is none
 	cellExpires        // when the entry expires, in ns since 1970; 0: never
-	cellUsed           // not 0: the entry was read since the hand last came by
+	cellUsed           // not 0: it was read or replaced since the hand last came by
 	CellWords          // their number
 )
 

@@ -63,9 +63,9 @@ func (t *Table) Begin(at Slot, key []uint64, expires int64) (c Change, err error
 
 // fill writes an entry, except its value, into a cell that no chain contains.
 func (t *Table) fill(stripe int, c *Change, key []uint64) {
-	var next uint64
+	var next, used uint64
 	if c.slot.Cell >= 0 {
-		next = load("next", t.word(c.slot.Cell, cellNext))
+		next, used = load("next", t.word(c.slot.Cell, cellNext)), 1
 	} else {
 		next = load("link", c.slot.link)
 	}
@@ -75,7 +75,7 @@ func (t *Table) fill(stripe int, c *Change, key []uint64) {
 	store("fill hash", t.word(c.Cell, cellHash), c.slot.hash)
 	store("fill next", t.word(c.Cell, cellNext), next)
 	store("fill expires", t.word(c.Cell, cellExpires), uint64(c.expires))
-	store("fill used", t.word(c.Cell, cellUsed), 0)
+	store("fill used", t.word(c.Cell, cellUsed), used)
 	for i, w := range key {
 		store("fill key", t.word(c.Cell, CellWords+i), w)
 	}

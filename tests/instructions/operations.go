@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
@@ -71,6 +72,16 @@ func ofQueue(single bool, f func(*queue.Queue[line]) func()) func(string) func()
 	}
 }
 
+// ofMap prepares f, which uses a map with the key {1, 2}.
+func ofMap(f func(*kv.Map[[2]uint64, line])) func(string) func() {
+	return func(dir string) func() {
+		m, err := kv.Create[[2]uint64, line]("map", &kv.Options{Dir: dir})
+		must(err)
+		must(m.Set(ctx, [2]uint64{1, 2}, kept))
+		return func() { f(m) }
+	}
+}
+
 // methods sends and receives by the queue's own methods.
 func methods(q *queue.Queue[line]) func() {
 	return func() {
@@ -123,6 +134,14 @@ var operations = []operation{
 	{"Queue of 64 B: Sender, Receiver", ofQueue(false, ends)},
 	{"Queue of 64 B, Single: Send, Recv", ofQueue(true, methods)},
 	{"Queue of 64 B, Single: Sender, Receiver", ofQueue(true, ends)},
+	{"Map of 64 B: Get", ofMap(func(m *kv.Map[[2]uint64, line]) {
+		var err error
+		kept, _, err = m.Get([2]uint64{1, 2})
+		must(err)
+	})},
+	{"Map of 64 B: Set", ofMap(func(m *kv.Map[[2]uint64, line]) {
+		must(m.Set(ctx, [2]uint64{1, 2}, kept))
+	})},
 	{"Topic of 64 B: Publish, Recv", func(dir string) func() {
 		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
 		must(err)
