@@ -53,6 +53,7 @@ type manyRing interface {
 	Holders(ids []uint32, n int) []uint32
 	CanTake(self uint32) bool
 	Sweep() bool
+	NoLease() bool
 	Stats() ring.MPMCStats
 	Len() int
 	Cap() int
@@ -127,7 +128,7 @@ func (q *many) repairEmpty(err error) bool {
 		return true
 	}
 	// A lease begins where the head goes on, or where another one ended in a return.
-	if s := q.ring.Stats(); s.Leased+s.ToRedeliver == 0 && q.header.Head.Load() == head {
+	if q.ring.NoLease() && q.header.Head.Load() == head {
 		q.noLeases.Store(head + 1)
 	}
 	return false

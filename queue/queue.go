@@ -176,7 +176,7 @@ func (q *Queue[T]) Cap() int { return q.capacity }
 func (q *Queue[T]) Len() int { return length(q.form) }
 
 // Stats returns the state of the queue. It changes nothing and blocks no other caller, but looks at
-// every slot. It works on a queue attached to read-only. The error is
+// the slot of every message in the queue. It works on a queue attached to read-only. The error is
 // ErrClosed.
 func (q *Queue[T]) Stats() (Stats, error) { return statsOf(q.form) }
 

@@ -16,6 +16,7 @@ var (
 	ManyHeader = record("ring.MPMCHeader", 640,
 		word("Tail", 0), word("Head", 128),
 		word("Closed", 256), word("Suspects", 264), word("Skipped", 272), word("Returned", 280),
+		word("Settled", 288),
 		half("SendWait", 384), half("SendArmed", 388),
 		half("RecvWait", 512), half("RecvArmed", 516))
 
@@ -40,7 +41,7 @@ var (
 	// TopicHeader begins a topic.Topic.
 	TopicHeader = record("ring.BroadcastHeader", 512,
 		word("Tail", 0),
-		word("Closed", 128), word("Skipped", 136), word("Released", 144),
+		word("Closed", 128), word("Skipped", 136), word("Released", 144), word("Used", 152),
 		half("SendWait", 256), half("SendArmed", 260), word("Lost", 264),
 		half("RecvWait", 384), half("RecvArmed", 388))
 

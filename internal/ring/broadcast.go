@@ -1,6 +1,9 @@
 package ring
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // BroadcastHeader is the shared part of a Broadcast, without slots and holds. All zero is an empty
 // ring. The waiting words belong to the caller.
@@ -12,7 +15,8 @@ type BroadcastHeader struct {
 	Closed   atomic.Uint64
 	Skipped  atomic.Uint64 // claims whose publisher died
 	Released atomic.Uint64 // holds whose reader died; counted by the caller
-	_        [104]byte
+	Used     atomic.Uint64 // holds from it on were never taken
+	_        [96]byte
 
 	SendWait, SendArmed atomic.Uint32 // for waiters for holds
 	Lost                atomic.Uint64 // messages that readers lost; counted by the caller
@@ -50,6 +54,7 @@ type Broadcast struct {
 	slots []atomic.Uint64
 	holds []Hold
 	circle
+	slow atomic.Int64 // the hold that was in the way of CanClaim last
 }
 
 // NewBroadcast returns a ring over h and slots. holds has one record for each reader that can hold
@@ -58,7 +63,7 @@ func NewBroadcast(h *BroadcastHeader, slots []atomic.Uint64, holds []Hold) (*Bro
 	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
 		return nil, ErrShape
 	}
-	return &Broadcast{h, slots, holds, newCircle(len(slots))}, nil
+	return &Broadcast{h: h, slots: slots, holds: holds, circle: newCircle(len(slots))}, nil
 }
 
 // Cap returns the number of slots, which is how many messages are kept.
@@ -105,17 +110,26 @@ func (r *Broadcast) Oldest() uint64 { return before(r.Now(), r.n) }
 type Publisher struct {
 	r     *Broadcast
 	self  uint32
-	limit uint64 // positions before it overwrite no message that a hold protects
+	limit uint64 // positions before it overwrite no message that a hold protects; see limits
+	slow  int    // the hold that is furthest behind
+	rest  uint64 // no other hold is at a position before it
 }
 
 // Publisher returns a new publisher's end.
-func (r *Broadcast) Publisher(self uint32) *Publisher { return &Publisher{r: r, self: self} }
+func (r *Broadcast) Publisher(self uint32) *Publisher {
+	p := &Publisher{r: r, self: self}
+	if len(r.holds) == 0 {
+		p.limit = math.MaxUint64
+	}
+	return p
+}
 
 // Claim claims the next position. Errors: ErrFull, when a hold is in the way; ErrHeld, when another
 // publisher has not finished a claim of one lap ago; ErrClosed; ErrBusy; ErrCorrupt.
 //
-// Its cost does not grow with the readers: it loads the holds only when it reaches the limit that
-// it found the last time. That is at most once a lap, unless a reader is far behind.
+// Its cost does not grow with the readers: it looks at holds only when it reaches the limit that it
+// found the last time, and then at the one that is furthest behind. It looks at all of them when
+// that one is no longer the last, at most once a lap unless several readers are far behind.
 func (p *Publisher) Claim() (pos uint64, err error) {
 	r := p.r
 	if load("pub.closed", &r.h.Closed) != 0 {
@@ -123,10 +137,8 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 	}
 	for range r.n + 1<<12 {
 		t := load("pub.tail", &r.h.Tail)
-		if len(r.holds) > 0 && t >= p.limit {
-			if p.limit = r.limit(t); t >= p.limit {
-				return 0, ErrFull
-			}
+		if t >= p.limit && !p.room(t) {
+			return 0, ErrFull
 		}
 		i, lap := r.at(t)
 		w := word(load("pub.look", &r.slots[i]))
@@ -152,15 +164,81 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 	return 0, ErrBusy
 }
 
-// limit returns the first position that holds keep from being claimed, when the tail is t.
-func (r *Broadcast) limit(t uint64) uint64 {
-	low := t
-	for i := range r.holds {
-		if id := load("limit.id", &r.holds[i].ID); id != 0 && id&cursorUnset == 0 {
-			low = min(low, load("limit.cursor", &r.holds[i].Cursor))
+// room finds the limit anew, and reports whether it is beyond the tail t.
+//
+// Cursors only go forward, and a hold that a look has missed gets a cursor that is at least the
+// tail from before the look. So what a look has found stays a lower bound.
+func (p *Publisher) room(t uint64) bool {
+	r := p.r
+	if len(r.holds) == 0 {
+		return true
+	}
+	low := p.rest
+	if c, ok := r.cursor(p.slow); ok {
+		low = min(low, c)
+		if c <= t && t-c >= r.n {
+			return false // it is still in the way
 		}
 	}
-	return low + r.n
+	if low > t || t-low >= r.n {
+		low = p.lookAtHolds(t)
+	}
+	p.limit = low + r.n
+	return t < p.limit
+}
+
+// lookAtHolds returns the lowest cursor, at most t.
+func (p *Publisher) lookAtHolds(t uint64) uint64 {
+	low, rest := t, t
+	for i := range p.r.used() {
+		c, ok := p.r.cursor(i)
+		if !ok || c >= rest {
+			continue
+		}
+		if rest = c; c < low {
+			low, rest, p.slow = c, low, i
+		}
+	}
+	p.rest = rest
+	return low
+}
+
+// used returns how many holds were ever taken.
+func (r *Broadcast) used() int {
+	return int(min(load("holds.used", &r.h.Used), uint64(len(r.holds))))
+}
+
+// cursor returns the cursor of a hold. ok is false if no reader has that hold, or has not written
+// its cursor yet.
+func (r *Broadcast) cursor(i int) (c uint64, ok bool) {
+	id := load("limit.id", &r.holds[i].ID)
+	if id == 0 || id&cursorUnset != 0 {
+		return 0, false
+	}
+	return load("limit.cursor", &r.holds[i].Cursor), true
+}
+
+// full reports whether a hold keeps position t from being claimed. It looks first at the one that
+// was in the way the last time.
+func (r *Broadcast) full(t uint64) bool {
+	n := r.used()
+	if n == 0 {
+		return false
+	}
+	first := int(uint64(r.slow.Load()) % uint64(n))
+	for k := range n {
+		i := first + k
+		if i >= n {
+			i -= n
+		}
+		if c, ok := r.cursor(i); ok && c <= t && t-c >= r.n {
+			if k > 0 {
+				r.slow.Store(int64(i))
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // Publish makes a claimed and written position a message. It returns ErrNotHeld if the caller has
@@ -184,19 +262,15 @@ func (p *Publisher) Cancel(pos uint64) error {
 	return nil
 }
 
-// Repair ends the claims of dead publishers and the holds of dead readers, and returns how many. It
-// loads every slot and every hold.
-func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
+// Repair ends claims of dead publishers and the holds of dead readers, and returns how many. Its
+// cost does not depend on the number of slots: it looks at the claim that holds publishers back, at
+// that of position at, which is where the caller reads, and at positions soon behind these. Other
+// claims do no harm until a cursor or the tail comes to them.
+func (r *Broadcast) Repair(alive func(id uint32) bool, at uint64) (skips, holds int) {
 	live := known{alive: alive}
-	for i := range r.slots {
-		w := word(load("repair.look", &r.slots[i]))
-		if w.state() == claimed && !live.is(w.id()) &&
-			cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
-			add("repair.count", &r.h.Skipped, 1)
-			skips++
-		}
-	}
-	for i := range r.holds {
+	tail := load("repair.tail", &r.h.Tail)
+	skips = r.skipDead(&live, before(tail, r.n), 1) + r.skipDead(&live, at, few)
+	for i := range r.used() {
 		id := load("repair.hold", &r.holds[i].ID)
 		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) &&
 			cas("repair.free", &r.holds[i].ID, id, 0) {
@@ -206,9 +280,38 @@ func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	return skips, holds
 }
 
+// few is how many messages behind the caller's position Repair looks past to find dead publishers.
+const few = 64
+
+// skipDead ends the claims of dead publishers from position p on. It looks past less than more
+// messages, and past soon of them after a claim of a dead publisher.
+func (r *Broadcast) skipDead(live *known, p uint64, more int) (skips int) {
+	for end := p + r.n; p < end && more > 0; p++ {
+		i, lap := r.at(p)
+		w := word(load("repair.look", &r.slots[i]))
+		s := w.state()
+		if w.ahead(lap) != 0 || r.unused(i, lap) {
+			return skips
+		}
+		if s != claimed {
+			more--
+			continue
+		}
+		if live.is(w.id()) {
+			continue
+		}
+		more = max(more, soon)
+		if cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
+			add("repair.count", &r.h.Skipped, 1)
+			skips++
+		}
+	}
+	return skips
+}
+
 // Slowest returns the hold with the lowest cursor. id is 0 if there is no hold.
 func (r *Broadcast) Slowest() (id uint32, cursor uint64) {
-	for i := range r.holds {
+	for i := range r.used() {
 		h := &r.holds[i]
 		if n := h.ID.Load(); n != 0 && n&cursorUnset == 0 {
 			if c := h.Cursor.Load(); id == 0 || c < cursor {
@@ -262,6 +365,9 @@ func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 		h := &r.holds[i]
 		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
 			continue
+		}
+		if n := load("hold.used", &r.h.Used); n <= uint64(i) {
+			advance("hold.use", &r.h.Used, n, uint64(i+1))
 		}
 		// A publisher that saw no hold may go on until one lap after the tail it saw. So the hold
 		// begins at a tail that is loaded after the cursor is visible. A publisher that sees the

@@ -28,7 +28,7 @@ func (b *castBench) fail(f string, a ...any) {
 func newCastBench(w *world, n, holds int) *castBench {
 	b := &castBench{world: w, slots: make([]atomic.Uint64, n), holds: make([]Hold, holds), items: make([]atomic.Uint64, 2*n), sent: map[uint64]uint64{}, repair: true}
 	b.r, _ = NewBroadcast(&b.h, b.slots, b.holds)
-	w.share(&b.h.Tail, &b.h.Closed, &b.h.Skipped)
+	w.share(&b.h.Tail, &b.h.Closed, &b.h.Skipped, &b.h.Used)
 	for i := range b.holds {
 		w.share(&b.holds[i].ID, &b.holds[i].Cursor)
 	}
@@ -47,7 +47,7 @@ func (b *castBench) publisher(id uint32, values, tries int) func() {
 					b.fail("claim: %v", err)
 				}
 				if b.repair && b.anyDead() {
-					b.r.Repair(b.alive)
+					b.r.Repair(b.alive, 0)
 				}
 				tries--
 				continue
@@ -181,7 +181,7 @@ func (b *castBench) check() error {
 			b.fail("position %d has %d %d, want %d", pos, b.items[i].Load(), b.items[i+1].Load(), v)
 		}
 	}
-	b.r.Repair(func(id uint32) bool { return id > 900 })
+	b.r.Repair(func(id uint32) bool { return id > 900 }, before(b.r.Now(), b.r.n))
 	n := b.r.Cap() + 1
 	c := b.r.From(b.r.Now())
 	b.publisher(999, n, 1)()

@@ -26,7 +26,7 @@ func TestHoldingWithoutCursor(t *testing.T) {
 	if id, _ := r.Slowest(); (id != 0) != (r.Holds() != 0) {
 		t.Errorf("%d hold, the slowest is %d", r.Holds(), id)
 	}
-	if _, holds := r.Repair(func(uint32) bool { return false }); holds != 1 {
+	if _, holds := r.Repair(func(uint32) bool { return false }, 0); holds != 1 {
 		t.Errorf("%d repaired", holds)
 	}
 }

@@ -15,7 +15,8 @@ type MPMCHeader struct {
 	Suspects atomic.Uint64 // low bit: there may be a lease to be taken again, see suspect
 	Skipped  atomic.Uint64 // claims whose producer died
 	Returned atomic.Uint64 // leases whose consumer died
-	_        [96]byte
+	Settled  atomic.Uint64 // positions before it are released; may be behind, see leases
+	_        [88]byte
 
 	SendWait, SendArmed atomic.Uint32 // for waiters for room
 	_                   [120]byte
@@ -46,6 +47,8 @@ type MPMC struct {
 	_    Line
 	tail atomic.Uint64 // Tail when MessageAhead loaded it last
 	_    Line
+
+	leases leases
 }
 
 // NewMPMC returns a ring over h and slots. There may be 1 to 1<<31 slots. A power of two saves a
@@ -256,46 +259,6 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err err
 	return 0, 0, false, ErrBusy
 }
 
-// ended returns the error at the end of the stream: ErrHeld while another consumer has a lease,
-// whose message may be redelivered, else ErrClosed.
-func (r *MPMC) ended(self uint32) error {
-	for i := range r.slots {
-		w := word(load("end.look", &r.slots[i]))
-		if w.state() == taken && w.id() != self {
-			return ErrHeld
-		}
-	}
-	return ErrClosed
-}
-
-// retake takes the oldest returned lease. g is the value of Suspects before the search: if the
-// search finds nothing, and no lease was returned since, the low bit is cleared.
-func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
-	// The head may be behind the leases of a killed consumer.
-	h := load("retake.head", &r.h.Head)
-	for range r.n {
-		i, lap := r.at(h)
-		w := word(load("retake.ahead", &r.slots[i]))
-		if w.state() != taken || w.ahead(lap) != 0 {
-			break
-		}
-		advance("retake.help", &r.h.Head, h, h+1)
-		h++
-	}
-	for p := before(h, r.n); p < h; p++ {
-		i, lap := r.at(p)
-		w := word(load("retake.look", &r.slots[i]))
-		if w.state() != taken || w.id() != 0 || w.ahead(lap) != 0 {
-			continue
-		}
-		if cas("retake.slot", &r.slots[i], uint64(w), uint64(named(taken, lap, self))) {
-			return p, true
-		}
-	}
-	cas("retake.clear", &r.h.Suspects, g, g&^1)
-	return 0, false
-}
-
 // Release ends a lease: the message is consumed. About waiters see Publish.
 func (r *MPMC) Release(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
@@ -352,35 +315,42 @@ func (r *MPMC) suspect() {
 	}
 }
 
-// Repair ends the claims of dead producers, returns the messages that dead consumers had leased,
-// and returns how many of each. It loads every slot.
+// Repair ends claims of dead producers, returns the messages that dead consumers had leased, and
+// returns how many of each. Its cost does not depend on the number of slots; see leases. Of the
+// claims it ends those at the head, which hold consumers back, and those soon behind them. Others
+// do no harm until the head comes to them.
 func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
 	live := known{alive: alive}
-	back := false
-	for i := range r.slots {
+	returns = r.returnDead(&live)
+	return r.skipDead(&live), returns
+}
+
+// soon is how many positions behind the claim of a dead producer Repair looks for more of them.
+const soon = 1024
+
+// skipDead ends the claims of dead producers at the head. If there is one it looks at soon further
+// positions, after each that it finds.
+func (r *MPMC) skipDead(live *known) (skips int) {
+	p := load("repair.head", &r.h.Head)
+	more := 1
+	for end := p + r.n; p < end && more > 0; p++ {
+		i, lap := r.at(p)
 		w := word(load("repair.look", &r.slots[i]))
-		switch w.state() {
-		case claimed:
-			if !live.is(w.id()) &&
-				cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
+		switch d, s := w.ahead(lap), w.state(); {
+		case d == 1, d == 0 && (s == taken || s == skipped): // the head is behind
+		case d == 0 && s == claimed && !live.is(w.id()):
+			if cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
 				add("repair.count", &r.h.Skipped, 1)
 				skips++
 			}
-		case taken:
-			if w.id() == 0 {
-				back = true // by a process that may have died before suspect
-			} else if !live.is(w.id()) &&
-				cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
-				back = true
-				add("repair.count", &r.h.Returned, 1)
-				returns++
-			}
+			more = soon
+		case d == 0 && (s == claimed || s == ready):
+			more--
+		default:
+			return skips
 		}
 	}
-	if back {
-		r.suspect()
-	}
-	return skips, returns
+	return skips
 }
 
 // known asks alive once for successive equal ids.
@@ -433,14 +403,14 @@ type MPMCStats struct {
 	Ended       bool   // by Close
 }
 
-// Stats loads every slot and changes nothing.
+// Stats loads the slots of messages that are sent and not released, and changes nothing.
 func (r *MPMC) Stats() MPMCStats {
 	s := MPMCStats{
 		Sent: r.h.Tail.Load(), Ended: HasEnded(&r.h.Closed),
 		Skipped: r.h.Skipped.Load(), Returned: r.h.Returned.Load(),
 	}
-	for i := range r.slots {
-		switch w := word(r.slots[i].Load()); w.state() {
+	r.inUse(func(w word) {
+		switch w.state() {
 		case ready:
 			s.Ready++
 		case claimed:
@@ -452,6 +422,21 @@ func (r *MPMC) Stats() MPMCStats {
 				s.Leased++
 			}
 		}
-	}
+	})
 	return s
+}
+
+// inUse calls f with the words of the positions in use, from the first that may be leased on.
+func (r *MPMC) inUse(f func(word)) {
+	settled, head, tail := r.h.Settled.Load(), r.h.Head.Load(), r.h.Tail.Load()
+	p := max(min(settled, head), before(tail, r.n))
+	for last := p + r.n; p < last; p++ {
+		i, lap := r.at(p)
+		w := word(r.slots[i].Load())
+		if s := w.state(); w.ahead(lap) == 0 && s != free && s != end {
+			f(w)
+		} else if p >= tail {
+			return
+		}
+	}
 }

@@ -14,6 +14,7 @@ type bench struct {
 	slots []atomic.Uint64
 	items []atomic.Uint64 // two a slot
 	r     *MPMC
+	ends  map[uint32]*MPMC // each actor's handle
 
 	sent  []uint64   // Publish returned nil
 	got   []delivery // read whole
@@ -36,11 +37,24 @@ type delivery struct {
 func newBench(w *world, n int) *bench {
 	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
 	b.r, _ = NewMPMC(&b.h, b.slots)
-	b.claim, b.take, b.giveBack = b.r.ClaimN, b.r.TakeN, b.r.Return
-	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned)
+	b.ends = map[uint32]*MPMC{}
+	b.claim = func(self uint32, n int) (uint64, int, error) { return b.end(self).ClaimN(self, n) }
+	b.take = func(self uint32, n int) (uint64, int, bool, error) {
+		return b.end(self).TakeN(self, n)
+	}
+	b.giveBack = b.r.Return
+	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned, &b.h.Settled)
 	w.shareAll(b.slots)
 	w.shareAll(b.items)
 	return b
+}
+
+// end returns the handle of an actor, which is a process of its own.
+func (b *bench) end(id uint32) *MPMC {
+	if b.ends[id] == nil {
+		b.ends[id], _ = NewMPMC(&b.h, b.slots)
+	}
+	return b.ends[id]
 }
 
 func (b *bench) write(pos, v uint64) {
@@ -81,7 +95,7 @@ func (b *bench) producer(id uint32, values, batch, tries int) func() {
 			if err != nil {
 				b.unexpected("claim", err, ErrFull, ErrClosed)
 				if b.anyDead() {
-					b.r.Repair(b.alive)
+					b.end(id).Repair(b.alive)
 				}
 				tries--
 				continue
@@ -109,7 +123,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 			if err != nil {
 				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrClosed)
 				if b.anyDead() {
-					b.r.Repair(b.alive)
+					b.end(id).Repair(b.alive)
 				}
 				continue
 			}
@@ -144,6 +158,10 @@ func (b *bench) finish(repair bool) error {
 	}
 	for range 3 * b.r.Cap() {
 		pos, again, err := b.r.Take(me)
+		if err == ErrHeld && repair { // a dead producer behind messages
+			b.r.Repair(b.alive)
+			pos, again, err = b.r.Take(me)
+		}
 		if err != nil {
 			b.unexpected("take at the end", err, ErrEmpty, ErrClosed)
 			break
@@ -268,13 +286,15 @@ func TestMPMCEveryOrder(t *testing.T) {
 // that is so or not.
 func (b *bench) straight() {
 	b.claim = func(self uint32, n int) (uint64, int, error) {
-		b.r.head.Store(b.h.Tail.Load())
-		pos, err := b.r.Claim(self)
+		r := b.end(self)
+		r.head.Store(b.h.Tail.Load())
+		pos, err := r.Claim(self)
 		return pos, 1, err
 	}
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
-		b.r.tail.Store(1 << 62)
-		pos, again, err := b.r.Take(self)
+		r := b.end(self)
+		r.tail.Store(1 << 62)
+		pos, again, err := r.Take(self)
 		return pos, 1, again, err
 	}
 }
@@ -360,7 +380,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 	caught(t, "take without a name", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			p, k, again, err := b.r.TakeN(998, n) // an id that seems alive
+			p, k, again, err := b.end(self).TakeN(998, n) // an id that seems alive
 			if err == nil {
 				i, lap := b.r.at(p)
 				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
@@ -381,7 +401,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 				ended = true
 				return 0, 0, false, ErrClosed
 			}
-			return b.r.TakeN(self, n)
+			return b.end(self).TakeN(self, n)
 		}
 		b.spawn(1, b.producer(1, 1, 1, 1))
 		b.spawn(2, b.consumer(2, 1, 1, 0))
@@ -401,7 +421,7 @@ func TestMPMCEndIsTheEnd(t *testing.T) {
 		b := newBench(w, 2)
 		ended := false
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			p, k, a, err := b.r.TakeN(self, n)
+			p, k, a, err := b.end(self).TakeN(self, n)
 			if ended && err != ErrClosed {
 				b.fail("%v after the end", err)
 			}

@@ -31,6 +31,7 @@ type MPMCBytes struct {
 	h       *MPMCBytesHeader
 	extents []Extent
 	size    uint64
+	passed  atomic.Uint64 // CanClaim has seen that no position before it is in use
 }
 
 // NewMPMCBytes returns a ring over the words, for size bytes, which the caller has. size is a
@@ -220,6 +221,7 @@ func (r *MPMCBytes) Closed() bool                          { return r.q.Closed()
 func (r *MPMCBytes) Len() int                              { return r.q.Len() }
 func (r *MPMCBytes) Cap() int                              { return r.q.Cap() }
 func (r *MPMCBytes) Stats() MPMCStats                      { return r.q.Stats() }
+func (r *MPMCBytes) NoLease() bool                         { return r.q.NoLease() }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)    { return r.q.Stuck() }
 
 // Take takes the oldest message, as Take of MPMC. Message returns where it is.

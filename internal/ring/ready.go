@@ -59,11 +59,18 @@ func (r *MPMCBytes) CanClaim(n int) bool {
 	if l > t || t-l > r.q.n {
 		return true // ErrCorrupt
 	}
+	// Low may be behind. No waiter looks twice at what was passed.
+	if p := r.passed.Load(); l < p && p <= t {
+		l = p
+	}
 	for ; l < t; l++ {
 		i, lap := r.q.at(l)
 		if word(r.q.slots[i].Load()).ahead(lap) <= 0 {
 			break
 		}
+	}
+	if l > r.passed.Load() {
+		r.passed.Store(l)
 	}
 	if l == t {
 		return true
@@ -125,7 +132,7 @@ func (r *Broadcast) CanClaim() bool {
 		return true
 	}
 	t := r.h.Tail.Load()
-	if len(r.holds) > 0 && t >= r.limit(t) {
+	if len(r.holds) > 0 && r.full(t) {
 		return false
 	}
 	i, lap := r.at(t)
@@ -160,7 +167,7 @@ func (r *Broadcast) MaxHolds() int { return len(r.holds) }
 
 // Holds returns how many readers hold publishers back.
 func (r *Broadcast) Holds() (n int) {
-	for i := range r.holds {
+	for i := range r.used() {
 		if id := r.holds[i].ID.Load(); id != 0 && id&cursorUnset == 0 { // as in Slowest
 			n++
 		}

@@ -15,11 +15,11 @@ func TestLayout(t *testing.T) {
 		v    any
 		want string
 	}{
-		{MPMCHeader{}, "Tail 0 Head 128 Closed 256 Suspects 264 Skipped 272 Returned 280 SendWait 384 SendArmed 388 RecvWait 512 RecvArmed 516 size 640"},
+		{MPMCHeader{}, "Tail 0 Head 128 Closed 256 Suspects 264 Skipped 272 Returned 280 Settled 288 SendWait 384 SendArmed 388 RecvWait 512 RecvArmed 516 size 640"},
 		{MPMCBytesHeader{}, "MPMCHeader 0 Gate 640 Low 648 size 768"},
 		{Extent{}, "Start 0 Size 8 size 16"},
 		{SPSCHeader{}, "Tail 0 Head 128 Closed 256 Producer 264 Consumer 272 SendWait 384 SendArmed 388 RecvWait 512 RecvArmed 516 size 640"},
-		{BroadcastHeader{}, "Tail 0 Closed 128 Skipped 136 Released 144 SendWait 256 SendArmed 260 Lost 264 RecvWait 384 RecvArmed 388 size 512"},
+		{BroadcastHeader{}, "Tail 0 Closed 128 Skipped 136 Released 144 Used 152 SendWait 256 SendArmed 260 Lost 264 RecvWait 384 RecvArmed 388 size 512"},
 		{Hold{}, "ID 0 Cursor 8 size 128"},
 	} {
 		got, typ := "", reflect.TypeOf(c.v)

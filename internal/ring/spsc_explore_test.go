@@ -263,7 +263,8 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 	type bb struct {
 		*world
 		r     *MPMCBytes
-		words []atomic.Uint64 // the bytes
+		end   func(id uint32) *MPMCBytes // an actor's handle
+		words []atomic.Uint64            // the bytes
 		sent  []uint64
 		got   []delivery
 		fault error
@@ -273,7 +274,15 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 			b := &bb{world: w, words: make([]atomic.Uint64, words)}
 			h, ss, es := &MPMCBytesHeader{}, make([]atomic.Uint64, slots), make([]Extent, slots)
 			b.r, _ = NewMPMCBytes(h, ss, es, 8*words)
-			w.share(&h.Tail, &h.Head, &h.Closed, &h.Suspects, &h.Skipped, &h.Returned, &h.Gate, &h.Low)
+			ends := map[uint32]*MPMCBytes{}
+			b.end = func(id uint32) *MPMCBytes {
+				if ends[id] == nil {
+					ends[id], _ = NewMPMCBytes(h, ss, es, 8*words)
+				}
+				return ends[id]
+			}
+			w.share(&h.Tail, &h.Head, &h.Closed, &h.Suspects, &h.Skipped, &h.Returned, &h.Settled)
+			w.share(&h.Gate, &h.Low)
 			w.shareAll(ss)
 			w.shareAll(b.words)
 			for i := range es {
@@ -289,13 +298,13 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 				return func() {
 					for n := 0; n < values && tries > 0; {
 						v := uint64(id)*100 + uint64(n)
-						pos, off, err := b.r.Claim(id, size(v))
+						pos, off, err := b.end(id).Claim(id, size(v))
 						if err != nil {
 							if err != ErrFull && err != ErrBusy {
 								fail("claim: %v", err)
 							}
 							if b.anyDead() {
-								b.r.Repair(b.alive)
+								b.end(id).Repair(b.alive)
 							}
 							tries--
 							continue
@@ -336,13 +345,13 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 			consumer := func(id uint32, tries int) func() {
 				return func() {
 					for range tries {
-						pos, again, err := b.r.Take(id)
+						pos, again, err := b.end(id).Take(id)
 						if err != nil {
 							if err != ErrEmpty && err != ErrHeld {
 								fail("take: %v", err)
 							}
 							if b.anyDead() {
-								b.r.Repair(b.alive)
+								b.end(id).Repair(b.alive)
 							}
 							continue
 						}
@@ -355,6 +364,10 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 				b.r.Repair(b.alive)
 				for {
 					pos, again, err := b.r.Take(999)
+					if err == ErrHeld {
+						b.r.Repair(b.alive)
+						pos, again, err = b.r.Take(999)
+					}
 					if err != nil {
 						if err != ErrEmpty {
 							fail("take at the end: %v", err)

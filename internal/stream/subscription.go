@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/errs"
@@ -65,8 +66,9 @@ type Subscription struct {
 	newest bool         // it receives the newest message only
 	closed bool
 
-	waitPos uint64      // the position that the last wait was for
-	ready   func() bool // waitPos can be read; made once, so that waiting does not allocate
+	waitPos uint64        // the position that the last wait was for
+	subject atomic.Uint32 // of waits behind a publisher that has not finished; see wait.Options
+	ready   func() bool   // waitPos can be read; made once, so that waiting does not allocate
 
 	last     uint64 // the position of the message that was received last
 	received bool   // there is one
@@ -315,7 +317,7 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 		default:
 			return 0, Corrupt(err)
 		}
-		if err := backoff.Pause(ctx, &s.t.Attachment, s.t); err != nil {
+		if err := backoff.Pause(ctx, &s.t.Attachment, s); err != nil {
 			return 0, err
 		}
 	}
@@ -346,7 +348,12 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 
 // skipDead skips the message of a dead publisher at which the cursor is.
 func (s *Subscription) skipDead() bool {
-	return s.t.RepairIfDue() || s.reading().PassDead(s.t.Alive)
+	return s.RepairIfDue() || s.reading().PassDead(s.t.Alive)
+}
+
+// RepairIfDue is Topic.RepairIfDue, and also looks where the subscription reads next.
+func (s *Subscription) RepairIfDue() bool {
+	return s.t.RepairDue() && s.t.repairAt(s.reading().Pos())
 }
 
 // polled is RepairIfDue for a call that found no message: the topic may have lost its name. Most
@@ -354,7 +361,7 @@ func (s *Subscription) skipDead() bool {
 func (s *Subscription) polled() bool {
 	const seldom = 64
 	s.polls++
-	return s.polls%seldom == 0 && s.t.RepairIfDue()
+	return s.polls%seldom == 0 && s.RepairIfDue()
 }
 
 // countLost counts messages that were overwritten before they were read.
@@ -383,10 +390,14 @@ func (s *Subscription) wait(ctx context.Context) error {
 	s.waitPos = c.Pos()
 	s.wakePublishers()
 	wait.YieldLines(sinceLastWait, t.Layout.Capacity)
+	publisher := t.Ring.Holder(s.waitPos)
 	o := wait.Options{
-		Probe: func() bool { return t.Repair() || !t.Writes && c.PassDead(t.Alive) },
+		Probe: func() bool { return t.repairAt(s.waitPos) || !t.Writes && c.PassDead(t.Alive) },
 		Poll:  !t.Writes,
-		Watch: t.Watch(t.Ring.Holder(s.waitPos)),
+		Watch: t.Watch(publisher),
+	}
+	if publisher != 0 { // other subscriptions wait at other positions
+		o.Subject = &s.subject
 	}
 	return wait.Until(ctx, t.M, &t.Header.RecvArmed, s.ready, o)
 }

@@ -106,15 +106,18 @@ func (t *Topic) wakeAll() {
 	wait.Wake(t.M, &t.Header.SendArmed)
 }
 
-// Repair frees what dead processes hold, and reports whether there was something: claims of
-// publishers, whose slots are skipped, and holds of subscribers. It closes a topic that has lost
-// its name.
-func (t *Topic) Repair() bool {
+// Repair frees what dead processes hold, and reports whether there was something: claims that hold
+// publishers back, whose slots are skipped, and holds of subscribers. It closes a topic that has
+// lost its name.
+func (t *Topic) Repair() bool { return t.repairAt(t.Header.Tail.Load()) }
+
+// repairAt is Repair, which also skips slots of dead publishers at a position that is read next.
+func (t *Topic) repairAt(pos uint64) bool {
 	taken := t.FindTaken(&t.Header.Closed)
 	if !t.Writes {
 		return taken
 	}
-	skips, holds := t.Ring.Repair(t.AliveOnce())
+	skips, holds := t.Ring.Repair(t.AliveOnce(), pos)
 	if skips+holds == 0 && !taken {
 		return false
 	}

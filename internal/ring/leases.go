@@ -1,0 +1,178 @@
+package ring
+
+import "sync"
+
+// leases know which positions before the head are not released yet, without a look at every slot.
+// Each handle of a ring has its own.
+//
+// Positions are taken in order, and one that was released is never taken again. So a position is
+// looked at once when the head has passed it, and again only while a lease on it is out. A look
+// costs as much as there are leases, and one load for each message since the last look.
+//
+// MPMCHeader.Settled saves a new handle what others have looked at: positions before it are
+// released. It is a hint, and may be behind.
+type leases struct {
+	mu   sync.Mutex
+	next uint64   // positions before it that are not in out are released; guarded by mu
+	out  []uint64 // positions, in order, that were leased when they were looked at; guarded by mu
+	done int      // so many at the beginning of out are released; guarded by mu
+	kept int      // how many positions out had when all were looked at last; guarded by mu
+}
+
+// settleStep is how far Settled may be behind before it is written again.
+const settleStep = 64
+
+// look brings the leases up to date and returns the positions on which there may be one, in order.
+// Those at the beginning are looked at until one is leased; with all, each is. The caller holds
+// leases.mu.
+func (r *MPMC) look(all bool) []uint64 {
+	l := &r.leases
+	settled := load("leases.settled", &r.h.Settled)
+	head := r.headNow()
+	low := max(l.next, before(head, r.n))
+	if settled <= head {
+		low = max(low, settled)
+	}
+	// A producer that has come round found its slot released.
+	if t := load("leases.tail", &r.h.Tail); t-head <= r.n {
+		low = max(low, before(t, r.n))
+	}
+	if all || low > l.next || len(l.out)-l.done > 2*l.kept+settleStep {
+		l.forget(r, low)
+	} else {
+		l.forgetFirst(r)
+	}
+	for p := low; p < head; p++ {
+		if r.lease(p) != 0 {
+			l.out = append(l.out, p)
+		}
+	}
+	l.next = max(l.next, head)
+	return l.out[l.done:]
+}
+
+// forget removes the positions that are released. Those before low are.
+func (l *leases) forget(r *MPMC, low uint64) {
+	kept := l.out[:0]
+	for _, p := range l.out[l.done:] {
+		if (p >= low || low == l.next) && r.lease(p) != 0 {
+			kept = append(kept, p)
+		}
+	}
+	l.out, l.done, l.kept = kept, 0, len(kept)
+}
+
+// forgetFirst removes those at the beginning.
+func (l *leases) forgetFirst(r *MPMC) {
+	for l.done < len(l.out) && r.lease(l.out[l.done]) == 0 {
+		l.done++
+	}
+	if 2*l.done >= len(l.out) {
+		l.out = append(l.out[:0], l.out[l.done:]...)
+		l.done = 0
+	}
+}
+
+// lease returns the word of the slot of a position if the position is leased or returned, else 0.
+func (r *MPMC) lease(pos uint64) word {
+	i, lap := r.at(pos)
+	w := word(load("leases.look", &r.slots[i]))
+	if w.state() != taken || w.ahead(lap) != 0 {
+		return 0
+	}
+	return w
+}
+
+// headNow returns the head, which it advances beyond the leases of a consumer that was killed
+// before it has done so.
+func (r *MPMC) headNow() uint64 {
+	h := load("leases.head", &r.h.Head)
+	for range r.n {
+		if r.lease(h) == 0 {
+			break
+		}
+		advance("leases.help", &r.h.Head, h, h+1)
+		h++
+	}
+	return h
+}
+
+// settle writes Settled, when the leases that are out are known.
+func (r *MPMC) settle(out []uint64) {
+	to := r.leases.next
+	if len(out) > 0 {
+		to = out[0]
+	}
+	if from := load("settle.load", &r.h.Settled); to > from && to-from >= settleStep {
+		cas("settle.store", &r.h.Settled, from, to)
+	}
+}
+
+// NoLease reports whether no consumer has a lease, and none was returned. A lease begins where the
+// head goes on, or where another one ended in a return.
+func (r *MPMC) NoLease() bool {
+	r.leases.mu.Lock()
+	defer r.leases.mu.Unlock()
+	return len(r.look(true)) == 0
+}
+
+// ended returns the error at the end of the stream: ErrHeld while another consumer has a lease,
+// whose message may be redelivered, else ErrClosed.
+func (r *MPMC) ended(self uint32) error {
+	r.leases.mu.Lock()
+	defer r.leases.mu.Unlock()
+	for _, p := range r.look(true) {
+		if w := r.lease(p); w != 0 && w.id() != self {
+			return ErrHeld
+		}
+	}
+	return ErrClosed
+}
+
+// retake takes the oldest returned lease. g is the value of Suspects before the search: if the
+// search finds nothing, and no lease was returned since, the low bit is cleared.
+func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
+	r.leases.mu.Lock()
+	defer r.leases.mu.Unlock()
+	for _, p := range r.look(false) {
+		w := r.lease(p)
+		if w == 0 || w.id() != 0 {
+			continue
+		}
+		i, _ := r.at(p)
+		if cas("retake.slot", &r.slots[i], uint64(w), uint64(w.rename(taken, self))) {
+			return p, true
+		}
+	}
+	cas("retake.clear", &r.h.Suspects, g, g&^1)
+	return 0, false
+}
+
+// returnDead returns the messages that dead consumers had leased, and reports how many.
+func (r *MPMC) returnDead(live *known) (returns int) {
+	r.leases.mu.Lock()
+	defer r.leases.mu.Unlock()
+	out, back := r.look(true), false
+	for _, p := range out {
+		w := r.lease(p)
+		if w == 0 {
+			continue
+		}
+		if w.id() == 0 {
+			back = true // by a process that may have died before suspect
+			continue
+		}
+		i, _ := r.at(p)
+		if !live.is(w.id()) &&
+			cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
+			back = true
+			add("repair.count", &r.h.Returned, 1)
+			returns++
+		}
+	}
+	if back {
+		r.suspect()
+	}
+	r.settle(out)
+	return returns
+}
