@@ -151,9 +151,9 @@ func oneEach(receivers []int, patient, messages int, batch bool) func(r *world.R
 	}
 }
 
-// givingUp: process A gives up waiting for a mutex at about the time at which its holder unlocks it.
-// Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for another
-// mutex leads.
+// givingUp: process A gives up waiting for a mutex at about the time at which its holder unlocks
+// it. Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for
+// another mutex leads.
 func givingUp(led bool) func(r *world.Run) {
 	return func(r *world.Run) {
 		s, a, b := r.Process("S").Spare(), r.Process("A").Spare(), r.Process("B").Spare()
@@ -201,8 +201,8 @@ func givingUp(led bool) func(r *world.Run) {
 	}
 }
 
-// tenant: process A, which is woken for a mutex, may die, and the next process takes its slot before
-// or after others are told of the death. Process B gets the mutex.
+// tenant: process A, which is woken for a mutex, may die, and the next process takes its slot
+// before or after others are told of the death. Process B gets the mutex.
 func tenant(r *world.Run) {
 	s, a, b := r.Process("S").Spare(), r.Process("A"), r.Process("B").Spare()
 	var vs, va, vb *neighbours
