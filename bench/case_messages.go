@@ -5,8 +5,7 @@ import (
 	"sync/atomic"
 )
 
-var transports = []transport{
-	singleBytesPlace, manyBytesPlace, singleQueue, manyQueue, singleQueueSpin, manyQueueSpin,
+var transports = []transport{singleBytesPlace, manyBytesPlace, singleQueue, manyQueue, singleQueueSpin, manyQueueSpin,
 	singleBytes, manyBytes, unixSocket, pipe, tcp, mqueue, channel, byHand, rawFutex}
 
 // Roles of the other side of a transport.

@@ -1,0 +1,6 @@
+//go:build !linux
+
+// Command crowd needs Linux.
+package main
+
+func main() {}
