@@ -3,9 +3,10 @@
  * wait.pml shows that a bell wakes a leader; here a bell is one step.
  *
  * GS goroutines wait in AS attachments for units of OBJS objects, all in one bucket. A unit is a message
- * or a permit; with LOCK the only unit of an object is a lock with a waiters bit. Goroutine g needs one
- * unit; with UNLIKE it needs 1 + g. Wakers add a unit at a time and wake one waiter. With LOCK they are
- * newcomers, which take the lock and free it, and never wait.
+ * or a permit; with LOCK the only unit of an object is a lock with a waiters bit, which may be handed
+ * over (HANDOFF); goroutine READ only reads: it leaves the lock free. Goroutine g needs one unit; with
+ * UNLIKE it needs 1 + g. Wakers add a unit at a time and wake one waiter. With LOCK they are newcomers,
+ * which take the lock and free it, and never wait.
  *
  * A slot has the bits interest ("unchosen waiters here"), pending ("look at all of them") and rung, and
  * a baton: the object of which one waiter is to go on. Only the leader of an attachment drains them, and
@@ -22,7 +23,7 @@
  * checks its condition unless it is woken, except with BACKSTOP.
  *
  * Broken variants: LOSE_PASS, LOSE_CHAIN, LOSE_STRANDED, NO_RECHECK, SWALLOW, SWALLOW_UNLIKE, NO_ARM,
- * CLEAR_ALWAYS, STOP_AT_OTHER, NO_OWN_BELL, TAKE_PLAIN (with LOCK), KILLS without BACKSTOP or WATCH,
+ * CLEAR_ALWAYS, STOP_AT_OTHER, NO_OWN_BELL, TAKE_PLAIN (with LOCK), LOSE_READER (with READ), KILLS without BACKSTOP or WATCH,
  * and with WATCH: KEEPS_SLOT (the slot may get batons), RING_NONE.
  */
 #ifndef GS
@@ -59,6 +60,16 @@
 #define GIVES_UP(g) (g == CANCEL)
 #else
 #define GIVES_UP(g) false
+#endif
+#ifdef HANDOFF
+#define TELL(x) told = x
+#else
+#define TELL(x) skip
+#endif
+#ifdef READ
+#define READS(g) (g == READ)
+#else
+#define READS(g) false
 #endif
 #define NONE 255
 #define RETIRED 200             /* the baton of an attachment whose death was reported */
@@ -202,7 +213,7 @@ inline wakeAll(c, ob, own) {
 	any = false
 }
 
-/* WakeN of one waiter; n: still to be woken; left: another one is interested; busy: a baton is there already */
+/* WakeN of one waiter, told says whether it was told; n: still to be woken; left: another one is interested; busy: a baton is there already */
 inline wakeN(c, ob, own) {
 	loadArmed(c, ob);                                   /* one: load armed */
 	if
@@ -217,9 +228,10 @@ inline wakeN(c, ob, own) {
 			:: interest[i] && n == 0 -> left = true; break
 			:: interest[i] && n == 1 && i == own ->
 				choose(i, ob);
-				if :: pick != NONE -> n = 0 :: else fi;
+				if :: pick != NONE -> n = 0; TELL(true) :: else fi;
 				ringOwn(i)
 			:: interest[i] && n == 1 && i != own ->
+				TELL(true);
 				atomic {                                    /* one: put the baton */
 					if
 					:: baton[i] == 0 -> baton[i] = 1 + ob; k = 1
@@ -260,8 +272,33 @@ inline wakeN(c, ob, own) {
 	fi
 }
 
-#define LOCALS byte q, h, pick, n, d, i, k, e; bool some, isArmed, any, left, busy
-#define CLEAR q = 0; h = 0; pick = 0; n = 0; d = 0; i = 0; k = 0; e = 0; some = false; isArmed = false; any = false; left = false; busy = false
+/* free the lock. reserve: it may keep the waiters bit, so that it is reserved for those that wait */
+inline free(ob) {
+	atomic {
+		any = waits[ob]; reserve = false;
+		if
+		:: waits[ob] = false
+#ifdef HANDOFF
+		:: any -> reserve = true
+#endif
+		fi;
+		units[ob] = 1
+	}
+}
+
+/* if none was told a reserved lock becomes free */
+inline unreserve(ob) {
+	atomic {
+		if
+		:: reserve && !told && units[ob] == 1 -> waits[ob] = false  /* one: reserved for none */
+		:: else
+		fi;
+		reserve = false; told = false
+	}
+}
+
+#define LOCALS byte q, h, pick, n, d, i, k, e; bool some, isArmed, any, left, busy, told, reserve
+#define CLEAR told = false; reserve = false; q = 0; h = 0; pick = 0; n = 0; d = 0; i = 0; k = 0; e = 0; some = false; isArmed = false; any = false; left = false; busy = false
 
 proctype Waker(byte w) {
 	LOCALS;
@@ -272,10 +309,10 @@ proctype Waker(byte w) {
 		:: p == 0 -> break
 		:: else -> p--;
 #ifdef LOCK
-end_taken:	atomic { units[OBJW(w)] == 1 -> units[OBJW(w)] = 0; waits[OBJW(w)] = false };
-			atomic { any = waits[OBJW(w)]; waits[OBJW(w)] = false; units[OBJW(w)] = 1; up[w] = true };
+end_taken:	atomic { units[OBJW(w)] == 1 -> units[OBJW(w)] = 0 }; /* it keeps the bit of a reserved one */
+			atomic { free(OBJW(w)); up[w] = true };
 			if
-			:: any -> wakeN(w, OBJW(w), AS)
+			:: any -> wakeN(w, OBJW(w), AS); unreserve(OBJW(w))
 			:: else
 			fi;
 #else
@@ -385,9 +422,14 @@ take:
 #ifdef LOCK
 		atomic {
 			if
-			:: units[OBJ(g)] == 1 -> units[OBJ(g)] = 0; holds[a] = true;
+#ifdef READ
+			:: units[OBJ(g)] == 1 && g == READ -> goto got      /* a reader leaves the lock free */
+#endif
+			:: units[OBJ(g)] == 1 && !READS(g) -> units[OBJ(g)] = 0; holds[a] = true;
 #ifndef TAKE_PLAIN
-				waits[OBJ(g)] = waited;                     /* one: take with the waiters bit */
+				waits[OBJ(g)] = waits[OBJ(g)] || waited;    /* one: take with the waiters bit */
+#else
+				waits[OBJ(g)] = false;
 #endif
 				goto got
 			:: else -> waits[OBJ(g)] = true
@@ -490,10 +532,23 @@ leave:
 #endif
 		goto over;
 got:
-#ifdef LOCK
-		atomic { any = waits[OBJ(g)]; waits[OBJ(g)] = false; units[OBJ(g)] = 1; holds[a] = false };
+#ifdef READ
 		if
-		:: any -> wakeN(WAKERS + g, OBJ(g), a)
+		:: READS(g) ->
+#ifndef LOSE_READER
+			if
+			:: waited -> wakeN(WAKERS + g, OBJ(g), a)               /* one: more readers */
+			:: else
+			fi;
+#endif
+			goto over
+		:: else
+		fi;
+#endif
+#ifdef LOCK
+		atomic { free(OBJ(g)); holds[a] = false };
+		if
+		:: any -> wakeN(WAKERS + g, OBJ(g), a); unreserve(OBJ(g))
 		:: else
 		fi;
 #elif !defined(LOSE_CHAIN)
