@@ -247,7 +247,7 @@ func TestPathCannotBeLookedAt(t *testing.T) {
 	if _, err := tryOpen(d, attachOnly); !errors.Is(err, sys.ErrLoop) {
 		t.Errorf("attach: %v, want ELOOP", err)
 	}
-	if err := (&opening{cfg: &Config{Dir: d}}).absent(); !strings.Contains(err.Error(), "Open creates") {
+	if err := (&opening{cfg: &Config{Dir: d}}).absent(); !strings.Contains(err.Error(), "creates it") {
 		t.Errorf("a directory that cannot be looked at is said to be missing: %v", err)
 	}
 	for _, p := range []step.Point{step.AttachRead, step.ReclaimOpen} {
