@@ -290,7 +290,7 @@ var kills = []kill{
 	{name: "write", at: points(step.WriteWord, step.WriteTaken), op: "wlock"},
 	{name: "write waits for readers", at: points(step.WriteWord, step.WriteFlag, waitSteps), op: "wlock",
 		start: func(w *world) func() { return hold(w, w.a.rw.RLock, w.a.rw.RUnlock) }},
-	{name: "write unlocks", at: points(step.UnlockFreed, wakeSteps), first: []string{"wlock"}, op: "wunlock",
+	{name: "write unlocks", at: points(step.UnlockFreed, wakeOneSteps), first: []string{"wlock"}, op: "wunlock",
 		start: func(w *world) func() { w.waits(w.a.useRead); w.waits(w.b.useWrite); return nil }},
 	{name: "recover of RWMutex", at: points(step.RecoverTaken, step.RecoverRan), op: "recoverrw",
 		start: func(w *world) func() { w.dies("wlock"); return nil }},
@@ -305,7 +305,7 @@ var kills = []kill{
 		}},
 	{name: "acquire frees the permits of a dead holder", at: points(step.SemSwept, step.SemTaken, step.LockTaken), op: "acquire",
 		start: func(w *world) func() { w.dies("acquire", "acquire", "acquire"); return nil }},
-	{name: "release", at: points(step.SemBack, step.SemBackOut, wakeSteps), first: []string{"acquire"}, op: "release",
+	{name: "release", at: points(step.SemBack, step.SemBackOut, wakeOneSteps), first: []string{"acquire"}, op: "release",
 		start: func(w *world) func() { w.waits(w.a.useSem); w.waits(w.b.useSem); return nil }},
 	{name: "table taken over", at: points(step.LockOver, step.SemLocked), op: "acquire",
 		start: func(w *world) func() {

@@ -106,7 +106,7 @@ func (r *request) takeLocked() (done bool, err error) {
 	}
 	step.Reach(step.SemTaken)
 	ended := was != 0 && s.reserved.Load() == 0
-	if err := robust.Release(r.o, &s.w.Word, &s.w.Armed); err != nil {
+	if err := robust.ReleaseOne(r.o, &s.w.Word, &s.w.Armed); err != nil {
 		return false, err
 	}
 	if ended { // other requests may be served now
@@ -116,6 +116,18 @@ func (r *request) takeLocked() (done bool, err error) {
 		robust.Acquired(r.o, &s.armed)
 	}
 	return done, full
+}
+
+// passOn wakes another request that may be served. The caller may be the only one that was woken
+// for permits: it has taken some of them and more are left, or they are too few for it.
+func (r *request) passOn() {
+	if r.s.armed.Load()&1 == 0 {
+		return
+	}
+	limit := uint64(r.s.limit.Load())
+	if _, used := r.s.entryOf(r.o.Me); used < limit {
+		wait.WakeN(r.o.M, &r.s.armed, 1)
+	}
 }
 
 // enter puts the permits into the attachment's entry of the table, which is locked.

@@ -77,7 +77,7 @@ func (rw *RWMutex) lock(ctx context.Context) error {
 	}
 	if !held || !rw.noReaders() {
 		err := rw.lockSlow(o, held, func() error {
-			_, err := robust.Acquire(ctx, o, &rw.w.Word, &rw.w.Armed, robust.Mark)
+			_, err := robust.Acquire(ctx, o, &rw.w.Word, &rw.w.Armed, robust.Mark|robust.One)
 			return err
 		}, func() error { return rw.drain(ctx, o) })
 		if err != nil {
@@ -93,7 +93,7 @@ func (rw *RWMutex) lock(ctx context.Context) error {
 // by drain until no attachment reads. If that fails, or Close begins meanwhile, it frees the word
 // while the memory is pinned: once unpinned the memory may vanish.
 func (rw *RWMutex) lockSlow(o robust.Object, held bool, acquire, drain func() error) error {
-	free := func() { _ = robust.Release(o, &rw.w.Word, &rw.w.Armed) }
+	free := func() { _ = robust.ReleaseOne(o, &rw.w.Word, &rw.w.Armed) }
 	pinned := false
 	err := o.Take(func() error {
 		pinned = true
@@ -206,7 +206,7 @@ func (rw *RWMutex) tryLock() (bool, error) {
 	held := robust.TryFast(o, &rw.w.Word)
 	if !held || !rw.noReaders() {
 		err := rw.lockSlow(o, held, func() error {
-			_, err := robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark)
+			_, err := robust.TryAcquire(o, &rw.w.Word, &rw.w.Armed, robust.Mark|robust.One)
 			return err
 		}, func() error {
 			if rw.readLately(o) || len(rw.sweep(o)) > 0 {
@@ -245,7 +245,7 @@ func (rw *RWMutex) unlock() error {
 	if err != nil {
 		return err
 	}
-	return robust.Release(o, &rw.w.Word, &rw.w.Armed)
+	return robust.ReleaseOne(o, &rw.w.Word, &rw.w.Armed)
 }
 
 // Recover reopens a mutex whose writer died, like [Mutex.Recover]. It waits until no attachment
@@ -293,18 +293,22 @@ func (rw *RWMutex) rlock(ctx context.Context, o robust.Object) error {
 	)
 }
 
-// waitForWriter is rlock with the object pinned.
+// waitForWriter is rlock with the object pinned. A reader that was woken may be the only one: it
+// wakes others, each of which does so too.
 func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
-	for spun := false; ; {
+	for spun, waited := false, false; ; {
 		done, full := rw.tryMark(o)
-		if done {
-			return nil
+		if full && rw.makeRoom(o) {
+			continue
 		}
-		if full {
-			if !rw.makeRoom(o) {
+		if done || full {
+			if waited {
+				wait.WakeN(o.M, &rw.w.Armed, robust.MoreReaders)
+			}
+			if full {
 				return errReaders
 			}
-			continue
+			return nil
 		}
 		free, err := robust.Free(o, &rw.w.Word, &rw.w.Armed)
 		if err != nil {
@@ -319,9 +323,10 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 				continue
 			}
 		}
-		if _, err := robust.Changed(ctx, o, &rw.w.Word, &rw.w.Armed); err != nil {
+		if _, err := robust.Freed(ctx, o, &rw.w.Word, &rw.w.Armed); err != nil {
 			return err
 		}
+		waited = true
 	}
 }
 

@@ -119,8 +119,12 @@ func (s *Semaphore) waitInTurn(ctx context.Context, o robust.Object, n uint32) e
 	r.begin()
 	defer r.end()
 	wait.Spin(o.M, &s.armed, r.free)
-	for {
-		if done, err := r.take(ctx); done || err != nil {
+	for waited := false; ; waited = true {
+		done, err := r.take(ctx)
+		if waited {
+			r.passOn()
+		}
+		if done || err != nil {
 			return err
 		}
 		if err := r.wait(ctx); err != nil {
@@ -191,7 +195,7 @@ func (s *Semaphore) release(n uint32) error {
 		p.Store(uint64(o.Me)<<32 | uint64(have-n))
 	}
 	step.Reach(step.SemBack)
-	if err := robust.Release(o, &s.w.Word, &s.w.Armed); err != nil {
+	if err := robust.ReleaseOne(o, &s.w.Word, &s.w.Armed); err != nil {
 		return err
 	}
 	step.Reach(step.SemBackOut)
@@ -201,7 +205,9 @@ func (s *Semaphore) release(n uint32) error {
 		}
 		return ErrNotHeld
 	}
-	wait.Wake(o.M, &s.armed)
+	if s.armed.Load()&1 != 0 {
+		wait.WakeN(o.M, &s.armed, int(min(n, maxWoken)))
+	}
 	return nil
 }
 
@@ -224,10 +230,16 @@ func (s *Semaphore) Available() (uint32, error) {
 	return uint32(limit - min(held, limit)), nil
 }
 
+// tableMode is the mode of the table's lock.
+const tableMode = robust.TakeOver | robust.One
+
+// maxWoken bounds how many waiters a release wakes itself. Each of them wakes more.
+const maxWoken = 1024
+
 // lock locks the table. It takes the lock over from a dead holder.
 func (s *Semaphore) lock(ctx context.Context, o robust.Object) error {
 	if !robust.TryFast(o, &s.w.Word) {
-		if _, err := robust.Acquire(ctx, o, &s.w.Word, &s.w.Armed, robust.TakeOver); err != nil {
+		if _, err := robust.Acquire(ctx, o, &s.w.Word, &s.w.Armed, tableMode); err != nil {
 			return err
 		}
 	}
@@ -243,7 +255,7 @@ func (s *Semaphore) tryLock(o robust.Object) (bool, error) {
 		free = s.w.Word.Load() == 0 && robust.TryFast(o, &s.w.Word)
 	}
 	if !free {
-		switch _, err := robust.TryAcquire(o, &s.w.Word, &s.w.Armed, robust.TakeOver); {
+		switch _, err := robust.TryAcquire(o, &s.w.Word, &s.w.Armed, tableMode); {
 		case err == errs.NotHeld:
 			return false, nil
 		case err != nil:

@@ -176,6 +176,9 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 		}
 		return ErrFull
 	}
+	if t.waited && !q.alike { // the room is too small for this message, perhaps not for others
+		wait.WakeN(q.M, &q.header.SendArmed, 1)
+	}
 	head := q.header.Head.Load()
 	wait.YieldLines(head-q.sendWaitHead.Swap(head), q.depth)
 	_, receiver := q.ring.Stuck()
@@ -239,9 +242,9 @@ func (q *many) passMessage(t *tries) {
 	}
 }
 
-// passRoom ends the tries of a sender, as passMessage. Senders that are not alike are all woken.
+// passRoom ends the tries of a sender, as passMessage. canSend is for senders that are alike.
 func (q *many) passRoom(t *tries, canSend func() bool) {
-	if t.waited && q.alike && q.header.SendArmed.Load()&1 != 0 && canSend() {
+	if t.waited && q.header.SendArmed.Load()&1 != 0 && (!q.alike || canSend()) {
 		wait.WakeN(q.M, &q.header.SendArmed, 1)
 	}
 }
@@ -257,11 +260,7 @@ func (q *many) published(n int) {
 // released, receivers see the end.
 func (q *many) released(n int) {
 	step.Reach(step.QueueReleased)
-	if q.alike {
-		wait.WakeN(q.M, &q.header.SendArmed, n)
-	} else {
-		q.wakeSenders()
-	}
+	wait.WakeN(q.M, &q.header.SendArmed, n)
 	if q.header.Closed.Load() != 0 {
 		q.wakeReceivers()
 	}

@@ -87,6 +87,7 @@ func (q *manyBytes) claimSlow(
 		ready = func() bool { return q.mpmc.CanClaim(n) }
 	}
 	var t tries
+	defer q.passRoom(&t, nil)
 	for err != nil {
 		switch {
 		case err == ring.ErrTooBig:

@@ -44,6 +44,8 @@ const (
 	free    = uint32(format.NoID)
 	dead    = uint32(format.Dead)
 	waiters = uint32(format.WaitersBit) // in addition to a holder's id
+	// reserved is a free word that the last holder has left to those that wait, see standBack.
+	reserved = free | waiters
 )
 
 // holderOf returns the attachment that holds a word of that value: format.NoID if it is free,
@@ -61,7 +63,8 @@ type Mode uint8
 const (
 	Mark     Mode = 0      // the word becomes DEAD: errs.OwnerDied until Recover
 	TakeOver Mode = 1 << 0 // the next in line gets the lock, and is told
-	// One is added where ReleaseOne frees the word: it wakes one waiter, all of which call Acquire.
+	// One is added where ReleaseOne or HandOver frees the word: it wakes one waiter, all of which
+	// call Acquire or Freed.
 	One Mode = 1 << 1
 )
 
@@ -107,14 +110,18 @@ func giveBack(o Object, word, armed *atomic.Uint32, died bool) {
 func acquire(
 	ctx context.Context, o Object, word, armed *atomic.Uint32, mode Mode,
 ) (died bool, err error) {
-	if done, died, err := attempt(o, word, armed, mode, false); done || err != nil {
-		return died, err
+	if word.Load() != reserved || errs.Context(ctx) != nil {
+		done, died, err := attempt(o, word, armed, mode, false)
+		if done || err != nil {
+			return died, err
+		}
 	}
 	turn, err := wait.Turn(ctx, o.M, armed)
 	if err != nil {
 		return false, err
 	}
 	defer turn.Done()
+	standBack(ctx, o, word, armed)
 	wait.Spin(o.M, armed, func() bool { return word.Load() == free })
 	for probe, as := false, uint32(o.Me); ; {
 		if done, died, err := attemptAs(o, word, armed, mode, probe, as); done || err != nil {
@@ -123,13 +130,29 @@ func acquire(
 		if mode&One == 0 {
 			probe, err = Changed(ctx, o, word, armed)
 		} else {
-			probe, err = freed(ctx, o, word, armed)
+			probe, err = Freed(ctx, o, word, armed)
 			as |= waiters // it may be the only one that is woken: the bit stays for the others
 		}
 		if err != nil {
 			return false, err
 		}
 	}
+}
+
+// standBack lets those that wait take a word that is reserved for them. They need less than the
+// time that it waits if they can go on. One that was woken may have died, be stopped or have given
+// up, and perhaps none is left. Then the caller may take the word.
+func standBack(ctx context.Context, o Object, word, armed *atomic.Uint32) {
+	if word.Load() != reserved {
+		return
+	}
+	for nap := 2 * firstNap; nap < lastNap && errs.Context(ctx) == nil; nap *= 2 {
+		time.Sleep(nap)
+		if word.Load() != reserved {
+			return
+		}
+	}
+	wait.KeepHandOffs(o.M, armed)
 }
 
 // TryAcquire is Acquire that returns errs.NotHeld where Acquire would wait, and for up to 1 ms
@@ -164,13 +187,13 @@ func HeldLately(o Object, word *atomic.Uint32) bool {
 	return o.AliveLately(holderOf(word.Load()))
 }
 
-// AcquireBriefly takes a word of TakeOver mode that its holders keep for moments only, also while
-// the mapping drains, when Acquire fails. It polls then. The object is pinned.
+// AcquireBriefly takes a word of the modes TakeOver and One that its holders keep for moments only,
+// also while the mapping drains, when Acquire fails. It polls then. The object is pinned.
 func AcquireBriefly(o Object, word, armed *atomic.Uint32) error {
-	_, err := Acquire(context.Background(), o, word, armed, TakeOver)
+	_, err := Acquire(context.Background(), o, word, armed, TakeOver|One)
 	end := time.Now().Add(mem.UnlockTime)
 	for nap := firstNap; errors.Is(err, errs.Closed); nap = min(2*nap, lastNap) {
-		switch _, e := tryAcquire(o, word, armed, TakeOver); {
+		switch _, e := tryAcquire(o, word, armed, TakeOver|One); {
 		case !errors.Is(e, errs.NotHeld):
 			return e
 		case time.Now().After(end):
@@ -262,13 +285,14 @@ func markWaiting(o Object, word *atomic.Uint32) (w uint32, died bool) {
 	return w | waiters, false
 }
 
-// freed is Changed for a word that ReleaseOne frees: it waits until the word is free or DEAD or has
-// lost the waiters bit, whichever attachment holds it.
+// Freed is Changed for a word that ReleaseOne frees: it waits until the word is free or DEAD or has
+// lost the waiters bit, whichever attachment holds it. The caller may be the only one that was
+// woken. So it takes the word with the waiters bit, or calls Freed again, or calls wait.WakeN.
 //
 // While a process sleeps the holder may change: the next one may be another waiter. Its death is
 // found at once if this process watches it, as it does the holder, and after a probe all that wait.
 // Else the next probe finds it, after at most wait.LastProbe.
-func freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
+func Freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
 	w, died := markWaiting(o, word)
 	if w == 0 {
 		return died, nil
@@ -332,7 +356,7 @@ func Release(o Object, word, armed *atomic.Uint32) error {
 		step.Reach(step.UnlockFree)
 		return nil
 	}
-	return giveUp(o, word, armed, free, false)
+	return giveUp(o, word, armed, free, all)
 }
 
 // ReleaseOne is Release for a word that is taken in a mode with One: it wakes one waiter.
@@ -342,15 +366,34 @@ func ReleaseOne(o Object, word, armed *atomic.Uint32) error {
 		step.Reach(step.UnlockFree)
 		return nil
 	}
-	return giveUp(o, word, armed, free, true)
+	return giveUp(o, word, armed, free, one)
+}
+
+// HandOver is ReleaseOne that from time to time leaves the word to the waiter that it wakes.
+func HandOver(o Object, word, armed *atomic.Uint32) error {
+	Releasing(o, word)
+	if word.CompareAndSwap(uint32(o.Me), free) {
+		step.Reach(step.UnlockFree)
+		return nil
+	}
+	return giveUp(o, word, armed, free, handOver)
 }
 
 // MarkDead makes a word that this attachment holds DEAD: the value that it protects is not
 // consistent.
 func MarkDead(o Object, word, armed *atomic.Uint32) error {
 	Releasing(o, word)
-	return giveUp(o, word, armed, dead, false)
+	return giveUp(o, word, armed, dead, all)
 }
+
+// A waking is how giveUp wakes those that wait.
+type waking uint8
+
+const (
+	all waking = iota
+	one
+	handOver // one, which has the word to itself if that is due
+)
 
 // giveUp changes a held word to free or DEAD:
 //
@@ -358,7 +401,11 @@ func MarkDead(o Object, word, armed *atomic.Uint32) error {
 //  2. Check that this attachment holds the word (step.UnlockBegin).
 //  3. Change it (step.UnlockFreed, step.RecoverFail).
 //  4. Wake the waiters, or one of them (step.UnlockWoken).
-func giveUp(o Object, word, armed *atomic.Uint32, to uint32, one bool) error {
+//
+// A process that frees and takes the word again and again would be faster each time than the waiter
+// that it wakes. So at most once in wait.HandOff it reserves the word for those that wait, instead
+// of freeing it: then TryFast fails, and others stand back. If none was woken it frees the word.
+func giveUp(o Object, word, armed *atomic.Uint32, to uint32, how waking) error {
 	if err := o.PinNested(); err != nil {
 		return err
 	}
@@ -372,6 +419,9 @@ func giveUp(o Object, word, armed *atomic.Uint32, to uint32, one bool) error {
 			return errs.NotHeld
 		}
 		step.Reach(step.UnlockBegin)
+		if how == handOver && w&waiters != 0 && wait.HandOffDue(o.M, armed) {
+			to = reserved
+		}
 		if !word.CompareAndSwap(w, to) {
 			continue
 		}
@@ -384,8 +434,10 @@ func giveUp(o Object, word, armed *atomic.Uint32, to uint32, one bool) error {
 		case to == dead:
 			wait.Wake(o.M, armed)
 		case w&waiters == 0:
-		case one:
-			wait.WakeN(o.M, armed, 1)
+		case how != all:
+			if !wait.WakeAny(o.M, armed) && to == reserved {
+				word.CompareAndSwap(reserved, free)
+			}
 		default:
 			wait.Wake(o.M, armed)
 		}

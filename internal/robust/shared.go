@@ -33,6 +33,10 @@ type Shared struct {
 	reading int
 }
 
+// MoreReaders is how many waiters a reader wakes that was woken itself: so many readers are woken
+// in few rounds.
+const MoreReaders = 2
+
 // NewShared returns the lock of the segment that m is attached to with a slot. A mapping has one.
 func NewShared(m *mem.Mapping) *Shared {
 	p := m.Peers
@@ -45,7 +49,7 @@ func NewShared(m *mem.Mapping) *Shared {
 // reports the death.
 func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	w := s.words
-	over, err := Acquire(ctx, s.o, &w.Lock, &w.LockArmed, TakeOver)
+	over, err := Acquire(ctx, s.o, &w.Lock, &w.LockArmed, TakeOver|One)
 	if err != nil {
 		return false, err
 	}
@@ -70,7 +74,7 @@ func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 }
 
 // Unlock ends Lock.
-func (s *Shared) Unlock() error { return Release(s.o, &s.words.Lock, &s.words.LockArmed) }
+func (s *Shared) Unlock() error { return ReleaseOne(s.o, &s.words.Lock, &s.words.LockArmed) }
 
 // Abandon ends Lock, and makes the next Lock report that the writer died.
 func (s *Shared) Abandon() error { return MarkDead(s.o, &s.words.Lock, &s.words.LockArmed) }
@@ -147,8 +151,20 @@ func (s *Shared) sweep() (alive []format.ID) {
 // until ctx is done. died reports that a dead writer holds the lock, so that RLock has not taken
 // it: the caller calls Lock, recovers the value, calls Unlock, and tries again.
 func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
-	for {
+	if s.tryRLock() {
+		return false, nil
+	}
+	return s.rlock(ctx)
+}
+
+// rlock is the part of RLock that may wait. A reader that was woken may be the only one: it wakes
+// others, each of which does so too.
+func (s *Shared) rlock(ctx context.Context) (died bool, err error) {
+	for waited := false; ; {
 		if s.tryRLock() {
+			if waited {
+				wait.WakeN(s.o.M, &s.words.LockArmed, MoreReaders)
+			}
 			return false, nil
 		}
 		w := &s.words.Lock
@@ -163,9 +179,10 @@ func (s *Shared) RLock(ctx context.Context) (died bool, err error) {
 		if wait.Spin(s.o.M, &s.words.LockArmed, func() bool { return w.Load() == free }) {
 			continue
 		}
-		if died, err := Changed(ctx, s.o, w, &s.words.LockArmed); died || err != nil {
+		if died, err := Freed(ctx, s.o, w, &s.words.LockArmed); died || err != nil {
 			return died, err
 		}
+		waited = true
 	}
 }
 

@@ -54,6 +54,12 @@ func WakeN(m *mem.Mapping, armed *atomic.Uint32, n int) {
 	}
 }
 
+// WakeAny is WakeN of one waiter. It reports false if it has told none; true is not certain.
+func WakeAny(m *mem.Mapping, armed *atomic.Uint32) bool {
+	g := armed.Load()
+	return g&1 != 0 && wakeN(m, armed, g, 1)
+}
+
 // A baton is the offset of an armed word, / 4, and how many waiters are to be chosen.
 type baton uint64
 
@@ -68,29 +74,30 @@ func (b baton) is(c baton) bool { return b>>batonBits == c>>batonBits }
 const retired = ^baton(0)
 
 // wakeN is the rest of WakeN, from its second step on; g is the value of armed.
-func wakeN(m *mem.Mapping, armed *atomic.Uint32, g uint32, n int) {
+func wakeN(m *mem.Mapping, armed *atomic.Uint32, g uint32, n int) (told bool) {
 	step.Reach(step.WakeArmed)
 	if m == nil {
 		l := lotOf(nil)
-		l.buckets[l.bucketOf(armed)].chooseFor(armed, n, nil)
+		chosen, _, _ := l.buckets[l.bucketOf(armed)].chooseFor(armed, n, nil)
 		armed.CompareAndSwap(g, g&^1) // fails if a waiter is left, which chooseFor has armed for
-		return
+		return chosen > 0
 	}
 	if !hasSlot(m) {
-		return
+		return false
 	}
 	r := round{m: m, armed: armed, baton: batonOf(mem.Offset(m, armed)), n: n}
 	r.k = layout.Bucket(uintptr(mem.Offset(m, armed)))
 	r.tell()
 	if r.n > 0 && r.busy {
 		wake(m, armed, g)
-		return
+		return true
 	}
 	step.Reach(step.WakeAll)
 	if !r.left {
 		armed.CompareAndSwap(g, g&^1)
 	}
 	step.Reach(step.WakeDone)
+	return r.told
 }
 
 // A round is the second step of WakeN.
@@ -102,6 +109,7 @@ type round struct {
 	n     int  // waiters still to be told
 	left  bool // another slot is interested
 	busy  bool // a slot has a baton of this object already
+	told  bool // a slot was rung, or a waiter of this process chosen
 }
 
 func (r *round) tell() {
@@ -116,10 +124,13 @@ func (r *round) tell() {
 			r.left = true
 			return
 		case i != own:
+			r.told = true
 			r.give(s, i)
 		default:
 			if l := r.m.Waiters.Load(); l != nil {
-				r.n -= (*l).(*parkingLot).chooseOwn(r.k, r.armed, r.n)
+				chosen := (*l).(*parkingLot).chooseOwn(r.k, r.armed, r.n)
+				r.told = r.told || chosen > 0
+				r.n -= chosen
 			}
 		}
 	}

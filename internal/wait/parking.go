@@ -36,6 +36,7 @@ type bucket struct {
 	turnstiles map[turnKey]*turnstile // guarded by mu
 	probers    map[subject]*waiter    // guarded by mu
 	spins      ledger
+	handedOff  atomic.Int64 // when HandOffDue reported true last, since processStart; 0: never
 }
 
 type waiter struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/layout"
@@ -152,8 +153,8 @@ func oneEach(receivers []int, patient, messages int, batch bool) func(r *world.R
 }
 
 // givingUp: process A gives up waiting for a mutex at about the time at which its holder unlocks
-// it. Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for
-// another mutex leads.
+// it. Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for another
+// mutex leads.
 func givingUp(led bool) func(r *world.Run) {
 	return func(r *world.Run) {
 		s, a, b := r.Process("S").Spare(), r.Process("A").Spare(), r.Process("B").Spare()
@@ -245,7 +246,163 @@ func tenant(r *world.Run) {
 	})
 }
 
+// hogged: process H keeps a mutex for 2 ms each time, and locks it again at once. Process V waits
+// for it: it gets the mutex when H unlocks it.
+func hogged(r *world.Run) {
+	h, v := r.Process("H").Spare(), r.Process("V").Spare()
+	vh, vv := open[neighbours](h).Value(), open[neighbours](v).Value()
+	var due, served bool
+	victim := v.Go("waits", func() {
+		for range 2 {
+			must(vv.Mu[0].Lock(background), "Lock")
+			due = false
+			must(vv.Mu[0].Unlock(), "Unlock")
+		}
+		served = true
+	})
+	h.Go("hog", func() {
+		for !served {
+			must(vh.Mu[0].Lock(background), "Lock")
+			if due {
+				world.Fail("H has the mutex again before V")
+			}
+			world.Sleep(2 * time.Millisecond)
+			due = victim.Blocked()
+			must(vh.Mu[0].Unlock(), "Unlock")
+		}
+	})
+}
+
+// freed: process S has what the goroutines of two other processes wait for. When it has released it
+// all of them go on, though few are woken.
+func freed[T any](take, release func(v *T) error, waits ...func(v *T) error) func(r *world.Run) {
+	return func(r *world.Run) {
+		s := r.Process("S").Spare()
+		vs := open[T](s).Value()
+		s.Do(func() { must(take(vs), "take") })
+		var waiting []*world.Thread
+		for i := range 2 {
+			p := r.Process(fmt.Sprintf("P%d", i)).Spare()
+			v := open[T](p).Value()
+			for k := i; k < len(waits); k += 2 {
+				w := waits[k]
+				waiting = append(waiting, p.Go(fmt.Sprint("waits", k), func() {
+					must(w(v), "wait")
+				}))
+			}
+		}
+		s.Go("releases", func() {
+			for _, t := range waiting {
+				world.Await(func() bool { return t.Blocked() || t.Done() })
+			}
+			must(release(vs), "release")
+		})
+	}
+}
+
+type doors struct{ RW psync.RWMutex }
+
+func writes(v *doors) error {
+	if err := v.RW.Lock(background); err != nil {
+		return err
+	}
+	return v.RW.Unlock()
+}
+
+func reads(v *doors) error {
+	if err := v.RW.RLock(background); err != nil {
+		return err
+	}
+	return v.RW.RUnlock()
+}
+
+// viewing: goroutines wait until a box that is changed can be read.
+func viewing(r *world.Run) {
+	s := r.Process("S").Spare()
+	b := open[register](s)
+	var waiting []*world.Thread
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("P%d", i)).Spare()
+		b := open[register](p)
+		v := b.Value()
+		for k := range 2 {
+			waiting = append(waiting, p.Go(fmt.Sprint("views", k), func() {
+				world.Await(func() bool { return v.A == 1 })
+				must(b.View(background, func(*register) error { return nil }), "View")
+			}))
+		}
+	}
+	s.Go("updates", func() {
+		must(b.Update(background, func(v *register) error {
+			v.A = 1
+			for _, t := range waiting {
+				world.Await(func() bool { return t.Blocked() || t.Done() })
+			}
+			return nil
+		}), "Update")
+	})
+}
+
+func ofPermits(n uint32) func(v *permits) error {
+	return func(v *permits) error { return v.Sem.Acquire(background, n) }
+}
+
+func setPermits(v *permits) error {
+	if err := v.Sem.SetLimit(4); err != nil {
+		return err
+	}
+	return v.Sem.Acquire(background, 4)
+}
+
+// roomy: a queue of bytes is full by one message. When it is received there is room for all that
+// wait.
+func roomy(r *world.Run) {
+	s := r.Process("S").Spare()
+	open := func(p *world.Process) (q *queue.Bytes) {
+		p.Do(func() {
+			var err error
+			q, err = queue.OpenBytes("q", &queue.BytesOptions{Capacity: 4, Bytes: 64, Slots: 4})
+			must(err, "open the queue")
+		})
+		return q
+	}
+	q := open(s)
+	s.Do(func() { must(q.Send(background, make([]byte, 64)), "Send") })
+	var waiting []*world.Thread
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("P%d", i)).Spare()
+		q := open(p)
+		for k := range 2 {
+			waiting = append(waiting, p.Go(fmt.Sprint("sends", k), func() {
+				must(q.Send(background, make([]byte, 8)), "Send")
+			}))
+		}
+	}
+	s.Go("receives", func() {
+		for _, t := range waiting {
+			world.Await(func() bool { return t.Blocked() || t.Done() })
+		}
+		_, err := q.Recv(background, nil)
+		must(err, "Recv")
+	})
+}
+
 func init() {
+	local := world.Config{Local: true}
+	lockRW := func(v *doors) error { return v.RW.Lock(background) }
+	unlockRW := func(v *doors) error { return v.RW.Unlock() }
+	scenario("one-readers", local, freed(lockRW, unlockRW, reads, reads, reads, reads))
+	scenario("one-mixed", local, freed(lockRW, unlockRW, reads, writes, writes, reads))
+	scenario("one-viewers", local, viewing)
+	release := func(n uint32) func(v *permits) error {
+		return func(v *permits) error { return v.Sem.Release(n) }
+	}
+	scenario("one-permits", local,
+		freed(setPermits, release(4), ofPermits(1), ofPermits(1), ofPermits(2)))
+	scenario("one-permits-few", local,
+		freed(setPermits, release(2), ofPermits(1), ofPermits(1)))
+	scenario("one-room", local, roomy)
+	scenario("one-hog", world.Config{Local: true, Idle: 10 * time.Millisecond}, hogged)
 	scenario("one-tenant", world.Config{Kills: 1}, tenant)
 	scenario("one-pass", world.Config{Local: true}, givingUp(true))
 	scenario("one-strand", world.Config{Local: true}, givingUp(false))
