@@ -2,6 +2,7 @@ package layout
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/shmembox/shmem/internal/format"
 )
@@ -103,6 +104,15 @@ func NewBytes(capacity, bytes int, single bool) (*Queue, error) {
 		Part{Name: slotsField, Type: Word, Len: capacity},
 		Part{Name: extentsField, Type: Extent, Len: capacity}, data)
 }
+
+// SingleData is where the bytes of a Single queue.Bytes begin, whatever their number is.
+var SingleData = sync.OnceValue(func() int {
+	q, err := NewBytes(0, MinSingleBytes, true)
+	if err != nil {
+		panic(err) // the layout is constant
+	}
+	return q.Items
+})
 
 func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
 	for _, p := range parts[1:] {

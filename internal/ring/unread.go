@@ -14,7 +14,8 @@ const unreadChunk = 64 << 10
 // Unread returns how many messages of a ring the next receiver would get, given that no process
 // is attached: every holder is dead. It stops counting at limit; 0 is no limit. read reads
 // len(b) bytes of the ring's memory at off. The words of an MPMC's slots begin at words. An
-// SPSC has none: its messages are the positions that are published and not released.
+// SPSC has none: its messages are the positions that are published and not released. Those of an
+// SPSCBytes are bytes: there UnreadRecords counts the messages.
 //
 // A ready slot has a message, and so has a taken one: a lease whose holder is dead is redelivered.
 // A claim whose producer is dead is skipped. A word that cannot be counts as a message, so that
@@ -91,4 +92,58 @@ func unreadWords(from, to uint64, words int64, limit int,
 		from += uint64(len(c) / 8)
 	}
 	return n, nil
+}
+
+// UnreadRecords is Unread for an SPSCBytes of size bytes, which begin at data. A record that cannot
+// be counts as a message, and what is behind it does not.
+func UnreadRecords(size uint64, data int64, limit int,
+	read func(b []byte, off int64) error) (n int, err error) {
+	var b [headAt + 8]byte
+	if err := read(b[:], 0); err != nil {
+		return 0, err
+	}
+	head := binary.NativeEndian.Uint64(b[headAt:])
+	have := binary.NativeEndian.Uint64(b[tailAt:]) - head
+	if have > size || have%8 != 0 || head%8 != 0 || size%8 != 0 {
+		return 1, nil
+	}
+	w := window{read: read, data: data, size: size}
+	for at := head % size; have > 0 && (limit == 0 || n < limit); {
+		length, err := w.word(at)
+		rest := size - at
+		switch {
+		case err != nil:
+			return n, err
+		case length == wrap && at > 0 && have >= rest:
+			have, at = have-rest, 0
+			continue
+		}
+		n++
+		if length > size || recordSize+round8(length) > min(have, rest) {
+			return n, nil
+		}
+		next := recordSize + round8(length)
+		have, at = have-next, (at+next)%size
+	}
+	return n, nil
+}
+
+// A window is a part of a ring's bytes that was read.
+type window struct {
+	read  func(b []byte, off int64) error
+	data  int64
+	size  uint64
+	b     []byte
+	begin uint64
+}
+
+// word returns the word at a multiple of 8.
+func (w *window) word(at uint64) (uint64, error) {
+	if at < w.begin || at-w.begin >= uint64(len(w.b)) {
+		w.b, w.begin = make([]byte, min(unreadChunk, w.size-at)), at
+		if err := w.read(w.b, w.data+int64(at)); err != nil {
+			return 0, err
+		}
+	}
+	return binary.NativeEndian.Uint64(w.b[at-w.begin:]), nil
 }

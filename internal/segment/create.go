@@ -240,6 +240,9 @@ func (o *opening) allocateError(n int64, err error) error {
 	switch {
 	case errors.Is(err, sys.ErrNoSpace), errors.Is(err, sys.ErrQuota), errors.Is(err, sys.ErrNoMem):
 		return o.noSpaceError(n, err)
+	case errors.Is(err, sys.ErrFBig):
+		return fmt.Errorf("%w: it needs a file of %s, and the process may not make so large a one "+
+			"(RLIMIT_FSIZE); raise the limit (ulimit -f, LimitFSIZE=)", err, size(n))
 	case errors.Is(err, sys.ErrNotSupported):
 		return fmt.Errorf("%w: the file system of %s cannot reserve memory (fallocate); "+
 			"set Options.Dir to a tmpfs", err, o.cfg.Dir)
@@ -406,7 +409,7 @@ func (a *Attachment) mapFile(slot bool) (err error) {
 
 func mapError(err error) error {
 	if errors.Is(err, sys.ErrNoMem) {
-		return fmt.Errorf("mapping: %w: out of address space or of mappings "+
+		return fmt.Errorf("mapping: %w: out of address space (ulimit -v, LimitAS=) or of mappings "+
 			"(sysctl vm.max_map_count; each open box needs two)", err)
 	}
 	return err

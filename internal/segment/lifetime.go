@@ -189,7 +189,13 @@ func (c *control) unread(limit int) (int, error) {
 	if !c.hasUnread() {
 		return 0, nil
 	}
-	n, err := ring.Unread(h.Items, int64(h.Words), c.singleRing(), limit, c.readRing)
+	var n int
+	var err error
+	if h.Form == format.FormSingleBytes {
+		n, err = ring.UnreadRecords(h.Items, int64(layout.SingleData()), limit, c.readRing)
+	} else {
+		n, err = ring.Unread(h.Items, int64(h.Words), c.singleRing(), limit, c.readRing)
+	}
 	if err != nil {
 		return 1, nil
 	}

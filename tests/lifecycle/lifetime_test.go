@@ -103,8 +103,20 @@ func TestUnreadSurvives(t *testing.T) {
 
 				b, err := queue.OpenBytes("b", &queue.BytesOptions{Dir: dir, Single: single, Bytes: 4096})
 				check(t, err)
-				check(t, b.Send(ctx, []byte("unread")))
+				// so many that the ring of a Single queue has come to its end
+				for i := range 100 {
+					check(t, b.Send(ctx, []byte(strings.Repeat("x", i))))
+					_, err := b.Recv(ctx, nil)
+					check(t, err)
+				}
+				for _, m := range []string{"unread", "", strings.Repeat("long", 200)} {
+					check(t, b.Send(ctx, []byte(m)))
+				}
 				end(t, b.Segment())
+				info, err = shmem.Stat(dir, "b")
+				if err != nil || info.State != shmem.Idle || info.Unread != 3 {
+					t.Errorf("%v, %d unread messages of bytes (%v)", info.State, info.Unread, err)
+				}
 				b, err = queue.AttachBytes("b", &queue.BytesOptions{Dir: dir})
 				check(t, err)
 				check(t, b.End())
@@ -113,6 +125,10 @@ func TestUnreadSurvives(t *testing.T) {
 				check(t, err)
 				if m, err := b.Recv(ctx, nil); err != nil || string(m) != "unread" {
 					t.Errorf("%q, %v", m, err)
+				}
+				for range 2 {
+					_, err := b.Recv(ctx, nil)
+					check(t, err)
 				}
 				if _, err := b.Recv(ctx, nil); err != io.EOF {
 					t.Errorf("%v, want io.EOF", err)

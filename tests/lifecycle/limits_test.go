@@ -24,6 +24,7 @@ import (
 func init() {
 	roles = append(roles,
 		shmemtest.Role{Name: "grouped", Run: groupedRole, Optional: true},
+		shmemtest.Role{Name: "file-limit", Run: fileLimitRole},
 		shmemtest.Role{Name: "without-proc", Run: withoutProcRole, Optional: true},
 		shmemtest.Role{Name: "read-only-mount", Run: readOnlyMountRole, Optional: true},
 		shmemtest.Role{Name: "namespaced", Run: namespacedRole, Optional: true})
@@ -156,6 +157,28 @@ func TestNoInodesText(t *testing.T) {
 	if !ok || !e.NoInode || strings.Contains(err.Error(), "larger") {
 		t.Errorf("%+v: %v", e, err)
 	}
+}
+
+// fileLimitRole opens a box where the process may not make so large a file.
+func fileLimitRole(c *shmemtest.Conn) error {
+	limit := syscall.Rlimit{Cur: 4096, Max: 4096}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	_, err := shmem.Open[point]("p", &shmem.Options{Dir: c.Args()[0]})
+	c.Send("%v %v", errors.Is(err, syscall.EFBIG), err)
+	return nil
+}
+
+// A limit of the process's files is told as such.
+func TestFileLimit(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	line, err := shmemtest.Start(t, "file-limit", dir).Recv()
+	check(t, err)
+	if !strings.HasPrefix(line, "true") || !strings.Contains(line, "ulimit -f") {
+		t.Errorf("%q", line)
+	}
+	wantNames(t, dir)
 }
 
 // withoutProcRole covers /proc and uses segments.
