@@ -116,5 +116,14 @@ func TestBadParameters(t *testing.T) {
 	wantErr(t, err, shmem.ErrBadType, "array of the first", "Vec[int32, [16]int32]")
 	_, err = shmem.Open[shmem.Vec[int32, int32]]("b", o)
 	wantErr(t, err, shmem.ErrBadType, "array of the first")
+	_, err = shmem.Open[struct {
+		N int
+		T shmem.Text[[0]byte]
+	}]("b", o)
+	wantErr(t, err, shmem.ErrBadType, ".T: shmem.Text[[0]uint8]", "array of bytes")
+	_, err = shmem.Open[shmem.Vec[int64, [0]int64]]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "array of the first")
+	_, err = shmem.Open[shmem.Vec[struct{}, [4]struct{}]]("b", o)
+	wantErr(t, err, shmem.ErrBadType, "array of the first")
 	open[shmem.Vec[route, [4]route]](t, o.Dir, "good")
 }

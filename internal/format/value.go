@@ -99,6 +99,11 @@ func (h *hookMethod) embedded(t reflect.Type) bool {
 	return false
 }
 
+// holds reports whether items is an array of elem that can hold something.
+func holds(items, elem reflect.Type) bool {
+	return items.Kind() == reflect.Array && items.Elem() == elem && items.Size() > 0
+}
+
 // generic refuses a Text or Vec whose parameters are not of the kind that it works with.
 func (w *walker) generic(t reflect.Type, path string) *TypeError {
 	if t.PkgPath() != w.root || t.Kind() != reflect.Struct || t.NumField() == 0 {
@@ -107,13 +112,13 @@ func (w *walker) generic(t reflect.Type, path string) *TypeError {
 	items := t.Field(t.NumField() - 1).Type
 	switch name, _, _ := strings.Cut(t.Name(), "["); name {
 	case "Text":
-		if items.Kind() != reflect.Array || items.Elem() != reflect.TypeFor[byte]() {
+		if !holds(items, reflect.TypeFor[byte]()) {
 			return refuse(t, path, "can hold nothing; its parameter must be an array of bytes, "+
 				"as in Text[[32]byte]")
 		}
 	case "Vec":
 		elem := t.Field(0).Type.Elem() // of the marker
-		if items.Kind() != reflect.Array || items.Elem() != elem {
+		if !holds(items, elem) {
 			return refuse(t, path, "can hold nothing; its second parameter must be "+
 				"an array of the first, as in Vec["+typeName(elem)+", [16]"+typeName(elem)+"]")
 		}
