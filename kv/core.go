@@ -3,7 +3,6 @@ package kv
 import (
 	"context"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -34,42 +33,15 @@ func (c *core) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Map) error {
 	c.layout = l
 	c.object = robust.Object{M: m, Me: format.ID(c.Self)}
 	c.marks = l.Evicting && c.Writes
-	p, err := partsOf(m, l)
+	shape, p, err := stream.MapParts(m, l)
 	if err != nil {
 		return err
 	}
 	c.header, c.stripes = p.Header, p.Stripes
-	c.t, err = table.New(shapeOf(l), p, table.Room{
+	c.t, err = table.New(shape, p, table.Room{
 		Evict: l.Evicting, Now: now, TryLock: c.tryLock, Unlock: c.unlockOther,
 	})
 	return err
-}
-
-func shapeOf(l *layout.Map) table.Shape {
-	return table.Shape{
-		Capacity: l.Capacity(), Buckets: l.Buckets, Stripes: l.Stripes,
-		Key: l.Key.Size, Value: l.Value.Size,
-	}
-}
-
-// partsOf returns the memory of a table in a mapping.
-func partsOf(m *mem.Mapping, l *layout.Map) (p table.Parts, err error) {
-	if p.Header, err = mem.At[table.Header](m, 0); err != nil {
-		return p, err
-	}
-	if p.Stripes, err = mem.SliceAt[table.Stripe](m, l.StripesAt, l.Stripes); err != nil {
-		return p, err
-	}
-	words := func(off, n int) (list []atomic.Uint64) {
-		if err == nil {
-			list, err = mem.SliceAt[atomic.Uint64](m, off, n)
-		}
-		return list
-	}
-	p.Buckets = words(l.BucketsAt, l.Buckets)
-	p.Marks = words(l.MarksAt, l.Marks)
-	p.Cells = words(l.CellsAt, l.Cells*shapeOf(l).Stride())
-	return p, err
 }
 
 // now is the time by which entries expire.

@@ -35,14 +35,14 @@ var layers = map[string][]string{
 	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
 	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/segment", "internal/value"},
 	"psync":                  {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	"internal/stream":        {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/segment"},
+	"internal/stream":        {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/table", "internal/layout", "internal/segment"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
 	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/table":         {"internal/step"},
 	"kv":                     {".", "internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/layout", "internal/table", "internal/stream"},
 	"limit":                  {".", "kv", "internal/errs", "internal/step", "internal/sys", "internal/mem"},
 	"internal/gen":           {"internal/format", "internal/layout"},
-	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value", "psync"},
+	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/table", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value", "psync"},
 	"shmemtest":              {"."},
 }
 

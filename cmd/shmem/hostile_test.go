@@ -83,6 +83,7 @@ func evilDir(t *testing.T) (dir, bin string) {
 	publish(ctx, t, dir, "lists", func() shmem.Vec[byte, [64]byte] { return evilNote().List })
 	publish(ctx, t, dir, "frames", func() [64]byte { return evilNote().Bytes })
 	publish(ctx, t, dir, "notes", evilNote)
+	aMap(t, dir)
 	nameProgram(t, dir, "box")
 	for i := range 3 { // files that have lost a name that ShmemBox could not have made
 		name := filepath.Join(dir, fmt.Sprintf("lost%d", i))

@@ -235,10 +235,10 @@ func (r *row) fromOutside() {
 	}
 }
 
-// stream fills in what an Info does not say of a queue or topic.
+// stream fills in what an Info does not say of a queue, topic or map.
 func (r *row) stream() {
 	switch r.Type {
-	case layout.QueueName, layout.BytesName, layout.TopicName:
+	case layout.QueueName, layout.BytesName, layout.TopicName, layout.MapName:
 	default:
 		return
 	}
@@ -252,6 +252,10 @@ func (r *row) stream() {
 	defer o.Close()
 	if t := o.Type(); t != nil && t.Item() != nil {
 		r.item = t.Item().String()
+	} else if t != nil && r.Type == layout.MapName {
+		if key, value := t.MapTypes(); key != nil {
+			r.item = key.String() + ", " + value.String()
+		}
 	}
 	if s, err := o.Stats(); err == nil && s != nil {
 		r.ended = s.Ended

@@ -27,7 +27,7 @@ const schemaFile = "../../docs/command.schema.json"
 var documented = map[string]any{
 	"ls": []jsonInfo{}, "stat": jsonStat{}, "stream": jsonStream{}, "gc": []verdict{},
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
-	"diff": jsonChange{}, "value": jsonValue{},
+	"diff": jsonChange{}, "value": jsonValue{}, "map": jsonMap{},
 	"ls --sysv": []sysvSegment{}, "check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
 }
 
@@ -176,7 +176,8 @@ func TestSchema(t *testing.T) {
 	for line, form := range map[string]string{
 		"ls --json": "ls", "stat --json box": "stat", "stat --json queue": "stat",
 		"stat --json notes": "stat", "stat --json foreign": "stat", "stat --json config": "stat",
-		"cat --json queue": "stream", "cat --json bytes": "stream", "cat --json notes": "stream",
+		"cat --json queue": "stream", "cat --json bytes": "stream", "cat --json map": "map", "stat --json map": "stat",
+		"watch --json -n 1 map": "map", "cat --json notes": "stream",
 		"watch --json -n 1 texts": "stream", "cat --json box": "value",
 		"watch --json -n 1 box": "value", "tail --json --from oldest notes": "value",
 		"diff --json box 1ms": "diff", "gc -n --json": "gc", "check --json --held 1ms": "check",

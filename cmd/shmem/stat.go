@@ -40,10 +40,18 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return e.json(jsonStatus(st, o.Type(), held))
+	counters, err := o.MapStats()
+	if err != nil {
+		return err
 	}
-	e.showStat(st, o.Type(), held)
+	if c.JSON {
+		j := jsonStatus(st, o.Type(), held)
+		if counters != nil {
+			j.Map = jsonMapStatsOf(o.Type(), counters)
+		}
+		return e.json(j)
+	}
+	e.showStat(st, o.Type(), counters, held)
 	return nil
 }
 

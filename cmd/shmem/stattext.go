@@ -10,6 +10,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -30,10 +31,15 @@ type statLine struct {
 }
 
 // showStat prints the report: a head, the lines, and a table of slots.
-func (e *env) showStat(st *inspect.Status, t *inspect.Type, held heldFor) {
+func (e *env) showStat(
+	st *inspect.Status, t *inspect.Type, counters *inspect.MapStats, held heldFor,
+) {
 	fmt.Fprintf(e.out, "%s  %s\n", e.style.bold(clean(st.Name)), e.statState(st))
 	for _, l := range statLines(st, t, held) {
 		e.showStatLine(l)
+	}
+	if counters != nil {
+		e.showStatLine(statLine{label: "entries", text: mapText(counters)})
 	}
 	if text := usedBy(st); text != "" {
 		e.showStatLine(statLine{label: "used by", text: text})
@@ -145,6 +151,9 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 		}
 		return lines
 	}
+	if st.Type == layout.MapName { // it has no version, no undo image and no lock of its own
+		return lines
+	}
 	spare := ""
 	if st.PayloadCap > st.Size {
 		spare = fmt.Sprintf(", room for %d", st.PayloadCap)
@@ -212,7 +221,7 @@ func controlText(st *inspect.Status) string {
 	image := ", no undo image"
 	if st.ImageOff != 0 {
 		image = fmt.Sprintf(", undo image at %d", st.ImageOff)
-	} else if st.Stats != nil { // a queue or topic never has one
+	} else if st.Stats != nil || st.Type == layout.MapName { // these never have one
 		image = ""
 	}
 	return fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; "+
@@ -222,7 +231,7 @@ func controlText(st *inspect.Status) string {
 
 // lockLines describe the box's own lock, its readers, and the locks in the value.
 func lockLines(st *inspect.Status, held heldFor) (lines []statLine) {
-	if st.Stats == nil || len(st.Lock.Holders) > 0 {
+	if st.Stats == nil && st.Type != layout.MapName || len(st.Lock.Holders) > 0 {
 		lines = append(lines, boxLockLine(st.Lock, held[""]))
 	}
 	label := "readers"

@@ -82,6 +82,9 @@ func typeName(t *inspect.Type) string {
 	if item := t.Item(); item != nil {
 		return t.Name() + "[" + cut(item.String(), 60) + "]"
 	}
+	if key, value := t.MapTypes(); key != nil {
+		return mapName(key, value)
+	}
 	return t.Name()
 }
 
