@@ -84,6 +84,20 @@ func draws(full, now uint64, cost, depth int64) draw {
 	return draw{next, int64(next-now) - depth}
 }
 
+// depthOf returns the ticks in which an empty bucket of burst tokens fills, and a little more: each
+// token that is taken alone is rounded up to a tick, and a full bucket holds all of them. It is less
+// than one token more. It reports false if nothing is allowed.
+func depthOf(burst int, r Limit) (ticks int64, ok bool) {
+	ticks, ok = costOf(burst, r)
+	if !ok || !(r > 0) {
+		return 0, false
+	}
+	if one, _ := costOf(1, r); one > 1 && burst > 0 { // the product is below 1<<62
+		ticks = max(ticks, min(int64(burst)*one, ticks+one-1))
+	}
+	return ticks, true
+}
+
 // costOf returns the ticks in which n tokens come. It reports false if they take too long.
 func costOf(n int, r Limit) (ticks int64, ok bool) {
 	c := math.Ceil(float64(n) * float64(time.Second) * ticksPerNano / float64(r))

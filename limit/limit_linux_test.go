@@ -131,6 +131,31 @@ func TestOddLimits(t *testing.T) {
 	}
 }
 
+// TestBurstAtOnce: a full bucket holds burst tokens, not one less or more, also where a token does
+// not take a whole number of ticks, whether they are taken one by one or together.
+func TestBurstAtOnce(t *testing.T) {
+	now := time.Now()
+	for _, r := range []limit.Limit{
+		3, 7, 9, 10, 999, 3e5, 7e6, limit.Every(333 * time.Millisecond), limit.Every(7 * time.Hour),
+	} {
+		for _, burst := range []int{1, 2, 3, 7, 100, 1000} {
+			for _, first := range []int{1, burst - 1, burst} {
+				l := limit.New(new(limit.Bucket), r, burst)
+				if n := l.TokensAt(now); n > float64(burst) || n < float64(burst)-1e-6 {
+					t.Errorf("rate %v, burst %d: %v tokens", r, burst, n)
+				}
+				n := 0
+				for k := first; l.AllowN(now, k); k = 1 {
+					n += k
+				}
+				if n != burst {
+					t.Errorf("rate %v, burst %d, %d first: %d tokens", r, burst, first, n)
+				}
+			}
+		}
+	}
+}
+
 // TestOtherBoot: a bucket that counts from another start of the machine is full, and so is one with
 // a time that no Limiter stored.
 func TestOtherBoot(t *testing.T) {

@@ -44,7 +44,7 @@ type Limiter struct {
 	m     *mem.Mapping // nil: ordinary memory
 	rate  Limit
 	burst int
-	depth int64 // the ticks in which an empty bucket fills
+	depth int64 // the ticks in which an empty bucket fills, see depthOf
 	valid bool  // the rate is one at which it fills
 }
 
@@ -53,8 +53,7 @@ type Limiter struct {
 // ordinary memory.
 func New(b *Bucket, r Limit, burst int) *Limiter {
 	l := &Limiter{b: b, m: mem.Of(b), rate: r, burst: max(burst, 0)}
-	l.depth, l.valid = costOf(l.burst, r)
-	l.valid = l.valid && r > 0
+	l.depth, l.valid = depthOf(l.burst, r)
 	return l
 }
 
@@ -110,7 +109,8 @@ func (l *Limiter) TokensAt(t time.Time) float64 {
 	}
 	defer l.leave()
 	d := draws(l.b.load(), ticks(t), 0, l.depth)
-	return float64(-d.wait) / (float64(time.Second) * ticksPerNano) * float64(l.rate)
+	tokens := float64(-d.wait) / (float64(time.Second) * ticksPerNano) * float64(l.rate)
+	return min(tokens, float64(l.burst))
 }
 
 // errWait is the cause when the tokens come too late.
