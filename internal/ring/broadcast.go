@@ -363,11 +363,15 @@ func (r *Broadcast) From(pos uint64) *Cursor {
 func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if load("hold.look", &h.ID) != 0 || !cas("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
+		if load("hold.look", &h.ID) != 0 {
 			continue
 		}
+		// Before the hold is taken: Repair finds it only then, should this process be killed.
 		if n := load("hold.used", &r.h.Used); n <= uint64(i) {
 			advance("hold.use", &r.h.Used, n, uint64(i+1))
+		}
+		if !cas("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
+			continue
 		}
 		// A publisher that saw no hold may go on until one lap after the tail it saw. So the hold
 		// begins at a tail that is loaded after the cursor is visible. A publisher that sees the

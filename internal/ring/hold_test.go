@@ -30,3 +30,32 @@ func TestHoldingWithoutCursor(t *testing.T) {
 		t.Errorf("%d repaired", holds)
 	}
 }
+
+// A reader is killed before any of its accesses to shared memory: Repair frees its hold, also where
+// it is the only one.
+func TestKilledInHold(t *testing.T) {
+	defer func() { hook = nil }()
+	for at, whole := 1, false; !whole; at++ {
+		r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, last := 0, ""
+		hook = func(step string, _ *atomic.Uint64) {
+			if n++; n == at {
+				last = step
+				panic("killed")
+			}
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_, err := r.Hold(5)
+			whole = err == nil
+		}()
+		hook = nil
+		r.Repair(func(id uint32) bool { return id != 5 }, 0)
+		if _, err := r.Hold(6); err != nil {
+			t.Errorf("after a death before access %d, %s: %v", at, last, err)
+		}
+	}
+}
