@@ -158,7 +158,7 @@ func (r *round) give(s *mem.Slot, i int) {
 	if s.Interest.Load()&bit != 0 {
 		r.n--
 	}
-	lotOf(r.m).watchReceiver(format.MakeID(gen, uint32(i)))
+	lotOf(r.m).watch(format.MakeID(gen, uint32(i)))
 }
 
 // chooseOwn chooses up to n waiters of this process, and returns how many.

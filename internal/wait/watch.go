@@ -13,14 +13,19 @@ import (
 
 // watches are the peers whose end the kernel reports, by a process descriptor each. They only make
 // a waiter see a death sooner: a wrong pid in shared memory has no other effect.
+//
+// There is at most one for each slot: what attaches again and again does not use up descriptors.
 type watches struct {
 	mu     sync.Mutex
-	files  map[format.ID]*os.File // nil: the process cannot be watched; guarded by mu
-	closed bool                   // guarded by mu
+	slots  map[uint32]watched // guarded by mu
+	closed bool               // guarded by mu
 }
 
-// maxWatches bounds the descriptors of one mapping: it can have as many peers.
-const maxWatches = format.MaxSlots
+// A watched is an attachment that is watched, or that cannot be watched.
+type watched struct {
+	id   format.ID
+	file *os.File // nil: the process cannot be watched
+}
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
 
@@ -29,16 +34,20 @@ func (l *parkingLot) watch(id format.ID) {
 	ws := &l.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if _, ok := ws.files[id]; ok || ws.closed {
+	if ws.slots[id.Slot()].id == id || ws.closed {
 		return
 	}
-	if len(ws.files) >= maxWatches {
-		ws.dropOne()
+	if l.passed(id) { // the one that is watched may be the present one
+		l.reportDeath(id)
+		return
 	}
-	if ws.files == nil {
-		ws.files = map[format.ID]*os.File{}
+	if former, ok := ws.slots[id.Slot()]; ok { // its end may not have been reported yet
+		l.found(former.id)
 	}
-	ws.files[id] = nil
+	if ws.slots == nil {
+		ws.slots = map[uint32]watched{}
+	}
+	ws.slots[id.Slot()] = watched{id: id}
 	pid := pidOf(l.m.Peers, id)
 	if pid == 0 {
 		return
@@ -57,26 +66,30 @@ func (l *parkingLot) watch(id format.ID) {
 		l.found(id)
 		return
 	}
-	ws.files[id] = f
+	ws.slots[id.Slot()] = watched{id, f}
 	go l.waitForEnd(id, f)
+}
+
+// passed reports whether another attachment has taken the slot since.
+func (l *parkingLot) passed(id format.ID) bool {
+	p, slot := l.m.Peers, int(id.Slot())
+	return slot < p.Len() && p.Slot(slot).Gen.Load()&format.GenMask != id.Gen()
 }
 
 // found reports a death that watch has found. The attachment is not kept as one that cannot be
 // watched: if Look takes it for alive, because another attachment takes its slot just then, the
 // next wait finds its death again. ws.mu is held.
 func (l *parkingLot) found(id format.ID) {
-	delete(l.watches.files, id)
+	l.watches.drop(id.Slot())
 	l.reportDeath(id)
 }
 
-// dropOne stops watching any one process, which only makes its death seen later. ws.mu is held.
-func (ws *watches) dropOne() {
-	for id, f := range ws.files {
-		delete(ws.files, id)
-		if f != nil {
-			_ = f.Close()
-		}
-		return
+// drop stops watching the attachment of a slot. ws.mu is held.
+func (ws *watches) drop(slot uint32) {
+	w := ws.slots[slot]
+	delete(ws.slots, slot)
+	if w.file != nil {
+		_ = w.file.Close()
 	}
 }
 
@@ -102,9 +115,8 @@ func (l *parkingLot) waitForEnd(id format.ID, f *os.File) {
 	ws := &l.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if ws.files[id] == f {
-		delete(ws.files, id)
-		_ = f.Close()
+	if ws.slots[id.Slot()].file == f {
+		ws.drop(id.Slot())
 	}
 }
 
@@ -155,28 +167,13 @@ func (l *parkingLot) retireBaton(id format.ID) bool {
 	return baton(p.Slot(slot).Baton.Swap(uint64(retired))) != retired
 }
 
-// watchReceiver watches the attachment that got a baton, if there are descriptors to spare.
-func (l *parkingLot) watchReceiver(id format.ID) {
-	if l.watches.knows(id) || l.watches.room() {
-		l.watch(id)
-	}
-}
-
-// knows reports whether an attachment is watched, or cannot be watched.
-func (ws *watches) knows(id format.ID) bool {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	_, ok := ws.files[id]
-	return ok
-}
-
 // ownedBy reports whether the waiter's owner is that attachment now.
 func (w *waiter) ownedBy(id format.ID) bool {
 	return w.owner != nil && format.ID(w.owner.Load()&^format.WaitersBit) == id
 }
 
-// WatchWaiters begins to watch an attachment, and those that wait at an object, as far as there are
-// descriptors to spare: one of them may be the next holder of a lock while the caller sleeps.
+// WatchWaiters begins to watch an attachment, and those that wait at an object: one of them may be
+// the next holder of a lock while the caller sleeps.
 func WatchWaiters(m *mem.Mapping, armed *atomic.Uint32, id format.ID) {
 	if m == nil {
 		return
@@ -186,27 +183,17 @@ func WatchWaiters(m *mem.Mapping, armed *atomic.Uint32, id format.ID) {
 	bit := uint64(1) << l.bucketOf(armed)
 	for i := range p.SlotBound() {
 		s := p.Slot(i)
-		if s.Interest.Load()&bit != 0 && l.watches.room() {
+		if s.Interest.Load()&bit != 0 {
 			l.watch(format.MakeID(s.Gen.Load()&format.GenMask, uint32(i)))
 		}
 	}
-}
-
-// room reports whether a further attachment can be watched in place of none.
-func (ws *watches) room() bool {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	return len(ws.files) < maxWatches
 }
 
 func (ws *watches) close() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.closed = true
-	for id, f := range ws.files {
-		delete(ws.files, id)
-		if f != nil {
-			_ = f.Close()
-		}
+	for slot := range ws.slots {
+		ws.drop(slot)
 	}
 }
