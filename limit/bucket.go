@@ -84,9 +84,9 @@ func draws(full, now uint64, cost, depth int64) draw {
 	return draw{next, int64(next-now) - depth}
 }
 
-// depthOf returns the ticks in which an empty bucket of burst tokens fills, and a little more: each
-// token that is taken alone is rounded up to a tick, and a full bucket holds all of them. It is less
-// than one token more. It reports false if nothing is allowed.
+// depthOf returns the ticks in which an empty bucket of burst tokens fills, and a little more, less
+// than a token takes: one that is taken alone is rounded up to a tick, and a full bucket has burst
+// of these. It reports false if nothing is allowed.
 func depthOf(burst int, r Limit) (ticks int64, ok bool) {
 	ticks, ok = costOf(burst, r)
 	if !ok || !(r > 0) {
