@@ -176,7 +176,9 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 			if f.cursor.Done() != nil {
 				continue // it was overwritten meanwhile: Next counts it as lost
 			}
-			return Message{pos, time.Now(), Value{f.topic.Layout.Item, f.buf, 0, nil}}, nil
+			return Message{
+				Seq: pos, Time: time.Now(), Value: Value{f.topic.Layout.Item, f.buf, 0, nil},
+			}, nil
 		case ring.ErrHeld: // it is being published, or its publisher died
 			if skipDead && f.cursor.PassDead(f.alive) {
 				continue

@@ -3,8 +3,10 @@ package inspect
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -17,6 +19,11 @@ type Lease struct {
 	// Blocks reports that the ring is full because of that message: senders wait until this
 	// attachment releases it, or dies.
 	Blocks bool
+	// Of a receiver: since when it has the message that it has longest, and how often the message
+	// was delivered that was delivered most. Zero if that is not known: a lease has a time when it
+	// is of queue.Queue.Take, or when another process has waited meanwhile.
+	Since      time.Time
+	Deliveries int
 }
 
 // maxLeases bounds how many attachments have leases in Stats.
@@ -24,7 +31,7 @@ const maxLeases = 1024
 
 // leases finds those who hold slots of a ring, by the words of the slots. Positions reach up to
 // now, which is the next to be claimed.
-func (o *Observer) leases(slots []atomic.Uint64, now uint64) (all []Lease) {
+func (o *Observer) leases(slots, marks []atomic.Uint64, now uint64) (all []Lease) {
 	type key struct {
 		id    format.ID
 		state uint64
@@ -34,6 +41,9 @@ func (o *Observer) leases(slots []atomic.Uint64, now uint64) (all []Lease) {
 	for i := range slots {
 		w := slots[i].Load()
 		k := key{format.ID(w & idMask), w >> stateShift}
+		if k.state == stateAgain || k.state == stateBatch {
+			k.state = stateTaken
+		}
 		if k.state != stateClaimed && k.state != stateTaken || k.id == 0 {
 			continue
 		}
@@ -56,6 +66,9 @@ func (o *Observer) leases(slots []atomic.Uint64, now uint64) (all []Lease) {
 		}
 		all[n].Count++
 		all[n].Oldest = min(all[n].Oldest, pos)
+		if k.state == stateTaken && marks != nil {
+			all[n].marked(ring.Mark(marks[i].Load()), w>>lapShift&shortMask)
+		}
 	}
 	for i := range all {
 		all[i].Blocks = all[i].Oldest+room <= now
@@ -69,9 +82,23 @@ func (o *Observer) leases(slots []atomic.Uint64, now uint64) (all []Lease) {
 	return all
 }
 
+// marked notes what a mark says of one of the messages, which is of that lap.
+func (l *Lease) marked(m ring.Mark, lap uint64) {
+	if !m.Known(lap) {
+		return
+	}
+	l.Deliveries = max(l.Deliveries, m.Deliveries(lap))
+	now := time.Now()
+	d := m.After(now.UnixMilli())
+	t := now.Add(time.Duration(d) * time.Millisecond)
+	if d != 0 && (l.Since.IsZero() || t.Before(l.Since)) {
+		l.Since = t
+	}
+}
+
 // topicLeases finds the publishers that have claimed a message and not published it.
 func (o *Observer) topicLeases(t *stream.TopicMemory) []Lease {
-	return o.leases(t.Slots, t.Ring.Now())
+	return o.leases(t.Slots, nil, t.Ring.Now())
 }
 
 // streamWaits returns the armed words of a queue or topic: of senders that wait for room, and of

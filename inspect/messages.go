@@ -17,6 +17,8 @@ type Message struct {
 	Seq   uint64
 	Time  time.Time // when the message was read
 	Value Value     // from a Follower: valid until its next call
+	// Of a queue: how often it was delivered and not consumed. It waits for redelivery.
+	Delivered int
 }
 
 // MessageType returns the type of a topic's messages, and nil if the segment is no topic.
@@ -91,7 +93,7 @@ func backwards(now, oldest uint64, n int, at func(pos uint64, room int) (Value, 
 		if !ok {
 			continue
 		}
-		all = append(all, Message{pos, time.Now(), v})
+		all = append(all, Message{Seq: pos, Time: time.Now(), Value: v})
 		room -= len(v.b) + messageCost
 	}
 	slices.Reverse(all)

@@ -25,6 +25,7 @@ type queueView struct {
 	single  *ring.SPSCHeader
 	header  *ring.MPMCHeader
 	slots   []atomic.Uint64
+	marks   []atomic.Uint64
 	extents []ring.Extent // of a queue.Bytes: where the bytes of each message are
 }
 
@@ -49,6 +50,9 @@ func (o *Observer) queue() (*queueView, error) {
 		return nil, err
 	}
 	if q.slots, err = mem.SliceAt[atomic.Uint64](o.m, l.Slots, l.Capacity); err != nil {
+		return nil, err
+	}
+	if q.marks, err = mem.SliceAt[atomic.Uint64](o.m, l.Marks, l.Capacity); err != nil {
 		return nil, err
 	}
 	if l.Item == nil {
@@ -81,6 +85,8 @@ const (
 	stateReady   = 1
 	stateClaimed = 3
 	stateTaken   = 4
+	stateAgain   = 6
+	stateBatch   = 7
 )
 
 // waits reports whether the message of a position waits in its slot: it was published and not yet
@@ -102,7 +108,7 @@ func (q *queueView) sharedMessages(n int) []Message {
 		}
 		now++
 	}
-	return backwards(now, now-min(now, room), n, func(pos uint64, most int) (v Value, ok bool) {
+	all := backwards(now, now-min(now, room), n, func(pos uint64, most int) (v Value, ok bool) {
 		if !q.waits(pos) {
 			return v, false
 		}
@@ -113,6 +119,20 @@ func (q *queueView) sharedMessages(n int) []Message {
 		}
 		return v, q.waits(pos)
 	})
+	for i, m := range all {
+		all[i].Delivered = q.delivered(m.Seq)
+	}
+	return all
+}
+
+// delivered returns how often the message of a position, which waits, was delivered.
+func (q *queueView) delivered(pos uint64) int {
+	lap := pos / uint64(q.layout.Capacity)
+	w := q.slots[q.slot(pos)].Load()
+	if w>>stateShift != stateTaken {
+		return 0
+	}
+	return ring.Mark(q.marks[q.slot(pos)].Load()).Deliveries(lap)
 }
 
 // loadExtent copies the bytes of a message, at most so many. It reports false if its extent is
@@ -132,7 +152,7 @@ func (q *queueView) loadExtent(pos uint64, most int) (v Value, ok bool) {
 func (q *queueView) bytesUsed() (sum uint64) {
 	for i := range q.slots {
 		switch q.slots[i].Load() >> stateShift {
-		case stateReady, stateClaimed, stateTaken:
+		case stateReady, stateClaimed, stateTaken, stateAgain, stateBatch:
 			sum += roundUp8(q.extents[i].Size.Load())
 		}
 	}
@@ -171,7 +191,7 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 		for _, r := range records {
 			b := make([]byte, r.size)
 			q.m.LoadPart(b, q.byteAt(r.pos)+recordHeader)
-			all = append(all, Message{r.pos, time.Now(), Value{b: b}})
+			all = append(all, Message{Seq: r.pos, Time: time.Now(), Value: Value{b: b}})
 		}
 		if q.single.Head.Load() == head {
 			return all, err

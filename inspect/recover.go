@@ -7,8 +7,10 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/value"
 	"github.com/shmembox/shmem/psync"
 )
@@ -98,4 +100,49 @@ func recoverField(ctx context.Context, m *mem.Mapping, t *format.Type, off int) 
 		return err
 	}
 	return l.Unlock()
+}
+
+// EndLeases ends the leases that the attachment in a slot has on messages of a queue: of RecvFunc,
+// and of Take. The messages are redelivered at once, and the attachment gets queue.ErrLeaseLost
+// when it is done with them. It is for a process that is stopped, or does not go on; it is not
+// asked. EndLeases returns how many there were. A RecvBatch that is copying keeps its messages.
+//
+// EndLeases attaches like any other process, as Recover. A segment that is no queue, or a Single
+// one, which has no leases, is shmem.ErrMismatch.
+func EndLeases(name string, opts *shmem.Options, slot int) (ended int, err error) {
+	ended, err = endLeases(name, opts, slot)
+	var e *shmem.Error
+	if err == nil || errors.As(err, &e) {
+		return ended, err
+	}
+	return 0, segment.Shmem.Error("inspect end leases", name, err)
+}
+
+func endLeases(name string, opts *shmem.Options, slot int) (ended int, err error) {
+	dir := ""
+	if opts != nil {
+		dir = opts.Dir
+	}
+	o, err := open(dir, name)
+	if err != nil {
+		return 0, err
+	}
+	t, state := o.t, o.info.State
+	o.Close()
+	if state == shmem.Garbage || state == shmem.Foreign {
+		return 0, fmt.Errorf("%w: no process is attached to it", shmem.ErrMismatch)
+	}
+	l, err := layout.QueueOf(t)
+	if err != nil || l.Single {
+		return 0, fmt.Errorf("%w: it is no queue with leases", shmem.ErrMismatch)
+	}
+	a, err := attachStored(name, opts, t)
+	if err != nil {
+		return 0, err
+	}
+	m := a.Mapping()
+	if f := m.Guard(func() { ended, err = stream.EndLeases(m, l, slot) }); f != nil {
+		err = a.Fault(f)
+	}
+	return ended, errors.Join(err, a.Detach(false))
 }

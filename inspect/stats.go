@@ -106,7 +106,7 @@ func (o *Observer) queueStats(st *Stats) error {
 		h := q.header
 		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), ring.HasEnded(&h.Closed)
 		st.Skipped, st.Redelivered = h.Skipped.Load(), h.Returned.Load()
-		st.Leases = o.leases(q.slots, st.Sent)
+		st.Leases = o.leases(q.slots, q.marks, st.Sent)
 	}
 	st.Depth = st.Sent - min(st.Received, st.Sent)
 	switch {

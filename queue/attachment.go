@@ -14,6 +14,7 @@ import (
 type attachment struct {
 	stream.Attachment
 	sendErrors, recvErrors stream.Errors
+	care                   care
 
 	mu      sync.Mutex
 	cleanup map[any]func() // what Close does before the mapping goes, by key; guarded by mu

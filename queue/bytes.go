@@ -18,7 +18,10 @@ import (
 // BytesOptions.Bytes. Each message is rounded up to 8 bytes. It lies in one piece, so bytes at the
 // end of the ring stay empty where the next message does not fit. A Single queue is bounded by
 // bytes alone, and each message takes 8 bytes more.
-type Bytes struct{ form byteForm }
+type Bytes struct {
+	form byteForm
+	dead *deadBytes // nil: none
+}
 
 var _ io.Writer = (*Bytes)(nil)
 
@@ -95,14 +98,17 @@ func (q *Bytes) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 		return buf, err
 	}
 	defer r.leave()
-	b, pos, err := r.take(ctx)
+	b, m, err := q.take(ctx, r)
 	if err != nil {
 		return buf, err
 	}
 	n := len(buf)
 	buf = slices.Grow(buf, len(b))[:n+len(b)]
 	mem.Copy(buf[n:], b)
-	return buf, r.release(pos)
+	if err := r.release(m); err != nil {
+		return buf[:n], err
+	}
+	return buf, nil
 }
 
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
@@ -121,22 +127,45 @@ func (q *Bytes) RecvFunc(ctx context.Context, f func([]byte) error) error {
 		return err
 	}
 	defer r.leave()
-	b, pos, err := r.take(ctx)
+	b, m, err := q.take(ctx, r)
 	if err != nil {
 		return err
 	}
 	done := false
 	defer func() {
 		if !done {
-			r.redeliver(pos)
+			_ = r.redeliver(m, q.form.attached().care.delay)
 		}
 	}()
 	if err := f(b); err != nil {
 		return err
 	}
 	done = true
-	return r.release(pos)
+	return r.release(m)
 }
+
+// take takes a message. One that was delivered too often goes to the dead-letter queue.
+func (q *Bytes) take(ctx context.Context, end byteReceiver) ([]byte, run, error) {
+	for {
+		b, r, err := end.take(ctx)
+		if err != nil || q.dead == nil || !q.bury(end, b, r) {
+			return b, r, err
+		}
+	}
+}
+
+// Take receives the oldest message on a lease that outlives the call. See Queue.Take.
+func (q *Bytes) Take(ctx context.Context) (*BytesLease, error) {
+	r, err := q.form.receiver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.leave()
+	return q.lend(ctx, r)
+}
+
+// TryTake is Take that returns ErrEmpty where Take would block.
+func (q *Bytes) TryTake() (*BytesLease, error) { return q.Take(stream.Try{}) }
 
 // All receives copies of messages until the stream ends. It looks at ctx before every message. An
 // error is the last that it yields, with a nil message.

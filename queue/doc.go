@@ -17,6 +17,12 @@
 // message in place, so it is not copied however large it is. A call makes no system call unless the
 // other side waits.
 //
+// # Leases
+//
+// Take gives a message out on a [Lease], which outlives the call and counts deliveries. Done
+// consumes the message, and Back returns it, at once or later. Options.DeadLetters is where
+// messages go that were delivered too often, in RecvFunc and by Recv as well.
+//
 // # Contexts
 //
 // The methods with a context block until they can go on, until ctx is done, or until the queue is
@@ -40,7 +46,11 @@
 // A caller that waits for a dead process finds out at once where the kernel reports the death, else
 // after 10 to 100 ms. A stopped process is alive and keeps what it holds: a sender stopped in the
 // middle of Send blocks the receivers that come to its message; a receiver stopped in RecvFunc
-// blocks the senders that come round to its slot. Use a context to stop waiting.
+// blocks the senders that come round to its slot. Use a context to stop waiting, and
+// Options.LeaseTimeout to redeliver what such a receiver has.
+//
+// At the end of the stream a receiving call waits while another goroutine or process has a message
+// that it may return: so a function of RecvFunc must not wait for the end.
 //
 // Recv does not return when the last sender dies, nor Send when the last receiver dies: others may
 // come. End ends the stream.
@@ -70,10 +80,10 @@
 //
 // # Memory
 //
-// A queue of n messages of type T needs 640 + 8 n bytes, rounded up to 128, and n times the size of
-// T; with Single 768 bytes and n times the size of T. With Options.Reserve a message takes that
+// A queue of n messages of type T needs 640 + 16 n bytes, rounded up to 128, and n times the size
+// of T; with Single 768 bytes and n times the size of T. With Options.Reserve a message takes that
 // many bytes more, rounded up to a multiple of 8. A Bytes of n messages and m bytes, rounded up
-// to 8, needs 768 + 24 n bytes, rounded up to 128, and m; with Single 768 bytes and m. The segment
+// to 8, needs 768 + 32 n bytes, rounded up to 128, and m; with Single 768 bytes and m. The segment
 // adds 64 bytes for each of Options.Slots, one page for its header, and the rounding to pages. All
 // memory is there from the beginning, and nothing grows.
 package queue

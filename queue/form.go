@@ -1,6 +1,9 @@
 package queue
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A queue has one of four forms: of items (Queue) or of bytes (Bytes), each for any number of
 // senders and receivers or for one of each (Single). The forms know the rings and how to wait. They
@@ -44,6 +47,7 @@ type run struct {
 	pos   uint64 // the position of the first one; not used in a Single queue
 	first int    // its index
 	n     int
+	lease lease // of a receiver
 }
 
 // An itemSender is the sending end of a queue of items.
@@ -64,8 +68,9 @@ type itemReceiver interface {
 	take(ctx context.Context, n int) (run, error)
 	// release consumes a run: its slots are free.
 	release(r run) error
-	// redeliver ends a lease on one message without consuming it. The message is redelivered.
-	redeliver(r run)
+	// redeliver ends a lease on one message without consuming it. The message is redelivered after
+	// a delay; a Single queue has no delays.
+	redeliver(r run, delay time.Duration) error
 }
 
 // A byteForm is the form of a Bytes.
@@ -90,7 +95,7 @@ type byteSender interface {
 // A byteReceiver is the receiving end of a queue of bytes.
 type byteReceiver interface {
 	callEnd
-	take(ctx context.Context) (b []byte, pos uint64, err error)
-	release(pos uint64) error
-	redeliver(pos uint64)
+	take(ctx context.Context) (b []byte, r run, err error)
+	release(r run) error
+	redeliver(r run, delay time.Duration) error
 }

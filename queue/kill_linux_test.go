@@ -33,11 +33,15 @@ func victim(c *shmemtest.Conn) error {
 		}
 		run = byteOperations(b)[byteOp]
 	} else {
-		q, err := queue.Attach[int64]("q", options(dir))
+		o := options(dir)
+		if op == "bury" {
+			o.DeadLetters, o.MaxDeliveries = "dead", 1
+		}
+		q, err := queue.Attach[int64]("q", o)
 		if err != nil {
 			return err
 		}
-		run = itemOperations(q)[op]
+		run = itemOperations(q)[strings.Replace(op, "bury", "recv", 1)]
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
@@ -57,6 +61,7 @@ func itemOperations(q *queue.Queue[int64]) map[string]func() error {
 		"cancel":   func() error { return q.SendFunc(background, fail) },
 		"recv":     func() error { _, err := q.Recv(background); return err },
 		"giveback": func() error { return q.RecvFunc(background, fail) },
+		"take":     func() error { _, err := q.Take(background); return err },
 		"end":      q.End,
 	}
 }
@@ -68,6 +73,7 @@ func byteOperations(b *queue.Bytes) map[string]func() error {
 		"cancel":   func() error { return b.SendFunc(background, 3, fail) },
 		"recv":     func() error { _, err := b.Recv(background, nil); return err },
 		"giveback": func() error { return b.RecvFunc(background, fail) },
+		"take":     func() error { _, err := b.Take(background); return err },
 		"end":      b.End,
 	}
 }
@@ -100,8 +106,12 @@ var killCases = []struct {
 		step.QueueTaken, step.QueueRead, step.QueueReleased, step.QueueReceived,
 	}},
 	{"giveback", []step.Point{step.QueueTaken, step.QueueReturned}},
+	{"take", []step.Point{step.QueueLent}},
 	{"end", []step.Point{step.QueueEnded}},
 }
+
+// manyOnly are steps that a Single queue does not have.
+var manyOnly = []step.Point{step.QueueCanceled, step.QueueReturned, step.QueueLent}
 
 // TestKillAtEveryStep kills a process at every step of every operation, on every form of queue.
 // What was sent before is there. What was being sent is there whole or not at all. What was being
@@ -112,8 +122,8 @@ func TestKillAtEveryStep(t *testing.T) {
 		for _, prefix := range []string{"", "bytes-"} {
 			for _, c := range killCases {
 				for _, at := range c.at {
-					if single && (at == step.QueueCanceled || at == step.QueueReturned) {
-						continue // a Single queue has no such steps
+					if single && slices.Contains(manyOnly, at) {
+						continue
 					}
 					t.Run(prefix+c.op+"/"+string(at), func(t *testing.T) {
 						reached[at] = true
@@ -124,6 +134,8 @@ func TestKillAtEveryStep(t *testing.T) {
 		}
 	})
 	t.Run("repair", func(t *testing.T) { killedRepairing(t); reached[step.QueueRepaired] = true })
+	t.Run("bury", func(t *testing.T) { killedBurying(t); reached[step.QueueDead] = true })
+	reached[step.QueueRevoked] = true // TestKillRevoking
 	for _, p := range step.Queue {
 		if !reached[p] && !t.Failed() {
 			t.Errorf("no test kills at %s", p)
@@ -185,7 +197,7 @@ func (c killCase) want() (want []string) {
 func (c killCase) checkStats(t *testing.T, s queue.Stats) {
 	t.Helper()
 	skipped := c.at == step.QueueClaimed || c.at == step.QueueWritten
-	redelivered := c.at == step.QueueTaken || c.at == step.QueueRead
+	redelivered := c.at == step.QueueTaken || c.at == step.QueueRead || c.at == step.QueueLent
 	if c.single { // deaths are counted, not messages
 		skipped, redelivered = c.sends() && c.op != "end", !c.sends()
 	}
@@ -247,6 +259,33 @@ func killedRepairing(t *testing.T) {
 	check(t, q.Send(background, 7))
 	if v, err := q.Recv(background); v != 7 || err != nil {
 		t.Error(v, err)
+	}
+}
+
+// killedBurying kills a process when a message is in the queue and in the dead-letter queue. It
+// stays in both.
+func killedBurying(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	with := func(o *queue.Options) { o.DeadLetters, o.MaxDeliveries = "dead", 1 }
+	q := open[int64](t, dir, with)
+	dead, err := queue.Attach[int64]("dead", &queue.Options{Dir: dir})
+	check(t, err)
+	defer dead.Close()
+	check(t, q.Send(background, 7))
+	l, err := q.Take(background)
+	check(t, err)
+	check(t, l.Back(0))
+	if err := shmemtest.Start(t, "victim", dir, "bury", string(step.QueueDead)).Wait(); !shmemtest.Killed(err) {
+		t.Fatalf("not killed: %v", err)
+	}
+	check(t, q.End())
+	if _, err := q.Recv(background); err != io.EOF {
+		t.Error(err)
+	}
+	for range 2 {
+		if v, err := dead.TryRecv(); v != 7 || err != nil {
+			t.Error(v, err)
+		}
 	}
 }
 

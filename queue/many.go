@@ -24,6 +24,9 @@ import (
 //  7. releases the slot (step.QueueReleased),
 //  8. and wakes the senders that wait (step.QueueReceived).
 //
+// In place of 7 a receiver returns the message (step.QueueReturned), or moves it to the dead-letter
+// queue first (step.QueueDead). Another process may end its lease (step.QueueRevoked).
+//
 // Killed before 3, the slot is skipped after the next Repair; killed between 5 and 7, the message
 // is redelivered. A waiter that was not woken is found by the backstop of package wait.
 type many struct {
@@ -31,6 +34,8 @@ type many struct {
 	header *ring.MPMCHeader
 	ring   manyRing
 	depth  int // messages there is room for, for wait.YieldLines
+
+	redelivered redeliveries
 
 	// noLeases is 1 + header.Head when this attachment last saw that no process has or had a lease.
 	// Until the head changes there is none.
@@ -47,11 +52,15 @@ type many struct {
 // A manyRing is what ring.MPMC and ring.MPMCBytes have in common.
 type manyRing interface {
 	Cancel(self uint32, pos uint64) error
-	Return(self uint32, pos uint64) error
-	Repair(alive func(uint32) bool) (skips, returns int)
+	ReleaseAgain(self uint32, pos uint64) error
+	Return(self uint32, pos uint64, due int64) error
+	ReturnAgain(self uint32, pos uint64, due int64) error
+	Retake(self uint32, now int64) (pos uint64, deliveries int, ok bool)
+	Stamp(self uint32, pos uint64, now int64)
+	Mend(c ring.Care) (skips, returns int, back bool)
 	Stuck() (producer, consumer uint32)
 	Holders(ids []uint32, n int) []uint32
-	CanTake(self uint32) bool
+	CanTake() bool
 	Sweep() bool
 	NoLease() bool
 	Stats() ring.MPMCStats
@@ -62,7 +71,7 @@ type manyRing interface {
 
 func (q *many) bindMany(h *ring.MPMCHeader, r manyRing, depth int) {
 	q.header, q.ring, q.depth = h, r, depth
-	q.canRecv = func() bool { return r.CanTake(q.Self) }
+	q.canRecv = r.CanTake
 	q.repair = q.Repair
 }
 
@@ -100,10 +109,16 @@ func (q *many) wakeAll() {
 // whether there was something to do.
 func (q *many) Repair() bool {
 	taken := q.FindTaken(&q.header.Closed)
-	skips, returns := q.ring.Repair(q.AliveOnce())
+	skips, returns, back := q.ring.Mend(ring.Care{
+		Alive: q.AliveOnce(), Now: milliseconds(),
+		Delay: q.care.delay.Milliseconds(), Limit: q.care.limit.Milliseconds(),
+	})
+	if returns > 0 && q.care.delay > 0 {
+		q.repairAfter(q.care.delay)
+	}
 	// Nothing but a receiver's call sweeps skipped slots, and there may be no receiver: sweep them
 	// here, for a sender that waits for room.
-	if swept := q.ring.Sweep(); skips+returns == 0 && !swept && !taken {
+	if swept := q.ring.Sweep(); skips+returns == 0 && !back && !swept && !taken {
 		return false
 	}
 	step.Reach(step.QueueRepaired)
@@ -202,6 +217,10 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 			return err
 		}
 		t.waited = true
+	case ring.ErrReturned: // another receiver was faster, or no message is due
+		if stream.Tries(ctx) && t.n >= stream.Patience {
+			return ErrEmpty
+		}
 	case ring.ErrBusy:
 		if stream.Tries(ctx) {
 			return ErrEmpty
@@ -274,12 +293,5 @@ func (q *many) cancelAt(pos uint64) {
 	if q.ring.Sweep() {
 		q.wakeSenders()
 	}
-	q.wakeReceivers()
-}
-
-// redeliverAt ends the lease on a position without consuming the message.
-func (q *many) redeliverAt(pos uint64) {
-	_ = q.ring.Return(q.Self, pos)
-	step.Reach(step.QueueReturned)
 	q.wakeReceivers()
 }

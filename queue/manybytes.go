@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
@@ -40,6 +41,13 @@ func (q *manyBytes) bind(l *layout.Queue) error {
 		return err
 	}
 	if q.mpmc, err = ring.NewMPMCBytes(h, slots, extents, l.Bytes); err != nil {
+		return err
+	}
+	marks, err := mem.SliceAt[atomic.Uint64](q.M, l.Marks, l.Capacity)
+	if err != nil {
+		return err
+	}
+	if err := q.mpmc.SetMarks(marks); err != nil {
 		return err
 	}
 	q.bindMany(&h.MPMCHeader, q.mpmc, math.MaxInt)
@@ -133,17 +141,25 @@ func (q *manyBytes) publish(pos uint64, _ int) error {
 
 func (q *manyBytes) cancel(pos uint64) { q.cancelAt(pos) }
 
-func (q *manyBytes) take(ctx context.Context) (b []byte, pos uint64, err error) {
+func (q *manyBytes) take(ctx context.Context) (b []byte, r run, err error) {
 	var t tries
 	for {
-		if pos, _, err = q.mpmc.Take(q.Self); err == nil {
-			if b, err = q.message(pos); err == nil {
+		if r.pos, err = q.mpmc.Take(q.Self); err == nil {
+			r.lease = lease{deliveries: 1}
+		} else if err == ring.ErrReturned {
+			var ok bool
+			if r.pos, r.lease, ok = q.retake(); ok {
+				err = nil
+			}
+		}
+		if err == nil {
+			if b, err = q.message(r); err == nil {
 				break
 			}
 		}
 		if err := q.retryRecv(ctx, &t, err); err != nil {
 			q.passMessage(&t)
-			return nil, 0, q.recvErrors.Of(err)
+			return nil, run{}, q.recvErrors.Of(err)
 		}
 	}
 	q.passMessage(&t)
@@ -151,28 +167,37 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, pos uint64, err error) 
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
 	}
-	return b, pos, nil
+	return b, r, nil
 }
 
 // message returns the bytes of a message that this call has taken. One whose extent is corrupt is
 // released: no receiver could read it.
-func (q *manyBytes) message(pos uint64) ([]byte, error) {
-	off, n, err := q.mpmc.Message(pos)
+func (q *manyBytes) message(r run) ([]byte, error) {
+	off, n, err := q.mpmc.Message(r.pos)
 	if err != nil {
-		_ = q.mpmc.ReleaseFence(q.Self, pos)
-		q.released(1)
+		_ = q.consume(r)
 		return nil, err
 	}
 	return q.data[off : off+n : off+n], nil
 }
 
-func (q *manyBytes) release(pos uint64) error {
+func (q *manyBytes) release(r run) error {
 	step.Reach(step.QueueRead)
-	if err := q.mpmc.ReleaseFence(q.Self, pos); err != nil {
-		return q.recvErrors.Corrupt(err)
+	return q.consume(r)
+}
+
+// consume ends a lease: the message is consumed.
+func (q *manyBytes) consume(r run) error {
+	if r.lease.kind == redelivery {
+		return q.releaseAgain(r.pos, r.lease)
+	}
+	if q.mpmc.ReleaseFence(q.Self, r.pos) != nil {
+		return q.lost()
 	}
 	q.released(1)
 	return nil
 }
 
-func (q *manyBytes) redeliver(pos uint64) { q.redeliverAt(pos) }
+func (q *manyBytes) redeliver(r run, delay time.Duration) error {
+	return q.returnAt(r.pos, r.lease, delay)
+}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
@@ -29,6 +30,13 @@ func (q *manyItems) bind(l *layout.Queue) error {
 		return err
 	}
 	if q.mpmc, err = ring.NewMPMC(h, slots); err != nil {
+		return err
+	}
+	marks, err := mem.SliceAt[atomic.Uint64](q.M, l.Marks, l.Capacity)
+	if err != nil {
+		return err
+	}
+	if err := q.mpmc.SetMarks(marks); err != nil {
 		return err
 	}
 	q.bindMany(h, q.mpmc, l.Capacity)
@@ -88,8 +96,18 @@ func (q *manyItems) cancel(r run) { q.cancelAt(r.pos) }
 func (q *manyItems) take(ctx context.Context, n int) (r run, err error) {
 	var t tries
 	for {
-		if r.pos, r.n, _, err = q.mpmc.TakeN(q.Self, n); err == nil {
+		if r.pos, r.n, err = q.mpmc.TakeN(q.Self, n); err == nil {
+			if r.lease = (lease{deliveries: 1}); n > 1 {
+				r.lease.kind = batched
+			}
 			break
+		}
+		if err == ring.ErrReturned {
+			var ok bool
+			if r.pos, r.lease, ok = q.retake(); ok {
+				r.n = 1
+				break
+			}
 		}
 		if err := q.retryRecv(ctx, &t, err); err != nil {
 			q.passMessage(&t)
@@ -107,11 +125,22 @@ func (q *manyItems) take(ctx context.Context, n int) (r run, err error) {
 
 func (q *manyItems) release(r run) error {
 	step.Reach(step.QueueRead)
-	if err := q.mpmc.ReleaseN(q.Self, r.pos, r.n); err != nil {
-		return q.recvErrors.Corrupt(err)
+	switch r.lease.kind {
+	case fresh:
+		if q.mpmc.ReleaseFence(q.Self, r.pos) != nil {
+			return q.lost()
+		}
+	case batched:
+		if err := q.mpmc.ReleaseN(q.Self, r.pos, r.n); err != nil {
+			return q.recvErrors.Corrupt(err)
+		}
+	default:
+		return q.releaseAgain(r.pos, r.lease)
 	}
 	q.released(r.n)
 	return nil
 }
 
-func (q *manyItems) redeliver(r run) { q.redeliverAt(r.pos) }
+func (q *manyItems) redeliver(r run, delay time.Duration) error {
+	return q.returnAt(r.pos, r.lease, delay)
+}

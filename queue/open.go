@@ -78,6 +78,11 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 		_ = seg.Close()
 		return nil, p.Error(err)
 	}
+	q.form.attached().care = c.care
+	if err = q.letters(opts); err != nil {
+		_ = q.Close()
+		return nil, err
+	}
 	return q, nil
 }
 
@@ -163,7 +168,13 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 		_ = seg.Close()
 		return nil, p.Error(err)
 	}
-	return &Bytes{form}, nil
+	q := &Bytes{form: form}
+	q.form.attached().care = c.care
+	if err = q.letters(opts); err != nil {
+		_ = q.Close()
+		return nil, err
+	}
+	return q, nil
 }
 
 func newByteForm(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (byteForm, error) {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,6 +62,23 @@ type Options struct {
 	// messages have more fields, behind those of T; one whose creator set Reserve or Append needs
 	// no Append for that.
 	Append bool
+
+	// LeaseTimeout is how long a receiver of any process may have a message in RecvFunc or by Take.
+	// After that a receiver or sender of this attachment that waits makes the message be
+	// redelivered, as if its receiver had died; the late one gets ErrLeaseLost, and what it reads
+	// in place may change. Default: as long as it lives. A Single queue has no such limit.
+	LeaseTimeout time.Duration
+	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
+	// this attachment, or after this attachment has found the death of a receiver. Default: it is
+	// redelivered at once, before all others. A Single queue knows no delay.
+	RetryDelay time.Duration
+	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
+	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is
+	// full such messages are delivered again. Default: none. A Single queue counts no deliveries.
+	DeadLetters string
+	// MaxDeliveries is how often a message is delivered before it goes to DeadLetters, 1 to 254.
+	// Default: 5.
+	MaxDeliveries int
 }
 
 // BytesOptions say how a [Bytes] is created or attached to. A nil *BytesOptions, and the zero value
@@ -105,10 +123,29 @@ type BytesOptions struct {
 	Bytes int
 	// Single limits the queue to one sender and one receiver at a time, as in Options.
 	Single bool
+
+	// LeaseTimeout is how long a receiver of any process may have a message in RecvFunc or by Take.
+	// After that a receiver or sender of this attachment that waits makes the message be
+	// redelivered, as if its receiver had died; the late one gets ErrLeaseLost, and what it reads
+	// in place may change. Default: as long as it lives. A Single queue has no such limit.
+	LeaseTimeout time.Duration
+	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
+	// this attachment, or after this attachment has found the death of a receiver. Default: it is
+	// redelivered at once, before all others. A Single queue knows no delay.
+	RetryDelay time.Duration
+	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
+	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is
+	// full such messages are delivered again. Default: none. A Single queue counts no deliveries.
+	DeadLetters string
+	// MaxDeliveries is how often a message is delivered before it goes to DeadLetters, 1 to 254.
+	// Default: 5.
+	MaxDeliveries int
 }
 
 // Defaults and limits of the options.
 const (
+	defaultDeliveries = 5
+
 	defaultCapacity = 1024
 	maxCapacity     = 1 << 31
 	defaultBytes    = 1 << 20
@@ -133,6 +170,10 @@ var (
 	ErrTaken = errors.New("this end of the Single queue is taken")
 	// ErrTooBig is returned when a message is larger than MaxLen: it will never fit.
 	ErrTooBig = errors.New("message too large")
+	// ErrLeaseLost is returned when a receiver is done with a message whose lease has ended before:
+	// by Done or Back, by Options.LeaseTimeout, by an operator, or because this process was taken
+	// for dead. Unless the caller itself has ended it, the message is redelivered.
+	ErrLeaseLost = errors.New("the lease on the message has ended; it may be redelivered")
 )
 
 // A config is the options of either kind of queue, with every default in place.
@@ -142,6 +183,8 @@ type config struct {
 	reserve         int
 	single          bool
 	claims          claims
+	care            care
+	most            int    // deliveries
 	options         string // the name of the struct of options
 }
 
@@ -168,7 +211,8 @@ func (o *Options) config() (config, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	c := config{capacity: o.Capacity, reserve: o.Reserve, single: o.Single}
+	c := config{capacity: o.Capacity, reserve: o.Reserve, single: o.Single, most: o.MaxDeliveries}
+	c.care = care{o.RetryDelay, o.LeaseTimeout}
 	c.claims.capacity = o.Capacity
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
@@ -183,7 +227,8 @@ func (o *BytesOptions) config() (config, error) {
 	if o == nil {
 		o = new(BytesOptions)
 	}
-	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single}
+	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, most: o.MaxDeliveries}
+	c.care = care{o.RetryDelay, o.LeaseTimeout}
 	c.claims = claims{o.Capacity, o.Bytes}
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
@@ -210,6 +255,12 @@ func (c *config) fill(options string) error {
 	case c.capacity < 0 || int64(c.capacity) > maxCapacity:
 		return fmt.Errorf("%w: %s.Capacity %d: must be 1 to 2^31", shmem.ErrBadOption, options,
 			c.capacity)
+	case c.care.delay < 0 || c.care.limit < 0:
+		return fmt.Errorf("%w: %s.RetryDelay or LeaseTimeout is negative; use 0 or more",
+			shmem.ErrBadOption, options)
+	case c.most < 0 || c.most > 254:
+		return fmt.Errorf("%w: %s.MaxDeliveries %d: must be 1 to 254", shmem.ErrBadOption, options,
+			c.most)
 	case c.bytes < 0 || int64(c.bytes) > maxBytes:
 		return fmt.Errorf("%w: %s.Bytes %d: must be 1 to 2^40", shmem.ErrBadOption, options,
 			c.bytes)
@@ -222,3 +273,6 @@ func (c *config) fill(options string) error {
 	}
 	return nil
 }
+
+func (o *Options) most() int      { return cmp.Or(o.MaxDeliveries, defaultDeliveries) }
+func (o *BytesOptions) most() int { return cmp.Or(o.MaxDeliveries, defaultDeliveries) }

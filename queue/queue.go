@@ -28,6 +28,7 @@ type Queue[T any] struct {
 	cells mem.Table[T]
 
 	capacity int
+	dead     *deadLetters[T] // nil: none
 }
 
 // item returns the item in a slot.
@@ -160,6 +161,24 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	defer r.leave()
 	return q.recvBatch(ctx, r, vs)
 }
+
+// Take receives the oldest message on a lease that outlives the call: the message stays in its
+// slot, and is consumed by [Lease.Done]. Other messages can be received meanwhile, but slots are
+// used again in order: senders block when they come round to this one. The errors are those of
+// Recv, and shmem.ErrBadOption in a Single queue, which has no such leases.
+//
+// If this process dies, or closes the queue, the message is redelivered.
+func (q *Queue[T]) Take(ctx context.Context) (*Lease[T], error) {
+	r, err := q.form.receiver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.leave()
+	return q.lend(ctx, r)
+}
+
+// TryTake is Take that returns ErrEmpty where Take would block.
+func (q *Queue[T]) TryTake() (*Lease[T], error) { return q.Take(stream.Try{}) }
 
 // All receives messages until the stream ends. It looks at ctx before every message. An error is
 // the last that it yields, with the zero value of T.
@@ -352,10 +371,10 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if step.Hooked() || robust.RaceEnabled {
 		// take and release reach the steps and tell the race detector.
 	} else if e := q.many; e != nil {
-		if pos, _, err := e.mpmc.Take(e.Self); err == nil {
+		if pos, err := e.mpmc.Take(e.Self); err == nil {
 			*v = q.items[e.mpmc.Index(pos)]
 			if err := e.mpmc.ReleaseFence(e.Self, pos); err != nil {
-				return e.recvErrors.Corrupt(err)
+				return e.lost()
 			}
 			wait.WakeN(e.M, &e.header.SendArmed, 1)
 			if e.header.Closed.Load() != 0 {
@@ -377,7 +396,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 			return nil
 		}
 	}
-	r, err := end.take(ctx, 1)
+	r, err := q.take(ctx, end, 1)
 	if err != nil {
 		return err
 	}
@@ -389,15 +408,25 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	return end.release(r)
 }
 
+// take takes messages. One that was delivered too often goes to the dead-letter queue.
+func (q *Queue[T]) take(ctx context.Context, end itemReceiver, n int) (run, error) {
+	for {
+		r, err := end.take(ctx, n)
+		if err != nil || q.dead == nil || !q.bury(end, r) {
+			return r, err
+		}
+	}
+}
+
 func (q *Queue[T]) recvFunc(ctx context.Context, end itemReceiver, f func(*T) error) error {
-	r, err := end.take(ctx, 1)
+	r, err := q.take(ctx, end, 1)
 	if err != nil {
 		return err
 	}
 	done := false
 	defer func() {
 		if !done {
-			end.redeliver(r)
+			_ = end.redeliver(r, q.form.attached().care.delay)
 		}
 	}()
 	if err := f(q.item(r.first)); err != nil {
@@ -411,7 +440,7 @@ func (q *Queue[T]) recvBatch(ctx context.Context, end itemReceiver, vs []T) (int
 	if len(vs) == 0 {
 		return 0, nil
 	}
-	r, err := end.take(ctx, len(vs))
+	r, err := q.take(ctx, end, len(vs))
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
@@ -159,7 +160,7 @@ type singleByteReceiver struct {
 
 func (r *singleByteReceiver) leave() { r.q.finish(&r.q.recvSide) }
 
-func (r *singleByteReceiver) take(ctx context.Context) (b []byte, pos uint64, err error) {
+func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err error) {
 	q := r.q
 	var backoff stream.Backoff
 	for {
@@ -168,7 +169,7 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, pos uint64, er
 			break
 		}
 		if err := q.retryRecv(ctx, &backoff, err); err != nil {
-			return nil, 0, q.recvErrors.Of(err)
+			return nil, m, q.recvErrors.Of(err)
 		}
 	}
 	if p := r.ring.Ahead(); p != nil {
@@ -178,10 +179,10 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, pos uint64, er
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
 	}
-	return b, 0, nil
+	return b, m, nil
 }
 
-func (r *singleByteReceiver) release(uint64) error {
+func (r *singleByteReceiver) release(run) error {
 	q := r.q
 	step.Reach(step.QueueRead)
 	if q.lightRecv() {
@@ -196,13 +197,14 @@ func (r *singleByteReceiver) release(uint64) error {
 
 // redeliver makes the message of take, which is not released, the next one again: it makes a new
 // end of the ring, which begins there.
-func (r *singleByteReceiver) redeliver(uint64) {
+func (r *singleByteReceiver) redeliver(run, time.Duration) error {
 	q := r.q
 	r.ring.Leave()
 	again, err := q.spsc.Receiver(q.Self, func(id uint32) bool { return id != q.Self })
 	if err != nil { // another attachment has the end now: the next call asks for it
 		q.ownReceiver = nil
-		return
+		return nil
 	}
 	r.ring = again
+	return nil
 }

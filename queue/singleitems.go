@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"time"
 
 	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/layout"
@@ -202,4 +203,4 @@ func (r *singleItemReceiver) release(m run) error {
 func (r *singleItemReceiver) light() bool { return fence.Light && r.header.SendWait.Load() == 0 }
 
 // redeliver has nothing to do: a message that is not released stays.
-func (r *singleItemReceiver) redeliver(run) {}
+func (r *singleItemReceiver) redeliver(run, time.Duration) error { return nil }

@@ -76,7 +76,7 @@ type cli struct {
 	Rm         rmCmd         `cmd:"" help:"Remove segments, whatever their state."`
 	Check      checkCmd      `cmd:"" help:"Find what is wrong, worst first, and say which command helps."`
 	Ps         psCmd         `cmd:"" help:"Show what each process is attached to, holds and waits for."`
-	Recover    recoverCmd    `cmd:"" help:"Recover a value or a lock whose holder died."`
+	Recover    recoverCmd    `cmd:"" help:"Recover a value or a lock whose holder died, or end leases."`
 	Doctor     doctorCmd     `cmd:"" help:"Check the machine: is shared memory set up well?"`
 	Gen        genCmd        `cmd:"" help:"Generate C, Python, Rust or Go code that joins a segment."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`

@@ -49,6 +49,10 @@ type jsonLease struct {
 	jsonHolder
 	Oldest count64 `json:"oldest"` // number of the oldest message that it is sending or receiving
 	Blocks bool    `json:"blocks"` // the ring is full because of that message
+	// Of a receiver, where it is known: how long it has had a message, and how often a message that
+	// it has was delivered.
+	Since      *moment `json:"since,omitempty"`
+	Deliveries int     `json:"deliveries,omitempty"`
 }
 
 type jsonQueueStats struct {
@@ -77,7 +81,7 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: count64(s.Skipped), Ended: s.Ended,
 		Leases: []jsonLease{}}
 	for _, l := range s.Leases {
-		j.Leases = append(j.Leases, jsonLease{jsonHolder(l.Holder), count64(l.Oldest), l.Blocks})
+		j.Leases = append(j.Leases, jsonLeaseOf(l))
 	}
 	if isTopic(s) {
 		j.jsonTopicStats = &jsonTopicStats{
@@ -90,6 +94,18 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 			count64(s.Bytes), count64(s.BytesCap), s.Single,
 			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
 		}
+	}
+	return j
+}
+
+func jsonLeaseOf(l inspect.Lease) jsonLease {
+	j := jsonLease{
+		jsonHolder: jsonHolder(l.Holder), Oldest: count64(l.Oldest), Blocks: l.Blocks,
+		Deliveries: l.Deliveries,
+	}
+	if !l.Since.IsZero() {
+		since := moment(l.Since)
+		j.Since = &since
 	}
 	return j
 }

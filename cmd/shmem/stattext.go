@@ -179,6 +179,12 @@ func leaseLine(l inspect.Lease, first bool) statLine {
 	h.Count = 0
 	line.text = fmt.Sprintf("%s %s %s, from number %d on", h, what,
 		plural(uint64(l.Count), "message"), l.Oldest)
+	if !l.Since.IsZero() {
+		line.text += ", for " + since(l.Since)
+	}
+	if l.Deliveries > 1 {
+		line.text += fmt.Sprintf(", delivered %d times", l.Deliveries)
+	}
 	if l.Blocks {
 		line.text += ": the ring is full because of it"
 	}

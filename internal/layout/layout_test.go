@@ -69,15 +69,17 @@ type (
 	manyQueue struct {
 		Many  ring.MPMCHeader
 		Slots [7]atomic.Uint64
-		_     [72]byte
+		Marks [7]atomic.Uint64
+		_     [16]byte
 		Items [7]item
 		_     [4]byte
 	}
 	manyBytes struct {
 		Many    ring.MPMCBytesHeader
 		Slots   [7]atomic.Uint64
+		Marks   [7]atomic.Uint64
 		Extents [7]ring.Extent
-		_       [88]byte
+		_       [32]byte
 		Data    [64]byte
 	}
 	heldTopic struct {
@@ -113,10 +115,10 @@ func TestPayloads(t *testing.T) {
 		}
 	}
 	q, err := layout.NewQueue(it, 7, false)
-	check(reflect.TypeFor[manyQueue](), q.Type, err, map[string]int{"Many": 0, "Slots": q.Slots, "Items": q.Items})
+	check(reflect.TypeFor[manyQueue](), q.Type, err, map[string]int{"Many": 0, "Slots": q.Slots, "Marks": q.Marks, "Items": q.Items})
 	b, err := layout.NewBytes(7, 64, false)
 	check(reflect.TypeFor[manyBytes](), b.Type, err,
-		map[string]int{"Many": 0, "Slots": b.Slots, "Extents": b.Extents, "Data": b.Items})
+		map[string]int{"Many": 0, "Slots": b.Slots, "Marks": b.Marks, "Extents": b.Extents, "Data": b.Items})
 	if reflect.TypeFor[uintptr]().Size() != 8 {
 		return // a cell is larger only where words are
 	}

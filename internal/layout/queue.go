@@ -23,6 +23,7 @@ const (
 	deathsField  = "Ends"
 	holdsField   = "Holds"
 	slotsField   = "Slots"
+	leasesField  = "Marks"
 	extentsField = "Extents"
 	itemsField   = "Items"
 	dataField    = "Data"
@@ -45,9 +46,9 @@ var (
 // A Queue is the layout of a queue.Queue or queue.Bytes. Offsets are in bytes from the start of the
 // payload; an offset of a part that the form does not have is 0. The header is at 0.
 //
-//	Queue          ManyHeader, Slots [Capacity]Word, Items [Capacity]cell
+//	Queue          ManyHeader, Slots, Marks [Capacity]Word, Items [Capacity]cell
 //	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]cell
-//	Bytes          ManyBytesHeader, Slots [Capacity]Word, Extents [Capacity]Extent,
+//	Bytes          ManyBytesHeader, Slots, Marks [Capacity]Word, Extents [Capacity]Extent,
 //	               Data [Bytes]byte
 //	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
 //
@@ -59,9 +60,9 @@ type Queue struct {
 	Capacity int          // messages; 0 in a Single queue.Bytes, which is bounded by Bytes alone
 	Bytes    int          // of a queue.Bytes
 
-	Deaths, Slots, Extents int // offsets
-	Items                  int // offset of Items or Data
-	Stride                 int // from item to item; 0 in a queue.Bytes
+	Deaths, Slots, Marks, Extents int // offsets
+	Items                         int // offset of Items or Data
+	Stride                        int // from item to item; 0 in a queue.Bytes
 }
 
 // NewQueue lays out a queue.Queue of so many items side by side.
@@ -84,7 +85,8 @@ func SpacedQueue(item *format.Type, capacity int, single bool, stride int) (*Que
 			Part{Name: deathsField, Type: Deaths}, items)
 	}
 	return q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
-		Part{Name: slotsField, Type: Word, Len: capacity}, items)
+		Part{Name: slotsField, Type: Word, Len: capacity},
+		Part{Name: leasesField, Type: Word, Len: capacity}, items)
 }
 
 // NewBytes lays out a queue.Bytes. A Single one has no capacity in messages, and at least
@@ -102,6 +104,7 @@ func NewBytes(capacity, bytes int, single bool) (*Queue, error) {
 	}
 	return q.lay(BytesName, Part{Name: manyField, Type: ManyBytesHeader},
 		Part{Name: slotsField, Type: Word, Len: capacity},
+		Part{Name: leasesField, Type: Word, Len: capacity},
 		Part{Name: extentsField, Type: Extent, Len: capacity}, data)
 }
 
@@ -131,6 +134,8 @@ func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
 			q.Deaths = f.Offset
 		case slotsField:
 			q.Slots = f.Offset
+		case leasesField:
+			q.Marks = f.Offset
 		case extentsField:
 			q.Extents = f.Offset
 		case itemsField, dataField:

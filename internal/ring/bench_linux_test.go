@@ -74,7 +74,7 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 			var sum T
 			s := 0
 			for {
-				pos, k, _, err := r.TakeN(self, batch)
+				pos, k, err := r.TakeN(self, batch)
 				if err != nil {
 					if errors.Is(err, ErrClosed) {
 						break
@@ -86,7 +86,7 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 					sum = items[r.Index(pos+uint64(j))]
 				}
 				if k == 1 {
-					r.Release(self, pos)
+					r.ReleaseFence(self, pos)
 				} else {
 					r.ReleaseN(self, pos, k)
 				}
@@ -125,8 +125,8 @@ func BenchmarkMPMCAlone(b *testing.B) {
 	for b.Loop() {
 		pos, _ := r.Claim(1024)
 		r.Publish(1024, pos)
-		pos, _, _ = r.Take(1024)
-		r.Release(1024, pos)
+		pos, _ = r.Take(1024)
+		r.ReleaseFence(1024, pos)
 	}
 	rate(b, start)
 }
@@ -296,14 +296,14 @@ func BenchmarkMPMCBytes64(b *testing.B) {
 	})
 	s, got := 0, make([]byte, 64)
 	for n := 0; n < b.N; {
-		pos, _, err := r.Take(2048)
+		pos, err := r.Take(2048)
 		if err != nil {
 			spin(&s)
 			continue
 		}
 		off, size, _ := r.Message(pos)
 		copy(got, data[off:off+size])
-		r.Release(2048, pos)
+		r.ReleaseFence(2048, pos)
 		n++
 	}
 	wg.Wait()

@@ -36,8 +36,8 @@ func passed(n, messages int) *MPMC {
 	for range messages {
 		pos, _ := r.Claim(1)
 		_ = r.Publish(1, pos)
-		pos, _, _ = r.Take(2)
-		_ = r.Release(2, pos)
+		pos, _ = r.Take(2)
+		_ = r.ReleaseFence(2, pos)
 	}
 	r.Repair(allAlive)
 	return r
@@ -61,7 +61,7 @@ func TestCostOfPlaces(t *testing.T) {
 		r := passed(n, 5)
 		lease(t, r, 2)
 		for range n / 2 {
-			_ = r.Release(3, lease(t, r, 3))
+			_ = r.ReleaseFence(3, lease(t, r, 3))
 		}
 		r.Repair(allAlive)
 		return func() { r.Repair(allAlive) }
@@ -86,8 +86,8 @@ func TestCostOfPlaces(t *testing.T) {
 		return func() {
 			pos := lease(t, r, 2)
 			for range 9 {
-				_ = r.Return(2, pos)
-				if p, again, err := r.Take(2); p != pos || !again || err != nil {
+				_ = r.returnAny(2, pos)
+				if p, again, err := take(r, 2); p != pos || !again || err != nil {
 					t.Error(p, again, err)
 				}
 			}
@@ -97,7 +97,7 @@ func TestCostOfPlaces(t *testing.T) {
 		r := passed(n, n+5)
 		r.Close()
 		return func() {
-			if _, _, err := r.Take(2); err != ErrClosed {
+			if _, err := r.Take(2); err != ErrClosed {
 				t.Error(err)
 			}
 		}
@@ -112,7 +112,7 @@ func lease(t *testing.T, r *MPMC, self uint32) (pos uint64) {
 		t.Fatal(err)
 	}
 	_ = r.Publish(1, pos)
-	if pos, _, err = r.Take(self); err != nil {
+	if pos, err = r.Take(self); err != nil {
 		t.Fatal(err)
 	}
 	return pos
@@ -130,8 +130,8 @@ func TestCostOfBytes(t *testing.T) {
 		_ = r.Publish(1, pos)
 	}
 	for range n - 1 {
-		pos, _, _ := r.Take(2)
-		_ = r.Release(2, pos)
+		pos, _ := r.Take(2)
+		_ = r.ReleaseFence(2, pos)
 	}
 	if r.CanClaim(8 * n) {
 		t.Fatal("room beside a message")

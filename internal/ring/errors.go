@@ -27,6 +27,8 @@ var (
 	// ErrHeld is returned when the next slot is held: its holder finishes, or Repair frees the
 	// slot.
 	ErrHeld = errors.New("ring: the next slot is held")
+	// ErrReturned is returned by a Take when there may be a message to be taken by Retake.
+	ErrReturned = errors.New("ring: a message was returned")
 	// ErrBusy is returned when other callers were faster. Nothing was done.
 	ErrBusy = errors.New("ring: other callers were faster, try again")
 	// ErrTooBig is returned for a message that never fits.
@@ -35,7 +37,8 @@ var (
 	ErrLapped = errors.New("ring: overwritten while it was read")
 	// ErrOccupied is returned when an end of the ring has a living holder.
 	ErrOccupied = errors.New("ring: this end of the ring has a living holder")
-	// ErrNotHeld is returned when the caller has finished the slot, or was taken for dead.
+	// ErrNotHeld is returned when the caller has finished the slot, was taken for dead, or has lost
+	// its lease.
 	ErrNotHeld = errors.New("ring: the slot is not held by the caller")
 
 	ErrCorrupt = errors.New("ring: corrupt")

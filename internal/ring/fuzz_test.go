@@ -75,7 +75,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 				drop(j)
 			}
 		case 2, 11, 12:
-			pos, k, again, err := r.TakeN(self, 1+int(b>>6))
+			pos, k, again, err := r.takeN(self, 1+int(b>>6))
 			if err != nil && err != ErrEmpty && err != ErrHeld && !(err == ErrClosed && r.Closed()) {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 			}
 		case 3, 13:
 			if j := pick(false, b); j >= 0 {
-				if err := r.Release(holds[j].id, holds[j].pos); err != nil {
+				if err := r.releaseAny(holds[j].id, holds[j].pos); err != nil {
 					t.Fatal(err)
 				}
 				state[items[r.Index(holds[j].pos)]] = "done"
@@ -97,7 +97,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 			}
 		case 4:
 			if j := pick(false, b); j >= 0 {
-				if err := r.Return(holds[j].id, holds[j].pos); err != nil {
+				if err := r.returnAny(holds[j].id, holds[j].pos); err != nil {
 					t.Fatal(err)
 				}
 				state[items[r.Index(holds[j].pos)]] = "given"
@@ -145,12 +145,12 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 	none := func(id uint32) bool { return id == 99 }
 	r.Repair(none)
 	for {
-		pos, _, err := r.Take(99)
+		pos, _, err := take(r, 99)
 		if err == ErrHeld {
 			if skips, _ := r.Repair(none); skips == 0 {
 				t.Fatal("held by none that lives")
 			}
-			pos, _, err = r.Take(99)
+			pos, _, err = take(r, 99)
 		}
 		if err != nil {
 			if err != ErrEmpty && err != ErrClosed {
@@ -163,7 +163,7 @@ func mpmcScript(t *testing.T, n int, script []byte) {
 			t.Fatalf("at the end took %d, which is %q", m, s)
 		}
 		state[m] = "done"
-		r.Release(99, pos)
+		_ = r.releaseAny(99, pos)
 	}
 	for m, s := range state {
 		if s != "done" && s != "claimed" {
@@ -298,7 +298,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 					r.PublishN(self, p, k)
 				}
 			case 2, 3:
-				p, k, _, err := r.TakeN(self, rnd.IntN(n+2))
+				p, k, _, err := r.takeN(self, rnd.IntN(n+2))
 				if err == nil {
 					pos = p
 					index(r.Index(p), 1, n)
@@ -312,7 +312,8 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 					}
 				}
 			case 4:
-				r.Return(self, pos)
+				_ = r.returnAny(self, pos)
+				r.End(only(self))
 			case 5:
 				r.Cancel(self, pos)
 			case 6:

@@ -77,7 +77,7 @@ func (l *leases) forgetFirst(r *MPMC) {
 func (r *MPMC) lease(pos uint64) word {
 	i, lap := r.at(pos)
 	w := word(load("leases.look", &r.slots[i]))
-	if w.state() != taken || w.ahead(lap) != 0 {
+	if !w.leased() || w.ahead(lap) != 0 {
 		return 0
 	}
 	return w
@@ -116,63 +116,47 @@ func (r *MPMC) NoLease() bool {
 	return len(r.look(true)) == 0
 }
 
-// ended returns the error at the end of the stream: ErrHeld while another consumer has a lease,
-// whose message may be redelivered, else ErrClosed.
-func (r *MPMC) ended(self uint32) error {
+// ended returns the error at the end of the stream: ErrHeld while a consumer has a lease, whose
+// message may be redelivered, else ErrClosed. A lease of the caller's attachment counts too:
+// another goroutine may have it, and return the message.
+func (r *MPMC) ended() error {
 	r.leases.mu.Lock()
 	defer r.leases.mu.Unlock()
 	for _, p := range r.look(true) {
-		if w := r.lease(p); w != 0 && w.id() != self {
+		if r.lease(p) != 0 {
 			return ErrHeld
 		}
 	}
 	return ErrClosed
 }
 
-// retake takes the oldest returned lease. g is the value of Suspects before the search: if the
-// search finds nothing, and no lease was returned since, the low bit is cleared.
-func (r *MPMC) retake(self uint32, g uint64) (pos uint64, ok bool) {
+// returnDead returns the messages that dead consumers had leased, and living ones for too long, and
+// reports how many. back reports that there is a message for Retake, and that no caller knew.
+func (r *MPMC) returnDead(live *known, c Care) (returns int, back bool) {
 	r.leases.mu.Lock()
 	defer r.leases.mu.Unlock()
-	for _, p := range r.look(false) {
-		w := r.lease(p)
-		if w == 0 || w.id() != 0 {
-			continue
-		}
-		i, _ := r.at(p)
-		if cas("retake.slot", &r.slots[i], uint64(w), uint64(w.rename(taken, self))) {
-			return p, true
-		}
+	due := int64(0)
+	if c.Delay > 0 {
+		due = c.Now + c.Delay
 	}
-	cas("retake.clear", &r.h.Suspects, g, g&^1)
-	return 0, false
-}
-
-// returnDead returns the messages that dead consumers had leased, and reports how many.
-func (r *MPMC) returnDead(live *known) (returns int) {
-	r.leases.mu.Lock()
-	defer r.leases.mu.Unlock()
-	out, back := r.look(true), false
+	out := r.look(true)
+	tail := load("repair.tail", &r.h.Tail)
 	for _, p := range out {
+		i, lap := r.at(p)
 		w := r.lease(p)
-		if w == 0 {
-			continue
-		}
-		if w.id() == 0 {
-			back = true // by a process that may have died before suspect
-			continue
-		}
-		i, _ := r.at(p)
-		if !live.is(w.id()) &&
-			cas("repair.return", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
-			back = true
-			add("repair.count", &r.h.Returned, 1)
-			returns++
+		switch {
+		case w == 0:
+		case w.id() == 0:
+			// Where it is due, a process may have died before suspect.
+			back = back || r.due(i, lap, tail, c.Now)
+		case !live.is(w.id()) || r.late(i, w, c):
+			if r.endLease(i, w, due) {
+				back = back || due == 0
+				returns++
+			}
 		}
 	}
-	if back {
-		r.suspect()
-	}
+	back = back && r.suspect()
 	r.settle(out)
-	return returns
+	return returns, back
 }

@@ -75,12 +75,12 @@ func history(seed uint64, broken bool) []porcupine.Operation {
 						}
 						err = r.Publish(self, pos)
 					}
-				} else if pos, _, err = r.Take(self); err == nil {
+				} else if pos, err = r.Take(self); err == nil {
 					out.value = items[r.Index(pos)]
 					if rnd.IntN(3) == 0 {
 						runtime.Gosched()
 					}
-					err = r.Release(self, pos)
+					err = r.ReleaseFence(self, pos)
 				}
 				ret := time.Since(start).Nanoseconds()
 				if err == ErrHeld && broken {

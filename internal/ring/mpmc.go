@@ -32,8 +32,11 @@ type MPMCHeader struct {
 //	free(lap) -Claim-> claimed(lap, id) -Publish-> ready(lap)
 //	ready(lap) -Take-> taken(lap, id) -Release-> free(lap+1)
 //	claimed(lap, dead) -Repair-> skipped(lap) -Take-> free(lap+1)
-//	taken(lap, dead) -Repair-> taken(lap, 0) -Take-> taken(lap, id)
+//	taken(lap, dead) -Repair-> taken(lap, 0) -Retake-> again(lap, id) -Release-> free(lap+1)
 //	free(lap) -Take, closed-> end(lap)
+//
+// TakeN of more than one message makes words batch(lap, id), which are released by plain stores;
+// all else about them is as about taken. About leases see lease.go.
 //
 // Deaths: one compare-and-swap makes a claim the producer's, and a lease the consumer's. If the
 // holder dies before it has advanced the index the next caller advances it. A slow claim at the
@@ -41,6 +44,7 @@ type MPMCHeader struct {
 type MPMC struct {
 	h     *MPMCHeader
 	slots []atomic.Uint64
+	marks []atomic.Uint64 // one a slot; nil: none
 	circle
 	_    Line
 	head atomic.Uint64 // Head when RoomAhead loaded it last
@@ -122,9 +126,9 @@ func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 			return t, k, nil
 		case w == plain(end, lap):
 			return 0, 0, ErrClosed
-		case (d == 0 || d == 1) && w.state() <= skipped: // the tail is behind
+		case d == 0 || d == 1: // the tail is behind
 			advance("claim.help", &r.h.Tail, t, t+1)
-		case d == -1 && w.state() <= skipped && w.state() != free && w.state() != end:
+		case d == -1 && w.state() != free && w.state() != end:
 			return 0, 0, ErrFull
 		case load("claim.check", &r.h.Tail) == t:
 			return 0, 0, ErrCorrupt
@@ -194,11 +198,11 @@ func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	return nil
 }
 
-// Take takes the oldest message. The caller reads the item, then calls Release or Return. again
-// reports that the message is redelivered: an earlier consumer died or returned it. Errors:
-// ErrEmpty; ErrHeld, when the oldest position is not published yet; ErrClosed, when the ring is
-// closed, no message is left and no other consumer holds one; ErrBusy; ErrCorrupt.
-func (r *MPMC) Take(self uint32) (pos uint64, again bool, err error) {
+// Take takes the oldest message. The caller reads the item, then calls ReleaseFence or Return.
+// Errors: ErrEmpty; ErrHeld, when the oldest position is not published yet; ErrReturned, when there
+// may be a message for Retake; ErrClosed, when the ring is closed, no message is left and no
+// consumer holds one; ErrBusy; ErrCorrupt.
+func (r *MPMC) Take(self uint32) (pos uint64, err error) {
 	// The common case of TakeN, see Claim.
 	h := load("take.head", &r.h.Head)
 	if h < r.tail.Load() && load("take.suspects", &r.h.Suspects)&1 == 0 {
@@ -206,19 +210,22 @@ func (r *MPMC) Take(self uint32) (pos uint64, again bool, err error) {
 		if cas("take.slot", &r.slots[i], uint64(plain(ready, lap)),
 			uint64(named(taken, lap, self))) {
 			cas("take.advance", &r.h.Head, h, h+1)
-			return h, false, nil
+			return h, nil
 		}
 	}
-	pos, _, again, err = r.TakeN(self, 1)
-	return pos, again, err
+	pos, _, err = r.TakeN(self, 1)
+	return pos, err
 }
 
-// TakeN takes up to n successive messages, at least one: pos to pos+k-1.
-func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err error) {
-	if g := load("take.suspects", &r.h.Suspects); g&1 != 0 {
-		if pos, ok := r.retake(self, g); ok {
-			return pos, 1, true, nil
-		}
+// TakeN takes up to n successive messages, at least one: pos to pos+k-1. If n is more than 1 the
+// caller ends the leases by ReleaseN.
+func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, err error) {
+	if load("take.suspects", &r.h.Suspects)&1 != 0 {
+		return 0, 0, ErrReturned
+	}
+	how := uint64(taken)
+	if n > 1 {
+		how = batch
 	}
 	for range r.tries() {
 		h := load("take.head", &r.h.Head)
@@ -227,102 +234,80 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, again bool, err err
 		d := w.ahead(lap)
 		switch {
 		case w == plain(ready, lap):
-			if !cas("take.slot", &r.slots[i], uint64(w), uint64(named(taken, lap, self))) {
+			if !cas("take.slot", &r.slots[i], uint64(w), uint64(named(how, lap, self))) {
 				continue
 			}
-			k := r.run("take.slot", h, n, ready, taken, self)
+			k := r.run("take.slot", h, n, ready, how, self)
 			advance("take.advance", &r.h.Head, h, h+uint64(k))
-			return h, k, false, nil
+			return h, k, nil
 		case w == plain(free, lap):
 			if load("take.closed", &r.h.Closed) == 0 {
-				return 0, 0, false, ErrEmpty
+				return 0, 0, ErrEmpty
 			}
 			// Either this ends the stream, or a producer is faster.
 			cas("take.end", &r.slots[i], uint64(w), uint64(plain(end, lap)))
 		case w == plain(end, lap):
-			return 0, 0, false, r.ended(self)
+			return 0, 0, r.ended()
 		case d == 0 && w.state() == claimed:
-			return 0, 0, false, ErrHeld
+			return 0, 0, ErrHeld
 		case d == 0 && w.state() == skipped:
 			cas("take.skip", &r.slots[i], uint64(w), uint64(plain(free, lap+1)))
-		case d == 0 && w.state() == taken, d == 1: // the head is behind
+		case d == 0 && w.leased(), d == 1: // the head is behind
 			advance("take.help", &r.h.Head, h, h+1)
-		case d == -1 && w.state() == taken: // not yet released, so not yet claimed
+		case d == -1 && w.leased(): // not yet released, so not yet claimed
 			if load("take.closed", &r.h.Closed) != 0 {
-				return 0, 0, false, ErrHeld
+				return 0, 0, ErrHeld
 			}
-			return 0, 0, false, ErrEmpty
+			return 0, 0, ErrEmpty
 		case load("take.check", &r.h.Head) == h:
-			return 0, 0, false, ErrCorrupt
+			return 0, 0, ErrCorrupt
 		}
 	}
-	return 0, 0, false, ErrBusy
+	return 0, 0, ErrBusy
 }
 
-// Release ends a lease: the message is consumed. About waiters see Publish.
-func (r *MPMC) Release(self uint32, pos uint64) error {
-	i, lap := r.at(pos)
-	if word(load("release.look", &r.slots[i])) != named(taken, lap, self) {
-		return ErrNotHeld
-	}
-	release("release.slot", &r.slots[i], uint64(plain(free, lap+1)))
-	return nil
-}
-
-// ReleaseFence is Release in one order with all other atomic operations.
+// ReleaseFence ends a lease of Take, in one order with all other atomic operations: the message is
+// consumed.
 func (r *MPMC) ReleaseFence(self uint32, pos uint64) error {
+	return r.release(self, pos, taken)
+}
+
+func (r *MPMC) release(self uint32, pos, how uint64) error {
 	i, lap := r.at(pos)
-	if !cas("release.slot", &r.slots[i], uint64(named(taken, lap, self)),
+	if !cas("release.slot", &r.slots[i], uint64(named(how, lap, self)),
 		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
 	return nil
 }
 
-// ReleaseN ends k leases from pos, the last one with a fence.
+// ReleaseN ends k leases of TakeN from pos, the last one with a fence. No process ends them
+// otherwise while the holder lives, so a check and a store suffice for the others.
 func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 	for ; k > 1; k-- {
-		if err := r.Release(self, pos); err != nil {
-			return err
+		i, lap := r.at(pos)
+		if word(load("release.look", &r.slots[i])) != named(batch, lap, self) {
+			return ErrNotHeld
 		}
+		release("release.slot", &r.slots[i], uint64(plain(free, lap+1)))
 		pos++
 	}
 	if k < 1 {
 		return nil
 	}
-	return r.ReleaseFence(self, pos)
+	return r.release(self, pos, batch)
 }
 
-// Return returns a leased message, which the next Take gets.
-func (r *MPMC) Return(self uint32, pos uint64) error {
-	i, lap := r.at(pos)
-	if !cas("return.slot", &r.slots[i], uint64(named(taken, lap, self)),
-		uint64(named(taken, lap, 0))) {
-		return ErrNotHeld
-	}
-	r.suspect()
-	return nil
-}
-
-// suspect tells consumers to look for returned leases. The count above the low bit makes an earlier
-// retake fail to clear the bit.
-func (r *MPMC) suspect() {
+// suspect tells consumers to look for returned leases, and reports whether they were not told
+// before. The count above the low bit makes an earlier Retake fail to clear the bit.
+func (r *MPMC) suspect() (first bool) {
 	for range r.tries() {
 		g := load("suspect.load", &r.h.Suspects)
 		if cas("suspect.set", &r.h.Suspects, g, (g+2)|1) {
-			return
+			return g&1 == 0
 		}
 	}
-}
-
-// Repair ends claims of dead producers, returns the messages that dead consumers had leased, and
-// returns how many of each. Its cost does not depend on the number of slots; see leases. Of the
-// claims it ends those at the head, which hold consumers back, and those soon behind them. Others
-// do no harm until the head comes to them.
-func (r *MPMC) Repair(alive func(id uint32) bool) (skips, returns int) {
-	live := known{alive: alive}
-	returns = r.returnDead(&live)
-	return r.skipDead(&live), returns
+	return false
 }
 
 // soon is how many positions behind the claim of a dead producer Repair looks for more of them.
@@ -337,7 +322,7 @@ func (r *MPMC) skipDead(live *known) (skips int) {
 		i, lap := r.at(p)
 		w := word(load("repair.look", &r.slots[i]))
 		switch d, s := w.ahead(lap), w.state(); {
-		case d == 1, d == 0 && (s == taken || s == skipped): // the head is behind
+		case d == 1, d == 0 && (w.leased() || s == skipped): // the head is behind
 		case d == 0 && s == claimed && !live.is(w.id()):
 			if cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
 				add("repair.count", &r.h.Skipped, 1)
@@ -385,7 +370,7 @@ func (r *MPMC) Stuck() (producer, consumer uint32) {
 		producer = w.id()
 	}
 	i, lap = r.at(r.h.Tail.Load())
-	if w := word(r.slots[i].Load()); w.state() == taken && w.ahead(lap) == -1 {
+	if w := word(r.slots[i].Load()); w.leased() && w.ahead(lap) == -1 {
 		consumer = w.id()
 	}
 	return producer, consumer
@@ -415,7 +400,7 @@ func (r *MPMC) Stats() MPMCStats {
 			s.Ready++
 		case claimed:
 			s.Claimed++
-		case taken:
+		case taken, again, batch:
 			if w.id() == 0 {
 				s.ToRedeliver++
 			} else {

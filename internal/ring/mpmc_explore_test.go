@@ -37,24 +37,33 @@ type delivery struct {
 func newBench(w *world, n int) *bench {
 	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
 	b.r, _ = NewMPMC(&b.h, b.slots)
+	withMarks(b.r)
 	b.ends = map[uint32]*MPMC{}
 	b.claim = func(self uint32, n int) (uint64, int, error) { return b.end(self).ClaimN(self, n) }
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
-		return b.end(self).TakeN(self, n)
+		return b.end(self).takeN(self, n)
 	}
-	b.giveBack = b.r.Return
+	b.giveBack = b.r.returnAny
 	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned, &b.h.Settled)
 	w.shareAll(b.slots)
 	w.shareAll(b.items)
+	w.shareAll(b.r.marks)
 	return b
 }
 
 // end returns the handle of an actor, which is a process of its own.
 func (b *bench) end(id uint32) *MPMC {
 	if b.ends[id] == nil {
-		b.ends[id], _ = NewMPMC(&b.h, b.slots)
+		b.ends[id] = b.handle()
 	}
 	return b.ends[id]
+}
+
+// handle makes a handle of the ring.
+func (b *bench) handle() *MPMC {
+	r, _ := NewMPMC(&b.h, b.slots)
+	_ = r.SetMarks(b.r.marks)
+	return r
 }
 
 func (b *bench) write(pos, v uint64) {
@@ -121,7 +130,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 		for n := range tries {
 			pos, k, again, err := b.take(id, batch)
 			if err != nil {
-				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrClosed)
+				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrClosed, ErrBusy)
 				if b.anyDead() {
 					b.end(id).Repair(b.alive)
 				}
@@ -136,7 +145,7 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 					}
 					continue
 				}
-				if err := b.r.Release(id, pos+j); err != nil {
+				if err := b.r.releaseAny(id, pos+j); err != nil {
 					b.fail("release: %v", err)
 				}
 				b.got[d].released = true
@@ -157,10 +166,10 @@ func (b *bench) finish(repair bool) error {
 		b.r.Repair(b.alive)
 	}
 	for range 3 * b.r.Cap() {
-		pos, again, err := b.r.Take(me)
+		pos, again, err := take(b.r, me)
 		if err == ErrHeld && repair { // a dead producer behind messages
 			b.r.Repair(b.alive)
-			pos, again, err = b.r.Take(me)
+			pos, again, err = take(b.r, me)
 		}
 		if err != nil {
 			b.unexpected("take at the end", err, ErrEmpty, ErrClosed)
@@ -168,7 +177,7 @@ func (b *bench) finish(repair bool) error {
 		}
 		v := b.read(pos)
 		b.got = append(b.got, delivery{value: v, by: me, pos: pos, again: again, released: true})
-		if err := b.r.Release(me, pos); err != nil {
+		if err := b.r.releaseAny(me, pos); err != nil {
 			b.fail("release at the end: %v", err)
 		}
 	}
@@ -294,7 +303,7 @@ func (b *bench) straight() {
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
 		r := b.end(self)
 		r.tail.Store(1 << 62)
-		pos, again, err := r.Take(self)
+		pos, again, err := take(r, self)
 		return pos, 1, again, err
 	}
 }
@@ -380,7 +389,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 	caught(t, "take without a name", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			p, k, again, err := b.end(self).TakeN(998, n) // an id that seems alive
+			p, k, again, err := b.end(self).takeN(998, n) // an id that seems alive
 			if err == nil {
 				i, lap := b.r.at(p)
 				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
@@ -401,7 +410,7 @@ func TestMPMCBrokenVariants(t *testing.T) {
 				ended = true
 				return 0, 0, false, ErrClosed
 			}
-			return b.end(self).TakeN(self, n)
+			return b.end(self).takeN(self, n)
 		}
 		b.spawn(1, b.producer(1, 1, 1, 1))
 		b.spawn(2, b.consumer(2, 1, 1, 0))
@@ -421,7 +430,7 @@ func TestMPMCEndIsTheEnd(t *testing.T) {
 		b := newBench(w, 2)
 		ended := false
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			p, k, a, err := b.end(self).TakeN(self, n)
+			p, k, a, err := b.end(self).takeN(self, n)
 			if ended && err != ErrClosed {
 				b.fail("%v after the end", err)
 			}

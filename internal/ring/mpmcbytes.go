@@ -159,10 +159,10 @@ func (r *MPMCBytes) tail() (uint64, error) {
 			return t, nil
 		case w == plain(end, lap):
 			return 0, ErrClosed
-		case (d == 0 || d == 1) && w.state() <= skipped: // the tail is behind
+		case d == 0 || d == 1: // the tail is behind
 			advance("claim.help", &r.h.Tail, t, t+1)
 			t++
-		case d == -1 && w.state() <= skipped && w.state() != free && w.state() != end:
+		case d == -1 && w.state() != free && w.state() != end:
 			return 0, ErrFull
 		default:
 			return 0, ErrCorrupt
@@ -213,19 +213,31 @@ func (r *MPMCBytes) PublishFence(self uint32, pos uint64) error {
 func (r *MPMCBytes) ReleaseFence(self uint32, pos uint64) error {
 	return r.q.ReleaseFence(self, pos)
 }
-func (r *MPMCBytes) Cancel(self uint32, pos uint64) error  { return r.q.Cancel(self, pos) }
-func (r *MPMCBytes) Release(self uint32, pos uint64) error { return r.q.Release(self, pos) }
-func (r *MPMCBytes) Return(self uint32, pos uint64) error  { return r.q.Return(self, pos) }
-func (r *MPMCBytes) Close()                                { r.q.Close() }
-func (r *MPMCBytes) Closed() bool                          { return r.q.Closed() }
-func (r *MPMCBytes) Len() int                              { return r.q.Len() }
-func (r *MPMCBytes) Cap() int                              { return r.q.Cap() }
-func (r *MPMCBytes) Stats() MPMCStats                      { return r.q.Stats() }
-func (r *MPMCBytes) NoLease() bool                         { return r.q.NoLease() }
-func (r *MPMCBytes) Stuck() (producer, consumer uint32)    { return r.q.Stuck() }
+func (r *MPMCBytes) Cancel(self uint32, pos uint64) error { return r.q.Cancel(self, pos) }
+func (r *MPMCBytes) ReleaseAgain(self uint32, pos uint64) error {
+	return r.q.ReleaseAgain(self, pos)
+}
+func (r *MPMCBytes) Return(self uint32, pos uint64, due int64) error {
+	return r.q.Return(self, pos, due)
+}
+func (r *MPMCBytes) ReturnAgain(self uint32, pos uint64, due int64) error {
+	return r.q.ReturnAgain(self, pos, due)
+}
+func (r *MPMCBytes) Retake(self uint32, now int64) (pos uint64, deliveries int, ok bool) {
+	return r.q.Retake(self, now)
+}
+func (r *MPMCBytes) SetMarks(marks []atomic.Uint64) error     { return r.q.SetMarks(marks) }
+func (r *MPMCBytes) Stamp(self uint32, pos uint64, now int64) { r.q.Stamp(self, pos, now) }
+func (r *MPMCBytes) Close()                                   { r.q.Close() }
+func (r *MPMCBytes) Closed() bool                             { return r.q.Closed() }
+func (r *MPMCBytes) Len() int                                 { return r.q.Len() }
+func (r *MPMCBytes) Cap() int                                 { return r.q.Cap() }
+func (r *MPMCBytes) Stats() MPMCStats                         { return r.q.Stats() }
+func (r *MPMCBytes) NoLease() bool                            { return r.q.NoLease() }
+func (r *MPMCBytes) Stuck() (producer, consumer uint32)       { return r.q.Stuck() }
 
 // Take takes the oldest message, as Take of MPMC. Message returns where it is.
-func (r *MPMCBytes) Take(self uint32) (pos uint64, again bool, err error) { return r.q.Take(self) }
+func (r *MPMCBytes) Take(self uint32) (pos uint64, err error) { return r.q.Take(self) }
 
 // Message returns offset and length of the message at a position that the caller has taken. It
 // returns ErrCorrupt if they are out of range; the caller releases the position in this case too.
@@ -240,8 +252,14 @@ func (r *MPMCBytes) Message(pos uint64) (off, size int, err error) {
 
 // Repair is Repair of MPMC, and also opens the gate of a dead producer.
 func (r *MPMCBytes) Repair(alive func(id uint32) bool) (skips, returns int) {
-	if g := load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !alive(uint32(g))) {
+	skips, returns, _ = r.Mend(Care{Alive: alive})
+	return skips, returns
+}
+
+// Mend is Repair with times, as Mend of MPMC.
+func (r *MPMCBytes) Mend(c Care) (skips, returns int, back bool) {
+	if g := load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !c.Alive(uint32(g))) {
 		cas("gate.repair", &r.h.Gate, g, 0)
 	}
-	return r.q.Repair(alive)
+	return r.q.Mend(c)
 }

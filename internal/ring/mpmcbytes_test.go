@@ -36,13 +36,13 @@ func TestMPMCBytesKilledMeasuring(t *testing.T) {
 				if err := r.Publish(2, pos); err != nil {
 					t.Fatal(err)
 				}
-				if p, _, err := r.Take(3); p != pos || err != nil {
+				if p, _, err := take(r, 3); p != pos || err != nil {
 					t.Fatalf("took %d, %v; want %d", p, err, pos)
 				}
 				if o, k, err := r.Message(pos); o != off || k != size || err != nil {
 					t.Fatalf("message at %d of %d bytes, %v; want %d, %d", o, k, err, off, size)
 				}
-				if err := r.Release(3, pos); err != nil {
+				if err := r.q.releaseAny(3, pos); err != nil {
 					t.Fatal(err)
 				}
 			}

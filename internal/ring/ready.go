@@ -13,8 +13,8 @@ func (r *MPMC) CanClaim() bool {
 	return w.ahead(lap) != -1 || w.state() == free || w.state() == end
 }
 
-// CanTake reports whether Take would return neither ErrEmpty nor ErrHeld to self.
-func (r *MPMC) CanTake(self uint32) bool {
+// CanTake reports whether Take would return neither ErrEmpty nor ErrHeld.
+func (r *MPMC) CanTake() bool {
 	if r.h.Suspects.Load()&1 != 0 {
 		return true
 	}
@@ -24,8 +24,8 @@ func (r *MPMC) CanTake(self uint32) bool {
 	case w == plain(free, lap):
 		return r.h.Closed.Load() != 0
 	case w == plain(end, lap):
-		return r.ended(self) == ErrClosed
-	case d == 0 && w.state() == claimed, d == -1 && w.state() == taken:
+		return r.ended() == ErrClosed
+	case d == 0 && w.state() == claimed, d == -1 && w.leased():
 		return false
 	}
 	return true
@@ -36,7 +36,7 @@ func (r *MPMC) Holders(ids []uint32, n int) []uint32 {
 	h := r.h.Head.Load()
 	for p := before(h, min(r.n, 64)); p < h && n > 0; p++ {
 		i, lap := r.at(p)
-		if w := word(r.slots[i].Load()); w.state() == taken && w.ahead(lap) == 0 && w.id() != 0 {
+		if w := word(r.slots[i].Load()); w.leased() && w.ahead(lap) == 0 && w.id() != 0 {
 			if len(ids) == 0 || ids[len(ids)-1] != w.id() {
 				ids = append(ids, w.id())
 				n--
@@ -94,7 +94,7 @@ func (r *MPMCBytes) CanClaim(n int) bool {
 }
 
 // CanTake is CanTake of MPMC.
-func (r *MPMCBytes) CanTake(self uint32) bool { return r.q.CanTake(self) }
+func (r *MPMCBytes) CanTake() bool { return r.q.CanTake() }
 
 // Holders is Holders of MPMC.
 func (r *MPMCBytes) Holders(ids []uint32, n int) []uint32 { return r.q.Holders(ids, n) }
@@ -111,7 +111,7 @@ func (r *MPMC) Sweep() (swept bool) {
 			if cas("take.skip", &r.slots[i], uint64(w), uint64(plain(free, lap+1))) {
 				swept = true
 			}
-		case d == 0 && w.state() == taken, d == 1:
+		case d == 0 && w.leased(), d == 1:
 			if load("take.check", &r.h.Tail) <= h {
 				return swept
 			}

@@ -79,7 +79,7 @@ func TestMPMCLapWrap(t *testing.T) {
 					t.Fatal(err)
 				}
 				for k := range uint64(n) {
-					if pos, _, err := r.Take(6); pos != base+k || err != nil {
+					if pos, _, err := take(r, 6); pos != base+k || err != nil {
 						t.Fatalf("took %d, want %d: %v", pos, base+k, err)
 					}
 				}
@@ -87,11 +87,11 @@ func TestMPMCLapWrap(t *testing.T) {
 					t.Fatalf("%d returned", back)
 				}
 				for k := range uint64(n) {
-					pos, again, err := r.Take(7)
+					pos, again, err := take(r, 7)
 					if pos != base+k || err != nil || !again {
 						t.Fatalf("took %d again, want %d: %v", pos, base+k, err)
 					}
-					r.Release(7, pos)
+					_ = r.releaseAny(7, pos)
 				}
 			}
 		}
@@ -106,17 +106,17 @@ func TestMPMCCorrupt(t *testing.T) {
 			t.Errorf("tail %x: %v", v, err)
 		}
 		r.h.Head.Store(v)
-		if _, _, err := r.Take(1); err != ErrCorrupt {
+		if _, _, err := take(r, 1); err != ErrCorrupt {
 			t.Errorf("head %x: %v", v, err)
 		}
 	}
 	r := startAt(4, 0)
-	r.slots[0].Store(7 << stateShift)
+	r.slots[0].Store(ready<<stateShift | 5)
 	if _, err := r.Claim(1); err != ErrCorrupt {
-		t.Errorf("state 7: %v", err)
+		t.Errorf("lap 5: %v", err)
 	}
-	if _, _, err := r.Take(1); err != ErrCorrupt {
-		t.Errorf("state 7: %v", err)
+	if _, _, err := take(r, 1); err != ErrCorrupt {
+		t.Errorf("lap 5: %v", err)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestMPMCStuck(t *testing.T) {
 	if p, c := r.Stuck(); p != 11 || c != 0 {
 		t.Error(p, c)
 	}
-	if _, _, err := r.Take(1); err != ErrHeld {
+	if _, _, err := take(r, 1); err != ErrHeld {
 		t.Error(err)
 	}
 	r.Publish(11, pos)
@@ -137,21 +137,21 @@ func TestMPMCStuck(t *testing.T) {
 		t.Error(p, c)
 	}
 	r.Close()
-	pos, _, _ = r.Take(1)
-	r.Release(1, pos)
-	if _, _, err := r.Take(1); err != ErrHeld { // 12 may return it
+	pos, _, _ = take(r, 1)
+	_ = r.releaseAny(1, pos)
+	if _, _, err := take(r, 1); err != ErrHeld { // 12 may return it
 		t.Error(err)
 	}
-	if err := r.Release(13, 0); err != ErrNotHeld {
+	if err := r.ReleaseFence(13, 0); err != ErrNotHeld {
 		t.Error(err)
 	}
 	r.Repair(func(id uint32) bool { return id != 12 })
-	pos, again, err := r.Take(1)
+	pos, again, err := take(r, 1)
 	if pos != 0 || !again || err != nil {
 		t.Error(pos, again, err)
 	}
-	r.Release(1, pos)
-	if _, _, err := r.Take(1); err != ErrClosed {
+	_ = r.releaseAny(1, pos)
+	if _, _, err := take(r, 1); err != ErrClosed {
 		t.Error(err)
 	}
 	if s := r.Stats(); s.Returned != 1 || s.Sent != 2 || s.Leased != 0 {
@@ -222,7 +222,7 @@ func TestTooBig(t *testing.T) {
 			}
 			m.Publish(1, pos)
 			m.Take(1)
-			m.Release(1, pos)
+			m.ReleaseFence(1, pos)
 		}
 	}
 }
@@ -241,8 +241,8 @@ func TestNoAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		pos, _ := r.Claim(1)
 		r.Publish(1, pos)
-		pos, _, _ = r.Take(1)
-		r.Release(1, pos)
+		pos, _, _ = take(r, 1)
+		_ = r.releaseAny(1, pos)
 		r.Take(1)
 		r.Repair(allAlive)
 		s.Reserve(1)
@@ -252,7 +252,7 @@ func TestNoAllocations(t *testing.T) {
 		pos, _, _ = mb.Claim(1, 9)
 		mb.Publish(1, pos)
 		mb.Take(1)
-		mb.Release(1, pos)
+		mb.ReleaseFence(1, pos)
 		pos, _ = pub.Claim()
 		pub.Publish(pos)
 		cur.Next()

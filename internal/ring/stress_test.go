@@ -48,7 +48,7 @@ func TestMPMCStress(t *testing.T) {
 				last := [producers]int{-1, -1, -1}
 				self := uint32(2048 + c)
 				for {
-					pos, k, again, err := r.TakeN(self, 1+rnd.IntN(4))
+					pos, k, again, err := r.takeN(self, 1+rnd.IntN(4))
 					if err == ErrClosed {
 						return
 					}
@@ -63,12 +63,12 @@ func TestMPMCStress(t *testing.T) {
 							t.Errorf("got %x, last %d", x, last[p])
 						}
 						if rnd.IntN(50) == 0 {
-							r.Return(self, pos+j)
+							_ = r.returnAny(self, pos+j)
 							continue
 						}
 						last[p] = max(last[p], v)
 						got[p].Add(int64(v) + 1)
-						r.Release(self, pos+j)
+						_ = r.releaseAny(self, pos+j)
 					}
 				}
 			})
@@ -191,7 +191,7 @@ func TestMPMCBytesStress(t *testing.T) {
 			cg.Go(func() {
 				last := [producers]int{-1, -1, -1}
 				for {
-					pos, _, err := r.Take(uint32(2048 + c))
+					pos, err := r.Take(uint32(2048 + c))
 					if err == ErrClosed {
 						return
 					}
@@ -210,7 +210,7 @@ func TestMPMCBytesStress(t *testing.T) {
 					}
 					last[seq%producers] = seq
 					got.Add(1)
-					r.Release(uint32(2048+c), pos)
+					r.ReleaseFence(uint32(2048+c), pos)
 				}
 			})
 		}

@@ -40,15 +40,15 @@ func TestUnread(t *testing.T) {
 			want := 0
 			none := func(id uint32) bool { return id == 99 }
 			for q.Repair(none); ; want++ {
-				pos, _, err := q.Take(99)
+				pos, _, err := take(q, 99)
 				if err == ErrHeld {
 					q.Repair(none)
-					pos, _, err = q.Take(99)
+					pos, _, err = take(q, 99)
 				}
 				if err != nil {
 					break
 				}
-				if err := q.Release(99, pos); err != nil {
+				if err := q.releaseAny(99, pos); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -84,15 +84,15 @@ func scramble(q *MPMC, r *rand.Rand) {
 				claims = claims[:n-1]
 			}
 		case 4:
-			if pos, _, err := q.Take(id); err == nil {
+			if pos, _, err := take(q, id); err == nil {
 				leases = append(leases, hold{id, pos})
 			}
 		case 5:
 			if n := len(leases); n > 0 {
 				if l := leases[n-1]; r.IntN(2) == 0 {
-					_ = q.Release(l.id, l.pos)
+					_ = q.releaseAny(l.id, l.pos)
 				} else {
-					_ = q.Return(l.id, l.pos)
+					_ = q.returnAny(l.id, l.pos)
 				}
 				leases = leases[:n-1]
 			}

@@ -10,6 +10,8 @@ const (
 	claimed = 3 // id: the producer that writes it
 	taken   = 4 // id: the consumer that reads it; 0: the message was returned
 	skipped = 5 // id: the producer whose claim ended without a message
+	again   = 6 // id: the consumer that reads a message that was returned
+	batch   = 7 // id: the consumer that copies it, with others
 )
 
 const (
@@ -33,8 +35,14 @@ func named(state, lap uint64, id uint32) word {
 
 func (w word) state() uint64 { return uint64(w >> stateShift) }
 
-// id returns the id. Only claimed, taken and skipped words have one.
+// id returns the id. Words from claimed on have one.
 func (w word) id() uint32 { return uint32(w & idMask) }
+
+// leased reports whether a consumer has, or had, the message.
+func (w word) leased() bool { return w.state() == taken || w.state() >= again }
+
+// lap returns the low bits of the lap of a named word.
+func (w word) lap() uint64 { return uint64(w) >> idBits & shortMask }
 
 // rename returns a named word with another state and id, and the same lap.
 func (w word) rename(state uint64, id uint32) word {

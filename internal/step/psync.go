@@ -62,7 +62,7 @@ const (
 // Psync lists the points above.
 var Psync = []Point{
 	WaitInterest, WaitArmed, WaitLead, WaitSleep, WaitWoken, WaitLeave, WaitPassed,
-	WakeArmed, WakePending, WakeBaton, WakeBell, WakeRung, WakeCarried, WakeAll, WakeDone,
+	WakeArmed, WakePending, WakeBell, WakeBaton, WakeRung, WakeCarried, WakeAll, WakeDone,
 	LockTaken, LockWaiters, LockSlow, LockOver, LockDead, LockDeadWake,
 	UnlockFree, UnlockBegin, UnlockFreed, RecoverFail, UnlockWoken, RecoverTaken, RecoverRan,
 	RLockMark, RLockBack, RLockTaken, RUnlockMark, WriteWord, WriteFlag, WriteTaken,

@@ -12,6 +12,9 @@ const (
 	QueueReleased  Point = "queue.released"  // the slot is free; no sender is woken yet
 	QueueReceived  Point = "queue.received"  // waiting senders have been woken
 	QueueReturned  Point = "queue.returned"  // instead: it can be received again; none is woken yet
+	QueueLent      Point = "queue.lent"      // a message is taken by Take; the caller has not got it
+	QueueDead      Point = "queue.dead"      // it is in the dead-letter queue, and in this one
+	QueueRevoked   Point = "queue.revoked"   // leases of a living process are ended; none is woken
 	QueueEnded     Point = "queue.ended"     // the stream has ended; no process is woken yet
 	QueueRepaired  Point = "queue.repaired"  // dead processes hold nothing; none is woken yet
 
@@ -32,6 +35,7 @@ const (
 var Queue = []Point{
 	QueueClaimed, QueueWritten, QueuePublished, QueueSent, QueueCanceled,
 	QueueTaken, QueueRead, QueueReleased, QueueReceived, QueueReturned,
+	QueueLent, QueueDead, QueueRevoked,
 	QueueEnded, QueueRepaired,
 }
 

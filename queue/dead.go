@@ -1,0 +1,103 @@
+package queue
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
+)
+
+// deadLetters are where a receiving call puts a message of type T that was delivered too often.
+type deadLetters[T any] struct {
+	most int // deliveries
+	to   *Queue[T]
+}
+
+// deadBytes are the deadLetters of a Bytes.
+type deadBytes struct {
+	most int
+	to   *Bytes
+}
+
+// openDead attaches to the dead-letter queue, or creates it as the options say, with the capacity
+// of the queue.
+func openDead[Q any](attach, create func() (Q, error)) (q Q, err error) {
+	if q, err = attach(); errors.Is(err, fs.ErrNotExist) {
+		q, err = create()
+	}
+	return q, err
+}
+
+// letters opens the dead-letter queue of q, which an attachment closes that closes.
+func (q *Queue[T]) letters(o *Options) error {
+	if o == nil || o.DeadLetters == "" || o.ReadOnly {
+		return nil
+	}
+	there := *o
+	there.DeadLetters, there.Single, there.Reserve, there.Lifetime = "", false, 0, 0
+	here := there
+	there.Capacity, here.Capacity = 0, q.capacity
+	to, err := openDead(
+		func() (*Queue[T], error) { return Attach[T](o.DeadLetters, &there) },
+		func() (*Queue[T], error) { return Open[T](o.DeadLetters, &here) })
+	if err != nil {
+		return err
+	}
+	q.dead = &deadLetters[T]{o.most(), to}
+	return q.form.attached().withDead(to)
+}
+
+func (q *Bytes) letters(o *BytesOptions) error {
+	if o == nil || o.DeadLetters == "" || o.ReadOnly {
+		return nil
+	}
+	there := *o
+	there.DeadLetters, there.Single, there.Lifetime = "", false, 0
+	here := there
+	there.Capacity, there.Bytes, here.Bytes = 0, 0, max(q.MaxLen(), o.Bytes)
+	to, err := openDead(
+		func() (*Bytes, error) { return AttachBytes(o.DeadLetters, &there) },
+		func() (*Bytes, error) { return OpenBytes(o.DeadLetters, &here) })
+	if err != nil {
+		return err
+	}
+	q.dead = &deadBytes{o.most(), to}
+	return q.form.attached().withDead(to)
+}
+
+// withDead closes the dead-letter queue when a closes.
+func (a *attachment) withDead(to interface{ Close() error }) error {
+	if !a.M.Pin() {
+		return to.Close()
+	}
+	defer a.M.Unpin()
+	return a.atClose(to, func() { _ = to.Close() })
+}
+
+// bury moves a message to the dead-letter queue if it was delivered too often, and reports whether
+// it did. A message that cannot be moved is delivered once more: it would be lost, or block others.
+// If this process dies when the message is in both queues it stays in both.
+func (q *Queue[T]) bury(end itemReceiver, r run) bool {
+	if r.lease.deliveries <= q.dead.most {
+		return false
+	}
+	err := q.dead.to.SendFunc(stream.Try{}, func(v *T) error {
+		mem.Assign(v, q.item(r.first))
+		return nil
+	})
+	if err != nil {
+		return false
+	}
+	step.Reach(step.QueueDead)
+	return end.release(r) == nil
+}
+
+func (q *Bytes) bury(end byteReceiver, b []byte, r run) bool {
+	if r.lease.deliveries <= q.dead.most || q.dead.to.TrySend(b) != nil {
+		return false
+	}
+	step.Reach(step.QueueDead)
+	return end.release(r) == nil
+}

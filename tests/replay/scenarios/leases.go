@@ -1,0 +1,82 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/tests/replay/oracle"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+// losing: receivers have messages on leases that outlive calls, and some of them for too long: by
+// their own fault, or because they are stopped. Such a lease ends, and the message goes to another
+// receiver, perhaps of the same process. A lease that ends with Done is the last one on its
+// message, and each message has one.
+func losing(r *world.Run) {
+	const limit = 20 * time.Millisecond
+	o := &queue.Options{Capacity: 2, Slots: 8, LeaseTimeout: limit}
+	open := func(p *world.Process) (q *queue.Queue[uint64]) {
+		p.Do(func() {
+			var err error
+			q, err = queue.Open[uint64]("q", o)
+			must(err, "open the queue")
+		})
+		return q
+	}
+	sender := r.Process("S").Spare()
+	out := open(sender)
+	sender.Go("main", func() {
+		for n := range 3 {
+			must(out.Send(background, oracle.Message(1, n)), "Send")
+		}
+		must(out.End(), "End")
+	})
+	taken, done := map[uint64]int{}, map[uint64]int{}
+	receive := func(q *queue.Queue[uint64]) {
+		for {
+			l, err := q.Take(background)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			must(err, "Take")
+			m := *l.Value()
+			taken[m]++
+			mine := taken[m]
+			if l.Deliveries() == 1 {
+				world.Sleep(time.Duration(world.Choose(2)) * 3 * limit)
+			}
+			world.Yield("has a lease")
+			switch err := l.Done(); {
+			case errors.Is(err, queue.ErrLeaseLost):
+			case err != nil:
+				must(err, "Done")
+			case taken[m] != mine:
+				world.Fail("lease %d on message %#x is done with, of %d", mine, m, taken[m])
+			default:
+				done[m]++
+			}
+		}
+	}
+	a, b := r.Process("A").Spare(), r.Process("B")
+	inA, inB := open(a), open(b)
+	a.Go("one", func() { receive(inA) })
+	a.Go("two", func() { receive(inA) })
+	b.Go("main", func() { receive(inB) })
+	r.Check(func() error {
+		for n := range 3 {
+			if m := oracle.Message(1, n); done[m] != 1 {
+				return fmt.Errorf("message %#x is done with %d times", m, done[m])
+			}
+		}
+		return nil
+	})
+}
+
+func init() {
+	scenario("queue-lost-lease", world.Config{Stops: 1, Local: true, Idle: time.Second}, losing)
+}
