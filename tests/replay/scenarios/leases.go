@@ -47,8 +47,8 @@ func losing(r *world.Run) {
 			m := *l.Value()
 			taken[m]++
 			mine := taken[m]
-			if l.Deliveries() == 1 {
-				world.Sleep(time.Duration(world.Choose(2)) * 3 * limit)
+			if l.Deliveries() <= 3 {
+				world.Sleep(time.Duration(world.Choose(4)) * 3 * limit / 2)
 			}
 			world.Yield("has a lease")
 			switch err := l.Done(); {
