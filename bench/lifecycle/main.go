@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command lifecycle measures opening and closing beside the bare system calls, many openings at
-// once, and a writer beside readers.
+// once, opening beside processes that open for reading, and a writer beside readers.
 //
 //	cd bench && go run ./lifecycle
 //
@@ -40,10 +40,12 @@ func main() {
 	d, err := os.MkdirTemp("/dev/shm", "lifecycle-")
 	must(err)
 	defer os.RemoveAll(d)
+	must(os.Chmod(d, 0o755)) // for readers of another user
 	*dir = d
 	fmt.Printf("%s, %d CPUs, %d rounds\n", runtime.Version(), runtime.NumCPU(), *rounds)
 	opening()
 	atOnce()
+	besideOpeners()
 	besideReaders()
 }
 

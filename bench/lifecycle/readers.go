@@ -155,7 +155,7 @@ func startReaders[T any](n, index int, size, name string, here bool, read func(*
 	}
 	ends := make([]func() float64, n)
 	for i := range ends {
-		ends[i] = startProcess(fmt.Sprintf("%d %s %s", index, size[:1], name))
+		ends[i] = startProcess(fmt.Sprintf("%d %s %s", index, size[:1], name), 0)
 	}
 	return func() (sum float64) {
 		for _, end := range ends {
@@ -188,10 +188,14 @@ func startGoroutines[T any](n int, read func(*T)) func() float64 {
 	}
 }
 
-func startProcess(what string) func() float64 {
+// startProcess starts a process that reads, of another user if uid is not 0.
+func startProcess(what string, uid uint32) func() float64 {
 	c := exec.Command("/proc/self/exe", "-reader", what, "-dir", *dir)
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if uid != 0 {
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
+	}
 	in, err := c.StdinPipe()
 	must(err)
 	out, err := c.StdoutPipe()
@@ -211,6 +215,10 @@ func startProcess(what string) func() float64 {
 
 // read is a reader's process: it reads until its input ends.
 func read(what string) {
+	if read, ok := openers[what]; ok {
+		readUntil(read)
+		return
+	}
 	var index int
 	var size, name string
 	_, err := fmt.Sscan(what, &index, &size, &name)
@@ -224,6 +232,11 @@ func read(what string) {
 
 func readOf[T any](index int, name string) {
 	_, read := keepers[T]()[index].open(name)
+	readUntil(read)
+}
+
+// readUntil reads until the input ends, and prints how often, in millions a second.
+func readUntil[T any](read func(*T)) {
 	end := startGoroutines(1, read)
 	fmt.Println("reads")
 	_, _ = bufio.NewReader(os.Stdin).ReadByte()
