@@ -314,7 +314,8 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 		if err != nil {
 			return err
 		}
-		if free {
+		if free { // or has the waiters bit alone, which no process writes
+			rw.w.Word.CompareAndSwap(format.WaitersBit, 0)
 			continue
 		}
 		if !spun {

@@ -317,8 +317,9 @@ func Freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool
 	})
 }
 
-// Free reports whether a word of Mark mode is free, for a caller that does not want to take it. It
-// returns errs.OwnerDied if a dead attachment holds the word, which it marks. The object is pinned.
+// Free reports whether a word of Mark mode is free or left to those that wait, for a caller that
+// does not want to take it. It returns errs.OwnerDied if a dead attachment holds the word, which it
+// marks. The object is pinned.
 func Free(o Object, word, armed *atomic.Uint32) (bool, error) {
 	w := word.Load()
 	if w == free {
@@ -326,6 +327,8 @@ func Free(o Object, word, armed *atomic.Uint32) (bool, error) {
 	}
 	holder := holderOf(w)
 	switch {
+	case holder == format.NoID: // it is reserved
+		return true, nil
 	case o.M == nil && holder.Gen() != 0:
 		return false, errs.NotShared
 	case holder == format.Dead:

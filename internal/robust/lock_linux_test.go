@@ -344,6 +344,11 @@ func TestFree(t *testing.T) {
 	if ok, err := robust.Free(a.o, &a.lock.Word, &a.lock.Armed); !ok || err != nil {
 		t.Errorf("a free lock: %v, %v", ok, err)
 	}
+	a.lock.Word.Store(format.WaitersBit)
+	if ok, err := robust.Free(a.o, &a.lock.Word, &a.lock.Armed); !ok || err != nil {
+		t.Errorf("a lock that was left to those that wait: %v, %v", ok, err)
+	}
+	wantWord(t, "left to those that wait", &a.lock.Word, format.WaitersBit)
 	_, _ = b.acquire(background, robust.Mark)
 	if ok, err := robust.Free(a.o, &a.lock.Word, &a.lock.Armed); ok || err != nil {
 		t.Errorf("a held lock: %v, %v", ok, err)
