@@ -276,6 +276,13 @@ func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 // it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied]. When [MaxReaders] other
 // attachments read, RLock returns [ErrNoRoom].
 func (rw *RWMutex) RLock(ctx context.Context) error {
+	if id := robust.FastID(rw); id != 0 && rw.markFast(format.ID(id)) {
+		return nil
+	}
+	return rw.rlockSlow(ctx)
+}
+
+func (rw *RWMutex) rlockSlow(ctx context.Context) error {
 	o, err := robust.ToLock(rw)
 	if err == nil {
 		if done, _ := rw.tryMark(o); done {
@@ -284,6 +291,30 @@ func (rw *RWMutex) RLock(ctx context.Context) error {
 		err = rw.rlock(ctx, o)
 	}
 	return fail("rwmutex rlock", rw, err)
+}
+
+// markFast is tryMark in the usual case: there is no writer, and the mark that me looks at first is
+// free or its own.
+func (rw *RWMutex) markFast(me format.ID) bool {
+	if rw.w.Word.Load() != 0 {
+		return false
+	}
+	p := &rw.marks[me.Slot()%MaxReaders]
+	k := mark(p.Load())
+	if k != 0 && (k.id() != me || k.count() == uint32(wakeBit-1)) ||
+		!p.CompareAndSwap(uint64(k), uint64((mark(me)<<32|k)+1)) {
+		return false
+	}
+	step.Reach(step.RLockMark)
+	if rw.w.Word.Load() == 0 {
+		step.Reach(step.RLockTaken)
+		return true
+	}
+	if o, err := robust.Of(rw); err == nil {
+		_ = rw.removeReader(o)
+		step.Reach(step.RLockBack)
+	}
+	return false
 }
 
 func (rw *RWMutex) rlock(ctx context.Context, o robust.Object) error {
@@ -473,6 +504,19 @@ func (rw *RWMutex) TryRLock() (bool, error) {
 // RUnlock ends RLock. It returns [ErrNotHeld] if this attachment does not hold the mutex for
 // reading.
 func (rw *RWMutex) RUnlock() error {
+	if id := format.ID(robust.FastID(rw)); id != format.NoID {
+		p := &rw.marks[id.Slot()%MaxReaders] // the one that markFast has used
+		k := mark(p.Load())
+		if k.id() == id && k&wakeBit == 0 && k.count() > 0 &&
+			p.CompareAndSwap(uint64(k), uint64(k.withoutOne())) {
+			step.Reach(step.RUnlockMark)
+			return nil
+		}
+	}
+	return rw.runlockSlow()
+}
+
+func (rw *RWMutex) runlockSlow() error {
 	o, err := robust.Of(rw)
 	if err == nil {
 		robust.Releasing(o, &rw.drained)

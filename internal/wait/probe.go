@@ -8,6 +8,13 @@ import (
 // A subject is what Probe looks at. Waiters with the same subject need only one prober.
 type subject struct{ armed, of *atomic.Uint32 }
 
+// lookLate is the least time between two probes, see LookLate.
+var lookLate time.Duration
+
+// LookLate makes waiters of this process look by themselves only every d, before any of them waits.
+// It is for proofs: what no process rings for is found late then, so that it shows.
+func LookLate(d time.Duration) { backstop, lookLate = d, d }
+
 // A probe is a waiter's Options.Probe with its schedule. Only the waiter's goroutine uses it,
 // except for the hand-over in nextProber.
 type probe struct {
@@ -21,7 +28,7 @@ type probe struct {
 // schedule sets the time of the next call, and doubles the interval.
 func (p *probe) schedule() {
 	p.due = time.Now().Add(p.every)
-	p.every = min(2*p.every, LastProbe)
+	p.every = min(2*p.every, max(LastProbe, lookLate))
 }
 
 // isProber reports whether the waiter is the prober of its subject.
@@ -30,7 +37,7 @@ func (w *waiter) isProber() bool {
 		return false
 	}
 	if w.probe.every == 0 {
-		w.probe.every = FirstProbe
+		w.probe.every = max(FirstProbe, lookLate)
 		w.probe.schedule()
 	}
 	return true

@@ -1,0 +1,6 @@
+//go:build !linux
+
+// Command lostwake needs Linux.
+package main
+
+func main() {}
