@@ -51,19 +51,28 @@ var often = []operation{
 	{"condition", condition},
 }
 
-var partnered = []operation{
-	{"queue send", func(s shared, ctx context.Context) error { return s.queue.Send(ctx, 1) }},
-	{"queue receive", func(s shared, ctx context.Context) error {
-		_, err := s.queue.Recv(ctx)
-		return err
-	}},
-	{"bytes send", func(s shared, ctx context.Context) error {
-		return s.bytes.Send(ctx, make([]byte, 8+rand.IntN(120)))
-	}},
-	{"bytes receive", func(s shared, ctx context.Context) error {
-		_, err := s.bytes.Recv(ctx, nil)
-		return err
-	}},
+// A pair of operations of which each lets the other one go on.
+type pair struct{ send, receive operation }
+
+var pairs = []pair{
+	{
+		operation{"queue send", func(s shared, ctx context.Context) error {
+			return s.queue.Send(ctx, 1)
+		}},
+		operation{"queue receive", func(s shared, ctx context.Context) error {
+			_, err := s.queue.Recv(ctx)
+			return err
+		}},
+	},
+	{
+		operation{"bytes send", func(s shared, ctx context.Context) error {
+			return s.bytes.Send(ctx, make([]byte, 8+rand.IntN(120)))
+		}},
+		operation{"bytes receive", func(s shared, ctx context.Context) error {
+			_, err := s.bytes.Recv(ctx, nil)
+			return err
+		}},
+	},
 }
 
 // between ends what a call has begun without an error.
@@ -98,21 +107,58 @@ func work(dir string) error {
 	if err != nil {
 		return err
 	}
+	v := s.box.Value()
 	fmt.Println("ready")
+	for round := uint64(1); ; round++ {
+		for v.Round.Load() < round {
+			if v.Stop.Load() != 0 {
+				return nil
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+		s.round()
+		v.Arrived.Add(1)
+	}
+}
+
+// round is the work of a process in one round. As much is sent as is received.
+func (s shared) round() {
 	var all, ticks sync.WaitGroup
 	over := make(chan struct{})
 	ticks.Go(func() { s.tick(over) })
 	for range goroutines {
-		all.Go(func() { s.loop(often, false) })
-		all.Go(func() { s.loop(append(often, partnered...), true) })
+		all.Go(func() { s.fixed(func() { s.try(often[rand.IntN(len(often))], false) }) })
+		all.Go(func() { s.repeat(func() { s.try(often[rand.IntN(len(often))], true) }) })
 	}
-	for i := range partnered {
-		all.Go(func() { s.loop(partnered[i:i+1], false) })
+	for _, p := range pairs {
+		all.Go(func() { s.fixed(func() { s.try(p.send, false) }) })
+		all.Go(func() { s.fixed(func() { s.try(p.receive, false) }) })
+		for _, p := range []pair{p, {p.receive, p.send}} {
+			all.Go(func() {
+				s.repeat(func() {
+					if s.try(p.send, true) {
+						s.try(p.receive, false)
+					}
+				})
+			})
+		}
 	}
 	all.Wait()
 	close(over)
 	ticks.Wait()
-	return nil
+}
+
+// fixed calls f twice.
+func (s shared) fixed(f func()) {
+	f()
+	f()
+}
+
+// repeat calls f up to 40 times.
+func (s shared) repeat(f func()) {
+	for range 1 + rand.IntN(40) {
+		f()
+	}
 }
 
 // tick sets and resets the event, and changes what condition waits for.
@@ -132,36 +178,28 @@ func (s shared) tick(over chan struct{}) {
 	}
 }
 
-// loop does operations until the run ends. With hasty they are given up after a moment.
-func (s shared) loop(ops []operation, hasty bool) {
-	v := s.box.Value()
-	for {
-		o := ops[rand.IntN(len(ops))]
-		if v.Stop.Load() != 0 && (hasty || len(ops) > 1) {
-			return
-		}
-		limit := patient
-		if hasty {
-			limit = time.Duration(rand.IntN(300)) * time.Microsecond
-		}
-		ctx, cancel := context.WithTimeout(background, limit)
-		began := time.Now()
-		err := o.do(s, ctx)
-		cancel()
-		took := int64(time.Since(began))
-		v.Done.Add(1)
-		switch {
-		case isEnd(err):
-			return
-		case hasty && errors.Is(err, context.DeadlineExceeded):
-			v.GivenUp.Add(1)
-		default:
-			s.check(o.name, err)
-		}
-		for was := v.Longest.Load(); !hasty && took > was && !v.Longest.CompareAndSwap(was, took); {
-			was = v.Longest.Load()
-		}
+// try does an operation, and reports whether it was done. With hasty it is given up after a moment.
+func (s shared) try(o operation, hasty bool) bool {
+	v, limit := s.box.Value(), patient
+	if hasty {
+		limit = time.Duration(rand.IntN(100)) * time.Microsecond
 	}
+	ctx, cancel := context.WithTimeout(background, limit)
+	defer cancel()
+	began := time.Now()
+	err := o.do(s, ctx)
+	took := int64(time.Since(began))
+	v.Done.Add(1)
+	if hasty {
+		if errors.Is(err, context.DeadlineExceeded) {
+			v.GivenUp.Add(1)
+			return false
+		}
+	} else if was := v.Longest.Load(); took > was {
+		v.Longest.CompareAndSwap(was, took)
+	}
+	s.check(o.name, err)
+	return err == nil
 }
 
 // check counts an error as a violation.
