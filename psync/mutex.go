@@ -14,9 +14,9 @@ import (
 // # Fairness
 //
 // A goroutine that finds the mutex free locks it, though others wait: a short critical section
-// stays cheap. But once in 1 ms each process leaves the mutex to one that waits. So a goroutine that
-// keeps the mutex for 1 ms or longer, and locks it again at once, takes turns with the others:
-// attachments in the order of their slots, goroutines of one attachment in the order of their calls.
+// stays cheap. But once in 1 ms each process leaves the mutex to one that waits. So a goroutine
+// that keeps the mutex for 1 ms or longer, and locks it again at once, takes turns with the others:
+// attachments in the order of their slots, goroutines of one attachment in that of their calls.
 type Mutex struct {
 	_ noCopy
 	w robust.Lock

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Command lostwake has processes use all that can wait, and gives up many of the waits. Waiters look
-// by themselves only every minute. The processes work in short rounds, and no other call comes at
-// the end of one that would wake by chance what was not woken. So a wake-up that is lost shows: a
-// wait that is not given up then takes longer than 20 s, which is a violation. No process is killed.
-// It exits with 1 on a violation.
+// Command lostwake has processes use all that can wait, and gives up many of the waits. Waiters
+// look by themselves only every minute. The processes work in short rounds, and no other call comes
+// at the end of one that would wake by chance what was not woken. So a wake-up that is lost shows:
+// a wait that is not given up then takes longer than 20 s, which is a violation. No process is
+// killed. It exits with 1 on a violation.
 //
 //	go run ./tests/lostwake                       until 1,000,000 waits were given up
 //	go run ./tests/lostwake -for 5s -procs 2

@@ -153,8 +153,8 @@ func oneEach(receivers []int, patient, messages int, batch bool) func(r *world.R
 }
 
 // givingUp: process A gives up waiting for a mutex at about the time at which its holder unlocks
-// it. Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for another
-// mutex leads.
+// it. Process B, which waits as well, gets the mutex. With led, a goroutine of A that waits for
+// another mutex leads.
 func givingUp(led bool) func(r *world.Run) {
 	return func(r *world.Run) {
 		s, a, b := r.Process("S").Spare(), r.Process("A").Spare(), r.Process("B").Spare()
