@@ -80,8 +80,8 @@
 // The methods of [Box] and [Segment] are safe for concurrent use. The value that [Box.Value]
 // points to is memory like any other, and shared with more: access to it must be synchronised
 // between processes as between goroutines. Atomics in T work as they do in one process, and
-// package psync has locks that live in T and report the death of their holder. The race detector
-// sees only the goroutines of its own process.
+// package psync has locks that live in T and report the death of their holder. Package kv has maps,
+// and package limit rate limits. The race detector sees only the goroutines of its own process.
 //
 // [Box.View] and [Box.Update] bracket access by a lock of the box's own, and undo what a failing
 // or dying Update has changed. [Box.Load] and [Box.Store] copy the value as a whole, Load without

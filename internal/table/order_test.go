@@ -61,13 +61,14 @@ func (m *memory) words() (all []*atomic.Uint64) {
 
 // An op is a call of an actor, and what it returned.
 type op struct {
-	kind   string // "put", "remove", "get"
-	key    uint64
-	value  byte
-	got    int // value of a get, 0: none; of a put: 1 stored, 0 full; -1: not done
-	before []*op
-	ended  bool
-	actor  *actor
+	kind    string // "put", "remove", "get"
+	key     uint64
+	value   byte
+	expires int64
+	got     int // value of a get, 0: none; of a put: 1 stored, 0 full; -1: not done
+	before  []*op
+	ended   bool
+	actor   *actor
 }
 
 // A caller makes calls at a table, as an actor or after all have ended.
@@ -202,7 +203,7 @@ func (c *caller) do(o *op) {
 	c.w.ops = append(c.w.ops, o)
 	switch o.kind {
 	case "put":
-		o.got = c.put(o.key, o.value, 0)
+		o.got = c.put(o.key, o.value, o.expires)
 	case "remove":
 		o.got = c.remove(o.key)
 	case "get":
@@ -283,8 +284,11 @@ func (o *op) apply(state map[uint64]byte, capacity int, evict bool) (next []map[
 type script []op
 
 func put(key uint64, value byte) op { return op{kind: "put", key: key, value: value} }
-func remove(key uint64) op          { return op{kind: "remove", key: key} }
-func get(key uint64) op             { return op{kind: "get", key: key} }
+
+// expiring is an entry that has expired when the actors begin.
+func expiring(key uint64) op { return op{kind: "put", key: key, value: 9, expires: 50} }
+func remove(key uint64) op   { return op{kind: "remove", key: key} }
+func get(key uint64) op      { return op{kind: "get", key: key} }
 
 // aCase has actors with scripts at a table with entries.
 func aCase(shape Shape, evict bool, first []op, scripts ...script) func(w *world) func() error {
@@ -293,10 +297,12 @@ func aCase(shape Shape, evict bool, first []op, scripts ...script) func(w *world
 		state := map[uint64]byte{}
 		c := m.caller(w, 1000, evict)
 		for _, o := range first {
-			if c.put(o.key, o.value, 0) != 1 {
+			if c.put(o.key, o.value, o.expires) != 1 {
 				panic("no room for the first entries")
 			}
-			state[o.key] = o.value
+			if o.expires == 0 {
+				state[o.key] = o.value
+			}
 		}
 		w.words = m.words()
 		for i, s := range scripts {
@@ -336,15 +342,29 @@ func (m *memory) check(w *world, state map[uint64]byte, evict bool) error {
 		return fmt.Errorf("not linearizable:\n%s", text)
 	}
 	// Every cell can be had: the map is filled, exactly.
-	for k := uint64(100); c.t.Len() < capacity; k++ {
-		if c.put(k, 1, 0) != 1 {
-			return fmt.Errorf("full with %d of %d entries", c.t.Len(), capacity)
+	for k := range uint64(capacity + 1) {
+		full := c.put(100+k, 1, 0) == 0
+		if live := m.live(c.t); full && live < capacity || live > capacity {
+			return fmt.Errorf("full is %v with %d of %d entries", full, live, capacity)
 		}
 	}
-	if !evict && c.put(99, 1, 0) != 0 {
-		return fmt.Errorf("%d entries of %d", c.t.Len(), capacity)
-	}
 	return m.whole(c.t)
+}
+
+// live counts the entries that have not expired.
+func (m *memory) live(t *Table) (n int) {
+	for b := range m.shape.Buckets {
+		list, err := t.Bucket(b, nil)
+		if err != nil {
+			panic(err)
+		}
+		for _, e := range list {
+			if !t.Expired(e) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // whole checks that every cell is in one chain, or the spare one of one stripe, or free.
@@ -437,6 +457,12 @@ func TestEveryOrder(t *testing.T) {
 		script{put(a[1], 3)}, script{put(b[0], 4)}))
 	exhaust(t, "two stripes, a cell moves", 2, aCase(two, false, []op{put(a[0], 1), put(a[1], 2)},
 		script{remove(a[0])}, script{put(b[0], 4), get(a[0])}))
+	exhaust(t, "an expired entry makes room", 2,
+		aCase(two, false, []op{expiring(a[0]), put(b[0], 2)},
+			script{put(a[1], 3)}, script{put(b[1], 4)}, script{get(a[0])}))
+	exhaust(t, "an expired entry is replaced", 2,
+		aCase(two, false, []op{expiring(a[0]), put(b[0], 2)},
+			script{put(a[0], 3)}, script{put(b[1], 4)}))
 	exhaust(t, "evict", 1, aCase(two, true, []op{put(a[0], 1), put(b[0], 2)},
 		script{put(a[1], 3)}, script{put(b[1], 4)}))
 	exhaust(t, "evict, get", 1, aCase(two, true, []op{put(a[0], 1), put(b[0], 2)},
