@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -99,7 +100,7 @@ func plain(t reflect.Type, s *format.Type, what string) error {
 }
 
 func badType(t reflect.Type, path, why string) error {
-	return fmt.Errorf("%w: %v%s %s", shmem.ErrBadType, t, path, why)
+	return fmt.Errorf("%w: %v%s %s", shmem.ErrBadType, t, strings.TrimSuffix(path, " "), why)
 }
 
 func isFloat(t *format.Type) bool {

@@ -158,7 +158,8 @@ func (m *Map[K, V]) GetTo(k K, v *V) (found bool, err error) {
 // lock. Without room the error is ErrFull. After an error nothing has changed.
 func (m *Map[K, V]) Set(ctx context.Context, k K, v V) error { return m.SetFor(ctx, k, v, 0) }
 
-// SetFor is Set of an entry that expires when ttl has passed. A ttl of 0 means never.
+// SetFor is Set of an entry that expires when ttl has passed. A ttl of 0 means never; a negative
+// one is shmem.ErrBadOption.
 func (m *Map[K, V]) SetFor(ctx context.Context, k K, v V, ttl time.Duration) error {
 	var buf [inlineWords]uint64
 	expires, err := expiry(ttl)
@@ -223,8 +224,8 @@ func (m *Map[K, V]) Update(
 	return m.c.fail("update", m.c.put(&h, key, mem.Bytes(&v), expires))
 }
 
-// Expire lets an entry expire when ttl has passed. With a ttl of 0 it never does. It reports false
-// if there is no entry.
+// Expire lets an entry expire when ttl has passed. With a ttl of 0 it never does; a negative one is
+// shmem.ErrBadOption. It reports false if there is no entry.
 func (m *Map[K, V]) Expire(ctx context.Context, k K, ttl time.Duration) (found bool, err error) {
 	expires, err := expiry(ttl)
 	if err != nil {
@@ -365,7 +366,7 @@ func (m *Map[K, V]) Name() string { return m.c.Segment.Name() }
 func (m *Map[K, V]) Linked() bool { return m.c.Segment.Linked() }
 
 // Unlinked returns a channel that is closed when the name no longer leads to this map: its owner
-// has closed it, or it was removed. Those who are attached can use the map until they close it. See
+// has closed it, or it was removed. Attached processes can use the map until they close it. See
 // shmem.Segment.Unlinked.
 func (m *Map[K, V]) Unlinked() <-chan struct{} { return m.c.Segment.Unlinked() }
 

@@ -192,7 +192,7 @@ func TestPaddedKeys(t *testing.T) {
 func TestBadTypes(t *testing.T) {
 	o := &kv.Options{Dir: shmemtest.Dir(t)}
 	for want, err := range map[string]error{
-		"float64  is a floating point number":                                                 second(kv.Open[float64, int]("m", o)),
+		"float64 is a floating point number":                                                  second(kv.Open[float64, int]("m", o)),
 		"struct { X [2]complex64 }.X[] is a floating point number":                            second(kv.Open[struct{ X [2]complex64 }, int]("m", o)),
 		"string holds a Go pointer":                                                           second(kv.Open[string, int]("m", o)),
 		"[]int holds a Go pointer":                                                            second(kv.Open[int, []int]("m", o)),

@@ -14,9 +14,9 @@ type Number interface {
 }
 
 // Add adds n to the value of a key, in one change, and returns the sum. If there is no entry it
-// stores n, as an entry that expires when ttl has passed; a ttl of 0 means never. The expiry of an
-// entry that is there stays. So Add counts events in a window of time. A sum that is too large
-// wraps around, as in Go.
+// stores n, as an entry that expires when ttl has passed; a ttl of 0 means never, a negative one is
+// shmem.ErrBadOption. The expiry of an entry that is there stays. So Add counts events in a window
+// of time. A sum that is too large wraps around, as in Go.
 func Add[K comparable, N Number](
 	ctx context.Context, m *Map[K, N], k K, n N, ttl time.Duration,
 ) (sum N, err error) {

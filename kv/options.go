@@ -20,14 +20,15 @@ type Options struct {
 	// Without it such a Dir is shmem.ErrBadOption.
 	Disk bool
 	// Timeout is how long opening and closing wait for another process that is in the middle of
-	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s.
+	// creating, attaching or closing, before shmem.ErrBusy. Default: 5 s. It cannot be negative.
 	Timeout time.Duration
 	// Mode is the file's permission bits, whatever the umask is. Default: 0600, or 0660 with Group.
-	// Create only.
+	// Where the map exists, a Mode that is set must be the one it has.
 	Mode fs.FileMode
 	// Group shares the segment with a group, by name or number; see shmem.Options. Default: none.
 	Group string
-	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Create only.
+	// Slots is how many attachments there can be at a time, 1 to 1024. Default: 256. Where the map
+	// exists, Slots that are set must be those it was created with.
 	Slots int
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
@@ -42,7 +43,8 @@ type Options struct {
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
 
-	// Capacity is how many entries there is room for, 1 to 2^30. Default: 1024. Create only.
+	// Capacity is how many entries there is room for, 1 to 2^30. Default: 1024. Where the map
+	// exists, a Capacity that is set must be the one it was created with.
 	Capacity int
 	// Evict removes entries that were not used lately where there is no room for another one,
 	// instead of ErrFull. Create only.
@@ -97,7 +99,7 @@ func (c *config) check(l *layout.Map) error {
 	}
 	if c.evict && !l.Evicting {
 		return fmt.Errorf("the segment was created without Evict, Options.Evict asks for it; " +
-			"leave the option out, or remove the segment")
+			"leave the option out")
 	}
 	return nil
 }
