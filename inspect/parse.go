@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -168,16 +169,35 @@ func (v Value) setFloat(f float64) {
 	v.setUint(math.Float64bits(f))
 }
 
-// parseJSON sets a struct, array or list.
-func (v Value) parseJSON(text string) error {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber() // a float64 would round large integers
-	var j any
-	if err := d.Decode(&j); err != nil {
+// SetJSON changes the bytes of v, which [Type.Of] was given, to the value that text says: what
+// WriteJSON and MarshalJSON write. Fields that it does not name stay. A number that its type cannot
+// hold, a field that there is none of, and a lock are errors; part of v may be changed then.
+func (v Value) SetJSON(text []byte) error {
+	j, err := decodeJSON(string(text))
+	if err != nil {
 		return fmt.Errorf("JSON of a %s is needed: %w", v.Type(), err)
 	}
-	if d.More() {
-		return errors.New("the JSON value is followed by more text")
+	return v.setJSON("", j)
+}
+
+// decodeJSON returns the one JSON value of a text.
+func decodeJSON(text string) (j any, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber() // a float64 would round large integers
+	if err := d.Decode(&j); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("the JSON value is followed by more text")
+	}
+	return j, nil
+}
+
+// parseJSON sets a struct, array or list.
+func (v Value) parseJSON(text string) error {
+	j, err := decodeJSON(text)
+	if err != nil {
+		return fmt.Errorf("JSON of a %s is needed: %w", v.Type(), err)
 	}
 	return v.setJSON("", j)
 }

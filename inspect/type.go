@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"reflect"
 	"strings"
@@ -59,6 +60,17 @@ func TypeFor[T any]() (*Type, error) {
 			err = &shmem.TypeError{Type: te.Type, Path: te.Path, Reason: te.Reason}
 		}
 		return nil, &shmem.Error{Op: "inspect type", Err: err}
+	}
+	return &Type{t}, nil
+}
+
+// DecodeType returns the type that [Type.AppendBinary] has encoded. It returns shmem.ErrBadType for
+// what is none.
+func DecodeType(b []byte) (*Type, error) {
+	t, err := format.Decode(b)
+	if err != nil {
+		return nil, &shmem.Error{Op: "inspect type",
+			Err: fmt.Errorf("%w: %w", shmem.ErrBadType, err)}
 	}
 	return &Type{t}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
 )
 
@@ -94,4 +95,20 @@ func eachLine(r io.Reader, send func(int, []byte) error) error {
 			return err
 		}
 	}
+}
+
+// jsonSetter returns a function that writes a line of JSON into an item of type t.
+func jsonSetter(t *format.Type) (func(p, line []byte) error, error) {
+	typ, err := inspect.DecodeType(t.AppendBinary(nil))
+	if err != nil {
+		return nil, err
+	}
+	return func(p, line []byte) error {
+		v, err := typ.Of(p)
+		if err != nil {
+			return err
+		}
+		clear(p)
+		return v.SetJSON(line)
+	}, nil
 }

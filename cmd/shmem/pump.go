@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,11 +15,12 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// pumpCmd sends standard input to a queue.Bytes or a topic, and makes one if there is none.
+// pumpCmd sends standard input to a queue or a topic, and makes one if there is none.
 type pumpCmd struct {
-	Name     string `arg:"" help:"The queue.Bytes or topic; it is made if there is none."`
+	Name     string `arg:"" help:"The queue or topic; it is made if there is none."`
 	Topic    bool   `help:"Make a topic, whose messages all subscribers receive; else a queue, in which each message goes to one receiver."`
-	Frame    int    `placeholder:"N" help:"Frames of N bytes instead of lines."`
+	Frame    int    `placeholder:"N" xor:"form" help:"Frames of N bytes instead of lines."`
+	JSON     bool   `name:"json" xor:"form" help:"Lines of JSON, each a message by the type that is stored in the segment."`
 	Line     int    `default:"1024" help:"Bytes that a line of a topic can have, when it is made (${default})."`
 	Capacity int    `placeholder:"N" help:"Messages there is room for, when it is made: 1024, but in a topic of frames no more than 64 MiB, 8 at least."`
 	Bytes    int    `default:"16777216" help:"Bytes there is room for, when a queue is made (${default})."`
@@ -37,7 +39,8 @@ is full.
 A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it
 with these types. To a topic that is there frames of the size of its items can be sent, and lines if
 these are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into the memory of the
-message.
+message. To a topic or queue of any type that is there --json sends lines of JSON, in the form that
+"shmem tail" prints; fields that a line does not name are zero.
 
   $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --topic --frame $((1280*720*3))
   $ shmem tail --raw video | ...`
@@ -55,15 +58,70 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	switch absent := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !absent:
 		return err
-	case kind == layout.TopicName, absent && c.Topic:
+	case kind == layout.TopicName, absent && c.Topic && !c.JSON:
 		return c.topic(e, absent)
-	case kind == layout.QueueName:
-		return fmt.Errorf("%s: %w: it is a queue.Queue, whose messages are values of a Go type; "+
-			"pump sends to a queue.Bytes or a topic", c.Name, errRefused)
+	case c.JSON && absent:
+		return fmt.Errorf("%w; --json sends to one that is there, by its type", err)
+	case kind == layout.QueueName && !c.Topic:
+		return c.items(e)
 	case c.Topic:
 		return fmt.Errorf("%s: %w: it is no topic", c.Name, errRefused)
 	}
 	return c.queue(e)
+}
+
+// items sends to a typed queue.
+func (c *pumpCmd) items(e *env) (err error) {
+	q, err := stream.AttachItems(c.Name, e.opts())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	if q.Ended() {
+		return endedError(c.Name, queue.ErrEnded)
+	}
+	set, err := c.setter(q.Type())
+	if err != nil {
+		return err
+	}
+	return e.pumping(c.Name, c.End, q.End, func() error { return c.send(e, q.Type(), set, q.Send) })
+}
+
+// setter returns the function that writes a line into an item, nil for frames. What goes to arrays
+// of bytes is frames of their size.
+func (c *pumpCmd) setter(item *format.Type) (set func(p, line []byte) error, err error) {
+	if c.Frame == 0 && !c.JSON && isByteArray(item) {
+		c.Frame = item.Size
+	}
+	switch set = lineSetter(item); {
+	case c.JSON:
+		return jsonSetter(item)
+	case c.Frame > 0 && c.Frame != item.Size:
+		return nil, fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name,
+			errRefused, item, item.Size, c.Frame)
+	case c.Frame == 0 && set == nil:
+		return nil, fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d "+
+			"sends them as bytes, --json as lines of JSON", c.Name, errRefused, item, item.Size,
+			item.Size)
+	}
+	return set, nil
+}
+
+// send sends frames, or lines that set writes.
+func (c *pumpCmd) send(e *env, item *format.Type, set func(p, line []byte) error,
+	send func(context.Context, func([]byte) error) error) error {
+	if c.Frame > 0 {
+		return eachFrame(os.Stdin, item.Size,
+			func(f func([]byte) error) error { return send(e.ctx, f) })
+	}
+	return eachLine(os.Stdin, func(n int, line []byte) error {
+		return send(e.ctx, func(p []byte) error {
+			if err := set(p, line); err != nil {
+				return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
+			}
+			return nil
+		})
+	})
 }
 
 // defaultCapacity is how many messages a queue or topic has room for that pump makes.
@@ -162,32 +220,12 @@ func (c *pumpCmd) topic(e *env, absent bool) (err error) {
 		return endedError(c.Name, topic.ErrEnded)
 	}
 	item := t.Layout.Item
-	frame := c.Frame
-	if frame == 0 && isByteArray(item) {
-		frame = item.Size
-	}
-	set := lineSetter(item)
-	switch {
-	case frame > 0 && frame != item.Size:
-		return fmt.Errorf("%s: %w: its items are %s of %d bytes, not frames of %d", c.Name,
-			errRefused, item, item.Size, frame)
-	case frame == 0 && set == nil:
-		return fmt.Errorf("%s: %w: its items are no lines but %s of %d bytes; --frame %d sends "+
-			"them as bytes", c.Name, errRefused, item, item.Size, item.Size)
+	set, err := c.setter(item)
+	if err != nil {
+		return err
 	}
 	return e.pumping(c.Name, c.mayEnd(made), t.End, func() error {
-		if frame > 0 {
-			return eachFrame(os.Stdin, frame,
-				func(f func([]byte) error) error { return t.PublishInPlace(e.ctx, f) })
-		}
-		return eachLine(os.Stdin, func(n int, line []byte) error {
-			return t.PublishInPlace(e.ctx, func(p []byte) error {
-				if err := set(p, line); err != nil {
-					return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
-				}
-				return nil
-			})
-		})
+		return c.send(e, item, set, t.PublishInPlace)
 	})
 }
 

@@ -8,10 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 )
 
 // A recording is a recordHeader, the schema of the topic's items (as in the control block), and for
@@ -51,10 +53,11 @@ func decodeMessageHeader(b []byte) messageHeader {
 
 // recordCmd writes a recording; see recordHeader.
 type recordCmd struct {
-	Name  string `arg:"" help:"The topic."`
+	Name  string `arg:"" help:"The topic, or typed queue."`
 	File  string `arg:"" help:"Where to; - is standard output."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where to begin: now, oldest, or a sequence number."`
 	Count int    `short:"n" help:"End after so many messages."`
+	JSON  bool   `name:"json" help:"Lines of JSON instead of bytes."`
 }
 
 func (*recordCmd) Help() string {
@@ -62,7 +65,11 @@ func (*recordCmd) Help() string {
 waits for it, and messages that it is too slow for are lost, and counted. The file has the schema of
 the items, and of each message the sequence number, the time at which it was seen (within a
 millisecond or so of its publication, later after a silence: up to 50 ms) and the item. Fields that
-a newer program appends meanwhile are not recorded, and record says so: begin a new one.`
+a newer program appends meanwhile are not recorded, and record says so: begin a new one.
+
+Of a typed queue it is a receiver: what it records no other receiver gets. Its numbers count what it
+has received. With --json the first line has the schema, and each other one a message, with its
+number, time and value; texts that are not UTF-8 are not exact there.`
 }
 
 func (c *recordCmd) Run(e *env) (err error) {
@@ -75,9 +82,17 @@ func (c *recordCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer o.Close()
-	f, err := e.follow(o, from)
-	if err != nil {
-		return err
+	read := e.receiver(c.Name, o)
+	var f *inspect.Follower
+	if read == nil {
+		if f, err = e.follow(o, from); err != nil {
+			return err
+		}
+		read = func(idle func() error, m func(inspect.Message) error) error {
+			return follow(e.ctx, f, idle, m)
+		}
+	} else if c.From != "now" {
+		return usageError{fmt.Errorf("--from is for topics, and %s is none", c.Name)}
 	}
 	to := os.Stdout
 	switch {
@@ -86,20 +101,60 @@ func (c *recordCmd) Run(e *env) (err error) {
 			return fileError(err)
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
-	case e.tty:
+	case e.tty && !c.JSON:
 		return usageError{errors.New("a recording is bytes, which a terminal would act on: " +
 			"name a file, or a pipe")}
 	}
-	out := bufio.NewWriterSize(to, 64<<10)
-	if err := writeRecordHeader(out, o.MessageType()); err != nil {
-		return err
+	n, err := c.record(e, to, o.Type().Item(), read)
+	lost := uint64(0)
+	if f != nil {
+		lost = f.Lost()
 	}
-	n, size, grown := 0, o.MessageType().Size(), false
-	err = follow(e.ctx, f, out.Flush, func(m inspect.Message) error {
-		if err := writeMessage(out, m, size); err != nil {
+	fmt.Fprintf(e.err, "%d messages recorded, %d lost\n", n, lost)
+	return err
+}
+
+// A source calls m for each message until the stream ends or m fails, and idle before it waits.
+type source func(idle func() error, m func(inspect.Message) error) error
+
+// receiver returns the source of a typed queue, nil if o is none.
+func (e *env) receiver(name string, o *inspect.Observer) source {
+	t := o.Type()
+	if t == nil || t.Stream() != layout.QueueName {
+		return nil
+	}
+	return func(idle func() error, f func(inspect.Message) error) error {
+		n := uint64(0)
+		return e.receiveItems(name, t.Item(), idle, func(v inspect.Value) error {
+			m := inspect.Message{Seq: n, Time: time.Now(), Value: v}
+			n++
+			return f(m)
+		})
+	}
+}
+
+// record writes the messages of a source, and returns how many they were.
+func (c *recordCmd) record(e *env, to io.Writer, t *inspect.Type, read source) (n int, err error) {
+	out := bufio.NewWriterSize(to, 64<<10)
+	header, write := writeRecordHeader, writeMessage
+	if c.JSON {
+		header, write = writeJSONHeader, writeJSONMessage
+	}
+	if err := header(out, t); err != nil {
+		return 0, err
+	}
+	size, grown := t.Size(), false
+	err = read(out.Flush, func(m inspect.Message) error {
+		appended := m.Value.Type().Size() > size
+		if appended {
+			if m.Value, err = t.Of(m.Value.Bytes()[:size]); err != nil {
+				return err
+			}
+		}
+		if err := write(out, m); err != nil {
 			return err
 		}
-		if !grown && m.Value.Type().Size() > size {
+		if !grown && appended {
 			grown = true
 			fmt.Fprintf(e.err, "shmem: %s: from message %d on the items have more fields, which "+
 				"this recording has no room for; begin a new one\n", clean(c.Name), m.Seq)
@@ -109,14 +164,13 @@ func (c *recordCmd) Run(e *env) (err error) {
 		}
 		return nil
 	})
-	if err == io.EOF || err == errEnough || e.ctx.Err() != nil {
+	if errors.Is(err, io.EOF) || errors.Is(err, errEnough) || e.ctx.Err() != nil {
 		err = nil
 	}
 	if flushed := out.Flush(); flushed != nil {
-		return errors.Join(fileError(flushed), skip(err, flushed))
+		return n, errors.Join(fileError(flushed), skip(err, flushed))
 	}
-	fmt.Fprintf(e.err, "%d messages recorded, %d lost\n", n, f.Lost())
-	return err
+	return n, err
 }
 
 // skip returns err unless it is another one that has been reported.
@@ -181,12 +235,11 @@ func writeRecordHeader(out io.Writer, t *inspect.Type) error {
 	return err
 }
 
-// writeMessage writes a message, and of its item the fields that the recording began with.
-func writeMessage(out io.Writer, m inspect.Message, size int) error {
+func writeMessage(out io.Writer, m inspect.Message) error {
 	if _, err := out.Write(messageHeader{m.Seq, m.Time.UnixNano()}.encode()); err != nil {
 		return err
 	}
-	_, err := out.Write(m.Value.Bytes()[:size])
+	_, err := out.Write(m.Value.Bytes())
 	return err
 }
 

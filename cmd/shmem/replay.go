@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/topic"
 )
@@ -19,7 +21,7 @@ import (
 // replayCmd publishes a recording; see recordHeader.
 type replayCmd struct {
 	File     string  `arg:"" help:"The recording; - is standard input."`
-	Name     string  `arg:"" help:"The topic; it is made if there is none."`
+	Name     string  `arg:"" help:"The topic, which is made if there is none, or a typed queue."`
 	Speed    float64 `default:"1" help:"So many times as fast as it was (${default})."`
 	Max      bool    `help:"As fast as it goes."`
 	Capacity int     `default:"1024" help:"Messages that are kept, when the topic is made (${default})."`
@@ -31,10 +33,11 @@ type replayCmd struct {
 }
 
 func (*replayCmd) Help() string {
-	return `The topic's items must have the layout of those that were recorded; if not, it is
-refused, with the fingerprints of both. Subscribers see new sequence numbers. A topic that it made
-itself has the mode of the file, and ends behind the recording, also if replay fails or is
-interrupted; one that was there before stays open, unless --end is given.`
+	return `The recording is one of bytes or of JSON; replay sees which. The items of the topic or
+queue must have the layout of those that were recorded; if not, it is refused, with the fingerprints
+of both. Subscribers see new sequence numbers. A topic that it made itself has the mode of the file,
+and ends behind the recording, also if replay fails or is interrupted; one that was there before
+stays open, unless --end is given.`
 }
 
 func (c *replayCmd) Run(e *env) (err error) {
@@ -57,12 +60,12 @@ func (c *replayCmd) Run(e *env) (err error) {
 	in := bufio.NewReaderSize(from, 64<<10)
 	// standard input may not come, and reading it cannot be interrupted
 	stop := e.endsReading(func() {})
-	item, err := readRecordHeader(in)
+	rec, err := openRecording(in)
 	stop()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", c.File, errRefused, err)
 	}
-	t, made, err := c.open(e, item)
+	t, made, err := c.open(e, rec.item)
 	if err != nil {
 		return err
 	}
@@ -71,26 +74,51 @@ func (c *replayCmd) Run(e *env) (err error) {
 		return endedError(c.Name, topic.ErrEnded)
 	}
 	return e.pumping(c.Name, made && !c.Keep || c.End, t.End, func() error {
-		n, missing, err := c.replay(e, t, in)
+		n, missing, err := c.replay(e, t, rec)
 		fmt.Fprintf(e.err, "%d messages replayed, %d are missing in the recording\n", n, missing)
 		return err
 	})
 }
 
-// open attaches to the topic, or makes it.
-func (c *replayCmd) open(e *env, item *format.Type) (t *stream.Topic, made bool, err error) {
-	t, err = e.openTopic("topic attach", c.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold, c.mode)
-		return t, true, err
+// A sink is a topic or typed queue that replay sends to.
+type sink interface {
+	Type() *format.Type
+	Send(ctx context.Context, write func([]byte) error) error
+	Ended() bool
+	End() error
+	Close() error
+}
+
+// topicSink is a topic.
+type topicSink struct{ *stream.Topic }
+
+func (t topicSink) Type() *format.Type { return t.Layout.Item }
+
+func (t topicSink) Send(ctx context.Context, write func([]byte) error) error {
+	return t.PublishInPlace(ctx, write)
+}
+
+// open attaches to the topic or queue, or makes a topic.
+func (c *replayCmd) open(e *env, item *format.Type) (s sink, made bool, err error) {
+	if kind, err := e.kindOf(c.Name); err == nil && kind == layout.QueueName {
+		if s, err = stream.AttachItems(c.Name, e.opts()); err != nil {
+			return nil, false, err
+		}
+	} else {
+		t, err := e.openTopic("topic attach", c.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			t, err = e.createTopic(c.Name, item, c.Capacity, c.Hold, c.mode)
+			return topicSink{t}, true, err
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		s = topicSink{t}
 	}
-	if err != nil {
-		return nil, false, err
+	if s.Type().Fingerprint() != item.Fingerprint() {
+		return nil, false, errors.Join(c.mismatch(item, s.Type()), s.Close())
 	}
-	if t.Layout.Item.Fingerprint() != item.Fingerprint() {
-		return nil, false, errors.Join(c.mismatch(item, t.Layout.Item), t.Close())
-	}
-	return t, false, nil
+	return s, false, nil
 }
 
 // mismatch says how the type that was recorded and that of the topic differ.
@@ -112,17 +140,16 @@ func (c *replayCmd) mismatch(recorded, have *format.Type) error {
 
 // replay publishes the messages of a recording. missing counts gaps in their numbers: messages that
 // record lost.
-func (c *replayCmd) replay(e *env, t *stream.Topic, in io.Reader) (n, missing uint64, err error) {
+func (c *replayCmd) replay(e *env, t sink, rec *recording) (n, missing uint64, err error) {
 	var first, last messageHeader
 	start := time.Now()
 	for {
-		var b [messageHeaderSize]byte
-		if _, err := io.ReadFull(in, b[:]); err == io.EOF {
+		h, write, err := rec.next()
+		if err == io.EOF {
 			return n, missing, nil
 		} else if err != nil {
-			return n, missing, errShortRecord
+			return n, missing, err
 		}
-		h := decodeMessageHeader(b[:])
 		if n == 0 {
 			first = h
 		} else if h.seq > last.seq {
@@ -134,13 +161,7 @@ func (c *replayCmd) replay(e *env, t *stream.Topic, in io.Reader) (n, missing ui
 				return n, missing, err
 			}
 		}
-		err := t.PublishInPlace(e.ctx, func(p []byte) error {
-			if _, err := io.ReadFull(in, p); err != nil {
-				return errShortRecord
-			}
-			return nil
-		})
-		if err != nil {
+		if err := t.Send(e.ctx, write); err != nil {
 			return n, missing, err
 		}
 		n++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +14,16 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/queue"
 )
 
-// tailCmd receives from a queue.Bytes, or follows a topic.
+// tailCmd receives from a queue, or follows a topic.
 type tailCmd struct {
-	Name  string `arg:"" help:"The queue.Bytes or topic."`
+	Name  string `arg:"" help:"The queue or topic."`
 	Wait  bool   `help:"Wait until it is there."`
 	Raw   bool   `xor:"form" help:"The bytes of each message as they are, without a newline behind it."`
-	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic."`
+	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic or typed queue."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
 	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
 	Count int    `short:"n" help:"End after so many messages."`
@@ -29,11 +31,12 @@ type tailCmd struct {
 }
 
 func (*tailCmd) Help() string {
-	return `Receives until the stream ends, or Ctrl-C. Each message of a queue of bytes goes to one
+	return `Receives until the stream ends, or Ctrl-C. Each message of a queue goes to one
 receiver, and tail is one.
 
 The messages of a topic go to all subscribers. Each message is a line: of a queue of bytes and of
-texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON. What a
+texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON by the type
+that is stored in the segment ("shmem pump --json" takes such lines). What a
 terminal would act on is escaped, as \x1b: only --raw writes the bytes as they are. tail takes no
 slot and no lock: no publisher waits for it, and if publishers are a whole round of the ring ahead
 it loses messages, and says how many. With --hold it attaches, and they wait; fields that a newer
@@ -51,9 +54,7 @@ func (c *tailCmd) Run(e *env) (err error) {
 	case o.MessageType() != nil:
 		ended, err = c.topic(e, o)
 	case t != nil && t.Stream() == layout.QueueName:
-		return fmt.Errorf("%s: %w: it is a %s, whose messages go to Go programs that know the "+
-			"type (queue.Attach); `shmem cat %s` shows what is in it and receives nothing",
-			c.Name, errRefused, typeName(t), c.Name)
+		ended, err = c.items(e, t.Item())
 	default:
 		ended, err = c.queue(e)
 	}
@@ -131,9 +132,9 @@ func (c *tailCmd) topic(e *env, o *inspect.Observer) (ended bool, err error) {
 		return false, fileError(flushed)
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return true, nil
-	case err == errEnough, e.ctx.Err() != nil:
+	case errors.Is(err, errEnough), e.ctx.Err() != nil:
 		return false, nil
 	case isAny(err, fs.ErrNotExist, shmem.ErrUnlinked) && !o.Linked():
 		if now, openErr := e.inspect(c.Name); openErr == nil {
@@ -272,11 +273,66 @@ func lineOf(v inspect.Value) []byte {
 	return p
 }
 
+// items receives from a typed queue. ended reports that the queue has ended.
+func (c *tailCmd) items(e *env, item *inspect.Type) (ended bool, err error) {
+	if c.From != "now" || c.Hold {
+		return false, usageError{fmt.Errorf(
+			"--from and --hold are for topics, and %s is none", c.Name)}
+	}
+	w := &messageWriter{cmd: c, env: e}
+	err = e.receiveItems(c.Name, item, e.stdout.flush, w.show)
+	if flushed := e.stdout.flush(); flushed != nil {
+		return false, fileError(flushed)
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return true, nil
+	case errors.Is(err, errEnough), e.ctx.Err() != nil:
+		return false, nil
+	}
+	return false, err
+}
+
+// receiveItems calls f for each message of a typed queue until the stream ends, and idle before it
+// waits for one. A message is consumed although f returns errEnough. It is redelivered if f fails.
+func (e *env) receiveItems(name string, item *inspect.Type, idle func() error,
+	f func(inspect.Value) error) (err error) {
+	q, err := stream.AttachItems(name, e.opts())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	for {
+		enough := false
+		err := q.Recv(e.ctx, func(p []byte) error {
+			v, err := item.Of(bytes.Clone(p))
+			if err == nil {
+				err = f(v)
+			}
+			if enough = err == errEnough; enough {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if enough {
+			return errEnough
+		}
+		if q.Len() == 0 { // it will wait
+			if err := idle(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // queue receives from a queue of bytes. ended reports that the queue has ended.
 func (c *tailCmd) queue(e *env) (ended bool, err error) {
 	if c.From != "now" || c.Hold || c.JSON {
 		return false, usageError{fmt.Errorf(
-			"--from, --hold and --json are for topics, and %s is none", c.Name)}
+			"--from, --hold and --json are for topics, and %s is a queue of bytes", c.Name)}
 	}
 	q, err := queue.AttachBytes(c.Name, &queue.BytesOptions{Dir: e.dir})
 	if err != nil {

@@ -1,0 +1,29 @@
+package stream
+
+import (
+	"context"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+)
+
+// Items is an attachment to a queue of items whose type is known at run time only. Its methods are
+// safe for concurrent use, and their errors are those of a queue.Queue.
+type Items interface {
+	// Type returns the type of an item.
+	Type() *format.Type
+	// Send sends a message that write writes in place. The bytes are zero before that.
+	Send(ctx context.Context, write func([]byte) error) error
+	// Recv receives a message that read reads in place.
+	Recv(ctx context.Context, read func([]byte) error) error
+	// Len returns the number of messages that no receiver has taken yet.
+	Len() int
+	// Ended reports whether the stream has ended.
+	Ended() bool
+	End() error
+	Close() error
+}
+
+// AttachItems attaches to the queue of a name, whatever its items are. Package queue, which is
+// above this one, sets it.
+var AttachItems func(name string, opts *shmem.Options) (Items, error)
