@@ -114,11 +114,13 @@ func (c *pumpCmd) send(e *env, item *format.Type, set func(p, line []byte) error
 		return eachFrame(os.Stdin, item.Size,
 			func(f func([]byte) error) error { return send(e.ctx, f) })
 	}
+	message := make([]byte, item.Size) // a line that does not fit claims no room
 	return eachLine(os.Stdin, func(n int, line []byte) error {
+		if err := set(message, line); err != nil {
+			return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
+		}
 		return send(e.ctx, func(p []byte) error {
-			if err := set(p, line); err != nil {
-				return fmt.Errorf("%s: line %d: %w", c.Name, n, err)
-			}
+			copy(p, message)
 			return nil
 		})
 	})

@@ -143,7 +143,11 @@ func (r *recording) next() (h messageHeader, write func([]byte) error, err error
 		return h, nil, err
 	}
 	h.time = m.Time.UnixNano()
-	return h, func(p []byte) error { return r.set(p, m.Value) }, nil
+	message := make([]byte, r.item.Size)
+	if err := r.set(message, m.Value); err != nil {
+		return h, nil, fmt.Errorf("message %d of the recording: %w", h.seq, err)
+	}
+	return h, func(p []byte) error { copy(p, message); return nil }, nil
 }
 
 // parseCount reads a count64.

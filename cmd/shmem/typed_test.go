@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -85,7 +86,7 @@ func TestTypedLines(t *testing.T) {
 	const n = 3
 	sh := func(script string) string {
 		t.Helper()
-		cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 		cmd.Env = append(os.Environ(), "SHMEM_DIR="+dir, "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
 		cmd.Dir = t.TempDir()
 		out, err := cmd.CombinedOutput()
@@ -153,7 +154,9 @@ func TestTypedRefusals(t *testing.T) {
 		"{\"Key\": [1,2,3]}\n":            "line 1: Key has 5 elements, not 3",
 		"{\"Text\": \"" + strings.Repeat("x", 17) + "\"}\n": "line 1: a text of 17 bytes does not fit into 16",
 	} {
-		cmd := exec.Command(bin, "--dir", dir, "pump", "--json", "q")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, bin, "--dir", dir, "pump", "--json", "q")
 		cmd.Stdin = strings.NewReader(in)
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(string(out), want) {
@@ -165,7 +168,9 @@ func TestTypedRefusals(t *testing.T) {
 		"pump --json --frame 1 q": exitUsage, "tail --from oldest q": exitUsage, "tail --hold q": exitUsage,
 		"record --from oldest q -": exitUsage, "replay /dev/null q": exitRefused,
 	} {
-		cmd := exec.Command(bin, append([]string{"--dir", dir}, strings.Fields(line)...)...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, bin, append([]string{"--dir", dir}, strings.Fields(line)...)...)
 		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != code {
 			t.Errorf("%s: exit code %d, want %d: %s", line, cmd.ProcessState.ExitCode(), code, out)
 		}
