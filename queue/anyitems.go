@@ -91,7 +91,7 @@ func (q *anyItems) Recv(ctx context.Context, read func([]byte) error) error {
 	done := false
 	defer func() {
 		if !done {
-			end.redeliver(r)
+			_ = end.redeliver(r, q.form.attached().care.delay)
 		}
 	}()
 	if err := read(q.item(r.first)); err != nil {

@@ -19,12 +19,12 @@ type gcCmd struct {
 }
 
 func (*gcCmd) Help() string {
-	return `Garbage is a segment whose owner has died and that no process is attached to, and a
-file that a process died over while making or removing it. gc removes only this user's. The kernel
-says which processes are attached, by locks that vanish with their process: pids do not matter, and
-there is no grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
-changed. Unread messages of a queue are lost; gc says how many. --dry-run makes the same
-decisions, and changes nothing.
+	return `Garbage is a segment whose owner has died and that no process is attached to, and a file
+that a process died over while making or removing it. gc removes only this user's. The kernel says
+which processes are attached, by locks that vanish with their process: pids do not matter, and there
+is no grace period. Values are not dropped (T.Drop does not run): that of a dead process may be half
+changed. Unread messages of a queue are lost; gc says how many. --dry-run makes the same decisions,
+and changes nothing.
 
 With --foreign it also removes this user's files of other programs that no process uses, such as a
 crash leaves, and says why it leaves the others. The kernel is asked, by a lease of the file: no
