@@ -25,28 +25,33 @@ func alone() {
 	v, ctx := b.Value(), context.Background()
 	mu, rw := new(sync.Mutex), new(sync.RWMutex)
 	const batch = 1000
+	n := 0
 	fs := []func(){
 		func() {
 			for range batch {
 				mu.Lock()
+				n++
 				mu.Unlock()
 			}
 		},
 		func() {
 			for range batch {
 				_ = v.Mu.Lock(ctx)
+				n++
 				_ = v.Mu.Unlock()
 			}
 		},
 		func() {
 			for range batch {
 				rw.RLock()
+				n++
 				rw.RUnlock()
 			}
 		},
 		func() {
 			for range batch {
 				_ = v.RW.RLock(ctx)
+				n++
 				_ = v.RW.RUnlock()
 			}
 		},
