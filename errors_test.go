@@ -233,7 +233,7 @@ func TestNotRegular(t *testing.T) {
 	for what, create := range map[string]func(string) error{
 		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
 		"symbolic link": func(p string) error { return os.Symlink("target", p) },
-		"p":             func(p string) error { return syscall.Mkfifo(p, 0o600) },
+		"named pipe":    func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"socket": func(p string) error {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: p})
 			if err == nil {

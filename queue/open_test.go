@@ -2,6 +2,8 @@ package queue_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,6 +27,14 @@ func TestMistakenSegments(t *testing.T) {
 	raw, err := shmem.CreateSegment("raw", 64, &shmem.Options{Dir: dir})
 	check(t, err)
 	defer raw.Close()
+	foreign := filepath.Join(dir, "foreign")
+	check(t, os.WriteFile(foreign, make([]byte, 100), 0o600))
+	_, err = queue.Attach[int32]("foreign", options(dir))
+	want(t, err, shmem.ErrForeign)
+	if !strings.Contains(err.Error(), "shmem.Attach takes it with Options.Foreign") {
+		t.Errorf("options of a queue have no Foreign: %v", err)
+	}
+	check(t, os.Remove(foreign))
 	typed := func(name string) error { _, err := queue.Attach[int32](name, options(dir)); return err }
 	bytes := func(name string) error { _, err := queue.OpenBytes(name, bytesOptions(dir)); return err }
 	topics := func(name string) error { _, err := topic.Open[int32](name, &topic.Options{Dir: dir}); return err }

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 func (o *opening) admit(file sys.FD, st sys.Stat) error {
 	switch {
 	case !st.Mode.IsRegular():
-		return fmt.Errorf("%w: it is a %v", errs.NotRegular, st.Mode.Type())
+		return fmt.Errorf("%w: it is %s", errs.NotRegular, kindOf(st.Mode))
 	case !o.cfg.AnyUser && !o.trusts(file, st):
 		return otherUser(st.UID)
 	case o.from != nil && o.path == "" && !o.cfg.AnyUser && !file.Sealed():
@@ -25,6 +26,21 @@ func (o *opening) admit(file sys.FD, st sys.Stat) error {
 		return onDisk(o.cfg.Dir)
 	}
 	return nil
+}
+
+// kindOf says what a file is that is not a regular one.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a named pipe (FIFO)"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	return "a device"
 }
 
 // trusts reports whether the file is this user's, or is shared with the group of the request.
@@ -46,8 +62,8 @@ func otherUser(uid uint32) error {
 			"Options.AnyUser accepts it, choose another name otherwise",
 			errs.OtherUser, uid, os.Geteuid())
 	}
-	return fmt.Errorf("%w: uid %d, this is uid %d; "+
-		"Options.AnyUser accepts it, choose another name otherwise",
+	return fmt.Errorf("%w: uid %d, this is uid %d; Options.Group accepts it if it is shared with "+
+		"that group, Options.AnyUser in any case; choose another name otherwise",
 		errs.OtherUser, uid, os.Geteuid())
 }
 

@@ -121,12 +121,13 @@ func copied(h *format.Header, file sys.FD, st sys.Stat) error {
 		return nil
 	}
 	return fmt.Errorf("%w (inode %d, this is %d); its words belong to other processes; "+
-		"read it with Options.Foreign and ReadOnly, or Remove it", errs.Copied, h.Ino, st.Ino)
+		"shmem.Attach reads it with Options.Foreign and ReadOnly, Remove removes it", errs.Copied,
+		h.Ino, st.Ino)
 }
 
 func foreignError(size int64) error {
 	return fmt.Errorf("%w: its %d bytes have no control block; "+
-		"if another program made it, attach with Options.Foreign; "+
+		"if another program made it, shmem.Attach takes it with Options.Foreign; "+
 		"if it was a segment, it was truncated, and Remove removes it", errs.Foreign, size)
 }
 
