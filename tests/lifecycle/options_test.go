@@ -51,6 +51,7 @@ func claims(kind string) map[string]claim {
 var attachmentOptions = map[string]bool{
 	"Dir": true, "Disk": true, "Timeout": true, "ReadOnly": true, "Append": true, "AnyUser": true,
 	"Foreign": true, "Offset": true, "Populate": true, "HugePages": true,
+	"RetryDelay": true, "LeaseTimeout": true, "DeadLetters": true, "MaxDeliveries": true,
 }
 
 // A kind is something with options that can be opened.
