@@ -457,6 +457,9 @@ func TestEveryOrder(t *testing.T) {
 		script{put(a[1], 3)}, script{put(b[0], 4)}))
 	exhaust(t, "two stripes, a cell moves", 2, aCase(two, false, []op{put(a[0], 1), put(a[1], 2)},
 		script{remove(a[0])}, script{put(b[0], 4), get(a[0])}))
+	exhaust(t, "a cell moves under a reader", 0,
+		aCase(two, false, []op{put(a[1], 1), put(a[0], 2)},
+			script{remove(a[0])}, script{put(b[0], 4), put(b[0], 5)}, script{get(a[1])}))
 	exhaust(t, "an expired entry makes room", 2,
 		aCase(two, false, []op{expiring(a[0]), put(b[0], 2)},
 			script{put(a[1], 3)}, script{put(b[1], 4)}, script{get(a[0])}))
