@@ -32,7 +32,7 @@ func (*lsCmd) Help() string {
 	return `States:
   live      its owner is attached
   orphaned  its owner has died; the last one of the others unlinks it
-  kept      it stays until a process owns it or removes it
+  idle      no process is attached, and it stays until one removes it
   garbage   its owner has died, no process is attached: "shmem gc" removes it
   unlinked  its name is gone (rm, Remove, another program), but processes are attached
   foreign   another program's file

@@ -81,6 +81,7 @@ type cli struct {
 	Gen        genCmd        `cmd:"" help:"Generate C, Python, Rust or Go code that joins a segment."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd    `cmd:"" help:"Show the version, the commit, and the versions of the formats."`
+	Man        manCmd        `cmd:"" help:"Print the man page."`
 	Names      namesCmd      `cmd:"" name:"__names" hidden:"" help:"Print the names that completion offers."`
 }
 
@@ -111,14 +112,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	var c cli
 	code, help := -1, &buffered{f: os.Stdout}
-	p, err := kong.New(&c, kong.Name("shmem"), kong.Description(intro+"\n\n"+exitCodes),
-		kong.Writers(help, os.Stderr),
-		kong.Vars{"version": version()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		panic(err) // the tags above are wrong
-	}
+	p := parser(&c, kong.Writers(help, os.Stderr), kong.Exit(func(n int) { code = n }))
 	if len(args) == 0 {
 		args = []string{"ls"}
 	}
@@ -142,4 +136,16 @@ func run(args []string) int {
 		err = errors.Join(err, fileError(failed))
 	}
 	return e.report(err)
+}
+
+// parser returns the parser of the command line, whose model completion and the man page use too.
+func parser(c *cli, options ...kong.Option) *kong.Kong {
+	p, err := kong.New(c, append(options, kong.Name("shmem"),
+		kong.Description(intro+"\n\n"+exitCodes), kong.Vars{"version": version()},
+		kong.Help(helpWithExamples),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
+	if err != nil {
+		panic(err) // the tags above are wrong
+	}
+	return p
 }

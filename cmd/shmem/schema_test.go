@@ -18,7 +18,7 @@ import (
 	"github.com/shmembox/shmem"
 )
 
-var update = flag.Bool("update-schema", false, "write docs/command.schema.json")
+var update = flag.Bool("update-schema", false, "write docs/command.schema.json and docs/shmem.1")
 
 const schemaFile = "../../docs/command.schema.json"
 
