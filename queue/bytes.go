@@ -167,6 +167,16 @@ func (q *Bytes) Take(ctx context.Context) (*BytesLease, error) {
 // TryTake is Take that returns ErrEmpty where Take would block.
 func (q *Bytes) TryTake() (*BytesLease, error) { return q.Take(stream.Try{}) }
 
+// Wait waits until Recv has a message or io.EOF to return. See Queue.Wait.
+func (q *Bytes) Wait(ctx context.Context) error {
+	r, err := q.form.receiver(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.leave()
+	return r.wait(ctx)
+}
+
 // All receives copies of messages until the stream ends. It looks at ctx before every message. An
 // error is the last that it yields, with a nil message.
 func (q *Bytes) All(ctx context.Context) iter.Seq2[[]byte, error] {

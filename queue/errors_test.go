@@ -41,6 +41,9 @@ func itemErrors(q *queue.Queue[int], s *queue.Sender[int], r *queue.Receiver[int
 	_, recv["TryRecv"] = q.TryRecv()
 	recv["RecvFunc"] = q.RecvFunc(ctx, f)
 	_, recv["RecvBatch"] = q.RecvBatch(ctx, make([]int, 1))
+	_, recv["Take"] = q.Take(ctx)
+	_, recv["TryTake"] = q.TryTake()
+	recv["Wait"] = q.Wait(ctx)
 	for _, err := range q.All(background) {
 		recv["All"] = err
 		break
@@ -54,6 +57,7 @@ func itemErrors(q *queue.Queue[int], s *queue.Sender[int], r *queue.Receiver[int
 		_, recv["Receiver.TryRecv"] = r.TryRecv()
 		recv["Receiver.RecvFunc"] = r.RecvFunc(ctx, f)
 		_, recv["Receiver.RecvBatch"] = r.RecvBatch(ctx, make([]int, 1))
+		recv["Receiver.Wait"] = r.Wait(ctx)
 	}
 	_, send["Queue.Sender"] = q.Sender()
 	_, recv["Queue.Receiver"] = q.Receiver()
@@ -74,6 +78,9 @@ func byteErrors(q *queue.Bytes) (send, recv, other errs) {
 	_, recv["Recv"] = q.Recv(ctx, nil)
 	_, recv["TryRecv"] = q.TryRecv(nil)
 	recv["RecvFunc"] = q.RecvFunc(ctx, f)
+	_, recv["Take"] = q.Take(ctx)
+	_, recv["TryTake"] = q.TryTake()
+	recv["Wait"] = q.Wait(ctx)
 	for _, err := range q.All(background) {
 		recv["All"] = err
 		break

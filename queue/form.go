@@ -30,6 +30,11 @@ type form interface {
 // queue the end is the caller's. leave ends the call.
 type callEnd interface{ leave() }
 
+// A waitEnd is a receiving end on which can be waited until there is something to receive.
+type waitEnd interface {
+	wait(ctx context.Context) error
+}
+
 // An itemForm is the form of a Queue.
 type itemForm interface {
 	form
@@ -64,6 +69,7 @@ type itemSender interface {
 // An itemReceiver is the receiving end of a queue of items.
 type itemReceiver interface {
 	callEnd
+	waitEnd
 	// take takes a run of up to n messages, at least one.
 	take(ctx context.Context, n int) (run, error)
 	// release consumes a run: its slots are free.
@@ -95,6 +101,7 @@ type byteSender interface {
 // A byteReceiver is the receiving end of a queue of bytes.
 type byteReceiver interface {
 	callEnd
+	waitEnd
 	take(ctx context.Context) (b []byte, r run, err error)
 	release(r run) error
 	redeliver(r run, delay time.Duration) error

@@ -295,3 +295,19 @@ func (q *many) cancelAt(pos uint64) {
 	}
 	q.wakeReceivers()
 }
+
+// wait waits until there may be a message, or the end of the stream. It may be woken as the only
+// one, and receives nothing: so it wakes the next one.
+func (q *many) wait(ctx context.Context) error {
+	t := tries{waited: true}
+	defer q.passMessage(&t)
+	for !q.canRecv() {
+		if err := stream.Context(ctx); err != nil {
+			return q.recvErrors.Of(err)
+		}
+		if err := q.waitMessage(ctx); err != nil {
+			return q.recvErrors.Of(err)
+		}
+	}
+	return nil
+}

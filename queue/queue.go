@@ -180,6 +180,17 @@ func (q *Queue[T]) Take(ctx context.Context) (*Lease[T], error) {
 // TryTake is Take that returns ErrEmpty where Take would block.
 func (q *Queue[T]) TryTake() (*Lease[T], error) { return q.Take(stream.Try{}) }
 
+// Wait waits until Recv has a message or io.EOF to return, and receives nothing; another receiver
+// may be faster. It makes the queue a shmem.Waitable. The errors are those of Recv, without io.EOF.
+func (q *Queue[T]) Wait(ctx context.Context) error {
+	r, err := q.form.receiver(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.leave()
+	return r.wait(ctx)
+}
+
 // All receives messages until the stream ends. It looks at ctx before every message. An error is
 // the last that it yields, with the zero value of T.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {

@@ -111,6 +111,15 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	return r.q.recvBatch(ctx, r.end, vs)
 }
 
+// Wait waits until Recv has a message or io.EOF to return. See Queue.Wait.
+func (r *Receiver[T]) Wait(ctx context.Context) error {
+	if !r.section.Enter() {
+		return r.closed()
+	}
+	defer r.section.Leave()
+	return r.end.wait(ctx)
+}
+
 // All receives messages until the stream ends. See Queue.All.
 func (r *Receiver[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return all(ctx, &r.q.form.attached().recvErrors, r.Recv)

@@ -300,3 +300,18 @@ func (q *single) released() {
 	q.wakeSender()
 	step.Reach(step.QueueReceived)
 }
+
+// waitReceiver waits until there is a message, or the end of the stream. The caller has the
+// receiving end.
+func (q *single) waitReceiver(ctx context.Context) error {
+	var b stream.Backoff
+	for !q.recvSide.waiter.ready() {
+		if err := stream.Context(ctx); err != nil {
+			return q.recvErrors.Of(err)
+		}
+		if err := q.retryRecv(ctx, &b, ring.ErrEmpty); err != nil {
+			return q.recvErrors.Of(err)
+		}
+	}
+	return nil
+}

@@ -208,3 +208,5 @@ func (r *singleByteReceiver) redeliver(run, time.Duration) error {
 	r.ring = again
 	return nil
 }
+
+func (r *singleByteReceiver) wait(ctx context.Context) error { return r.q.waitReceiver(ctx) }

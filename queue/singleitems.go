@@ -204,3 +204,5 @@ func (r *singleItemReceiver) light() bool { return fence.Light && r.header.SendW
 
 // redeliver has nothing to do: a message that is not released stays.
 func (r *singleItemReceiver) redeliver(run, time.Duration) error { return nil }
+
+func (r *singleItemReceiver) wait(ctx context.Context) error { return r.q.waitReceiver(ctx) }

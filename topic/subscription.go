@@ -99,6 +99,10 @@ func (s *Subscription[T]) Recv(ctx context.Context) (v T, err error) {
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
 func (s *Subscription[T]) TryRecv() (T, error) { return s.Recv(stream.Try{}) }
 
+// Wait waits until Recv has a message or io.EOF to return, and receives nothing. It makes the
+// subscription a shmem.Waitable. The errors are those of Recv, without io.EOF.
+func (s *Subscription[T]) Wait(ctx context.Context) error { return s.core.Wait(ctx) }
+
 // RecvFunc receives a message that f reads in place, without a copy. If f fails or panics the
 // message is not received: the next call gets it again, unless it is lost by then. The pointer must
 // not be used after f, and f must not write to it.

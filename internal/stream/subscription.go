@@ -195,6 +195,26 @@ func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 	}
 }
 
+// Wait waits until Recv has a message or io.EOF to return, and receives nothing.
+func (s *Subscription) Wait(ctx context.Context) error {
+	if err := s.pin(); err != nil {
+		return err
+	}
+	defer s.t.M.Unpin()
+	done := errs.Context(ctx)
+	if done != nil {
+		ctx = Try{}
+	}
+	_, err := s.next(ctx)
+	switch {
+	case err == io.EOF:
+		return nil
+	case err == ErrEmpty && done != nil:
+		return s.t.receiveErrors.Of(done)
+	}
+	return s.t.receiveErrors.Of(err)
+}
+
 // copyNext copies the next message to b, and reports whether the copy is whole.
 func (s *Subscription) copyNext(ctx context.Context, b []byte) (whole bool, err error) {
 	if err := s.pin(); err != nil {

@@ -77,6 +77,34 @@ func losing(r *world.Run) {
 	})
 }
 
+// lookingOn: process A waits for a message and receives none, process B receives it. A may be woken
+// as the only one.
+func lookingOn(r *world.Run) {
+	open := func(p *world.Process) (q *queue.Queue[uint64]) {
+		p.Do(func() {
+			var err error
+			q, err = queue.Open[uint64]("q", &queue.Options{Capacity: 2, Slots: 8})
+			must(err, "open the queue")
+		})
+		return q
+	}
+	sender, a, b := r.Process("S").Spare(), r.Process("A"), r.Process("B").Spare()
+	out, inA, inB := open(sender), open(a), open(b)
+	received := false
+	a.Go("main", func() { must(inA.Wait(background), "Wait") })
+	b.Go("main", func() {
+		_, err := inB.Recv(background)
+		must(err, "Recv")
+		received = true
+	})
+	sender.Go("main", func() {
+		must(out.Send(background, 1), "Send")
+		world.Await(func() bool { return received })
+		must(out.End(), "End")
+	})
+}
+
 func init() {
+	scenario("queue-wait", world.Config{Stops: 1}, lookingOn)
 	scenario("queue-lost-lease", world.Config{Stops: 1, Local: true, Idle: time.Second}, losing)
 }

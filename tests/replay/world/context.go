@@ -33,8 +33,24 @@ func (p *Process) Timeout(d time.Duration) *Context {
 
 // WithTimeout is context.WithTimeout.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	c := &Context{proc: Current(), done: make(chan struct{}), deadline: Now().Add(d)}
+	c, cancel := child(parent)
+	c.deadline = Now().Add(d)
 	t := NewTimer(d, func() { c.end(context.DeadlineExceeded) })
+	return c, func() {
+		t.Stop()
+		cancel()
+	}
+}
+
+// WithCancel is context.WithCancel.
+func WithCancel(parent context.Context) (context.Context, context.CancelFunc) {
+	c, cancel := child(parent)
+	return c, cancel
+}
+
+// child makes a context that ends with parent.
+func child(parent context.Context) (*Context, func()) {
+	c := &Context{proc: Current(), done: make(chan struct{})}
 	p, _ := parent.(*Context)
 	if p != nil {
 		p.children = append(p.children, c)
@@ -43,7 +59,6 @@ func WithTimeout(parent context.Context, d time.Duration) (context.Context, cont
 		c.end(err)
 	}
 	return c, func() {
-		t.Stop()
 		if p != nil {
 			p.children = slices.DeleteFunc(p.children, func(x *Context) bool { return x == c })
 		}

@@ -29,5 +29,8 @@ func WithTimeout(parent Context, d time.Duration) (Context, CancelFunc) {
 	return world.WithTimeout(parent, d)
 }
 
+// WithCancel is context.WithCancel.
+func WithCancel(parent Context) (Context, CancelFunc) { return world.WithCancel(parent) }
+
 // AfterFunc is context.AfterFunc.
 func AfterFunc(ctx Context, f func()) func() bool { return world.AfterFunc(ctx, f) }
