@@ -55,6 +55,8 @@ type Broadcast struct {
 	holds []Hold
 	circle
 	slow atomic.Int64 // the hold that was in the way of CanClaim last
+
+	fewHolds int // so many are looked at without Used; 0 in tests
 }
 
 // NewBroadcast returns a ring over h and slots. holds has one record for each reader that can hold
@@ -63,7 +65,9 @@ func NewBroadcast(h *BroadcastHeader, slots []atomic.Uint64, holds []Hold) (*Bro
 	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
 		return nil, ErrShape
 	}
-	return &Broadcast{h: h, slots: slots, holds: holds, circle: newCircle(len(slots))}, nil
+	return &Broadcast{
+		h: h, slots: slots, holds: holds, circle: newCircle(len(slots)), fewHolds: 4,
+	}, nil
 }
 
 // Cap returns the number of slots, which is how many messages are kept.
@@ -203,8 +207,11 @@ func (p *Publisher) lookAtHolds(t uint64) uint64 {
 	return low
 }
 
-// used returns how many holds were ever taken.
+// used returns how many holds were ever taken; where there are few, how many there are.
 func (r *Broadcast) used() int {
+	if len(r.holds) <= r.fewHolds {
+		return len(r.holds)
+	}
 	return int(min(load("holds.used", &r.h.Used), uint64(len(r.holds))))
 }
 
@@ -262,14 +269,12 @@ func (p *Publisher) Cancel(pos uint64) error {
 	return nil
 }
 
-// Repair ends claims of dead publishers and the holds of dead readers, and returns how many. Its
-// cost does not depend on the number of slots: it looks at the claim that holds publishers back, at
-// that of position at, which is where the caller reads, and at positions soon behind these. Other
-// claims do no harm until a cursor or the tail comes to them.
-func (r *Broadcast) Repair(alive func(id uint32) bool, at uint64) (skips, holds int) {
+// Repair ends the claim of a dead publisher that holds publishers back, those soon behind it, and
+// the holds of dead readers. It returns how many. Its cost does not depend on the number of slots:
+// other claims do no harm until the tail or a cursor comes to them; see RepairAt.
+func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	live := known{alive: alive}
-	tail := load("repair.tail", &r.h.Tail)
-	skips = r.skipDead(&live, before(tail, r.n), 1) + r.skipDead(&live, at, few)
+	skips = r.skipDead(&live, before(load("repair.tail", &r.h.Tail), r.n), 1)
 	for i := range r.used() {
 		id := load("repair.hold", &r.holds[i].ID)
 		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) &&
@@ -278,6 +283,12 @@ func (r *Broadcast) Repair(alive func(id uint32) bool, at uint64) (skips, holds 
 		}
 	}
 	return skips, holds
+}
+
+// RepairAt ends the claims of dead publishers at the position where the caller reads, and soon
+// behind it. It returns how many.
+func (r *Broadcast) RepairAt(alive func(id uint32) bool, pos uint64) (skips int) {
+	return r.skipDead(&known{alive: alive}, pos, few)
 }
 
 // few is how many messages behind the caller's position Repair looks past to find dead publishers.
@@ -290,7 +301,7 @@ func (r *Broadcast) skipDead(live *known, p uint64, more int) (skips int) {
 		i, lap := r.at(p)
 		w := word(load("repair.look", &r.slots[i]))
 		s := w.state()
-		if w.ahead(lap) != 0 || r.unused(i, lap) {
+		if w.ahead(lap) != 0 || w == 0 && lap == 0 { // not claimed yet, or overwritten
 			return skips
 		}
 		if s != claimed {

@@ -47,7 +47,7 @@ func (b *castBench) publisher(id uint32, values, tries int) func() {
 					b.fail("claim: %v", err)
 				}
 				if b.repair && b.anyDead() {
-					b.r.Repair(b.alive, 0)
+					b.r.Repair(b.alive)
 				}
 				tries--
 				continue
@@ -181,7 +181,8 @@ func (b *castBench) check() error {
 			b.fail("position %d has %d %d, want %d", pos, b.items[i].Load(), b.items[i+1].Load(), v)
 		}
 	}
-	b.r.Repair(func(id uint32) bool { return id > 900 }, before(b.r.Now(), b.r.n))
+	b.r.RepairAt(func(id uint32) bool { return id > 900 }, b.r.Oldest())
+	b.r.Repair(func(id uint32) bool { return id > 900 })
 	n := b.r.Cap() + 1
 	c := b.r.From(b.r.Now())
 	b.publisher(999, n, 1)()
@@ -220,6 +221,11 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			b.spawn(2, b.reader(2, 2, true))
 		}},
 		{"1 slot, 1 publisher, 1 hold, 1 kill", 1, 1, 1, false, func(b *castBench) {
+			b.spawn(1, b.publisher(1, 2, 1))
+			b.spawn(2, b.reader(2, 2, true))
+		}},
+		{"1 slot, 1 publisher, 1 hold of many", 0, 1, 1, false, func(b *castBench) {
+			b.r.fewHolds = 0
 			b.spawn(1, b.publisher(1, 2, 1))
 			b.spawn(2, b.reader(2, 2, true))
 		}},

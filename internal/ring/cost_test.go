@@ -150,7 +150,7 @@ func TestCostOfRepairedTopic(t *testing.T) {
 			pos, _ := p.Claim()
 			_ = p.Publish(pos)
 		}
-		return func() { r.Repair(allAlive, r.Now()) }
+		return func() { r.Repair(allAlive); r.RepairAt(allAlive, r.Now()) }
 	})
 	sameCost(t, "repair of a topic at its oldest message", func(n int) func() {
 		r, _ := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, n), nil)
@@ -159,7 +159,7 @@ func TestCostOfRepairedTopic(t *testing.T) {
 			pos, _ := p.Claim()
 			_ = p.Publish(pos)
 		}
-		return func() { r.Repair(allAlive, 5) }
+		return func() { r.RepairAt(allAlive, 5) }
 	})
 }
 

@@ -418,7 +418,8 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 					c.PassDead(alive)
 				}
 			case 3:
-				r.Repair(alive, c.Pos())
+				r.Repair(alive)
+				r.RepairAt(alive, c.Pos())
 				r.Slowest()
 			case 4:
 				if pos, err := r.Latest(); err == nil {

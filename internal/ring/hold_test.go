@@ -26,7 +26,7 @@ func TestHoldingWithoutCursor(t *testing.T) {
 	if id, _ := r.Slowest(); (id != 0) != (r.Holds() != 0) {
 		t.Errorf("%d hold, the slowest is %d", r.Holds(), id)
 	}
-	if _, holds := r.Repair(func(uint32) bool { return false }, 0); holds != 1 {
+	if _, holds := r.Repair(func(uint32) bool { return false }); holds != 1 {
 		t.Errorf("%d repaired", holds)
 	}
 }
@@ -40,6 +40,7 @@ func TestKilledInHold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.fewHolds = 0 // as in a topic with many
 		n, last := 0, ""
 		hook = func(step string, _ *atomic.Uint64) {
 			if n++; n == at {
@@ -53,7 +54,7 @@ func TestKilledInHold(t *testing.T) {
 			whole = err == nil
 		}()
 		hook = nil
-		r.Repair(func(id uint32) bool { return id != 5 }, 0)
+		r.Repair(func(id uint32) bool { return id != 5 })
 		if _, err := r.Hold(6); err != nil {
 			t.Errorf("after a death before access %d, %s: %v", at, last, err)
 		}

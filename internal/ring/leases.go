@@ -17,9 +17,11 @@ type leases struct {
 	out  []uint64 // positions, in order, that were leased when they were looked at; guarded by mu
 	done int      // so many at the beginning of out are released; guarded by mu
 	kept int      // how many positions out had when all were looked at last; guarded by mu
+
+	settled uint64 // Settled when it was loaded or written last; guarded by mu
+	step    uint64 // how far Settled may be behind before it is used; settleStep, or less in tests
 }
 
-// settleStep is how far Settled may be behind before it is written again.
 const settleStep = 64
 
 // look brings the leases up to date and returns the positions on which there may be one, in order.
@@ -27,17 +29,12 @@ const settleStep = 64
 // leases.mu.
 func (r *MPMC) look(all bool) []uint64 {
 	l := &r.leases
-	settled := load("leases.settled", &r.h.Settled)
 	head := r.headNow()
 	low := max(l.next, before(head, r.n))
-	if settled <= head {
-		low = max(low, settled)
+	if head > low && head-low >= l.step {
+		low = r.settledSince(low, head)
 	}
-	// A producer that has come round found its slot released.
-	if t := load("leases.tail", &r.h.Tail); t-head <= r.n {
-		low = max(low, before(t, r.n))
-	}
-	if all || low > l.next || len(l.out)-l.done > 2*l.kept+settleStep {
+	if all || low > l.next || len(l.out)-l.done > 2*l.kept+64 {
 		l.forget(r, low)
 	} else {
 		l.forgetFirst(r)
@@ -49,6 +46,20 @@ func (r *MPMC) look(all bool) []uint64 {
 	}
 	l.next = max(l.next, head)
 	return l.out[l.done:]
+}
+
+// settledSince returns the first position, from low on, that need be looked at.
+func (r *MPMC) settledSince(low, head uint64) uint64 {
+	l := &r.leases
+	if s := load("leases.settled", &r.h.Settled); s <= head {
+		l.settled = s
+		low = max(low, s)
+	}
+	// A producer that has come round found its slot released.
+	if t := load("leases.tail", &r.h.Tail); t-head <= r.n {
+		low = max(low, before(t, r.n))
+	}
+	return low
 }
 
 // forget removes the positions that are released. Those before low are.
@@ -99,11 +110,16 @@ func (r *MPMC) headNow() uint64 {
 
 // settle writes Settled, when the leases that are out are known.
 func (r *MPMC) settle(out []uint64) {
-	to := r.leases.next
+	l := &r.leases
+	to := l.next
 	if len(out) > 0 {
 		to = out[0]
 	}
-	if from := load("settle.load", &r.h.Settled); to > from && to-from >= settleStep {
+	if to < l.settled || to-l.settled < l.step {
+		return
+	}
+	l.settled = to
+	if from := load("settle.load", &r.h.Settled); from < to {
 		cas("settle.store", &r.h.Settled, from, to)
 	}
 }

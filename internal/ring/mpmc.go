@@ -61,7 +61,9 @@ func NewMPMC(h *MPMCHeader, slots []atomic.Uint64) (*MPMC, error) {
 	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
 		return nil, ErrShape
 	}
-	return &MPMC{h: h, slots: slots, circle: newCircle(len(slots))}, nil
+	return &MPMC{
+		h: h, slots: slots, circle: newCircle(len(slots)), leases: leases{step: settleStep},
+	}, nil
 }
 
 // tries bounds the loops: an index may be a lap behind, and every further try means that another

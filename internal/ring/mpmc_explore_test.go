@@ -15,6 +15,7 @@ type bench struct {
 	items []atomic.Uint64 // two a slot
 	r     *MPMC
 	ends  map[uint32]*MPMC // each actor's handle
+	step  uint64           // of their leases
 
 	sent  []uint64   // Publish returned nil
 	got   []delivery // read whole
@@ -38,7 +39,7 @@ func newBench(w *world, n int) *bench {
 	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
 	b.r, _ = NewMPMC(&b.h, b.slots)
 	withMarks(b.r)
-	b.ends = map[uint32]*MPMC{}
+	b.ends, b.step = map[uint32]*MPMC{}, settleStep
 	b.claim = func(self uint32, n int) (uint64, int, error) { return b.end(self).ClaimN(self, n) }
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
 		return b.end(self).takeN(self, n)
@@ -55,6 +56,7 @@ func newBench(w *world, n int) *bench {
 func (b *bench) end(id uint32) *MPMC {
 	if b.ends[id] == nil {
 		b.ends[id] = b.handle()
+		b.ends[id].leases.step = b.step
 	}
 	return b.ends[id]
 }
@@ -240,6 +242,17 @@ func TestMPMCEveryOrder(t *testing.T) {
 		}},
 		{"2 slots, 2 consumers of one message, 2 kills", 2, 2, false, func(b *bench) {
 			b.spawn(1, b.producer(1, 1, 1, 1))
+			b.spawn(2, b.consumer(2, 1, 1, 0))
+			b.spawn(3, b.consumer(3, 2, 1, 0))
+		}},
+		{"settling at once, 2 slots, 1 consumer, 1 kill", 1, 2, false, func(b *bench) {
+			b.step, b.r.leases.step = 1, 1
+			b.spawn(1, b.producer(1, 2, 1, 2))
+			b.spawn(2, b.consumer(2, 3, 1, 0))
+		}},
+		{"settling at once, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
+			b.step, b.r.leases.step = 1, 1
+			b.spawn(1, b.producer(1, 2, 1, 1))
 			b.spawn(2, b.consumer(2, 1, 1, 0))
 			b.spawn(3, b.consumer(3, 2, 1, 0))
 		}},

@@ -117,7 +117,9 @@ func (t *Topic) repairAt(pos uint64) bool {
 	if !t.Writes {
 		return taken
 	}
-	skips, holds := t.Ring.Repair(t.AliveOnce(), pos)
+	alive := t.AliveOnce()
+	skips, holds := t.Ring.Repair(alive)
+	skips += t.Ring.RepairAt(alive, pos)
 	if skips+holds == 0 && !taken {
 		return false
 	}
