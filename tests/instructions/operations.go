@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -105,20 +104,6 @@ func ends(q *queue.Queue[line]) func() {
 	}
 }
 
-// large prepares f, which uses a queue of many places with a message in it.
-func large(f func(*queue.Queue[byte])) func(string) func() {
-	return func(dir string) func() {
-		q, err := queue.Create[byte]("large", &queue.Options{Dir: dir, Capacity: 1 << 20})
-		must(err)
-		must(q.Send(ctx, 1))
-		return func() { f(q) }
-	}
-}
-
-var errFailed = errors.New("failed")
-
-func failing(*byte) error { return errFailed }
-
 var operations = []operation{
 	{"Mutex: Lock, Unlock", inBox(func(v *shared) {
 		must(v.Mutex.Lock(ctx))
@@ -156,10 +141,6 @@ var operations = []operation{
 	})},
 	{"Map of 64 B: Set", ofMap(func(m *kv.Map[[2]uint64, line]) {
 		must(m.Set(ctx, [2]uint64{1, 2}, kept))
-	})},
-	// Its cost does not depend on the number of places.
-	{"Queue of 2^20 places: RecvFunc that fails", large(func(q *queue.Queue[byte]) {
-		_ = q.RecvFunc(ctx, failing)
 	})},
 	{"Topic of 64 B: Publish, Recv", func(dir string) func() {
 		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
