@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -48,7 +49,7 @@ func WaitName(ctx context.Context, c Config, name string, attach func() error) e
 			every = min(2*every, lastLook)
 			timer.Reset(every)
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("%w; there is no %s yet", ctx.Err(), path)
 		}
 	}
 }

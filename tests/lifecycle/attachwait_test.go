@@ -148,7 +148,7 @@ func TestAttachWaitErrors(t *testing.T) {
 	for kind, w := range waitKinds {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		s, err := w.wait(ctx, dir)
-		want := fmt.Sprintf("shmem: %s w: context deadline exceeded", w.op)
+		want := fmt.Sprintf("shmem: %s w: context deadline exceeded; there is no %s/w yet", w.op, dir)
 		if s != nil || !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 			t.Errorf("%s: %v, %v", kind, s, err)
 		}
