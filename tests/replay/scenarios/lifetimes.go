@@ -159,6 +159,43 @@ func keeping(r *world.Run) {
 	})
 }
 
+// ownedAndKept: the segment was created kept. A process owns it, and may die: then it is kept again.
+func ownedAndKept(r *world.Run) {
+	dropped = map[uint64]int{}
+	opts := &shmem.Options{Slots: 4, Lifetime: shmem.Kept}
+	var inode uint64
+	r.Process("A").Spare().Do(func() {
+		b, err := shmem.Create[life]("box", opts)
+		must(err, "Create")
+		inode = kernel.InodeAt(b.Value())
+		must(b.Close(), "Close")
+	})
+	o, closing := r.Process("O"), false
+	o.Go("main", func() {
+		b, err := shmem.Attach[life]("box", opts)
+		must(err, "Attach")
+		must(b.Own(), "Own")
+		closing = true
+		must(b.Close(), "Close")
+	})
+	p := r.Process("P").Spare()
+	p.Go("main", func() {
+		world.Await(func() bool { return o.Over() && (o.Alive() || o.Told()) })
+		b, err := shmem.Open[life]("box", opts)
+		must(err, "Open")
+		if got := kernel.InodeAt(b.Value()); got != inode && !closing {
+			world.Fail("it has opened inode %d, not %d", got, inode)
+		}
+		must(b.Close(), "Close")
+	})
+	r.Check(func() error {
+		if n := dropped[inode]; n > 1 || n == 1 && !closing {
+			return fmt.Errorf("dropped %d times", n)
+		}
+		return nil
+	})
+}
+
 // leavingUnread: processes open a shared queue, send, and close it, so that it often has unread
 // messages and no attachment. Every message that was sent with nil is received in the end.
 func leavingUnread(r *world.Run) {
@@ -240,5 +277,6 @@ func init() {
 	scenario("lifecycle-shared-again", gate(world.Config{Stops: 1}), reopening)
 	scenario("lifecycle-orphan", gate(world.Config{Kills: 1}), orphaning)
 	scenario("lifecycle-kept", gate(world.Config{Kills: 1}), keeping)
+	scenario("lifecycle-kept-owned", gate(world.Config{Kills: 1}), ownedAndKept)
 	scenario("lifecycle-unread", gate(world.Config{Kills: 1}), leavingUnread)
 }
