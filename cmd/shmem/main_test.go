@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -245,26 +244,6 @@ func lease(name string, o *shmem.Options) {
 
 // A Promised is a value with an event.
 type Promised struct{ Set psync.Event }
-
-// fewFiles lowers its limit, and opens nearly as many files.
-func fewFiles(name string, o *shmem.Options) {
-	_, err := shmem.Open[Config](name, o)
-	check(err)
-	const most = 64
-	var limit syscall.Rlimit
-	check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	limit.Cur = most
-	check(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
-	for {
-		f, err := os.Open(os.DevNull)
-		check(err)
-		if f.Fd() >= most-4 {
-			break
-		}
-	}
-	up(name)
-	stay()
-}
 
 func owned(name string, o *shmem.Options) {
 	q, err := queue.Create[Job](name, &queue.Options{Dir: o.Dir, Lifetime: shmem.Owned})
