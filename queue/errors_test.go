@@ -58,6 +58,8 @@ func itemErrors(q *queue.Queue[int], s *queue.Sender[int], r *queue.Receiver[int
 		recv["Receiver.RecvFunc"] = r.RecvFunc(ctx, f)
 		_, recv["Receiver.RecvBatch"] = r.RecvBatch(ctx, make([]int, 1))
 		recv["Receiver.Wait"] = r.Wait(ctx)
+		_, recv["Receiver.Take"] = r.Take(ctx)
+		_, recv["Receiver.TryTake"] = r.TryTake()
 	}
 	_, send["Queue.Sender"] = q.Sender()
 	_, recv["Queue.Receiver"] = q.Receiver()

@@ -67,9 +67,11 @@ func borrowItems(t *testing.T, o *queue.Options) borrower {
 	q, err := queue.Open[int64]("q", o)
 	check(t, err)
 	t.Cleanup(func() { check(t, q.Close()) })
+	r, err := q.Receiver()
+	check(t, err)
 	return borrower{
 		func(v int64) error { return q.Send(background, v) },
-		func() (borrowed, error) { return q.TryTake() },
+		func() (borrowed, error) { return r.TryTake() },
 		func(f func(int64) error) error {
 			return q.RecvFunc(background, func(v *int64) error { return f(*v) })
 		},

@@ -111,6 +111,19 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, vs []T) (int, error) {
 	return r.q.recvBatch(ctx, r.end, vs)
 }
 
+// Take receives the oldest message on a lease that outlives the call. See Queue.Take. The lease may
+// be used in any goroutine.
+func (r *Receiver[T]) Take(ctx context.Context) (*Lease[T], error) {
+	if !r.section.Enter() {
+		return nil, r.closed()
+	}
+	defer r.section.Leave()
+	return r.q.lend(ctx, r.end)
+}
+
+// TryTake is Take that returns ErrEmpty where Take would block.
+func (r *Receiver[T]) TryTake() (*Lease[T], error) { return r.Take(stream.Try{}) }
+
 // Wait waits until Recv has a message or io.EOF to return. See Queue.Wait.
 func (r *Receiver[T]) Wait(ctx context.Context) error {
 	if !r.section.Enter() {
