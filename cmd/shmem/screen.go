@@ -23,6 +23,8 @@ type screen struct {
 	fixed  int           // how many of them stay at the top
 	top    int           // the first of the others that is shown
 	paused bool
+	other  func(key string) // what to do at other keys; may be nil
+	hint   string           // names them in the status line
 }
 
 // The escape sequences that take the terminal, and that give it back.
@@ -136,8 +138,12 @@ func (s *screen) draw(frame string, fixed int) error {
 		}
 		return err
 	}
-	s.frame, s.fixed = strings.Split(strings.TrimSuffix(frame, "\n"), "\n"), fixed
+	s.frame, s.fixed = frameLines(frame), fixed
 	return s.show()
+}
+
+func frameLines(frame string) []string {
+	return strings.Split(strings.TrimSuffix(frame, "\n"), "\n")
 }
 
 // room is how many lines there are for what scrolls, beside the fixed ones and the status line.
@@ -175,6 +181,9 @@ func (s *screen) status(end, of int) string {
 	status := ""
 	if s.keys != nil {
 		status = "q quit  p pause"
+		if s.hint != "" {
+			status += "  " + s.hint
+		}
 	}
 	if of > s.room() {
 		status = fmt.Sprintf("lines %d to %d of %d  ", s.top+1, end, of) + status
@@ -208,6 +217,10 @@ func (s *screen) key(k string) (quit bool) {
 		s.top = 0
 	case "\x1b[F", "\x1b[4~", "\x1bOF", "G":
 		s.top = len(s.frame)
+	default:
+		if s.other != nil {
+			s.other(k)
+		}
 	}
 	_ = s.show() // the next frame meets the same error
 	return false

@@ -15,18 +15,21 @@ import (
 
 // topCmd shows all segments in a table, again and again.
 type topCmd struct {
+	Pattern  []string      `arg:"" optional:"" help:"Names to show; * and ? match."`
+	Sort     string        `enum:"rate,name,mem,depth,lost,wait" default:"rate" placeholder:"BY" help:"Sort by rate, name, mem, depth, lost or wait (${default})."`
 	Interval time.Duration `short:"i" default:"1s" help:"Time between two frames (${default})."`
 	Count    int           `short:"n" help:"End after so many frames."`
 	JSON     bool          `name:"json" help:"A line of JSON for each frame."`
 }
 
 func (*topCmd) Help() string {
-	return `Sorted by traffic: changes of a box, messages of a queue or topic a second, and in all.
-DEPTH is how full a queue is, or how far behind the slowest subscriber of a topic is of those that
-hold publishers back. LOST counts messages that were skipped or redelivered because a process died,
-and messages that subscribers were too slow for. HELD is the holder of the box's lock, with how long
-it has been seen, or that slowest subscriber; WAIT says how many processes wait for something. q
-ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn, Home and End scroll.`
+	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box, messages of
+a queue or topic a second, and in all. DEPTH is how full a queue is, or how far behind the slowest
+subscriber of a topic is of those that hold publishers back. LOST counts messages that were skipped
+or redelivered because a process died, and messages that subscribers were too slow for. HELD is the
+holder of the box's lock, with how long been seen, the first lock of psync that is held, or that
+slowest subscriber; WAIT says how many processes wait for something. q ends it (and Ctrl-C), p
+pauses, s sorts by the next thing, arrows and PgUp, PgDn, Home and End scroll.`
 }
 
 func (c *topCmd) Run(e *env) error {
@@ -34,7 +37,7 @@ func (c *topCmd) Run(e *env) error {
 	defer all.close()
 	if c.JSON {
 		return e.ticks(nil, c.Interval, c.Count, func() error {
-			rows, err := e.rows(nil)
+			rows, err := e.rows(c.Pattern)
 			if err != nil {
 				return err
 			}
@@ -44,13 +47,21 @@ func (c *topCmd) Run(e *env) error {
 	}
 	scr := e.screen()
 	defer leaveScreen()
-	return e.ticks(scr, c.Interval, c.Count, func() error {
-		rows, err := e.rows(nil)
-		if err != nil {
+	var rows []row
+	scr.other = func(k string) {
+		if k == "s" {
+			i := slices.Index(topOrders, c.Sort)
+			c.Sort = topOrders[(i+1)%len(topOrders)]
+			scr.frame = frameLines(topFrame(e, rows, all, c.Sort))
+		}
+	}
+	scr.hint = "s sort"
+	return e.ticks(scr, c.Interval, c.Count, func() (err error) {
+		if rows, err = e.rows(c.Pattern); err != nil {
 			return err
 		}
 		all.update(e, rows)
-		return scr.draw(topFrame(e, rows, all), fixedLines)
+		return scr.draw(topFrame(e, rows, all, c.Sort), fixedLines)
 	})
 }
 
@@ -171,11 +182,11 @@ func counter(st *inspect.Status) uint64 {
 }
 
 // topFrame is a frame: a head and the table of segments.
-func topFrame(e *env, rows []row, all tracking) string {
+func topFrame(e *env, rows []row, all tracking, by string) string {
 	rows = slices.Clone(rows)
 	slices.SortStableFunc(rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(all.rate(b), all.rate(a)), cmp.Compare(a.rank(), b.rank()),
-			cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(all.order(b, by), all.order(a, by)),
+			cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name))
 	})
 	var memory int64
 	cells := make([][]string, len(rows))
@@ -187,8 +198,8 @@ func topFrame(e *env, rows []row, all tracking) string {
 	var b strings.Builder
 	sub.out = &b
 	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")),
-		e.style.faint(fmt.Sprintf("%d in %s, %s of memory", len(rows), clean(e.dir),
-			bytesText(memory))))
+		e.style.faint(fmt.Sprintf("%d in %s, %s of memory, by %s", len(rows), clean(e.dir),
+			bytesText(memory), by)))
 	sub.table([]column{
 		{head: "NAME", least: 14, paint: painted(e.style.bold)},
 		{head: "PER SEC", right: true},
@@ -208,10 +219,26 @@ func topFrame(e *env, rows []row, all tracking) string {
 	return b.String()
 }
 
-// rate is how fast a segment changes.
-func (all tracking) rate(r row) float64 {
-	if t := all[r.Path]; t != nil {
+// topOrders are what top sorts by. The most comes first.
+var topOrders = []string{"rate", "name", "mem", "depth", "lost", "wait"}
+
+// order is what a segment is sorted by; 0 for the name, which comes last anyway.
+func (all tracking) order(r row, by string) float64 {
+	t := all[r.Path]
+	switch {
+	case by == "mem":
+		return float64(r.InUse)
+	case t == nil || t.st == nil:
+		return -1
+	case by == "rate":
 		return t.rate
+	case by == "wait":
+		return float64(waiters(t.st))
+	}
+	if s := t.st.Stats; s != nil && by == "depth" {
+		return float64(s.Depth+s.Lag) / float64(max(s.Capacity, 1))
+	} else if s != nil && by == "lost" {
+		return float64(s.Skipped + s.Redelivered + s.Released + s.Lost)
 	}
 	return 0
 }
@@ -264,7 +291,28 @@ func (t *tracked) heldText() string {
 	if s := t.st.Stats; s != nil && s.Holds > 0 {
 		return holderName(s.SlowestHolder)
 	}
-	return "-"
+	return lockText(t.st.Locks)
+}
+
+// lockText names the holder of a lock in the value: of one that is waited for, or else of the first.
+func lockText(locks []inspect.FieldLock) string {
+	text := "-"
+	for _, l := range locks {
+		if len(l.Holders) == 0 || l.State == "done" {
+			continue
+		}
+		one := l.Path + ": " + holderName(l.Holders[0])
+		if !l.Holders[0].Alive {
+			one = "dead " + strconv.Itoa(l.Holders[0].PID) + " " + l.Path
+		}
+		if l.Waiters || l.Dead {
+			return one
+		}
+		if text == "-" {
+			text = one
+		}
+	}
+	return text
 }
 
 func holderName(h inspect.Holder) string {
