@@ -294,7 +294,7 @@ func (t *tracked) heldText() string {
 	return lockText(t.st.Locks)
 }
 
-// lockText names the holder of a lock in the value: of one that is waited for, or else of the first.
+// lockText names the holder of a lock in the value: of one that is waited for, or of the first.
 func lockText(locks []inspect.FieldLock) string {
 	text := "-"
 	for _, l := range locks {
