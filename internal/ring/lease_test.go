@@ -119,7 +119,7 @@ func TestLeaseEveryOrder(t *testing.T) {
 		large bool
 		start func(b *borrower)
 	}{
-		{"1 slot, 1 producer, 2 consumers, 1 end", 0, 1, false, func(b *borrower) {
+		{"1 slot, 1 producer, 2 consumers, 1 end", 0, 1, true, func(b *borrower) {
 			b.spawn(1, b.producer(1, 2, 1, 2))
 			b.spawn(2, b.consumer(2, 2, 0))
 			b.spawn(3, b.consumer(3, 2, 0))
