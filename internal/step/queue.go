@@ -12,7 +12,7 @@ const (
 	QueueReleased  Point = "queue.released"  // the slot is free; no sender is woken yet
 	QueueReceived  Point = "queue.received"  // waiting senders have been woken
 	QueueReturned  Point = "queue.returned"  // instead: it can be received again; none is woken yet
-	QueueLent      Point = "queue.lent"      // a message is taken by Take; the caller has not got it
+	QueueLent      Point = "queue.lent"      // Take has taken a message; the caller has none yet
 	QueueDead      Point = "queue.dead"      // it is in the dead-letter queue, and in this one
 	QueueRevoked   Point = "queue.revoked"   // leases of a living process are ended; none is woken
 	QueueEnded     Point = "queue.ended"     // the stream has ended; no process is woken yet

@@ -159,7 +159,7 @@ func keeping(r *world.Run) {
 	})
 }
 
-// ownedAndKept: the segment was created kept. A process owns it, and may die: then it is kept again.
+// ownedAndKept: the segment was created kept. A process owns it and may die: then it is kept again.
 func ownedAndKept(r *world.Run) {
 	dropped = map[uint64]int{}
 	opts := &shmem.Options{Slots: 4, Lifetime: shmem.Kept}
