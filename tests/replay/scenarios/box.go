@@ -167,7 +167,7 @@ func init() {
 	scenario("box-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, registers(3, false, four))
 	scenario("box-view", world.Config{Kills: 1, Stops: 1, Idle: looked}, registers(3, true, four))
 	scenario("box-two", world.Config{Kills: 1}, registers(2, true, four))
-	scenario("box-marked", world.Config{Kills: 1}, marked(true))
-	scenario("box-marked-load", world.Config{Kills: 1}, marked(false))
+	scenario("box-marked", world.Config{Kills: 1, Idle: looked}, marked(true))
+	scenario("box-marked-load", world.Config{Kills: 1, Idle: looked}, marked(false))
 	scenario("box-wait", world.Config{Kills: 1}, watching)
 }
