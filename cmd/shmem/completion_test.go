@@ -108,6 +108,7 @@ func TestCompletionTyped(t *testing.T) {
 		"fish": {"fish --no-config", "shmem completion fish | source"},
 	} {
 		t.Run(shell, func(t *testing.T) {
+			t.Parallel() // they wait for their terminals
 			if _, err := exec.LookPath(shell); err != nil {
 				t.Skip(shell + " is not installed")
 			}
