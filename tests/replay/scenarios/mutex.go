@@ -254,7 +254,8 @@ func init() {
 	scenario("mutex", world.Config{Stops: 1, Wakes: 1}, counting(3, 1, 2))
 	scenario("mutex-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, counting(3, 1, 2))
 	scenario("mutex-cancel", world.Config{Cancels: 2, Stops: 1}, counting(3, 1, 2))
-	scenario("mutex-goroutines", world.Config{Kills: 1, Cancels: 1, Local: true}, counting(2, 2, 2))
+	scenario("mutex-goroutines",
+		world.Config{Kills: 1, Cancels: 1, Local: true, Idle: looked}, counting(2, 2, 2))
 	scenario("mutex-spin", world.Config{Kills: 1, CPUs: 4}, counting(3, 1, 1))
 	scenario("mutex-kernel", world.Config{Kills: 1, Errors: 3, Jumps: 1, Early: 40},
 		counting(3, 1, 2))
