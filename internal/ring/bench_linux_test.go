@@ -85,10 +85,13 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 				for j := range k {
 					sum = items[r.Index(pos+uint64(j))]
 				}
-				if k == 1 {
-					r.ReleaseFence(self, pos)
+				if batch == 1 {
+					err = r.ReleaseFence(self, pos)
 				} else {
-					r.ReleaseN(self, pos, k)
+					err = r.ReleaseN(self, pos, k)
+				}
+				if err != nil {
+					b.Error(err)
 				}
 				s = 0
 			}
