@@ -9,7 +9,7 @@ import (
 )
 
 // TestReserved: a word with the waiters bit alone is free. That of a Mutex is left so to those that
-// wait, and whoever waits at a Cond does not take it for that of a dead holder.
+// wait, and a process that waits at a Cond does not take it for that of a dead holder.
 func TestReserved(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
