@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -387,15 +388,31 @@ func (w *worker) semaphore(ctx context.Context) error {
 // cell is emptied before its permit is released: without a free cell there are too many permits,
 // and takeCell returns nil.
 func (w *worker) takeCell() *atomic.Uint32 {
-	for i := range w.cells {
-		c := &w.cells[i]
-		for id := c.Load(); id == 0 || !w.s.M.Peers.Alive(format.ID(id)); id = c.Load() {
-			if c.CompareAndSwap(id, uint32(w.s.Self)) {
-				return c
+	for {
+		var holders [permits]format.ID
+		for i := range w.cells {
+			c := &w.cells[i]
+			id := c.Load()
+			for ; id == 0 || !w.s.M.Peers.Alive(format.ID(id)); id = c.Load() {
+				if c.CompareAndSwap(id, uint32(w.s.Self)) {
+					return c
+				}
 			}
+			holders[i] = format.ID(id)
+		}
+		if !w.seemedAlive(holders[:]) {
+			return nil
 		}
 	}
-	return nil
+}
+
+// seemedAlive reports whether one of holders, which were alive, is dead a millisecond later. While
+// a process has locked a free slot, and not yet written its record, the former attachment in the
+// slot seems alive again. A holder that has died since is taken for one of these, so that some permits
+// too many are not seen.
+func (w *worker) seemedAlive(holders []format.ID) bool {
+	time.Sleep(time.Millisecond)
+	return slices.ContainsFunc(holders, func(id format.ID) bool { return !w.s.M.Peers.Alive(id) })
 }
 
 // boxLock uses the lock of a box, which a reader that meets a dead writer takes for writing.
