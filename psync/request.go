@@ -118,8 +118,8 @@ func (r *request) takeLocked() (done bool, err error) {
 	return done, full
 }
 
-// passOn wakes another request that may be served. The caller may be the only one that was woken
-// for permits: it has taken some of them and more are left, or they are too few for it.
+// passOn wakes another request that may be served. The caller may be the only one that was told of
+// permits, for example those of a dead process: it has taken some and more are left.
 func (r *request) passOn() {
 	if r.s.armed.Load()&1 == 0 {
 		return

@@ -84,6 +84,20 @@ func init() {
 			return v.Once.Do(background, func() error { return nil })
 		},
 	}
+	permits := relay{
+		hold: func(v *everything, done func()) error {
+			if err := v.Sem.SetLimit(2); err != nil {
+				return err
+			}
+			if err := v.Sem.Acquire(background, 2); err != nil {
+				return err
+			}
+			done()
+			return v.Sem.Release(2)
+		},
+		take: func(v *everything) error { return v.Sem.Acquire(background, 1) },
+	}
+	scenario("semaphore-namespaces", world.Config{Kills: 1}, permits.apart)
 	scenario("mutex-namespaces", world.Config{Kills: 1}, mutex.apart)
 	scenario("once-namespaces", world.Config{Kills: 1}, once.apart)
 }

@@ -300,6 +300,25 @@ func freed[T any](take, release func(v *T) error, waits ...func(v *T) error) fun
 	}
 }
 
+// tooFew: one permit is released, which is too few for a request for two. A request for one gets it,
+// whichever of them is woken.
+func tooFew(r *world.Run) {
+	served := false
+	one := func(v *permits) error {
+		err := ofPermits(1)(v)
+		served = true
+		return err
+	}
+	release := func(v *permits) error {
+		if err := v.Sem.Release(1); err != nil {
+			return err
+		}
+		world.Await(func() bool { return served })
+		return v.Sem.Release(3)
+	}
+	freed(setPermits, release, ofPermits(2), one)(r)
+}
+
 type doors struct{ RW psync.RWMutex }
 
 func writes(v *doors) error {
@@ -401,6 +420,7 @@ func init() {
 		freed(setPermits, release(4), ofPermits(1), ofPermits(1), ofPermits(2)))
 	scenario("one-permits-few", local,
 		freed(setPermits, release(2), ofPermits(1), ofPermits(1)))
+	scenario("one-permit", local, tooFew)
 	scenario("one-room", local, roomy)
 	scenario("one-hog", world.Config{Local: true, Idle: 10 * time.Millisecond}, hogged)
 	scenario("one-tenant", world.Config{Kills: 1}, tenant)
