@@ -66,7 +66,8 @@ type Options struct {
 	// LeaseTimeout is how long a receiver of any process may have a message in RecvFunc or by Take.
 	// After that a receiver or sender of this attachment that waits makes the message be
 	// redelivered, as if its receiver had died; the late one gets ErrLeaseLost, and what it reads
-	// in place may change. Default: as long as it lives. A Single queue has no such limit.
+	// in place may change. Default: as long as it lives. A Single queue has no such limit. It and
+	// delays go by the machine's date: to set that moves them.
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
 	// this attachment, or after this attachment has found the death of a receiver. Default: it is
@@ -127,7 +128,8 @@ type BytesOptions struct {
 	// LeaseTimeout is how long a receiver of any process may have a message in RecvFunc or by Take.
 	// After that a receiver or sender of this attachment that waits makes the message be
 	// redelivered, as if its receiver had died; the late one gets ErrLeaseLost, and what it reads
-	// in place may change. Default: as long as it lives. A Single queue has no such limit.
+	// in place may change. Default: as long as it lives. A Single queue has no such limit. It and
+	// delays go by the machine's date: to set that moves them.
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
 	// this attachment, or after this attachment has found the death of a receiver. Default: it is
