@@ -408,11 +408,12 @@ func (w *worker) takeCell() *atomic.Uint32 {
 
 // seemedAlive reports whether one of holders, which were alive, is dead a millisecond later. While
 // a process has locked a free slot, and not yet written its record, the former attachment in the
-// slot seems alive again. A holder that has died since is taken for one of these, so that some permits
-// too many are not seen.
+// slot seems alive again. A holder that has died since is taken for one of these, so that some
+// permits too many are not seen.
 func (w *worker) seemedAlive(holders []format.ID) bool {
 	time.Sleep(time.Millisecond)
-	return slices.ContainsFunc(holders, func(id format.ID) bool { return !w.s.M.Peers.Alive(id) })
+	dead := func(id format.ID) bool { return !w.s.M.Peers.Alive(id) }
+	return slices.ContainsFunc(holders, dead)
 }
 
 // boxLock uses the lock of a box, which a reader that meets a dead writer takes for writing.

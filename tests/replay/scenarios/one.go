@@ -300,7 +300,7 @@ func freed[T any](take, release func(v *T) error, waits ...func(v *T) error) fun
 	}
 }
 
-// tooFew: one permit is released, which is too few for a request for two. A request for one gets it,
+// tooFew: one permit is released, too few for a request for two. A request for one gets it,
 // whichever of them is woken.
 func tooFew(r *world.Run) {
 	served := false
