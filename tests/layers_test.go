@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"limit":                  {".", "kv", "internal/errs", "internal/step", "internal/sys", "internal/mem"},
 	"internal/gen":           {"internal/format", "internal/layout"},
 	"inspect":                {".", "internal/format", "internal/mem", "internal/sys", "internal/ring", "internal/table", "internal/layout", "internal/gen", "internal/stream", "internal/segment", "internal/value", "psync"},
+	"metrics":                {".", "inspect", "internal/sys"},
 	"shmemtest":              {"."},
 }
 
