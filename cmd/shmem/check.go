@@ -132,12 +132,17 @@ func (c *checkCmd) look(e *env) ([]trouble, error) {
 	}
 	least := ranks[c.Level]
 	all = slices.DeleteFunc(all, func(t trouble) bool { return ranks[t.Level] > least })
+	sortTroubles(all)
+	return all, e.signalled()
+}
+
+// sortTroubles puts the worst first.
+func sortTroubles(all []trouble) {
 	slices.SortStableFunc(all, func(a, b trouble) int {
 		return cmp.Or(cmp.Compare(ranks[a.Level], ranks[b.Level]),
 			cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Segment, b.Segment),
 			cmp.Compare(a.Kind, b.Kind))
 	})
-	return all, e.signalled()
 }
 
 // A checkEvent says that a trouble is new, or over.

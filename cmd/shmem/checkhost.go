@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,35 +12,60 @@ import (
 
 // hosts looks for troubles of the processes that are attached.
 func (k *checkup) hosts(rows []row) {
-	blamed, segments := map[int]bool{}, map[int][]string{}
-	for _, t := range k.all {
-		blamed[t.PID] = true
-	}
-	var order []int
+	k.stoppedHosts(rows)
+	k.nearLimits(rows)
+}
+
+// A host is a process that is attached to segments.
+type host struct {
+	*proc
+	segments []string
+}
+
+// attachedTo returns the processes that are attached, in the order of their first segments.
+func (k *checkup) attachedTo(rows []row) (all []*host) {
+	at := map[int]*host{}
 	for _, r := range rows {
 		for _, peer := range r.Peers {
 			p := k.ps.ofPeer(peer)
 			if p == nil {
 				continue
 			}
-			if segments[p.pid] == nil {
-				order = append(order, p.pid)
+			h := at[p.pid]
+			if h == nil {
+				h = &host{proc: p}
+				at[p.pid] = h
+				all = append(all, h)
 			}
-			if !slices.Contains(segments[p.pid], r.Name) {
-				segments[p.pid] = append(segments[p.pid], r.Name)
+			if n := len(h.segments); n == 0 || h.segments[n-1] != r.Name {
+				h.segments = append(h.segments, r.Name)
 			}
 		}
 	}
-	mappings, _ := strconv.ParseUint(readLine("/proc/sys/vm/max_map_count"), 10, 64)
-	for _, pid := range order {
-		p := k.ps.get(pid)
-		if p.stopped() && !blamed[pid] {
-			k.add(trouble{Level: warning, Kind: "stopped-process", PID: pid, Program: p.name,
-				State: p.state, Command: k.release(p),
-				Cause: fmt.Sprintf("%s is attached to %s", p.text(), firstOf(segments[pid]))})
+	return all
+}
+
+// stoppedHosts finds stopped processes that no other trouble names.
+func (k *checkup) stoppedHosts(rows []row) {
+	blamed := map[int]bool{}
+	for _, t := range k.all {
+		blamed[t.PID] = true
+	}
+	for _, p := range k.attachedTo(rows) {
+		if p.stopped() && !blamed[p.pid] {
+			k.add(trouble{Level: warning, Kind: "stopped-process", PID: p.pid, Program: p.name,
+				State: p.state, Command: k.release(p.proc),
+				Cause: fmt.Sprintf("%s is attached to %s", p.text(), firstOf(p.segments))})
 		}
-		k.limits(p, mappings)
-		k.cgroup(pid, p)
+	}
+}
+
+// nearLimits finds processes that have nearly all that they may have.
+func (k *checkup) nearLimits(rows []row) {
+	mappings, _ := strconv.ParseUint(readLine("/proc/sys/vm/max_map_count"), 10, 64)
+	for _, p := range k.attachedTo(rows) {
+		k.limits(p.proc, mappings)
+		k.cgroup(p.pid, p.proc)
 	}
 }
 

@@ -36,9 +36,7 @@ func (k *checkup) segment(r row) {
 	if err != nil {
 		k.unread(r, err)
 	} else {
-		k.locks(r, o, st)
-		k.stream(r, st)
-		k.slots(r, st)
+		k.status(r, o, st)
 	}
 	for _, s := range k.slow {
 		if s.o == o {
@@ -46,6 +44,13 @@ func (k *checkup) segment(r row) {
 		}
 	}
 	o.Close()
+}
+
+// status looks for troubles of a segment's locks, stream and slots.
+func (k *checkup) status(r row, o *inspect.Observer, st *inspect.Status) {
+	k.locks(r, o, st)
+	k.stream(r, st)
+	k.slots(r, st)
 }
 
 // unread says that a segment could not be looked at. One that is gone by now is no trouble.
@@ -215,22 +220,27 @@ func (k *checkup) long() {
 		if s.gone || k.ctx.Err() != nil {
 			continue
 		}
-		p, who := k.holder(s.first, s.holder)
-		what, waitFor := "the lock", []string{"lock"}
-		if s.part != "" {
-			what, waitFor = s.part, []string{s.part}
-		}
-		n, waits := k.waitingFor(s.first, waitFor...)
-		t := trouble{Level: warning, Kind: "long-holder", Segment: s.name, Part: s.part, Waiting: n,
-			ForMS: num(time.Since(start).Milliseconds()), Command: k.release(p)}
-		if n > 0 {
-			t.Level = critical
-		}
-		t.Cause = fmt.Sprintf("%s was held by %s at every look for %v%s", what, who,
-			time.Since(start).Round(100*time.Millisecond), waits)
-		k.add(t.blame(p, s.holder))
+		k.longHolder(s, time.Since(start))
 	}
 	k.slow = nil
+}
+
+// longHolder adds a lock that was held at every look for so long.
+func (k *checkup) longHolder(s *suspect, long time.Duration) {
+	p, who := k.holder(s.first, s.holder)
+	what, waitFor := "the lock", []string{"lock"}
+	if s.part != "" {
+		what, waitFor = s.part, []string{s.part}
+	}
+	n, waits := k.waitingFor(s.first, waitFor...)
+	t := trouble{Level: warning, Kind: "long-holder", Segment: s.name, Part: s.part, Waiting: n,
+		ForMS: num(long.Milliseconds()), Command: k.release(p)}
+	if n > 0 {
+		t.Level = critical
+	}
+	t.Cause = fmt.Sprintf("%s was held by %s at every look for %v%s", what, who,
+		long.Round(100*time.Millisecond), waits)
+	k.add(t.blame(p, s.holder))
 }
 
 // still reports whether the same attachment holds the lock, as far as that can be seen: for the

@@ -17,6 +17,11 @@ var examples = map[string][]string{
 	"set":   {"shmem set config Limit=0x40 'Routes[0]={\"Name\":\"up\"}'"},
 	"watch": {"shmem watch config", "shmem watch --json config Limit"},
 	"top":   {"shmem top", "shmem top -n 1", "shmem top --json -i 10s"},
+	"serve": {
+		"shmem serve",
+		"shmem serve --listen 127.0.0.1:8080 --values",
+		"shmem serve --listen unix:/run/shmem.sock",
+	},
 	"pump": {
 		"seq 10 | shmem pump numbers",
 		"shmem tail --json ticks | shmem pump --json copy",

@@ -67,6 +67,7 @@ type cli struct {
 	Set        setCmd        `cmd:"" help:"Change fields of a value, under the box's lock."`
 	Watch      watchCmd      `cmd:"" help:"Show a value live, with what changes."`
 	Top        topCmd        `cmd:"" help:"Show all segments live."`
+	Serve      serveCmd      `cmd:"" help:"Serve a live page for a browser, and metrics."`
 	Pump       pumpCmd       `cmd:"" help:"Send standard input to a queue or topic, by lines or frames."`
 	Tail       tailCmd       `cmd:"" help:"Receive from a queue or topic to standard output."`
 	Record     recordCmd     `cmd:"" help:"Record a topic to a file."`

@@ -29,6 +29,7 @@ var documented = map[string]any{
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
 	"diff": jsonChange{}, "value": jsonValue{}, "map": jsonMap{},
 	"ls --sysv": []sysvSegment{}, "check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
+	"serve": jsonState{}, "serve segment": jsonServed{},
 }
 
 // enums are the words that a field has.
@@ -38,6 +39,7 @@ var enums = map[string][]string{
 	"checkEvent.Event":   {eventNew, eventOver},
 	"trouble.Level":      {critical, warning, note},
 	"finding.Level":      {levelOK, levelWarn, levelProblem},
+	"jsonServeRow.Kind":  {"box", "queue", "topic", "map", "bytes", "foreign", "directory"},
 	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic"},
 	"jsonStat.OwnerWord": {"none", "owned", "kept", "dropped", "shared", ""},
 }

@@ -41,7 +41,7 @@ func (c *topCmd) Run(e *env) error {
 			if err != nil {
 				return err
 			}
-			all.update(e, rows)
+			all.update(e, rows, maxOpen)
 			return e.jsonLine(jsonTopOf(rows, all))
 		})
 	}
@@ -60,7 +60,7 @@ func (c *topCmd) Run(e *env) error {
 		if rows, err = e.rows(c.Pattern); err != nil {
 			return err
 		}
-		all.update(e, rows)
+		all.update(e, rows, maxOpen)
 		return scr.draw(topFrame(e, rows, all, c.Sort), fixedLines)
 	})
 }
@@ -100,8 +100,8 @@ func (t *tracked) closed() {
 // maxOpen is how many segments stay open between frames.
 const maxOpen = 64
 
-// update reads all segments again, and closes those that are gone.
-func (all tracking) update(e *env, rows []row) {
+// update reads all segments again, and closes those that are gone, and all but the first most ones.
+func (all tracking) update(e *env, rows []row, most int) {
 	for _, t := range all {
 		t.seen = false
 	}
@@ -110,7 +110,7 @@ func (all tracking) update(e *env, rows []row) {
 		if r.err == nil && r.State != shmem.Foreign && r.Err == nil {
 			if t := all.open(e, r); t != nil {
 				t.update()
-				if open++; open > maxOpen {
+				if open++; open > most {
 					t.closed()
 				}
 			}
@@ -342,20 +342,26 @@ type jsonTopRow struct {
 func jsonTopOf(rows []row, all tracking) jsonTop {
 	j := jsonTop{Time: moment(time.Now()), Segments: []jsonTopRow{}}
 	for _, r := range rows {
-		row := jsonTopRow{jsonInfo: r.json()}
-		if t := all[r.Path]; t != nil && t.st != nil {
-			row.PerSecond, row.Total, row.Waiting = t.rate, count64(counter(t.st)), waiters(t.st)
-			if s := t.st.Stats; s != nil {
-				row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
-				row.Lost = count64(s.Skipped + s.Redelivered + s.Released + s.Lost)
-				row.Holder = jsonHolderOf(s.SlowestHolder)
-			}
-			if len(t.st.Lock.Holders) > 0 {
-				row.Holder = jsonHolderOf(t.st.Lock.Holders[0])
-				row.HeldMS = num(time.Since(t.since).Milliseconds())
-			}
-		}
-		j.Segments = append(j.Segments, row)
+		j.Segments = append(j.Segments, jsonTopRowOf(r, all[r.Path]))
 	}
 	return j
+}
+
+// jsonTopRowOf is the row of a segment. t is nil for what is not tracked.
+func jsonTopRowOf(r row, t *tracked) jsonTopRow {
+	row := jsonTopRow{jsonInfo: r.json()}
+	if t == nil || t.st == nil {
+		return row
+	}
+	row.PerSecond, row.Total, row.Waiting = t.rate, count64(counter(t.st)), waiters(t.st)
+	if s := t.st.Stats; s != nil {
+		row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
+		row.Lost = count64(s.Skipped + s.Redelivered + s.Released + s.Lost)
+		row.Holder = jsonHolderOf(s.SlowestHolder)
+	}
+	if len(t.st.Lock.Holders) > 0 {
+		row.Holder = jsonHolderOf(t.st.Lock.Holders[0])
+		row.HeldMS = num(time.Since(t.since).Milliseconds())
+	}
+	return row
 }
