@@ -137,7 +137,12 @@ func TestLeaseEveryOrder(t *testing.T) {
 			b.spawn(3, b.consumer(3, 2, 0))
 			b.spawn(4, b.ender(2))
 		}},
-		{"1 slot, 2 consumers, 1 end, 1 kill", 1, 1, false, func(b *borrower) {
+		{"1 slot, 1 consumer, 1 end, 2 kills", 2, 1, false, func(b *borrower) {
+			b.spawn(1, b.producer(1, 1, 1, 2))
+			b.spawn(2, b.consumer(2, 2, 0))
+			b.spawn(4, b.ender(2))
+		}},
+		{"1 slot, 2 consumers, 1 end, 1 kill", 1, 1, true, func(b *borrower) {
 			b.spawn(1, b.producer(1, 1, 1, 2))
 			b.spawn(2, b.consumer(2, 2, 0))
 			b.spawn(3, b.consumer(3, 1, 0))
