@@ -166,8 +166,8 @@ func (e *FaultError) Unwrap() error { return e.Err }
 // public makes an error of an internal layer public: it adds operation and name, and turns plain
 // error types into those of this package. A nil err stays nil, and an *Error is returned as it is.
 func public(op, name string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || err == errs.Entered {
+		return err
 	}
 	if _, ok := err.(*Error); ok {
 		return err

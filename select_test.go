@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shmembox/shmem"
+	internal "github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
@@ -213,5 +216,116 @@ func TestSelectMany(t *testing.T) {
 		if v, err := qs[i].TryRecv(); v != i || err != nil {
 			t.Error(v, err)
 		}
+	}
+}
+
+// selectQueues opens n queues, each by two attachments: a message that one sends rings the other.
+func selectQueues(t testing.TB, n int) (here, there []*queue.Queue[int], all []shmem.Waitable) {
+	t.Helper()
+	dir := shmemtest.Dir(t)
+	for i := range n {
+		var qs [2]*queue.Queue[int]
+		for k := range qs {
+			q, err := queue.Open[int](fmt.Sprint("q", i), &queue.Options{Dir: dir, Capacity: 2, Slots: 4})
+			ok(t, err)
+			t.Cleanup(func() { ok(t, q.Close()) })
+			qs[k] = q
+		}
+		here, there, all = append(here, qs[0]), append(there, qs[1]), append(all, qs[0])
+	}
+	return here, there, all
+}
+
+// interests returns in how many buckets of the segment goroutines of this attachment wait.
+func interests(s *shmem.Segment) int {
+	p := internal.Shmem.Attachment(s).Mapping().Peers
+	return bits.OnesCount64(p.Slot(int(p.Self.Slot())).Interest.Load())
+}
+
+// TestSelectIsFlat: a Select that waits for a hundred queues has no goroutine for each, allocates
+// no more than one for a single queue, and leaves nothing registered when it is canceled.
+func TestSelectIsFlat(t *testing.T) {
+	const n = 100
+	here, there, all := selectQueues(t, n)
+	ctx, cancel := context.WithCancel(context.Background())
+	before := runtime.NumGoroutine()
+	result := make(chan error, 1)
+	go func() {
+		_, err := shmem.Select(ctx, all...)
+		result <- err
+	}()
+	for interests(here[n-1].Segment()) == 0 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	if more := runtime.NumGoroutine() - before; more > 10 {
+		t.Errorf("%d goroutines more", more)
+	}
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for i, q := range here {
+		if k := interests(q.Segment()); k != 0 {
+			t.Errorf("queue %d: %d buckets are registered", i, k)
+		}
+	}
+	perWake := func(n int) float64 {
+		return testing.AllocsPerRun(50, func() {
+			done := make(chan struct{})
+			go func() {
+				for interests(here[n-1].Segment()) == 0 {
+					runtime.Gosched()
+				}
+				ok(t, there[n-1].Send(context.Background(), 1))
+				close(done)
+			}()
+			if i, err := shmem.Select(context.Background(), all[:n]...); i != n-1 || err != nil {
+				t.Error(i, err)
+			}
+			<-done
+			_, err := here[n-1].TryRecv()
+			ok(t, err)
+		})
+	}
+	one, many := perWake(1), perWake(n)
+	if !raced && many > one+n/4 {
+		t.Errorf("%.0f allocations for %d queues, %.0f for one", many, n, one)
+	}
+	t.Logf("%.0f allocations for %d queues, %.0f for one", many, n, one)
+}
+
+// BenchmarkSelect waits for the last of several queues, the messages of another attachment.
+func BenchmarkSelect(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		here, there, all := selectQueues(b, n)
+		b.Run(fmt.Sprintf("ready/%d", n), func(b *testing.B) {
+			ok(b, there[n-1].Send(context.Background(), 1))
+			b.ReportAllocs()
+			for b.Loop() {
+				if i, err := shmem.Select(context.Background(), all...); i != n-1 || err != nil {
+					b.Fatal(i, err)
+				}
+			}
+			_, err := here[n-1].TryRecv()
+			ok(b, err)
+		})
+		b.Run(fmt.Sprintf("waiting/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			go func() {
+				for range b.N {
+					for here[n-1].Len() > 0 || interests(here[n-1].Segment()) == 0 {
+						runtime.Gosched()
+					}
+					ok(b, there[n-1].Send(context.Background(), 1))
+				}
+			}()
+			for range b.N {
+				if _, err := shmem.Select(context.Background(), all...); err != nil {
+					b.Fatal(err)
+				}
+				_, err := here[n-1].TryRecv()
+				ok(b, err)
+			}
+		})
 	}
 }

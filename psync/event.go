@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
@@ -148,7 +149,10 @@ func objectToRead[T any](p *T) (robust.Object, error) {
 // Wait waits until the event is set, or ctx is done. Wait returns also when the event was set and
 // reset again while it waited.
 func (e *Event) Wait(ctx context.Context) error {
-	return fail("event wait", e, e.wait(ctx))
+	if err := e.wait(ctx); err != errs.Entered {
+		return fail("event wait", e, err)
+	}
+	return errs.Entered
 }
 
 func (e *Event) wait(ctx context.Context) error {
@@ -161,7 +165,11 @@ func (e *Event) wait(ctx context.Context) error {
 	}
 	defer o.Unpin()
 	if s := e.load(); !s.set() {
-		if err := e.waitFor(ctx, o, s.count()); err != nil {
+		c := s.count()
+		if g := wait.GroupOf(ctx); g != nil {
+			c = g.First(c) // it may have been set and reset since
+		}
+		if err := e.waitFor(ctx, o, c); err != nil {
 			return err
 		}
 	}
@@ -189,11 +197,14 @@ func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
 			watch = []format.ID{id}
 		}
 		// A new promise ends the wait too: the next one watches its process.
-		err := wait.Until(ctx, o.M, &e.armed, func() bool { return e.load() != s }, wait.Options{
-			Probe: died,
-			Watch: watch,
-			Poll:  o.Me == format.NoID,
-		})
+		changed := func() bool { return e.load() != s }
+		opts := wait.Options{Probe: died, Watch: watch, Poll: o.Me == format.NoID}
+		var err error
+		if g := wait.GroupOf(ctx); g != nil {
+			err = g.Enter(o.M, &e.armed, changed, opts)
+		} else {
+			err = wait.Until(ctx, o.M, &e.armed, changed, opts)
+		}
 		if err != nil {
 			return err
 		}

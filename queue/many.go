@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
@@ -246,11 +247,16 @@ func (q *many) waitMessage(ctx context.Context) error {
 	if wait.Spin(q.M, &q.header.RecvArmed, q.canRecv) {
 		return nil
 	}
+	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: q.watchList(), Alike: true}
+	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
+}
+
+// watchList returns the sender whose message is next, and receivers whose leases would be
+// redelivered.
+func (q *many) watchList() []format.ID {
 	var ids [5]uint32
 	ids[0], _ = q.ring.Stuck()
-	watch := q.Watch(q.ring.Holders(ids[:1], len(ids)-1)...)
-	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: watch, Alike: true}
-	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
+	return q.Watch(q.ring.Holders(ids[:1], len(ids)-1)...)
 }
 
 // passMessage ends the tries of a receiver: if it was woken and there are more messages it wakes
@@ -299,6 +305,13 @@ func (q *many) cancelAt(pos uint64) {
 // wait waits until there may be a message, or the end of the stream. It may be woken as the only
 // one, and receives nothing: so it wakes the next one.
 func (q *many) wait(ctx context.Context) error {
+	if g := wait.GroupOf(ctx); g != nil {
+		o := wait.Options{Probe: q.repair, Alike: true}
+		if sender, _ := q.ring.Stuck(); sender != 0 || !q.ring.NoLease() {
+			o.Watch = q.watchList()
+		}
+		return q.recvErrors.Of(g.Enter(q.M, &q.header.RecvArmed, q.canRecv, o))
+	}
 	t := tries{waited: true}
 	defer q.passMessage(&t)
 	for !q.canRecv() {

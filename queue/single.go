@@ -304,6 +304,9 @@ func (q *single) released() {
 // waitReceiver waits until there is a message, or the end of the stream. The caller has the
 // receiving end.
 func (q *single) waitReceiver(ctx context.Context) error {
+	if g := wait.GroupOf(ctx); g != nil {
+		return q.recvErrors.Of(q.recvSide.waiter.enter(g, q.M))
+	}
 	var b stream.Backoff
 	for !q.recvSide.waiter.ready() {
 		if err := stream.Context(ctx); err != nil {

@@ -77,3 +77,14 @@ func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capaci
 	o := wait.Options{Probe: w.probe, NoSpin: true}
 	return wait.Until(ctx, m, w.armed, w.checked, o)
 }
+
+// enter is wait in a group. The other end uses barriers from now on, until a later wait that lasts.
+func (w *waiterEnd) enter(g *wait.Group, m *mem.Mapping) error {
+	if w.ready() {
+		return nil
+	}
+	w.barred.Store(w.ask.Load() == 1)
+	w.ask.Store(1)
+	w.looks.Store(0)
+	return g.Enter(m, w.armed, w.checked, wait.Options{Probe: w.probe})
+}

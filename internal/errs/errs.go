@@ -43,6 +43,10 @@ var (
 // NoContext is returned by a call that would wait with a nil context.
 var NoContext = fmt.Errorf("%w: the context is nil; use context.Background()", BadOption)
 
+// Entered is returned by a call that waits, and has registered with the wait.Group that is its
+// context. To other code it is context.Canceled.
+var Entered = fmt.Errorf("registered: %w", context.Canceled)
+
 // Context is ctx.Err, and NoContext if ctx is nil.
 func Context(ctx context.Context) error {
 	if ctx == nil {

@@ -81,7 +81,7 @@ func (e *Errors) EndClosed() error { return e.Of(errEndClosed) }
 //
 //go:noinline
 func (e *Errors) Of(err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || err == io.EOF || err == errs.Entered {
 		return err
 	}
 	for i, cause := range madeOnce {

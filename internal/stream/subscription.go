@@ -69,6 +69,7 @@ type Subscription struct {
 	waitPos uint64        // the position that the last wait was for
 	subject atomic.Uint32 // of waits behind a publisher that has not finished; see wait.Options
 	ready   func() bool   // waitPos can be read; made once, so that waiting does not allocate
+	probe   func() bool   // look; likewise
 
 	last     uint64 // the position of the message that was received last
 	received bool   // there is one
@@ -88,6 +89,7 @@ func (t *Topic) Subscribe(from Start, how ...Delivery) (*Subscription, error) {
 		return nil, t.subscribeErrors.Of(err)
 	}
 	s := &Subscription{t: t, newest: d == Newest}
+	s.probe = s.look
 	s.ready = func() bool { return t.Ring.CanNext(s.waitPos) }
 	if s.newest {
 		s.ready = func() bool { return t.Ring.CanNewest(s.waitPos) }
@@ -201,7 +203,7 @@ func (s *Subscription) Wait(ctx context.Context) error {
 		return err
 	}
 	defer s.t.M.Unpin()
-	done := errs.Context(ctx)
+	g, done := wait.GroupOf(ctx), errs.Context(ctx)
 	if done != nil {
 		ctx = Try{}
 	}
@@ -209,8 +211,11 @@ func (s *Subscription) Wait(ctx context.Context) error {
 	switch {
 	case err == io.EOF:
 		return nil
+	case err == ErrEmpty && g != nil:
+		s.waitPos = s.reading().Pos()
+		err = g.Enter(s.t.M, &s.t.Header.RecvArmed, s.ready, s.waitOptions())
 	case err == ErrEmpty && done != nil:
-		return s.t.receiveErrors.Of(done)
+		err = done
 	}
 	return s.t.receiveErrors.Of(err)
 }
@@ -405,19 +410,25 @@ func (s *Subscription) wakePublishers() {
 
 // wait waits until there may be a message.
 func (s *Subscription) wait(ctx context.Context) error {
-	t, c := s.t, s.reading()
-	sinceLastWait := c.Pos() - s.waitPos
-	s.waitPos = c.Pos()
+	t, pos := s.t, s.reading().Pos()
+	sinceLastWait := pos - s.waitPos
+	s.waitPos = pos
 	s.wakePublishers()
 	wait.YieldLines(sinceLastWait, t.Layout.Capacity)
-	publisher := t.Ring.Holder(s.waitPos)
-	o := wait.Options{
-		Probe: func() bool { return t.repairAt(s.waitPos) || !t.Writes && c.PassDead(t.Alive) },
-		Poll:  !t.Writes,
-		Watch: t.Watch(publisher),
-	}
+	return wait.Until(ctx, t.M, &t.Header.RecvArmed, s.ready, s.waitOptions())
+}
+
+// waitOptions returns the options of a wait at waitPos.
+func (s *Subscription) waitOptions() wait.Options {
+	publisher := s.t.Ring.Holder(s.waitPos)
+	o := wait.Options{Probe: s.probe, Poll: !s.t.Writes, Watch: s.t.Watch(publisher)}
 	if publisher != 0 { // other subscriptions wait at other positions
 		o.Subject = &s.subject
 	}
-	return wait.Until(ctx, t.M, &t.Header.RecvArmed, s.ready, o)
+	return o
+}
+
+// look is the probe of a wait. A wait has one goroutine that calls it.
+func (s *Subscription) look() bool {
+	return s.t.repairAt(s.waitPos) || !s.t.Writes && s.reading().PassDead(s.t.Alive)
 }

@@ -336,6 +336,12 @@ func (v *Value) Wait(ctx context.Context, seen uint64) error {
 	if v.image == 0 {
 		o.Probe = v.broken
 	}
+	if g := wait.GroupOf(ctx); g != nil {
+		if v.image == 0 && v.broken() {
+			return errNoImage
+		}
+		return g.Enter(v.m, &v.words.SeqArmed, changed, o)
+	}
 	err := wait.Until(ctx, v.m, &v.words.SeqArmed, changed, o)
 	if err == nil && !changed() {
 		return errNoImage

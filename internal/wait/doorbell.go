@@ -20,6 +20,10 @@ type doorbell interface {
 	sleep(seen uint32, d time.Duration)
 	// ring wakes the leader, if it sleeps.
 	ring()
+	// guest reports whether ringFor can be used.
+	guest() bool
+	// ringFor makes rings of other processes ring w, which leads and does not sleep; nil ends that.
+	ringFor(w *waiter)
 	// close ends the use of the memory other than by the leader: the mapping drains.
 	close()
 }
@@ -49,8 +53,8 @@ var alone atomic.Int32 // leaders that sleep in a thread of their own
 // An ownBell is the doorbell of this process's attachment. Its leader sleeps in one of these ways:
 //
 //   - in a thread of its own, if fewer than maxAlone leaders of the process do;
-//   - else in a berth: a sentry, one thread for 127 mappings, sleeps on the bells of all its
-//     berths. A mapping keeps its berth;
+//   - else, and if it is a member of a group, in a berth: a sentry, one thread for 127 mappings,
+//     sleeps on the bells of all its berths. A mapping keeps its berth;
 //   - where the kernel cannot sleep on several futexes (before Linux 5.16, or forbidden by
 //     seccomp), in a thread of its own, if fewer than maxThreads leaders do. Further leaders poll
 //     their bells, after 1 ms, 2 ms and so on up to 50 ms.
@@ -58,6 +62,7 @@ type ownBell struct {
 	futexBell
 	m     *mem.Mapping
 	berth atomic.Pointer[berth] // nil: none
+	aside atomic.Bool           // the leader sleeps in a thread of its own
 	nap   time.Duration         // of a leader that polls; only the leader uses it
 
 	mu     sync.Mutex
@@ -86,6 +91,8 @@ func (b *ownBell) sleepAlone(seen uint32, d time.Duration, limit int32) bool {
 	if alone.Add(1) > limit {
 		return false
 	}
+	b.aside.Store(true)
+	defer b.aside.Store(false)
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
 	b.slot.Sleep(seen, d)
@@ -107,7 +114,7 @@ func (b *ownBell) poll(seen uint32, d time.Duration) {
 // ring wakes the leader of this process.
 func (b *ownBell) ring() {
 	b.slot.Bell.Add(1)
-	if p := b.berth.Load(); p != nil {
+	if p := b.berth.Load(); p != nil && !b.aside.Load() {
 		p.ring()
 	} else if b.slot.Sleeping.Load() != 0 {
 		b.slot.Rouse()
@@ -124,6 +131,14 @@ func (b *ownBell) takeBerth(seen uint32) *berth {
 	p := joinSentry(b.m, b.slot, seen)
 	b.berth.Store(p)
 	return p
+}
+
+func (b *ownBell) guest() bool { return b.berth.Load() != nil || b.takeBerth(b.value()) != nil }
+
+func (b *ownBell) ringFor(w *waiter) {
+	if p := b.berth.Load(); p != nil {
+		p.ringFor(w)
+	}
 }
 
 func (b *ownBell) close() {

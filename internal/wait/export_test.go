@@ -64,3 +64,21 @@ func Turnstiles(m *mem.Mapping) (n int) {
 	}
 	return n
 }
+
+// Guests returns how many members of groups wait at m, and whether no waiter leads there.
+func Guests(m *mem.Mapping) (n int, free bool) {
+	l := lotOf(m)
+	return int(l.guests.n.Load()), len(l.leadToken) == 1
+}
+
+// Waiting returns how many waiters at m are not chosen.
+func Waiting(m *mem.Mapping) (n int) {
+	l := lotOf(m)
+	for i := range l.buckets {
+		b := &l.buckets[i]
+		b.mu.Lock()
+		n += b.unchosen
+		b.mu.Unlock()
+	}
+	return n
+}

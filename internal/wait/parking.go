@@ -2,6 +2,7 @@ package wait
 
 import (
 	"context"
+	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type parkingLot struct {
 	lastScan  time.Time              // of all waiters by a leader, which writes it
 
 	watches watches
+	guests  guests // members of groups, see Group
 	buckets [layout.Buckets]bucket
 }
 
@@ -54,12 +56,24 @@ type waiter struct {
 	probeNow   atomic.Bool
 	signal     chan struct{} // holds one ring
 	next, prev *waiter       // guarded by the bucket's mu
+
+	// Of a member of a group:
+	group         *Group      // nil: it is none
+	pushed, asked bool        // it is in rung; it was rung for its condition; guarded by group.mu
+	guest         int         // its index in lot.guests, whose mu guards it
+	lot           *parkingLot // nil: it is not registered; only the group's goroutine uses it
+	index         int         // of its call; likewise
+	leads         bool        // likewise
 }
 
 var waiters = sync.Pool{New: func() any { return &waiter{signal: make(chan struct{}, 1)} }}
 
 // ring asks the waiter to check its condition.
 func (w *waiter) ring() {
+	if w.group != nil {
+		w.group.push(w, true)
+		return
+	}
 	select {
 	case w.signal <- struct{}{}:
 	default:
@@ -128,6 +142,7 @@ func (l *parkingLot) bucketOf(armed *atomic.Uint32) int {
 
 // onDrain wakes the leader when the mapping begins to close. The other waiters see the channel.
 func (l *parkingLot) onDrain() {
+	l.guests.ring(math.MaxInt)
 	l.bell.close()
 	l.watches.close()
 	l.bell.ring()
@@ -221,7 +236,9 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
 	w.owner, w.chosen = nil, false
-	waiters.Put(w)
+	if w.group == nil { // else the group frees it
+		waiters.Put(w)
+	}
 }
 
 // A leaving says what a waiter leaves behind.
@@ -325,6 +342,7 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 // lead sleeps on the doorbell for all waiters at the mapping, until w's own wait is over. The
 // caller has received the lead token. lead puts it back, also when memory faults.
 func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
+	defer l.offerLead() // when the token is there
 	defer func() { l.leadToken <- struct{}{} }()
 	step.Reach(step.WaitLead)
 	s := l.slot

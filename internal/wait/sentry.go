@@ -43,6 +43,7 @@ type berth struct {
 	seen   uint32        // the bell when the sentry looked last; guarded by sentry.mu
 	lost   bool          // the memory has faulted; guarded by sentry.mu
 	rung   chan struct{} // holds one ring
+	member *waiter       // leads without sleeping here; nil: none; guarded by sentry.mu
 	timer  *time.Timer   // only the leader uses it
 }
 
@@ -122,6 +123,9 @@ func (s *sentry) look(list *mem.Futexes) bool {
 		if bell != b.seen || b.lost { // a leader whose memory is lost finds that by itself
 			b.seen = bell
 			b.ring()
+			if b.member != nil {
+				b.member.group.push(b.member, false)
+			}
 		}
 		if !b.lost {
 			list.Add(&b.slot.Bell, bell)
@@ -135,6 +139,13 @@ func (b *berth) ring() {
 	case b.rung <- struct{}{}:
 	default:
 	}
+}
+
+// ringFor is that of a doorbell.
+func (b *berth) ringFor(w *waiter) {
+	b.sentry.mu.Lock()
+	defer b.sentry.mu.Unlock()
+	b.member = w
 }
 
 // sleep is that of a doorbell.

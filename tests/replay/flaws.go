@@ -51,6 +51,7 @@ const (
 	parkingFile  = "internal/wait/parking.go"
 	doorbellFile = "internal/wait/doorbell.go"
 	sentryFile   = "internal/wait/sentry.go"
+	groupFile    = "internal/wait/group.go"
 	oneFile      = "internal/wait/one.go"
 	lockFile     = "internal/robust/lock.go"
 	sharedFile   = "internal/robust/shared.go"
@@ -123,6 +124,21 @@ var waiting = []Planted{
 	one("berth-kept-at-close", "^berth-close", doorbellFile,
 		"\t\tp.leave()\n\t\tp.ring()\n", "\t\tp.ring()\n",
 		"A sentry does not touch the memory of a mapping that is closed."),
+	one("guest-not-offered", "^select-left", parkingFile,
+		"\tdefer l.offerLead() // when the token is there\n", "",
+		"A leader whose wait ends offers the lead to members of groups."),
+	one("guest-not-offering", "^select-(beside|cancel)", groupFile,
+		"\t\tl.leadToken <- struct{}{}\n", "\t\tl.leadToken = nil\n",
+		"A member of a group that leads hands the lead on."),
+	one("guest-not-told-of-close", "^select-close", parkingFile,
+		"\tl.guests.ring(math.MaxInt)\n", "\t_ = math.MaxInt\n",
+		"Close ends the wait of a group."),
+	one("guest-sleeps-unchecked", "^select$", groupFile,
+		"\t\tif l.bell.value() == bell {\n\t\t\treturn\n\t\t}\n\t}\n", "\t\tif bell == bell {\n\t\t\treturn\n\t\t}\n\t}\n",
+		"A member that leads looks at the bell after it has said that it sleeps."),
+	one("guest-not-rung", "^select", sentryFile,
+		"\t\t\tif b.member != nil {\n", "\t\t\tif false {\n",
+		"A sentry rings the member of a group that leads."),
 	one("interest-lost", "^(queue|event)-local", oneFile,
 		"b.unchosen--; b.unchosen == 0 && slot != nil {", "b.unchosen--; slot != nil {",
 		"The slot's interest lasts as long as there are waiters."),
