@@ -25,10 +25,11 @@ var packages = map[string]string{
 	"shmem": module, "psync": module + "/psync", "queue": module + "/queue",
 	"topic": module + "/topic", "limit": module + "/limit",
 	"kv":      module + "/kv",
+	"metrics": module + "/metrics",
 	"inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",
-	"fs": "io/fs", "io": "io", "json": "encoding/json", "log": "log", "net": "net", "os": "os",
+	"fs": "io/fs", "http": "net/http", "io": "io", "json": "encoding/json", "log": "log", "net": "net", "os": "os",
 	"signal": "os/signal", "slices": "slices", "strconv": "strconv", "strings": "strings",
 	"sync": "sync", "syscall": "syscall", "testing": "testing", "time": "time",
 }

@@ -103,7 +103,7 @@ func TestNamedTests(t *testing.T) {
 }
 
 var (
-	filePath = regexp.MustCompile(`^(?:\./)?((?:internal|tests|cmd|bench|examples|psync|queue|topic|kv|limit|` +
+	filePath = regexp.MustCompile(`^(?:\./)?((?:internal|tests|cmd|bench|examples|psync|queue|topic|kv|limit|metrics|` +
 		`inspect|shmemtest|docs|\.github|\.ci)/[\w./-]+|\w+\.(?:go|md|mod))$`)
 	// notOurs are files of a user's program, and of Go's own tree.
 	notOurs = regexp.MustCompile(`^(main\.go|go\.mod|internal/runtime/.*|atomic_\w+\.go)$`)
@@ -130,7 +130,7 @@ func TestNamedFiles(t *testing.T) {
 
 // public are the packages whose names documents use.
 var public = []string{"shmem", "psync", "queue", "topic", "kv", "limit", "inspect",
-	"shmemtest"}
+	"metrics", "shmemtest"}
 
 func (c *checker) scopes(t *testing.T) map[string]*types.Scope {
 	t.Helper()
