@@ -120,6 +120,9 @@ func (o *Observer) settable() error {
 	case layout.IsMap(o.t):
 		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
 			layout.MapName)
+	case layout.IsCalls(o.t):
+		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
+			layout.CallsName)
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

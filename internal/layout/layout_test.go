@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/shmembox/shmem/internal/calls"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/ring"
@@ -37,6 +38,9 @@ func TestStructs(t *testing.T) {
 		{reflect.TypeFor[ring.Hold](), layout.Hold},
 		{reflect.TypeFor[table.Header](), layout.MapHeader},
 		{reflect.TypeFor[table.Stripe](), layout.Stripe},
+		{reflect.TypeFor[calls.Header](), layout.CallHeader},
+		{reflect.TypeFor[calls.Server](), layout.CallServer},
+		{reflect.TypeFor[calls.Slot](), layout.CallSlot},
 		{reflect.TypeFor[atomic.Uint64](), layout.Word},
 	} {
 		if got := of(t, c.goType); !reflect.DeepEqual(got, c.layout) {

@@ -105,6 +105,11 @@ func Described(t *format.Type) string {
 		key, value := entryOf(t)
 		return "a " + MapName + " of " + NameOf(key) + " and " + NameOf(value) + " (see kv.Open)"
 	}
+	if IsCalls(t) {
+		request, reply := callTypes(t)
+		return "an " + CallsName + " of " + NameOf(request) + " and " + NameOf(reply) +
+			" (see rpc.Serve)"
+	}
 	return "a box of " + NameOf(t) + " (see shmem.Open)"
 }
 

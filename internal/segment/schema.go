@@ -84,8 +84,7 @@ func (a *Attachment) compare(
 	case stored == nil:
 		return nil, a.mismatch("fingerprint: here %016x, in the segment %016x",
 			schema.Fingerprint(), rec.Fingerprint)
-	case (layout.Stream(stored) != "" || layout.IsMap(stored)) &&
-		layout.Stream(schema) == "" && !layout.IsMap(schema):
+	case layout.IsKind(stored) && !layout.IsKind(schema):
 		return nil, a.mismatch("the segment is %s, not a box of %s",
 			layout.Described(stored), layout.NameOf(schema))
 	}

@@ -26,6 +26,7 @@ var packages = map[string]string{
 	"topic": module + "/topic", "limit": module + "/limit",
 	"kv":      module + "/kv",
 	"metrics": module + "/metrics",
+	"rpc":     module + "/rpc",
 	"inspect": module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",
