@@ -90,33 +90,60 @@ func TestNoAllocations(t *testing.T) {
 	})
 }
 
+// byteCalls returns every call that moves a message of bytes. Each receives what it sends.
+func byteCalls(t *testing.T, s byteSends, r byteReceives) []alloc {
+	msg, buf := make([]byte, 48), make([]byte, 0, 64)
+	batch, bufs := [][]byte{msg, msg[:1], msg[:47]}, make([][]byte, 3)
+	look := func([]byte) error { return nil }
+	got := func(_ []byte, err error) { check(t, err) }
+	return []alloc{
+		{"TrySend, TryRecv", func() { check(t, s.TrySend(msg)); got(r.TryRecv(buf)) }},
+		{"Send, Recv", func() {
+			check(t, s.Send(background, msg))
+			got(r.Recv(background, buf))
+		}},
+		{"SendFunc, RecvFunc", func() {
+			check(t, s.SendFunc(background, 48, look))
+			check(t, r.RecvFunc(background, look))
+		}},
+		{"SendBatch, RecvBatch", func() {
+			_, err := s.SendBatch(background, batch)
+			check(t, err)
+			for n := 0; n < len(batch); {
+				k, err := r.RecvBatch(background, bufs[n:])
+				check(t, err)
+				n += k
+			}
+		}},
+		{"TryRecv of nothing", func() {
+			_, err := r.TryRecv(buf)
+			want(t, err, queue.ErrEmpty)
+		}},
+	}
+}
+
 // TestNoAllocationsOfBytes is TestNoAllocations for a Bytes.
 func TestNoAllocationsOfBytes(t *testing.T) {
 	forms(t, func(t *testing.T, single bool) {
 		b := openBytes(t, shmemtest.Dir(t), shapedBytes(single, 8))
-		msg, buf := make([]byte, 48), make([]byte, 0, 64)
-		look := func([]byte) error { return nil }
-		got := func(_ []byte, err error) { check(t, err) }
-		allocateNothing(t, []alloc{
-			{"TrySend, TryRecv", func() { check(t, b.TrySend(msg)); got(b.TryRecv(buf)) }},
-			{"Send, Recv", func() {
-				check(t, b.Send(background, msg))
-				got(b.Recv(background, buf))
+		allocateNothing(t, append(byteCalls(t, b, b),
+			alloc{"Write", func() {
+				_, err := b.Write(make([]byte, 8))
+				check(t, err)
+				check(t, b.RecvFunc(background, func([]byte) error { return nil }))
 			}},
-			{"SendFunc, RecvFunc", func() {
-				check(t, b.SendFunc(background, 48, look))
-				check(t, b.RecvFunc(background, look))
-			}},
-			{"Write", func() { _, err := b.Write(msg); check(t, err); got(b.TryRecv(buf)) }},
-			{"TryRecv of nothing", func() {
-				_, err := b.TryRecv(buf)
-				want(t, err, queue.ErrEmpty)
-			}},
-			{"Len, Cap, Stats", func() {
+			alloc{"Len, Cap, Stats", func() {
 				_, _ = b.Len(), b.Cap()
 				_, err := b.Stats()
 				check(t, err)
-			}},
-		})
+			}}))
+	})
+	forms(t, func(t *testing.T, single bool) {
+		b := openBytes(t, shmemtest.Dir(t), shapedBytes(single, 8))
+		s, err := b.Sender()
+		check(t, err)
+		r, err := b.Receiver()
+		check(t, err)
+		allocateNothing(t, byteCalls(t, s, r))
 	})
 }

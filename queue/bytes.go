@@ -37,12 +37,7 @@ func (q *Bytes) Send(ctx context.Context, p []byte) error {
 		return err
 	}
 	defer s.leave()
-	b, pos, err := s.reserve(ctx, len(p))
-	if err != nil {
-		return err
-	}
-	mem.Copy(b, p)
-	return s.publish(pos, len(p))
+	return q.send(ctx, s, p)
 }
 
 // TrySend is Send that returns ErrFull where Send would block.
@@ -68,21 +63,20 @@ func (q *Bytes) SendFunc(ctx context.Context, n int, f func([]byte) error) error
 		return err
 	}
 	defer s.leave()
-	b, pos, err := s.reserve(ctx, n)
+	return q.sendFunc(ctx, s, n, f)
+}
+
+// SendBatch sends a copy of each of ps as a message, in order, and blocks while there is no room.
+// It looks at ctx before each but the first. It returns how many are sent: all of them, or an
+// error, one of those of Send. Messages of other senders may come in between. If ps is empty it
+// sends nothing and does not wait.
+func (q *Bytes) SendBatch(ctx context.Context, ps [][]byte) (int, error) {
+	s, err := q.form.sender(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	written := false
-	defer func() {
-		if !written {
-			s.cancel(pos)
-		}
-	}()
-	if err := f(b); err != nil {
-		return err
-	}
-	written = true
-	return s.publish(pos, n)
+	defer s.leave()
+	return q.sendBatch(ctx, s, ps)
 }
 
 // Recv receives the oldest message, and blocks until there is one. It appends the message to buf,
@@ -98,17 +92,7 @@ func (q *Bytes) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 		return buf, err
 	}
 	defer r.leave()
-	b, m, err := q.take(ctx, r)
-	if err != nil {
-		return buf, err
-	}
-	n := len(buf)
-	buf = slices.Grow(buf, len(b))[:n+len(b)]
-	mem.Copy(buf[n:], b)
-	if err := r.release(m); err != nil {
-		return buf[:n], err
-	}
-	return buf, nil
+	return q.recv(ctx, r, buf)
 }
 
 // TryRecv is Recv that returns ErrEmpty where Recv would block.
@@ -127,31 +111,21 @@ func (q *Bytes) RecvFunc(ctx context.Context, f func([]byte) error) error {
 		return err
 	}
 	defer r.leave()
-	b, m, err := q.take(ctx, r)
-	if err != nil {
-		return err
-	}
-	done := false
-	defer func() {
-		if !done {
-			_ = r.redeliver(m, q.form.attached().care.delay)
-		}
-	}()
-	if err := f(b); err != nil {
-		return err
-	}
-	done = true
-	return r.release(m)
+	return q.recvFunc(ctx, r, f)
 }
 
-// take takes a message. One that was delivered too often goes to the dead-letter queue.
-func (q *Bytes) take(ctx context.Context, end byteReceiver) ([]byte, run, error) {
-	for {
-		b, r, err := end.take(ctx)
-		if err != nil || q.dead == nil || !q.bury(end, b, r) {
-			return b, r, err
-		}
+// RecvBatch receives up to len(bufs) messages in order, and blocks until there is one. It stores
+// message i in bufs[i], whose old contents it replaces and whose capacity it uses, and returns how
+// many there are: at least one, or an error, one of those of Recv. If a lease was lost meanwhile
+// (ErrLeaseLost) it returns the messages before that one. If bufs is empty it receives nothing and
+// does not wait.
+func (q *Bytes) RecvBatch(ctx context.Context, bufs [][]byte) (int, error) {
+	r, err := q.form.receiver(ctx)
+	if err != nil {
+		return 0, err
 	}
+	defer r.leave()
+	return q.recvBatch(ctx, r, bufs)
 }
 
 // Take receives the oldest message on a lease that outlives the call. See Queue.Take.
@@ -244,3 +218,127 @@ func (q *Bytes) Close() error { return q.Segment().Close() }
 
 // Leak ends the attachment and leaves the queue without an owner. See shmem.Segment.Leak.
 func (q *Bytes) Leak() error { return q.Segment().Leak() }
+
+// The methods below move messages, as those of Queue.
+
+func (q *Bytes) send(ctx context.Context, s byteSender, p []byte) error {
+	b, pos, err := s.reserve(ctx, len(p))
+	if err != nil {
+		return err
+	}
+	mem.Copy(b, p)
+	return s.publish(pos, len(p), false)
+}
+
+func (q *Bytes) sendFunc(ctx context.Context, s byteSender, n int, f func([]byte) error) error {
+	b, pos, err := s.reserve(ctx, n)
+	if err != nil {
+		return err
+	}
+	written := false
+	defer func() {
+		if !written {
+			s.cancel(pos)
+		}
+	}()
+	if err := f(b); err != nil {
+		return err
+	}
+	written = true
+	return s.publish(pos, n, false)
+}
+
+func (q *Bytes) sendBatch(ctx context.Context, s byteSender, ps [][]byte) (n int, err error) {
+	defer s.flush() // also after an error: what is counted is sent
+	for i, p := range ps {
+		if i > 0 {
+			if err := stream.Context(ctx); err != nil {
+				return i, q.form.attached().sendErrors.Of(err)
+			}
+		}
+		b, pos, err := s.reserve(ctx, len(p))
+		if err != nil {
+			return i, err
+		}
+		mem.Copy(b, p)
+		if err := s.publish(pos, len(p), i < len(ps)-1); err != nil {
+			return i, err
+		}
+	}
+	return len(ps), nil
+}
+
+// take takes a message. One that was delivered too often goes to the dead-letter queue.
+func (q *Bytes) take(ctx context.Context, end byteReceiver) ([]byte, run, error) {
+	for {
+		b, r, err := end.take(ctx)
+		if err != nil || q.dead == nil || !q.bury(end, b, r) {
+			return b, r, err
+		}
+	}
+}
+
+func (q *Bytes) recv(ctx context.Context, end byteReceiver, buf []byte) ([]byte, error) {
+	b, r, err := q.take(ctx, end)
+	if err != nil {
+		return buf, err
+	}
+	all := appendMessage(buf, b)
+	if err := end.release(r); err != nil {
+		return buf, err
+	}
+	return all, nil
+}
+
+// appendMessage appends a message, in the queue's memory, to buf.
+func appendMessage(buf, b []byte) []byte {
+	n := len(buf)
+	buf = slices.Grow(buf, len(b))[:n+len(b)]
+	mem.Copy(buf[n:], b)
+	return buf
+}
+
+func (q *Bytes) recvFunc(ctx context.Context, end byteReceiver, f func([]byte) error) error {
+	b, r, err := q.take(ctx, end)
+	if err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			_ = end.redeliver(r, q.form.attached().care.delay)
+		}
+	}()
+	if err := f(b); err != nil {
+		return err
+	}
+	done = true
+	return end.release(r)
+}
+
+func (q *Bytes) recvBatch(ctx context.Context, end byteReceiver, bufs [][]byte) (n int, err error) {
+	if len(bufs) == 0 {
+		return 0, nil
+	}
+	b, r, err := q.take(ctx, end)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		bufs[n] = appendMessage(bufs[n][:0], b)
+		if n+1 == len(bufs) {
+			break
+		}
+		if b, r, err = end.another(r); err != nil {
+			return n, err
+		}
+		if b == nil {
+			break
+		}
+		n++
+	}
+	if err := end.release(r); err != nil {
+		return n, err
+	}
+	return n + 1, nil
+}

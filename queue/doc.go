@@ -12,10 +12,10 @@
 // # Fast forms
 //
 // A queue created with [Options.Single] has one sender and one receiver, and is several times as
-// fast. Batches are faster than single messages. A [Sender] or [Receiver] belongs to one goroutine
-// and is faster than the methods of the queue. The methods that end in Func give the caller the
-// message in place, so it is not copied however large it is. A call makes no system call unless the
-// other side waits.
+// fast. Batches are faster than single messages. A [Sender] or [Receiver], of a Bytes a
+// [BytesSender] or [BytesReceiver], belongs to one goroutine and is faster than the methods of the
+// queue. The methods that end in Func give the caller the message in place, so it is not copied
+// however large it is. A call makes no system call unless the other side waits.
 //
 // # Leases
 //

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A queue has one of four forms: of items (Queue) or of bytes (Bytes), each for any number of
@@ -41,9 +43,10 @@ type itemForm interface {
 	// sender and receiver begin a call of the queue's own methods.
 	sender(ctx context.Context) (itemSender, error)
 	receiver(ctx context.Context) (itemReceiver, error)
-	// newSender and newReceiver make the end of a Sender or Receiver; giveUp ends it.
-	newSender() (end itemSender, giveUp func(), err error)
-	newReceiver() (end itemReceiver, giveUp func(), err error)
+	// newSender and newReceiver make the end of a Sender or Receiver, whose calls that wait stop
+	// ends; giveUp ends the end.
+	newSender(stop *stream.Stop) (end itemSender, giveUp func(), err error)
+	newReceiver(stop *stream.Stop) (end itemReceiver, giveUp func(), err error)
 }
 
 // A run is some slots of a queue of items, one behind the other; behind the last slot of the ring
@@ -84,6 +87,8 @@ type byteForm interface {
 	form
 	sender(ctx context.Context) (byteSender, error)
 	receiver(ctx context.Context) (byteReceiver, error)
+	newSender(stop *stream.Stop) (end byteSender, giveUp func(), err error)
+	newReceiver(stop *stream.Stop) (end byteReceiver, giveUp func(), err error)
 	maxLen() int
 	capacity() int
 }
@@ -93,8 +98,10 @@ type byteSender interface {
 	callEnd
 	// reserve claims room for a message of n bytes in one piece.
 	reserve(ctx context.Context, n int) (b []byte, pos uint64, err error)
-	// publish hands the message of n bytes to the receivers.
-	publish(pos uint64, n int) error
+	// publish hands the message of n bytes to the receivers. With more it may leave that to the
+	// next call of publish or flush: another message comes soon.
+	publish(pos uint64, n int, more bool) error
+	flush()
 	cancel(pos uint64)
 }
 
@@ -103,6 +110,10 @@ type byteReceiver interface {
 	callEnd
 	waitEnd
 	take(ctx context.Context) (b []byte, r run, err error)
+	// another takes one more message, if one is there that is delivered for the first time, and
+	// returns what release is called with then; b is nil if there is none. It may release the
+	// message before, and returns the error of that.
+	another(r run) (b []byte, next run, err error)
 	release(r run) error
 	redeliver(r run, delay time.Duration) error
 }

@@ -21,7 +21,7 @@ import (
 func init() { roles = append(roles, shmemtest.Role{Name: "victim", Run: victim}) }
 
 // victim does one operation on a queue and kills itself at a step of it. Operations on a Bytes
-// begin with "bytes-".
+// begin with "bytes-", those of its handles with "bytes-ends-".
 func victim(c *shmemtest.Conn) error {
 	dir, op, at := c.Args()[0], c.Args()[1], step.Point(c.Args()[2])
 	byteOp, isBytes := strings.CutPrefix(op, "bytes-")
@@ -31,7 +31,13 @@ func victim(c *shmemtest.Conn) error {
 		if err != nil {
 			return err
 		}
-		run = byteOperations(b)[byteOp]
+		if handleOp, ok := strings.CutPrefix(byteOp, "ends-"); ok {
+			if run, err = handleOperation(b, handleOp); err != nil {
+				return err
+			}
+		} else {
+			run = byteOperations(b, b, b.End)[byteOp]
+		}
 	} else {
 		o := options(dir)
 		if op == "bury" {
@@ -66,16 +72,26 @@ func itemOperations(q *queue.Queue[int64]) map[string]func() error {
 	}
 }
 
-func byteOperations(b *queue.Bytes) map[string]func() error {
+func byteOperations(s byteSends, r byteReceives, end func() error) map[string]func() error {
 	fail := func([]byte) error { return errNo }
 	return map[string]func() error{
-		"send":     func() error { return b.Send(background, []byte("100")) },
-		"cancel":   func() error { return b.SendFunc(background, 3, fail) },
-		"recv":     func() error { _, err := b.Recv(background, nil); return err },
-		"giveback": func() error { return b.RecvFunc(background, fail) },
-		"take":     func() error { _, err := b.Take(background); return err },
-		"end":      b.End,
+		"send":     func() error { return s.Send(background, []byte("100")) },
+		"cancel":   func() error { return s.SendFunc(background, 3, fail) },
+		"recv":     func() error { _, err := r.Recv(background, nil); return err },
+		"giveback": func() error { return r.RecvFunc(background, fail) },
+		"take":     func() error { _, err := r.Take(background); return err },
+		"end":      end,
 	}
+}
+
+// handleOperation makes the handle that an operation needs.
+func handleOperation(b *queue.Bytes, op string) (func() error, error) {
+	if op == "send" || op == "cancel" {
+		s, err := b.Sender()
+		return byteOperations(s, b, b.End)[op], err
+	}
+	r, err := b.Receiver()
+	return byteOperations(b, r, b.End)[op], err
 }
 
 // drain receives all that is left.
@@ -119,10 +135,11 @@ var manyOnly = []step.Point{step.QueueCanceled, step.QueueReturned, step.QueueLe
 func TestKillAtEveryStep(t *testing.T) {
 	reached := map[step.Point]bool{}
 	forms(t, func(t *testing.T, single bool) {
-		for _, prefix := range []string{"", "bytes-"} {
+		for _, prefix := range []string{"", "bytes-", "bytes-ends-"} {
 			for _, c := range killCases {
 				for _, at := range c.at {
-					if single && slices.Contains(manyOnly, at) {
+					if single && slices.Contains(manyOnly, at) ||
+						c.op == "end" && prefix == "bytes-ends-" {
 						continue
 					}
 					t.Run(prefix+c.op+"/"+string(at), func(t *testing.T) {

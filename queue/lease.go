@@ -88,7 +88,7 @@ func (l *loan) back(delay time.Duration) error {
 // lend takes a message for a Lease.
 func (q *Queue[T]) lend(ctx context.Context, end itemReceiver) (*Lease[T], error) {
 	a := q.form.attached()
-	e, ok := end.(*manyItems)
+	e, ok := end.(interface{ keep(r run) })
 	if !ok {
 		return nil, a.recvErrors.Of(errSingle)
 	}
@@ -98,12 +98,12 @@ func (q *Queue[T]) lend(ctx context.Context, end itemReceiver) (*Lease[T], error
 	}
 	a.M.MarkExposed()
 	e.keep(r)
-	return &Lease[T]{q.item(r.first), loan{a, e, r}}, nil
+	return &Lease[T]{q.item(r.first), loan{a, end, r}}, nil
 }
 
 func (q *Bytes) lend(ctx context.Context, end byteReceiver) (*BytesLease, error) {
 	a := q.form.attached()
-	e, ok := end.(*manyBytes)
+	e, ok := end.(interface{ keep(r run) })
 	if !ok {
 		return nil, a.recvErrors.Of(errSingle)
 	}
@@ -113,5 +113,5 @@ func (q *Bytes) lend(ctx context.Context, end byteReceiver) (*BytesLease, error)
 	}
 	a.M.MarkExposed()
 	e.keep(r)
-	return &BytesLease{b, loan{a, e, r}}, nil
+	return &BytesLease{b, loan{a, end, r}}, nil
 }

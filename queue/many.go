@@ -38,11 +38,6 @@ type many struct {
 
 	redelivered redeliveries
 
-	// noLeases is 1 + header.Head when this attachment last saw that no process has or had a lease.
-	// Until the head changes there is none.
-	noLeases atomic.Uint64
-	polls    atomic.Uint32 // calls that found the queue empty and no lease in it
-
 	alike        bool        // all senders wait for the same room: not in a Bytes
 	canRecv      func() bool // a receiver that waits should try again
 	repair       func() bool // Repair, made once
@@ -130,26 +125,6 @@ func (q *many) Repair() bool {
 // RepairIfDue is Repair for calls that do not block, at most every 10 ms.
 func (q *many) RepairIfDue() bool { return q.RepairDue() && q.Repair() }
 
-// repairEmpty is RepairIfDue for a call that found no message, by that error of the ring. An empty
-// queue in which no process has a lease may have lost its name, but needs no other repair: most
-// calls do not look at the clock.
-func (q *many) repairEmpty(err error) bool {
-	const seldom = 64
-	head := q.header.Head.Load()
-	quiet := err == ring.ErrEmpty && q.noLeases.Load() == head+1
-	if quiet && q.polls.Add(1)%seldom != 0 || !q.RepairDue() {
-		return false
-	}
-	if q.Repair() {
-		return true
-	}
-	// A lease begins where the head goes on, or where another one ended in a return.
-	if q.ring.NoLease() && q.header.Head.Load() == head {
-		q.noLeases.Store(head + 1)
-	}
-	return false
-}
-
 // tries are those of one call.
 type tries struct {
 	n       int
@@ -199,7 +174,7 @@ func (q *many) awaitRoom(ctx context.Context, t *tries, ready func() bool) error
 	wait.YieldLines(head-q.sendWaitHead.Swap(head), q.depth)
 	_, receiver := q.ring.Stuck()
 	o := wait.Options{Probe: q.repair, Watch: q.Watch(receiver), Alike: q.alike}
-	err := wait.Until(ctx, q.M, &q.header.SendArmed, ready, o)
+	err := stream.Wait(ctx, q.M, &q.header.SendArmed, ready, o)
 	t.waited = t.waited || err == nil
 	return err
 }
@@ -209,7 +184,7 @@ func (q *many) retryRecv(ctx context.Context, t *tries, err error) error {
 	switch err {
 	case ring.ErrEmpty, ring.ErrHeld:
 		if stream.Tries(ctx) {
-			if t.n == 0 && q.repairEmpty(err) {
+			if t.n == 0 && q.RepairIfDue() {
 				break
 			}
 			return ErrEmpty
@@ -248,7 +223,7 @@ func (q *many) waitMessage(ctx context.Context) error {
 		return nil
 	}
 	o := wait.Options{Probe: q.repair, NoSpin: true, Watch: q.watchList(), Alike: true}
-	return wait.Until(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
+	return stream.Wait(ctx, q.M, &q.header.RecvArmed, q.canRecv, o)
 }
 
 // watchList returns the sender whose message is next, and receivers whose leases would be
@@ -305,12 +280,12 @@ func (q *many) cancelAt(pos uint64) {
 // wait waits until there may be a message, or the end of the stream. It may be woken as the only
 // one, and receives nothing: so it wakes the next one.
 func (q *many) wait(ctx context.Context) error {
-	if g := wait.GroupOf(ctx); g != nil {
+	if g, ready := stream.Group(ctx, q.canRecv); g != nil {
 		o := wait.Options{Probe: q.repair, Alike: true}
 		if sender, _ := q.ring.Stuck(); sender != 0 || !q.ring.NoLease() {
 			o.Watch = q.watchList()
 		}
-		return q.recvErrors.Of(g.Enter(q.M, &q.header.RecvArmed, q.canRecv, o))
+		return q.recvErrors.Of(g.Enter(q.M, &q.header.RecvArmed, ready, o))
 	}
 	t := tries{waited: true}
 	defer q.passMessage(&t)

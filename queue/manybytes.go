@@ -72,6 +72,32 @@ func (q *manyBytes) receiver(context.Context) (byteReceiver, error) {
 	return q, nil
 }
 
+func (q *manyBytes) newSender(stop *stream.Stop) (byteSender, func(), error) {
+	return &manyBytesEnd{q, stop}, func() {}, nil
+}
+
+func (q *manyBytes) newReceiver(stop *stream.Stop) (byteReceiver, func(), error) {
+	return &manyBytesEnd{q, stop}, func() {}, nil
+}
+
+// A manyBytesEnd is the end of a BytesSender or BytesReceiver.
+type manyBytesEnd struct {
+	*manyBytes
+	stop *stream.Stop
+}
+
+func (e *manyBytesEnd) reserve(ctx context.Context, n int) ([]byte, uint64, error) {
+	return e.manyBytes.reserve(e.stop.With(ctx), n)
+}
+
+func (e *manyBytesEnd) take(ctx context.Context) ([]byte, run, error) {
+	return e.manyBytes.take(e.stop.With(ctx))
+}
+
+func (e *manyBytesEnd) wait(ctx context.Context) error {
+	return e.manyBytes.wait(e.stop.With(ctx))
+}
+
 func (q *manyBytes) reserve(ctx context.Context, n int) (b []byte, pos uint64, err error) {
 	pos, off, err := q.mpmc.Claim(q.Self, n)
 	if err != nil {
@@ -124,7 +150,7 @@ func tooBig(n, limit int) error {
 	return fmt.Errorf("%w: %d bytes, MaxLen is %d; see BytesOptions.Bytes", ErrTooBig, n, limit)
 }
 
-func (q *manyBytes) publish(pos uint64, _ int) error {
+func (q *manyBytes) publish(pos uint64, _ int, _ bool) error {
 	step.Reach(step.QueueWritten)
 	if robust.RaceEnabled {
 		robust.Releasing(q.Object(), &q.header.RecvArmed)
@@ -138,6 +164,9 @@ func (q *manyBytes) publish(pos uint64, _ int) error {
 	q.released(1)
 	return nil
 }
+
+// flush has nothing to do: every message is published at once.
+func (q *manyBytes) flush() {}
 
 func (q *manyBytes) cancel(pos uint64) { q.cancelAt(pos) }
 
@@ -168,6 +197,28 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, r run, err error) {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
 	}
 	return b, r, nil
+}
+
+// another releases the message before: messages in between may be those of other receivers.
+func (q *manyBytes) another(r run) (b []byte, next run, err error) {
+	if r.lease.kind != fresh {
+		return nil, r, nil
+	}
+	pos, err := q.mpmc.Take(q.Self)
+	if err != nil {
+		return nil, r, nil // the next call finds out
+	}
+	step.Reach(step.QueueTaken)
+	next = run{pos: pos, lease: lease{deliveries: 1}}
+	b, corrupt := q.message(next)
+	if err := q.release(r); err != nil {
+		_ = q.redeliver(next, 0)
+		return nil, next, err
+	}
+	if corrupt != nil {
+		return nil, next, q.recvErrors.Corrupt(corrupt)
+	}
+	return b, next, nil
 }
 
 // message returns the bytes of a message that this call has taken. One whose extent is corrupt is

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // manyItems is the form of a Queue for any number of senders and receivers. It is its own end: its
@@ -59,8 +60,31 @@ func (q *manyItems) receiver(context.Context) (itemReceiver, error) {
 	return q, nil
 }
 
-func (q *manyItems) newSender() (itemSender, func(), error)     { return q, func() {}, nil }
-func (q *manyItems) newReceiver() (itemReceiver, func(), error) { return q, func() {}, nil }
+func (q *manyItems) newSender(stop *stream.Stop) (itemSender, func(), error) {
+	return &manyItemsEnd{q, stop}, func() {}, nil
+}
+
+func (q *manyItems) newReceiver(stop *stream.Stop) (itemReceiver, func(), error) {
+	return &manyItemsEnd{q, stop}, func() {}, nil
+}
+
+// A manyItemsEnd is the end of a Sender or Receiver.
+type manyItemsEnd struct {
+	*manyItems
+	stop *stream.Stop
+}
+
+func (e *manyItemsEnd) claim(ctx context.Context, n int) (run, error) {
+	return e.manyItems.claim(e.stop.With(ctx), n)
+}
+
+func (e *manyItemsEnd) take(ctx context.Context, n int) (run, error) {
+	return e.manyItems.take(e.stop.With(ctx), n)
+}
+
+func (e *manyItemsEnd) wait(ctx context.Context) error {
+	return e.manyItems.wait(e.stop.With(ctx))
+}
 
 func (q *manyItems) claim(ctx context.Context, n int) (r run, err error) {
 	var t tries

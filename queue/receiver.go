@@ -3,21 +3,16 @@ package queue
 import (
 	"context"
 	"iter"
-	"sync"
 
-	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A Receiver is a receiving end of a queue for one goroutine at a time. It does what the methods of
 // the queue do, and is faster. It ends with the queue.
 type Receiver[T any] struct {
-	q       *Queue[T]
-	end     itemReceiver
-	section fence.Section // of a call
-	giveUp  func()
-	once    sync.Once // of giveUp
+	q   *Queue[T]
+	end itemReceiver
+	handle
 }
 
 // Receiver makes a receiving end. In a Single queue it is the only one: until it is closed the
@@ -25,52 +20,22 @@ type Receiver[T any] struct {
 // ErrTaken if the queue has another receiver that lives. The other errors are ErrReadOnly and
 // ErrClosed.
 func (q *Queue[T]) Receiver() (*Receiver[T], error) {
+	r := &Receiver[T]{q: q}
 	a := q.form.attached()
-	if err := a.Enter(); err != nil {
-		return nil, a.recvErrors.Of(err)
-	}
-	defer a.M.Unpin()
-	end, giveUp, err := q.form.newReceiver()
+	err := r.start(a, &a.recvErrors, func(stop *stream.Stop) (giveUp func(), err error) {
+		r.end, giveUp, err = q.form.newReceiver(stop)
+		return giveUp, err
+	})
 	if err != nil {
 		return nil, err
-	}
-	r := &Receiver[T]{q: q, end: end, giveUp: giveUp}
-	if err := a.atClose(r, r.leave); err != nil {
-		r.leave()
-		return nil, a.recvErrors.Of(err)
 	}
 	return r, nil
 }
 
-// leave gives the end up when the call in flight has ended. The mapping is pinned.
-func (r *Receiver[T]) leave() {
-	r.section.Shut()
-	r.once.Do(r.giveUp)
-}
-
-// Close gives the end up. Any goroutine may call it. It waits for a call in flight, also for one
-// that waits for a message: cancel the context of that call first, or close the queue. Later calls
-// return ErrClosed. A second Close returns nil.
-func (r *Receiver[T]) Close() error {
-	a := r.q.form.attached()
-	if !a.M.Pin() { // the queue is closed, and gives the end up itself
-		r.section.Shut()
-		return nil
-	}
-	defer a.M.Unpin()
-	r.leave()
-	a.forget(r)
-	return nil
-}
-
-// closed returns the error of a call of a closed end.
-func (r *Receiver[T]) closed() error {
-	a := r.q.form.attached()
-	if a.M.Closed() {
-		return a.recvErrors.Of(shmem.ErrClosed)
-	}
-	return a.recvErrors.EndClosed()
-}
+// Close gives the end up. Any goroutine may call it. A call that waits for a message returns
+// ErrClosed, as later calls do. Close waits for that, and for a function of RecvFunc that runs. A
+// second Close returns nil.
+func (r *Receiver[T]) Close() error { return r.close() }
 
 // Recv receives the oldest message. See Queue.Recv.
 func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {

@@ -107,35 +107,32 @@ func (q *single) endStream() {
 	q.wakeSender()
 }
 
-// begin begins a call of the queue's own methods: it pins the mapping and takes the lock of a side,
-// until leave of the end. The error is errLocked if the call does not block and another one has the
-// lock.
-func (q *single) begin(ctx context.Context, s *singleSide) error {
+// begin begins a call of the queue's own methods: it takes the lock of a side, until leave of the
+// end, and the end itself by take where this attachment does not have it. While the attachment has
+// the end the lock pins the mapping: Close takes it before the mapping goes (ownSide).
+func (q *single) begin(
+	ctx context.Context, s *singleSide, owned func() bool, take func() error, busy error,
+) error {
 	if err := q.Enter(); err != nil {
-		return err
+		return s.errors.Of(err)
 	}
-	if s.lock.tryLock() {
+	defer q.M.Unpin()
+	if err := s.lock.lock(ctx, q.M.Closing); err == errLocked {
+		return s.errors.Of(busy)
+	} else if err != nil {
+		return s.errors.Of(err)
+	}
+	if owned() {
 		return nil
 	}
-	err := s.lock.lock(ctx, q.M.Closing)
+	err := q.stillTaken(s)
+	if err == nil {
+		err = take()
+	}
 	if err != nil {
-		q.M.Unpin()
+		s.lock.unlock()
 	}
 	return err
-}
-
-// beginError returns the error of begin. busy stands for errLocked.
-func (s *singleSide) beginError(err, busy error) error {
-	if err == errLocked {
-		err = busy
-	}
-	return s.errors.Of(err)
-}
-
-// finish ends what begin began.
-func (q *single) finish(s *singleSide) {
-	s.lock.unlock()
-	q.M.Unpin()
 }
 
 // leaver is the end of a ring.
@@ -304,8 +301,8 @@ func (q *single) released() {
 // waitReceiver waits until there is a message, or the end of the stream. The caller has the
 // receiving end.
 func (q *single) waitReceiver(ctx context.Context) error {
-	if g := wait.GroupOf(ctx); g != nil {
-		return q.recvErrors.Of(q.recvSide.waiter.enter(g, q.M))
+	if g, ready := stream.Group(ctx, q.recvSide.waiter.checked); g != nil {
+		return q.recvErrors.Of(q.recvSide.waiter.enter(g, q.M, ready))
 	}
 	var b stream.Backoff
 	for !q.recvSide.waiter.ready() {

@@ -37,68 +37,78 @@ func (q *singleBytes) maxLen() int   { return q.spsc.Max() }
 func (q *singleBytes) capacity() int { return q.size }
 
 func (q *singleBytes) sender(ctx context.Context) (byteSender, error) {
-	if err := q.begin(ctx, &q.sendSide); err != nil {
-		return nil, q.sendSide.beginError(err, ErrFull)
-	}
-	if q.ownSender == nil {
-		if err := q.takeSender(); err != nil {
-			return nil, err
+	side := &q.sendSide
+	if side.lock.tryLock() {
+		if q.ownSender != nil && !q.M.Closed() {
+			return q.ownSender, nil
 		}
+		side.lock.unlock()
+	}
+	owned := func() bool { return q.ownSender != nil }
+	if err := q.begin(ctx, side, owned, q.takeSender, ErrFull); err != nil {
+		return nil, err
 	}
 	return q.ownSender, nil
 }
 
 // takeSender makes this attachment the sender, until Close. The caller holds sendSide.lock.
 func (q *singleBytes) takeSender() error {
-	err := q.stillTaken(&q.sendSide)
-	if err != nil {
-		q.finish(&q.sendSide)
-		return err
-	}
 	s, err := ownSide(&q.single, &q.sendSide, q.spsc.Sender)
-	if err != nil {
-		q.finish(&q.sendSide)
-		return err
+	if err == nil {
+		q.ownSender = &singleByteSender{q: q, ring: s}
 	}
-	q.ownSender = &singleByteSender{q, s}
-	return nil
+	return err
 }
 
 func (q *singleBytes) receiver(ctx context.Context) (byteReceiver, error) {
-	if err := q.begin(ctx, &q.recvSide); err != nil {
-		return nil, q.recvSide.beginError(err, ErrEmpty)
-	}
-	if q.ownReceiver == nil {
-		if err := q.takeReceiver(); err != nil {
-			return nil, err
+	side := &q.recvSide
+	if side.lock.tryLock() {
+		if q.ownReceiver != nil && !q.M.Closed() {
+			return q.ownReceiver, nil
 		}
+		side.lock.unlock()
+	}
+	owned := func() bool { return q.ownReceiver != nil }
+	if err := q.begin(ctx, side, owned, q.takeReceiver, ErrEmpty); err != nil {
+		return nil, err
 	}
 	return q.ownReceiver, nil
 }
 
 // takeReceiver makes this attachment the receiver, until Close. The caller holds recvSide.lock.
 func (q *singleBytes) takeReceiver() error {
-	err := q.stillTaken(&q.recvSide)
-	if err != nil {
-		q.finish(&q.recvSide)
-		return err
-	}
 	r, err := ownSide(&q.single, &q.recvSide, q.spsc.Receiver)
-	if err != nil {
-		q.finish(&q.recvSide)
-		return err
+	if err == nil {
+		q.ownReceiver = &singleByteReceiver{q: q, ring: r}
 	}
-	q.ownReceiver = &singleByteReceiver{q, r}
-	return nil
+	return err
+}
+
+func (q *singleBytes) newSender(stop *stream.Stop) (byteSender, func(), error) {
+	s, err := enterSide(&q.single, &q.sendSide, q.spsc.Sender)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &singleByteSender{q: q, ring: s, stop: stop}, s.Leave, nil
+}
+
+func (q *singleBytes) newReceiver(stop *stream.Stop) (byteReceiver, func(), error) {
+	r, err := enterSide(&q.single, &q.recvSide, q.spsc.Receiver)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &singleByteReceiver{q: q, ring: r, stop: stop}, r.Leave, nil
 }
 
 // A singleByteSender is the sending end. One goroutine at a time calls its methods.
 type singleByteSender struct {
 	q    *singleBytes
 	ring *ring.ByteSender
+	stop *stream.Stop // of a BytesSender
+	held bool         // messages are written and not published
 }
 
-func (s *singleByteSender) leave() { s.q.finish(&s.q.sendSide) }
+func (s *singleByteSender) leave() { s.q.sendSide.lock.unlock() }
 
 func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, error) {
 	q := s.q
@@ -109,7 +119,9 @@ func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, 
 			// Look once more, and remember the head that a wait is for. The first look does
 			// without, because the load takes the cache line from the receiver.
 			q.fullHead.Store(q.header.Head.Load())
-			b, err = s.try(n)
+			if b, err = s.try(n); err == ring.ErrFull {
+				s.flush() // room comes only if the receiver sees these
+			}
 		}
 		if err == nil {
 			step.Reach(step.QueueClaimed)
@@ -118,7 +130,7 @@ func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, 
 		if err == ring.ErrTooBig {
 			return nil, 0, q.sendErrors.Of(tooBig(n, q.maxLen()))
 		}
-		if err := q.retrySend(ctx, &backoff, err); err != nil {
+		if err := q.retrySend(s.stop.With(ctx), &backoff, err); err != nil {
 			return nil, 0, q.sendErrors.Of(err)
 		}
 	}
@@ -131,22 +143,33 @@ func (s *singleByteSender) try(n int) ([]byte, error) {
 	return s.ring.Reserve(n)
 }
 
-func (s *singleByteSender) publish(_ uint64, n int) error {
-	q := s.q
+func (s *singleByteSender) publish(_ uint64, n int, more bool) error {
 	step.Reach(step.QueueWritten)
+	s.ring.Commit(n)
+	s.q.sendSide.waiter.count++
+	if s.held = true; !more {
+		s.flush()
+	}
+	return nil
+}
+
+// flush publishes the messages that are written.
+func (s *singleByteSender) flush() {
+	if !s.held {
+		return
+	}
+	s.held = false
+	q := s.q
 	if robust.RaceEnabled {
 		robust.Releasing(q.Object(), &q.header.RecvArmed)
 	}
-	s.ring.Commit(n)
 	if q.lightSend() {
 		s.ring.Publish()
 	} else {
 		s.ring.PublishFence()
 	}
-	q.sendSide.waiter.count++
 	mem.PrefetchWrite(s.ring.Ahead())
 	q.published()
-	return nil
 }
 
 // cancel has nothing to do: nothing was claimed in shared memory.
@@ -156,9 +179,10 @@ func (s *singleByteSender) cancel(uint64) {}
 type singleByteReceiver struct {
 	q    *singleBytes
 	ring *ring.ByteReceiver
+	stop *stream.Stop // of a BytesReceiver
 }
 
-func (r *singleByteReceiver) leave() { r.q.finish(&r.q.recvSide) }
+func (r *singleByteReceiver) leave() { r.q.recvSide.lock.unlock() }
 
 func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err error) {
 	q := r.q
@@ -168,7 +192,7 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err err
 		if err == nil {
 			break
 		}
-		if err := q.retryRecv(ctx, &backoff, err); err != nil {
+		if err := q.retryRecv(r.stop.With(ctx), &backoff, err); err != nil {
 			return nil, m, q.recvErrors.Of(err)
 		}
 	}
@@ -178,6 +202,19 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err err
 	step.Reach(step.QueueTaken)
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
+	}
+	return b, m, nil
+}
+
+// another releases nothing: release consumes all that was taken.
+func (r *singleByteReceiver) another(m run) (b []byte, next run, err error) {
+	b, err = r.ring.Next()
+	if err != nil {
+		return nil, m, nil // the next call finds out
+	}
+	r.q.recvSide.waiter.count++
+	if robust.RaceEnabled {
+		robust.Acquired(r.q.Object(), &r.q.header.RecvArmed)
 	}
 	return b, m, nil
 }
@@ -195,18 +232,12 @@ func (r *singleByteReceiver) release(run) error {
 	return nil
 }
 
-// redeliver makes the message of take, which is not released, the next one again: it makes a new
-// end of the ring, which begins there.
+// redeliver makes the message of take, which is not released, the next one again.
 func (r *singleByteReceiver) redeliver(run, time.Duration) error {
-	q := r.q
-	r.ring.Leave()
-	again, err := q.spsc.Receiver(q.Self, func(id uint32) bool { return id != q.Self })
-	if err != nil { // another attachment has the end now: the next call asks for it
-		q.ownReceiver = nil
-		return nil
-	}
-	r.ring = again
+	r.ring.Rewind()
 	return nil
 }
 
-func (r *singleByteReceiver) wait(ctx context.Context) error { return r.q.waitReceiver(ctx) }
+func (r *singleByteReceiver) wait(ctx context.Context) error {
+	return r.q.waitReceiver(r.stop.With(ctx))
+}

@@ -32,86 +32,79 @@ func (q *singleItems) bind(l *layout.Queue) (err error) {
 }
 
 func (q *singleItems) sender(ctx context.Context) (itemSender, error) {
-	if err := q.begin(ctx, &q.sendSide); err != nil {
-		return nil, q.sendSide.beginError(err, ErrFull)
-	}
-	if q.ownSender == nil {
-		if err := q.takeSender(); err != nil {
-			return nil, err
+	side := &q.sendSide
+	if side.lock.tryLock() {
+		if q.ownSender != nil && !q.M.Closed() {
+			return q.ownSender, nil
 		}
+		side.lock.unlock()
+	}
+	owned := func() bool { return q.ownSender != nil }
+	if err := q.begin(ctx, side, owned, q.takeSender, ErrFull); err != nil {
+		return nil, err
 	}
 	return q.ownSender, nil
 }
 
 // takeSender makes this attachment the sender, until Close. The caller holds sendSide.lock.
 func (q *singleItems) takeSender() error {
-	err := q.stillTaken(&q.sendSide)
-	if err != nil {
-		q.finish(&q.sendSide)
-		return err
-	}
 	s, err := ownSide(&q.single, &q.sendSide, q.spsc.Sender)
-	if err != nil {
-		q.finish(&q.sendSide)
-		return err
+	if err == nil {
+		q.ownSender = &singleItemSender{q, s, nil, q.quick, q.M}
 	}
-	q.ownSender = &singleItemSender{q, s, q.quick, q.M}
-	return nil
+	return err
 }
 
 func (q *singleItems) receiver(ctx context.Context) (itemReceiver, error) {
-	if err := q.begin(ctx, &q.recvSide); err != nil {
-		return nil, q.recvSide.beginError(err, ErrEmpty)
-	}
-	if q.ownReceiver == nil {
-		if err := q.takeReceiver(); err != nil {
-			return nil, err
+	side := &q.recvSide
+	if side.lock.tryLock() {
+		if q.ownReceiver != nil && !q.M.Closed() {
+			return q.ownReceiver, nil
 		}
+		side.lock.unlock()
+	}
+	owned := func() bool { return q.ownReceiver != nil }
+	if err := q.begin(ctx, side, owned, q.takeReceiver, ErrEmpty); err != nil {
+		return nil, err
 	}
 	return q.ownReceiver, nil
 }
 
 // takeReceiver makes this attachment the receiver, until Close. The caller holds recvSide.lock.
 func (q *singleItems) takeReceiver() error {
-	err := q.stillTaken(&q.recvSide)
-	if err != nil {
-		q.finish(&q.recvSide)
-		return err
-	}
 	r, err := ownSide(&q.single, &q.recvSide, q.spsc.Receiver)
-	if err != nil {
-		q.finish(&q.recvSide)
-		return err
+	if err == nil {
+		q.ownReceiver = &singleItemReceiver{q, r, nil, q.quick, q.M}
 	}
-	q.ownReceiver = &singleItemReceiver{q, r, q.quick, q.M}
-	return nil
+	return err
 }
 
-func (q *singleItems) newSender() (itemSender, func(), error) {
+func (q *singleItems) newSender(stop *stream.Stop) (itemSender, func(), error) {
 	s, err := enterSide(&q.single, &q.sendSide, q.spsc.Sender)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleItemSender{q, s, q.quick, q.M}, s.Leave, nil
+	return &singleItemSender{q, s, stop, q.quick, q.M}, s.Leave, nil
 }
 
-func (q *singleItems) newReceiver() (itemReceiver, func(), error) {
+func (q *singleItems) newReceiver(stop *stream.Stop) (itemReceiver, func(), error) {
 	r, err := enterSide(&q.single, &q.recvSide, q.spsc.Receiver)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleItemReceiver{q, r, q.quick, q.M}, r.Leave, nil
+	return &singleItemReceiver{q, r, stop, q.quick, q.M}, r.Leave, nil
 }
 
 // A singleItemSender is the sending end. One goroutine at a time calls its methods.
 type singleItemSender struct {
 	q      *singleItems
 	ring   *ring.Sender
+	stop   *stream.Stop     // of a Sender
 	header *ring.SPSCHeader // quick of q
 	m      *mem.Mapping     // of q
 }
 
-func (s *singleItemSender) leave() { s.q.finish(&s.q.sendSide) }
+func (s *singleItemSender) leave() { s.q.sendSide.lock.unlock() }
 
 func (s *singleItemSender) claim(ctx context.Context, n int) (r run, err error) {
 	q := s.q
@@ -124,7 +117,7 @@ func (s *singleItemSender) claim(ctx context.Context, n int) (r run, err error) 
 			step.Reach(step.QueueClaimed)
 			return r, nil
 		}
-		if err := q.retrySend(ctx, &b, err); err != nil {
+		if err := q.retrySend(s.stop.With(ctx), &b, err); err != nil {
 			return run{}, q.sendErrors.Of(err)
 		}
 		// The next wait is for another head than this one. It is loaded here only, because the load
@@ -163,11 +156,12 @@ func (s *singleItemSender) cancel(run) {}
 type singleItemReceiver struct {
 	q      *singleItems
 	ring   *ring.Receiver
+	stop   *stream.Stop     // of a Receiver
 	header *ring.SPSCHeader // quick of q
 	m      *mem.Mapping     // of q
 }
 
-func (r *singleItemReceiver) leave() { r.q.finish(&r.q.recvSide) }
+func (r *singleItemReceiver) leave() { r.q.recvSide.lock.unlock() }
 
 func (r *singleItemReceiver) take(ctx context.Context, n int) (m run, err error) {
 	q := r.q
@@ -176,7 +170,7 @@ func (r *singleItemReceiver) take(ctx context.Context, n int) (m run, err error)
 		if m.first, m.n, err = r.ring.Peek(n); err == nil {
 			break
 		}
-		if err := q.retryRecv(ctx, &b, err); err != nil {
+		if err := q.retryRecv(r.stop.With(ctx), &b, err); err != nil {
 			return run{}, q.recvErrors.Of(err)
 		}
 	}
@@ -205,4 +199,6 @@ func (r *singleItemReceiver) light() bool { return fence.Light && r.header.SendW
 // redeliver has nothing to do: a message that is not released stays.
 func (r *singleItemReceiver) redeliver(run, time.Duration) error { return nil }
 
-func (r *singleItemReceiver) wait(ctx context.Context) error { return r.q.waitReceiver(ctx) }
+func (r *singleItemReceiver) wait(ctx context.Context) error {
+	return r.q.waitReceiver(r.stop.With(ctx))
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -75,16 +76,17 @@ func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capaci
 	w.ask.Store(ask)
 	w.looks.Store(0)
 	o := wait.Options{Probe: w.probe, NoSpin: true}
-	return wait.Until(ctx, m, w.armed, w.checked, o)
+	return stream.Wait(ctx, m, w.armed, w.checked, o)
 }
 
-// enter is wait in a group. The other end uses barriers from now on, until a later wait that lasts.
-func (w *waiterEnd) enter(g *wait.Group, m *mem.Mapping) error {
+// enter is wait in a group, where checked is that of w or more. The other end uses barriers from
+// now on, until a later wait that lasts.
+func (w *waiterEnd) enter(g *wait.Group, m *mem.Mapping, checked func() bool) error {
 	if w.ready() {
 		return nil
 	}
 	w.barred.Store(w.ask.Load() == 1)
 	w.ask.Store(1)
 	w.looks.Store(0)
-	return g.Enter(m, w.armed, w.checked, wait.Options{Probe: w.probe})
+	return g.Enter(m, w.armed, checked, wait.Options{Probe: w.probe})
 }

@@ -117,9 +117,10 @@ func (s *ByteSender) PublishFence() { store("send.publish", &s.s.h.Tail, s.s.tai
 
 // A ByteReceiver is the consumer's end. One goroutine at a time may use it.
 type ByteReceiver struct {
-	c    Receiver
-	data []byte
-	max  int
+	c        Receiver
+	data     []byte
+	max      int
+	released uint64 // Head
 }
 
 // Receiver makes self the consumer. It returns ErrOccupied if there is a living one.
@@ -132,7 +133,7 @@ func (r *SPSCBytes) Receiver(self uint32, alive func(uint32) bool) (*ByteReceive
 		c.Leave()
 		return nil, ErrCorrupt
 	}
-	return &ByteReceiver{*c, r.data, r.Max()}, nil
+	return &ByteReceiver{c: *c, data: r.data, max: r.Max(), released: c.head}, nil
 }
 
 // Leave frees the end.
@@ -181,7 +182,19 @@ func (c *ByteReceiver) Ahead() *byte {
 }
 
 // Release consumes all messages that Next has returned.
-func (c *ByteReceiver) Release() { release("recv.release", &c.c.h.Head, c.c.head) }
+func (c *ByteReceiver) Release() {
+	c.released = c.c.head
+	release("recv.release", &c.c.h.Head, c.c.head)
+}
 
 // ReleaseFence is Release in one order with all other atomic operations.
-func (c *ByteReceiver) ReleaseFence() { store("recv.release", &c.c.h.Head, c.c.head) }
+func (c *ByteReceiver) ReleaseFence() {
+	c.released = c.c.head
+	store("recv.release", &c.c.h.Head, c.c.head)
+}
+
+// Rewind makes Next return the messages again that it has returned and that are not released.
+func (c *ByteReceiver) Rewind() {
+	c.c.head = c.released
+	c.c.i = c.released % c.c.n
+}

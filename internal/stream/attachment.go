@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -18,7 +20,8 @@ type Attachment struct {
 	Self    uint32 // the id of the attachment, by which it claims slots; 0: it has none
 	Writes  bool   // it can claim slots: it has an id and the payload can be written
 
-	repaired atomic.Int64 // when RepairDue last reported true
+	rests    atomic.Bool // no repair is due before repairAt
+	repairAt *time.Timer // makes rests false; used by the call that has made it true
 	at       *segment.Attachment
 	nameless atomic.Bool // FindTaken has found that the file has no name any more
 }
@@ -69,8 +72,18 @@ func (a *Attachment) AliveOnce() func(id uint32) bool {
 	}
 }
 
-// RepairDue reports whether a call that does not block should repair: at most every 10 ms.
-func (a *Attachment) RepairDue() bool { return wait.ProbeDue(&a.repaired) }
+// RepairDue reports whether a call that does not block should repair: at most every 10 ms. Of
+// concurrent callers at most one gets true. It reads no clock: a timer tells when it is due.
+func (a *Attachment) RepairDue() bool {
+	if a.rests.Load() || !a.rests.CompareAndSwap(false, true) {
+		return false
+	}
+	if a.repairAt == nil {
+		a.repairAt = time.AfterFunc(math.MaxInt64, func() { a.rests.Store(false) })
+	}
+	a.repairAt.Reset(wait.FirstProbe)
+	return true
+}
 
 // Watch returns a list for wait.Options of those ids that are attachments, other than this one.
 func (a *Attachment) Watch(ids ...uint32) (list []format.ID) {

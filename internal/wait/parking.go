@@ -45,9 +45,10 @@ type waiter struct {
 	k      int // number of its bucket
 	armed  *atomic.Uint32
 	ready  func() bool
-	alike  bool           // see Options.Alike
-	owner  *atomic.Uint32 // see Options.Owner
-	chosen bool           // it was rung because it can go on; guarded by the bucket's mu
+	alike  bool            // see Options.Alike
+	owner  *atomic.Uint32  // see Options.Owner
+	stop   <-chan struct{} // see Options.Stop
+	chosen bool            // it was rung because it can go on; guarded by the bucket's mu
 	probe  probe
 	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
 	watch  []format.ID
@@ -235,7 +236,7 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 	w.probeNow.Store(false)
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
-	w.owner, w.chosen = nil, false
+	w.owner, w.stop, w.chosen = nil, nil, false
 	if w.group == nil { // else the group frees it
 		waiters.Put(w)
 	}
@@ -278,7 +279,7 @@ func (l *parkingLot) wait(
 ) (err error) {
 	w := waiters.Get().(*waiter)
 	w.k, w.armed, w.ready, w.watch = k, armed, ready, o.Watch
-	w.alike, w.owner = o.Alike, o.Owner
+	w.alike, w.owner, w.stop = o.Alike, o.Owner, o.Stop
 	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
 	l.register(w)
 	defer l.unregister(w, &err)
@@ -335,7 +336,19 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 			return ctx.Err()
 		case <-closing:
 			return ErrClosed
+		case <-w.stop:
+			return ErrClosed
 		}
+	}
+}
+
+// stopped reports whether Options.Stop is closed.
+func (w *waiter) stopped() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -373,7 +386,7 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if err := ctx.Err(); err != nil {
 			return true, err
 		}
-		if l.m.Closed() {
+		if l.m.Closed() || w.stopped() {
 			return true, ErrClosed
 		}
 		l.bell.sleep(bell, w.untilProbe(rest))

@@ -3,7 +3,6 @@ package wait_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,34 +106,5 @@ func TestTurnEnds(t *testing.T) {
 	defer only.Close()
 	if _, err := wait.Turn(context.Background(), only.M, &r.o[3].armed); !errors.Is(err, errs.ReadOnly) {
 		t.Errorf("without a slot: %v", err)
-	}
-}
-
-// TestProbeDue: of all calls at one time one gets true, and the next one only after FirstProbe.
-func TestProbeDue(t *testing.T) {
-	var last atomic.Int64
-	start := time.Now()
-	var due atomic.Int32
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			if wait.ProbeDue(&last) {
-				due.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if n := due.Load(); n != 1 && time.Since(start) < wait.FirstProbe {
-		t.Errorf("%d of 10 calls get true", n)
-	}
-	before := last.Load()
-	for !wait.ProbeDue(&last) {
-		runtime.Gosched()
-		if time.Since(start) > rung {
-			t.Fatal("it never gets true again")
-		}
-	}
-	if d := time.Duration(last.Load() - before); d < wait.FirstProbe {
-		t.Errorf("true again after %v, want %v", d, wait.FirstProbe)
 	}
 }

@@ -63,15 +63,8 @@ const (
 // backstop is Backstop, except in tests that must see a waiter rung.
 var backstop time.Duration = Backstop
 
-// processStart is the origin of the times that ProbeDue stores.
+// processStart is the origin of times that are stored as numbers.
 var processStart = time.Now()
-
-// ProbeDue reports whether at least FirstProbe has passed since it last reported true for last. Of
-// concurrent callers at most one gets true. The zero value of last means never.
-func ProbeDue(last *atomic.Int64) bool {
-	now, was := int64(time.Since(processStart)), last.Load()
-	return (was == 0 || now-was >= int64(FirstProbe)) && last.CompareAndSwap(was, max(now, 1))
-}
 
 // Options of Until.
 type Options struct {
@@ -95,6 +88,8 @@ type Options struct {
 	Poll bool
 	// NoSpin parks without spinning first.
 	NoSpin bool
+	// Stop ends the wait with ErrClosed when it is closed. The closer calls Rouse then.
+	Stop <-chan struct{}
 }
 
 // Until waits until ready reports true. It returns nil if ready holds at first, [ErrClosed] when
@@ -221,6 +216,18 @@ func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Opt
 			return ctx.Err()
 		case <-closing:
 			return ErrClosed
+		case <-o.Stop:
+			return ErrClosed
 		}
+	}
+}
+
+// Rouse makes the waits of this process at m return whose Options.Stop was closed before, and those
+// in groups check their conditions. m is pinned.
+func Rouse(m *mem.Mapping) {
+	if p := m.Waiters.Load(); p != nil {
+		l := (*p).(*parkingLot)
+		l.wakeLeader()
+		_ = l.guard(func() { l.dispatch(^uint64(0)) })
 	}
 }

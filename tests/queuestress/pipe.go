@@ -46,7 +46,10 @@ func openPipe(create bool) (pipe, error) {
 			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
 			Bytes: 100 * *capacity, Single: *mode == "bytes-single",
 		})
-		return &bytesQueue{q}, err
+		if err != nil {
+			return nil, err
+		}
+		return newBytesQueue(q), nil
 	}
 	open := topic.Attach[Message]
 	if create {
@@ -116,16 +119,43 @@ func (t *typedQueue) stats() (uint64, uint64, uint64) {
 	return s.Sent, s.Skipped, s.Redelivered
 }
 
-type bytesQueue struct{ q *queue.Bytes }
-
-func (b *bytesQueue) send(ctx context.Context, p int, seq uint64, limit int) (int, error) {
-	return 1, b.q.SendFunc(ctx, sizeOf(p, seq), func(m []byte) error {
-		fillBytes(m, p, seq)
-		return nil
-	})
+type bytesQueue struct {
+	q    *queue.Bytes
+	s    *queue.BytesSender   // nil: none yet; used with -batch
+	r    *queue.BytesReceiver // the same
+	bufs [][]byte
 }
 
-func (b *bytesQueue) recv(ctx context.Context, hold, seen func(int, uint64)) error {
+func newBytesQueue(q *queue.Bytes) *bytesQueue {
+	return &bytesQueue{q: q, bufs: make([][]byte, *batch)}
+}
+
+func (b *bytesQueue) send(
+	ctx context.Context, p int, seq uint64, limit int,
+) (n int, err error) {
+	if *batch == 0 {
+		return 1, b.q.SendFunc(ctx, sizeOf(p, seq), func(m []byte) error {
+			fillBytes(m, p, seq)
+			return nil
+		})
+	}
+	if b.s == nil {
+		if b.s, err = b.q.Sender(); err != nil {
+			return 0, err
+		}
+	}
+	bufs := b.bufs[:min(limit, len(b.bufs))]
+	for i := range bufs {
+		bufs[i] = make([]byte, sizeOf(p, seq+uint64(i)))
+		fillBytes(bufs[i], p, seq+uint64(i))
+	}
+	return b.s.SendBatch(ctx, bufs)
+}
+
+func (b *bytesQueue) recv(ctx context.Context, hold, seen func(int, uint64)) (err error) {
+	if *batch > 0 {
+		return b.recvBatch(ctx, seen)
+	}
 	return b.q.RecvFunc(ctx, func(m []byte) error {
 		p, seq, err := checkBytes(m)
 		if err == nil {
@@ -134,6 +164,23 @@ func (b *bytesQueue) recv(ctx context.Context, hold, seen func(int, uint64)) err
 		}
 		return err
 	})
+}
+
+func (b *bytesQueue) recvBatch(ctx context.Context, seen func(int, uint64)) (err error) {
+	if b.r == nil {
+		if b.r, err = b.q.Receiver(); err != nil {
+			return err
+		}
+	}
+	n, err := b.r.RecvBatch(ctx, b.bufs)
+	for _, m := range b.bufs[:n] {
+		p, seq, err := checkBytes(m)
+		if err != nil {
+			return err
+		}
+		seen(p, seq)
+	}
+	return err
 }
 
 func (b *bytesQueue) end() error              { return b.q.End() }

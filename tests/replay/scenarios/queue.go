@@ -60,16 +60,51 @@ func typed(p *world.Process, single, ends bool) (m mailbox) {
 	return m
 }
 
-// raw opens a Bytes for p.
-func raw(p *world.Process, single bool) (m mailbox) {
+// byteEnds are the methods of a Bytes, or those of its handles, which the first call makes: they
+// take the ends of a Single queue.
+type byteEnds struct {
+	q    *queue.Bytes
+	ends bool
+	s    *queue.BytesSender
+	r    *queue.BytesReceiver
+}
+
+func (e *byteEnds) send(ctx context.Context, b []byte) (err error) {
+	if !e.ends {
+		return e.q.Send(ctx, b)
+	}
+	if e.s == nil {
+		if e.s, err = e.q.Sender(); err != nil {
+			return err
+		}
+	}
+	_, err = e.s.SendBatch(ctx, [][]byte{b})
+	return err
+}
+
+func (e *byteEnds) recv(ctx context.Context) (b []byte, err error) {
+	if !e.ends {
+		return e.q.Recv(ctx, nil)
+	}
+	if e.r == nil {
+		if e.r, err = e.q.Receiver(); err != nil {
+			return nil, err
+		}
+	}
+	return e.r.Recv(ctx, nil)
+}
+
+// raw opens a Bytes for p; ends uses handles.
+func raw(p *world.Process, single, ends bool) (m mailbox) {
 	p.Do(func() {
 		q, err := queue.OpenBytes("q",
 			&queue.BytesOptions{Capacity: 4, Bytes: 64, Single: single, Slots: 8})
 		must(err, "open the queue")
+		e := &byteEnds{q: q, ends: ends}
 		m = mailbox{
 			send: func(ctx context.Context, v uint64) error {
 				b := binary.LittleEndian.AppendUint64(nil, v)
-				return q.Send(ctx, append(b, make([]byte, v%9)...))
+				return e.send(ctx, append(b, make([]byte, v%9)...))
 			},
 			use: func(ctx context.Context, f func(uint64)) error {
 				return q.RecvFunc(ctx, func(b []byte) error {
@@ -78,7 +113,7 @@ func raw(p *world.Process, single bool) (m mailbox) {
 				})
 			},
 			recv: func(ctx context.Context) (uint64, error) {
-				b, err := q.Recv(ctx, nil)
+				b, err := e.recv(ctx)
 				if err != nil {
 					return 0, err
 				}
@@ -255,8 +290,10 @@ func init() {
 	handles := func(p *world.Process) mailbox { return typed(p, false, true) }
 	single := func(p *world.Process) mailbox { return typed(p, true, false) }
 	singleHandles := func(p *world.Process) mailbox { return typed(p, true, true) }
-	bytes := func(p *world.Process) mailbox { return raw(p, false) }
-	singleBytes := func(p *world.Process) mailbox { return raw(p, true) }
+	bytes := func(p *world.Process) mailbox { return raw(p, false, false) }
+	byteHandles := func(p *world.Process) mailbox { return raw(p, false, true) }
+	singleBytes := func(p *world.Process) mailbox { return raw(p, true, false) }
+	singleByteHandles := func(p *world.Process) mailbox { return raw(p, true, true) }
 
 	scenario("queue", world.Config{Stops: 1, Wakes: 1}, traffic{2, 2, 2, true, many}.setup)
 	scenario("queue-kill-sender", world.Config{Kills: 1, Idle: looked},
@@ -282,6 +319,10 @@ func init() {
 		traffic{2, 1, 2, true, bytes}.setup)
 	scenario("bytes-kill-receiver", world.Config{Kills: 1, Idle: looked},
 		traffic{1, 2, 3, false, bytes}.setup)
+	scenario("bytes-handles", world.Config{Kills: 1, Idle: looked},
+		traffic{2, 1, 2, true, byteHandles}.setup)
 	scenario("bytes-single", world.Config{Kills: 1, Stops: 1, Idle: looked},
 		traffic{1, 1, 4, true, singleBytes}.setup)
+	scenario("bytes-single-handles", world.Config{Kills: 1, Stops: 1, Idle: looked},
+		traffic{1, 1, 4, true, singleByteHandles}.setup)
 }

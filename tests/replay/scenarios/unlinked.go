@@ -74,7 +74,7 @@ func unlinking(
 func init() {
 	many := func(p *world.Process) mailbox { return typed(p, false, false) }
 	single := func(p *world.Process) mailbox { return typed(p, true, false) }
-	bytes := func(p *world.Process) mailbox { return raw(p, false) }
+	bytes := func(p *world.Process) mailbox { return raw(p, false, false) }
 	scenario("unlinked", world.Config{Stops: 1}, unlinking(many, false, 0))
 	scenario("unlinked-kill", world.Config{Kills: 1, Idle: looked}, unlinking(many, false, 0))
 	scenario("unlinked-removed", world.Config{Kills: 1, Idle: looked}, unlinking(many, true, 0))

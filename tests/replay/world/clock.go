@@ -10,8 +10,12 @@ func Now() time.Time {
 	if w == nil {
 		return began
 	}
+	w.looks++
 	return began.Add(time.Duration(w.now))
 }
+
+// ClockLooks is how often Now was called in this run.
+func ClockLooks() int { return w.looks }
 
 // Elapsed is the simulated time since the run began.
 func Elapsed() time.Duration { return time.Duration(w.now) }

@@ -106,6 +106,7 @@ type Run struct {
 	recording bool
 	record    Schedule
 
+	looks   int // calls of Now
 	now     int64
 	idle    int64 // nanoseconds that passed without an excuse
 	timers  []*Timer

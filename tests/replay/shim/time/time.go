@@ -62,6 +62,9 @@ func NewTimer(d Duration) *Timer {
 	return t
 }
 
+// AfterFunc is time.AfterFunc, for an f that ends at once.
+func AfterFunc(d Duration, f func()) *Timer { return &Timer{t: world.NewTimer(d, f)} }
+
 func (t *Timer) drain() {
 	select {
 	case <-t.c:
