@@ -43,6 +43,8 @@
 // A waiter sees the death of a holder at once where both processes are in the same PID namespace
 // and the system has process descriptors (Linux 5.3). Elsewhere, and for an attachment whose
 // process lives on, the waiter checks after 10 ms, then after 20 ms, and so on up to every 100 ms.
+// The same is the bound where the process that unlocked last is stopped, or dies at the same time
+// as the holder that it woke: only that process watches the holder for those that sleep.
 //
 // # Errors
 //

@@ -289,9 +289,9 @@ func markWaiting(o Object, word *atomic.Uint32) (w uint32, died bool) {
 // lost the waiters bit, whichever attachment holds it. The caller may be the only one that was
 // woken. So it takes the word with the waiters bit, or calls Freed again, or calls wait.WakeN.
 //
-// While a process sleeps the holder may change: the next one may be another waiter. Its death is
-// found at once if this process watches it, as it does the holder, and after a probe all that wait.
-// Else the next probe finds it, after at most wait.LastProbe.
+// While a process sleeps the holder may change: the next one may be another waiter. The attachment
+// that woke that one watches it, and makes all look when it dies, see wait.WakeN. This process
+// watches the holder that it has seen last.
 func Freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool, err error) {
 	w, died := markWaiting(o, word)
 	if w == 0 {
@@ -304,13 +304,8 @@ func Freed(ctx context.Context, o Object, word, armed *atomic.Uint32) (died bool
 	return false, wait.Until(ctx, o.M, armed, ready, wait.Options{
 		Probe: func() bool {
 			id := holderOf(word.Load())
-			if id == format.NoID || id == format.Dead || !o.Alive(id) {
-				return true
-			}
-			wait.WatchWaiters(o.M, armed, id)
-			return false
+			return id == format.NoID || id == format.Dead || !o.Alive(id)
 		},
-		Watch:  []format.ID{holderOf(w)},
 		Owner:  word,
 		Alike:  true,
 		NoSpin: true,

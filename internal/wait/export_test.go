@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 )
 
@@ -82,3 +83,6 @@ func Waiting(m *mem.Mapping) (n int) {
 	}
 	return n
 }
+
+// Watch watches an attachment.
+func Watch(m *mem.Mapping, id format.ID) { lotOf(m).watch(id) }

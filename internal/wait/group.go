@@ -156,7 +156,7 @@ func (l *parkingLot) join(w *waiter) bool {
 	step.Reach(step.WaitInterest)
 	arm(w.armed)
 	step.Reach(step.WaitArmed)
-	if w.ready() || l.m != nil && l.m.Closed() { // onDrain may have come before the guest
+	if l.readyOrWatched(w) || l.m != nil && l.m.Closed() { // onDrain may have come before the guest
 		return false
 	}
 	if l.m == nil {
@@ -164,7 +164,7 @@ func (l *parkingLot) join(w *waiter) bool {
 	}
 	if w.probe.look != nil {
 		for _, id := range w.watch {
-			l.watch(id)
+			l.watchFor(w, id)
 		}
 	}
 	w.isProber() // begins its schedule
@@ -317,7 +317,7 @@ func (g *Group) attend(w *waiter, asked bool) (again bool) {
 		if !again && (w.leads || l.takeLead(w)) {
 			l.serve(w, false)
 		}
-		again = again || asked && l.check(w) || w.runProbe()
+		again = again || asked && l.check(w) || l.runProbe(w)
 	})
 	if probes { // the next probe is due in 1 ms
 		g.tickAfter(time.Millisecond)
@@ -338,7 +338,7 @@ func (g *Group) tick() int {
 			if w.leads || w.lot.takeLead(w) {
 				w.lot.serve(w, true)
 			}
-			again = w.runProbe()
+			again = w.lot.runProbe(w)
 		})
 		if again || fault != nil {
 			found = i

@@ -78,9 +78,9 @@ func wakeN(m *mem.Mapping, armed *atomic.Uint32, g uint32, n int) (told bool) {
 	step.Reach(step.WakeArmed)
 	if m == nil {
 		l := lotOf(nil)
-		chosen, _, _ := l.buckets[l.bucketOf(armed)].chooseFor(armed, n, nil)
+		c := l.buckets[l.bucketOf(armed)].chooseFor(armed, n, nil)
 		armed.CompareAndSwap(g, g&^1) // fails if a waiter is left, which chooseFor has armed for
-		return chosen > 0
+		return c.chosen > 0
 	}
 	if !hasSlot(m) {
 		return false
@@ -88,7 +88,7 @@ func wakeN(m *mem.Mapping, armed *atomic.Uint32, g uint32, n int) (told bool) {
 	r := round{m: m, armed: armed, baton: batonOf(mem.Offset(m, armed)), n: n}
 	r.k = layout.Bucket(uintptr(mem.Offset(m, armed)))
 	r.tell()
-	if r.n > 0 && r.busy {
+	if r.n > 0 && r.busy || r.alone {
 		wake(m, armed, g)
 		return true
 	}
@@ -110,6 +110,7 @@ type round struct {
 	left  bool // another slot is interested
 	busy  bool // a slot has a baton of this object already
 	told  bool // a slot was rung, or a waiter of this process chosen
+	alone bool // an attachment that was rung is not watched
 }
 
 func (r *round) tell() {
@@ -140,6 +141,7 @@ func (r *round) tell() {
 // attachment: see retireBaton.
 func (r *round) give(s *mem.Slot, i int) {
 	bit, gen := uint64(1)<<r.k, s.Gen.Load()&format.GenMask
+	defer r.watch(format.MakeID(gen, uint32(i)))
 	if s.Flags.Load()&format.SlotCarries == 0 {
 		ring(s, bit)
 		return
@@ -158,22 +160,36 @@ func (r *round) give(s *mem.Slot, i int) {
 	if s.Interest.Load()&bit != 0 {
 		r.n--
 	}
-	lotOf(r.m).watch(format.MakeID(gen, uint32(i)))
+}
+
+// watch watches an attachment that was rung. While the mapping drains that is not possible, so all
+// are rung.
+func (r *round) watch(id format.ID) {
+	l := lotOf(r.m)
+	l.gave.Store(true)
+	watching, _ := l.watch(id)
+	r.alone = r.alone || !watching
 }
 
 // chooseOwn chooses up to n waiters of this process, and returns how many.
 func (l *parkingLot) chooseOwn(k int, armed *atomic.Uint32, n int) int {
-	chosen, _, _ := l.buckets[k].chooseFor(armed, n, l.slot)
+	c := l.buckets[k].chooseFor(armed, n, l.slot)
+	l.watchAll(k, c.owners)
 	l.ringLocal(0) // the leader may be chosen
-	return chosen
+	return c.chosen
+}
+
+// A choice is what chooseFor has done.
+type choice struct {
+	chosen int
+	some   bool        // a waiter waits that was not chosen before
+	alike  bool        // what such a waiter says of itself
+	owners []format.ID // to be watched: waiters that cannot go on have not seen them before
 }
 
 // chooseFor chooses the first n waiters for an object whose conditions hold, and arms for the
-// others before one of these can leave. some reports whether one waits that was not chosen before,
-// alike what it says of itself.
-func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (
-	chosen int, some, alike bool,
-) {
+// others before one of these can leave.
+func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (c choice) {
 	b.mu.Lock()
 	defer b.mu.Unlock() // also when memory faults
 	isArmed := false
@@ -181,22 +197,27 @@ func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (
 		if w.armed != armed || w.chosen {
 			continue
 		}
-		some, alike = true, w.alike
-		ok := chosen < n && w.ready()
+		c.some, c.alike = true, w.alike
+		ok := c.chosen < n && w.ready()
 		if !ok && !isArmed {
 			arm(armed)
 			isArmed = true
-			ok = chosen < n && w.ready()
+		}
+		if !ok && c.chosen < n {
+			var owner format.ID
+			if ok, owner = w.look(); owner != format.NoID {
+				c.owners = append(c.owners, owner)
+			}
 		}
 		if ok { // it cannot leave before b.mu is free
 			b.choose(w, slot)
 			w.ring()
-			chosen++
-		} else if chosen == n || w.alike {
+			c.chosen++
+		} else if c.chosen == n || w.alike {
 			break
 		}
 	}
-	return chosen, some, alike
+	return c
 }
 
 // enter counts a waiter that is not chosen. b.mu is held.
@@ -241,8 +262,9 @@ func (l *parkingLot) carry(word uint64, mine bool) {
 		return // no object is there
 	}
 	k := layout.Bucket(uintptr(b.offset()))
-	chosen, some, alike := l.buckets[k].chooseFor(armed, b.count(), l.slot)
-	if chosen > 0 || some && alike || !some && mine {
+	c := l.buckets[k].chooseFor(armed, b.count(), l.slot)
+	l.watchAll(k, c.owners)
+	if c.chosen > 0 || c.some && c.alike || !c.some && mine {
 		return
 	}
 	// The low bit stays set: a peer has chosen the offset, and this attachment may not write there.

@@ -25,7 +25,8 @@ type parkingLot struct {
 	lastScan  time.Time              // of all waiters by a leader, which writes it
 
 	watches watches
-	guests  guests // members of groups, see Group
+	gave    atomic.Bool // it has given batons, and watches those that got them
+	guests  guests      // members of groups, see Group
 	buckets [layout.Buckets]bucket
 }
 
@@ -52,6 +53,7 @@ type waiter struct {
 	probe  probe
 	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
 	watch  []format.ID
+	owned  format.ID // what owner named at the last look; guarded by the bucket's mu
 	// probeNow asks the waiter to call Probe now: a watched attachment died, or another waiter has
 	// found what there is to find.
 	probeNow   atomic.Bool
@@ -99,7 +101,7 @@ func (l *parkingLot) check(w *waiter) bool {
 	}
 	was := l.buckets[w.k].unchoose(w, l.slot)
 	arm(w.armed)
-	if w.ready() {
+	if l.readyOrWatched(w) {
 		return true
 	}
 	if was && !w.alike {
@@ -142,11 +144,15 @@ func (l *parkingLot) bucketOf(armed *atomic.Uint32) int {
 }
 
 // onDrain wakes the leader when the mapping begins to close. The other waiters see the channel.
+// Waiters of other attachments watch the present owner from now on, see readyOrWatched.
 func (l *parkingLot) onDrain() {
 	l.guests.ring(math.MaxInt)
 	l.bell.close()
 	l.watches.close()
 	l.bell.ring()
+	if l.gave.Load() {
+		RingAll(l.m)
+	}
 }
 
 // wakeLeader makes the leader check for what rings no bell. The mapping may be retired already.
@@ -170,11 +176,13 @@ func (l *parkingLot) ringLocal(set uint64) {
 // dispatch chooses the waiters in a set of buckets whose conditions hold, and arms for the others.
 func (l *parkingLot) dispatch(set uint64) {
 	for ; set != 0; set &= set - 1 {
-		l.buckets[bits.TrailingZeros64(set)].dispatch(l.slot)
+		k := bits.TrailingZeros64(set)
+		l.watchAll(k, l.buckets[k].dispatch(l.slot))
 	}
 }
 
-func (b *bucket) dispatch(slot *mem.Slot) {
+// dispatch returns owners that are to be watched.
+func (b *bucket) dispatch(slot *mem.Slot) (owners []format.ID) {
 	var last *atomic.Uint32
 	b.mu.Lock()
 	defer b.mu.Unlock() // also when memory faults: waiters need the lock to leave
@@ -187,13 +195,17 @@ func (b *bucket) dispatch(slot *mem.Slot) {
 				last = w.armed
 				arm(last)
 			}
-			if !w.ready() {
+			if ok, owner := w.look(); !ok {
+				if owner != format.NoID {
+					owners = append(owners, owner)
+				}
 				continue
 			}
 		}
 		b.choose(w, slot)
 		w.ring()
 	}
+	return owners
 }
 
 // register adds a waiter to a bucket.
@@ -236,7 +248,7 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 	w.probeNow.Store(false)
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
-	w.owner, w.stop, w.chosen = nil, nil, false
+	w.owner, w.owned, w.stop, w.chosen = nil, 0, nil, false
 	if w.group == nil { // else the group frees it
 		waiters.Put(w)
 	}
@@ -286,12 +298,12 @@ func (l *parkingLot) wait(
 	step.Reach(step.WaitInterest)
 	arm(armed)
 	step.Reach(step.WaitArmed)
-	if ready() {
+	if l.readyOrWatched(w) {
 		return nil
 	}
 	if o.Probe != nil && l.m != nil {
 		for _, id := range o.Watch {
-			l.watch(id)
+			l.watchFor(w, id)
 		}
 	}
 	return l.park(ctx, closing, w)
@@ -325,11 +337,11 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 				return err
 			}
 		case <-w.signal:
-			if l.check(w) || w.runProbe() {
+			if l.check(w) || l.runProbe(w) {
 				return nil
 			}
 		case <-due:
-			if w.runProbe() {
+			if l.runProbe(w) {
 				return nil
 			}
 		case <-ctx.Done():
@@ -380,7 +392,7 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if set != 0 {
 			l.dispatch(set)
 		}
-		if w.takeRing() && l.check(w) || w.runProbe() {
+		if w.takeRing() && l.check(w) || l.runProbe(w) {
 			return true, nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -52,22 +52,28 @@ func (w *waiter) untilProbe(d time.Duration) time.Duration {
 }
 
 // runProbe calls Probe if that is due or asked for, and returns its result.
-func (w *waiter) runProbe() bool {
+func (w *waiter) runProbe() (looked, found bool) {
 	p := &w.probe
 	if p.look == nil {
-		return false
+		return false, false
 	}
 	prober := w.isProber()
 	if w.probeNow.Swap(false) {
 		p.every = time.Millisecond // the kernel may free the lock byte a moment after the death
 	} else if !prober || time.Now().Before(p.due) {
-		return false
+		return false, false
 	}
 	if p.found = p.look(); p.found {
-		return true
+		return true, true
 	}
 	p.schedule()
-	return false
+	return true, false
+}
+
+// runProbe is that of the waiter, which afterwards watches the present owner.
+func (l *parkingLot) runProbe(w *waiter) bool {
+	looked, found := w.runProbe()
+	return found || looked && l.readyOrWatched(w)
 }
 
 // probeAll makes all probers call Probe now.
@@ -84,15 +90,17 @@ func (l *parkingLot) probeAll() {
 }
 
 // nextProber makes another waiter of the same subject the prober instead of w, and reports whether
-// there is one. If w found something the next prober looks at once, so that all waiters find it,
-// one after the other. b.mu is held.
+// there is one. If w found something, or was to look, the next prober looks at once, so that all
+// waiters find it, one after the other. b.mu is held.
 func (b *bucket) nextProber(w *waiter) bool {
 	delete(b.probers, w.probe.subject)
 	for next := b.first; next != nil; next = next.next {
 		if next != w && next.probe.look != nil && next.probe.subject == w.probe.subject {
 			b.probers[w.probe.subject] = next
 			next.prober.Store(true)
-			next.probeNow.Store(w.probe.found)
+			if w.probe.found || w.probeNow.Load() { // it may have been told itself
+				next.probeNow.Store(true)
+			}
 			next.ring()
 			return true
 		}

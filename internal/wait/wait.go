@@ -78,8 +78,8 @@ type Options struct {
 	// Watch are the attachments whose deaths Probe finds. Where the kernel can report a death,
 	// Probe is called at once.
 	Watch []format.ID
-	// Owner is a word with the id of an attachment that may change during the wait. Its death is
-	// reported as that of an attachment in Watch, once it is watched (see Watch, WatchWaiters).
+	// Owner is a lock word, whose owner is watched as the attachments in Watch are. The owner may
+	// change during the wait. The condition holds unless a living attachment owns the word.
 	Owner *atomic.Uint32
 	// Alike tells that where one waiter at this armed word cannot go on no other one can. Objects
 	// that are woken by WakeN need fewer wake-ups then.
@@ -207,7 +207,7 @@ func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Opt
 	for {
 		select {
 		case <-t.C:
-			if ready() || w.runProbe() {
+			if _, found := w.runProbe(); found || ready() {
 				return nil
 			}
 			every = min(2*every, lastPoll)

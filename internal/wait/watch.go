@@ -4,7 +4,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
@@ -23,20 +22,102 @@ type watches struct {
 
 // A watched is an attachment that is watched, or that cannot be watched.
 type watched struct {
-	id   format.ID
-	file *os.File // nil: the process cannot be watched
+	id    format.ID
+	file  *os.File // nil: the process cannot be watched
+	ended bool     // the end is reported, or about to be; the attachment may still seem alive
 }
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
 
-// watch begins to watch an attachment's process, where that is possible.
-func (l *parkingLot) watch(id format.ID) {
+// watchFor watches an attachment whose death w must see. w calls Probe if the end was reported
+// before w waited.
+func (l *parkingLot) watchFor(w *waiter, id format.ID) {
+	if _, ended := l.watch(id); ended {
+		w.probeNow.Store(true)
+		w.ring()
+	}
+}
+
+// readyOrWatched reports whether the condition of a waiter holds. Else it watches the attachment
+// that owner names now. The object is armed.
+//
+// So the waiter need not watch those that follow: an attachment that frees the lock finds the
+// object armed, and watches the one that it wakes. If it dies before, the waiter is told.
+func (l *parkingLot) readyOrWatched(w *waiter) bool {
+	if w.owner == nil || l.m == nil {
+		return w.ready()
+	}
+	ok, owner := l.buckets[w.k].look(w)
+	if owner != format.NoID {
+		l.watchFor(w, owner)
+	}
+	return ok
+}
+
+func (b *bucket) look(w *waiter) (ok bool, owner format.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock() // also when memory faults
+	return w.look()
+}
+
+// look reports whether the condition holds. Else owner is the attachment that owner names, if it is
+// another one than at the last look. The bucket's mu is held.
+func (w *waiter) look() (ok bool, owner format.ID) {
+	if w.owner == nil {
+		return w.ready(), format.NoID
+	}
+	word := w.owner.Load()
+	for range maxLooks {
+		if w.ready() {
+			return true, format.NoID
+		}
+		now := w.owner.Load()
+		if now == word && ownerOf(now) == w.owned {
+			return false, format.NoID
+		}
+		if now == word { // the condition was false for this word
+			w.owned = ownerOf(now)
+			return false, w.owned
+		}
+		word = now
+	}
+	return false, format.NoID
+}
+
+// maxLooks bounds the looks at an owner that changes all the time.
+const maxLooks = 100
+
+// watchAll watches attachments for waiters of the bucket k that own them.
+func (l *parkingLot) watchAll(k int, ids []format.ID) {
+	for _, id := range ids {
+		if _, ended := l.watch(id); ended {
+			l.buckets[k].reportDeath(id)
+		}
+	}
+}
+
+// ownerOf returns the attachment that a lock word names.
+func ownerOf(word uint32) format.ID { return format.ID(word &^ format.WaitersBit) }
+
+// watch begins to watch an attachment's process, where that is possible. watched is false if no
+// process is watched any more at this mapping, ended reports that the end was reported already.
+func (l *parkingLot) watch(id format.ID) (watching, ended bool) {
 	ws := &l.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if ws.slots[id.Slot()].id == id || ws.closed {
-		return
+	if ws.closed {
+		return false, false
 	}
+	if w := ws.slots[id.Slot()]; w.id == id {
+		return true, w.ended
+	}
+	l.beginToWatch(id)
+	return true, false
+}
+
+// beginToWatch is watch of an attachment that is not known. ws.mu is held.
+func (l *parkingLot) beginToWatch(id format.ID) {
+	ws := &l.watches
 	if l.passed(id) { // the one that is watched may be the present one
 		l.reportDeath(id)
 		return
@@ -66,7 +147,7 @@ func (l *parkingLot) watch(id format.ID) {
 		l.found(id)
 		return
 	}
-	ws.slots[id.Slot()] = watched{id, f}
+	ws.slots[id.Slot()] = watched{id: id, file: f}
 	go l.waitForEnd(id, f)
 }
 
@@ -110,13 +191,18 @@ func pidOf(p *mem.Peers, id format.ID) int {
 // waitForEnd waits until the process of f ends or f is closed.
 func (l *parkingLot) waitForEnd(id format.ID, f *os.File) {
 	if sys.WaitProcess(f) == nil {
+		l.watches.end(id, f)
 		l.reportDeath(id)
 	}
-	ws := &l.watches
+}
+
+// end says that the process of f has ended: a waiter that comes now may be too late for the report.
+func (ws *watches) end(id format.ID, f *os.File) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.slots[id.Slot()].file == f {
-		ws.drop(id.Slot())
+		ws.slots[id.Slot()] = watched{id: id, ended: true}
+		_ = f.Close()
 	}
 }
 
@@ -167,26 +253,10 @@ func (l *parkingLot) retireBaton(id format.ID) bool {
 	return baton(p.Slot(slot).Baton.Swap(uint64(retired))) != retired
 }
 
-// ownedBy reports whether the waiter's owner is that attachment now.
+// ownedBy reports whether the waiter's owner is that attachment, or was when the waiter looked. The
+// bucket's mu is held.
 func (w *waiter) ownedBy(id format.ID) bool {
-	return w.owner != nil && format.ID(w.owner.Load()&^format.WaitersBit) == id
-}
-
-// WatchWaiters begins to watch an attachment, and those that wait at an object: one of them may be
-// the next holder of a lock while the caller sleeps.
-func WatchWaiters(m *mem.Mapping, armed *atomic.Uint32, id format.ID) {
-	if m == nil {
-		return
-	}
-	l, p := lotOf(m), m.Peers
-	l.watch(id)
-	bit := uint64(1) << l.bucketOf(armed)
-	for i := range p.SlotBound() {
-		s := p.Slot(i)
-		if s.Interest.Load()&bit != 0 {
-			l.watch(format.MakeID(s.Gen.Load()&format.GenMask, uint32(i)))
-		}
-	}
+	return w.owner != nil && (w.owned == id || ownerOf(w.owner.Load()) == id)
 }
 
 func (ws *watches) close() {

@@ -12,7 +12,7 @@ import (
 // TestWatchesOfReopened: a process that attaches again and again, and lives on, is watched by one
 // descriptor, and does not use up those of others.
 func TestWatchesOfReopened(t *testing.T) {
-	path, s, v := newSeg(t)
+	path, s, _ := newSeg(t)
 	before := pidfds(t)
 	for range 20 {
 		peer, _, err := attach(path, waittest.ReadWrite)
@@ -21,7 +21,7 @@ func TestWatchesOfReopened(t *testing.T) {
 		}
 		// It is attached by another process, for all that this one can see.
 		s.M.Peers.Slot(int(peer.Self.Slot())).PID.Store(uint32(os.Getppid()))
-		wait.WatchWaiters(s.M, &v.o[0].armed, peer.Self)
+		wait.Watch(s.M, peer.Self)
 		if n := pidfds(t) - before; n > 1 {
 			t.Fatalf("%d descriptors watch one attachment", n)
 		}

@@ -39,7 +39,7 @@ func one(name, scenarios, file, old, changed, breaks string) Planted {
 func quietly(name, scenarios, file, old, changed, breaks string) Planted {
 	p := one(name, scenarios, file, old, changed, breaks)
 	p.Edits = append(p.Edits, flaws.Edit{
-		File: "internal/wait/watch.go",
+		File: watchFile,
 		Old:  "\t\tif l.retireBaton(id) {\n\t\t\tRingAll(l.m)\n\t\t}\n",
 		New:  "\t\tl.retireBaton(id)\n",
 	})
@@ -53,6 +53,7 @@ const (
 	sentryFile   = "internal/wait/sentry.go"
 	groupFile    = "internal/wait/group.go"
 	oneFile      = "internal/wait/one.go"
+	watchFile    = "internal/wait/watch.go"
 	lockFile     = "internal/robust/lock.go"
 	sharedFile   = "internal/robust/shared.go"
 	peersFile    = "internal/mem/peers.go"
@@ -81,13 +82,13 @@ var waiting = []Planted{
 		"\tstep.Reach(step.WakeAll)\n\tarmed.CompareAndSwap(g, g&^1)\n", "\tstep.Reach(step.WakeAll)\n\tarmed.And(^uint32(1))\n",
 		"A slow waker does not clear what was armed after it rang."),
 	one("no-check-after-arming", "^(mutex|event)", parkingFile,
-		"\tstep.Reach(step.WaitArmed)\n\tif ready() {\n\t\treturn nil\n\t}\n", "\tstep.Reach(step.WaitArmed)\n",
+		"\tstep.Reach(step.WaitArmed)\n\tif l.readyOrWatched(w) {\n\t\treturn nil\n\t}\n", "\tstep.Reach(step.WaitArmed)\n",
 		"A waiter checks its condition between arming and sleeping."),
 	one("no-check-after-rearming", "^(semaphore|queue|mutex)", parkingFile,
-		"\tarm(w.armed)\n\tif w.ready() {\n\t\treturn true\n\t}\n", "\tarm(w.armed)\n",
+		"\tarm(w.armed)\n\tif l.readyOrWatched(w) {\n\t\treturn true\n\t}\n", "\tarm(w.armed)\n",
 		"A waiter that was rung for nothing checks again after arming."),
 	one("no-rearming", "^(semaphore|queue|topic|rwmutex)", parkingFile,
-		"\tarm(w.armed)\n\tif w.ready() {\n\t\treturn true\n\t}\n", "\tif w.ready() {\n\t\treturn true\n\t}\n",
+		"\tarm(w.armed)\n\tif l.readyOrWatched(w) {\n\t\treturn true\n\t}\n", "\tif l.readyOrWatched(w) {\n\t\treturn true\n\t}\n",
 		"A waiter that was rung for nothing arms the object again."),
 	one("bell-read-late", "^(mutex|event|queue)", parkingFile,
 		"\t\tbell := l.bell.value() // before pending: a ring that comes later changes it\n\t\tset := s.Pending.Swap(0)\n",
@@ -148,9 +149,22 @@ var waiting = []Planted{
 	one("prober-not-replaced", "^rwmutex-goroutines", "internal/wait/probe.go",
 		"next != w && next.probe.look != nil", "false && next != w && next.probe.look != nil",
 		"When a prober's wait ends another waiter becomes the prober."),
-	one("death-not-reported", "kill$", "internal/wait/watch.go",
+	one("death-not-reported", "kill$", watchFile,
 		"\tif sys.WaitProcess(f) == nil {\n", "\tif sys.WaitProcess(f) != nil {\n",
 		"What the kernel tells of a death makes waiters look."),
+	one("owner-not-followed", "^(box|rwmutex)-(kill|view|marked)", watchFile,
+		"\tif owner != format.NoID {\n\t\tl.watchFor(w, owner)\n\t}\n", "\t_ = owner\n",
+		"A waiter that finds a lock held by another attachment watches that one."),
+	one("owner-found-by-leader-not-followed", "^(box|rwmutex)-(kill|view|marked)", watchFile,
+		"\t\tif _, ended := l.watch(id); ended {\n\t\t\tl.buckets[k].reportDeath(id)\n\t\t}\n",
+		"\t\t_ = id\n",
+		"A leader watches the new holder for a waiter that cannot go on."),
+	one("told-not-handed-on", "^rwmutex-told$", "internal/wait/probe.go",
+		"if w.probe.found || w.probeNow.Load() {", "if next.probeNow.Store(false); w.probe.found {",
+		"A prober that was told of a death and leaves hands that on."),
+	one("leaves-woken-alone", "^mutex-leaving$", parkingFile,
+		"\tif l.gave.Load() {\n", "\tif false {\n",
+		"An attachment that closes leaves none that only it watches."),
 }
 
 // ones are flaws of waking as many waiters as can go on.
@@ -165,7 +179,7 @@ var ones = []Planted{
 		"\tif s.Interest.Load()&bit != 0 {\n\t\tr.n--\n\t}\n", "\tr.n--\n",
 		"A baton counts only if a waiter is still there."),
 	one("baton-swallowed", "^one", oneFile,
-		"if chosen > 0 || some && alike || !some && mine {", "if true || chosen > 0 || some && alike || mine {",
+		"if c.chosen > 0 || c.some && c.alike || !c.some && mine {", "if true || c.some || mine {",
 		"A baton for which no waiter is there becomes a ring for all."),
 	one("baton-of-another-counts", "^one", oneFile,
 		"case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n", "case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):\n\t\tring(s, bit)\n\t\tr.n--\n",
@@ -195,9 +209,9 @@ var ones = []Planted{
 		"\tstandBack(ctx, o, word, armed)\n", "",
 		"What is reserved is left to those that wait."),
 	one("leader-not-rung-for-a-baton", "^(queue-local|one)", oneFile,
-		"\tchosen, _, _ := l.buckets[k].chooseFor(armed, n, l.slot)\n\tl.ringLocal(0)", "\tchosen, _, _ := l.buckets[k].chooseFor(armed, n, l.slot)\n\t_ = 0",
+		"\tl.watchAll(k, c.owners)\n\tl.ringLocal(0) //", "\tl.watchAll(k, c.owners)\n\t_ = 0 //",
 		"A leader that is chosen in its own process is rung."),
-	one("dead-keeps-its-baton", "^(mutex|cond|queue|one).*kill", "internal/wait/watch.go",
+	one("dead-keeps-its-baton", "^(mutex|cond|queue|one).*kill", watchFile,
 		"\t\tif l.retireBaton(id) {\n", "\t\tif false {\n",
 		"The death of a process that had a baton makes all waiters look."),
 	one("tenant-rings-none", "^one-tenant$", "internal/segment/attach.go",
@@ -260,7 +274,7 @@ var locks = []Planted{
 	one("late-reader-unwatched", "^box-late-reader$", sharedFile,
 		"\t\t\tif !slices.Contains(known, id) {\n\t\t\t\treturn true\n\t\t\t}\n", "",
 		"A writer watches readers that come while it waits."),
-	one("ended-before-opened", "^(mutex|once|semaphore)", "internal/wait/watch.go",
+	one("ended-before-opened", "^(mutex|once|semaphore)", watchFile,
 		"\t\tif !l.m.Peers.Alive(id) { // the process ended since the caller checked\n\t\t\tl.found(id)\n\t\t}\n", "",
 		"A death between the look at the lock byte and the opening of the descriptor is reported."),
 	{flaws.Flaw{Name: "reader-checks-once", Breaks: "A reader looks for a writer after it has set its mark.",

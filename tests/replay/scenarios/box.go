@@ -162,12 +162,10 @@ func watching(r *world.Run) {
 func init() {
 	four := &shmem.Options{Slots: 4}
 	scenario("box", world.Config{Stops: 1}, registers(3, false, four))
-	// A lock may pass to another process while a third one sleeps, which does not watch that one
-	// before its next look.
-	scenario("box-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, registers(3, false, four))
-	scenario("box-view", world.Config{Kills: 1, Stops: 1, Idle: looked}, registers(3, true, four))
+	scenario("box-kill", world.Config{Kills: 1, Stops: 1}, registers(3, false, four))
+	scenario("box-view", world.Config{Kills: 1, Stops: 1}, registers(3, true, four))
 	scenario("box-two", world.Config{Kills: 1}, registers(2, true, four))
-	scenario("box-marked", world.Config{Kills: 1, Idle: looked}, marked(true))
-	scenario("box-marked-load", world.Config{Kills: 1, Idle: looked}, marked(false))
+	scenario("box-marked", world.Config{Kills: 1}, marked(true))
+	scenario("box-marked-load", world.Config{Kills: 1}, marked(false))
 	scenario("box-wait", world.Config{Kills: 1}, watching)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/psync"
@@ -371,13 +372,15 @@ func onces(r *world.Run) {
 
 func init() {
 	scenario("rwmutex", world.Config{Stops: 1, Wakes: 1}, sharing(3))
-	scenario("rwmutex-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, sharing(3))
+	scenario("rwmutex-kill", world.Config{Kills: 1, Stops: 1}, sharing(3))
 	scenario("rwmutex-cancel", world.Config{Cancels: 2}, sharing(3))
 	scenario("rwmutex-goroutines",
-		world.Config{Kills: 1, Forks: 1, Cancels: 2, Local: true, Idle: looked}, sharedWaiting)
+		world.Config{Kills: 1, Forks: 1, Cancels: 2, Local: true, Idle: 150 * time.Millisecond},
+		sharedWaiting)
+	scenario("rwmutex-told", world.Config{Kills: 1, Cancels: 2, Local: true}, sharedWaiting)
 	scenario("semaphore", world.Config{Stops: 1}, permitting(3, 1, 1))
-	scenario("semaphore-kill", world.Config{Kills: 1, Stops: 1, Idle: looked}, permitting(3, 1, 1))
-	scenario("semaphore-many", world.Config{Kills: 1, Idle: looked}, permitting(4, 4, 2))
+	scenario("semaphore-kill", world.Config{Kills: 1, Stops: 1}, permitting(3, 1, 1))
+	scenario("semaphore-many", world.Config{Kills: 1}, permitting(4, 4, 2))
 	scenario("semaphore-cancel", world.Config{Cancels: 2}, permitting(3, 1, 1))
 	scenario("event", world.Config{Kills: 1, Stops: 1}, setting)
 	scenario("event-local", world.Config{Stops: 1, Local: true}, settingLocally)
