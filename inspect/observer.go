@@ -13,6 +13,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/segment"
+	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -27,6 +28,13 @@ type Observer struct {
 	head *format.Header // nil if the file is foreign or damaged
 	t    *format.Type   // nil if there is no schema
 	m    *mem.Mapping   // nil if there is no control block that can be used
+
+	// The queue or topic in m, made for type t: kept, because a look again and again needs it.
+	ring struct {
+		t     *format.Type // nil: there is none yet
+		queue *queueView
+		topic *stream.TopicMemory
+	}
 }
 
 // Open opens the segment of that name in directory dir, "" being the default directory. It opens a

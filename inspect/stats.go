@@ -74,9 +74,13 @@ func (o *Observer) stats() *Stats {
 }
 
 func (o *Observer) topicStats(st *Stats) error {
-	t, err := stream.TopicIn(o.m, o.t)
-	if err != nil {
-		return err
+	t := o.ring.topic
+	if o.ring.t != o.t || t == nil {
+		var err error
+		if t, err = stream.TopicIn(o.m, o.t); err != nil {
+			return err
+		}
+		o.ring.t, o.ring.topic, o.ring.queue = o.t, t, nil
 	}
 	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Ended()
 	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
@@ -92,9 +96,13 @@ func (o *Observer) topicStats(st *Stats) error {
 }
 
 func (o *Observer) queueStats(st *Stats) error {
-	q, err := o.queue()
-	if err != nil {
-		return err
+	q := o.ring.queue
+	if o.ring.t != o.t || q == nil {
+		var err error
+		if q, err = o.queue(); err != nil {
+			return err
+		}
+		o.ring.t, o.ring.queue, o.ring.topic = o.t, q, nil
 	}
 	st.Single, st.Capacity, st.BytesCap = q.layout.Single, q.layout.Capacity, uint64(q.layout.Bytes)
 	if h := q.single; h != nil {

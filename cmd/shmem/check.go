@@ -313,7 +313,7 @@ func namespaceOf(st *inspect.Status, h inspect.Holder) uint64 {
 			return s.PIDNamespace
 		}
 	}
-	return sys.PIDNamespace()
+	return ownNamespace()
 }
 
 // release returns the command that helps with a process that does not let go: a stopped one goes

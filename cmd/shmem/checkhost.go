@@ -12,8 +12,9 @@ import (
 
 // hosts looks for troubles of the processes that are attached.
 func (k *checkup) hosts(rows []row) {
-	k.stoppedHosts(rows)
-	k.nearLimits(rows)
+	all := k.attachedTo(rows)
+	k.stoppedHosts(all)
+	k.nearLimits(all)
 }
 
 // A host is a process that is attached to segments.
@@ -46,12 +47,12 @@ func (k *checkup) attachedTo(rows []row) (all []*host) {
 }
 
 // stoppedHosts finds stopped processes that no other trouble names.
-func (k *checkup) stoppedHosts(rows []row) {
+func (k *checkup) stoppedHosts(all []*host) {
 	blamed := map[int]bool{}
 	for _, t := range k.all {
 		blamed[t.PID] = true
 	}
-	for _, p := range k.attachedTo(rows) {
+	for _, p := range all {
 		if p.stopped() && !blamed[p.pid] {
 			k.add(trouble{Level: warning, Kind: "stopped-process", PID: p.pid, Program: p.name,
 				State: p.state, Command: k.release(p.proc),
@@ -61,9 +62,9 @@ func (k *checkup) stoppedHosts(rows []row) {
 }
 
 // nearLimits finds processes that have nearly all that they may have.
-func (k *checkup) nearLimits(rows []row) {
+func (k *checkup) nearLimits(all []*host) {
 	mappings, _ := strconv.ParseUint(readLine("/proc/sys/vm/max_map_count"), 10, 64)
-	for _, p := range k.attachedTo(rows) {
+	for _, p := range all {
 		k.limits(p.proc, mappings)
 		k.cgroup(p.pid, p.proc)
 	}

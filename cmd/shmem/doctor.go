@@ -319,7 +319,7 @@ const initPIDNamespace = 4026531836
 // namespaces shows what containers isolate. Neither is a problem: processes share segments by
 // sharing the mount, and find out by locks which of them are alive.
 func (d *doctor) namespaces() {
-	if ns := sys.PIDNamespace(); ns != 0 {
+	if ns := ownNamespace(); ns != 0 {
 		if init, err := os.Readlink("/proc/1/ns/pid"); err == nil && ns != initPIDNamespace {
 			d.ok("namespaces", "PID namespace %d of its own (init's: %s): pids of other "+
 				"namespaces mean nothing here; locks tell which processes live", ns, init)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // openFiles is how many files this process may have open.
@@ -16,6 +17,15 @@ func openFiles() (uint64, bool) {
 		return 0, false
 	}
 	return uint64(r.Cur), true
+}
+
+// cpuTime is the CPU time that this process has taken.
+func cpuTime() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // groupOf is the group of a file.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,24 +17,33 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// How often a lookout looks. The time between two looks grows with what a look takes, so that all
-// looks take less than 1/share of a CPU.
+// How often a lookout looks. The time between two looks grows with the CPU time of a look, so that
+// all looks take less than 1/share of a CPU.
 const (
 	soonest = time.Second
 	latest  = 30 * time.Second
-	share   = 150
+	share   = 200
 	idleFor = 30 * time.Second // nothing stays open when no client has asked for so long
 )
 
 // What costs more is looked at less often: which processes have what open, their limits, files
-// without a name.
-const searchEvery = 10 * time.Second
+// without a name. All of that takes less than 1/searchShare of a CPU.
+const (
+	searchEvery = 10 * time.Second
+	searchShare = 400
+)
 
-// Bounds of what is remembered: samples of a segment, and of how many segments.
-const maxSamples, maxSampled = 150, 2000
+// A segment whose attachments and owner are as before is only glanced at, and read in full at one
+// look of so many.
+const fullEvery = 20
+
+// Bounds of what is remembered: samples of a segment, of how many segments, and how many of these
+// stay open while clients ask.
+const maxSamples, maxSampled, maxServed = 120, 2000, 2000
 
 // A lookout looks at all segments for the clients of serve: one look for all of them, and none when
 // no client asks.
@@ -42,25 +53,31 @@ type lookout struct {
 
 	mu       sync.Mutex // guards what follows, and is held during a look
 	all      tracking
-	lost     []row // without a name, as of the last search
-	hosts    []trouble
+	lost     []row     // without a name, as of the last search
+	hosts    []trouble // of processes and the machine, likewise
 	searched time.Time
-	held     map[string]*heldLock // at the last look
-	looks    int                  // so far
-	at       time.Time            // of the last look
-	every    time.Duration        // until the next one
-	head     jsonStateHead
-	rows     map[string]*servedRow // by id
-	order    []string              // ids, in the order of the rows
-	removed  int                   // the last look in which a segment was gone
-	details  map[string][]byte     // answers about one segment since the last look
-	err      error                 // of the last look
-	idle     *time.Timer
+	// until the next search, and what the last look took that does not count for the next one
+	searchEvery, apart time.Duration
+	held               map[string]*heldLock // at the last look
+	looks              int                  // so far
+	at                 time.Time            // of the last look
+	every              time.Duration        // until the next one
+	head               jsonStateHead
+	rows               map[string]*servedRow // by id
+	order              []string              // ids, in the order of the rows
+	most               int                   // how many segments may stay open
+	removed            int                   // the last look in which a segment was gone
+	samples            []jsonSample          // of all segments together
+	details            map[string][]byte     // answers about one segment since the last look
+	err                error                 // of the last look
+	idle               *time.Timer
 }
 
 // A servedRow is a segment as it is sent to clients.
 type servedRow struct {
 	row     row
+	t       *tracked   // nil if it is not tracked
+	sums    jsonTotals // of this segment
 	json    []byte
 	changed int // the look in which json was new
 	samples []jsonSample
@@ -76,6 +93,10 @@ type heldLock struct {
 func newLookout(e *env) *lookout {
 	l := &lookout{e: e, name: rand.Text()[:8], all: tracking{}, rows: map[string]*servedRow{},
 		held: map[string]*heldLock{}}
+	l.most = maxServed
+	if n, ok := openFiles(); ok {
+		l.most = int(min(n/2, maxServed))
+	}
 	l.head.Host, _ = os.Hostname()
 	l.head.Dir, l.head.Version = e.dir, version()
 	return l
@@ -98,90 +119,206 @@ func (l *lookout) fresh() error {
 	if !l.at.IsZero() && time.Since(l.at) < l.every {
 		return l.err
 	}
-	start := time.Now()
+	start, first := cpuTime(), len(l.all) == 0
 	l.looks++
-	var slept time.Duration
-	slept, l.err = l.look()
+	l.apart = 0
+	l.err = l.look()
 	l.details = map[string][]byte{}
 	l.at = time.Now()
-	l.every = min(max((l.at.Sub(start)-slept)*share, soonest), latest)
+	l.every = min(max((cpuTime()-start-l.apart)*share, soonest), latest)
+	if first { // it has read all in full, which the next ones need not
+		l.every = soonest
+	}
 	return l.err
 }
 
-// look looks at all segments. It returns how long it slept meanwhile.
-func (l *lookout) look() (slept time.Duration, err error) {
-	names, err := l.e.names()
+// look looks at all segments.
+func (l *lookout) look() error {
+	rows, err := l.list()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	search := time.Since(l.searched) >= searchEvery
-	rows := l.list(names, search)
-	l.all.update(l.e, rows, maxServed)
 	k := &checkup{env: l.e, cmd: &checkCmd{Held: soonest, Full: 90}, full: map[string]bool{},
 		all: []trouble{}}
+	search := time.Since(l.searched) >= l.searchEvery
+	if search {
+		rows = l.search(rows)
+	} else {
+		for _, r := range l.lost {
+			if _, err := os.Stat(r.Path); err == nil {
+				rows = append(rows, r)
+			}
+		}
+	}
 	for i := range rows {
 		rows[i].ps = &k.ps
 		k.state(rows[i])
-		if t := l.all[rows[i].Path]; t != nil && t.st != nil && t.seen {
+		if t := l.all[rows[i].Path]; t != nil && t.st != nil {
 			k.status(rows[i], t.o, t.st)
 		}
 	}
-	slept = l.longHeld(k)
-	k.stoppedHosts(rows)
+	l.longHeld(k)
+	hosts := k.attachedTo(rows)
+	k.stoppedHosts(hosts)
 	if search {
-		n := len(k.all)
-		k.nearLimits(rows)
-		k.machine()
-		l.hosts, l.searched = slices.Clone(k.all[n:]), time.Now()
+		l.searchHosts(k, hosts)
 	} else {
 		k.all = append(k.all, l.hosts...)
 	}
 	sortTroubles(k.all)
-	l.keep(rows, k)
-	return slept, nil
+	l.keep(rows, hosts, k.all)
+	return nil
 }
 
-// maxServed is how many segments stay open while clients ask.
-const maxServed = 256
-
-// list returns a row for each segment. Files without a name are those of the last search.
-func (l *lookout) list(names []string, search bool) (rows []row) {
-	e := *l.e
-	if !search {
-		e.unlinked = func(string) ([]shmem.Info, error) { return nil, nil }
+// list returns a row for each segment that has a name.
+func (l *lookout) list() (rows []row, err error) {
+	for _, t := range l.all {
+		t.seen = false
 	}
-	rows = e.rowsOf(names, nil)
-	for _, p := range e.places() {
-		there, err := e.in(p).rows(nil)
-		if err != nil {
-			continue // it is gone
+	places := append([]location{{dir: l.e.dir}}, l.e.places()...)
+	open := 0
+	for _, p := range places {
+		e := l.e.in(p)
+		names, err := e.names()
+		if err != nil && p.name == "" {
+			return nil, err
 		}
-		for i := range there {
-			there[i].place = p.name
-		}
-		rows = append(rows, there...)
-	}
-	if search {
-		rows = e.lostFiles(rows, nil)
-		l.lost = l.lost[:0]
-		for _, r := range rows {
-			if r.unlinked {
-				l.lost = append(l.lost, r)
+		for i, name := range names {
+			r, t, ok := l.row(e, name, (i+l.looks)%fullEvery == 0)
+			if !ok {
+				continue
+			}
+			r.place = p.name
+			rows = append(rows, r)
+			if t != nil && t.o != nil {
+				if open++; open > l.most {
+					t.closed()
+				}
 			}
 		}
-		return rows
 	}
-	for _, r := range l.lost {
-		if _, err := os.Stat(r.Path); err == nil {
-			rows = append(rows, r)
+	for path, t := range l.all {
+		if !t.seen {
+			t.closed()
+			delete(l.all, path)
 		}
 	}
+	return rows, nil
+}
+
+// row looks at a file: at a segment that is open only for a glance, if it is as before and full is
+// not set. It returns what is tracked of a segment.
+func (l *lookout) row(e *env, name string, full bool) (row, *tracked, bool) {
+	t := l.all[filepath.Join(e.dir, name)]
+	if t != nil && t.o != nil && t.st != nil && t.again(full) {
+		return t.row, t, true
+	}
+	r, ok := e.rowOf(name)
+	if !ok {
+		return r, nil, false
+	}
+	r.stream()
+	if r.err != nil || r.State == shmem.Foreign || r.Err != nil {
+		return r, nil, true
+	}
+	if t = l.all.open(e, r); t == nil {
+		return r, nil, true
+	}
+	t.update()
+	t.row, t.quiet = r, false
+	return r, t, true
+}
+
+// again reads a segment that is open. It reports false if that segment has to be opened anew.
+func (t *tracked) again(full bool) bool {
+	if !full {
+		st, err := t.o.Glance()
+		if err == nil && st.Linked && sameUsers(st, t.st) {
+			t.quiet = sameTraffic(st, t.st)
+			t.note(st)
+			t.row.glanced(st)
+			return true
+		}
+	}
+	st, err := t.o.Status()
+	if err != nil || !st.Linked || st.Err != nil {
+		return false
+	}
+	t.quiet = false
+	t.note(st)
+	t.row.Info = st.Info
+	t.row.glanced(st)
+	return true
+}
+
+// sameUsers reports whether the same processes are attached, in the same way.
+func sameUsers(a, b *inspect.Status) bool {
+	return a.OwnerWord == b.OwnerWord && a.OwnerSlot == b.OwnerSlot &&
+		slices.EqualFunc(a.Slots, b.Slots, func(a, b inspect.Slot) bool {
+			return a.Slot == b.Slot && a.Generation == b.Generation && a.Alive == b.Alive
+		})
+}
+
+// sameTraffic reports whether a row shows the same for both, of which the users are the same. Where
+// a lock is held a row shows for how long.
+func sameTraffic(a, b *inspect.Status) bool {
+	if a.Version != b.Version || len(a.Lock.Holders)+len(b.Lock.Holders) > 0 ||
+		a.Lock.Dead != b.Lock.Dead || (a.Stats == nil) != (b.Stats == nil) {
+		return false
+	}
+	if s, t := a.Stats, b.Stats; s != nil && (total(s) != total(t) || s.Received != t.Received ||
+		s.Depth != t.Depth || s.Lag != t.Lag || s.Ended != t.Ended || lossOf(s) != lossOf(t) ||
+		s.SlowestHolder != t.SlowestHolder) {
+		return false
+	}
+	return slices.EqualFunc(a.Slots, b.Slots, func(a, b inspect.Slot) bool {
+		return slices.Equal(a.Waits, b.Waits)
+	}) && slices.EqualFunc(a.Locks, b.Locks, func(a, b inspect.FieldLock) bool {
+		return a.Path == b.Path && a.State == b.State && a.Waiters == b.Waiters &&
+			a.Dead == b.Dead && slices.Equal(a.Holders, b.Holders)
+	})
+}
+
+// glanced takes over what a glance shows.
+func (r *row) glanced(st *inspect.Status) {
+	if s := st.Stats; s != nil {
+		r.ended = s.Ended
+		if !isTopic(s) && s.BytesCap == 0 {
+			r.unread = count64(s.Depth)
+		}
+	}
+}
+
+// search adds files without a name.
+func (l *lookout) search(rows []row) []row {
+	start := cpuTime()
+	n := len(rows)
+	all, _ := l.e.unlinked(l.e.dir)
+	for _, info := range all {
+		if len(info.Peers) > 0 { // else it is what this process still has open
+			rows = append(rows, row{Info: info, unlinked: true})
+		}
+	}
+	rows = l.e.lostFiles(rows, nil)
+	l.lost = slices.Clone(rows[n:])
+	l.apart += cpuTime() - start
 	return rows
 }
 
+// searchHosts looks at the processes that are attached, and at the machine.
+func (l *lookout) searchHosts(k *checkup, hosts []*host) {
+	start := cpuTime()
+	n := len(k.all)
+	k.nearLimits(hosts)
+	k.machine()
+	l.hosts, l.searched = slices.Clone(k.all[n:]), time.Now()
+	l.apart += cpuTime() - start
+	l.searchEvery = max(searchEvery, l.apart*searchShare)
+}
+
 // longHeld adds locks that were held at each look for a second and more. Before it says so for the
-// first time it looks some times more, in which it sleeps.
-func (l *lookout) longHeld(k *checkup) (slept time.Duration) {
+// first time it looks some times more.
+func (l *lookout) longHeld(k *checkup) {
 	now := map[string]*heldLock{}
 	for _, s := range k.slow {
 		key := strings.Join([]string{s.first.Path, s.part, strconv.Itoa(s.holder.Slot),
@@ -196,59 +333,54 @@ func (l *lookout) longHeld(k *checkup) (slept time.Duration) {
 			continue
 		}
 		if !h.sure {
-			d, stays := s.stays()
-			if slept += d; !stays {
+			start := cpuTime()
+			h.sure = s.stays()
+			if l.apart += cpuTime() - start; !h.sure {
 				delete(now, key)
 				continue
 			}
-			h.sure = true
 		}
 		k.longHolder(s, long)
 	}
 	l.held = now
-	return slept
 }
 
 // stays looks at a suspect again and again for a moment, and reports whether the same attachment
 // has the lock each time.
-func (s *suspect) stays() (slept time.Duration, yes bool) {
+func (s *suspect) stays() bool {
 	const looks, pause = 10, 5 * time.Millisecond
 	o, err := openPath(s.first.Path)
 	if err != nil {
-		return 0, false
+		return false
 	}
 	defer o.Close()
 	for range looks {
 		time.Sleep(pause)
-		slept += pause
-		if st, err := o.Status(); err != nil || !s.still(st) {
-			return slept, false
+		if st, err := o.Glance(); err != nil || !s.still(st) {
+			return false
 		}
 	}
-	return slept, true
+	return true
 }
 
 // keep makes the JSON of a look.
-func (l *lookout) keep(rows []row, k *checkup) {
+func (l *lookout) keep(rows []row, hosts []*host, found []trouble) {
 	now, sum := time.Now(), jsonTotals{Segments: len(rows)}
 	next, ids := map[string]*servedRow{}, map[string]string{}
 	l.order = l.order[:0]
 	for _, r := range rows {
-		t := l.all[r.Path]
-		j := serveRow(r, t)
-		s := l.rows[j.ID]
+		id := rowID(r)
+		s := l.rows[id]
 		if s == nil {
 			s = &servedRow{}
 		}
-		s.row, next[j.ID] = r, s
-		ids[r.place+"\x00"+r.Name] = j.ID
-		l.order = append(l.order, j.ID)
-		sum.add(j)
-		if b := encodeJSON(j); !bytes.Equal(b, s.json) {
-			s.json, s.changed = b, l.looks
-		}
+		next[id], ids[r.place+"\x00"+r.Name] = s, id
+		l.order = append(l.order, id)
+		s.update(r, l.all[r.Path], l.looks)
+		sum.add(s.sums)
 		if len(rows) <= maxSampled {
-			s.sample(jsonSample{num(now.UnixMilli()), j.PerSecond, j.Depth, j.Memory})
+			s.samples = pushed(s.samples, jsonSample{num(now.UnixMilli()), s.sums.PerSecond,
+				s.sums.Depth, s.sums.Memory, 0})
 		}
 	}
 	for id := range l.rows {
@@ -260,29 +392,44 @@ func (l *lookout) keep(rows []row, k *checkup) {
 	if m, err := sys.MountOf(l.e.dir); err == nil && m.Type == sys.TmpfsMagic {
 		sum.Room, sum.Used = num(m.Size), num(m.Size-m.Avail)
 	}
-	sum.Processes = len(k.attachedTo(rows))
+	sum.Processes = len(hosts)
+	l.samples = pushed(l.samples, jsonSample{num(now.UnixMilli()), sum.PerSecond, sum.Depth,
+		sum.Memory, sum.Waiting})
 	l.head.Time, l.head.Totals, l.head.Findings = moment(now), sum, []jsonFind{}
-	for _, t := range k.all {
+	for _, t := range found {
 		l.head.Findings = append(l.head.Findings,
 			jsonFind{t, ids[t.Container+"\x00"+t.Segment]})
 	}
 }
 
-// add adds a segment.
-func (s *jsonTotals) add(j jsonServeRow) {
-	s.Memory += j.Memory
-	s.PerSecond += max(j.PerSecond, 0)
-	s.Depth += j.Depth
-	s.Lost += j.Lost
-	s.Waiting += j.Waiting
+// update makes the JSON of a row again, unless nothing has changed.
+func (s *servedRow) update(r row, t *tracked, look int) {
+	if s.json != nil && t != nil && s.t == t && t.quiet && s.sums.PerSecond == 0 {
+		return
+	}
+	j := serveRow(r, t)
+	s.row, s.t, s.sums = r, t, jsonTotals{Memory: j.Memory, PerSecond: max(j.PerSecond, 0),
+		Depth: j.Depth, Lost: j.Lost, Waiting: j.Waiting}
+	if b := encodeJSON(j); !bytes.Equal(b, s.json) {
+		s.json, s.changed = b, look
+	}
 }
 
-// sample remembers what was seen.
-func (s *servedRow) sample(one jsonSample) {
-	if len(s.samples) == maxSamples {
-		s.samples = append(s.samples[:0], s.samples[1:]...)
+// add adds the sums of a segment.
+func (t *jsonTotals) add(s jsonTotals) {
+	t.Memory += s.Memory
+	t.PerSecond += s.PerSecond
+	t.Depth += s.Depth
+	t.Lost += s.Lost
+	t.Waiting += s.Waiting
+}
+
+// pushed appends a sample, and drops the oldest one where there are too many.
+func pushed(all []jsonSample, one jsonSample) []jsonSample {
+	if len(all) >= maxSamples {
+		all = append(all[:0], all[len(all)-maxSamples+1:]...)
 	}
-	s.samples = append(s.samples, one)
+	return append(all, one)
 }
 
 // state is the JSON of all segments, or of those that have changed since the look of a cursor.
@@ -296,6 +443,9 @@ func (l *lookout) state(since string, values bool) ([]byte, error) {
 	head := l.head
 	head.Cursor, head.Whole = l.name+"."+strconv.Itoa(l.looks), seen == 0
 	head.EveryMS, head.Values = num(l.every.Milliseconds()), values
+	if head.Whole {
+		head.History, head.Rates = l.samples, l.rates()
+	}
 	b := bytes.TrimSuffix(encodeJSON(head), []byte("}"))
 	b = append(b, `,"segments":[`...)
 	first := true
@@ -308,6 +458,24 @@ func (l *lookout) state(since string, values bool) ([]byte, error) {
 		}
 	}
 	return append(b, "]}"...), nil
+}
+
+// rates returns the latest rates of the segments that have had traffic, by their ids.
+func (l *lookout) rates() map[string][]float64 {
+	const latest, segments = 40, 500
+	all := map[string][]float64{}
+	for id, s := range l.rows {
+		moves := false
+		var one []float64
+		for _, p := range s.samples[max(0, len(s.samples)-latest):] {
+			one = append(one, math.Round(max(p.PerSecond, 0)*10)/10)
+			moves = moves || p.PerSecond > 0
+		}
+		if moves && len(all) < segments {
+			all[id] = one
+		}
+	}
+	return all
 }
 
 // lookOf returns the number of the look that a cursor names: 0 if the client must have everything.
@@ -357,7 +525,7 @@ func (l *lookout) detail(id string, s *servedRow, values bool) ([]byte, error) {
 	}
 	j := jsonServed{jsonStat: jsonStatus(st, o.Type(), nil), ID: id, Kind: kindOf(s.row),
 		Lines: jsonLines(statLines(st, o.Type(), nil)), Findings: []jsonFind{},
-		Attachments: []psProcess{}, History: s.samples}
+		Attachments: []psProcess{}, History: append([]jsonSample{}, s.samples...)}
 	if counters, err := o.MapStats(); err == nil && counters != nil {
 		j.Map = jsonMapStatsOf(o.Type(), counters)
 		j.Lines = append(j.Lines, jsonText{"entries", mapText(counters), "plain"})

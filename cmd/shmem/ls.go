@@ -414,7 +414,7 @@ func reason(err error) string {
 // process names an attachment. A pid of another PID namespace is another process here, or none: the
 // pid here comes first, where it can be seen. ps may be nil.
 func process(ps *procs, p shmem.Peer, program string) string {
-	if p.PIDNamespace == sys.PIDNamespace() {
+	if p.PIDNamespace == ownNamespace() {
 		return fmt.Sprintf("%s %d", comm(p.PID, program), p.PID)
 	}
 	if ps == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/sys"
 )
 
 // The JSON of ls, which stat has too. Scripts depend on the keys: they may be added to, but neither
@@ -95,7 +94,7 @@ func (r row) json() jsonInfo {
 
 func jsonOf(p shmem.Peer) jsonPeer {
 	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: count64(p.PIDNamespace),
-		Here: p.PIDNamespace == sys.PIDNamespace(), Since: moment(p.Since), ReadOnly: p.ReadOnly}
+		Here: p.PIDNamespace == ownNamespace(), Since: moment(p.Since), ReadOnly: p.ReadOnly}
 	if j.Here {
 		j.Process = comm(p.PID, "")
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/sys"
@@ -35,6 +36,9 @@ var processStates = map[byte]string{
 
 // stopped reports whether the process goes on only when another one lets it.
 func (p *proc) stopped() bool { return p != nil && (p.state == "stopped" || p.state == "traced") }
+
+// ownNamespace is the inode of the PID namespace of this process.
+var ownNamespace = sync.OnceValue(sys.PIDNamespace)
 
 // procs caches what /proc says, during one look.
 type procs struct {
@@ -65,13 +69,13 @@ func (ps *procs) of(pid int, namespace uint64) *proc {
 	if pid == 0 {
 		return nil
 	}
-	if namespace == sys.PIDNamespace() || namespace == 0 {
+	if namespace == ownNamespace() || namespace == 0 {
 		return ps.get(pid)
 	}
 	if ps.inner == nil {
 		ps.inner = map[innerPID]int{}
 		for pid := range pids() {
-			if p := ps.get(pid); p != nil && p.namespace != sys.PIDNamespace() {
+			if p := ps.get(pid); p != nil && p.namespace != ownNamespace() {
 				ps.inner[innerPID{p.namespace, p.inner}] = p.pid
 			}
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
-	"github.com/shmembox/shmem/internal/sys"
 )
 
 // psCmd shows the processes that are attached.
@@ -136,7 +135,7 @@ func psOf(ps *procs, peer shmem.Peer) psProcess {
 	j := psProcess{InnerPID: peer.PID, Namespace: count64(peer.PIDNamespace), UID: -1, State: "?"}
 	p := ps.ofPeer(peer)
 	if p == nil {
-		if peer.PIDNamespace == sys.PIDNamespace() {
+		if peer.PIDNamespace == ownNamespace() {
 			j.PID = peer.PID
 		}
 		return j

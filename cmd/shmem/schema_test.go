@@ -67,6 +67,8 @@ func schemaOf(t reflect.Type, defs node) node {
 		return node{"type": "number"}
 	case reflect.Int:
 		return node{"type": "integer"}
+	case reflect.Map:
+		return node{"type": "object", "additionalProperties": schemaOf(t.Elem(), defs)}
 	case reflect.Slice:
 		return node{"type": "array", "items": schemaOf(t.Elem(), defs)}
 	case reflect.Struct:
@@ -262,6 +264,9 @@ func validObject(root, s, v node, path string) error {
 	properties, _ := s["properties"].(node)
 	for k, e := range v {
 		p, ok := properties[k].(node)
+		if values, isMap := s["additionalProperties"].(node); isMap {
+			p, ok = values, true
+		}
 		if !ok && s["additionalProperties"] == false {
 			return fmt.Errorf("%s: %s is not in the schema", path, k)
 		}

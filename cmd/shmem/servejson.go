@@ -34,6 +34,10 @@ type jsonStateHead struct {
 	Values   bool       `json:"values"` // values are shown
 	Totals   jsonTotals `json:"totals"`
 	Findings []jsonFind `json:"findings"`
+	// Of the latest looks, if Whole is set: all segments together, and the rates of those that have
+	// had traffic, by their ids.
+	History []jsonSample         `json:"history,omitempty"`
+	Rates   map[string][]float64 `json:"rates,omitempty"`
 }
 
 // jsonTotals are sums over all segments.
@@ -91,6 +95,7 @@ type jsonSample struct {
 	PerSecond float64 `json:"perSecond"`
 	Depth     count64 `json:"depth"`
 	Memory    num     `json:"memory"`
+	Waiting   int     `json:"waiting"` // of all segments together
 }
 
 // A jsonShown is a value, or the last messages or some entries, as lines of text.

@@ -11,7 +11,6 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/layout"
-	"github.com/shmembox/shmem/internal/sys"
 )
 
 // A tone is how a line is painted.
@@ -213,7 +212,7 @@ func madeText(st *inspect.Status) string {
 		return "last changed " + ago
 	}
 	text := fmt.Sprintf("%s by %s, pid %d", ago, st.Program, st.CreatorPID)
-	if st.CreatorNS != sys.PIDNamespace() {
+	if st.CreatorNS != ownNamespace() {
 		text += " in another PID namespace"
 	}
 	return text
@@ -356,7 +355,7 @@ func slotRow(st *inspect.Status, s inspect.Slot, ps *procs) []string {
 		if p.stopped() {
 			what = append(what, p.state)
 		}
-	case s.PIDNamespace != sys.PIDNamespace():
+	case s.PIDNamespace != ownNamespace():
 		pid += " elsewhere"
 	}
 	if s.Owner {

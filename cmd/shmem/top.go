@@ -41,7 +41,7 @@ func (c *topCmd) Run(e *env) error {
 			if err != nil {
 				return err
 			}
-			all.update(e, rows, maxOpen)
+			all.update(e, rows)
 			return e.jsonLine(jsonTopOf(rows, all))
 		})
 	}
@@ -60,7 +60,7 @@ func (c *topCmd) Run(e *env) error {
 		if rows, err = e.rows(c.Pattern); err != nil {
 			return err
 		}
-		all.update(e, rows, maxOpen)
+		all.update(e, rows)
 		return scr.draw(topFrame(e, rows, all, c.Sort), fixedLines)
 	})
 }
@@ -81,6 +81,10 @@ type tracked struct {
 	holder inspect.Holder // of the box's lock
 	since  time.Time      // since when that one has been seen without a change of the value
 	seen   bool           // in the last frame
+
+	// Of serve: its row, and whether nothing was new when it was looked at.
+	row   row
+	quiet bool
 }
 
 func (all tracking) close() {
@@ -100,8 +104,8 @@ func (t *tracked) closed() {
 // maxOpen is how many segments stay open between frames.
 const maxOpen = 64
 
-// update reads all segments again, and closes those that are gone, and all but the first most ones.
-func (all tracking) update(e *env, rows []row, most int) {
+// update reads all segments again, and closes those that are gone.
+func (all tracking) update(e *env, rows []row) {
 	for _, t := range all {
 		t.seen = false
 	}
@@ -110,7 +114,7 @@ func (all tracking) update(e *env, rows []row, most int) {
 		if r.err == nil && r.State != shmem.Foreign && r.Err == nil {
 			if t := all.open(e, r); t != nil {
 				t.update()
-				if open++; open > most {
+				if open++; open > maxOpen {
 					t.closed()
 				}
 			}
@@ -152,10 +156,13 @@ func (all tracking) open(e *env, r row) *tracked {
 
 // update reads the segment again. If that fails it counts as gone.
 func (t *tracked) update() {
-	st, err := t.o.Status()
-	if err != nil {
-		return
+	if st, err := t.o.Status(); err == nil {
+		t.note(st)
 	}
+}
+
+// note keeps what was read, and the rate since it was read before.
+func (t *tracked) note(st *inspect.Status) {
 	now, n := time.Now(), counter(st)
 	if t.st != nil {
 		t.rate = float64(n-t.total) / now.Sub(t.at).Seconds()
@@ -172,6 +179,9 @@ func (t *tracked) update() {
 
 // total is the number of messages that were sent or published.
 func total(s *inspect.Stats) uint64 { return s.Sent + s.Published }
+
+// lossOf is how many messages were skipped, redelivered or lost, and how many holds released.
+func lossOf(s *inspect.Stats) uint64 { return s.Skipped + s.Redelivered + s.Released + s.Lost }
 
 // counter is what grows with traffic: messages of a queue or topic, changes of a box.
 func counter(st *inspect.Status) uint64 {
@@ -238,7 +248,7 @@ func (all tracking) order(r row, by string) float64 {
 	if s := t.st.Stats; s != nil && by == "depth" {
 		return float64(s.Depth+s.Lag) / float64(max(s.Capacity, 1))
 	} else if s != nil && by == "lost" {
-		return float64(s.Skipped + s.Redelivered + s.Released + s.Lost)
+		return float64(lossOf(s))
 	}
 	return 0
 }
@@ -253,7 +263,7 @@ func topCells(r row, t *tracked) []string {
 		}
 		if s := t.st.Stats; s != nil {
 			depth = count(s.Depth+s.Lag) + "/" + count(uint64(s.Capacity))
-			lost = count(s.Skipped + s.Redelivered + s.Released + s.Lost)
+			lost = count(lossOf(s))
 		}
 		held = t.heldText()
 	}
@@ -356,7 +366,7 @@ func jsonTopRowOf(r row, t *tracked) jsonTopRow {
 	row.PerSecond, row.Total, row.Waiting = t.rate, count64(counter(t.st)), waiters(t.st)
 	if s := t.st.Stats; s != nil {
 		row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
-		row.Lost = count64(s.Skipped + s.Redelivered + s.Released + s.Lost)
+		row.Lost = count64(lossOf(s))
 		row.Holder = jsonHolderOf(s.SlowestHolder)
 	}
 	if len(t.st.Lock.Holders) > 0 {

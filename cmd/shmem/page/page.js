@@ -79,7 +79,7 @@ function plot(kind, width, height) {
   svg.append(area, line);
   svg.draw = (values, slots) => {
     if (values.length < 2) return;
-    const top = Math.max(...values, 1e-9), n = Math.max(slots, values.length) - 1, pad = 2;
+    const top = Math.max(...values, 1e-9), n = Math.max(slots, values.length) - 1, pad = 2; // 0 is at the bottom
     const first = n - values.length + 1;
     const points = values.map((v, i) =>
       ((first + i) / n * width).toFixed(1) + ' ' + (height - pad - v / top * (height - 2 * pad)).toFixed(1));
@@ -146,12 +146,13 @@ function live(ok, text) {
 // take keeps what has come.
 function take(s) {
   if (s.whole) {
+    for (const k of Object.keys(totals)) totals[k] = (s.history || []).slice(0, -1).map((h) => Number(h[k])).slice(-keep);
     const ids = new Set(s.segments.map((x) => x.id));
     for (const id of segments.keys()) if (!ids.has(id)) segments.delete(id);
   }
   for (const x of s.segments) {
     const old = segments.get(x.id);
-    x.rates = old ? old.rates : [];
+    x.rates = old ? old.rates : ((s.rates || {})[x.id] || []).slice(0, -1);
     segments.set(x.id, x);
   }
   const fresh = cursor !== s.cursor;
@@ -172,6 +173,9 @@ function showHead() {
 
 // ---- findings
 
+const some = 6; // findings that are shown at first
+let open = false; // all of them are shown
+
 const words = { critical: 'critical', warning: 'warning', note: 'note' };
 
 function plural(n, word) { return n + ' ' + word + (n === 1 ? '' : 's'); }
@@ -186,11 +190,16 @@ function showFindings(list, findings, all) {
       ? [n.critical && n.critical + ' critical', n.warning && plural(n.warning, 'warning'), n.note && plural(n.note, 'note')].filter(Boolean).join(', ')
       : '✓ nothing is wrong');
   }
-  const key = JSON.stringify(findings);
+  const key = JSON.stringify([findings, open]);
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.command : null;
-  list.replaceChildren(...findings.map((f) => finding(f, all)));
+  const shown = all && !open && findings.length > some + 1 ? findings.slice(0, some) : findings;
+  list.replaceChildren(...shown.map((f) => finding(f, all)));
+  if (shown !== findings) {
+    list.append(el('li', {}, el('button', { type: 'button', 'data-command': 'more', click: () => { open = true; showFindings(list, state.findings, true); } },
+      'Show ' + (findings.length - some) + ' more findings')));
+  }
   if (focused) for (const b of list.querySelectorAll('button')) if (b.dataset.command === focused) { b.focus(); break; }
 }
 
@@ -228,7 +237,7 @@ async function copy(text) {
 // ---- totals
 
 const tiles = [
-  ['perSecond', 'Messages and changes a second', rate, (t) => plural(t.segments, 'segment') + ', ' + plural(t.processes, 'process').replace(/sss$/, 'sses').replace(/(\d+ process)s$/, '$1es')],
+  ['perSecond', 'Messages and changes a second', rate, (t) => plural(t.segments, 'segment') + ', ' + (t.processes === 1 ? '1 process' : t.processes + ' processes')],
   ['depth', 'Waiting messages', count, (t) => Number(t.lost) ? count(t.lost) + ' lost so far' : 'none lost'],
   ['waiting', 'Processes that wait', count, () => ''],
   ['memory', 'Memory of segments', bytes, (t) => t.room ? bytes(t.used) + ' of ' + bytes(t.room) + ' used' : ''],
@@ -248,7 +257,7 @@ function showTiles() {
     const li = list.children[i];
     setText(li.querySelector('.big'), text(state.totals[key]));
     setText(li.querySelector('.sub'), sub(state.totals));
-    li.plot.draw(totals[key], keep);
+    li.plot.draw(totals[key], 45);
   });
 }
 
@@ -268,7 +277,7 @@ const columns = [
   { key: 'name', head: 'Name', by: (x) => x.name },
   { key: 'kind', head: 'Kind', by: (x) => x.kind, text: (x) => x.kind },
   { key: 'state', head: 'State', by: stateOf },
-  { key: 'owner', head: 'Owner', cls: 'long', by: (x) => x.ownerText, text: (x) => x.ownerText },
+  { key: 'owner', head: 'Owner', cls: 'long', by: (x) => x.ownerText, text: (x) => x.ownerText === '-' ? '' : x.ownerText },
   { key: 'attached', head: 'Attached', cls: 'num', by: (x) => x.attached.length, text: (x) => x.attached.length || '' },
   { key: 'rate', head: 'Per second', cls: 'num', by: (x) => x.perSecond },
   { key: 'depth', head: 'Depth', cls: 'num', by: (x) => x.capacity ? Number(x.depth) / x.capacity : -1 },
@@ -334,7 +343,7 @@ function fillRow(tr, x) {
   const s = stateOf(x);
   c.tag.className = 'tag ' + (states[s] || '');
   setText(c.tag, s + (x.ended ? ', ended' : ''));
-  setText(c.perSecond, rate(x.perSecond));
+  setText(c.perSecond, x.kind === 'foreign' || x.kind === 'directory' ? '' : rate(x.perSecond));
   const moves = x.rates.some((v) => v > 0);
   c.spark.style.visibility = moves ? '' : 'hidden';
   if (moves) c.spark.draw(x.rates, 40);
@@ -422,8 +431,9 @@ function makeDetail(d) {
   const tileList = el('ul', { class: 'tiles' });
   for (const [key, title] of [['perSecond', 'Per second'], ['depth', 'Depth'], ['memory', 'Memory']]) {
     const big = el('div', { class: 'big' }), svg = plot('plot tall', 300, 130);
-    tileList.append(el('li', { class: 'tile' }, el('h3', {}, title), big, svg));
-    p.plots[key] = { big, svg };
+    const tile = el('li', { class: 'tile' }, el('h3', {}, title), big, svg);
+    tileList.append(tile);
+    p.plots[key] = { big, svg, tile };
   }
   const heads = ['Process', 'User', 'Holds', 'Waits for', 'If it died'].map((h) => el('th', { scope: 'col', role: 'columnheader' }, h));
   p.whoBox = card('Attached', true, el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Attached processes' },
@@ -446,10 +456,12 @@ function fillDetail(p, x) {
   showFindings(p.findings, x.findings, false);
   const text = { perSecond: (v) => rate(v), depth: (v) => x.stats ? count(v) + ' of ' + count(x.stats.capacity) : '–', memory: bytes };
   const last = x.history[x.history.length - 1];
+  p.plots.depth.tile.hidden = !x.stats;
+  p.plots.perSecond.tile.hidden = x.kind === 'foreign' || x.kind === 'directory';
   for (const [key, { big, svg }] of Object.entries(p.plots)) {
     const values = x.history.map((h) => Math.max(0, Number(h[key])));
     setText(big, last ? text[key](last[key]) : '–');
-    svg.draw(values, keep);
+    svg.draw(values, 45);
   }
   const lines = JSON.stringify(x.lines);
   if (p.about.dataset.key !== lines) {
