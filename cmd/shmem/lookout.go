@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
-	"maps"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/metrics"
 )
 
 // How often a lookout looks. The time between two looks grows with the CPU time of a look, so that
@@ -26,7 +26,7 @@ import (
 const (
 	soonest = time.Second
 	latest  = 30 * time.Second
-	share   = 200
+	share   = 300
 	idleFor = 30 * time.Second // nothing stays open when no client has asked for so long
 )
 
@@ -34,7 +34,7 @@ const (
 // without a name. All of that takes less than 1/searchShare of a CPU.
 const (
 	searchEvery = 10 * time.Second
-	searchShare = 400
+	searchShare = 800
 )
 
 // A segment whose attachments and owner are as before is only glanced at, and read in full at one
@@ -547,23 +547,52 @@ func (l *lookout) detail(id string, s *servedRow, values bool) ([]byte, error) {
 	return encodeJSON(j), nil
 }
 
-// plainMetrics is all that there is of metrics.
-func (l *lookout) plainMetrics() ([]byte, error) {
+// findings are the troubles of the last look, or of a new one, for the metrics.
+func (l *lookout) findings() (all []metrics.Finding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.fresh(); err != nil {
-		return nil, err
+	if l.fresh() != nil {
+		return nil
 	}
-	t, count := l.head.Totals, map[string]int{critical: 0, warning: 0, note: 0}
 	for _, f := range l.head.Findings {
-		count[f.Level]++
+		all = append(all, metrics.Finding{Kind: f.Kind, Level: f.Level})
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# TYPE shmem_segments gauge\nshmem_segments %d\n", t.Segments)
-	fmt.Fprintf(&b, "# TYPE shmem_memory_bytes gauge\nshmem_memory_bytes %d\n", t.Memory)
-	fmt.Fprintf(&b, "# TYPE shmem_findings gauge\n")
-	for _, level := range slices.Sorted(maps.Keys(count)) {
-		fmt.Fprintf(&b, "shmem_findings{level=%q} %d\n", level, count[level])
+	return all
+}
+
+// A scan for the metrics takes less than 1/scanShare of a CPU, like looks and searches.
+const scanShare = 200
+
+// A gauge has the text of the metrics, which all clients share.
+type gauge struct {
+	scanner *metrics.Scanner
+
+	mu    sync.Mutex // guards what follows, and is held during a scan
+	text  []byte
+	at    time.Time     // of the last scan
+	every time.Duration // until the next one
+}
+
+func newGauge(l *lookout, anyUser bool) *gauge {
+	return &gauge{scanner: metrics.New(&metrics.Options{Dir: l.e.dir, AnyUser: anyUser,
+		MaxSegments: maxSampled, Findings: l.findings})}
+}
+
+// ServeHTTP answers with the text that Prometheus reads. Like a look, a scan is made once a second
+// at most, and less often where it takes long.
+func (g *gauge) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.text == nil || time.Since(g.at) >= g.every {
+		start := cpuTime()
+		var b bytes.Buffer
+		if err := g.scanner.WriteText(&b); err != nil {
+			http.Error(w, clean(err.Error()), http.StatusInternalServerError)
+			return
+		}
+		g.text, g.at = b.Bytes(), time.Now()
+		g.every = min(max((cpuTime()-start)*scanShare, soonest), latest)
 	}
-	return b.Bytes(), nil
+	w.Header().Set("Content-Type", metrics.ContentType)
+	_, _ = w.Write(g.text) // the client is gone
 }

@@ -21,7 +21,7 @@ type serveCmd struct {
 	Listen  string   `default:"127.0.0.1:9110" placeholder:"ADDRESS" help:"Address and port, or unix:PATH (${default})."`
 	Values  bool     `help:"Show values and messages too."`
 	Host    []string `placeholder:"NAME" help:"Another host name under which clients may ask, such as that of a proxy."`
-	AnyUser bool     `help:"Take requests of other users of this machine."`
+	AnyUser bool     `help:"Take requests of other users of this machine, and count their segments."`
 }
 
 func (*serveCmd) Help() string {
@@ -82,9 +82,8 @@ type server struct {
 }
 
 func newServer(e *env, c *serveCmd) *server {
-	s := &server{env: e, cmd: c, lookout: newLookout(e)}
-	s.metrics = http.HandlerFunc(s.plainMetrics)
-	return s
+	l := newLookout(e)
+	return &server{env: e, cmd: c, lookout: l, metrics: newGauge(l, c.AnyUser)}
 }
 
 // Bounds of what a client may keep busy.
@@ -166,15 +165,4 @@ func (s *server) answer(w http.ResponseWriter, b []byte, err error) {
 		b = encodeJSON(jsonServeError{clean(err.Error())})
 	}
 	_, _ = w.Write(b) // the client is gone
-}
-
-// plainMetrics answers with the text that Prometheus reads.
-func (s *server) plainMetrics(w http.ResponseWriter, _ *http.Request) {
-	b, err := s.lookout.plainMetrics()
-	if err != nil {
-		http.Error(w, clean(err.Error()), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write(b)
 }

@@ -276,6 +276,12 @@ func TestPage(t *testing.T) {
 	b.size(1400, 900)
 	b.call("Page.navigate", node{"url": url + "/"}, nil)
 
+	b.until(`performance.getEntriesByName('first-contentful-paint').length > 0`)
+	t.Logf("first picture after %.0f ms, %v bytes",
+		b.eval(`performance.getEntriesByName('first-contentful-paint')[0].startTime`),
+		b.eval(`performance.getEntriesByType('resource').concat(performance.getEntriesByType(
+			'navigation')).filter((e) => !e.name.includes('/api/')).reduce((n, e) =>
+			n + e.decodedBodySize, 0)`))
 	const row = `[...document.querySelectorAll('#segments tbody tr')]`
 	b.until(`document.body && document.body.dataset.turns >= 1`)
 	b.until(row + `.length === 3`)
