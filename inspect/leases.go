@@ -30,8 +30,10 @@ type Lease struct {
 const maxLeases = 1024
 
 // leases finds those who hold slots of a ring, by the words of the slots. Positions reach up to
-// now, which is the next to be claimed.
-func (o *Observer) leases(slots, marks []atomic.Uint64, now uint64) (all []Lease) {
+// now, which is the next to be claimed. It also counts the messages that wait for redelivery.
+func (o *Observer) leases(
+	slots, marks []atomic.Uint64, now uint64,
+) (all []Lease, redeliver int) {
 	type key struct {
 		id    format.ID
 		state uint64
@@ -43,6 +45,9 @@ func (o *Observer) leases(slots, marks []atomic.Uint64, now uint64) (all []Lease
 		k := key{format.ID(w & idMask), w >> stateShift}
 		if k.state == stateAgain || k.state == stateBatch {
 			k.state = stateTaken
+		}
+		if k.id == 0 && k.state == stateTaken {
+			redeliver++
 		}
 		if k.state != stateClaimed && k.state != stateTaken || k.id == 0 {
 			continue
@@ -79,7 +84,7 @@ func (o *Observer) leases(slots, marks []atomic.Uint64, now uint64) (all []Lease
 		}
 		return 1
 	})
-	return all
+	return all, redeliver
 }
 
 // marked notes what a mark says of one of the messages, which is of that lap.
@@ -98,7 +103,8 @@ func (l *Lease) marked(m ring.Mark, lap uint64) {
 
 // topicLeases finds the publishers that have claimed a message and not published it.
 func (o *Observer) topicLeases(t *stream.TopicMemory) []Lease {
-	return o.leases(t.Slots, nil, t.Ring.Now())
+	all, _ := o.leases(t.Slots, nil, t.Ring.Now())
+	return all
 }
 
 // streamWaits returns the armed words of a queue or topic: of senders that wait for room, and of

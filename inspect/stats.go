@@ -27,6 +27,8 @@ type Stats struct {
 	Received    uint64
 	Depth       uint64 // sent and not yet received
 	Redelivered uint64 // because the receiver died; in a Single queue, how often it died
+	Sending     int    // messages that are being sent; 0 in a Single queue
+	Receiving   int    // being received, or waiting for redelivery; 0 in a Single queue
 	// of a queue.Bytes: what its messages occupy, their headers and padding included
 	Bytes    uint64
 	BytesCap uint64 // of a queue.Bytes: what they can occupy
@@ -114,7 +116,14 @@ func (o *Observer) queueStats(st *Stats) error {
 		h := q.header
 		st.Sent, st.Received, st.Ended = h.Tail.Load(), h.Head.Load(), ring.HasEnded(&h.Closed)
 		st.Skipped, st.Redelivered = h.Skipped.Load(), h.Returned.Load()
-		st.Leases = o.leases(q.slots, q.marks, st.Sent)
+		st.Leases, st.Receiving = o.leases(q.slots, q.marks, st.Sent)
+		for _, l := range st.Leases {
+			if l.What == "send" {
+				st.Sending += l.Count
+			} else {
+				st.Receiving += l.Count
+			}
+		}
 	}
 	st.Depth = st.Sent - min(st.Received, st.Sent)
 	switch {

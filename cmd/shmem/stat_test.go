@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/kv"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
 )
 
 // status is that of a live box at rest, changed by f.
@@ -258,5 +262,30 @@ func TestStatJSON(t *testing.T) {
 		"published", "lost", "released", "holds", "maxHolds", "lag")
 	if slices.Contains(keys(jsonStatsOf(&inspect.Stats{Kind: "topic.Topic"})), "sent") {
 		t.Error("a topic has the counters of a queue")
+	}
+}
+
+// TestEveryCounter: what a program sees of its queue, topic or map by Stats, stat shows too.
+func TestEveryCounter(t *testing.T) {
+	otherNames := map[string]string{"HasSender": "Sender", "HasReceiver": "Receiver"}
+	for _, c := range []struct {
+		stats any
+		json  []any
+	}{
+		{queue.Stats{}, []any{jsonStats{}, jsonQueueStats{}}},
+		{topic.Stats{}, []any{jsonStats{}, jsonTopicStats{}}},
+		{kv.Stats{}, []any{jsonMapStats{}}},
+	} {
+		stats := reflect.TypeOf(c.stats)
+		for i := range stats.NumField() {
+			name := stats.Field(i).Name
+			found := slices.ContainsFunc(c.json, func(j any) bool {
+				f, ok := reflect.TypeOf(j).FieldByName(cmp.Or(otherNames[name], name))
+				return ok && f.Tag.Get("json") != ""
+			})
+			if !found {
+				t.Errorf("stat --json leaves out %v.%s", stats, name)
+			}
+		}
 	}
 }

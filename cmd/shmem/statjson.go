@@ -60,6 +60,8 @@ type jsonQueueStats struct {
 	Received    count64     `json:"received"`
 	Depth       count64     `json:"depth"`
 	Redelivered count64     `json:"redelivered"`
+	Sending     int         `json:"sending"`
+	Receiving   int         `json:"receiving"`
 	Bytes       count64     `json:"bytes,omitempty"`    // of a queue.Bytes
 	BytesCap    count64     `json:"bytesCap,omitempty"` // of a queue.Bytes
 	Single      bool        `json:"single,omitempty"`
@@ -91,6 +93,7 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 	} else {
 		j.jsonQueueStats = &jsonQueueStats{
 			count64(s.Sent), count64(s.Received), count64(s.Depth), count64(s.Redelivered),
+			s.Sending, s.Receiving,
 			count64(s.Bytes), count64(s.BytesCap), s.Single,
 			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
 		}
