@@ -4,6 +4,7 @@ package queue_test
 
 import (
 	"context"
+	"io"
 	"testing"
 
 	"github.com/shmembox/shmem/queue"
@@ -145,5 +146,23 @@ func TestNoAllocationsOfBytes(t *testing.T) {
 		r, err := b.Receiver()
 		check(t, err)
 		allocateNothing(t, byteCalls(t, s, r))
+	})
+	forms(t, func(t *testing.T, single bool) {
+		b := openBytes(t, shmemtest.Dir(t), shapedBytes(single, 8))
+		w, err := b.Writer(background)
+		check(t, err)
+		r, err := b.Reader(background)
+		check(t, err)
+		msg, buf := make([]byte, 100), make([]byte, 30)
+		allocateNothing(t, []alloc{{"Write, Read", func() {
+			_, err := w.Write(msg)
+			check(t, err)
+			_, err = io.ReadFull(r, msg[:50])
+			check(t, err)
+			_, err = io.ReadFull(r, buf[:25])
+			check(t, err)
+			_, err = io.ReadFull(r, buf[:25])
+			check(t, err)
+		}}})
 	})
 }

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -250,4 +251,42 @@ func ExampleAttach() {
 		fmt.Println(e.Op, "of", e.Name)
 	}
 	// Output: queue attach of example-none
+}
+
+// A stream of bytes from one process to another: here both ends are in one.
+func ExampleBytes_Reader() {
+	q, err := queue.OpenBytes("example-stream", &queue.BytesOptions{Single: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	r, err := q.Reader(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+
+	go func() { // in the other process
+		w, err := q.Writer(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := io.WriteString(w, "to be\nor not\n"); err != nil {
+			log.Fatal(err)
+		}
+		if err := w.Close(); err != nil { // the reader gets io.EOF
+			log.Fatal(err)
+		}
+	}()
+
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fmt.Println(lines.Text())
+	}
+	if err := lines.Err(); err != nil { // io.ErrUnexpectedEOF: the writer has died
+		log.Fatal(err)
+	}
+	// Output:
+	// to be
+	// or not
 }

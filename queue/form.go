@@ -103,7 +103,12 @@ type byteSender interface {
 	publish(pos uint64, n int, more bool) error
 	flush()
 	cancel(pos uint64)
+	peerWatcher
 }
+
+// A peerWatcher is an end whose calls that would wait return an error when the other end is gone.
+// In a queue for many other ends may come, so nothing changes there.
+type peerWatcher interface{ watchPeer() }
 
 // A byteReceiver is the receiving end of a queue of bytes.
 type byteReceiver interface {
@@ -114,6 +119,7 @@ type byteReceiver interface {
 	// returns what release is called with then; b is nil if there is none. It may release the
 	// message before, and returns the error of that.
 	another(r run) (b []byte, next run, err error)
+	peerWatcher
 	release(r run) error
 	redeliver(r run, delay time.Duration) error
 }

@@ -86,6 +86,8 @@ type manyBytesEnd struct {
 	stop *stream.Stop
 }
 
+func (q *manyBytes) watchPeer() {}
+
 func (e *manyBytesEnd) reserve(ctx context.Context, n int) ([]byte, uint64, error) {
 	return e.manyBytes.reserve(e.stop.With(ctx), n)
 }

@@ -32,6 +32,7 @@ type singleSide struct {
 	lock   lock // held by calls of the queue's own methods
 	waiter waiterEnd
 	holder *atomic.Uint64 // id of the attachment that has this end; 0: none has
+	moved  *atomic.Uint64 // its index; 0: no message has passed it
 	deaths *atomic.Uint64 // how often the end was taken from a dead one
 	errors *stream.Errors
 	taken  atomic.Pointer[takenError] // the last one
@@ -63,6 +64,7 @@ func (q *single) bindSingle(l *layout.Queue, size, depth int) error {
 	s, r := &q.sendSide, &q.recvSide
 	s.holder, s.deaths, s.errors = &h.Producer, &deaths.SenderDied, &q.sendErrors
 	r.holder, r.deaths, r.errors = &h.Consumer, &deaths.ReceiverDied, &q.recvErrors
+	s.moved, r.moved = &h.Tail, &h.Head
 	s.lock.init()
 	r.lock.init()
 	s.waiter.probe, r.waiter.probe = q.Repair, q.Repair
@@ -98,6 +100,21 @@ func (q *single) stats() Stats {
 func (q *single) holds(s *singleSide) bool {
 	id := s.holder.Load()
 	return id != 0 && id>>31 == 0 && q.Alive(uint32(id))
+}
+
+// watchPeer makes waits of one side end when the holder of the other one is gone: it has died, or
+// has left after it has moved messages. The caller has the side.
+func (q *single) watchPeer(s, other *singleSide) {
+	s.waiter.peer = func() (id uint32, gone bool) {
+		switch id := other.holder.Load(); {
+		case id == 0:
+			return 0, other.moved.Load() > 0
+		case id>>31 != 0:
+			return 0, false
+		default:
+			return uint32(id), !q.Alive(uint32(id))
+		}
+	}
 }
 
 func (q *single) endStream() {

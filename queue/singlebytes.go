@@ -89,7 +89,10 @@ func (q *singleBytes) newSender(stop *stream.Stop) (byteSender, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleByteSender{q: q, ring: s, stop: stop}, s.Leave, nil
+	return &singleByteSender{q: q, ring: s, stop: stop}, func() {
+		q.sendSide.waiter.peer = nil
+		s.Leave()
+	}, nil
 }
 
 func (q *singleBytes) newReceiver(stop *stream.Stop) (byteReceiver, func(), error) {
@@ -97,7 +100,10 @@ func (q *singleBytes) newReceiver(stop *stream.Stop) (byteReceiver, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleByteReceiver{q: q, ring: r, stop: stop}, r.Leave, nil
+	return &singleByteReceiver{q: q, ring: r, stop: stop}, func() {
+		q.recvSide.waiter.peer = nil
+		r.Leave()
+	}, nil
 }
 
 // A singleByteSender is the sending end. One goroutine at a time calls its methods.
@@ -113,7 +119,7 @@ func (s *singleByteSender) leave() { s.q.sendSide.lock.unlock() }
 func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, error) {
 	q := s.q
 	var backoff stream.Backoff
-	for {
+	for waited := false; ; waited = true {
 		b, err := s.try(n)
 		if err == ring.ErrFull {
 			// Look once more, and remember the head that a wait is for. The first look does
@@ -129,6 +135,9 @@ func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, 
 		}
 		if err == ring.ErrTooBig {
 			return nil, 0, q.sendErrors.Of(tooBig(n, q.maxLen()))
+		}
+		if waited && err == ring.ErrFull && q.sendSide.waiter.peerGone() {
+			return nil, 0, q.sendErrors.Of(errReceiverGone)
 		}
 		if err := q.retrySend(s.stop.With(ctx), &backoff, err); err != nil {
 			return nil, 0, q.sendErrors.Of(err)
@@ -172,6 +181,8 @@ func (s *singleByteSender) flush() {
 	q.published()
 }
 
+func (s *singleByteSender) watchPeer() { s.q.watchPeer(&s.q.sendSide, &s.q.recvSide) }
+
 // cancel has nothing to do: nothing was claimed in shared memory.
 func (s *singleByteSender) cancel(uint64) {}
 
@@ -187,10 +198,13 @@ func (r *singleByteReceiver) leave() { r.q.recvSide.lock.unlock() }
 func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err error) {
 	q := r.q
 	var backoff stream.Backoff
-	for {
+	for gone := false; ; gone = q.recvSide.waiter.peerGone() {
 		b, err = r.ring.Next()
 		if err == nil {
 			break
+		}
+		if gone && err == ring.ErrEmpty {
+			return nil, m, q.recvErrors.Of(errSenderGone)
 		}
 		if err := q.retryRecv(r.stop.With(ctx), &backoff, err); err != nil {
 			return nil, m, q.recvErrors.Of(err)
@@ -205,6 +219,8 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err err
 	}
 	return b, m, nil
 }
+
+func (r *singleByteReceiver) watchPeer() { r.q.watchPeer(&r.q.recvSide, &r.q.sendSide) }
 
 // another releases nothing: release consumes all that was taken.
 func (r *singleByteReceiver) another(m run) (b []byte, next run, err error) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/wait"
@@ -25,9 +26,10 @@ import (
 type waiterEnd struct {
 	ask     *atomic.Uint32 // not 0: the other end uses barriers
 	armed   *atomic.Uint32
-	probe   func() bool // what wait.Options.Probe is
-	ready   func() bool // there may be something to do; without a barrier
-	checked func() bool // the same, with the barriers that it takes
+	probe   func() bool                   // what wait.Options.Probe is
+	peer    func() (id uint32, gone bool) // the other end; nil: what becomes of it does not matter
+	ready   func() bool                   // there may be something to do; without a barrier
+	checked func() bool                   // the same, with the barriers that it takes
 
 	count    uint64 // messages that this end has moved, in a queue of bytes
 	lastWait uint64 // position of the last wait
@@ -76,7 +78,22 @@ func (w *waiterEnd) wait(ctx context.Context, m *mem.Mapping, pos uint64, capaci
 	w.ask.Store(ask)
 	w.looks.Store(0)
 	o := wait.Options{Probe: w.probe, NoSpin: true}
+	if w.peer != nil {
+		o.Probe = func() bool { return w.probe() || w.peerGone() }
+		if id, _ := w.peer(); id != 0 {
+			o.Watch = []format.ID{format.ID(id)}
+		}
+	}
 	return stream.Wait(ctx, m, w.armed, w.checked, o)
+}
+
+// peerGone reports whether the other end is gone, if that matters.
+func (w *waiterEnd) peerGone() bool {
+	if w.peer == nil {
+		return false
+	}
+	_, gone := w.peer()
+	return gone
 }
 
 // enter is wait in a group, where checked is that of w or more. The other end uses barriers from

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 )
 
 // closingEnds: a call of a handle waits for a message, by Select or not, or for room, when another
-// goroutine closes the handle. Nothing comes that would end the wait otherwise, and the queue stays open.
+// goroutine closes the handle. Nothing comes that would end the wait otherwise, and the queue stays
+// open.
 func closingEnds(single, sending, selects bool) func(r *world.Run) {
 	return func(r *world.Run) {
 		p := r.Process("A").Spare()
@@ -112,6 +114,65 @@ func batches(single bool) func(r *world.Run) {
 	}
 }
 
+// piping: one process writes a stream and ends it, another one reads it. The reader gets the pieces
+// in order, and io.EOF after all of them, or io.ErrUnexpectedEOF after some if the writer dies.
+// A writer whose reader dies is told where it would wait.
+func piping(r *world.Run) {
+	const pieces, size = 5, 6 // 6 is a quarter of MaxLen
+	open := func(p *world.Process) (q *queue.Bytes) {
+		p.Do(func() {
+			var err error
+			q, err = queue.OpenBytes("q", &queue.BytesOptions{Bytes: 64, Single: true, Slots: 8})
+			must(err, "open the queue")
+		})
+		return q
+	}
+	a, b := r.Process("A"), r.Process("B")
+	out, in := open(a), open(b)
+	var w *queue.Writer // both come before one can die: a peer that has not come is waited for
+	var rd *queue.Reader
+	a.Do(func() {
+		var err error
+		w, err = out.Writer(background)
+		must(err, "Writer")
+	})
+	b.Do(func() {
+		var err error
+		rd, err = in.Reader(background)
+		must(err, "Reader")
+	})
+	a.Go("main", func() {
+		for n := range pieces {
+			_, err := w.Write(bytes.Repeat([]byte{byte(n)}, size))
+			if errors.Is(err, io.ErrClosedPipe) && !b.Alive() {
+				return
+			}
+			must(err, "Write")
+		}
+		must(w.Close(), "Close")
+	})
+	b.Go("main", func() {
+		p, got := make([]byte, 3), 0
+		for {
+			n, err := rd.Read(p)
+			for _, c := range p[:n] {
+				if int(c) != got/size {
+					world.Fail("byte %d of the stream is %d", got, c)
+				}
+				got++
+			}
+			switch {
+			case errors.Is(err, io.ErrUnexpectedEOF) && !a.Alive() && got%size == 0:
+				return
+			case err == io.EOF && got == pieces*size:
+				return
+			case err != nil:
+				world.Fail("%v after %d bytes", err, got)
+			}
+		}
+	})
+}
+
 // clockless: calls that do not block find nothing, again and again, in no time. They look at the
 // clock once, for the one repair that is due.
 func clockless(single bool) func(r *world.Run) {
@@ -157,6 +218,7 @@ func init() {
 	scenario("ends-close-single-select", world.Config{Stops: 1}, closingEnds(true, false, true))
 	scenario("bytes-batch", world.Config{Stops: 1, Cancels: 1}, batches(false))
 	scenario("bytes-batch-single", world.Config{Stops: 1, Cancels: 1}, batches(true))
+	scenario("bytes-stream", world.Config{Kills: 1, Stops: 1, Idle: looked}, piping)
 	scenario("queue-try-clock", world.Config{}, clockless(false))
 	scenario("queue-try-clock-single", world.Config{}, clockless(true))
 }
