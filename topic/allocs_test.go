@@ -16,6 +16,9 @@ func TestNoAllocations(t *testing.T) {
 		tp := open[[64]byte](t, shmemtest.Dir(t), 8, hold)
 		s := subscribe(t, tp, topic.Now)
 		var v [64]byte
+		vs := make([][64]byte, 3)
+		p, err := tp.Publisher()
+		check(t, err)
 		see := func(*[64]byte) error { return nil }
 		got := func(_ [64]byte, err error) { check(t, err) }
 		for _, c := range []struct {
@@ -30,6 +33,20 @@ func TestNoAllocations(t *testing.T) {
 			{"PublishFunc, RecvFunc", func() {
 				check(t, tp.PublishFunc(background, see))
 				check(t, s.RecvFunc(background, see))
+			}},
+			{"Publisher", func() {
+				check(t, p.Publish(background, v))
+				check(t, p.PublishFunc(background, see))
+				check(t, p.TryPublish(v))
+				for range 3 {
+					got(s.Recv(background))
+				}
+			}},
+			{"PublishBatch, RecvBatch", func() {
+				_, err := p.PublishBatch(background, vs)
+				check(t, err)
+				_, err = s.RecvBatch(background, vs)
+				check(t, err)
 			}},
 			{"TryRecv of nothing", func() { _, err := s.TryRecv(); want(t, err, topic.ErrEmpty) }},
 			{"Latest", func() { _, _, err := tp.Latest(); check(t, err) }},

@@ -171,6 +171,10 @@ func TestErrorTexts(t *testing.T) {
 	for err = nil; err == nil; err = tp.TryPublish(1) {
 	}
 	says(err, topic.ErrFull, "publish t: the topic is full; use Publish, close the subscription")
+	p, err := tp.Publisher()
+	check(t, err)
+	check(t, p.Close())
+	says(p.TryPublish(1), shmem.ErrClosed, "publish t: the publisher is closed")
 	s.Close()
 	_, err = s.TryRecv()
 	says(err, shmem.ErrClosed, "receive t: the subscription is closed")

@@ -33,6 +33,8 @@ func victim(c *shmemtest.Conn) error {
 	switch op {
 	case "publish":
 		err = t.Publish(background, 100)
+	case "batch":
+		_, err = t.PublishBatch(background, []int{100})
 	case "cancel":
 		err = t.PublishFunc(background, func(*int) error { return errors.New("no") })
 	case "end":
@@ -54,6 +56,9 @@ var killCases = []struct {
 	at []step.Point
 }{
 	{"publish", []step.Point{
+		step.TopicClaimed, step.TopicWritten, step.TopicPublished, step.TopicSent,
+	}},
+	{"batch", []step.Point{
 		step.TopicClaimed, step.TopicWritten, step.TopicPublished, step.TopicSent,
 	}},
 	{"cancel", []step.Point{step.TopicClaimed, step.TopicCanceled}},

@@ -51,8 +51,8 @@ const (
 	Newest = Delivery(stream.Newest)
 )
 
-// A Subscription receives the messages of a topic, for one goroutine at a time. It ends with its
-// topic.
+// A Subscription receives the messages of a topic, for one goroutine at a time, except for Close.
+// It ends with its topic.
 type Subscription[T any] struct {
 	t    *Topic[T]
 	core *stream.Subscription
@@ -149,9 +149,10 @@ func (s *Subscription[T]) Lost() uint64 { return s.core.Lost() }
 // gave up.
 func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.core.Seq() }
 
-// Close ends the subscription; publishers no longer wait for it. It is for the goroutine that
-// receives: it does not end a Recv that waits in another one. To end that, cancel its context, or
-// close the topic. Later calls return ErrClosed. A second Close returns nil.
+// Close ends the subscription; publishers no longer wait for it. Any goroutine may call it. A Recv
+// that waits in another one returns ErrClosed, and so do later calls. Close does not wait for a
+// call in flight: the function of a RecvFunc may call it, and goes on; publishers go on when that
+// call returns. A second Close returns nil.
 func (s *Subscription[T]) Close() error {
 	s.core.Close()
 	return nil

@@ -103,7 +103,12 @@ func (t *Topic[T]) TryPublish(v T) error { return t.core.Publish(stream.Try{}, m
 // but subscribers receive them after this one. The pointer must not be used after f. The errors are
 // f's, as it is, and those of Publish.
 func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
-	return t.core.PublishFunc(ctx, func(pos uint64) error {
+	return t.core.Own.PublishFunc(ctx, t.writer(f))
+}
+
+// writer returns what calls f with the item of a position.
+func (t *Topic[T]) writer(f func(*T) error) func(pos uint64) error {
+	return func(pos uint64) error {
 		if !robust.RaceEnabled {
 			return f(t.inPlace(pos))
 		}
@@ -114,7 +119,7 @@ func (t *Topic[T]) PublishFunc(ctx context.Context, f func(*T) error) error {
 		err := f(&v)
 		t.core.Store(pos, mem.Bytes(&v))
 		return err
-	})
+	}
 }
 
 // inPlace returns the item of a position in the mapping.

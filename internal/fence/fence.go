@@ -66,6 +66,17 @@ func (s *Section) Leave() {
 	}
 }
 
+// Stop makes Enter fail from now on, and reports whether no goroutine is inside. Where one is, it
+// finds IsShut after its Leave.
+func (s *Section) Stop() (empty bool) {
+	s.shut.Store(1)
+	Heavy()
+	return s.busy.Load() == 0
+}
+
+// IsShut reports whether Stop or Shut has been called.
+func (s *Section) IsShut() bool { return s.shut.Load() != 0 }
+
 // Shut makes Enter fail from now on, and waits until the goroutine that is inside has left.
 func (s *Section) Shut() {
 	s.shut.Store(1)

@@ -94,3 +94,10 @@ func (a *Attachment) Watch(ids ...uint32) (list []format.ID) {
 	}
 	return list
 }
+
+// ringOwn makes the calls of this attachment that wait look again.
+func (a *Attachment) ringOwn() {
+	if a.Self != 0 {
+		wait.RingOwn(a.M)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -19,65 +20,208 @@ import (
 //  4. and wakes the subscribers that wait (step.TopicSent).
 //
 // Killed before 3, the slot is skipped by the next Repair. Killed before 4, the waiters find the
-// message by the backstop of package wait.
+// message by the backstop of package wait. A batch takes steps 1 to 3 for each message, and 4 once.
+
+// A Publisher is a publishing end for one goroutine at a time, except for Close. That of the
+// topic's own methods is shared: it has a lock for step 1.
+type Publisher struct {
+	t        *Topic
+	ring     *ring.Publisher // Claim is guarded by t.publishing in the topic's own
+	own      bool            // it is the topic's own
+	section  fence.Section   // of a call, unless it is the topic's own
+	canClaim func() bool     // reserve should try again
+}
+
+func (t *Topic) newPublisher(own bool) *Publisher {
+	p := &Publisher{t: t, ring: t.Ring.Publisher(t.Self), own: own}
+	p.canClaim = func() bool { return p.section.IsShut() || t.Ring.CanClaim() }
+	return p
+}
+
+// Publisher makes a publishing end. The errors are ErrClosed and ErrReadOnly.
+func (t *Topic) Publisher() (*Publisher, error) {
+	if err := t.Enter(); err != nil {
+		return nil, t.publishErrors.Of(err)
+	}
+	defer t.M.Unpin()
+	p := t.newPublisher(false)
+	if err := t.ending.add(t.M, p, p.section.Shut); err != nil {
+		return nil, t.publishErrors.Of(err)
+	}
+	return p, nil
+}
+
+// Close ends the publisher. A call in flight that waits returns ErrClosed.
+func (p *Publisher) Close() {
+	empty := p.section.Stop()
+	if !p.t.M.Pin() {
+		return
+	}
+	defer p.t.M.Unpin()
+	if !empty {
+		p.t.ringOwn()
+		return // the mapping has to wait for the call
+	}
+	p.t.ending.remove(p)
+}
+
+// enter begins a call, which leave ends.
+func (p *Publisher) enter() error {
+	if p.own {
+		if err := p.t.Enter(); err != nil {
+			return p.t.publishErrors.Of(err)
+		}
+		return nil
+	}
+	if !p.section.Enter() {
+		return p.closed()
+	}
+	return nil
+}
+
+// closed returns the error of a call of a closed publisher.
+func (p *Publisher) closed() error {
+	if p.t.M.Closed() {
+		return p.t.publishErrors.Of(shmem.ErrClosed)
+	}
+	return p.t.publishErrors.EndClosed()
+}
+
+func (p *Publisher) leave() {
+	if p.own {
+		p.t.M.Unpin()
+	} else {
+		p.section.Leave()
+	}
+}
 
 // Publish publishes a copy of b, which has the size of an item. A Try returns ErrFull where
 // Publish would block.
+func (p *Publisher) Publish(ctx context.Context, b []byte) error {
+	if !p.section.Enter() {
+		return p.closed()
+	}
+	defer p.section.Leave()
+	pos, err := p.ring.Claim()
+	if err != nil {
+		if pos, err = p.reserve(ctx); err != nil {
+			return p.t.publishErrors.Of(err)
+		}
+	}
+	step.Reach(step.TopicClaimed)
+	p.t.Store(pos, b)
+	return p.commit(pos)
+}
+
+// Publish is that of a Publisher, for any number of goroutines.
 func (t *Topic) Publish(ctx context.Context, b []byte) error {
 	if err := t.Enter(); err != nil {
 		return t.publishErrors.Of(err)
 	}
 	defer t.M.Unpin()
-	pos, err := t.reserve(ctx)
+	t.publishing.Lock()
+	pos, err := t.Own.ring.Claim()
+	t.publishing.Unlock()
 	if err != nil {
-		return t.publishErrors.Of(err)
+		if pos, err = t.Own.reserve(ctx); err != nil {
+			return t.publishErrors.Of(err)
+		}
 	}
+	step.Reach(step.TopicClaimed)
 	t.Store(pos, b)
-	return t.commit(pos)
+	return t.Own.commit(pos)
+}
+
+// PublishBatch publishes n messages in order: put writes the i-th as the item of a position. It
+// returns how many are published: all of them, or an error.
+func (p *Publisher) PublishBatch(
+	ctx context.Context, n int, put func(pos uint64, i int),
+) (done int, err error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	if err := p.enter(); err != nil {
+		return 0, err
+	}
+	defer p.leave()
+	woken := 0 // so many of them have woken subscribers
+	for done < n && err == nil {
+		var pos uint64
+		if pos, err = p.claim(); err != nil {
+			if done > woken {
+				p.t.wakeAll() // before this call waits
+				woken = done
+			}
+			if pos, err = p.reserve(ctx); err != nil {
+				err = p.t.publishErrors.Of(err)
+				break
+			}
+		}
+		step.Reach(step.TopicClaimed)
+		put(pos, done)
+		if err = p.finish(pos); err == nil {
+			done++
+		}
+	}
+	if done > woken {
+		p.t.wakeAll()
+		step.Reach(step.TopicSent)
+	}
+	return done, err
 }
 
 // PublishFunc publishes a message that write has written as the item of a position. It returns the
 // error of write as it is. If write fails or panics the position is given up: subscribers skip it.
-func (t *Topic) PublishFunc(ctx context.Context, write func(pos uint64) error) error {
-	if err := t.Enter(); err != nil {
-		return t.publishErrors.Of(err)
+func (p *Publisher) PublishFunc(ctx context.Context, write func(pos uint64) error) error {
+	if err := p.enter(); err != nil {
+		return err
 	}
-	defer t.M.Unpin()
-	pos, err := t.reserve(ctx)
+	defer p.leave()
+	pos, err := p.reserve(ctx)
 	if err != nil {
-		return t.publishErrors.Of(err)
+		return p.t.publishErrors.Of(err)
 	}
+	step.Reach(step.TopicClaimed)
 	written := false
 	defer func() {
 		if !written {
-			t.cancel(pos)
+			p.cancel(pos)
 		}
 	}()
-	t.clearRest(pos)
+	p.t.clearRest(pos)
 	if err := write(pos); err != nil {
 		return err
 	}
 	written = true
-	return t.commit(pos)
+	return p.commit(pos)
 }
 
 // cancel gives a claimed position up.
-func (t *Topic) cancel(pos uint64) {
-	_ = t.publisher.Cancel(pos)
+func (p *Publisher) cancel(pos uint64) {
+	_ = p.ring.Cancel(pos)
 	step.Reach(step.TopicCanceled)
-	t.wakeAll()
+	p.t.wakeAll()
+}
+
+// claim claims a position, if that can be done at once.
+func (p *Publisher) claim() (pos uint64, err error) {
+	if !p.own {
+		return p.ring.Claim()
+	}
+	p.t.publishing.Lock()
+	pos, err = p.ring.Claim()
+	p.t.publishing.Unlock()
+	return pos, err
 }
 
 // reserve claims a position. A Try does not block.
-func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
+func (p *Publisher) reserve(ctx context.Context) (pos uint64, err error) {
 	var backoff Backoff
+	t := p.t
 	for first := true; ; first = false {
-		t.publishing.Lock()
-		pos, err = t.publisher.Claim()
-		t.publishing.Unlock()
+		pos, err = p.claim()
 		switch err {
 		case nil:
-			step.Reach(step.TopicClaimed)
 			return pos, nil
 		case ring.ErrClosed:
 			return 0, Closed(&t.Header.Closed, ErrEnded)
@@ -88,7 +232,7 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 				}
 				return 0, ErrFull
 			}
-			if err := t.waitRoom(ctx); err != nil {
+			if err := p.waitRoom(ctx); err != nil {
 				return 0, err
 			}
 		case ring.ErrBusy:
@@ -101,37 +245,51 @@ func (t *Topic) reserve(ctx context.Context) (pos uint64, err error) {
 		if err := backoff.Pause(ctx, &t.Attachment, t); err != nil {
 			return 0, err
 		}
+		if p.section.IsShut() {
+			return 0, errEndClosed
+		}
 	}
 }
 
 // waitRoom waits until a publisher that found no room should try again. It watches the two
 // processes that can hold it back: the slowest subscriber with a hold, and the publisher that
 // claimed the same slot one lap ago.
-func (t *Topic) waitRoom(ctx context.Context) error {
+func (p *Publisher) waitRoom(ctx context.Context) error {
+	t := p.t
 	slowest, _ := t.Ring.Slowest()
 	publisher := t.Ring.Holder(t.Header.Tail.Load() - uint64(t.Layout.Capacity))
 	o := wait.Options{Probe: t.Repair, Watch: t.Watch(slowest, publisher)}
-	return wait.Until(ctx, t.M, &t.Header.SendArmed, t.Ring.CanClaim, o)
+	return wait.Until(ctx, t.M, &t.Header.SendArmed, p.canClaim, o)
 }
 
-// commit publishes the item of a claimed position.
-func (t *Topic) commit(pos uint64) error {
+// commit publishes the item of a claimed position, and wakes those that wait.
+func (p *Publisher) commit(pos uint64) error {
+	if err := p.finish(pos); err != nil {
+		return err
+	}
+	t := p.t
+	wait.Wake(t.M, &t.Header.RecvArmed)
+	wait.Wake(t.M, &t.Header.SendArmed) // publishers that have come round to this slot
+	step.Reach(step.TopicSent)
+	return nil
+}
+
+// finish publishes the item of a claimed position.
+func (p *Publisher) finish(pos uint64) error {
+	t := p.t
 	step.Reach(step.TopicWritten)
 	if robust.RaceEnabled {
 		robust.Releasing(t.Object(), &t.Header.RecvArmed)
 	}
-	if err := t.publisher.Publish(pos); err != nil {
+	if err := p.ring.Publish(pos); err != nil {
 		return t.publishErrors.Corrupt(err)
 	}
-	word, slot := t.publisher.Ahead(pos)
+	word, slot := p.ring.Ahead(pos)
 	if word != nil {
 		mem.PrefetchWrite(word)
 	}
 	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
 	step.Reach(step.TopicPublished)
-	wait.Wake(t.M, &t.Header.RecvArmed)
-	wait.Wake(t.M, &t.Header.SendArmed) // publishers that have come round to this slot
-	step.Reach(step.TopicSent)
 	return nil
 }
 
@@ -163,5 +321,5 @@ func (t *Topic) Latest(b []byte) (pos uint64, err error) {
 
 // PublishInPlace is PublishFunc for a caller that sees the item as bytes.
 func (t *Topic) PublishInPlace(ctx context.Context, write func([]byte) error) error {
-	return t.PublishFunc(ctx, func(pos uint64) error { return write(t.InPlace(pos)) })
+	return t.Own.PublishFunc(ctx, func(pos uint64) error { return write(t.InPlace(pos)) })
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/errs"
+	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
@@ -53,7 +54,7 @@ const (
 	Newest                 // it receives the newest message only
 )
 
-// A Subscription reads a topic. It is for one goroutine at a time.
+// A Subscription reads a topic. It is for one goroutine at a time, except for Close.
 //
 // One that holds has a cursor in shared memory that publishers do not overtake. Messages from
 // before the subscription are not held: they are read by a cursor of their own.
@@ -64,7 +65,9 @@ type Subscription struct {
 	cursor *ring.Cursor // reads all other messages
 	held   bool         // cursor is a hold
 	newest bool         // it receives the newest message only
-	closed bool
+
+	section fence.Section // of a call of one that holds; shut by Close
+	left    atomic.Bool   // the hold is given up
 
 	waitPos uint64        // the position that the last wait was for
 	subject atomic.Uint32 // of waits behind a publisher that has not finished; see wait.Options
@@ -90,9 +93,9 @@ func (t *Topic) Subscribe(from Start, how ...Delivery) (*Subscription, error) {
 	}
 	s := &Subscription{t: t, newest: d == Newest}
 	s.probe = s.look
-	s.ready = func() bool { return t.Ring.CanNext(s.waitPos) }
+	s.ready = func() bool { return s.section.IsShut() || t.Ring.CanNext(s.waitPos) }
 	if s.newest {
-		s.ready = func() bool { return t.Ring.CanNewest(s.waitPos) }
+		s.ready = func() bool { return s.section.IsShut() || t.Ring.CanNewest(s.waitPos) }
 	}
 	pos := from.position(t.Ring)
 	if d != Hold {
@@ -155,18 +158,29 @@ func (s *Subscription) hold() (err error) {
 	return nil
 }
 
-// Close ends the subscription, and lets publishers go on that it held back.
+// Close ends the subscription, and lets publishers go on that it held back. A call in flight ends,
+// and gives the hold up.
 func (s *Subscription) Close() {
-	if s.closed || !s.t.M.Pin() {
+	if !s.t.M.Pin() {
+		s.section.Stop()
 		return
 	}
 	defer s.t.M.Unpin()
-	s.closed = true
-	s.cursor.Leave()
-	if s.held {
-		step.Reach(step.TopicLeft)
-		s.wakePublishers()
+	if s.section.Stop() && s.held {
+		s.giveUp()
+	} else {
+		s.t.ringOwn()
 	}
+}
+
+// giveUp gives the hold up, once. No call is in flight, and none begins.
+func (s *Subscription) giveUp() {
+	if !s.left.CompareAndSwap(false, true) {
+		return
+	}
+	s.cursor.Leave()
+	step.Reach(step.TopicLeft)
+	s.wakePublishers()
 }
 
 // Lost returns how many messages were overwritten before this subscription received them.
@@ -202,7 +216,7 @@ func (s *Subscription) Wait(ctx context.Context) error {
 	if err := s.pin(); err != nil {
 		return err
 	}
-	defer s.t.M.Unpin()
+	defer s.unpin()
 	g, done := wait.GroupOf(ctx), errs.Context(ctx)
 	if done != nil {
 		ctx = Try{}
@@ -225,13 +239,66 @@ func (s *Subscription) copyNext(ctx context.Context, b []byte) (whole bool, err 
 	if err := s.pin(); err != nil {
 		return false, err
 	}
-	defer s.t.M.Unpin()
+	defer s.unpin()
 	pos, err := s.next(ctx)
 	if err != nil {
 		return false, s.t.receiveErrors.Of(err)
 	}
 	s.t.Load(pos, b)
 	return s.end(pos), nil
+}
+
+// RecvBatch receives up to n messages, at least one: get copies the item of a position as the i-th.
+// What get has copied as the i-th and later ones counts only as far as the result says.
+func (s *Subscription) RecvBatch(
+	ctx context.Context, n int, get func(pos uint64, i int),
+) (int, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	for {
+		k, err := s.copySome(ctx, n, get)
+		if k > 0 || err != nil {
+			return k, err
+		}
+		if err := errs.Context(ctx); err != nil { // publishers overwrite all that is copied
+			return 0, s.t.receiveErrors.Of(err)
+		}
+	}
+}
+
+// copySome waits for a message, and copies what is there. It copies none if publishers are faster.
+func (s *Subscription) copySome(
+	ctx context.Context, n int, get func(pos uint64, i int),
+) (k int, err error) {
+	if err := s.pin(); err != nil {
+		return 0, err
+	}
+	defer s.unpin()
+	pos, err := s.next(ctx)
+	if err != nil {
+		return 0, s.t.receiveErrors.Of(err)
+	}
+	for try := 0; ; try++ {
+		get(pos, k)
+		if s.endOne(pos) {
+			k++
+		}
+		if k == n || try == n+Patience {
+			break
+		}
+		again := true
+		for again {
+			pos, again, err = s.find()
+		}
+		if err != nil {
+			break // the next call finds it
+		}
+	}
+	if k > 0 {
+		s.told()
+	}
+	return k, nil
 }
 
 // RecvFunc receives the next message: read finds the item of a position in place. It returns the
@@ -241,7 +308,7 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 	if err := s.pin(); err != nil {
 		return err
 	}
-	defer s.t.M.Unpin()
+	defer s.unpin()
 	pos, err := s.next(ctx)
 	if err != nil {
 		return s.t.receiveErrors.Of(err)
@@ -256,19 +323,53 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 	return nil
 }
 
-// pin pins the mapping for a call.
+// pin begins a call, which unpin ends.
 func (s *Subscription) pin() error {
-	if s.closed {
-		return s.t.receiveErrors.EndClosed()
-	}
 	if !s.t.M.Pin() {
+		if s.section.IsShut() {
+			return s.t.receiveErrors.EndClosed()
+		}
 		return s.t.receiveErrors.Of(shmem.ErrClosed)
 	}
-	return nil
+	if !s.held && !s.section.IsShut() || s.held && s.section.Enter() {
+		return nil
+	}
+	if s.held {
+		s.giveUp() // Close may have taken this call for one in flight
+	}
+	s.t.M.Unpin()
+	return s.t.receiveErrors.EndClosed()
+}
+
+func (s *Subscription) unpin() {
+	if s.held {
+		s.section.Leave()
+		if s.section.IsShut() {
+			s.giveUp()
+		}
+	}
+	s.t.M.Unpin()
 }
 
 // end ends the reading of a message, and reports whether it was there to the end.
 func (s *Subscription) end(pos uint64) bool {
+	if !s.endOne(pos) {
+		return false
+	}
+	s.told()
+	return true
+}
+
+// told wakes publishers after the cursor has moved.
+func (s *Subscription) told() {
+	if s.held {
+		step.Reach(step.TopicTold)
+		s.wakePublishers()
+	}
+}
+
+// endOne is end without waking publishers.
+func (s *Subscription) endOne(pos uint64) bool {
 	step.Reach(step.TopicRead)
 	c := s.reading()
 	if c.Done() != nil {
@@ -279,10 +380,6 @@ func (s *Subscription) end(pos uint64) bool {
 	}
 	s.prefetch(c)
 	s.last, s.received = pos, true
-	if s.held {
-		step.Reach(step.TopicTold)
-		s.wakePublishers()
-	}
 	return true
 }
 
@@ -344,6 +441,9 @@ func (s *Subscription) next(ctx context.Context) (pos uint64, err error) {
 		}
 		if err := backoff.Pause(ctx, &s.t.Attachment, s); err != nil {
 			return 0, err
+		}
+		if s.section.IsShut() {
+			return 0, errEndClosed
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
-	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -18,8 +17,9 @@ type Topic struct {
 	Attachment
 	TopicMemory
 
-	publishing sync.Mutex
-	publisher  *ring.Publisher // Claim is guarded by publishing
+	Own        *Publisher // of the topic's own methods
+	publishing sync.Mutex // guards a part of Own
+	ending     ending
 
 	publishErrors, receiveErrors, latestErrors, subscribeErrors Errors
 }
@@ -54,10 +54,11 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	}
 	t := &Topic{TopicMemory: *tm}
 	t.Attachment.Init(seg, m)
-	t.publisher = t.Ring.Publisher(t.Self)
+	t.Own = t.newPublisher(true)
 	t.publishErrors.Init("topic publish", p.Name, Words{
 		Full: "use Publish, close the subscription that is behind (Stats.Slowest), " +
 			"or create it with more Options.Capacity",
+		End: "publisher",
 	})
 	t.receiveErrors.Init("topic receive", p.Name, Words{
 		Empty: "use Recv, or try later", End: "subscription",

@@ -82,6 +82,23 @@ func ofMap(f func(*kv.Map[[2]uint64, line])) func(string) func() {
 	}
 }
 
+var many [32]line
+
+// ofTopic prepares f, which uses a topic.
+func ofTopic(
+	f func(*topic.Topic[line], *topic.Publisher[line], *topic.Subscription[line]),
+) func(string) func() {
+	return func(dir string) func() {
+		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
+		must(err)
+		p, err := t.Publisher()
+		must(err)
+		s, err := t.Subscribe(topic.Now)
+		must(err)
+		return func() { f(t, p, s) }
+	}
+}
+
 // methods sends and receives by the queue's own methods.
 func methods(q *queue.Queue[line]) func() {
 	return func() {
@@ -142,17 +159,28 @@ var operations = []operation{
 	{"Map of 64 B: Set", ofMap(func(m *kv.Map[[2]uint64, line]) {
 		must(m.Set(ctx, [2]uint64{1, 2}, kept))
 	})},
-	{"Topic of 64 B: Publish, Recv", func(dir string) func() {
-		t, err := topic.Create[line]("t", &topic.Options{Dir: dir})
+	{"Topic of 64 B: Publish, Recv", ofTopic(func(
+		t *topic.Topic[line], _ *topic.Publisher[line], s *topic.Subscription[line],
+	) {
+		must(t.Publish(ctx, kept))
+		_, err := s.Recv(ctx)
 		must(err)
-		s, err := t.Subscribe(topic.Now)
+	})},
+	{"Topic of 64 B: Publisher, Recv", ofTopic(func(
+		_ *topic.Topic[line], p *topic.Publisher[line], s *topic.Subscription[line],
+	) {
+		must(p.Publish(ctx, kept))
+		_, err := s.Recv(ctx)
 		must(err)
-		return func() {
-			must(t.Publish(ctx, kept))
-			_, err := s.Recv(ctx)
-			must(err)
-		}
-	}},
+	})},
+	{"Topic of 64 B: PublishBatch, RecvBatch of 32", ofTopic(func(
+		_ *topic.Topic[line], p *topic.Publisher[line], s *topic.Subscription[line],
+	) {
+		_, err := p.PublishBatch(ctx, many[:])
+		must(err)
+		_, err = s.RecvBatch(ctx, many[:])
+		must(err)
+	})},
 }
 
 func nothing(v *line) error { v[0]++; return nil }
