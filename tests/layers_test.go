@@ -35,7 +35,7 @@ var layers = map[string][]string{
 	"internal/value":         {"internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},
 	".":                      {"internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/segment", "internal/value"},
 	"psync":                  {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust"},
-	"internal/stream":        {".", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/table", "internal/calls", "internal/layout", "internal/segment"},
+	"internal/stream":        {".", "internal/errs", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/table", "internal/calls", "internal/layout", "internal/segment"},
 	"queue":                  {".", "internal/step", "internal/fence", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/ring", "internal/layout", "internal/stream"},
 	"topic":                  {".", "internal/format", "internal/mem", "internal/robust", "internal/stream"},
 	"internal/table":         {"internal/step"},
