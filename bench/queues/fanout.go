@@ -4,23 +4,118 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/topic"
 )
 
-// fanOut is what it costs the publisher to publish to so many subscribers.
-func fanOut(subscribers int) bench {
-	return bench{
-		group: "publishing 64 bytes, the publisher alone",
-		name:  fmt.Sprintf("%d subscribers", subscribers),
-		n:     1_000_000, ownCPU: true,
-		here: &publisher{}, there: &subscribersOf{count: subscribers},
+const publishing = "publishing 64 bytes, the publisher's CPU time"
+
+// fanOut is what it costs the publisher to publish to so many subscribers, of which none, one or
+// all hold it back.
+func fanOut(subscribers int) (all []bench) {
+	for _, held := range []int{0, 1, subscribers} {
+		if held == subscribers && held == 1 {
+			continue
+		}
+		all = append(all, bench{
+			group: publishing, name: fmt.Sprintf("%d subscribers, %d hold", subscribers, held),
+			n: 1_000_000, ownCPU: true,
+			here: &publisher{}, there: &subscribersOf{count: subscribers, held: held},
+		})
+	}
+	return append(all, bench{
+		group: publishing, name: fmt.Sprintf("bare ring, %d readers copy from it", subscribers),
+		n: 1_000_000, ownCPU: true,
+		here: &ringWriter{}, there: &ringReaders{count: subscribers},
+	})
+}
+
+func topicOptions() *topic.Options {
+	return &topic.Options{Capacity: capacity, Holds: 64, Lifetime: shmem.Owned}
+}
+
+// A copiedRing is the least that a topic does: a writer that stores a message and its position, and
+// readers that copy it and look at the position again. It waits for no reader.
+type copiedRing struct {
+	Tail  atomic.Uint64
+	_     [120]byte
+	Ended atomic.Bool
+	_     [127]byte
+	Slots [capacity]struct {
+		Seq  atomic.Uint64
+		Data [8]atomic.Uint64
 	}
 }
 
-func topicOptions() *topic.Options { return &topic.Options{Capacity: capacity, Lifetime: shmem.Owned} }
+type ringWriter struct{ b *shmem.Box[copiedRing] }
+
+func (x *ringWriter) open() {
+	var err error
+	x.b, err = shmem.Create[copiedRing](*base, &shmem.Options{Undo: shmem.UndoNever})
+	must(err)
+}
+
+func (x *ringWriter) close() { x.b.Close() }
+
+func (x *ringWriter) run(n int) {
+	r := x.b.Value()
+	for i := range uint64(n) {
+		s := &r.Slots[i%capacity]
+		s.Seq.Store(2*i + 1)
+		for k := range s.Data {
+			s.Data[k].Store(i)
+		}
+		s.Seq.Store(2*i + 2)
+		r.Tail.Store(i + 1)
+	}
+	r.Ended.Store(true)
+}
+
+type ringReaders struct {
+	count int
+	b     *shmem.Box[copiedRing]
+}
+
+func (x *ringReaders) open() {
+	var err error
+	x.b, err = shmem.Attach[copiedRing](*base, &shmem.Options{Undo: shmem.UndoNever})
+	must(err)
+}
+
+func (x *ringReaders) close() { x.b.Close() }
+
+// run copies until the ring has ended. A reader with nothing to read yields.
+func (x *ringReaders) run(int) {
+	var wg sync.WaitGroup
+	for range x.count {
+		wg.Go(func() { readRing(x.b.Value()) })
+	}
+	wg.Wait()
+}
+
+func readRing(r *copiedRing) {
+	var v [8]uint64
+	for pos := uint64(0); !r.Ended.Load(); {
+		if t := r.Tail.Load(); t == pos {
+			runtime.Gosched()
+			continue
+		} else if t-pos > capacity {
+			pos = t - capacity
+		}
+		s := &r.Slots[pos%capacity]
+		if s.Seq.Load() == 2*pos+2 {
+			for k := range v {
+				v[k] = s.Data[k].Load()
+			}
+			s.Seq.Load()
+		}
+		pos++
+	}
+}
 
 type publisher struct{ t *topic.Topic[line] }
 
@@ -42,6 +137,7 @@ func (x *publisher) run(n int) {
 // subscribersOf are goroutines of the other process, each with a subscription of its own.
 type subscribersOf struct {
 	count int
+	held  int // so many of them hold publishers back
 	t     *topic.Topic[line]
 	all   []*topic.Subscription[line]
 }
@@ -50,8 +146,12 @@ func (x *subscribersOf) open() {
 	var err error
 	x.t, err = topic.Attach[line](*base, topicOptions())
 	must(err)
-	for range x.count {
-		s, err := x.t.Subscribe(topic.Now)
+	for i := range x.count {
+		how := topic.NoHold
+		if i < x.held {
+			how = topic.Hold
+		}
+		s, err := x.t.Subscribe(topic.Now, how)
 		must(err)
 		x.all = append(x.all, s)
 	}

@@ -61,7 +61,7 @@ func benches() []bench {
 		all = append(all, lengths(n)...)
 	}
 	for _, n := range []int{1, 8, 64} {
-		all = append(all, fanOut(n))
+		all = append(all, fanOut(n)...)
 	}
 	return all
 }
