@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 	"sync"
@@ -110,14 +111,31 @@ type world struct {
 	wg   sync.WaitGroup
 }
 
-// waits begins to wait for something, by f, and gives it time to.
+// waits begins to wait for something, by f, and gives it time to: until one more kind of object is
+// waited for, or for a while if there is one already.
 func (w *world) waits(f func() error) {
+	before := w.interest()
 	w.wg.Go(func() {
 		if err := f(); err != nil && !errors.Is(err, psync.ErrOwnerDied) {
 			w.t.Errorf("a bystander: %v", err)
 		}
 	})
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		if w.interest() > before {
+			break
+		}
+	}
 	time.Sleep(3 * time.Millisecond)
+}
+
+// interest counts the kinds of objects for which attachments wait.
+func (w *world) interest() (n int) {
+	p := w.sa.M.Peers
+	for i := range p.SlotBound() {
+		n += bits.OnesCount64(p.Slot(i).Interest.Load())
+	}
+	return n
 }
 
 // locks returns a function that locks and unlocks, recovering where that is due.

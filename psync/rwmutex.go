@@ -25,7 +25,9 @@ var errReaders = fmt.Errorf("%w: %d attachments read (psync.MaxReaders); try aga
 // zero value is unlocked. Several goroutines and processes may call its methods at once.
 //
 // A waiting writer comes before new readers. So a goroutine that holds the mutex for reading must
-// not call RLock again: it may wait for a writer that waits for it.
+// not call RLock again: it may wait for a writer that waits for it. Once in 1 ms a writer that
+// unlocks leaves the mutex to one that waits, as it is with [Mutex]: a goroutine that keeps it for
+// 1 ms or longer, and locks it again at once, takes turns with writers and readers.
 //
 // The marks of a reader that died are removed. When a writer died, also while it waited for
 // readers, Lock and RLock return [ErrOwnerDied] until [RWMutex.Recover] has succeeded.
@@ -245,7 +247,7 @@ func (rw *RWMutex) unlock() error {
 	if err != nil {
 		return err
 	}
-	return robust.ReleaseOne(o, &rw.w.Word, &rw.w.Armed)
+	return robust.HandOver(o, &rw.w.Word, &rw.w.Armed)
 }
 
 // Recover reopens a mutex whose writer died, like [Mutex.Recover]. It waits until no attachment
@@ -334,6 +336,7 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 		}
 		if done || full {
 			if waited {
+				robust.Unreserve(&rw.w.Word)
 				wait.WakeN(o.M, &rw.w.Armed, robust.MoreReaders)
 			}
 			if full {
@@ -345,8 +348,7 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 		if err != nil {
 			return err
 		}
-		if free { // or has the waiters bit alone, which no process writes
-			rw.w.Word.CompareAndSwap(format.WaitersBit, 0)
+		if free {
 			continue
 		}
 		if !spun {
@@ -365,14 +367,14 @@ func (rw *RWMutex) waitForWriter(ctx context.Context, o robust.Object) error {
 // tryMark locks for reading if there is no writer. full reports that every mark is in use by
 // another attachment.
 func (rw *RWMutex) tryMark(o robust.Object) (done, full bool) {
-	if rw.w.Word.Load() != 0 {
+	if rw.hasWriter() {
 		return false, false
 	}
 	if !rw.addReader(o.Me) {
 		return false, true
 	}
 	step.Reach(step.RLockMark)
-	if rw.w.Word.Load() != 0 {
+	if rw.hasWriter() {
 		_ = rw.removeReader(o)
 		step.Reach(step.RLockBack)
 		return false, false
@@ -380,6 +382,12 @@ func (rw *RWMutex) tryMark(o robust.Object) (done, full bool) {
 	robust.Acquired(o, &rw.w.Word)
 	step.Reach(step.RLockTaken)
 	return true, false
+}
+
+// hasWriter reports whether an attachment holds the writer's word, or it is DEAD. A word that the
+// last writer has left to those that wait is free.
+func (rw *RWMutex) hasWriter() bool {
+	return format.ID(rw.w.Word.Load()&^format.WaitersBit) != format.NoID
 }
 
 // addReader counts one more reader in the mark of me. It reports false if no mark is free.

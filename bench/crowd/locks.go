@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ var cSource string
 // A value is what the processes share.
 type value struct {
 	Mu  psync.Mutex
+	RW  psync.RWMutex
 	Sem psync.Semaphore
 	Ev  [2]psync.Event
 }
@@ -33,9 +36,10 @@ func openBox(dir, name string) (*shmem.Box[value], error) {
 }
 
 // A locking says how a process uses the mutex: it keeps it for Hold, by sleeping or computing, then
-// does without it for Pause, until it is told to end.
+// does without it for Pause, until it is told to end. Lock names another lock than a Mutex.
 type locking struct {
 	Dir, Name   string
+	Lock        string
 	Hold, Pause time.Duration
 	Busy        bool
 }
@@ -60,18 +64,19 @@ func spend(d time.Duration, busy bool) {
 	}
 }
 
-// locks uses a mutex until stop.
-func (l *locking) locks(lock, unlock func(), stop *atomic.Bool) (r result) {
+// locks uses a lock until stop. do calls a function with the lock.
+func (l *locking) locks(do func(f func()), stop *atomic.Bool) (r result) {
 	var unlocks []time.Duration
-	for !stop.Load() {
-		start := time.Now()
-		lock()
-		got := time.Now()
-		r.Longest = max(r.Longest, got.Sub(start))
+	var start, end time.Time
+	f := func() {
+		r.Longest = max(r.Longest, time.Since(start))
 		r.Locks++
 		spend(l.Hold, l.Busy)
-		end := time.Now()
-		unlock()
+		end = time.Now()
+	}
+	for !stop.Load() {
+		start = time.Now()
+		do(f)
 		if r.Locks%16 == 1 || l.Hold > 0 {
 			unlocks = append(unlocks, time.Since(end))
 		}
@@ -81,6 +86,32 @@ func (l *locking) locks(lock, unlock func(), stop *atomic.Bool) (r result) {
 	return r
 }
 
+// Locks of a box beside its Mutex.
+const (
+	rwMutex = "rwmutex"
+	update  = "update"
+)
+
+// doer returns what calls a function with a lock of the box.
+func doer(b *shmem.Box[value], lock string) func(f func()) {
+	ctx, v := context.Background(), b.Value()
+	switch lock {
+	case rwMutex:
+		return func(f func()) {
+			must(v.RW.Lock(ctx))
+			f()
+			must(v.RW.Unlock())
+		}
+	case update:
+		return func(f func()) { must(b.Update(ctx, func(*value) error { f(); return nil })) }
+	}
+	return func(f func()) {
+		must(v.Mu.Lock(ctx))
+		f()
+		must(v.Mu.Unlock())
+	}
+}
+
 // lockRole is a process that uses the mutex of a box.
 func lockRole(param string) error {
 	l := parse[locking](param)
@@ -88,7 +119,7 @@ func lockRole(param string) error {
 	if err != nil {
 		return err
 	}
-	mu := &b.Value().Mu
+	do := doer(b, l.Lock)
 	p := theParent()
 	p.say("ready")
 	p.wait()
@@ -98,8 +129,7 @@ func lockRole(param string) error {
 		stop.Store(true)
 	}()
 	before := used()
-	lock := func() { must(mu.Lock(context.Background())) }
-	r := l.locks(lock, func() { must(mu.Unlock()) }, &stop)
+	r := l.locks(do, &stop)
 	r.Usage = used().minus(before)
 	p.say(asJSON(r))
 	return nil
@@ -142,7 +172,12 @@ func inOneProcess(mu sync.Locker, all []locking) []result {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for i, l := range all {
-		wg.Go(func() { results[i] = l.locks(mu.Lock, mu.Unlock, &stop) })
+		do := func(f func()) {
+			mu.Lock()
+			f()
+			mu.Unlock()
+		}
+		wg.Go(func() { results[i] = l.locks(do, &stop) })
 	}
 	time.Sleep(*length)
 	stop.Store(true)
@@ -303,6 +338,16 @@ func hogs() {
 		"moment, then pauses for 1 ms", "hogs", "mutex", "victim's longest wait", "× that of C",
 		"the victim's share, %")
 	ks := kinds(true)
+	others := map[string]string{"psync.RWMutex, writers": rwMutex, "Box.Update": update}
+	for name, lock := range others {
+		ks = append(ks, kind{name, func(all []locking) []result {
+			for i := range all {
+				all[i].Lock = lock
+			}
+			return compete(false, all)
+		}})
+	}
+	slices.SortStableFunc(ks, func(a, b kind) int { return cmp.Compare(a.name, b.name) })
 	for _, c := range []struct {
 		name string
 		n    int
@@ -316,7 +361,7 @@ func hogs() {
 			ofC := time.Duration(0)
 			ds := make([]time.Duration, len(ks))
 			for k := range ks {
-				r := ks[k].run(all)
+				r := ks[k].run(slices.Clone(all))
 				locks, _ := sum(r)
 				victim := r[len(r)-1]
 				ds[k] = victim.Longest

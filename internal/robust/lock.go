@@ -64,7 +64,7 @@ const (
 	Mark     Mode = 0      // the word becomes DEAD: errs.OwnerDied until Recover
 	TakeOver Mode = 1 << 0 // the next in line gets the lock, and is told
 	// One is added where ReleaseOne or HandOver frees the word: it wakes one waiter, all of which
-	// call Acquire or Freed.
+	// call Acquire or Freed. A word that HandOver has reserved is free for those that only read.
 	One Mode = 1 << 1
 )
 
@@ -138,6 +138,10 @@ func acquire(
 		}
 	}
 }
+
+// Unreserve frees a word that is reserved for those that wait. The reader for which it was, perhaps,
+// has been woken and reads, and needs no word for that.
+func Unreserve(word *atomic.Uint32) { word.CompareAndSwap(reserved, free) }
 
 // standBack lets those that wait take a word that is reserved for them. They need less than the
 // time that it waits if they can go on. One that was woken may have died, be stopped or have given

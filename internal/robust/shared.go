@@ -73,8 +73,8 @@ func (s *Shared) Lock(ctx context.Context) (died bool, err error) {
 	return over, nil
 }
 
-// Unlock ends Lock.
-func (s *Shared) Unlock() error { return ReleaseOne(s.o, &s.words.Lock, &s.words.LockArmed) }
+// Unlock ends Lock. From time to time it leaves the lock to the waiter that it wakes.
+func (s *Shared) Unlock() error { return HandOver(s.o, &s.words.Lock, &s.words.LockArmed) }
 
 // Abandon ends Lock, and makes the next Lock report that the writer died.
 func (s *Shared) Abandon() error { return MarkDead(s.o, &s.words.Lock, &s.words.LockArmed) }
@@ -163,6 +163,7 @@ func (s *Shared) rlock(ctx context.Context) (died bool, err error) {
 	for waited := false; ; {
 		if s.tryRLock() {
 			if waited {
+				Unreserve(&s.words.Lock)
 				wait.WakeN(s.o.M, &s.words.LockArmed, MoreReaders)
 			}
 			return false, nil
@@ -170,7 +171,6 @@ func (s *Shared) rlock(ctx context.Context) (died bool, err error) {
 		w := &s.words.Lock
 		holder := holderOf(w.Load())
 		if holder == format.NoID {
-			w.CompareAndSwap(waiters, free) // a bit without a holder, which no process writes
 			continue
 		}
 		if holder == format.Dead {
@@ -190,13 +190,13 @@ func (s *Shared) tryRLock() bool {
 	w := &s.words.Lock
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.Load() != free {
+	if holderOf(w.Load()) != format.NoID {
 		return false // a waiting writer comes before new readers
 	}
 	if s.reading == 0 {
 		s.mark.Store(uint32(s.o.Me))
 		step.Reach(step.RLockMark)
-		if w.Load() != free {
+		if holderOf(w.Load()) != format.NoID {
 			s.mark.Store(0)
 			step.Reach(step.RLockBack)
 			wait.Wake(s.o.M, &s.words.ReadersArmed)

@@ -246,31 +246,67 @@ func tenant(r *world.Run) {
 	})
 }
 
-// hogged: process H keeps a mutex for 2 ms each time, and locks it again at once. Process V waits
-// for it: it gets the mutex when H unlocks it.
-func hogged(r *world.Run) {
-	h, v := r.Process("H").Spare(), r.Process("V").Spare()
-	vh, vv := open[neighbours](h).Value(), open[neighbours](v).Value()
-	var due, served bool
-	victim := v.Go("waits", func() {
-		for range 2 {
-			must(vv.Mu[0].Lock(background), "Lock")
-			due = false
-			must(vv.Mu[0].Unlock(), "Unlock")
-		}
-		served = true
-	})
-	h.Go("hog", func() {
-		for !served {
-			must(vh.Mu[0].Lock(background), "Lock")
-			if due {
-				world.Fail("H has the mutex again before V")
+// hogged: process H keeps a lock for 2 ms each time, and locks it again at once. Process V waits
+// for it: it gets the lock when H unlocks it.
+func hogged[T any](hog, victim func(b *shmem.Box[T], f func() error) error) func(r *world.Run) {
+	return func(r *world.Run) {
+		h, v := r.Process("H").Spare(), r.Process("V").Spare()
+		bh, bv := open[T](h), open[T](v)
+		var due, served bool
+		waits := v.Go("waits", func() {
+			for range 2 {
+				must(victim(bv, func() error { due = false; return nil }), "lock")
 			}
-			world.Sleep(2 * time.Millisecond)
-			due = victim.Blocked()
-			must(vh.Mu[0].Unlock(), "Unlock")
-		}
-	})
+			served = true
+		})
+		h.Go("hog", func() {
+			for !served {
+				must(hog(bh, func() error {
+					if due {
+						world.Fail("H has the lock again before V")
+					}
+					world.Sleep(2 * time.Millisecond)
+					due = waits.Blocked()
+					return nil
+				}), "lock")
+			}
+		})
+	}
+}
+
+// between calls f between a call that locks and one that unlocks.
+func between(lock func(context.Context) error, unlock, f func() error) error {
+	if err := lock(background); err != nil {
+		return err
+	}
+	return errors.Join(f(), unlock())
+}
+
+func hogs() {
+	mutex := func(b *shmem.Box[neighbours], f func() error) error {
+		mu := &b.Value().Mu[0]
+		return between(mu.Lock, mu.Unlock, f)
+	}
+	write := func(b *shmem.Box[shared], f func() error) error {
+		rw := &b.Value().RW
+		return between(rw.Lock, rw.Unlock, f)
+	}
+	read := func(b *shmem.Box[shared], f func() error) error {
+		rw := &b.Value().RW
+		return between(rw.RLock, rw.RUnlock, f)
+	}
+	update := func(b *shmem.Box[shared], f func() error) error {
+		return b.Update(background, func(*shared) error { return f() })
+	}
+	view := func(b *shmem.Box[shared], f func() error) error {
+		return b.View(background, func(*shared) error { return f() })
+	}
+	local := world.Config{Local: true, Idle: 10 * time.Millisecond}
+	scenario("one-hog", local, hogged(mutex, mutex))
+	scenario("one-hog-write", local, hogged(write, write))
+	scenario("one-hog-read", local, hogged(write, read))
+	scenario("one-hog-update", local, hogged(update, update))
+	scenario("one-hog-view", local, hogged(update, view))
 }
 
 // freed: process S has what the goroutines of two other processes wait for. When it has released it
@@ -422,7 +458,7 @@ func init() {
 		freed(setPermits, release(2), ofPermits(1), ofPermits(1)))
 	scenario("one-permit", local, tooFew)
 	scenario("one-room", local, roomy)
-	scenario("one-hog", world.Config{Local: true, Idle: 10 * time.Millisecond}, hogged)
+	hogs()
 	scenario("one-tenant", world.Config{Kills: 1}, tenant)
 	scenario("one-pass", world.Config{Local: true}, givingUp(true))
 	scenario("one-strand", world.Config{Local: true}, givingUp(false))
