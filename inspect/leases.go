@@ -32,16 +32,16 @@ const maxLeases = 1024
 // leases finds those who hold slots of a ring, by the words of the slots. Positions reach up to
 // now, which is the next to be claimed. It also counts the messages that wait for redelivery.
 func (o *Observer) leases(
-	slots, marks []atomic.Uint64, now uint64,
+	slots ring.Slots, marks []atomic.Uint64, now uint64,
 ) (all []Lease, redeliver int) {
 	type key struct {
 		id    format.ID
 		state uint64
 	}
 	const idMask, shortMask = 1<<lapShift - 1, 1<<(stateShift-lapShift) - 1
-	at, room := map[key]int{}, uint64(len(slots))
-	for i := range slots {
-		w := slots[i].Load()
+	at, room := map[key]int{}, uint64(slots.Len())
+	for i := range slots.Len() {
+		w := slots.At(uint64(i)).Load()
 		k := key{format.ID(w & idMask), w >> stateShift}
 		if k.state == stateAgain || k.state == stateBatch {
 			k.state = stateTaken
@@ -103,7 +103,7 @@ func (l *Lease) marked(m ring.Mark, lap uint64) {
 
 // topicLeases finds the publishers that have claimed a message and not published it.
 func (o *Observer) topicLeases(t *stream.TopicMemory) []Lease {
-	all, _ := o.leases(t.Slots, nil, t.Ring.Now())
+	all, _ := o.leases(ring.SideBySide(t.Slots), nil, t.Ring.Now())
 	return all
 }
 

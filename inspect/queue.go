@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // A queueView reads a queue by loads alone. Senders and receivers go on meanwhile, so every message
@@ -24,7 +25,7 @@ type queueView struct {
 	// Exactly one of single and header is not nil.
 	single  *ring.SPSCHeader
 	header  *ring.MPMCHeader
-	slots   []atomic.Uint64
+	slots   ring.Slots
 	marks   []atomic.Uint64
 	extents []ring.Extent // of a queue.Bytes: where the bytes of each message are
 }
@@ -49,7 +50,7 @@ func (o *Observer) queue() (*queueView, error) {
 	if q.header, err = mem.At[ring.MPMCHeader](o.m, 0); err != nil {
 		return nil, err
 	}
-	if q.slots, err = mem.SliceAt[atomic.Uint64](o.m, l.Slots, l.Capacity); err != nil {
+	if q.slots, err = stream.QueueSlots(o.m, l); err != nil {
 		return nil, err
 	}
 	if q.marks, err = mem.SliceAt[atomic.Uint64](o.m, l.Marks, l.Capacity); err != nil {
@@ -63,6 +64,9 @@ func (o *Observer) queue() (*queueView, error) {
 
 // slot returns the number of the slot, and of the item, of a position.
 func (q *queueView) slot(pos uint64) int { return int(pos % uint64(q.layout.Capacity)) }
+
+// word returns the word of the slot of a position.
+func (q *queueView) word(pos uint64) uint64 { return q.slots.At(uint64(q.slot(pos))).Load() }
 
 // byteAt returns the offset in the payload of a position in the ring of bytes.
 func (q *queueView) byteAt(pos uint64) int {
@@ -93,7 +97,7 @@ const (
 // received, or its receiver died and it is to be redelivered (taken, by the id 0).
 func (q *queueView) waits(pos uint64) bool {
 	const lapMask, shortMask = 1<<stateShift - 1, 1<<(stateShift-lapShift) - 1
-	w, lap := q.slots[q.slot(pos)].Load(), pos/uint64(q.layout.Capacity)
+	w, lap := q.word(pos), pos/uint64(q.layout.Capacity)
 	return w == stateReady<<stateShift|lap&lapMask ||
 		w == stateTaken<<stateShift|(lap&shortMask)<<lapShift
 }
@@ -128,7 +132,7 @@ func (q *queueView) sharedMessages(n int) []Message {
 // delivered returns how often the message of a position, which waits, was delivered.
 func (q *queueView) delivered(pos uint64) int {
 	lap := pos / uint64(q.layout.Capacity)
-	w := q.slots[q.slot(pos)].Load()
+	w := q.word(pos)
 	if w>>stateShift != stateTaken {
 		return 0
 	}
@@ -150,8 +154,8 @@ func (q *queueView) loadExtent(pos uint64, most int) (v Value, ok bool) {
 
 // bytesUsed returns how many bytes the messages occupy that are sent, being sent or being received.
 func (q *queueView) bytesUsed() (sum uint64) {
-	for i := range q.slots {
-		switch q.slots[i].Load() >> stateShift {
+	for i := range q.slots.Len() {
+		switch q.slots.At(uint64(i)).Load() >> stateShift {
 		case stateReady, stateClaimed, stateTaken, stateAgain, stateBatch:
 			sum += roundUp8(q.extents[i].Size.Load())
 		}

@@ -31,7 +31,7 @@ func attachItems(name string, opts *shmem.Options) (stream.Items, error) {
 	}
 	q := &anyItems{m: m, l: l}
 	if q.form, err = newItemForm(seg, m, l); err == nil {
-		_, err = mem.SliceAt[byte](m, l.Items, l.Capacity*l.Stride)
+		_, err = mem.SliceAt[byte](m, l.Items, (l.Capacity-1)*l.Stride+l.Cell)
 	}
 	if err != nil {
 		_ = seg.Close()
@@ -69,7 +69,7 @@ func (q *anyItems) Send(ctx context.Context, write func([]byte) error) error {
 			s.cancel(r)
 		}
 	}()
-	q.m.Clear(q.l.Items+r.first*q.l.Stride, q.l.Stride)
+	q.m.Clear(q.l.Items+r.first*q.l.Stride, q.l.Cell)
 	if err := write(q.item(r.first)); err != nil {
 		return err
 	}

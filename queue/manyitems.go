@@ -26,7 +26,7 @@ func (q *manyItems) bind(l *layout.Queue) error {
 	if err != nil {
 		return err
 	}
-	slots, err := mem.SliceAt[atomic.Uint64](q.M, l.Slots, l.Capacity)
+	slots, err := stream.QueueSlots(q.M, l)
 	if err != nil {
 		return err
 	}

@@ -92,18 +92,23 @@ func (q *Queue[T]) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (er
 		return err
 	}
 	q.capacity = l.Capacity
-	if l.Stride == mem.SizeOf[T]() {
-		q.many, _ = q.form.(*manyItems)
-		q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
+	if q.cells, err = mem.TableAt[T](m, l.Items, l.Capacity, l.Stride, l.Cell); err != nil {
 		return err
 	}
+	if l.Stride == mem.SizeOf[T]() {
+		q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
+	}
+	if l.Cell == mem.SizeOf[T]() {
+		q.many, _ = q.form.(*manyItems)
+		return err
+	}
+	q.rest = true
 	switch f := q.form.(type) {
 	case *manyItems:
 		q.many = &slowly.many
 	case *singleItems:
 		f.quick = &slowly.single
 	}
-	q.cells, err = mem.TableAt[T](m, l.Items, l.Capacity, l.Stride)
 	return err
 }
 

@@ -20,28 +20,24 @@ type Queue[T any] struct {
 	form itemForm
 
 	// form, if it is that one: a fast path needs no interface. See slowly, too.
-	many *manyItems
+	many  *manyItems
+	cells mem.Table[T]
 	// The items, where they stand side by side.
 	items []T
-	// Where they do not: behind each of them is spare room, or there are fields that T does not
-	// have. They are zero in what this process sends.
-	cells mem.Table[T]
+	// Behind each of the items is spare room, or there are fields that T does not have. They are
+	// zero in what this process sends.
+	rest bool
 
 	capacity int
 	dead     *deadLetters[T] // nil: none
 }
 
 // item returns the item in a slot.
-func (q *Queue[T]) item(slot int) *T {
-	if slot < len(q.items) {
-		return &q.items[slot]
-	}
-	return q.cells.At(slot)
-}
+func (q *Queue[T]) item(slot int) *T { return q.cells.At(slot) }
 
 // clearRest writes zero to what is behind the item in a slot.
 func (q *Queue[T]) clearRest(slot int) {
-	if q.items == nil {
+	if q.rest {
 		clear(q.cells.Rest(slot))
 	}
 }
@@ -261,7 +257,7 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 		// claim and publish reach the steps and tell the race detector.
 	} else if e := q.many; e != nil {
 		if pos, err := e.mpmc.Claim(e.Self); err == nil {
-			mem.Assign(&q.items[e.mpmc.Index(pos)], v)
+			mem.Assign(q.cells.At(e.mpmc.Index(pos)), v)
 			if err := e.mpmc.PublishFence(e.Self, pos); err != nil {
 				return e.sendErrors.Corrupt(err)
 			}
@@ -298,7 +294,7 @@ func (q *Queue[T]) prefetchRoom(pos uint64) {
 	if word != nil {
 		mem.PrefetchWrite(word)
 	}
-	mem.PrefetchWrite(&q.items[i])
+	mem.PrefetchWrite(q.cells.At(i))
 }
 
 // prefetchMessage asks for the cache lines that a receiver at pos comes to soon.
@@ -310,7 +306,7 @@ func (q *Queue[T]) prefetchMessage(pos uint64) {
 	if word != nil {
 		mem.PrefetchWrite(word) // receiving changes it
 	}
-	mem.Prefetch(&q.items[i])
+	mem.Prefetch(q.cells.At(i))
 }
 
 func (q *Queue[T]) sendFunc(ctx context.Context, s itemSender, f func(*T) error) error {
@@ -360,8 +356,16 @@ func (q *Queue[T]) putAll(r run, vs []T) {
 		mem.CopySlice(q.items, vs[k:])
 		return
 	}
+	slot := r.first
 	for i := range vs {
-		q.put((r.first+i)%q.capacity, &vs[i])
+		if q.rest {
+			q.put(slot, &vs[i])
+		} else {
+			mem.Assign(q.cells.At(slot), &vs[i])
+		}
+		if slot++; slot == q.capacity {
+			slot = 0
+		}
 	}
 }
 
@@ -372,8 +376,12 @@ func (q *Queue[T]) getAll(r run, vs []T) {
 		copy(vs[k:], q.items)
 		return
 	}
+	slot := r.first
 	for i := range vs {
-		vs[i] = *q.cells.At((r.first + i) % q.capacity)
+		vs[i] = *q.cells.At(slot)
+		if slot++; slot == q.capacity {
+			slot = 0
+		}
 	}
 }
 
@@ -383,7 +391,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 		// take and release reach the steps and tell the race detector.
 	} else if e := q.many; e != nil {
 		if pos, err := e.mpmc.Take(e.Self); err == nil {
-			*v = q.items[e.mpmc.Index(pos)]
+			*v = *q.cells.At(e.mpmc.Index(pos))
 			if err := e.mpmc.ReleaseFence(e.Self, pos); err != nil {
 				return e.lost()
 			}
@@ -411,11 +419,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if err != nil {
 		return err
 	}
-	if q.items != nil { // item, written out: its call would burden the fast path
-		*v = q.items[r.first]
-	} else {
-		*v = *q.cells.At(r.first)
-	}
+	*v = *q.cells.At(r.first)
 	return end.release(r)
 }
 

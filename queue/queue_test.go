@@ -519,7 +519,7 @@ func TestSize(t *testing.T) {
 				Dir:      dir, Capacity: n, Single: single, Bytes: 8*n + 24, Slots: 10,
 			})
 			check(t, err)
-			items, data := up(640+16*n, 128)+24*n, up(768+32*n, 128)+8*n+24
+			items, data := up(640+8*n, 128)+32*n, up(768+32*n, 128)+8*n+24
 			if single {
 				items, data = 768+24*n, 768+8*n+24
 			}

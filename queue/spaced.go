@@ -20,7 +20,7 @@ type slowRings struct {
 func newSlowRings() *slowRings {
 	s := new(slowRings)
 	h := new(ring.MPMCHeader)
-	s.many.mpmc, _ = ring.NewMPMC(h, make([]atomic.Uint64, 1))
+	s.many.mpmc, _ = ring.NewMPMC(h, ring.SideBySide(make([]atomic.Uint64, 1)))
 	s.many.mpmc.Close()
 	s.single.Closed.Store(1)   // a sender finds no room
 	s.single.SendWait.Store(1) // a receiver is asked for a barrier

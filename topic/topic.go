@@ -72,7 +72,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 		return nil, err
 	}
 	l := core.Layout
-	items, err := mem.TableAt[T](core.M, l.Items, l.Capacity, l.Stride)
+	items, err := mem.TableAt[T](core.M, l.Items, l.Capacity, l.Stride, l.Stride)
 	if err != nil {
 		_ = core.Segment.Close()
 		return nil, plan.Error(err)

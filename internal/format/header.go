@@ -63,6 +63,7 @@ const (
 	OffLeaseCount = 208
 	OffLeaseSize  = 212
 	OffHints      = 216
+	OffWordStep   = 220
 	OffReserve    = 224
 	OffReserved   = 232
 	OffCheck      = 244
@@ -161,6 +162,7 @@ type Header struct {
 	Form     Form
 	Items    uint64 // message slots of a ring; messages or bytes of a single one
 	Words    uint64 // where in the payload the words of the message slots begin
+	WordStep uint32 // bytes from word to word; 8: there is nothing between them
 
 	Ino, Dev uint64 // the file for which the header was written
 
@@ -171,6 +173,9 @@ type Header struct {
 	Hints   uint32 // a bit that a program does not know changes nothing for it
 	Reserve uint64 // bytes of spare room that the creator asked for, for fields that are appended
 }
+
+// MaxWordStep is the largest distance between the words of two message slots. It is a power of two.
+const MaxWordStep = 64
 
 // Grows is the bit of Header.Hints that says that fields may be appended to the type: the creator
 // said so. A program whose type has fewer fields is attached to such a segment.
@@ -220,6 +225,7 @@ func (h *Header) Encode(page []byte) {
 	native.PutUint32(page[OffForm:], uint32(h.Form))
 	native.PutUint64(page[OffItems:], h.Items)
 	native.PutUint64(page[OffWords:], h.Words)
+	native.PutUint32(page[OffWordStep:], h.WordStep)
 	native.PutUint64(page[OffIno:], h.Ino)
 	native.PutUint64(page[OffDev:], h.Dev)
 	native.PutUint64(page[OffLeaseOff:], h.LeaseOff)
@@ -310,6 +316,7 @@ func (h *Header) decodeLife(page []byte) {
 	h.Form = Form(native.Uint32(page[OffForm:]))
 	h.Items = native.Uint64(page[OffItems:])
 	h.Words = native.Uint64(page[OffWords:])
+	h.WordStep = native.Uint32(page[OffWordStep:])
 	h.Ino = native.Uint64(page[OffIno:])
 	h.Dev = native.Uint64(page[OffDev:])
 	h.LeaseOff = native.Uint64(page[OffLeaseOff:])
@@ -378,17 +385,20 @@ func (h *Header) validateLife() error {
 	}
 	switch h.Form {
 	case FormValue:
-		if h.Items != 0 || h.Words != 0 {
+		if h.Items != 0 || h.Words != 0 || h.WordStep != 0 {
 			return corrupt("a value of %d items, words at %d", h.Items, h.Words)
 		}
 	case FormSingle, FormSingleBytes:
-		if h.Items == 0 || h.Words != 0 {
+		if h.Items == 0 || h.Words != 0 || h.WordStep != 0 {
 			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
 		}
 	case FormQueue, FormBytes, FormTopic:
+		step := uint64(h.WordStep)
 		if h.Items == 0 || h.Words%8 != 0 || h.Words > h.PayloadCap ||
-			h.Items > (h.PayloadCap-h.Words)/8 {
-			return corrupt("a ring of %d items, words at %d", h.Items, h.Words)
+			step < 8 || step > MaxWordStep || step&(step-1) != 0 ||
+			h.Items > (h.PayloadCap-h.Words)/step {
+			return corrupt("a ring of %d items, words at %d, every %d bytes", h.Items, h.Words,
+				step)
 		}
 	default:
 		return corrupt("form %d", h.Form)

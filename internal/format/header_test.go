@@ -26,7 +26,7 @@ func full(t testing.TB) *Header {
 	h.CreatorPID, h.CreatorUID, h.CreatorNS = 42, 1000, 4026531836
 	h.Program = "gateway"
 	copy(h.ID[:], "0123456789abcdef")
-	h.Lifetime, h.Form, h.Items, h.Words = LifetimeShared, FormQueue, 100, 1024
+	h.Lifetime, h.Form, h.Items, h.Words, h.WordStep = LifetimeShared, FormQueue, 100, 1024, 16
 	h.Ino, h.Dev = 17, 42
 	return h
 }
@@ -165,7 +165,8 @@ func TestHeaderStays(t *testing.T) {
 	if string(page[:8]) != "ShmemBox" || string(page[112:120]) != "gateway\x00" || string(page[144:160]) != "0123456789abcdef" {
 		t.Errorf("%q", page[:FixedSize])
 	}
-	if !bytes.Equal(page[200:244], make([]byte, 44)) || !bytes.Equal(page[FixedSize:], make([]byte, HeaderSize-FixedSize)) {
+	if native.Uint32(page[220:]) != 16 || !bytes.Equal(page[200:220], make([]byte, 20)) ||
+		!bytes.Equal(page[224:244], make([]byte, 20)) || !bytes.Equal(page[FixedSize:], make([]byte, HeaderSize-FixedSize)) {
 		t.Error("more than the header was written")
 	}
 	if InlineSchema != 3096 || RecordSize != 40 {
@@ -230,6 +231,8 @@ func TestDecodeHeaderRefuses(t *testing.T) {
 		{"too many items", func(p []byte) { native.PutUint64(p[OffItems:], 5000); reseal(p) }, ErrCorrupt, "items"},
 		{"huge items", func(p []byte) { native.PutUint64(p[OffItems:], math.MaxUint64); reseal(p) }, ErrCorrupt, "items"},
 		{"words off the payload", func(p []byte) { native.PutUint64(p[OffWords:], 1<<63); reseal(p) }, ErrCorrupt, "items"},
+		{"words too close", func(p []byte) { native.PutUint32(p[OffWordStep:], 4); reseal(p) }, ErrCorrupt, "items"},
+		{"words too far apart", func(p []byte) { native.PutUint32(p[OffWordStep:], 128); reseal(p) }, ErrCorrupt, "items"},
 		{"words unaligned", func(p []byte) { native.PutUint64(p[OffWords:], 1025); reseal(p) }, ErrCorrupt, "items"},
 		{"version 0", func(p []byte) { native.PutUint32(p[OffVersion:], 0) }, ErrCorrupt, "version 0"},
 		{"other order", func(p []byte) { native.PutUint32(p[OffOrder:], 0x04030201) }, ErrVersion, "byte order"},
@@ -344,7 +347,7 @@ func TestEveryByteCounts(t *testing.T) {
 			// Behind the NUL of the program name, and in reserved bytes,
 			// nothing is said.
 			mute := off > OffProgram+len(h.Program) && off < OffID ||
-				off >= OffHints+4 && off < OffReserve || off >= OffReserved
+				off >= OffReserved
 			if (*got == *h) != mute {
 				t.Fatalf("byte %d changed by %#x and sealed: %+v", off, v, got)
 			}

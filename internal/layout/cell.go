@@ -21,6 +21,9 @@ const (
 	queueCell = "queue.cell["
 	topicCell = "topic.cell["
 	valueName = "Value" // of their only field
+
+	queueSlot = "queue.slot["
+	wordName  = "Word" // of its first field; the other one is valueName
 )
 
 // machineWord is what the copy of a message moves at a time: the alignment and size of a Go
@@ -53,12 +56,45 @@ func fits(item *format.Type, stride int) bool {
 		stride%item.Align == 0
 }
 
-// Stride returns the distance between the items of a queue.Queue or topic.Topic; 0 if t is neither.
+// Stride returns the bytes of a cell of a queue.Queue or topic.Topic; 0 if t is neither.
 func Stride(t *format.Type) int {
 	if s := Stream(t); s == "" || s == BytesName {
 		return 0
 	}
-	return t.Fields[len(t.Fields)-1].Type.Elem.Size
+	return cellIn(t.Fields[len(t.Fields)-1].Type.Elem).Size
+}
+
+const wordSize = 8
+
+// slotOf returns the type of a slot that holds its word and a cell, or nil if they do not fit on a
+// cache line. A slot has a power of two of bytes, and so is on one cache line. What is behind the
+// cell is not used: an item does not grow there.
+func slotOf(item *format.Type, stride int) *format.Type {
+	size := 2 * wordSize
+	for size < wordSize+stride {
+		size *= 2
+	}
+	if size > format.MaxWordStep {
+		return nil
+	}
+	return &format.Type{
+		Kind: format.Struct, Name: queueSlot + item.Name + "]", Size: size, Align: Word.Align,
+		Fields: []format.Field{
+			{Name: wordName, Type: Word},
+			{Name: valueName, Offset: wordSize, Type: cellOf(queueCell, item, stride)},
+		},
+	}
+}
+
+// cellIn returns the cell of a slot, or the type itself if it is no slot.
+func cellIn(t *format.Type) *format.Type {
+	if !strings.HasPrefix(t.Name, queueSlot) || t.Kind != format.Struct || len(t.Fields) != 2 {
+		return t
+	}
+	if f := t.Fields[1]; f.Name == valueName && f.Offset == wordSize {
+		return f.Type
+	}
+	return t
 }
 
 // cellOf returns the type of a cell: the item itself, or a struct of stride bytes that begins with
@@ -77,8 +113,9 @@ func cellOf(name string, item *format.Type, stride int) *format.Type {
 	}
 }
 
-// itemIn returns the item of a cell.
+// itemIn returns the item of a cell or slot.
 func itemIn(cell *format.Type) *format.Type {
+	cell = cellIn(cell)
 	named := strings.HasPrefix(cell.Name, queueCell) || strings.HasPrefix(cell.Name, topicCell)
 	if !named || cell.Kind != format.Struct || len(cell.Fields) != 1 {
 		return cell

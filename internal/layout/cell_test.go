@@ -36,7 +36,7 @@ func TestStride(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := layout.QueueOf(stored(t, want.Type))
-			if err != nil || got.Stride != q || got.Item.Fingerprint() != it.Fingerprint() {
+			if err != nil || got.Cell != q || got.Stride != want.Stride || got.Item.Fingerprint() != it.Fingerprint() {
 				t.Errorf("%v: %+v, %v", c.item, got, err)
 			}
 		}

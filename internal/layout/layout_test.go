@@ -66,7 +66,10 @@ func offsets(t *testing.T, goType reflect.Type, l *format.Type) {
 	}
 }
 
-type item [3]uint32 // 12 bytes: no multiple of 8
+type (
+	item  [3]uint32  // 12 bytes: no multiple of 8
+	large [15]uint32 // too large to be on one cache line with a word
+)
 
 // The payloads as Go structs, for one number of items.
 type (
@@ -75,8 +78,18 @@ type (
 		Slots [7]atomic.Uint64
 		Marks [7]atomic.Uint64
 		_     [16]byte
-		Items [7]item
+		Items [7]large
 		_     [4]byte
+	}
+	smallQueue struct {
+		Many  ring.MPMCHeader
+		Marks [7]atomic.Uint64
+		_     [72]byte
+		Items [7]struct {
+			Word  atomic.Uint64
+			Value item
+			_     [12]byte
+		}
 	}
 	manyBytes struct {
 		Many    ring.MPMCBytesHeader
@@ -118,8 +131,13 @@ func TestPayloads(t *testing.T) {
 			}
 		}
 	}
-	q, err := layout.NewQueue(it, 7, false)
+	q, err := layout.NewQueue(of(t, reflect.TypeFor[large]()), 7, false)
 	check(reflect.TypeFor[manyQueue](), q.Type, err, map[string]int{"Many": 0, "Slots": q.Slots, "Marks": q.Marks, "Items": q.Items})
+	s, err := layout.NewQueue(it, 7, false)
+	check(reflect.TypeFor[smallQueue](), s.Type, err, map[string]int{"Many": 0, "Marks": s.Marks, "Items": s.Slots})
+	if s.Items != s.Slots+8 || s.Stride != 32 || s.WordStep != 4 || s.Cell != 12 || q.WordStep != 1 || q.Stride != q.Cell {
+		t.Errorf("small %+v, large %+v", s, q)
+	}
 	b, err := layout.NewBytes(7, 64, false)
 	check(reflect.TypeFor[manyBytes](), b.Type, err,
 		map[string]int{"Many": 0, "Slots": b.Slots, "Marks": b.Marks, "Extents": b.Extents, "Data": b.Items})

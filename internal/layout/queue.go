@@ -47,12 +47,14 @@ var (
 // payload; an offset of a part that the form does not have is 0. The header is at 0.
 //
 //	Queue          ManyHeader, Slots, Marks [Capacity]Word, Items [Capacity]cell
+//	Queue, small   ManyHeader, Marks [Capacity]Word, Items [Capacity]slot
 //	Queue, Single  SingleHeader, Ends Deaths, Items [Capacity]cell
 //	Bytes          ManyBytesHeader, Slots, Marks [Capacity]Word, Extents [Capacity]Extent,
 //	               Data [Bytes]byte
 //	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
 //
-// A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf.
+// A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf. In a
+// slot the word stands before the cell: both are on one cache line. See slotOf.
 type Queue struct {
 	Type     *format.Type // of the whole payload
 	Single   bool
@@ -61,8 +63,11 @@ type Queue struct {
 	Bytes    int          // of a queue.Bytes
 
 	Deaths, Slots, Marks, Extents int // offsets
-	Items                         int // offset of Items or Data
-	Stride                        int // from item to item; 0 in a queue.Bytes
+	Items                         int // offset of the first item, or of Data
+
+	WordStep int // words from one word of Slots to the next
+	Stride   int // from item to item; 0 in a queue.Bytes
+	Cell     int // bytes of an item with its spare room
 }
 
 // NewQueue lays out a queue.Queue of so many items side by side.
@@ -76,7 +81,9 @@ func SpacedQueue(item *format.Type, capacity int, single bool, stride int) (*Que
 	if !fits(item, stride) {
 		return nil, ErrSize
 	}
-	q := &Queue{Single: single, Item: item, Capacity: capacity, Stride: stride}
+	q := &Queue{
+		Single: single, Item: item, Capacity: capacity, WordStep: 1, Stride: stride, Cell: stride,
+	}
 	items := Part{
 		Name: itemsField, Type: cellOf(queueCell, item, stride), Len: capacity, Align: pairAlign,
 	}
@@ -84,9 +91,21 @@ func SpacedQueue(item *format.Type, capacity int, single bool, stride int) (*Que
 		return q.lay(QueueName, Part{Name: singleField, Type: SingleHeader},
 			Part{Name: deathsField, Type: Deaths}, items)
 	}
-	return q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
-		Part{Name: slotsField, Type: Word, Len: capacity},
+	slot := slotOf(item, stride)
+	if slot == nil {
+		return q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
+			Part{Name: slotsField, Type: Word, Len: capacity},
+			Part{Name: leasesField, Type: Word, Len: capacity}, items)
+	}
+	items.Type = slot
+	q.WordStep, q.Stride = slot.Size/wordSize, slot.Size
+	q, err := q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
 		Part{Name: leasesField, Type: Word, Len: capacity}, items)
+	if err == nil {
+		q.Slots = q.Items
+		q.Items += wordSize
+	}
+	return q, err
 }
 
 // NewBytes lays out a queue.Bytes. A Single one has no capacity in messages, and at least
@@ -95,7 +114,7 @@ func NewBytes(capacity, bytes int, single bool) (*Queue, error) {
 	if single && bytes < MinSingleBytes {
 		return nil, ErrSize
 	}
-	q := &Queue{Single: single, Capacity: capacity, Bytes: bytes}
+	q := &Queue{Single: single, Capacity: capacity, Bytes: bytes, WordStep: 1}
 	data := Part{Name: dataField, Type: octet, Len: bytes, Align: pairAlign}
 	if single {
 		q.Capacity = 0
@@ -145,7 +164,7 @@ func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
 	return q, nil
 }
 
-// QueueLike lays out a queue.Queue of items with the form, the capacity and the stride of a stored
+// QueueLike lays out a queue.Queue of items with the form, the capacity and the cells of a stored
 // one. It is ErrNoQueue if stored is no queue.Queue.
 func QueueLike(stored, item *format.Type) (*Queue, error) {
 	if Stream(stored) != QueueName {
@@ -178,27 +197,28 @@ func QueueOf(stored *format.Type) (q *Queue, err error) {
 }
 
 // RingOf returns what a header says of the ring that a payload of type t is: its form, its items,
-// and where the words of its message slots begin. It is FormValue if t is no queue and no topic.
-func RingOf(t *format.Type) (form format.Form, items, words uint64) {
+// where the words of its message slots begin, and how many bytes apart. It is FormValue if t is no
+// queue and no topic.
+func RingOf(t *format.Type) (form format.Form, items, words uint64, step uint32) {
 	if t == nil || Stream(t) == "" {
-		return format.FormValue, 0, 0
+		return format.FormValue, 0, 0, 0
 	}
 	if Stream(t) == TopicName {
 		if l, err := TopicOf(t); err == nil {
-			return format.FormTopic, uint64(l.Capacity), uint64(l.Slots)
+			return format.FormTopic, uint64(l.Capacity), uint64(l.Slots), wordSize
 		}
-		return format.FormValue, 0, 0
+		return format.FormValue, 0, 0, 0
 	}
 	l, err := QueueOf(t)
 	switch {
 	case err != nil:
-		return format.FormValue, 0, 0
+		return format.FormValue, 0, 0, 0
 	case l.Single && l.Item != nil:
-		return format.FormSingle, uint64(l.Capacity), 0
+		return format.FormSingle, uint64(l.Capacity), 0, 0
 	case l.Single:
-		return format.FormSingleBytes, uint64(l.Bytes), 0
+		return format.FormSingleBytes, uint64(l.Bytes), 0, 0
 	case l.Item != nil:
-		return format.FormQueue, uint64(l.Capacity), uint64(l.Slots)
+		return format.FormQueue, uint64(l.Capacity), uint64(l.Slots), uint32(wordSize * l.WordStep)
 	}
-	return format.FormBytes, uint64(l.Capacity), uint64(l.Slots)
+	return format.FormBytes, uint64(l.Capacity), uint64(l.Slots), wordSize
 }

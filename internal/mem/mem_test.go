@@ -473,14 +473,15 @@ func TestCell(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range []struct{ off, n, stride int }{
-		{0, 1, 23}, {0, 1, 0}, {0, 1, 16}, {0, 1 << 16, 24}, {8, 2731, 24}, {2, 1, 24}, {0, -1, 24},
+	for _, c := range []struct{ off, n, stride, cell int }{
+		{0, 1, 23, 23}, {0, 1, 0, 0}, {0, 1, 16, 16}, {0, 1 << 16, 24, 24}, {8, 2731, 24, 24}, {2, 1, 24, 24},
+		{0, -1, 24, 24}, {0, 1, 24, 32}, {0, 1, 32, 16},
 	} {
-		if _, err := TableAt[[3]uint64](m, c.off, c.n, c.stride); err == nil {
+		if _, err := TableAt[[3]uint64](m, c.off, c.n, c.stride, c.cell); err == nil {
 			t.Errorf("a table of %+v", c)
 		}
 	}
-	table, err := TableAt[[3]uint64](m, 8, 5, 40)
+	table, err := TableAt[[3]uint64](m, 8, 5, 40, 40)
 	if err != nil || table.Len() != 5 || len(table.Rest(4)) != 16 {
 		t.Fatal(table, err)
 	}

@@ -60,25 +60,31 @@ func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	return unsafe.Slice((*T)(p), n), nil
 }
 
-// A Table is a view of values that do not stand side by side: behind each of them there are other
-// bytes. The zero Table has no values.
+// A Table is a view of values that need not stand side by side: each is at the beginning of a cell,
+// and cells have a distance. The zero Table has no values.
 type Table[T any] struct {
 	base   unsafe.Pointer
 	n      int
 	stride int // from value to value
+	cell   int // bytes of a cell
 }
 
-// TableAt returns the payload from off on as n values that begin stride bytes apart.
-func TableAt[T any](m *Mapping, off, n, stride int) (Table[T], error) {
+// TableAt returns the payload from off on as n cells that begin stride bytes apart. A value and its
+// cell have no more bytes than that.
+func TableAt[T any](m *Mapping, off, n, stride, cell int) (Table[T], error) {
 	var z *T // a T itself would be made on the heap, if it is large
 	size, align := unsafe.Sizeof(*z), unsafe.Alignof(*z)
-	if n < 0 || stride < 1 || uintptr(stride) < size || uintptr(stride)%align != 0 ||
+	if n < 0 || cell < 1 || stride < cell || uintptr(cell) < size || uintptr(stride)%align != 0 ||
 		uintptr(n) > m.payload/uintptr(stride) {
 		return Table[T]{}, fmt.Errorf("%w: %d values of %d bytes in %d at %d", ErrBounds, n, size,
 			stride, off)
 	}
-	p, err := m.at(m.delta, m.payload, uintptr(off), uintptr(n)*uintptr(stride), align)
-	return Table[T]{p, n, stride}, err
+	long := uintptr(0)
+	if n > 0 {
+		long = uintptr(n-1)*uintptr(stride) + uintptr(cell)
+	}
+	p, err := m.at(m.delta, m.payload, uintptr(off), long, align)
+	return Table[T]{p, n, stride, cell}, err
 }
 
 // Len returns the number of values.
@@ -92,11 +98,11 @@ func (t *Table[T]) At(i int) *T {
 	return (*T)(unsafe.Add(t.base, i*t.stride))
 }
 
-// Rest returns the bytes between value i and the next one.
+// Rest returns the bytes of cell i behind its value.
 func (t *Table[T]) Rest(i int) []byte {
 	var z *T
 	size := unsafe.Sizeof(*z)
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.At(i)), size)), uintptr(t.stride)-size)
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.At(i)), size)), uintptr(t.cell)-size)
 }
 
 // Payload returns the bytes of the payload.

@@ -13,6 +13,15 @@ const Ahead = 16
 // wordLine is how many words of slots share a cache line.
 const wordLine = 8
 
+// ahead is the function of that name. Where an item is beside its word, a hint for the word would
+// be one more for the same cache line.
+func (s *Slots) ahead(i uint64) (word *atomic.Uint64, slot int) {
+	if s.shift != 0 {
+		return nil, int(i)
+	}
+	return ahead(s.words, i)
+}
+
 // ahead returns the hint for slot i.
 func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	if i%wordLine == 0 {
@@ -36,7 +45,7 @@ func (r *MPMC) RoomAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
 		}
 	}
 	i, _ := r.at(to)
-	word, slot = ahead(r.slots, i)
+	word, slot = r.slots.ahead(i)
 	return word, slot, true
 }
 
@@ -55,7 +64,7 @@ func (r *MPMC) MessageAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool)
 		}
 	}
 	i, _ := r.at(to)
-	word, slot = ahead(r.slots, i)
+	word, slot = r.slots.ahead(i)
 	return word, slot, true
 }
 

@@ -36,7 +36,7 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 	var h MPMCHeader
 	slots := make([]atomic.Uint64, benchSlots)
 	items := make([]T, benchSlots)
-	r, _ := NewMPMC(&h, slots)
+	r, _ := NewMPMC(&h, SideBySide(slots))
 	b.ReportAllocs()
 	start := cpuTime()
 	var wg sync.WaitGroup
@@ -122,7 +122,7 @@ func BenchmarkMPMC(b *testing.B) {
 // One goroutine: only the instructions count.
 func BenchmarkMPMCAlone(b *testing.B) {
 	var h MPMCHeader
-	r, _ := NewMPMC(&h, make([]atomic.Uint64, benchSlots))
+	r, _ := NewMPMC(&h, SideBySide(make([]atomic.Uint64, benchSlots)))
 	b.ReportAllocs()
 	start := cpuTime()
 	for b.Loop() {

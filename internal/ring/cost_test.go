@@ -32,7 +32,7 @@ func sameCost(t *testing.T, name string, start func(n int) func()) {
 
 // A ring of n places that so many messages have passed, seen by a handle that has looked at it.
 func passed(n, messages int) *MPMC {
-	r, _ := NewMPMC(new(MPMCHeader), make([]atomic.Uint64, n))
+	r, _ := NewMPMC(new(MPMCHeader), SideBySide(make([]atomic.Uint64, n)))
 	for range messages {
 		pos, _ := r.Claim(1)
 		_ = r.Publish(1, pos)

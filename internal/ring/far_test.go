@@ -86,7 +86,7 @@ func TestManySlots(t *testing.T) {
 			}
 			slots[at].Store(uint64(plain(free, l)))
 		}
-		r, err := NewMPMC(h, slots)
+		r, err := NewMPMC(h, SideBySide(slots))
 		if err != nil {
 			t.Fatal(err)
 		}

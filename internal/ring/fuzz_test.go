@@ -18,7 +18,7 @@ func FuzzMPMCScript(f *testing.F) {
 
 func mpmcScript(t *testing.T, n int, script []byte) {
 	var h MPMCHeader
-	r, err := NewMPMC(&h, make([]atomic.Uint64, n))
+	r, err := NewMPMC(&h, SideBySide(make([]atomic.Uint64, n)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 		var r *MPMC
 		var b *MPMCBytes
 		if kind == 0 {
-			r, _ = NewMPMC(&h.MPMCHeader, slots)
+			r, _ = NewMPMC(&h.MPMCHeader, SideBySide(slots))
 		} else {
 			b, _ = NewMPMCBytes(&h, slots, extents, 8*n)
 			r = b.q

@@ -37,7 +37,7 @@ func (r *MPMC) takeN(self uint32, n int) (pos uint64, k int, again bool, err err
 // how is the state of a lease that the caller has.
 func (r *MPMC) how(pos uint64) uint64 {
 	i, _ := r.at(pos)
-	return word(r.slots[i].Load()).state()
+	return word(r.slot(i).Load()).state()
 }
 
 // releaseAny ends a lease of the caller, whatever its state.
@@ -62,7 +62,7 @@ func (r *MPMC) returnAny(self uint32, pos uint64) error {
 
 // withMarks gives a ring marks of its own.
 func withMarks(r *MPMC) *MPMC {
-	_ = r.SetMarks(make([]atomic.Uint64, len(r.slots)))
+	_ = r.SetMarks(make([]atomic.Uint64, r.slots.Len()))
 	return r
 }
 

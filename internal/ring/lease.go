@@ -65,7 +65,7 @@ func (m Mark) After(now int64) int64 {
 // SetMarks gives the ring its marks, one a slot. Without them a ring counts no deliveries and knows
 // no times.
 func (r *MPMC) SetMarks(marks []atomic.Uint64) error {
-	if len(marks) != len(r.slots) {
+	if len(marks) != r.slots.Len() {
 		return ErrShape
 	}
 	r.marks = marks
@@ -89,7 +89,7 @@ func (r *MPMC) Stamp(self uint32, pos uint64, now int64) {
 	i, lap := r.at(pos)
 	// Where the lease was ended meanwhile the mark is that of another one.
 	m := r.mark(i)
-	if !m.Known(lap) && word(load("stamp.look", &r.slots[i])) == named(taken, lap, self) {
+	if !m.Known(lap) && word(load("stamp.look", r.slot(i))) == named(taken, lap, self) {
 		r.remark(i, m, markOf(lap, 1, now))
 	}
 }
@@ -124,7 +124,7 @@ func (r *MPMC) Retake(self uint32, now int64) (pos uint64, deliveries int, ok bo
 		if w == 0 || w.id() != 0 || !r.due(i, lap, tail, now) {
 			continue
 		}
-		if cas("retake.slot", &r.slots[i], uint64(w), uint64(named(again, lap, self))) {
+		if cas("retake.slot", r.slot(i), uint64(w), uint64(named(again, lap, self))) {
 			return p, r.deliver(i, lap, now), true
 		}
 	}
@@ -162,14 +162,14 @@ func (r *MPMC) giveBack(self uint32, pos, how uint64, due int64) error {
 	mine := named(how, lap, self)
 	for range 16 { // another process stamps a mark once
 		m := r.mark(i)
-		if word(load("return.look", &r.slots[i])) != mine {
+		if word(load("return.look", r.slot(i))) != mine {
 			return ErrNotHeld
 		}
 		if due == 0 && !m.Known(lap) || r.remark(i, m, markOf(lap, m.Deliveries(lap), due)) {
 			break
 		}
 	}
-	if !cas("return.slot", &r.slots[i], uint64(mine), uint64(named(taken, lap, 0))) {
+	if !cas("return.slot", r.slot(i), uint64(mine), uint64(named(taken, lap, 0))) {
 		return ErrNotHeld
 	}
 	if due == 0 {
@@ -220,11 +220,11 @@ func (r *MPMC) late(i uint64, w word, c Care) bool {
 // another mark.
 func (r *MPMC) endLease(i uint64, w word, due int64) bool {
 	m := r.mark(i)
-	if word(load("lease.look", &r.slots[i])) != w {
+	if word(load("lease.look", r.slot(i))) != w {
 		return false
 	}
 	r.remark(i, m, markOf(w.lap(), m.Deliveries(w.lap()), due))
-	if !cas("lease.end", &r.slots[i], uint64(w), uint64(w.rename(taken, 0))) {
+	if !cas("lease.end", r.slot(i), uint64(w), uint64(w.rename(taken, 0))) {
 		return false
 	}
 	add("repair.count", &r.h.Returned, 1)

@@ -87,7 +87,7 @@ func (l *leases) forgetFirst(r *MPMC) {
 // lease returns the word of the slot of a position if the position is leased or returned, else 0.
 func (r *MPMC) lease(pos uint64) word {
 	i, lap := r.at(pos)
-	w := word(load("leases.look", &r.slots[i]))
+	w := word(load("leases.look", r.slot(i)))
 	if !w.leased() || w.ahead(lap) != 0 {
 		return 0
 	}

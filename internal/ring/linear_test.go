@@ -47,7 +47,7 @@ func history(seed uint64, broken bool) []porcupine.Operation {
 	var h MPMCHeader
 	const n = 3
 	slots, items := make([]atomic.Uint64, n), make([]int, n)
-	r, _ := NewMPMC(&h, slots)
+	r, _ := NewMPMC(&h, SideBySide(slots))
 	start := time.Now()
 	var mu sync.Mutex
 	var ops []porcupine.Operation

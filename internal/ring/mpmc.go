@@ -43,7 +43,7 @@ type MPMCHeader struct {
 // head holds all consumers back. A slow lease holds all producers back one lap later.
 type MPMC struct {
 	h     *MPMCHeader
-	slots []atomic.Uint64
+	slots Slots
 	marks []atomic.Uint64 // one a slot; nil: none
 	circle
 	_    Line
@@ -57,14 +57,18 @@ type MPMC struct {
 
 // NewMPMC returns a ring over h and slots. There may be 1 to 1<<31 slots. A power of two saves a
 // division for each item.
-func NewMPMC(h *MPMCHeader, slots []atomic.Uint64) (*MPMC, error) {
-	if h == nil || len(slots) < 1 || uint64(len(slots)) > 1<<31 {
+func NewMPMC(h *MPMCHeader, slots Slots) (*MPMC, error) {
+	n := slots.Len()
+	if h == nil || n < 1 || uint64(n) > 1<<31 {
 		return nil, ErrShape
 	}
 	return &MPMC{
-		h: h, slots: slots, circle: newCircle(len(slots)), leases: leases{step: settleStep},
+		h: h, slots: slots, circle: newCircle(n), leases: leases{step: settleStep},
 	}, nil
 }
+
+// slot returns the word of a slot.
+func (r *MPMC) slot(i uint64) *atomic.Uint64 { return r.slots.At(i) }
 
 // tries bounds the loops: an index may be a lap behind, and every further try means that another
 // caller has succeeded.
@@ -98,7 +102,7 @@ func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
 	t := load("claim.tail", &r.h.Tail)
 	if t-r.head.Load() < r.n && load("claim.closed", &r.h.Closed) == 0 {
 		i, lap := r.at(t)
-		if cas("claim.slot", &r.slots[i], uint64(plain(free, lap)),
+		if cas("claim.slot", r.slot(i), uint64(plain(free, lap)),
 			uint64(named(claimed, lap, self))) {
 			// If it fails another caller has advanced the tail.
 			cas("claim.advance", &r.h.Tail, t, t+1)
@@ -117,10 +121,10 @@ func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 	for range r.tries() {
 		t := load("claim.tail", &r.h.Tail)
 		i, lap := r.at(t)
-		w := word(load("claim.look", &r.slots[i]))
+		w := word(load("claim.look", r.slot(i)))
 		switch d := w.ahead(lap); {
 		case w == plain(free, lap):
-			if !cas("claim.slot", &r.slots[i], uint64(w), uint64(named(claimed, lap, self))) {
+			if !cas("claim.slot", r.slot(i), uint64(w), uint64(named(claimed, lap, self))) {
 				continue
 			}
 			k := r.run("claim.slot", t, n, free, claimed, self)
@@ -146,7 +150,7 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 	k := 1
 	for ; k < n && uint64(k) < r.n; k++ {
 		i, lap := r.at(pos + uint64(k))
-		if !cas(step, &r.slots[i], uint64(plain(from, lap)), uint64(named(to, lap, self))) {
+		if !cas(step, r.slot(i), uint64(plain(from, lap)), uint64(named(to, lap, self))) {
 			break
 		}
 	}
@@ -159,17 +163,17 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 // While the holder lives no other caller changes the word. So a check and a store suffice.
 func (r *MPMC) Publish(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if word(load("publish.look", &r.slots[i])) != named(claimed, lap, self) {
+	if word(load("publish.look", r.slot(i))) != named(claimed, lap, self) {
 		return ErrNotHeld
 	}
-	release("publish.slot", &r.slots[i], uint64(plain(ready, lap)))
+	release("publish.slot", r.slot(i), uint64(plain(ready, lap)))
 	return nil
 }
 
 // PublishFence is Publish in one order with all other atomic operations.
 func (r *MPMC) PublishFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("publish.slot", &r.slots[i], uint64(named(claimed, lap, self)),
+	if !cas("publish.slot", r.slot(i), uint64(named(claimed, lap, self)),
 		uint64(plain(ready, lap))) {
 		return ErrNotHeld
 	}
@@ -193,7 +197,7 @@ func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
 // Cancel gives up a claimed position. Consumers skip it.
 func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("cancel.slot", &r.slots[i], uint64(named(claimed, lap, self)),
+	if !cas("cancel.slot", r.slot(i), uint64(named(claimed, lap, self)),
 		uint64(named(skipped, lap, self))) {
 		return ErrNotHeld
 	}
@@ -209,7 +213,7 @@ func (r *MPMC) Take(self uint32) (pos uint64, err error) {
 	h := load("take.head", &r.h.Head)
 	if h < r.tail.Load() && load("take.suspects", &r.h.Suspects)&1 == 0 {
 		i, lap := r.at(h)
-		if cas("take.slot", &r.slots[i], uint64(plain(ready, lap)),
+		if cas("take.slot", r.slot(i), uint64(plain(ready, lap)),
 			uint64(named(taken, lap, self))) {
 			cas("take.advance", &r.h.Head, h, h+1)
 			return h, nil
@@ -232,11 +236,11 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, err error) {
 	for range r.tries() {
 		h := load("take.head", &r.h.Head)
 		i, lap := r.at(h)
-		w := word(load("take.look", &r.slots[i]))
+		w := word(load("take.look", r.slot(i)))
 		d := w.ahead(lap)
 		switch {
 		case w == plain(ready, lap):
-			if !cas("take.slot", &r.slots[i], uint64(w), uint64(named(how, lap, self))) {
+			if !cas("take.slot", r.slot(i), uint64(w), uint64(named(how, lap, self))) {
 				continue
 			}
 			k := r.run("take.slot", h, n, ready, how, self)
@@ -247,13 +251,13 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, err error) {
 				return 0, 0, ErrEmpty
 			}
 			// Either this ends the stream, or a producer is faster.
-			cas("take.end", &r.slots[i], uint64(w), uint64(plain(end, lap)))
+			cas("take.end", r.slot(i), uint64(w), uint64(plain(end, lap)))
 		case w == plain(end, lap):
 			return 0, 0, r.ended()
 		case d == 0 && w.state() == claimed:
 			return 0, 0, ErrHeld
 		case d == 0 && w.state() == skipped:
-			cas("take.skip", &r.slots[i], uint64(w), uint64(plain(free, lap+1)))
+			cas("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1)))
 		case d == 0 && w.leased(), d == 1: // the head is behind
 			advance("take.help", &r.h.Head, h, h+1)
 		case d == -1 && w.leased(): // not yet released, so not yet claimed
@@ -276,7 +280,7 @@ func (r *MPMC) ReleaseFence(self uint32, pos uint64) error {
 
 func (r *MPMC) release(self uint32, pos, how uint64) error {
 	i, lap := r.at(pos)
-	if !cas("release.slot", &r.slots[i], uint64(named(how, lap, self)),
+	if !cas("release.slot", r.slot(i), uint64(named(how, lap, self)),
 		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
@@ -288,10 +292,10 @@ func (r *MPMC) release(self uint32, pos, how uint64) error {
 func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 	for ; k > 1; k-- {
 		i, lap := r.at(pos)
-		if word(load("release.look", &r.slots[i])) != named(batch, lap, self) {
+		if word(load("release.look", r.slot(i))) != named(batch, lap, self) {
 			return ErrNotHeld
 		}
-		release("release.slot", &r.slots[i], uint64(plain(free, lap+1)))
+		release("release.slot", r.slot(i), uint64(plain(free, lap+1)))
 		pos++
 	}
 	if k < 1 {
@@ -322,11 +326,11 @@ func (r *MPMC) skipDead(live *known) (skips int) {
 	more := 1
 	for end := p + r.n; p < end && more > 0; p++ {
 		i, lap := r.at(p)
-		w := word(load("repair.look", &r.slots[i]))
+		w := word(load("repair.look", r.slot(i)))
 		switch d, s := w.ahead(lap), w.state(); {
 		case d == 1, d == 0 && (w.leased() || s == skipped): // the head is behind
 		case d == 0 && s == claimed && !live.is(w.id()):
-			if cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
+			if cas("repair.skip", r.slot(i), uint64(w), uint64(w.rename(skipped, w.id()))) {
 				add("repair.count", &r.h.Skipped, 1)
 				skips++
 			}
@@ -368,11 +372,11 @@ func (r *MPMC) Closed() bool { return r.h.Closed.Load() != 0 }
 // lease at the tail holds producers back. 0 means none.
 func (r *MPMC) Stuck() (producer, consumer uint32) {
 	i, lap := r.at(r.h.Head.Load())
-	if w := word(r.slots[i].Load()); w.state() == claimed && w.ahead(lap) == 0 {
+	if w := word(r.slot(i).Load()); w.state() == claimed && w.ahead(lap) == 0 {
 		producer = w.id()
 	}
 	i, lap = r.at(r.h.Tail.Load())
-	if w := word(r.slots[i].Load()); w.leased() && w.ahead(lap) == -1 {
+	if w := word(r.slot(i).Load()); w.leased() && w.ahead(lap) == -1 {
 		consumer = w.id()
 	}
 	return producer, consumer
@@ -419,7 +423,7 @@ func (r *MPMC) inUse(f func(word)) {
 	p := max(min(settled, head), before(tail, r.n))
 	for last := p + r.n; p < last; p++ {
 		i, lap := r.at(p)
-		w := word(r.slots[i].Load())
+		w := word(r.slot(i).Load())
 		if s := w.state(); w.ahead(lap) == 0 && s != free && s != end {
 			f(w)
 		} else if p >= tail {

@@ -37,7 +37,7 @@ type delivery struct {
 
 func newBench(w *world, n int) *bench {
 	b := &bench{world: w, slots: make([]atomic.Uint64, n), items: make([]atomic.Uint64, 2*n)}
-	b.r, _ = NewMPMC(&b.h, b.slots)
+	b.r, _ = NewMPMC(&b.h, SideBySide(b.slots))
 	withMarks(b.r)
 	b.ends, b.step = map[uint32]*MPMC{}, settleStep
 	b.claim = func(self uint32, n int) (uint64, int, error) { return b.end(self).ClaimN(self, n) }
@@ -63,7 +63,7 @@ func (b *bench) end(id uint32) *MPMC {
 
 // handle makes a handle of the ring.
 func (b *bench) handle() *MPMC {
-	r, _ := NewMPMC(&b.h, b.slots)
+	r, _ := NewMPMC(&b.h, SideBySide(b.slots))
 	_ = r.SetMarks(b.r.marks)
 	return r
 }

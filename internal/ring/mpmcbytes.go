@@ -42,7 +42,7 @@ func NewMPMCBytes(h *MPMCBytesHeader, slots []atomic.Uint64, extents []Extent, s
 	if h == nil || len(extents) != len(slots) || size < 8 || size%8 != 0 {
 		return nil, ErrShape
 	}
-	m, err := NewMPMC(&h.MPMCHeader, slots)
+	m, err := NewMPMC(&h.MPMCHeader, SideBySide(slots))
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	i, lap := r.q.at(t)
 	store("extent.set.start", &r.extents[i].Start, start)
 	store("extent.set.size", &r.extents[i].Size, size)
-	if !cas("claim.slot", &r.q.slots[i], uint64(plain(free, lap)),
+	if !cas("claim.slot", r.q.slot(i), uint64(plain(free, lap)),
 		uint64(named(claimed, lap, self))) {
 		return 0, 0, ErrBusy // closed meanwhile
 	}
@@ -153,7 +153,7 @@ func (r *MPMCBytes) tail() (uint64, error) {
 	t := load("claim.tail", &r.h.Tail)
 	for range r.q.n + 1 {
 		i, lap := r.q.at(t)
-		w := word(load("claim.look", &r.q.slots[i]))
+		w := word(load("claim.look", r.q.slot(i)))
 		switch d := w.ahead(lap); {
 		case w == plain(free, lap):
 			return t, nil
@@ -194,7 +194,7 @@ func (r *MPMCBytes) low(was, t uint64) uint64 {
 	l := was
 	for l < t {
 		i, lap := r.q.at(l)
-		if word(load("low.look", &r.q.slots[i])).ahead(lap) <= 0 {
+		if word(load("low.look", r.q.slot(i))).ahead(lap) <= 0 {
 			break
 		}
 		l++

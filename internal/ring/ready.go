@@ -9,7 +9,7 @@ func (r *MPMC) CanClaim() bool {
 		return true
 	}
 	i, lap := r.at(r.h.Tail.Load())
-	w := word(r.slots[i].Load())
+	w := word(r.slot(i).Load())
 	return w.ahead(lap) != -1 || w.state() == free || w.state() == end
 }
 
@@ -19,7 +19,7 @@ func (r *MPMC) CanTake() bool {
 		return true
 	}
 	i, lap := r.at(r.h.Head.Load())
-	w := word(r.slots[i].Load())
+	w := word(r.slot(i).Load())
 	switch d := w.ahead(lap); {
 	case w == plain(free, lap):
 		return r.h.Closed.Load() != 0
@@ -36,7 +36,7 @@ func (r *MPMC) Holders(ids []uint32, n int) []uint32 {
 	h := r.h.Head.Load()
 	for p := before(h, min(r.n, 64)); p < h && n > 0; p++ {
 		i, lap := r.at(p)
-		if w := word(r.slots[i].Load()); w.leased() && w.ahead(lap) == 0 && w.id() != 0 {
+		if w := word(r.slot(i).Load()); w.leased() && w.ahead(lap) == 0 && w.id() != 0 {
 			if len(ids) == 0 || ids[len(ids)-1] != w.id() {
 				ids = append(ids, w.id())
 				n--
@@ -65,7 +65,7 @@ func (r *MPMCBytes) CanClaim(n int) bool {
 	}
 	for ; l < t; l++ {
 		i, lap := r.q.at(l)
-		if word(r.q.slots[i].Load()).ahead(lap) <= 0 {
+		if word(r.q.slot(i).Load()).ahead(lap) <= 0 {
 			break
 		}
 	}
@@ -105,10 +105,10 @@ func (r *MPMC) Sweep() (swept bool) {
 	for range r.tries() {
 		h := load("take.head", &r.h.Head)
 		i, lap := r.at(h)
-		w := word(load("take.look", &r.slots[i]))
+		w := word(load("take.look", r.slot(i)))
 		switch d := w.ahead(lap); {
 		case d == 0 && w.state() == skipped:
-			if cas("take.skip", &r.slots[i], uint64(w), uint64(plain(free, lap+1))) {
+			if cas("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1))) {
 				swept = true
 			}
 		case d == 0 && w.leased(), d == 1:

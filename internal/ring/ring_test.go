@@ -56,7 +56,7 @@ func startAt(n int, lap uint64) *MPMC {
 	}
 	h.Tail.Store(lap * uint64(n))
 	h.Head.Store(lap * uint64(n))
-	r, _ := NewMPMC(h, slots)
+	r, _ := NewMPMC(h, SideBySide(slots))
 	return r
 }
 
@@ -111,7 +111,7 @@ func TestMPMCCorrupt(t *testing.T) {
 		}
 	}
 	r := startAt(4, 0)
-	r.slots[0].Store(ready<<stateShift | 5)
+	r.slot(0).Store(ready<<stateShift | 5)
 	if _, err := r.Claim(1); err != ErrCorrupt {
 		t.Errorf("lap 5: %v", err)
 	}

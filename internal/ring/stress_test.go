@@ -20,7 +20,8 @@ func TestMPMCStress(t *testing.T) {
 	}
 	for _, n := range []int{1, 3, 64} {
 		var h MPMCHeader
-		r, _ := NewMPMC(&h, make([]atomic.Uint64, n))
+		slots, _ := SlotsEvery(make([]atomic.Uint64, n*(1+n%2)), 1+n%2)
+		r, _ := NewMPMC(&h, slots)
 		items := make([][2]uint64, n)
 		var wg, cg sync.WaitGroup
 		for p := range producers {

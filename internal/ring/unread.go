@@ -11,76 +11,85 @@ const (
 // unreadChunk is how many bytes of words are read at a time.
 const unreadChunk = 64 << 10
 
+// A Stored is a ring in memory that is read piece by piece. An SPSC has no words.
+type Stored struct {
+	Items  uint64
+	Words  uint64 // where the words of the slots begin
+	Step   uint64 // bytes from word to word
+	Single bool   // an SPSC
+}
+
 // Unread returns how many messages of a ring the next receiver would get, given that no process
 // is attached: every holder is dead. It stops counting at limit; 0 is no limit. read reads
-// len(b) bytes of the ring's memory at off. The words of an MPMC's slots begin at words. An
-// SPSC has none: its messages are the positions that are published and not released. Those of an
-// SPSCBytes are bytes: there UnreadRecords counts the messages.
+// len(b) bytes of the ring's memory at off. The messages of an SPSC are the positions that are
+// published and not released. Those of an SPSCBytes are bytes: there UnreadRecords counts the
+// messages.
 //
 // A ready slot has a message, and so has a taken one: a lease whose holder is dead is redelivered.
 // A claim whose producer is dead is skipped. A word that cannot be counts as a message, so that
 // nothing is thrown away that is not understood; an error of read means the same for the whole
 // ring.
-func Unread(items uint64, words int64, single bool, limit int,
-	read func(b []byte, off int64) error) (n int, err error) {
+func (r Stored) Unread(limit int, read func(b []byte, off int64) error) (n int, err error) {
 	var b [headAt + 8]byte
 	if err := read(b[:], 0); err != nil {
 		return 0, err
 	}
 	head := binary.NativeEndian.Uint64(b[headAt:])
-	if single {
+	if r.Single {
 		tail := binary.NativeEndian.Uint64(b[tailAt:])
-		return int(min(tail-head, items)), nil
+		return int(min(tail-head, r.Items)), nil
 	}
 	// From the head on: where there are messages, the first word has one.
-	first := head % items
-	n, err = unreadWords(first, items, words, limit, read)
+	first := head % r.Items
+	n, err = r.unreadWords(first, r.Items, limit, read)
 	if err != nil || limit > 0 && n >= limit {
 		return n, err
 	}
-	more, err := unreadWords(0, first, words, limit, read)
+	more, err := r.unreadWords(0, first, limit, read)
 	return n + more, err
 }
 
-// SoonWords is how many words UnreadSoon reads at most.
-const SoonWords = unreadChunk / 8
+// Long reports whether UnreadSoon cannot look at all slots.
+func (r Stored) Long() bool { return !r.Single && r.Items > r.chunk() }
+
+// chunk returns how many slots are read at a time.
+func (r Stored) chunk() uint64 { return max(unreadChunk/r.Step, 1) }
 
 // UnreadSoon reports whether Unread is not 0, by two calls of read. all says that this is certain;
 // else the ring has more words, and there is no message in those that were read.
-func UnreadSoon(items uint64, words int64, single bool,
-	read func(b []byte, off int64) error) (some, all bool, err error) {
-	if single || items <= SoonWords {
-		n, err := unreadShort(items, words, single, read)
+func (r Stored) UnreadSoon(read func(b []byte, off int64) error) (some, all bool, err error) {
+	if !r.Long() {
+		n, err := r.unreadShort(read)
 		return n > 0, true, err
 	}
 	var b [8]byte
 	if err := read(b[:], headAt); err != nil {
 		return false, false, err
 	}
-	first := binary.NativeEndian.Uint64(b[:]) % items
-	n, err := unreadWords(first, min(items, first+SoonWords), words, 1, read)
+	first := binary.NativeEndian.Uint64(b[:]) % r.Items
+	n, err := r.unreadWords(first, min(r.Items, first+r.chunk()), 1, read)
 	return n > 0, false, err
 }
 
 // unreadShort is Unread with a limit of 1, in any order of the words.
-func unreadShort(items uint64, words int64, single bool,
-	read func(b []byte, off int64) error) (int, error) {
-	if single {
-		return Unread(items, words, single, 1, read)
+func (r Stored) unreadShort(read func(b []byte, off int64) error) (int, error) {
+	if r.Single {
+		return r.Unread(1, read)
 	}
-	return unreadWords(0, items, words, 1, read)
+	return r.unreadWords(0, r.Items, 1, read)
 }
 
 // unreadWords counts the messages of the slots from..to.
-func unreadWords(from, to uint64, words int64, limit int,
+func (r Stored) unreadWords(from, to uint64, limit int,
 	read func(b []byte, off int64) error) (n int, err error) {
-	b := make([]byte, min(unreadChunk, 8*(to-from)))
+	b := make([]byte, r.Step*min(r.chunk(), to-from))
 	for from < to {
-		c := b[:min(uint64(len(b)), 8*(to-from))]
-		if err := read(c, words+int64(8*from)); err != nil {
+		k := min(r.chunk(), to-from)
+		c := b[:r.Step*(k-1)+8] // no more behind the last word
+		if err := read(c, int64(r.Words+r.Step*from)); err != nil {
 			return n, err
 		}
-		for i := 0; i < len(c); i += 8 {
+		for i := 0; i < len(c); i += int(r.Step) {
 			switch word(binary.NativeEndian.Uint64(c[i:])).state() {
 			case free, end, claimed, skipped:
 				continue
@@ -89,7 +98,7 @@ func unreadWords(from, to uint64, words int64, limit int,
 				return n, nil
 			}
 		}
-		from += uint64(len(c) / 8)
+		from += k
 	}
 	return n, nil
 }

@@ -14,8 +14,12 @@ func TestUnread(t *testing.T) {
 	const wordsAt = 1024
 	for n := 1; n <= 9; n += 2 {
 		for range 400 {
-			h, slots := new(MPMCHeader), make([]atomic.Uint64, n)
-			q, err := NewMPMC(h, slots)
+			h, slots, step := new(MPMCHeader), make([]atomic.Uint64, 4*n), 1+3*(n/2%2)
+			words, err := SlotsEvery(slots[:step*n], step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := NewMPMC(h, words)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -32,11 +36,17 @@ func TestUnread(t *testing.T) {
 				}
 				return nil
 			}
-			got, err := Unread(uint64(n), wordsAt, false, 0, read)
+			for i := range slots { // what is between the words does not count
+				if i%step != 0 {
+					slots[i].Store(uint64(plain(ready, 1)))
+				}
+			}
+			stored := Stored{Items: uint64(n), Words: wordsAt, Step: uint64(8 * step)}
+			got, err := stored.Unread(0, read)
 			if err != nil {
 				t.Fatal(err)
 			}
-			some, _ := Unread(uint64(n), wordsAt, false, 1, read)
+			some, _ := stored.Unread(1, read)
 			want := 0
 			none := func(id uint32) bool { return id == 99 }
 			for q.Repair(none); ; want++ {

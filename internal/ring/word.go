@@ -1,6 +1,9 @@
 package ring
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // The state of a slot, in the top 3 bits of its word. The rest is the lap or, with an id, both.
 const (
@@ -57,6 +60,31 @@ func (w word) ahead(lap uint64) int64 {
 	}
 	return int64((uint64(w)-lap)<<(64-stateShift)) >> (64 - stateShift)
 }
+
+// Slots are the words of slots. In a ring of small items a word begins a cell, and its item is
+// behind it: word and item are on one cache line. So a message goes from one core to another as one
+// cache line. Otherwise the words stand side by side.
+type Slots struct {
+	words []atomic.Uint64
+	shift uint8 // a slot begins every 1<<shift words
+}
+
+// SideBySide returns slots without anything between their words.
+func SideBySide(words []atomic.Uint64) Slots { return Slots{words: words} }
+
+// SlotsEvery returns the slots that begin every step words. step is a power of two.
+func SlotsEvery(words []atomic.Uint64, step int) (Slots, error) {
+	if step < 1 || step&(step-1) != 0 || len(words)%step != 0 {
+		return Slots{}, ErrShape
+	}
+	return Slots{words, uint8(bits.TrailingZeros(uint(step)))}, nil
+}
+
+// Len returns the number of slots.
+func (s *Slots) Len() int { return len(s.words) >> (s.shift & 63) }
+
+// At returns the word of slot i.
+func (s *Slots) At(i uint64) *atomic.Uint64 { return &s.words[i<<(s.shift&63)] }
 
 // A Line keeps the fields before and after it on different pairs of cache lines: CPUs fetch pairs.
 type Line [128]byte

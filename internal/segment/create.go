@@ -14,7 +14,6 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
-	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -109,7 +108,7 @@ func (o *opening) layout(schemaLen int) (*format.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Form, h.Items, h.Words = layout.RingOf(o.Schema)
+	ringOf(o.Schema).put(h)
 	h.Lifetime, h.Reserve = o.cfg.Lifetime, uint64(reserve)
 	if grows {
 		h.Hints |= format.Grows

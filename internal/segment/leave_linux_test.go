@@ -9,7 +9,6 @@ import (
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
-	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -123,7 +122,7 @@ func TestSlotOfAnother(t *testing.T) {
 func longQueue(t *testing.T) func(*Request) {
 	t.Helper()
 	number := &format.Type{Kind: format.Uint64, Size: 8, Align: 8}
-	q, err := layout.NewQueue(number, 3*ring.SoonWords, false)
+	q, err := layout.NewQueue(number, 3<<13, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +158,7 @@ func writeWord(t *testing.T, a *Attachment, w uint64) {
 	t.Helper()
 	var b [8]byte
 	putUint64(b[:], w)
-	if err := a.file.WriteAt(b[:], int64(a.head.Words+8*20000)); err != nil {
+	if err := a.file.WriteAt(b[:], int64(a.head.Words+uint64(a.head.WordStep)*20000)); err != nil {
 		t.Fatal(err)
 	}
 }

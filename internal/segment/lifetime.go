@@ -100,11 +100,10 @@ type ringScan struct {
 // unreadAtGate reports whether a queue has unread messages. It reads the ring's positions and at
 // most 64 KiB of its words.
 func (c *control) unreadAtGate() (bool, error) {
-	h := c.head
 	if !c.hasUnread() {
 		return false, nil
 	}
-	some, all, err := ring.UnreadSoon(h.Items, int64(h.Words), c.singleRing(), c.readRing)
+	some, all, err := c.stored().UnreadSoon(c.readRing)
 	if err != nil || some || all {
 		return some || err != nil, nil
 	}
@@ -144,7 +143,7 @@ func (c *control) scanRing() {
 
 // scanLong is scanRing for a shared queue that is too long for the gate.
 func (c *control) scanLong() {
-	if c.hasUnread() && c.head.Items > ring.SoonWords {
+	if c.hasUnread() && c.stored().Long() {
 		c.scanRing()
 	}
 }
@@ -166,6 +165,14 @@ func (c *control) generations() ([]byte, error) {
 func (c *control) hasUnread() bool {
 	f := c.head.Form
 	return c.singleRing() || f == format.FormQueue || f == format.FormBytes
+}
+
+// stored returns the ring that the header says.
+func (c *control) stored() ring.Stored {
+	h := c.head
+	return ring.Stored{
+		Items: h.Items, Words: h.Words, Step: uint64(h.WordStep), Single: c.singleRing(),
+	}
 }
 
 func (c *control) singleRing() bool {
@@ -194,7 +201,7 @@ func (c *control) unread(limit int) (int, error) {
 	if h.Form == format.FormSingleBytes {
 		n, err = ring.UnreadRecords(h.Items, int64(layout.SingleData()), limit, c.readRing)
 	} else {
-		n, err = ring.Unread(h.Items, int64(h.Words), c.singleRing(), limit, c.readRing)
+		n, err = c.stored().Unread(limit, c.readRing)
 	}
 	if err != nil {
 		return 1, nil
@@ -206,16 +213,24 @@ func (c *control) unread(limit int) (int, error) {
 type ringForm struct {
 	form         format.Form
 	items, words uint64
+	wordStep     uint32
 }
 
 // ringOf returns the ring that a type describes; of none there is none.
 func ringOf(t *format.Type) (r ringForm) {
-	r.form, r.items, r.words = layout.RingOf(t)
+	r.form, r.items, r.words, r.wordStep = layout.RingOf(t)
 	return r
 }
 
 // ringIn returns the ring of a header.
-func ringIn(h *format.Header) ringForm { return ringForm{h.Form, h.Items, h.Words} }
+func ringIn(h *format.Header) ringForm {
+	return ringForm{h.Form, h.Items, h.Words, h.WordStep}
+}
+
+// put writes r to a header.
+func (r ringForm) put(h *format.Header) {
+	h.Form, h.Items, h.Words, h.WordStep = r.form, r.items, r.words, r.wordStep
+}
 
 // checkClaims compares what the request says of the segment itself with what was created. What it
 // leaves out is no claim.

@@ -11,6 +11,15 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
+// QueueSlots returns the words of the slots of a queue.
+func QueueSlots(m *mem.Mapping, l *layout.Queue) (ring.Slots, error) {
+	words, err := mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity*l.WordStep)
+	if err != nil {
+		return ring.Slots{}, err
+	}
+	return ring.SlotsEvery(words, l.WordStep)
+}
+
 // EndLeases ends the leases that the attachment in a slot has on messages of a queue, and returns
 // how many there were. The mapping is that of an attachment, which can write.
 func EndLeases(m *mem.Mapping, l *layout.Queue, slot int) (ended int, err error) {
@@ -18,7 +27,7 @@ func EndLeases(m *mem.Mapping, l *layout.Queue, slot int) (ended int, err error)
 	if err != nil {
 		return 0, err
 	}
-	slots, err := mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity)
+	slots, err := QueueSlots(m, l)
 	if err != nil {
 		return 0, err
 	}

@@ -68,7 +68,7 @@ var header = map[string]int{
 	"pageSize": format.OffPageSize, "flags": format.OffFlags, "created": format.OffCreated,
 	"creatorPID": format.OffCreatorPID, "creatorUID": format.OffCreatorUID, "creatorNS": format.OffCreatorNS,
 	"program": format.OffProgram, "id": format.OffID, "reserved": format.OffReserved,
-	"lifetime": format.OffLifetime, "form": format.OffForm, "items": format.OffItems, "words": format.OffWords,
+	"lifetime": format.OffLifetime, "form": format.OffForm, "items": format.OffItems, "words": format.OffWords, "wordStep": format.OffWordStep,
 	"ino": format.OffIno, "dev": format.OffDev, "leaseOff": format.OffLeaseOff,
 	"leaseCount": format.OffLeaseCount, "leaseSize": format.OffLeaseSize, "hints": format.OffHints,
 	"reserve": format.OffReserve,
