@@ -256,13 +256,13 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 	if step.Hooked() || robust.RaceEnabled {
 		// claim and publish reach the steps and tell the race detector.
 	} else if e := q.many; e != nil {
-		if pos, err := e.mpmc.Claim(e.Self); err == nil {
-			mem.Assign(q.cells.At(e.mpmc.Index(pos)), v)
-			if err := e.mpmc.PublishFence(e.Self, pos); err != nil {
+		if n, ok := e.mpmc.ClaimNext(e.Self); ok {
+			mem.Assign(q.cells.At(n.Index), v)
+			if err := e.mpmc.PublishNext(n); err != nil {
 				return e.sendErrors.Corrupt(err)
 			}
 			wait.WakeN(e.M, &e.header.RecvArmed, 1)
-			q.prefetchRoom(pos)
+			q.prefetchRoom(n.Pos)
 			return nil
 		}
 	} else {
@@ -390,16 +390,16 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if step.Hooked() || robust.RaceEnabled {
 		// take and release reach the steps and tell the race detector.
 	} else if e := q.many; e != nil {
-		if pos, err := e.mpmc.Take(e.Self); err == nil {
-			*v = *q.cells.At(e.mpmc.Index(pos))
-			if err := e.mpmc.ReleaseFence(e.Self, pos); err != nil {
+		if n, ok := e.mpmc.TakeNext(e.Self); ok {
+			*v = *q.cells.At(n.Index)
+			if err := e.mpmc.ReleaseNext(n); err != nil {
 				return e.lost()
 			}
 			wait.WakeN(e.M, &e.header.SendArmed, 1)
 			if e.header.Closed.Load() != 0 {
 				wait.Wake(e.M, &e.header.RecvArmed) // as in released
 			}
-			q.prefetchMessage(pos)
+			q.prefetchMessage(n.Pos)
 			return nil
 		}
 	} else if e := end.(*singleItemReceiver); e.light() {

@@ -35,8 +35,8 @@ type MPMCHeader struct {
 //	taken(lap, dead) -Repair-> taken(lap, 0) -Retake-> again(lap, id) -Release-> free(lap+1)
 //	free(lap) -Take, closed-> end(lap)
 //
-// TakeN of more than one message makes words batch(lap, id), which are released by plain stores;
-// all else about them is as about taken. About leases see lease.go.
+// TakeNext, and TakeN of more than one message, make words batch(lap, id), which are released by
+// plain stores; all else about them is as about taken. About leases see lease.go.
 //
 // Deaths: one compare-and-swap makes a claim the producer's, and a lease the consumer's. If the
 // holder dies before it has advanced the index the next caller advances it. A slow claim at the
@@ -97,18 +97,6 @@ func (r *MPMC) Len() int {
 // Claim claims the next position for a message. The caller writes the item, then calls Publish or
 // Cancel. It returns ErrFull, ErrClosed, ErrBusy or ErrCorrupt.
 func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
-	// The common case of ClaimN, without a load of the slot, which would fetch its cache line a
-	// second time. It is tried when the slot is likely free.
-	t := load("claim.tail", &r.h.Tail)
-	if t-r.head.Load() < r.n && load("claim.closed", &r.h.Closed) == 0 {
-		i, lap := r.at(t)
-		if cas("claim.slot", r.slot(i), uint64(plain(free, lap)),
-			uint64(named(claimed, lap, self))) {
-			// If it fails another caller has advanced the tail.
-			cas("claim.advance", &r.h.Tail, t, t+1)
-			return t, nil
-		}
-	}
 	pos, _, err = r.ClaimN(self, 1)
 	return pos, err
 }
@@ -192,6 +180,63 @@ func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
 		return nil
 	}
 	return r.PublishFence(self, pos)
+}
+
+// A Next is a position that ClaimNext or TakeNext got.
+type Next struct {
+	Pos   uint64
+	Index int // its slot
+
+	word *atomic.Uint64
+	held word // as which the caller holds the slot
+}
+
+// nextTries is how often ClaimNext and TakeNext try. They fail where another caller is faster.
+const nextTries = 4
+
+// ClaimNext claims the next position, or reports false: then ClaimN claims it, or tells why not. The
+// caller writes the item, then calls PublishNext. Together they do what Claim and PublishFence do,
+// with two locked operations in place of three: the one that advances the tail orders the message
+// before the check for waiters, too. Until then the tail is behind. So the item should be short.
+func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
+	if load("claim.closed", &r.h.Closed) != 0 {
+		return Next{}, false
+	}
+	for range nextTries {
+		t := load("claim.tail", &r.h.Tail)
+		i, lap := r.at(t)
+		s := r.slot(i)
+		// Where there likely is room the slot is not loaded before: that would fetch its cache line
+		// twice.
+		if (t-r.head.Load() < r.n || word(load("claim.look", s)) == plain(free, lap)) &&
+			cas("claim.slot", s, uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+			return Next{t, int(i), s, named(claimed, lap, self)}, true
+		}
+		w := word(load("claim.look", s))
+		if w == plain(free, lap) { // released this moment
+			continue
+		}
+		if d := w.ahead(lap); d != 0 && d != 1 || w == plain(end, lap) {
+			return Next{}, false
+		}
+		cas("claim.help", &r.h.Tail, t, t+1) // the tail is behind
+	}
+	return Next{}, false
+}
+
+// PublishNext publishes a position of ClaimNext, in one order with all other atomic operations.
+//
+// The store that publishes is not a barrier, but the compare-and-swap of the tail is one: on amd64
+// whether it succeeds or not. It fails if another caller has advanced the tail. Elsewhere each
+// store is in one order with later loads.
+func (r *MPMC) PublishNext(n Next) error {
+	if word(load("publish.look", n.word)) != n.held {
+		return ErrNotHeld
+	}
+	_, lap := r.at(n.Pos)
+	release("publish.slot", n.word, uint64(plain(ready, lap)))
+	cas("publish.advance", &r.h.Tail, n.Pos, n.Pos+1)
+	return nil
 }
 
 // Cancel gives up a claimed position. Consumers skip it.
@@ -284,6 +329,43 @@ func (r *MPMC) release(self uint32, pos, how uint64) error {
 		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
+	return nil
+}
+
+// TakeNext takes the oldest message, or reports false: then TakeN takes it, or tells why not. The
+// caller copies the item, then calls ReleaseNext. They are to TakeN and ReleaseN what ClaimNext and
+// PublishNext are to Claim and PublishFence. The lease is one of a batch: no other process ends it
+// while the holder lives.
+func (r *MPMC) TakeNext(self uint32) (n Next, ok bool) {
+	if load("take.suspects", &r.h.Suspects)&1 != 0 {
+		return Next{}, false
+	}
+	for range nextTries {
+		h := load("take.head", &r.h.Head)
+		i, lap := r.at(h)
+		s := r.slot(i)
+		if (h < r.tail.Load() || word(load("take.look", s)) == plain(ready, lap)) &&
+			cas("take.slot", s, uint64(plain(ready, lap)), uint64(named(batch, lap, self))) {
+			return Next{h, int(i), s, named(batch, lap, self)}, true
+		}
+		w := word(load("take.look", s))
+		if d := w.ahead(lap); d != 1 && (d != 0 || !w.leased()) {
+			return Next{}, false
+		}
+		cas("take.help", &r.h.Head, h, h+1) // the head is behind
+	}
+	return Next{}, false
+}
+
+// ReleaseNext ends a lease of TakeNext, in one order with all other atomic operations; see
+// PublishNext.
+func (r *MPMC) ReleaseNext(n Next) error {
+	if word(load("release.look", n.word)) != n.held {
+		return ErrNotHeld
+	}
+	_, lap := r.at(n.Pos)
+	release("release.slot", n.word, uint64(plain(free, lap+1)))
+	cas("release.advance", &r.h.Head, n.Pos, n.Pos+1)
 	return nil
 }
 

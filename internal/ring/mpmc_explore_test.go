@@ -21,9 +21,14 @@ type bench struct {
 	got   []delivery // read whole
 	fault error
 
+	publishing map[uint32]uint64 // by actor: the value in its last publish
+	releasing  map[uint32]int    // by actor: the delivery in its last release
+
 	// A broken variant replaces these.
 	claim    func(self uint32, n int) (uint64, int, error)
+	publish  func(self uint32, pos uint64) error
 	take     func(self uint32, n int) (uint64, int, bool, error)
+	release  func(self uint32, pos uint64) error
 	giveBack func(self uint32, pos uint64) error
 }
 
@@ -44,6 +49,8 @@ func newBench(w *world, n int) *bench {
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
 		return b.end(self).takeN(self, n)
 	}
+	b.publishing, b.releasing = map[uint32]uint64{}, map[uint32]int{}
+	b.publish, b.release = b.r.Publish, b.r.releaseAny
 	b.giveBack = b.r.returnAny
 	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned, &b.h.Settled)
 	w.shareAll(b.slots)
@@ -115,7 +122,8 @@ func (b *bench) producer(id uint32, values, batch, tries int) func() {
 				b.write(pos+uint64(j), uint64(id)*100+uint64(v+j))
 			}
 			for j := range k {
-				if err := b.r.Publish(id, pos+uint64(j)); err != nil {
+				b.publishing[id] = uint64(id)*100 + uint64(v+j)
+				if err := b.publish(id, pos+uint64(j)); err != nil {
 					b.fail("publish: %v", err)
 				} else {
 					b.sent = append(b.sent, uint64(id)*100+uint64(v+j))
@@ -147,11 +155,25 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 					}
 					continue
 				}
-				if err := b.r.releaseAny(id, pos+j); err != nil {
+				b.releasing[id] = d
+				if err := b.release(id, pos+j); err != nil {
 					b.fail("release: %v", err)
 				}
 				b.got[d].released = true
 			}
+		}
+	}
+}
+
+// book books what actors have done that were killed after PublishNext had published, or ReleaseNext
+// had released, and before it returned.
+func (b *bench) book() {
+	for _, a := range b.actors {
+		switch {
+		case a.dead && a.at == "publish.advance":
+			b.sent = append(b.sent, b.publishing[a.id])
+		case a.dead && a.at == "release.advance":
+			b.got[b.releasing[a.id]].released = true
 		}
 	}
 }
@@ -164,6 +186,7 @@ func (b *bench) finish(repair bool) error {
 	if b.fault != nil {
 		return b.fault
 	}
+	b.book()
 	if repair {
 		b.r.Repair(b.alive)
 	}
@@ -304,20 +327,44 @@ func TestMPMCEveryOrder(t *testing.T) {
 	}
 }
 
-// straight makes allAlive go by Claim and Take, told that there is room, and a message, whether
-// that is so or not.
+// straight makes all go by ClaimNext and TakeNext, told that there is room, and a message, whether
+// that is so or not. Consumers with an even id go by Take.
 func (b *bench) straight() {
+	next := map[[2]uint64]Next{} // by id and position
 	b.claim = func(self uint32, n int) (uint64, int, error) {
 		r := b.end(self)
 		r.head.Store(b.h.Tail.Load())
-		pos, err := r.Claim(self)
-		return pos, 1, err
+		if n, ok := r.ClaimNext(self); ok {
+			next[[2]uint64{uint64(self), n.Pos}] = n
+			return n.Pos, 1, nil
+		}
+		return r.ClaimN(self, 1)
+	}
+	b.publish = func(self uint32, pos uint64) error {
+		if n, ok := next[[2]uint64{uint64(self), pos}]; ok {
+			return b.end(self).PublishNext(n)
+		}
+		return b.r.Publish(self, pos)
 	}
 	b.take = func(self uint32, n int) (uint64, int, bool, error) {
 		r := b.end(self)
 		r.tail.Store(1 << 62)
+		if self%2 == 0 {
+			pos, again, err := take(r, self)
+			return pos, 1, again, err
+		}
+		if n, ok := r.TakeNext(self); ok {
+			next[[2]uint64{uint64(self), n.Pos}] = n
+			return n.Pos, 1, false, nil
+		}
 		pos, again, err := take(r, self)
 		return pos, 1, again, err
+	}
+	b.release = func(self uint32, pos uint64) error {
+		if n, ok := next[[2]uint64{uint64(self), pos}]; ok {
+			return b.end(self).ReleaseNext(n)
+		}
+		return b.r.releaseAny(self, pos)
 	}
 }
 
@@ -356,6 +403,37 @@ func TestMPMCBrokenVariants(t *testing.T) {
 			store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
 			advance("broken.advance", &b.h.Head, h, h+1)
 			return h, 1, false, nil
+		}
+		b.spawn(1, b.producer(1, 2, 1, 1))
+		b.spawn(2, b.consumer(2, 2, 1, 0))
+		return b.check
+	})
+	caught(t, "next claim advances beyond a free slot", 0, func(w *world) func() error {
+		b := newBench(w, 1)
+		b.claim = func(self uint32, n int) (uint64, int, error) {
+			p := load("broken.tail", &b.h.Tail)
+			i, lap := b.r.at(p)
+			if cas("broken.slot", &b.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+				cas("broken.advance", &b.h.Tail, p, p+1)
+				return p, 1, nil
+			}
+			// It may have been released since.
+			if word(load("broken.look", &b.slots[i])).ahead(lap) >= 0 {
+				cas("broken.help", &b.h.Tail, p, p+1)
+			}
+			return 0, 0, ErrFull
+		}
+		b.spawn(1, b.producer(1, 3, 1, 3))
+		b.spawn(2, b.consumer(2, 2, 1, 0))
+		return b.check
+	})
+	caught(t, "next publishes a slot that it does not hold", 1, func(w *world) func() error {
+		b := newBench(w, 2)
+		b.publish = func(self uint32, pos uint64) error { // without a look, by an id that repair has ended
+			i, lap := b.r.at(pos)
+			b.r.Repair(func(uint32) bool { return false })
+			release("broken.slot", &b.slots[i], uint64(plain(ready, lap)))
+			return nil
 		}
 		b.spawn(1, b.producer(1, 2, 1, 1))
 		b.spawn(2, b.consumer(2, 2, 1, 0))
