@@ -25,7 +25,7 @@ func CallTable(m *mem.Mapping, l *layout.Calls) (*calls.Table, calls.Parts, erro
 	if err != nil {
 		return nil, p, err
 	}
-	slots, err := mem.TableAt[calls.Slot](m, l.SlotsAt, l.Calls, l.Stride)
+	slots, err := mem.TableAt[calls.Slot](m, l.SlotsAt, l.Calls, l.Stride, l.Stride)
 	if err != nil {
 		return nil, p, err
 	}
