@@ -104,6 +104,59 @@ func benchMPMC[T any](b *testing.B, producers, consumers, batch int) {
 	rate(b, start)
 }
 
+// benchNext is benchMPMC with ClaimNext and TakeNext, and with the word of a slot beside its item.
+func benchNext(b *testing.B, producers, consumers int) {
+	var h MPMCHeader
+	words := make([]atomic.Uint64, 2*benchSlots)
+	slots, _ := SlotsEvery(words, 2)
+	r, _ := NewMPMC(&h, slots)
+	start := cpuTime()
+	var wg, cg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			total := (b.N + p) / producers
+			for n, s := 0, 0; n < total; {
+				next, ok := r.ClaimNext(uint32(1024 + p))
+				if !ok {
+					spin(&s)
+					continue
+				}
+				storeRelease(&words[2*next.Index+1], uint64(n))
+				_ = r.PublishNext(next)
+				_, _, _ = r.RoomAhead(next.Pos)
+				n, s = n+1, 0
+			}
+		})
+	}
+	for c := range consumers {
+		cg.Go(func() {
+			sum := uint64(0)
+			for s := 0; ; {
+				next, ok := r.TakeNext(uint32(2048 + c))
+				if ok {
+					sum += words[2*next.Index+1].Load()
+					_ = r.ReleaseNext(next)
+					_, _, _ = r.MessageAhead(next.Pos)
+					s = 0
+					continue
+				}
+				pos, err := r.Take(uint32(2048 + c))
+				if err == ErrClosed {
+					return
+				}
+				if err == nil {
+					_ = r.ReleaseFence(uint32(2048+c), pos)
+				}
+				spin(&s)
+			}
+		})
+	}
+	wg.Wait()
+	r.Close()
+	cg.Wait()
+	rate(b, start)
+}
+
 // rate reports messages by the clock and, for a shared machine, the processor time of one message,
 // of both sides together.
 func rate(b *testing.B, start time.Duration) {
@@ -116,6 +169,10 @@ func BenchmarkMPMC(b *testing.B) {
 	b.Run("8B/1to1/batch32", func(b *testing.B) { benchMPMC[item8](b, 1, 1, 32) })
 	b.Run("8B/2to2", func(b *testing.B) { benchMPMC[item8](b, 2, 2, 1) })
 	b.Run("64B/1to1", func(b *testing.B) { benchMPMC[item64](b, 1, 1, 1) })
+	b.Run("8B/4to4", func(b *testing.B) { benchMPMC[item8](b, 4, 4, 1) })
+	b.Run("8B/1to1/next", func(b *testing.B) { benchNext(b, 1, 1) })
+	b.Run("8B/2to2/next", func(b *testing.B) { benchNext(b, 2, 2) })
+	b.Run("8B/4to4/next", func(b *testing.B) { benchNext(b, 4, 4) })
 	b.Run("64B/1to1/batch32", func(b *testing.B) { benchMPMC[item64](b, 1, 1, 32) })
 }
 
@@ -126,10 +183,10 @@ func BenchmarkMPMCAlone(b *testing.B) {
 	b.ReportAllocs()
 	start := cpuTime()
 	for b.Loop() {
-		pos, _ := r.Claim(1024)
-		r.Publish(1024, pos)
-		pos, _ = r.Take(1024)
-		r.ReleaseFence(1024, pos)
+		next, _ := r.ClaimNext(1024)
+		_ = r.PublishNext(next)
+		next, _ = r.TakeNext(1024)
+		_ = r.ReleaseNext(next)
 	}
 	rate(b, start)
 }

@@ -194,10 +194,11 @@ type Next struct {
 // nextTries is how often ClaimNext and TakeNext try. They fail where another caller is faster.
 const nextTries = 4
 
-// ClaimNext claims the next position, or reports false: then ClaimN claims it, or tells why not. The
-// caller writes the item, then calls PublishNext. Together they do what Claim and PublishFence do,
-// with two locked operations in place of three: the one that advances the tail orders the message
-// before the check for waiters, too. Until then the tail is behind. So the item should be short.
+// ClaimNext claims the next position, or reports false: then ClaimN claims it, or tells why not.
+// The caller writes the item, then calls PublishNext. Together they do what Claim and PublishFence
+// do, with two locked operations in place of three: the one that advances the tail orders the
+// message before the check for waiters, too. Until then the tail is behind. So the item should be
+// short.
 func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
 	if load("claim.closed", &r.h.Closed) != 0 {
 		return Next{}, false
