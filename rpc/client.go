@@ -31,7 +31,10 @@ type Client[Q, R any] struct{ c client }
 func Dial[Q, R any](ctx context.Context, name string, opts *DialOptions) (*Client[Q, R], error) {
 	want, err := typesOf[Q, R]()
 	c := new(Client[Q, R])
-	return c, c.c.dial(ctx, name, layout.TypedCalls, want, err, opts)
+	if err := c.c.dial(ctx, name, layout.TypedCalls, want, err, opts); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Call calls the handler with a copy of *q, and waits for the reply, which it copies to *r. If ctx
@@ -80,6 +83,7 @@ type pending struct {
 	slot    int
 	word    calls.Word
 	held    bool // the slot is to be freed
+	once    bool // the call must not be made again: a part of the reply was read
 	servers [calls.MaxServers]uint32
 	watch   []format.ID
 	ready   func() bool
@@ -177,7 +181,7 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 	for swept := false; ; swept = true {
 		i, w, ok := c.t.Take(c.Self, p.slot)
 		if ok {
-			p.slot, p.word, p.held = i, w, true
+			p.slot, p.word, p.held, p.once = i, w, true, false
 			return p, nil
 		}
 		if !swept && c.sweep().Freed > 0 {
@@ -194,8 +198,8 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 	}
 }
 
-// await makes the call and waits for the reply. After nil the caller reads it.
-func (c *client) await(ctx context.Context, p *pending) error {
+// ask makes the call.
+func (c *client) ask(ctx context.Context, p *pending) {
 	s := c.t.Slot(p.slot)
 	s.Since.Store(uptime(time.Now()))
 	s.Deadline.Store(deadlineIn(ctx))
@@ -208,6 +212,12 @@ func (c *client) await(ctx context.Context, p *pending) error {
 			p.watch = append(p.watch, format.ID(id))
 		}
 	}
+}
+
+// await makes the call and waits for the reply. After nil the caller reads it.
+func (c *client) await(ctx context.Context, p *pending) error {
+	s := c.t.Slot(p.slot)
+	c.ask(ctx, p)
 	for {
 		err := wait.Until(ctx, c.M, &s.Armed, p.ready, wait.Options{Probe: p.probe, Watch: p.watch})
 		if done, err := p.settle(err); done {
@@ -289,7 +299,7 @@ func (p *pending) settleBegun(w calls.Word, err error) (done bool, _ error) {
 	c := p.c
 	switch {
 	case !c.Alive(w.ID()):
-		if err == nil && c.idempotent {
+		if err == nil && c.idempotent && !p.once {
 			if c.t.Requeue(p.slot, w) {
 				wait.WakeN(c.M, &c.header.ReadyArmed, 1)
 				return false, nil

@@ -45,7 +45,7 @@ func Serve[Q, R any](
 		return s.give(err)
 	}
 	s.M.MarkExposed()
-	s.run = func(ctx context.Context, i int) error {
+	s.run = func(ctx context.Context, i int, _ calls.Word) error {
 		clear(mem.Bytes(replies[i]))
 		return handler(ctx, requests[i], replies[i])
 	}
@@ -69,8 +69,9 @@ type service struct {
 	plan     *stream.Plan
 	grace    time.Duration
 	handlers int32
-	run      func(ctx context.Context, i int) error // runs the handler of slot i
-	record   *calls.Server
+	// run runs the handler of slot i. w is the word of the call.
+	run    func(ctx context.Context, i int, w calls.Word) error
+	record *calls.Server
 
 	taking  context.Context // no more calls are taken when it is done
 	base    context.Context // of the handlers
@@ -90,6 +91,10 @@ type task struct {
 func newService(
 	ctx context.Context, name string, form layout.CallForm, want types, bad error, o *ServeOptions,
 ) (*service, error) {
+	window := 1
+	if form == layout.StreamCalls && bad == nil {
+		window = windowOf(want.reply.Size)
+	}
 	c, err := o.config()
 	p := plan("rpc serve", name, stream.Open, c.segment)
 	p.Kind = layout.CallsName
@@ -104,7 +109,7 @@ func newService(
 	}
 	p.New = func(int) (*format.Type, error) {
 		l, err := layout.NewCalls(form, want.request, want.reply, layout.CallCounts{
-			Calls: c.calls, Servers: calls.MaxServers, Window: 1,
+			Calls: c.calls, Servers: calls.MaxServers, Window: window,
 		})
 		if err != nil {
 			return nil, err
@@ -196,7 +201,7 @@ func (s *service) followDeaths() {
 		if err != nil {
 			return
 		}
-		if e.Kind == shmem.Died {
+		if e.Kind == shmem.Died || e.Kind == shmem.Left { // a loop over a stream leaves its slot
 			s.sweep()
 			s.cancelTasks() // also of a process that died before it could tell
 		}
@@ -264,7 +269,7 @@ func (s *service) handle(i int, w calls.Word) {
 	if s.t.IsCanceled(i, w) {
 		cancel()
 	}
-	err := s.run(ctx, i)
+	err := s.run(ctx, i, w)
 	if err != nil {
 		s.fail(i, err)
 		s.record.Failed.Add(1)
