@@ -98,6 +98,9 @@ var examples = []struct {
 		`killing a worker`,
 		`200 jobs done: 78498 primes below 1000000`,
 	)}},
+	{"calls", []call{ok([]string{"-each", "20", "-kills", "3"},
+		`100 callers made 20 additions each, 3 servers were killed`,
+	)}},
 	{"request-reply", []call{
 		ok([]string{"-die", "created"}, freed...),
 		ok([]string{"-die", "sent"}, freed...),

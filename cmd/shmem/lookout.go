@@ -530,6 +530,10 @@ func (l *lookout) detail(id string, s *servedRow, values bool) ([]byte, error) {
 		j.Map = jsonMapStatsOf(o.Type(), counters)
 		j.Lines = append(j.Lines, jsonText{"entries", mapText(counters), "plain"})
 	}
+	if calls, err := o.CallStats(); err == nil && calls != nil {
+		j.Calls = jsonCallStatsOf(o.Type(), calls)
+		j.Lines = append(j.Lines, jsonText{"calls", callText(calls), "plain"})
+	}
 	for _, f := range l.head.Findings {
 		if f.ID == id {
 			j.Findings = append(j.Findings, f)

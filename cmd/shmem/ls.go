@@ -238,7 +238,8 @@ func (r *row) fromOutside() {
 // stream fills in what an Info does not say of a queue, topic or map.
 func (r *row) stream() {
 	switch r.Type {
-	case layout.QueueName, layout.BytesName, layout.TopicName, layout.MapName:
+	case layout.QueueName, layout.BytesName, layout.TopicName, layout.MapName,
+		layout.CallsName:
 	default:
 		return
 	}
@@ -255,6 +256,10 @@ func (r *row) stream() {
 	} else if t != nil && r.Type == layout.MapName {
 		if key, value := t.MapTypes(); key != nil {
 			r.item = key.String() + ", " + value.String()
+		}
+	} else if t != nil && r.Type == layout.CallsName {
+		if request, reply := t.CallTypes(); request != nil {
+			r.item = request.String() + ", " + reply.String()
 		}
 	}
 	if s, err := o.Stats(); err == nil && s != nil {

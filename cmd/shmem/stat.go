@@ -44,14 +44,28 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	calls, err := o.CallStats()
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		j := jsonStatus(st, o.Type(), held)
 		if counters != nil {
 			j.Map = jsonMapStatsOf(o.Type(), counters)
 		}
+		if calls != nil {
+			j.Calls = jsonCallStatsOf(o.Type(), calls)
+		}
 		return e.json(j)
 	}
-	e.showStat(st, o.Type(), counters, held)
+	kind := statLine{}
+	switch {
+	case counters != nil:
+		kind = statLine{label: "entries", text: mapText(counters)}
+	case calls != nil:
+		kind = statLine{label: "calls", text: callText(calls)}
+	}
+	e.showStat(st, o.Type(), kind, held)
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
-	"github.com/shmembox/shmem/internal/layout"
 )
 
 // A tone is how a line is painted.
@@ -29,16 +28,16 @@ type statLine struct {
 	tone        tone
 }
 
-// showStat prints the report: a head, the lines, and a table of slots.
+// showStat prints the report: a head, the lines, the one of a map or service, and a table of slots.
 func (e *env) showStat(
-	st *inspect.Status, t *inspect.Type, counters *inspect.MapStats, held heldFor,
+	st *inspect.Status, t *inspect.Type, kind statLine, held heldFor,
 ) {
 	fmt.Fprintf(e.out, "%s  %s\n", e.style.bold(clean(st.Name)), e.statState(st))
 	for _, l := range statLines(st, t, held) {
 		e.showStatLine(l)
 	}
-	if counters != nil {
-		e.showStatLine(statLine{label: "entries", text: mapText(counters)})
+	if kind.text != "" {
+		e.showStatLine(kind)
 	}
 	if text := usedBy(st); text != "" {
 		e.showStatLine(statLine{label: "used by", text: text})
@@ -150,7 +149,7 @@ func statValue(st *inspect.Status, t *inspect.Type) (lines []statLine) {
 		}
 		return lines
 	}
-	if st.Type == layout.MapName { // it has no version, no undo image and no lock of its own
+	if hasNoValue(st.Type) {
 		return lines
 	}
 	spare := ""
@@ -226,7 +225,7 @@ func controlText(st *inspect.Status) string {
 	image := ", no undo image"
 	if st.ImageOff != 0 {
 		image = fmt.Sprintf(", undo image at %d", st.ImageOff)
-	} else if st.Stats != nil || st.Type == layout.MapName { // these never have one
+	} else if st.Stats != nil || hasNoValue(st.Type) { // these never have one
 		image = ""
 	}
 	return fmt.Sprintf("at %d%s, pages of %d, words of %d, %d of %d slots ever used, id %s; "+
@@ -236,7 +235,7 @@ func controlText(st *inspect.Status) string {
 
 // lockLines describe the box's own lock, its readers, and the locks in the value.
 func lockLines(st *inspect.Status, held heldFor) (lines []statLine) {
-	if st.Stats == nil && st.Type != layout.MapName || len(st.Lock.Holders) > 0 {
+	if st.Stats == nil && !hasNoValue(st.Type) || len(st.Lock.Holders) > 0 {
 		lines = append(lines, boxLockLine(st.Lock, held[""]))
 	}
 	label := "readers"

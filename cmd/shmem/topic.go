@@ -85,6 +85,9 @@ func typeName(t *inspect.Type) string {
 	if key, value := t.MapTypes(); key != nil {
 		return mapName(key, value)
 	}
+	if request, reply := t.CallTypes(); request != nil {
+		return callName(request, reply)
+	}
 	return t.Name()
 }
 
