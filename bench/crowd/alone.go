@@ -24,6 +24,8 @@ func alone() {
 	defer b.Close()
 	v, ctx := b.Value(), context.Background()
 	mu, rw := new(sync.Mutex), new(sync.RWMutex)
+	var word atomic.Uint32
+	var mark atomic.Uint64
 	const batch = 1000
 	n := 0
 	fs := []func(){
@@ -41,6 +43,14 @@ func alone() {
 				_ = v.Mu.Unlock()
 			}
 		},
+		func() { // the least that names its owner, and notices a foreign Unlock
+			for range batch {
+				if word.CompareAndSwap(0, 1024) {
+					n++
+					word.CompareAndSwap(1024, 0)
+				}
+			}
+		},
 		func() {
 			for range batch {
 				rw.RLock()
@@ -55,8 +65,20 @@ func alone() {
 				_ = v.RW.RUnlock()
 			}
 		},
+		func() { // the least where each reader names itself, and a writer may wait
+			for range batch {
+				k := mark.Load()
+				if word.Load() == 0 && mark.CompareAndSwap(k, k+1) && word.Load() == 0 {
+					n++
+					k := mark.Load()
+					mark.CompareAndSwap(k, k-1)
+				}
+			}
+		},
 	}
+	const of = 3 // functions of one kind: package sync, ours, the least
 	each, ratio := make([][]float64, len(fs)), make([][]float64, len(fs))
+	above := make([][]float64, len(fs))
 	for range max(*rounds, 3) {
 		least := make([]time.Duration, len(fs))
 		for end := time.Now().Add(*length / 4); time.Now().Before(end); {
@@ -70,13 +92,16 @@ func alone() {
 		}
 		for i, d := range least {
 			each[i] = append(each[i], float64(d)/batch)
-			ratio[i] = append(ratio[i], float64(d)/float64(least[i&^1]))
+			ratio[i] = append(ratio[i], float64(d)/float64(least[i/of*of]))
+			above[i] = append(above[i], float64(d)/float64(least[i/of*of+2]))
 		}
 	}
-	title("Locks for which none waits", "lock and unlock", "time", "× package sync")
-	for i, name := range []string{"sync.Mutex", "psync.Mutex", "sync.RWMutex, reading",
-		"psync.RWMutex, reading"} {
-		row(name, fmt.Sprintf("%.1f ns", median(each[i])), times(median(ratio[i])))
+	title("Locks for which none waits", "lock and unlock", "time", "× package sync", "× floor")
+	for i, name := range []string{"sync.Mutex", "psync.Mutex", "floor: two compare-and-swaps",
+		"sync.RWMutex, reading", "psync.RWMutex, reading",
+		"floor: two compare-and-swaps, four loads"} {
+		row(name, fmt.Sprintf("%.1f ns", median(each[i])), times(median(ratio[i])),
+			times(median(above[i])))
 	}
 }
 
@@ -84,6 +109,7 @@ func alone() {
 type pinging struct {
 	Dir, Name string
 	Raw       bool
+	Timeout   bool // the raw futex has one
 }
 
 // pong is the other side of a round trip.
@@ -98,7 +124,7 @@ func pong(param string) error {
 		p.say("ready")
 		go func() { p.wait() }()
 		for i := uint32(0); ; i++ {
-			futexWait(&w[0], i)
+			futexWait(&w[0], i, r.Timeout)
 			w[1].Add(1)
 			futexWake(&w[1])
 		}
@@ -129,16 +155,24 @@ func echo(ev *[2]psync.Event) error {
 
 // roundTrips: two processes wake each other by turns, without spinning, and by a raw futex.
 func roundTrips() {
-	var own, raw []time.Duration
-	var ratio []float64
+	names := []string{"raw futex", "floor: raw futex with a timeout", "psync.Event, no spin"}
+	each, ratio := make([][]time.Duration, len(names)), make([][]float64, len(names))
+	above := make([][]float64, len(names))
 	for i := range *rounds {
-		a, b := roundTrip(fmt.Sprint("trip-", i)), rawTrip(fmt.Sprint("raw-", i))
-		own, raw = append(own, a), append(raw, b)
-		ratio = append(ratio, float64(a)/float64(b))
+		ds := []time.Duration{
+			rawTrip(fmt.Sprint("raw-", i), false), rawTrip(fmt.Sprint("floor-", i), true),
+			roundTrip(fmt.Sprint("trip-", i)),
+		}
+		for k, d := range ds {
+			each[k] = append(each[k], d)
+			ratio[k] = append(ratio[k], float64(d)/float64(ds[0]))
+			above[k] = append(above[k], float64(d)/float64(ds[1]))
+		}
 	}
-	title("A round trip of two processes that sleep", "way", "median", "× futex")
-	row("raw futex", micro(median(raw)), "1.00")
-	row("psync.Event, no spin", micro(median(own)), times(median(ratio)))
+	title("A round trip of two processes that sleep", "way", "median", "× futex", "× floor")
+	for k, name := range names {
+		row(name, micro(median(each[k])), times(median(ratio[k])), times(median(above[k])))
+	}
 }
 
 // trips returns the median of many round trips.
@@ -158,7 +192,7 @@ func roundTrip(name string) time.Duration {
 	b, err := openBox(dir, name)
 	must(err)
 	defer b.Close()
-	p := own("pong", pinging{dir, name, false})
+	p := own("pong", pinging{Dir: dir, Name: name})
 	defer p.end()
 	ev := &b.Value().Ev
 	return trips(func() {
@@ -168,16 +202,16 @@ func roundTrip(name string) time.Duration {
 	})
 }
 
-func rawTrip(name string) time.Duration {
+func rawTrip(name string, timeout bool) time.Duration {
 	w, err := mapWords(dir, name)
 	must(err)
-	p := own("pong", pinging{dir, name, true})
+	p := own("pong", pinging{dir, name, true, timeout})
 	defer p.end()
 	i := uint32(0)
 	return trips(func() {
 		w[0].Add(1)
 		futexWake(&w[0])
-		futexWait(&w[1], i)
+		futexWait(&w[1], i, timeout)
 		i++
 	})
 }

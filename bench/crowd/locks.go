@@ -90,6 +90,7 @@ func (l *locking) locks(do func(f func()), stop *atomic.Bool) (r result) {
 const (
 	rwMutex = "rwmutex"
 	update  = "update"
+	floor   = "floor" // a lock of a futex in Go
 )
 
 // doer returns what calls a function with a lock of the box.
@@ -120,6 +121,13 @@ func lockRole(param string) error {
 		return err
 	}
 	do := doer(b, l.Lock)
+	if l.Lock == floor {
+		w, err := mapWords(l.Dir, l.Name+".futex")
+		if err != nil {
+			return err
+		}
+		do = locked(futexMutex{&w[0]})
+	}
 	p := theParent()
 	p.say("ready")
 	p.wait()
@@ -172,17 +180,21 @@ func inOneProcess(mu sync.Locker, all []locking) []result {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for i, l := range all {
-		do := func(f func()) {
-			mu.Lock()
-			f()
-			mu.Unlock()
-		}
-		wg.Go(func() { results[i] = l.locks(do, &stop) })
+		wg.Go(func() { results[i] = l.locks(locked(mu), &stop) })
 	}
 	time.Sleep(*length)
 	stop.Store(true)
 	wg.Wait()
 	return results
+}
+
+// locked returns what calls a function with a lock.
+func locked(mu sync.Locker) func(f func()) {
+	return func(f func()) {
+		mu.Lock()
+		f()
+		mu.Unlock()
+	}
 }
 
 // A locker is a psync.Mutex as a sync.Locker.
@@ -223,6 +235,16 @@ func kinds(within bool) (all []kind) {
 	return all
 }
 
+// with is the kind of another lock of processes.
+func with(name, lock string) kind {
+	return kind{name, func(all []locking) []result {
+		for i := range all {
+			all[i].Lock = lock
+		}
+		return compete(false, all)
+	}}
+}
+
 // sum adds up results.
 func sum(all []result) (locks int, u usage) {
 	for _, r := range all {
@@ -249,7 +271,7 @@ func unlocks() {
 	title("A mutex that each process holds for 1 ms, sleeping", "processes", "mutex",
 		"Unlock, median", "× that of 2", "CPU a lock", "switches a lock", "locks a second",
 		"shares, %")
-	ks := kinds(false)
+	ks := append(kinds(false), with("floor: a futex in Go", floor))
 	counts := []int{2, 8, 32}
 	got := make([][][][]result, len(counts)) // by count, kind and round
 	for i := range counts {
@@ -338,15 +360,7 @@ func hogs() {
 		"moment, then pauses for 1 ms", "hogs", "mutex", "victim's longest wait", "× that of C",
 		"the victim's share, %")
 	ks := kinds(true)
-	others := map[string]string{"psync.RWMutex, writers": rwMutex, "Box.Update": update}
-	for name, lock := range others {
-		ks = append(ks, kind{name, func(all []locking) []result {
-			for i := range all {
-				all[i].Lock = lock
-			}
-			return compete(false, all)
-		}})
-	}
+	ks = append(ks, with("psync.RWMutex, writers", rwMutex), with("Box.Update", update))
 	slices.SortStableFunc(ks, func(a, b kind) int { return cmp.Compare(a.name, b.name) })
 	for _, c := range []struct {
 		name string
