@@ -17,11 +17,13 @@
 // queue. The methods that end in Func give the caller the message in place, so it is not copied
 // however large it is. A call makes no system call unless the other side waits.
 //
-// # Leases
+// # Leases and drafts
 //
 // Take gives a message out on a [Lease], which outlives the call and counts deliveries. Done
 // consumes the message, and Back returns it, at once or later. Options.DeadLetters is where
 // messages go that were delivered too often, in RecvFunc and by Recv as well.
+//
+// Reserve is the same for a sender: a [Draft] is a message in its slot that is not sent yet.
 //
 // # Contexts
 //

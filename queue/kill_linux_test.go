@@ -36,7 +36,9 @@ func victim(c *shmemtest.Conn) error {
 				return err
 			}
 		} else {
-			run = byteOperations(b, b, b.End)[byteOp]
+			ops := byteOperations(b, b, b.End)
+			ops["reserve"] = func() error { return reserveBytes(b) }
+			run = ops[byteOp]
 		}
 	} else {
 		o := options(dir)
@@ -68,8 +70,26 @@ func itemOperations(q *queue.Queue[int64]) map[string]func() error {
 		"recv":     func() error { _, err := q.Recv(background); return err },
 		"giveback": func() error { return q.RecvFunc(background, fail) },
 		"take":     func() error { _, err := q.Take(background); return err },
-		"end":      q.End,
+		"reserve": func() error {
+			d, err := q.Reserve(background)
+			if err != nil {
+				return err
+			}
+			*d.Value() = 100
+			return d.Send()
+		},
+		"end": q.End,
 	}
+}
+
+// reserveBytes sends by a draft.
+func reserveBytes(b *queue.Bytes) error {
+	d, err := b.Reserve(background, 3)
+	if err != nil {
+		return err
+	}
+	copy(d.Value(), "100")
+	return d.Send()
 }
 
 func byteOperations(s byteSends, r byteReceives, end func() error) map[string]func() error {
@@ -123,6 +143,10 @@ var killCases = []struct {
 	}},
 	{"giveback", []step.Point{step.QueueTaken, step.QueueReturned}},
 	{"take", []step.Point{step.QueueLent}},
+	{"reserve", []step.Point{
+		step.QueueClaimed, step.QueueReserved, step.QueueWritten, step.QueuePublished,
+		step.QueueSent,
+	}},
 	{"end", []step.Point{step.QueueEnded}},
 }
 
@@ -138,8 +162,9 @@ func TestKillAtEveryStep(t *testing.T) {
 		for _, prefix := range []string{"", "bytes-", "bytes-ends-"} {
 			for _, c := range killCases {
 				for _, at := range c.at {
-					if single && slices.Contains(manyOnly, at) ||
-						c.op == "end" && prefix == "bytes-ends-" {
+					handles := prefix == "bytes-ends-"
+					if single && (slices.Contains(manyOnly, at) || c.op == "reserve") ||
+						handles && (c.op == "end" || c.op == "reserve") {
 						continue
 					}
 					t.Run(prefix+c.op+"/"+string(at), func(t *testing.T) {
@@ -168,7 +193,9 @@ type killCase struct {
 }
 
 // sends reports whether the victim uses the sending end.
-func (c killCase) sends() bool { return c.op == "send" || c.op == "cancel" || c.op == "end" }
+func (c killCase) sends() bool {
+	return c.op == "send" || c.op == "cancel" || c.op == "end" || c.op == "reserve"
+}
 
 func (c killCase) run(t *testing.T) {
 	dir := shmemtest.Dir(t)
@@ -213,7 +240,8 @@ func (c killCase) want() (want []string) {
 
 func (c killCase) checkStats(t *testing.T, s queue.Stats) {
 	t.Helper()
-	skipped := c.at == step.QueueClaimed || c.at == step.QueueWritten
+	skipped := c.at == step.QueueClaimed || c.at == step.QueueWritten ||
+		c.at == step.QueueReserved
 	redelivered := c.at == step.QueueTaken || c.at == step.QueueRead || c.at == step.QueueLent
 	if c.single { // deaths are counted, not messages
 		skipped, redelivered = c.sends() && c.op != "end", !c.sends()

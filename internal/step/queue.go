@@ -3,6 +3,7 @@ package step
 // Queues and topics, in the order in which the points of a message are reached.
 const (
 	QueueClaimed   Point = "queue.claimed"   // the sender has claimed a slot and written nothing
+	QueueReserved  Point = "queue.reserved"  // Reserve has claimed a slot; the caller has none yet
 	QueueWritten   Point = "queue.written"   // the message has been written; no receiver can see it
 	QueuePublished Point = "queue.published" // it can be received; no receiver is woken yet
 	QueueSent      Point = "queue.sent"      // waiting receivers have been woken
@@ -35,7 +36,7 @@ const (
 var Queue = []Point{
 	QueueClaimed, QueueWritten, QueuePublished, QueueSent, QueueCanceled,
 	QueueTaken, QueueRead, QueueReleased, QueueReceived, QueueReturned,
-	QueueLent, QueueDead, QueueRevoked,
+	QueueReserved, QueueLent, QueueDead, QueueRevoked,
 	QueueEnded, QueueRepaired,
 }
 

@@ -173,6 +173,65 @@ func piping(r *world.Run) {
 	})
 }
 
+// drafting: a process reserves slots, and sends or cancels its drafts in another order. It may die
+// at any time. What it has sent arrives, in the order of its reservations, and nothing else does.
+func drafting(r *world.Run) {
+	open := func(p *world.Process) (q *queue.Queue[uint64]) {
+		p.Do(func() {
+			var err error
+			q, err = queue.Open[uint64]("q", &queue.Options{Capacity: 4, Slots: 8})
+			must(err, "open the queue")
+		})
+		return q
+	}
+	a, b := r.Process("A"), r.Process("B").Spare()
+	out, in := open(a), open(b)
+	var began, sent [4]bool
+	a.Go("main", func() {
+		var drafts [4]*queue.Draft[uint64]
+		for i := range drafts {
+			d, err := out.Reserve(background)
+			must(err, "Reserve")
+			*d.Value() = uint64(i)
+			drafts[i] = d
+		}
+		drafts[1].Cancel()
+		for _, i := range []int{3, 0, 2} {
+			began[i] = true
+			must(drafts[i].Send(), "Send")
+			sent[i] = true
+		}
+		must(out.End(), "End")
+	})
+	b.Go("end", func() {
+		world.Await(func() bool { return !a.Alive() || a.Over() })
+		must(in.End(), "End")
+	})
+	var got [4]bool
+	b.Go("main", func() {
+		last := -1
+		for {
+			v, err := in.Recv(background)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			must(err, "Recv")
+			if int(v) <= last || !began[v] {
+				world.Fail("message %d after %d, begun: %v", v, last, began[v])
+			}
+			last, got[v] = int(v), true
+		}
+	})
+	r.Check(func() error {
+		for i := range sent {
+			if sent[i] && !got[i] {
+				return fmt.Errorf("message %d is lost", i)
+			}
+		}
+		return nil
+	})
+}
+
 // clockless: calls that do not block find nothing, again and again, in no time. They look at the
 // clock once, for the one repair that is due.
 func clockless(single bool) func(r *world.Run) {
@@ -218,6 +277,7 @@ func init() {
 	scenario("ends-close-single-select", world.Config{Stops: 1}, closingEnds(true, false, true))
 	scenario("bytes-batch", world.Config{Stops: 1, Cancels: 1}, batches(false))
 	scenario("bytes-batch-single", world.Config{Stops: 1, Cancels: 1}, batches(true))
+	scenario("queue-drafts", world.Config{Kills: 1, Stops: 1, Idle: looked}, drafting)
 	scenario("bytes-stream", world.Config{Kills: 1, Stops: 1, Idle: looked}, piping)
 	scenario("queue-try-clock", world.Config{}, clockless(false))
 	scenario("queue-try-clock-single", world.Config{}, clockless(true))
