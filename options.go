@@ -3,6 +3,7 @@ package shmem
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"time"
 
@@ -82,6 +83,24 @@ type Options struct {
 	// whether there are any, whatever the mount says; without them all works as before.
 	// Segment.HugePages says what was got. Default: pages as the mount has them.
 	HugePages bool
+
+	// Logger gets a record of what this attachment does after the death of another one, and of
+	// messages that it loses:
+	//
+	//   - "shmem: recovered": a value, lock, map or hold is usable again (Info)
+	//   - "shmem: reclaimed": garbage was removed, to create a segment (Info)
+	//   - "shmem: redelivered": messages of a receiver that died, or was late (Warn)
+	//   - "shmem: skipped": messages that were not sent because the sender died (Warn)
+	//   - "shmem: lost": messages were overwritten before they were received (Warn)
+	//   - "shmem: owner died": the holder of a lock, or the owner of a segment, is dead (Warn)
+	//
+	// The attributes are segment (its name), what ("value", "message"), count and, where it is
+	// known, pid, the process that died in its own PID namespace.
+	//
+	// A goroutine calls the logger, so no call and no other process waits for it. While the logger
+	// is busy, records of one message and thing become one. A process that ends may end before its
+	// last record is logged. Default: none.
+	Logger *slog.Logger
 }
 
 // A Lifetime says when a segment ends: when its name is removed and its value is dropped.
@@ -126,7 +145,7 @@ func (o *Options) config() (segment.Config, error) {
 		Reserve:  o.Reserve,
 		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
 		Foreign: o.Foreign, Offset: o.Offset,
-		Populate: o.Populate, HugePages: o.HugePages,
+		Populate: o.Populate, HugePages: o.HugePages, Logger: o.Logger,
 	}
 	switch o.Undo {
 	case UndoAuto:

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/table"
@@ -187,6 +188,7 @@ func (c *core) repair(stripe int) error {
 		return err
 	}
 	c.wake(stripe)
+	c.M.Note(notes.Recovered, "map", 1, format.NoID)
 	return nil
 }
 

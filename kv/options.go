@@ -3,6 +3,7 @@ package kv
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -42,6 +43,8 @@ type Options struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths and losses; see shmem.Options.
+	Logger *slog.Logger
 
 	// Capacity is how many entries there is room for, 1 to 2^30. Default: 1024. Where the map
 	// exists, a Capacity that is set must be the one it was created with.
@@ -80,7 +83,8 @@ func (o *Options) config() (config, error) {
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever,
+		Logger: o.Logger,
+		Undo:   shmem.UndoNever,
 	}
 	if c.capacity == 0 {
 		c.capacity = defaultCapacity

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
@@ -105,8 +106,9 @@ func (q *many) wakeAll() {
 // whether there was something to do.
 func (q *many) Repair() bool {
 	taken := q.FindTaken(&q.header.Closed)
+	alive, died := q.M.Noted(q.AliveOnce())
 	skips, returns, back := q.ring.Mend(ring.Care{
-		Alive: q.AliveOnce(), Now: milliseconds(),
+		Alive: alive, Now: milliseconds(),
 		Delay: q.care.delay.Milliseconds(), Limit: q.care.limit.Milliseconds(),
 	})
 	if returns > 0 && q.care.delay > 0 {
@@ -119,6 +121,8 @@ func (q *many) Repair() bool {
 	}
 	step.Reach(step.QueueRepaired)
 	q.wakeAll()
+	q.M.Note(notes.Skipped, "message", uint64(skips), *died)
+	q.M.Note(notes.Redelivered, "message", uint64(returns), *died)
 	return true
 }
 

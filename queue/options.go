@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -43,6 +44,8 @@ type Options struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths and losses; see shmem.Options.
+	Logger *slog.Logger
 
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. Where the queue
 	// exists, a Capacity that is set must be the one it was created with.
@@ -113,6 +116,8 @@ type BytesOptions struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths and losses; see shmem.Options.
+	Logger *slog.Logger
 
 	// Capacity is how many messages there is room for, 1 to 2^31. Default: 1024. A Single queue is
 	// bounded by Bytes alone and ignores it. Where the queue exists, a Capacity that is set must be
@@ -220,7 +225,8 @@ func (o *Options) config() (config, error) {
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever, Append: o.Append,
+		Logger: o.Logger,
+		Undo:   shmem.UndoNever, Append: o.Append,
 	}
 	return c, c.fill("Options")
 }
@@ -236,7 +242,8 @@ func (o *BytesOptions) config() (config, error) {
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever,
+		Logger: o.Logger,
+		Undo:   shmem.UndoNever,
 	}
 	return c, c.fill("BytesOptions")
 }

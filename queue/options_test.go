@@ -19,6 +19,8 @@ func fill(opts any) {
 			f.SetString("x")
 		case reflect.Bool:
 			f.SetBool(true)
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
 		case reflect.Uint32:
 			f.SetUint(0o644)
 		default:

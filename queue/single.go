@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
@@ -34,6 +35,7 @@ type singleSide struct {
 	holder *atomic.Uint64 // id of the attachment that has this end; 0: none has
 	moved  *atomic.Uint64 // its index; 0: no message has passed it
 	deaths *atomic.Uint64 // how often the end was taken from a dead one
+	note   notes.Kind     // what that means for its last message
 	errors *stream.Errors
 	taken  atomic.Pointer[takenError] // the last one
 }
@@ -65,6 +67,7 @@ func (q *single) bindSingle(l *layout.Queue, size, depth int) error {
 	s.holder, s.deaths, s.errors = &h.Producer, &deaths.SenderDied, &q.sendErrors
 	r.holder, r.deaths, r.errors = &h.Consumer, &deaths.ReceiverDied, &q.recvErrors
 	s.moved, r.moved = &h.Tail, &h.Head
+	s.note, r.note = notes.Skipped, notes.Redelivered
 	s.lock.init()
 	r.lock.init()
 	s.waiter.probe, r.waiter.probe = q.Repair, q.Repair
@@ -179,6 +182,7 @@ func enterSide[E leaver](q *single, s *singleSide, enter enterFunc[E]) (E, error
 	}
 	if dead {
 		s.deaths.Add(1)
+		q.M.Note(s.note, "message", 1, format.ID(previous))
 	}
 	return e, nil
 }

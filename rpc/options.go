@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -40,6 +41,8 @@ type ServeOptions struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths; see shmem.Options.
+	Logger *slog.Logger
 
 	// Calls is how many calls there can be at a time, from all clients, 1 to 4096. Further calls
 	// wait. Each takes the memory of a request and a reply. Default: 64. Where the service exists,
@@ -72,6 +75,8 @@ type DialOptions struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths; see shmem.Options.
+	Logger *slog.Logger
 
 	// Idempotent declares that the handler may run twice for one call. A call whose server dies is
 	// given to another server then, or waits for one as WaitForServer says. Otherwise it returns
@@ -121,7 +126,8 @@ func (o *ServeOptions) config() (c config, err error) {
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever,
+		Logger: o.Logger,
+		Undo:   shmem.UndoNever,
 	}
 	if c.calls == 0 {
 		c.calls = defaultCalls
@@ -158,6 +164,7 @@ func (o *DialOptions) config() (c dialConfig, err error) {
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, AnyUser: o.AnyUser, Populate: o.Populate,
 		HugePages: o.HugePages,
+		Logger:    o.Logger,
 	}
 	c.kinds, err = kindsOf(o.Errors)
 	return c, err

@@ -16,7 +16,7 @@ import (
 // it on: see TestOptionsArePassedOn in the packages.
 func TestCommonOptions(t *testing.T) {
 	common := []string{"Dir", "Disk", "Timeout", "Mode", "Group", "Slots", "Lifetime", "ReadOnly",
-		"AnyUser", "Populate", "HugePages"}
+		"AnyUser", "Populate", "HugePages", "Logger"}
 	root := reflect.TypeFor[shmem.Options]()
 	for _, kind := range []reflect.Type{
 		root, reflect.TypeFor[queue.Options](), reflect.TypeFor[queue.BytesOptions](), reflect.TypeFor[topic.Options](),

@@ -3,6 +3,7 @@ package topic
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -40,6 +41,8 @@ type Options struct {
 	Populate int
 	// HugePages makes the pages huge where the kernel can; see shmem.Options.
 	HugePages bool
+	// Logger gets a record of what the library does after deaths and losses; see shmem.Options.
+	Logger *slog.Logger
 
 	// Capacity is how many messages are kept, 1 to 2^31. Default: 1024. Where the topic exists, a
 	// Capacity that is set must be the one it was created with.
@@ -115,6 +118,7 @@ func (o *Options) segment() *shmem.Options {
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
 		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
-		Undo: shmem.UndoNever, Append: o.Append,
+		Logger: o.Logger,
+		Undo:   shmem.UndoNever, Append: o.Append,
 	}
 }

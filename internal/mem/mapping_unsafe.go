@@ -17,6 +17,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -51,6 +52,8 @@ type Mapping struct {
 	Waiters atomic.Pointer[any]
 	// OnDrain, if set, is called when draining begins: it wakes threads that sleep in the kernel.
 	OnDrain atomic.Pointer[func()]
+
+	notes *notes.Notes
 }
 
 // A phase ends with Drain. A value that is dropped has a second phase, see Resume.
@@ -83,6 +86,8 @@ type Spec struct {
 	Control int   // where the control block begins; 0: there is none
 	Slot    bool  // the control block can be written although the payload cannot
 	Huge    bool  // lie so that huge pages are possible, see HugePages
+
+	Notes *notes.Notes // of what is done after deaths; nil: none
 }
 
 // Map maps a part of a file. The caller has checked that the file is long enough.
@@ -96,7 +101,7 @@ func Map(s Spec) (*Mapping, error) {
 	m := &Mapping{
 		length:  roundUp(delta+uintptr(s.Length), page),
 		payload: uintptr(s.Payload), delta: delta, write: s.Write,
-		name: s.Name,
+		name: s.Name, notes: s.Notes,
 	}
 	m.phase.Store(newPhase())
 	if err := m.place(s); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -148,3 +149,35 @@ func (p *Peers) Len() int { return len(p.slots) }
 // Slot returns the record of slot i. In the file the slots stand in reverse order, before the
 // header.
 func (p *Peers) Slot(i int) *Slot { return &p.slots[len(p.slots)-1-i] }
+
+// Note notes what was done about the death of an attachment, or NoID. The mapping is pinned. It may
+// be nil. The caller may hold a lock: nothing waits for the logger.
+func (m *Mapping) Note(kind notes.Kind, what string, count uint64, died format.ID) {
+	if m == nil || m.notes == nil || count == 0 {
+		return
+	}
+	n := notes.Note{Kind: kind, What: what, Segment: m.name, Count: count}
+	if i := int(died.Slot()); died.Gen() != 0 && m.Peers != nil && i < m.Peers.Len() {
+		n.PID = int(m.Peers.Slot(i).PID.Load())
+	}
+	m.notes.Add(n)
+}
+
+// Noted returns a function that does as alive, and keeps in *died the last attachment that is dead.
+// Where nothing is noted that is alive itself, and *died stays NoID.
+func (m *Mapping) Noted(alive func(uint32) bool) (noted func(uint32) bool, died *format.ID) {
+	if m.notes == nil {
+		return alive, &unknown
+	}
+	died = new(format.ID)
+	noted = func(id uint32) bool {
+		lives := alive(id)
+		if !lives {
+			*died = format.ID(id)
+		}
+		return lives
+	}
+	return noted, died
+}
+
+var unknown format.ID // NoID, never written

@@ -35,6 +35,7 @@ import (
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -250,6 +251,7 @@ func attemptAs(o Object, word, armed *atomic.Uint32, mode Mode, probe bool, as u
 		}
 		Acquired(o, word)
 		step.Reach(step.LockOver)
+		o.M.Note(notes.OwnerDied, "lock", 1, holder)
 		return true, true, nil
 	default:
 		return false, false, markDead(o, word, armed, w)
@@ -347,6 +349,7 @@ func markDead(o Object, word, armed *atomic.Uint32, w uint32) error {
 	step.Reach(step.LockDead)
 	wait.Wake(o.M, armed)
 	step.Reach(step.LockDeadWake)
+	o.M.Note(notes.OwnerDied, "lock", 1, holderOf(w))
 	return errs.OwnerDied
 }
 
@@ -456,6 +459,7 @@ func Recover(o Object, word, armed *atomic.Uint32, f func() error) (err error) {
 		return err
 	}
 	defer o.Unpin()
+	var died format.ID
 	for {
 		w := word.Load()
 		holder := holderOf(w)
@@ -466,11 +470,15 @@ func Recover(o Object, word, armed *atomic.Uint32, f func() error) (err error) {
 			return nil
 		}
 		if word.CompareAndSwap(w, uint32(o.Me)|w&waiters) {
+			died = holder
 			break
 		}
 	}
 	Acquired(o, word)
 	step.Reach(step.RecoverTaken)
+	if died.Gen() != 0 { // no other call has found the death
+		o.M.Note(notes.OwnerDied, "lock", 1, died)
+	}
 	failed := true
 	defer func() {
 		if failed {
@@ -484,5 +492,6 @@ func Recover(o Object, word, armed *atomic.Uint32, f func() error) (err error) {
 	}
 	step.Reach(step.RecoverRan)
 	failed = false
+	o.M.Note(notes.Recovered, "lock", 1, format.NoID)
 	return Release(o, word, armed)
 }

@@ -259,7 +259,7 @@ func (a *Attachment) mapSize(slot bool) (err error) {
 	}
 	a.m, err = mem.Map(mem.Spec{
 		Name: a.name, File: a.file, Length: int(size),
-		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages,
+		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages, Notes: a.cfg.notes,
 	})
 	return mapError(err)
 }
@@ -483,5 +483,6 @@ func (o *opening) unlinkGarbage(a *Attachment) error {
 			err, a.stat.UID, filepath.Dir(o.path))
 	}
 	step.Reach(step.AttachUnlink)
+	o.noteReclaimed(o.Name, a.head)
 	return errRetry
 }

@@ -3,11 +3,13 @@ package segment
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"time"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -36,6 +38,9 @@ type Config struct {
 
 	Populate  int  // largest payload that is made present; default: 64 MiB; negative: none
 	HugePages bool // ask for huge pages
+
+	Logger *slog.Logger // gets notes of deaths and losses; default: none
+	notes  *notes.Notes // for Logger; nil without it
 }
 
 const (
@@ -84,6 +89,7 @@ func (c Config) withDefaults() (*Config, error) {
 	if c.Lifetime == 0 {
 		c.Lifetime = c.DefaultLifetime
 	}
+	c.notes = notes.New(c.Logger)
 	switch {
 	case c.Lifetime < format.LifetimeOwned || c.Lifetime > format.LifetimeKept:
 		return nil, badOption("Options.Lifetime %d: must be Owned, Shared or Kept", c.Lifetime)

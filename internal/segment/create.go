@@ -384,7 +384,7 @@ func (o *opening) outOfSpace(err error) error {
 	if o.noSpace++; o.noSpace > tries {
 		return err
 	}
-	reclaimUntil(o.cfg.Dir, o.deadline)
+	reclaimUntil(o.cfg.Dir, o.deadline, o.noteReclaimed)
 	pause := time.Millisecond + rand.N(19*time.Millisecond)
 	time.Sleep(min(pause, max(0, time.Until(o.deadline))))
 	return errRetry
@@ -401,7 +401,7 @@ func (a *Attachment) mapFile(slot bool) (err error) {
 	a.m, err = mem.Map(mem.Spec{
 		Name: a.name, File: a.file,
 		Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
-		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages,
+		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages, Notes: a.cfg.notes,
 	})
 	return mapError(err)
 }

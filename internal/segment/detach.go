@@ -8,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -252,6 +253,9 @@ func (l *leaving) decide(o format.Owner) (cleanup, again bool, err error) {
 	step.Reach(step.DetachUnread)
 	if stays {
 		return false, false, nil
+	}
+	if o.State == format.Owned { // by an attachment that is not there: see ownerAlive
+		_ = l.m.Guard(func() { l.m.Note(notes.OwnerDied, "segment", 1, o.ID) })
 	}
 	cleanup, err = l.cleanUp()
 	return cleanup, false, err

@@ -79,7 +79,7 @@ func (o *opening) mapForeign(a *Attachment) error {
 	a.size.Store(int64(o.Size))
 	a.m, err = mem.Map(mem.Spec{
 		Name: a.name, File: a.file, Offset: o.cfg.Offset, Payload: o.Size, Length: o.Size,
-		Write: !o.cfg.ReadOnly, Huge: o.cfg.HugePages,
+		Write: !o.cfg.ReadOnly, Huge: o.cfg.HugePages, Notes: o.cfg.notes,
 	})
 	return mapError(err)
 }

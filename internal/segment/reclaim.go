@@ -9,6 +9,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -40,8 +41,9 @@ func ReclaimFile(dir, name string) (l Look, unlinked bool, err error) {
 }
 
 // reclaimUntil unlinks the garbage of this user in dir, until the deadline at most: a directory may
-// have any number of files. It reads their names part by part.
-func reclaimUntil(dir string, deadline time.Time) {
+// have any number of files. It reads their names part by part, and calls note for each file that it
+// unlinks.
+func reclaimUntil(dir string, deadline time.Time, note func(name string, h *format.Header)) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return
@@ -54,7 +56,10 @@ func reclaimUntil(dir string, deadline time.Time) {
 				return
 			}
 			if IsTemp(name) || checkName(name, "") == nil {
-				_, _, _ = reclaimFile(filepath.Join(dir, name), name)
+				l, unlinked, _ := reclaimFile(filepath.Join(dir, name), name)
+				if unlinked {
+					note(name, l.Header)
+				}
 			}
 		}
 		if err != nil || len(some) == 0 {
@@ -80,6 +85,15 @@ func reclaim(dir string) iter.Seq2[Look, error] {
 			}
 		}
 	}
+}
+
+// noteReclaimed notes that garbage was unlinked. h is nil if it had no header.
+func (o *opening) noteReclaimed(name string, h *format.Header) {
+	n := notes.Note{Kind: notes.Reclaimed, What: "segment", Segment: name, Count: 1}
+	if h != nil && h.CreatorNS == pidNamespace() {
+		n.PID = int(h.CreatorPID)
+	}
+	o.cfg.notes.Add(n)
 }
 
 // reclaimFile unlinks one file if it is garbage of this user:

@@ -9,7 +9,9 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/fence"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
@@ -489,15 +491,19 @@ func (s *Subscription) polled() bool {
 	return s.polls%seldom == 0 && s.RepairIfDue()
 }
 
-// countLost counts messages that were overwritten before they were read.
+// countLost counts messages that were overwritten before they were read. It is inlined.
 func (s *Subscription) countLost(n uint64) {
-	if n == 0 {
-		return
+	if n != 0 {
+		s.noteLost(n)
 	}
+}
+
+func (s *Subscription) noteLost(n uint64) {
 	s.lost += n
 	if s.t.Writes {
 		s.t.Header.Lost.Add(n)
 	}
+	s.t.M.Note(notes.Lost, "message", n, format.NoID)
 }
 
 // wakePublishers wakes publishers that wait for this subscription. It is needed when the cursor of

@@ -7,6 +7,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -118,7 +119,7 @@ func (t *Topic) repairAt(pos uint64) bool {
 	if !t.Writes {
 		return taken
 	}
-	alive := t.AliveOnce()
+	alive, died := t.M.Noted(t.AliveOnce())
 	skips, holds := t.Ring.Repair(alive)
 	skips += t.Ring.RepairAt(alive, pos)
 	if skips+holds == 0 && !taken {
@@ -129,6 +130,8 @@ func (t *Topic) repairAt(pos uint64) bool {
 	}
 	step.Reach(step.TopicRepaired)
 	t.wakeAll()
+	t.M.Note(notes.Skipped, "message", uint64(skips), *died)
+	t.M.Note(notes.Recovered, "hold", uint64(holds), *died)
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
@@ -143,4 +144,5 @@ func (v *Value) restore() {
 	v.setEven()
 	step.Reach(step.RestoreEven)
 	wait.Wake(v.m, &v.words.SeqArmed)
+	v.m.Note(notes.Recovered, "value", 1, format.NoID)
 }

@@ -31,7 +31,7 @@ var packages = map[string]string{
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",
 	"fs": "io/fs", "http": "net/http", "io": "io", "json": "encoding/json", "log": "log", "net": "net", "os": "os",
-	"signal": "os/signal", "slices": "slices", "strconv": "strconv", "strings": "strings",
+	"signal": "os/signal", "slices": "slices", "slog": "log/slog", "strconv": "strconv", "strings": "strings",
 	"sync": "sync", "syscall": "syscall", "testing": "testing", "time": "time",
 }
 
