@@ -507,10 +507,11 @@ func (s *Subscription) noteLost(n uint64) {
 }
 
 // wakePublishers wakes publishers that wait for this subscription. It is needed when the cursor of
-// a hold has moved, also past skipped messages.
+// a hold has moved, also past skipped messages. Where another hold is in the way publishers sleep
+// on: the last one to move sees all that have moved before, and wakes them.
 func (s *Subscription) wakePublishers() {
-	if s.held {
-		wait.Wake(s.t.M, &s.t.Header.SendArmed)
+	if armed := &s.t.Header.SendArmed; s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaim() {
+		wait.Wake(s.t.M, armed)
 	}
 }
 

@@ -443,6 +443,6 @@ var rings = []Planted{
 		"\t\tif live.is(w.id()) {\n\t\t\tcontinue\n\t\t}\n\t\tmore = ", "\t\tmore = ",
 		"Repair leaves the claims of living publishers alone."),
 	one("topic-room-wakes-none", "^topic-holds", "internal/stream/subscription.go",
-		"\tif s.held {\n\t\twait.Wake(s.t.M, &s.t.Header.SendArmed)\n\t}\n", "",
+		"s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaim() {", "false && s.held && armed != nil {",
 		"A subscription with a hold wakes publishers that wait for it."),
 }
