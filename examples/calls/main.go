@@ -141,7 +141,8 @@ func callAll(ctx context.Context) error {
 		return err
 	default:
 	}
-	fmt.Printf("%d callers made %d additions each, %d servers were killed\n", *callers, *each, *kills)
+	fmt.Printf("%d callers made %d additions each, %d servers were killed\n", *callers, *each,
+		*kills)
 	return nil
 }
 
