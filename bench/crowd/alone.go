@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,60 +23,8 @@ func alone() {
 	}]("alone", &shmem.Options{Dir: dir})
 	must(err)
 	defer b.Close()
-	v, ctx := b.Value(), context.Background()
-	mu, rw := new(sync.Mutex), new(sync.RWMutex)
-	var word atomic.Uint32
-	var mark atomic.Uint64
-	const batch = 1000
-	n := 0
-	fs := []func(){
-		func() {
-			for range batch {
-				mu.Lock()
-				n++
-				mu.Unlock()
-			}
-		},
-		func() {
-			for range batch {
-				_ = v.Mu.Lock(ctx)
-				n++
-				_ = v.Mu.Unlock()
-			}
-		},
-		func() { // the least that names its owner, and notices a foreign Unlock
-			for range batch {
-				if word.CompareAndSwap(0, 1024) {
-					n++
-					word.CompareAndSwap(1024, 0)
-				}
-			}
-		},
-		func() {
-			for range batch {
-				rw.RLock()
-				n++
-				rw.RUnlock()
-			}
-		},
-		func() {
-			for range batch {
-				_ = v.RW.RLock(ctx)
-				n++
-				_ = v.RW.RUnlock()
-			}
-		},
-		func() { // the least where each reader names itself, and a writer may wait
-			for range batch {
-				k := mark.Load()
-				if word.Load() == 0 && mark.CompareAndSwap(k, k+1) && word.Load() == 0 {
-					n++
-					k := mark.Load()
-					mark.CompareAndSwap(k, k-1)
-				}
-			}
-		},
-	}
+	v := b.Value()
+	fs := slices.Concat(mutexes(&v.Mu), readLocks(&v.RW))
 	const of = 3 // functions of one kind: package sync, ours, the least
 	each, ratio := make([][]float64, len(fs)), make([][]float64, len(fs))
 	above := make([][]float64, len(fs))
@@ -102,6 +51,72 @@ func alone() {
 		"floor: two compare-and-swaps, four loads"} {
 		row(name, fmt.Sprintf("%.1f ns", median(each[i])), times(median(ratio[i])),
 			times(median(above[i])))
+	}
+}
+
+// batch is how often each of these locks and unlocks.
+const batch = 1000
+
+// mutexes lock and unlock a mutex: that of package sync, ours, the least.
+func mutexes(own *psync.Mutex) []func() {
+	mu, ctx, n := new(sync.Mutex), context.Background(), 0
+	var word atomic.Uint32
+	return []func(){
+		func() {
+			for range batch {
+				mu.Lock()
+				n++
+				mu.Unlock()
+			}
+		},
+		func() {
+			for range batch {
+				_ = own.Lock(ctx)
+				n++
+				_ = own.Unlock()
+			}
+		},
+		func() { // the least that names its owner, and notices a foreign Unlock
+			for range batch {
+				if word.CompareAndSwap(0, 1024) {
+					n++
+					word.CompareAndSwap(1024, 0)
+				}
+			}
+		},
+	}
+}
+
+// readLocks are the same for reading.
+func readLocks(own *psync.RWMutex) []func() {
+	rw, ctx, n := new(sync.RWMutex), context.Background(), 0
+	var word atomic.Uint32
+	var mark atomic.Uint64
+	return []func(){
+		func() {
+			for range batch {
+				rw.RLock()
+				n++
+				rw.RUnlock()
+			}
+		},
+		func() {
+			for range batch {
+				_ = own.RLock(ctx)
+				n++
+				_ = own.RUnlock()
+			}
+		},
+		func() { // the least where each reader names itself, and a writer may wait
+			for range batch {
+				k := mark.Load()
+				if word.Load() == 0 && mark.CompareAndSwap(k, k+1) && word.Load() == 0 {
+					n++
+					k := mark.Load()
+					mark.CompareAndSwap(k, k-1)
+				}
+			}
+		},
 	}
 }
 
