@@ -134,15 +134,30 @@ func (t *Table) Seed(random uint64) uint64 {
 	return t.header.Seed.Load()
 }
 
+// The factors of Hash.
+const p0, p1 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
+
 // Hash returns the hash of a key, by the multiplications of wyhash.
 func Hash(seed uint64, key []uint64) uint64 {
-	const p0, p1 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
-	h := seed ^ p0
+	h := HashBegin(seed)
 	for _, w := range key {
-		hi, lo := bits.Mul64(h^w, p1)
-		h = hi ^ lo ^ w
+		h = HashWord(h, w)
 	}
-	hi, lo := bits.Mul64(h^p1, p0^uint64(len(key)))
+	return HashEnd(h, len(key))
+}
+
+// HashBegin, HashWord for each word of a key, and HashEnd with a length of the key are a hash.
+func HashBegin(seed uint64) uint64 { return seed ^ p0 }
+
+// HashWord adds a word to a hash.
+func HashWord(h, w uint64) uint64 {
+	hi, lo := bits.Mul64(h^w, p1)
+	return hi ^ lo ^ w
+}
+
+// HashEnd ends a hash.
+func HashEnd(h uint64, n int) uint64 {
+	hi, lo := bits.Mul64(h^p1, p0^uint64(n))
 	return hi ^ lo
 }
 

@@ -80,6 +80,10 @@ func store(step string, w *atomic.Uint64, v uint64) {
 	storeRelease(w, v)
 }
 
+// StoreRelease is the store of a table, for other structures of words: others see what was written
+// before it first, but a later load may pass it.
+func StoreRelease(w *atomic.Uint64, v uint64) { storeRelease(w, v) }
+
 func cas(step string, w *atomic.Uint64, old, next uint64) bool {
 	if hook != nil {
 		hook(step, w)
