@@ -123,6 +123,9 @@ func (o *Observer) settable() error {
 	case layout.IsCalls(o.t):
 		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
 			layout.CallsName)
+	case layout.IsCache(o.t):
+		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
+			layout.CacheName)
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

@@ -192,22 +192,29 @@ func (c *Cache) Commit(ch *Change) {
 	store("commit", w, uint64(newLink(ch.hash, ch.pos)))
 	step.Reach(step.CacheLinked)
 	bump(&s.Changes)
-	switch {
-	case old == nil:
-		c.count(&s, 1, int64(ch.e.key+ch.e.value))
-	default:
-		c.count(&s, 0, int64(ch.e.key+ch.e.value)-int64(old.key+old.value))
-		if !had {
-			bump(&s.Evicted)
-		}
+	entries := int64(0)
+	switch had {
+	case none:
+		entries = 1
+	case other:
+		bump(&s.Evicted)
 	}
+	c.count(&s, entries, int64(ch.e.key+ch.e.value)-int64(old.key+old.value))
 	step.Reach(step.CacheCounted)
 }
 
+// kept says what a word of the index leads to.
+type kept uint8
+
+const (
+	none  kept = iota // nothing
+	same              // the entry of the key
+	other             // that of another key
+)
+
 // target returns the word of the index for a key: the one it has, a free one, or that of the oldest
-// entry in its buckets. old is the entry to which the word leads, and had reports whether it is
-// that of the key.
-func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old *entry, had bool) {
+// entry in its buckets. old is the entry to which the word leads, if any.
+func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old entry, had kept) {
 	one, two := c.buckets(hash)
 	var free [2]*atomic.Uint64
 	var room [2]int
@@ -225,7 +232,7 @@ func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old
 			}
 			if l.leads(hash) {
 				if e, ok := c.entryAt(s, l.pos()); ok && c.hasKey(s, l.pos(), &e, hash, key) {
-					return w, &e, true
+					return w, e, same
 				}
 			}
 			if oldest == nil || l.pos() < least.pos() {
@@ -235,12 +242,12 @@ func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old
 	}
 	switch {
 	case room[0] > 0 && room[0] >= room[1]:
-		return free[0], nil, false
+		return free[0], entry{}, none
 	case room[1] > 0:
-		return free[1], nil, false
+		return free[1], entry{}, none
 	}
-	e, _ := c.entryAt(s, least.pos())
-	return oldest, &e, false
+	old, _ = c.entryAt(s, least.pos())
+	return oldest, old, other
 }
 
 // Remove removes the entry of a key, and reports whether there was one that had not expired.
@@ -248,7 +255,7 @@ func (c *Cache) Remove(hash uint64, key []byte) (found bool) {
 	s := c.shard(c.ShardOf(hash))
 	c.check(&s)
 	w, old, had := c.target(&s, hash, key)
-	if !had {
+	if had != same {
 		return false
 	}
 	store("remove", w, 0)

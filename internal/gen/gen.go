@@ -70,6 +70,10 @@ func refuse(lang string, t *schema.Type) error {
 	case layout.IsCalls(t):
 		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
 			"Go programs make calls by rpc.Dial", ErrStream, layout.CallsName)
+	case layout.IsCache(t):
+		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
+			"Go programs attach by kv.AttachCache, and docs/format.md describes how to read one",
+			ErrStream, layout.CacheName)
 	case stream != "" && (lang == "c" || lang == "rust"):
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
 			"processes publish; Go programs attach by topic.Attach[%s], Python by the follow() "+

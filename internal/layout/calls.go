@@ -141,7 +141,9 @@ func NewCalls(form CallForm, request, reply *format.Type, n CallCounts) (*Calls,
 }
 
 // IsKind reports whether t is the type of a queue, topic, map or service, whose value is no box.
-func IsKind(t *format.Type) bool { return Stream(t) != "" || IsMap(t) || IsCalls(t) }
+func IsKind(t *format.Type) bool {
+	return Stream(t) != "" || IsMap(t) || IsCalls(t) || IsCache(t)
+}
 
 // IsCalls reports whether t is the type of an rpc.Service. The value of such a segment is no box.
 func IsCalls(t *format.Type) bool {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/shmembox/shmem/internal/cache"
 	"github.com/shmembox/shmem/internal/calls"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -41,6 +42,8 @@ func TestStructs(t *testing.T) {
 		{reflect.TypeFor[calls.Header](), layout.CallHeader},
 		{reflect.TypeFor[calls.Server](), layout.CallServer},
 		{reflect.TypeFor[calls.Slot](), layout.CallSlot},
+		{reflect.TypeFor[cache.Header](), layout.CacheHeader},
+		{reflect.TypeFor[cache.Shard](), layout.Shard},
 		{reflect.TypeFor[atomic.Uint64](), layout.Word},
 	} {
 		if got := of(t, c.goType); !reflect.DeepEqual(got, c.layout) {

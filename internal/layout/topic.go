@@ -105,6 +105,9 @@ func Described(t *format.Type) string {
 		key, value := entryOf(t)
 		return "a " + MapName + " of " + NameOf(key) + " and " + NameOf(value) + " (see kv.Open)"
 	}
+	if IsCache(t) {
+		return "a " + CacheName + " (see kv.OpenCache)"
+	}
 	if IsCalls(t) {
 		request, reply := callTypes(t)
 		return "an " + CallsName + " of " + NameOf(request) + " and " + NameOf(reply) +

@@ -131,3 +131,8 @@ func Elements[T, A any](p *A) []T {
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(p)), t.Len())
 }
+
+// KeyBytes returns the bytes of a string or of a slice, which are only read.
+func KeyBytes[K ~string | ~[]byte](k K) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&k)), len(k)) // both begin with the address
+}
