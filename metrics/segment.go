@@ -65,6 +65,9 @@ func kindOf(o *inspect.Observer, st *inspect.Status) string {
 	if key, _ := t.MapTypes(); key != nil {
 		return "kv.Map"
 	}
+	if t.Name() == "kv.Cache" {
+		return t.Name()
+	}
 	return "box"
 }
 

@@ -8,9 +8,11 @@ import (
 	"github.com/shmembox/shmem/internal/layout"
 )
 
-// hasNoValue reports whether a segment of that type is a map or a service: it has no version, no
-// undo image and no lock of its own.
-func hasNoValue(typ string) bool { return typ == layout.MapName || typ == layout.CallsName }
+// hasNoValue reports whether a segment of that type is a map, a cache or a service: it has no
+// version, no undo image and no lock of its own.
+func hasNoValue(typ string) bool {
+	return typ == layout.MapName || typ == layout.CacheName || typ == layout.CallsName
+}
 
 // callText is the counters of a service on one line.
 func callText(s *inspect.CallStats) string {

@@ -12,12 +12,12 @@ import (
 // catCmd shows a value, a part of it, or the messages of a queue or topic.
 type catCmd struct {
 	Name string `arg:"" help:"The segment, or a path."`
-	Path string `arg:"" optional:"" help:"A part of the value, as Routes[3].Name; the key of a kv.Map."`
+	Path string `arg:"" optional:"" help:"A part of the value, as Routes[3].Name; the key of a kv.Map or kv.Cache."`
 	JSON bool   `name:"json" xor:"form" help:"JSON, as encoding/json has the Go value; integers beyond 2^53 are strings."`
 	Hex  bool   `xor:"form" help:"The bytes in hex; of a damaged segment those of the file."`
 	Raw  bool   `xor:"form" help:"The bytes themselves."`
 	Type bool   `xor:"form" help:"The type, with offsets."`
-	All  bool   `short:"a" help:"Every element of long arrays, every message of a queue or topic, every entry of a map."`
+	All  bool   `short:"a" help:"Every element of long arrays, every message of a queue or topic, every entry of a map or cache."`
 }
 
 func (*catCmd) Help() string {
@@ -32,8 +32,9 @@ Of a queue or topic it shows the counters and the last messages, oldest first, e
 and receives none. With a PATH, or --raw or --hex, it shows the memory of the queue or topic
 itself.
 
-Of a kv.Map it shows some entries, all of them with --all. PATH is a key then, written as it is
-shown there: its value is printed.`
+Of a kv.Map or kv.Cache it shows some entries, all of them with --all. PATH is a key then, written
+as it is shown there: its value is printed. The keys and values of a cache are bytes: --raw prints
+them, and in JSON those that are no text are in base64.`
 }
 
 // arrayLines is how many lines of an array cat shows without --all.
@@ -60,6 +61,9 @@ func (c *catCmd) Run(e *env) error {
 	}
 	if isMap(o) && (c.Path != "" || !c.Raw && !c.Hex) {
 		return c.mapped(e, o)
+	}
+	if isCache(o) && (c.Path != "" || !c.Raw && !c.Hex) {
+		return c.cached(e, o)
 	}
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.stream(e, o)

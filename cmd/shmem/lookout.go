@@ -534,6 +534,10 @@ func (l *lookout) detail(id string, s *servedRow, values bool) ([]byte, error) {
 		j.Calls = jsonCallStatsOf(o.Type(), calls)
 		j.Lines = append(j.Lines, jsonText{"calls", callText(calls), "plain"})
 	}
+	if counters, err := o.CacheStats(); err == nil && counters != nil {
+		j.Cache = jsonCacheStatsOf(counters)
+		j.Lines = append(j.Lines, jsonText{"entries", cacheText(counters), "plain"})
+	}
 	for _, f := range l.head.Findings {
 		if f.ID == id {
 			j.Findings = append(j.Findings, f)

@@ -150,6 +150,8 @@ func kindOf(r row) string {
 		return "topic"
 	case layout.MapName:
 		return "map"
+	case layout.CacheName:
+		return "cache"
 	case "":
 		return "bytes"
 	}
@@ -205,6 +207,17 @@ func shownOf(o *inspect.Observer) *jsonShown {
 	switch {
 	case o.Type() == nil:
 		return j.bytes(o)
+	case isCache(o):
+		j.Title = "Entries"
+		v, err := cacheOf(o, someEntries)
+		if err != nil {
+			return fail(err)
+		}
+		for _, e := range v.entries {
+			j.Lines = append(j.Lines, jsonValueLine{
+				Label: cachedText(e.Key), Text: e.short(width), Note: e.note(),
+			})
+		}
 	case isMap(o):
 		j.Title = "Entries"
 		v, err := mapOf(o, someEntries)

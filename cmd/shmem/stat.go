@@ -44,6 +44,10 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	cached, err := o.CacheStats()
+	if err != nil {
+		return err
+	}
 	calls, err := o.CallStats()
 	if err != nil {
 		return err
@@ -52,6 +56,9 @@ func (c *statCmd) Run(e *env) error {
 		j := jsonStatus(st, o.Type(), held)
 		if counters != nil {
 			j.Map = jsonMapStatsOf(o.Type(), counters)
+		}
+		if cached != nil {
+			j.Cache = jsonCacheStatsOf(cached)
 		}
 		if calls != nil {
 			j.Calls = jsonCallStatsOf(o.Type(), calls)
@@ -62,6 +69,8 @@ func (c *statCmd) Run(e *env) error {
 	switch {
 	case counters != nil:
 		kind = statLine{label: "entries", text: mapText(counters)}
+	case cached != nil:
+		kind = statLine{label: "entries", text: cacheText(cached)}
 	case calls != nil:
 		kind = statLine{label: "calls", text: callText(calls)}
 	}

@@ -28,7 +28,8 @@ type statLine struct {
 	tone        tone
 }
 
-// showStat prints the report: a head, the lines, the one of a map or service, and a table of slots.
+// showStat prints the report: a head, the lines, the one of a map, cache or service, and a table of
+// slots.
 func (e *env) showStat(
 	st *inspect.Status, t *inspect.Type, kind statLine, held heldFor,
 ) {

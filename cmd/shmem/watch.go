@@ -24,8 +24,8 @@ func (*watchCmd) Help() string {
 	return `What has changed since the last frame is highlighted, with the rate of numbers beside
 it, or below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn,
 Home and End scroll. It takes no lock and no slot. Of a queue or topic it shows the counters and the
-last messages; with a PATH it shows the memory of the queue or topic itself. Of a kv.Map it shows
-the entries, and PATH is a key.`
+last messages; with a PATH it shows the memory of the queue or topic itself. Of a kv.Map or
+kv.Cache it shows the entries, and PATH is a key.`
 }
 
 // fixedLines is how many lines of a frame do not scroll: head, subhead, an empty one.
@@ -44,6 +44,9 @@ func (c *watchCmd) Run(e *env) error {
 	}
 	if isMap(o) {
 		frame, line = w.mapFrame, w.mapLine
+	}
+	if isCache(o) {
+		frame, line = w.cacheFrame, w.cacheLine
 	}
 	if c.JSON {
 		return e.ticks(nil, c.Interval, c.Count, func() error {
