@@ -1,5 +1,7 @@
-// Package kv provides a hash map that processes share. It has a fixed capacity, and keys and values
-// of any type that a box can have.
+// Package kv provides a hash map that processes share, and a cache. [Map] has a fixed capacity, and
+// keys and values of any type that a box can have. [Cache] has bytes of any length under strings or
+// bytes, in a fixed amount of memory, and evicts entries that were not read. What follows is about
+// Map; the methods of Cache say what they do.
 //
 //	sessions, err := kv.Open[[16]byte, Session]("sessions", &kv.Options{Capacity: 100_000})
 //	if err != nil {

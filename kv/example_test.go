@@ -56,3 +56,24 @@ func ExampleAdd() {
 	// 2 <nil>
 	// 3 <nil>
 }
+
+// Values of any length are kept as long as there is room.
+func ExampleCache() {
+	ctx := context.Background()
+	name := fmt.Sprint("example-kv-cache-", os.Getpid())
+	pages, err := kv.OpenCache[string](name, &kv.CacheOptions{Size: 1 << 20, Mean: 1000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pages.Close()
+	if err := pages.SetFor(ctx, "/index.html", []byte("<html>"), time.Minute); err != nil {
+		log.Fatal(err)
+	}
+	page, found, err := pages.Get("/index.html")
+	fmt.Println(string(page), found, err)
+	st := pages.Stats()
+	fmt.Println(st.Hits, st.Misses)
+	// Output:
+	// <html> true <nil>
+	// 1 0
+}

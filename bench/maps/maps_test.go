@@ -1,4 +1,4 @@
-// Package maps_test compares a kv.Map with the maps of one process. 100,000 entries with keys of 16
+// Package maps_test compares a kv.Map with the maps of one process, and a kv.Cache with the caches. 100,000 entries with keys of 16
 // bytes and values of 64; 95 of 100 calls read. The contenders take turns in one run:
 //
 //	cd bench && go test -run xxx -bench . -count 5 ./maps
@@ -44,7 +44,8 @@ func size(b *testing.B) int {
 }
 
 func TestMain(m *testing.M) {
-	shmemtest.Main(m, shmemtest.Role{Name: "peer", Run: peer, Optional: true})
+	shmemtest.Main(m, shmemtest.Role{Name: "peer", Run: peer, Optional: true},
+		shmemtest.Role{Name: "cachePeer", Run: cachePeer, Optional: true})
 }
 
 // A contender is a map.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"flag"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -266,11 +267,12 @@ func runOnce(t *testing.T, seed uint64, broken string) string {
 	return w.failure
 }
 
-const runs = 3000
+// runs is how many random orders TestOrders goes through.
+var runs = flag.Uint64("runs", 2000, "how many random orders TestOrders goes through")
 
 // TestOrders runs actors in random orders with deaths.
 func TestOrders(t *testing.T) {
-	for seed := range uint64(runs) {
+	for seed := range *runs {
 		if failure := runOnce(t, seed, ""); failure != "" {
 			t.Fatalf("seed %d: %s", seed, failure)
 		}
@@ -279,7 +281,7 @@ func TestOrders(t *testing.T) {
 
 // TestBroken: a reader that does not look again is found out.
 func TestBroken(t *testing.T) {
-	for seed := range uint64(runs) {
+	for seed := range *runs {
 		if runOnce(t, seed, "valid") != "" {
 			return
 		}

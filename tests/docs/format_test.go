@@ -131,12 +131,19 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
 		}
 	}
+	parts = map[string]*format.Type{"Cache": layout.CacheHeader, "Shard": layout.Shard}
+	for _, r := range tables(t, d, "cache part|offset|type|field|")[0] {
+		if off := layout.Offset(parts[r[0]], r[3]); strconv.Itoa(off) != r[1] {
+			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
+		}
+	}
 	text := strings.Join(d.lines, "\n") + blocksOf(d)
 	for _, s := range []string{
 		fmt.Sprintf("version %d", format.Version),
 		fmt.Sprintf("records of %d bytes", format.SlotSize),
 		fmt.Sprintf("The header has %d bytes, a hold %d", layout.TopicHeader.Size, layout.Hold.Size),
 		fmt.Sprintf("The header has %d bytes, a stripe %d", layout.MapHeader.Size, layout.Stripe.Size),
+		fmt.Sprintf("The header has %d bytes, a shard %d", layout.CacheHeader.Size, layout.Shard.Size),
 		fmt.Sprintf("[%d]u64 | marks", layout.RWMutexReaders),
 		fmt.Sprintf("[%d]u64 | holds", layout.SemaphoreHolders),
 		fmt.Sprintf("up to %d bytes", format.InlineSchema),
