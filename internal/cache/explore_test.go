@@ -268,7 +268,7 @@ func runOnce(t *testing.T, seed uint64, broken string) string {
 }
 
 // runs is how many random orders TestOrders goes through.
-var runs = flag.Uint64("runs", 2000, "how many random orders TestOrders goes through")
+var runs = flag.Uint64("runs", 400, "how many random orders TestOrders goes through")
 
 // TestOrders runs actors in random orders with deaths.
 func TestOrders(t *testing.T) {
