@@ -245,7 +245,7 @@ var shapes = []Shape{
 func runOnce(t *testing.T, seed uint64, broken string) string {
 	w := newWorld(t, shapes[seed%uint64(len(shapes))], seed)
 	w.broken = broken
-	keys, value := uint64(3+seed%20), uint64(0)
+	keys, value := 3+seed%20, uint64(0)
 	for id := range uint64(4) {
 		w.spawn(id+1, func(a *actor) {
 			for range 25 {

@@ -17,7 +17,7 @@ type Header struct {
 type Shard struct {
 	Lock, LockArmed atomic.Uint32
 	Tail            atomic.Uint64 // the position at which the next entry is appended
-	Low             atomic.Uint64 // the position of the oldest entry; what is before may be overwritten
+	Low             atomic.Uint64 // the position of the oldest entry; others may be overwritten
 	Count           atomic.Uint64 // entries
 	Bytes           atomic.Uint64 // of their keys and values
 	Changes         atomic.Uint64 // count of changes

@@ -75,7 +75,7 @@ type Change struct {
 // Begin begins to store an entry, and writes all of it but the value. It makes room for it. The
 // next call is Commit.
 func (c *Cache) Begin(hash uint64, key []byte, value int, expires int64) (ch Change, err error) {
-	if len(key) > c.Max() || value > c.Max()-len(key) || value > math.MaxUint32 {
+	if len(key) > c.Max() || value > c.Max()-len(key) || int64(value) > math.MaxUint32 {
 		return ch, ErrTooBig
 	}
 	i := c.ShardOf(hash)
@@ -241,7 +241,8 @@ func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old
 		}
 	}
 	switch {
-	case room[0] > 0 && room[0] >= room[1]:
+	case room[0] > Ways/4, room[0] > 0 && room[0] >= room[1]:
+		// Most keys are in their first bucket: a reader looks there first.
 		return free[0], entry{}, none
 	case room[1] > 0:
 		return free[1], entry{}, none
