@@ -53,7 +53,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%v is a cache: %v", none, m)
 		}
 	}
-	for _, n := range [][3]int{{}, {0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {1, 1, 1 << 31 >> 1 * 2}} {
+	for _, n := range [][3]int{{}, {0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {1, 1, 1<<30 + 1}} {
 		if _, err := layout.NewCache(n[0], n[1], n[2]); err != layout.ErrSize {
 			t.Errorf("%v: %v", n, err)
 		}
