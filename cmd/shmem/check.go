@@ -163,6 +163,9 @@ func (c *checkCmd) watch(e *env) error {
 	var last []trouble
 	err := e.ticks(nil, c.Interval, c.Count, func() error {
 		all, err := c.look(e)
+		if e.ctx.Err() != nil { // it ends as it would between two looks
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -263,7 +266,7 @@ func (e *env) showTrouble(t trouble) {
 		}
 		text = where + ": " + text
 	}
-	for _, l := range fold(clean(text), max(e.width-column, 40)) {
+	for _, l := range fold(clean(text), max(e.width-column, 24)) {
 		fmt.Fprintf(e.out, "%s%s\n", head, l)
 		head = strings.Repeat(" ", column)
 	}

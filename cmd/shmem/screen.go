@@ -23,8 +23,9 @@ type screen struct {
 	fixed  int           // how many of them stay at the top
 	top    int           // the first of the others that is shown
 	paused bool
-	other  func(key string) // what to do at other keys; may be nil
-	hint   string           // names them in the status line
+	keep   int                   // a line of the others that must be shown; -1: none
+	other  func(key string) bool // takes a key that is its own, before all others; may be nil
+	hint   string                // names them in the status line
 }
 
 // The escape sequences that take the terminal, and that give it back.
@@ -74,7 +75,7 @@ func giveScreen() {
 
 // screen takes the terminal, if there is one, until leaveScreen.
 func (e *env) screen() *screen {
-	s := &screen{e: e, again: make(chan struct{}, 1)}
+	s := &screen{e: e, keep: -1, again: make(chan struct{}, 1)}
 	if !e.tty {
 		return s
 	}
@@ -154,6 +155,9 @@ func (s *screen) room() int { return max(s.e.height-1-s.fixed, 1) }
 func (s *screen) show() error {
 	s.fixed = min(s.fixed, len(s.frame))
 	rest := s.frame[s.fixed:]
+	if s.keep >= 0 {
+		s.top = min(max(s.top, s.keep-s.room()+1), s.keep)
+	}
 	s.top = max(min(s.top, len(rest)-s.room()), 0)
 	end := min(s.top+s.room(), len(rest))
 	all := append(slices.Clone(s.frame[:s.fixed]), rest[s.top:end]...)
@@ -200,6 +204,9 @@ func (s *screen) status(end, of int) string {
 // key does what a key says, and reports whether it ends the view. The arrows and the like come as
 // the escape sequences of xterm and of the Linux console.
 func (s *screen) key(k string) (quit bool) {
+	if s.other != nil && s.other(k) {
+		return false
+	}
 	switch k {
 	case "q", "Q", "\x1b":
 		return true
@@ -217,10 +224,6 @@ func (s *screen) key(k string) (quit bool) {
 		s.top = 0
 	case "\x1b[F", "\x1b[4~", "\x1bOF", "G":
 		s.top = len(s.frame)
-	default:
-		if s.other != nil {
-			s.other(k)
-		}
 	}
 	_ = s.show() // the next frame meets the same error
 	return false

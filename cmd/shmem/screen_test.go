@@ -54,6 +54,66 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// TestTopKeys: in top a row can be selected, the table filtered, and one segment shown in full; in
+// all widths no line is too long.
+func TestTopKeys(t *testing.T) {
+	tmux, err := exec.LookPath("tmux")
+	if err != nil {
+		t.Skip("tmux is not installed")
+	}
+	dir, bin := interruptible(t)
+	crowd(t, dir)
+	for _, columns := range []int{40, 80, 200} {
+		term := &tmuxTerminal{t: t, tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")}
+		term.run("new-session", "-d", "-s", "v", "-x", fmt.Sprint(columns), "-y", "24",
+			fmt.Sprintf("SHMEM_DIR=%s %s top --sort name -i 100ms", dir, bin))
+		shows := func(want string) {
+			t.Helper()
+			screen, re := "", regexp.MustCompile(want)
+			if !eventually(func() bool { screen = term.plain(); return re.MatchString(screen) }) {
+				t.Fatalf("%d columns: no %s in\n%s", columns, want, screen)
+			}
+		}
+		keys := func(keys ...string) {
+			t.Helper()
+			term.run(append([]string{"send-keys", "-t", "v"}, keys...)...)
+		}
+		shows(`(?m)^›a-topic(.*\n)+ config.* live`)
+		keys("Down")
+		shows(`(?m)^›config.* live`)
+		keys("/")
+		shows("filter _")
+		keys("-l", "topicz")
+		shows("filter topicz_")
+		keys("BSpace")
+		shows(`filter topic_(.*\n)+›a-topic`)
+		if strings.Contains(term.plain(), "config") {
+			t.Errorf("config passes the filter:\n%s", term.plain())
+		}
+		keys("Enter")
+		shows("filter topic\n")
+		keys("Enter")
+		shows(`(?s)a-topic-with-a-long-name  live.*fate .*Esc|(?s)a-topic-with-a-long-name  live.*fate .*q quit`)
+		for _, l := range strings.Split(term.plain(), "\n") {
+			if width(l) > columns {
+				t.Errorf("a line of %d columns of %d: %s", width(l), columns, l)
+			}
+		}
+		keys("Escape")
+		shows("PER SEC")
+		keys("Escape")
+		shows("(?m)^.config")
+		keys("q")
+		if !eventually(term.gone) {
+			t.Errorf("it does not end with q")
+			term.run("kill-server")
+		}
+	}
+}
+
+// plain returns what is on the screen, without colours.
+func (e *tmuxTerminal) plain() string { return e.run("capture-pane", "-t", "v", "-p") }
+
 // crowd makes a box that changes all the time, and a topic with a subscriber that is far behind.
 func crowd(t *testing.T, dir string) {
 	b, err := shmem.Create[Config]("config", &shmem.Options{Dir: dir})

@@ -81,7 +81,7 @@ func (e *env) showStatLine(l statLine) {
 	}
 	const column = 12
 	label := l.label
-	for _, text := range fold(clean(l.text), max(e.width-column-2, 40)) {
+	for _, text := range fold(clean(l.text), max(e.width-column-2, 24)) {
 		fmt.Fprintf(e.out, "  %s%s\n", e.style.faint(pad(label, column)), paint(text))
 		label = ""
 	}

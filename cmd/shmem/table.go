@@ -14,6 +14,7 @@ type column struct {
 	least int
 	fold  bool                              // of the last column: what does not fit goes on below
 	spare bool                              // left out where the table is too wide
+	last  int                               // left out, highest first, where cutting is not enough
 	paint func(row int, text string) string // nil: no colour
 }
 
@@ -30,6 +31,7 @@ func (e *env) table(columns []column, rows [][]string) {
 	t.measure()
 	if e.tty {
 		t.leaveOut(e.width)
+		t.leaveMore(e.width)
 		t.narrow(e.width)
 	}
 	fmt.Fprint(e.out, t.text(e.style))
@@ -68,14 +70,39 @@ func (t *tableLayout) total() int {
 // leaveOut drops spare columns, from the last one on, until the table fits.
 func (t *tableLayout) leaveOut(limit int) {
 	for i := len(t.columns) - 1; i >= 0 && t.total() > limit; i-- {
-		if !t.columns[i].spare {
-			continue
+		if t.columns[i].spare {
+			t.drop(i)
 		}
-		t.columns = slices.Delete(t.columns, i, i+1)
-		t.widths = slices.Delete(t.widths, i, i+1)
-		for k, r := range t.rows {
-			t.rows[k] = slices.Delete(slices.Clone(r), i, i+1)
+	}
+}
+
+// drop leaves a column out.
+func (t *tableLayout) drop(i int) {
+	t.columns = slices.Delete(t.columns, i, i+1)
+	t.widths = slices.Delete(t.widths, i, i+1)
+	for k, r := range t.rows {
+		t.rows[k] = slices.Delete(slices.Clone(r), i, i+1)
+	}
+}
+
+// leaveMore drops columns that the table can do without, until the others fit when they are cut.
+func (t *tableLayout) leaveMore(limit int) {
+	for {
+		need, worst := gap*(len(t.widths)-1), -1
+		for i, c := range t.columns {
+			n := t.widths[i]
+			if c.least > 0 {
+				n = min(n, c.least)
+			}
+			need += n
+			if c.last > 0 && (worst < 0 || c.last > t.columns[worst].last) {
+				worst = i
+			}
 		}
+		if need <= limit || worst < 0 {
+			return
+		}
+		t.drop(worst)
 	}
 }
 

@@ -23,13 +23,15 @@ type topCmd struct {
 }
 
 func (*topCmd) Help() string {
-	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box, messages of
-a queue or topic a second, and in all. DEPTH is how full a queue is, or how far behind the slowest
+	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box, and
+messages of a queue or topic, a second and in all. DEPTH is how full a queue is, or how far behind the slowest
 subscriber of a topic is of those that hold publishers back. LOST counts messages that were skipped
 or redelivered because a process died, and messages that subscribers were too slow for. HELD is the
 holder of the box's lock and how long it was seen, the first lock of psync that is held, or that
-slowest subscriber; WAIT says how many processes wait for something. q ends it (and Ctrl-C), p
-pauses, s sorts by the next thing, arrows and PgUp, PgDn, Home and End scroll.`
+slowest subscriber; WAIT says how many processes wait for something.
+
+Arrows, PgUp, PgDn, Home and End select a row, and Enter shows all about it, as stat does; Esc goes
+back. / filters by what a row shows, s sorts by the next thing, p pauses, q ends it (and Ctrl-C).`
 }
 
 func (c *topCmd) Run(e *env) error {
@@ -45,23 +47,15 @@ func (c *topCmd) Run(e *env) error {
 			return e.jsonLine(jsonTopOf(rows, all))
 		})
 	}
-	scr := e.screen()
+	v := &topView{env: e, cmd: c, scr: e.screen(), all: all}
 	defer leaveScreen()
-	var rows []row
-	scr.other = func(k string) {
-		if k == "s" {
-			i := slices.Index(topOrders, c.Sort)
-			c.Sort = topOrders[(i+1)%len(topOrders)]
-			scr.frame = frameLines(topFrame(e, rows, all, c.Sort))
-		}
-	}
-	scr.hint = "s sort"
-	return e.ticks(scr, c.Interval, c.Count, func() (err error) {
-		if rows, err = e.rows(c.Pattern); err != nil {
+	v.scr.other = v.key
+	return e.ticks(v.scr, c.Interval, c.Count, func() (err error) {
+		if v.rows, err = e.rows(c.Pattern); err != nil {
 			return err
 		}
-		all.update(e, rows)
-		return scr.draw(topFrame(e, rows, all, c.Sort), fixedLines)
+		all.update(e, v.rows)
+		return v.draw()
 	})
 }
 
@@ -77,6 +71,7 @@ type tracked struct {
 	at    time.Time       // when st was read
 	total uint64          // changes or messages at that time
 	rate  float64         // of these, a second
+	rates []float64       // the latest ones
 
 	holder inspect.Holder // of the box's lock
 	since  time.Time      // since when that one has been seen without a change of the value
@@ -100,6 +95,9 @@ func (t *tracked) closed() {
 		t.o = nil
 	}
 }
+
+// maxRates is how many rates of a segment are remembered, at least.
+const maxRates = 200
 
 // maxOpen is how many segments stay open between frames.
 const maxOpen = 64
@@ -174,6 +172,9 @@ func (t *tracked) note(st *inspect.Status) {
 	if holder != t.holder || n != t.total {
 		t.holder, t.since = holder, now
 	}
+	if t.rates = append(t.rates, t.rate); len(t.rates) > 2*maxRates {
+		t.rates = append(t.rates[:0], t.rates[maxRates:]...)
+	}
 	t.st, t.at, t.total, t.seen = st, now, n, true
 }
 
@@ -191,38 +192,58 @@ func counter(st *inspect.Status) uint64 {
 	return st.Version
 }
 
-// topFrame is a frame: a head and the table of segments.
-func topFrame(e *env, rows []row, all tracking, by string) string {
-	rows = slices.Clone(rows)
+// sort sorts rows, the most first.
+func (all tracking) sort(rows []row, by string) {
 	slices.SortStableFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(all.order(b, by), all.order(a, by)),
 			cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name))
 	})
+}
+
+// topFrame is a frame: a head with a note, and the table of segments, which are sorted. The row of
+// the path selected is marked.
+func topFrame(e *env, rows []row, all tracking, by, selected, note string) string {
 	var memory int64
 	cells := make([][]string, len(rows))
 	for i, r := range rows {
 		memory += r.InUse
 		cells[i] = topCells(r, all[r.Path])
+		if selected == r.Path {
+			cells[i][0] = "›" + cells[i][0]
+		} else if selected != "" {
+			cells[i][0] = " " + cells[i][0]
+		}
 	}
 	sub := *e
 	var b strings.Builder
 	sub.out = &b
-	fmt.Fprintf(&b, "%s  %s\n\n", e.style.bold("shmem top "+time.Now().Format("15:04:05")),
-		e.style.faint(fmt.Sprintf("%d in %s, %s of memory, by %s", len(rows), clean(e.dir),
-			bytesText(memory), by)))
+	about := fmt.Sprintf("%d in %s, %s of memory, by %s", len(rows), clean(e.dir),
+		bytesText(memory), by)
+	title := "shmem top " + time.Now().Format(time.TimeOnly)
+	if e.tty {
+		about = cut(about, max(e.width-width(title)-2, 0))
+	}
+	fmt.Fprintf(&b, "%s  %s\n%s\n", e.style.bold(title), e.style.faint(about),
+		e.style.cyan(clean(note)))
 	sub.table([]column{
-		{head: "NAME", least: 14, paint: painted(e.style.bold)},
+		{head: "NAME", least: 14, paint: func(i int, s string) string {
+			if selected == rows[i].Path && selected != "" {
+				return e.style.changed(s)
+			}
+			return e.style.bold(s)
+		}},
 		{head: "PER SEC", right: true},
-		{head: "TOTAL", right: true}, {head: "DEPTH", right: true}, {head: "LOST", right: true},
+		{head: "TOTAL", right: true, last: 4}, {head: "DEPTH", right: true, last: 1},
+		{head: "LOST", right: true, last: 3},
 		{head: "HELD", least: 8, paint: func(i int, s string) string {
 			if strings.HasPrefix(s, "dead") {
 				return e.style.red(s)
 			}
 			return s
 		}},
-		{head: "WAIT", right: true}, {head: "ATT", right: true, spare: true},
+		{head: "WAIT", right: true, last: 2}, {head: "ATT", right: true, spare: true},
 		{head: "MEM", right: true, spare: true},
-		{head: "STATE", paint: func(i int, s string) string {
+		{head: "STATE", least: 5, paint: func(i int, s string) string {
 			return rows[i].paintState(e.style, s)
 		}},
 	}, cells)

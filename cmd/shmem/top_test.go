@@ -21,7 +21,8 @@ func TestTopOrder(t *testing.T) {
 	for by, want := range map[string]string{"rate": "a", "name": "a", "mem": "b", "depth": "b",
 		"lost": "a", "wait": "b"} {
 		rows := []row{row2, row1}
-		frame := topFrame(&env{width: columns}, rows, all, by)
+		all.sort(rows, by)
+		frame := topFrame(&env{width: columns}, rows, all, by, "", "")
 		if got := frameLines(frame)[fixedLines+0][:1]; got != want {
 			t.Errorf("by %s the first is %q, want %q:\n%s", by, got, want, frame)
 		}
