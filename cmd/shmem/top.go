@@ -24,11 +24,11 @@ type topCmd struct {
 
 func (*topCmd) Help() string {
 	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box, and
-messages of a queue or topic, a second and in all. DEPTH is how full a queue is, or how far behind the slowest
-subscriber of a topic is of those that hold publishers back. LOST counts messages that were skipped
-or redelivered because a process died, and messages that subscribers were too slow for. HELD is the
-holder of the box's lock and how long it was seen, the first lock of psync that is held, or that
-slowest subscriber; WAIT says how many processes wait for something.
+messages of a queue or topic, a second and in all. DEPTH is how full a queue is, or how far behind
+the slowest subscriber of a topic is of those that hold publishers back. LOST counts messages that
+were skipped or redelivered because a process died, and messages that subscribers were too slow for.
+HELD is the holder of the box's lock and how long it was seen, the first lock of psync that is held,
+or that slowest subscriber; WAIT says how many processes wait for something.
 
 Arrows, PgUp, PgDn, Home and End select a row, and Enter shows all about it, as stat does; Esc goes
 back. / filters by what a row shows, s sorts by the next thing, p pauses, q ends it (and Ctrl-C).`
