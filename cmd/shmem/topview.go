@@ -187,8 +187,13 @@ func (v *topView) detailFrame() string {
 		fmt.Fprintln(&b, clean(reason(err)))
 		return b.String()
 	}
-	counters, _ := o.MapStats()
-	sub.showStat(st, o.Type(), counters, nil)
+	kind := statLine{}
+	if counters, err := o.MapStats(); err == nil && counters != nil {
+		kind = statLine{label: "entries", text: mapText(counters)}
+	} else if calls, err := o.CallStats(); err == nil && calls != nil {
+		kind = statLine{label: "calls", text: callText(calls)}
+	}
+	sub.showStat(st, o.Type(), kind, nil)
 	return b.String()
 }
 
