@@ -94,7 +94,10 @@ var stepsOf = map[string][]step.Point{
 	"repair": {step.LockOver, step.MapRepair, step.MapFilled},
 }
 
-const killCapacity = 40
+const (
+	killCapacity = 40
+	lastKey      = 100 // no key before the deaths is larger
+)
 
 // TestKillAtEveryStep stops a process at each step of each change, and then kills it. Get waits for
 // neither. The change is made or not, and every entry that there is room for can be stored.
@@ -120,12 +123,19 @@ func killAt(t *testing.T, change string, p step.Point) {
 	dir := shmemtest.Dir(t)
 	m := open[uint64, value](t, dir, kv.Options{Capacity: killCapacity, Evict: change == "evict"})
 	before := map[uint64]uint64{1: 1}
-	for k := uint64(10); k < 20 || change == "evict" && len(before) < killCapacity; k++ {
+	for k := uint64(10); k < 20; k++ {
 		before[k] = k
 	}
 	for k, v := range before {
 		check(t, m.Set(background, k, valueOf(v)))
 	}
+	next := uint64(20)
+	fill := func() { // where the hashes are unlucky, one of the last keys takes another's place
+		for ; change == "evict" && m.Len() < killCapacity; next++ {
+			check(t, m.Set(background, next, valueOf(next)))
+		}
+	}
+	fill()
 	op := change
 	switch change {
 	case "evict":
@@ -137,10 +147,24 @@ func killAt(t *testing.T, change string, p step.Point) {
 		c.Kill()
 	}
 	c := shmemtest.Start(t, "victim", dir, op, string(p))
-	c.Expect(t, "reached")
+	for p == step.MapEvict {
+		line, err := c.Recv()
+		check(t, err)
+		if line == "reached" {
+			break
+		}
+		c.Kill() // the entry that it removed was one of the same stripe
+		_, err = m.Delete(background, 2)
+		check(t, err)
+		fill()
+		c = shmemtest.Start(t, "victim", dir, op, string(p))
+	}
+	if p != step.MapEvict {
+		c.Expect(t, "reached")
+	}
 	check(t, c.Stop())
 	during := map[uint64]uint64{}
-	for k := range uint64(60) { // no Get waits for a stopped process
+	for k := range uint64(lastKey) { // no Get waits for a stopped process
 		if v, found, err := m.Get(k); err != nil {
 			t.Fatal(err)
 		} else if found {
@@ -185,7 +209,7 @@ func checkMap(t *testing.T, m *kv.Map[uint64, value], change string, before, dur
 	if !maps.Equal(is, during) {
 		t.Errorf("%v after the death, %v before it", is, during)
 	}
-	for k := range uint64(60) { // takes every lock
+	for k := range uint64(lastKey) { // takes every lock
 		if change == "evict" {
 			break
 		}

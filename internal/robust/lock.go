@@ -140,7 +140,7 @@ func acquire(
 	}
 }
 
-// Unreserve frees a word that is reserved for those that wait. The reader for which it was, perhaps,
+// Unreserve frees a word that is reserved for those that wait. The reader for which it perhaps was
 // has been woken and reads, and needs no word for that.
 func Unreserve(word *atomic.Uint32) { word.CompareAndSwap(reserved, free) }
 

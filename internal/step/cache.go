@@ -3,7 +3,7 @@ package step
 // Caches, in the order in which the points of a change are reached.
 const (
 	CacheEvicted  Point = "cache.evicted"  // the oldest entry has no link; its room is not free yet
-	CacheMoved    Point = "cache.moved"    // the oldest entry is appended again; its link is the old one
+	CacheMoved    Point = "cache.moved"    // the oldest entry is appended again, not yet linked
 	CachePassed   Point = "cache.passed"   // the room of the oldest entry is free
 	CacheFilled   Point = "cache.filled"   // the new entry is written behind the tail
 	CacheAppended Point = "cache.appended" // the tail is behind it; no link leads to it
