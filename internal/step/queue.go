@@ -34,9 +34,9 @@ const (
 
 // Queue lists the points of queues.
 var Queue = []Point{
-	QueueClaimed, QueueWritten, QueuePublished, QueueSent, QueueCanceled,
+	QueueClaimed, QueueReserved, QueueWritten, QueuePublished, QueueSent, QueueCanceled,
 	QueueTaken, QueueRead, QueueReleased, QueueReceived, QueueReturned,
-	QueueReserved, QueueLent, QueueDead, QueueRevoked,
+	QueueLent, QueueDead, QueueRevoked,
 	QueueEnded, QueueRepaired,
 }
 
