@@ -91,14 +91,14 @@ func (c *claim) drop() {
 // shmem.ErrBadOption in a Single queue, which has no drafts.
 func (q *Queue[T]) Reserve(ctx context.Context) (*Draft[T], error) {
 	a := q.form.attached()
-	if q.form.isSingle() {
-		return nil, a.sendErrors.Of(errSingleDraft)
-	}
 	s, err := q.form.sender(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.leave()
+	if q.form.isSingle() {
+		return nil, a.sendErrors.Of(errSingleDraft)
+	}
 	r, err := s.claim(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -117,14 +117,14 @@ func (q *Queue[T]) TryReserve() (*Draft[T], error) { return q.Reserve(stream.Try
 // Reserve claims room for a message of n bytes. See Queue.Reserve and Bytes.SendFunc.
 func (q *Bytes) Reserve(ctx context.Context, n int) (*BytesDraft, error) {
 	a := q.form.attached()
-	if q.form.isSingle() {
-		return nil, a.sendErrors.Of(errSingleDraft)
-	}
 	s, err := q.form.sender(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.leave()
+	if q.form.isSingle() {
+		return nil, a.sendErrors.Of(errSingleDraft)
+	}
 	b, pos, err := s.reserve(ctx, n)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
@@ -261,6 +262,20 @@ func TestAfterClose(t *testing.T) {
 		keep(name+"queue", q)
 		b, err := queue.OpenBytes("f", &queue.BytesOptions{Dir: dir(), Single: single})
 		check(t, err)
+		bs, err := b.Sender()
+		check(t, err)
+		br, err := b.Receiver()
+		check(t, err)
+		check(t, bs.Close())
+		keep(name+"closed sender of bytes", bs)
+		check(t, br.Close())
+		keep(name+"closed receiver of bytes", br)
+		bs, err = b.Sender()
+		check(t, err)
+		br, err = b.Receiver()
+		check(t, err)
+		keep(name+"sender of bytes", bs)
+		keep(name+"receiver of bytes", br)
 		check(t, b.Close())
 		keep(name+"bytes", b)
 	}
@@ -275,8 +290,23 @@ func TestAfterClose(t *testing.T) {
 		check(t, err)
 		keep("subscription with "+name, s)
 	}
+	p, err := tp.Publisher()
+	check(t, err)
+	check(t, p.Close())
+	keep("closed publisher", p)
+	p, err = tp.Publisher()
+	check(t, err)
+	keep("publisher", p)
 	check(t, tp.Close())
 	keep("topic", tp)
+	m, err := kv.Open[int64, int64]("f", &kv.Options{Dir: dir()})
+	check(t, err)
+	check(t, m.Close())
+	keep("map", m)
+	c, err := kv.OpenCache[string]("f", &kv.CacheOptions{Dir: dir()})
+	check(t, err)
+	check(t, c.Close())
+	keep("cache", c)
 	for name, v := range closed {
 		callAll(t, name, reflect.ValueOf(v))
 	}
@@ -320,6 +350,8 @@ func argument(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(context.Background())
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return reflect.New(t.Elem())
 	case reflect.Func:
 		return reflect.MakeFunc(t, func([]reflect.Value) []reflect.Value {
 			out := make([]reflect.Value, t.NumOut())
