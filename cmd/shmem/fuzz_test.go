@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +23,9 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/rpc"
 	"github.com/shmembox/shmem/topic"
 )
 
@@ -133,8 +138,45 @@ func reading(dir string) map[string]runner {
 		"tail --json":  &tailCmd{Name: "x", From: "oldest", Count: 2, JSON: true},
 		"record":       &recordCmd{Name: "x", File: filepath.Join(dir, ".rec"), From: "oldest", Count: 2},
 		"gen go":       &genCmd{Lang: "go", Name: "x"},
+		"check":        &checkCmd{Held: time.Second, Full: 90, Level: "note"},
+		"check --json": &checkCmd{Held: time.Second, Full: 90, Level: "note", JSON: true},
+		"ps":           &psCmd{},
+		"ps --json":    &psCmd{JSON: true},
+		"serve json":   serveOnce{"/api/state", "/api/segment?id="},
+		"serve text":   serveOnce{"/metrics"},
 		"__names":      namesCmd{},
 	}
+}
+
+// serveOnce prints what serve answers to some requests; a path that ends in = is asked for each
+// segment.
+type serveOnce []string
+
+func (paths serveOnce) Run(e *env) error {
+	s := newServer(e, &serveCmd{Values: true, AnyUser: true})
+	defer s.lookout.close()
+	ask := func(path string) error {
+		w := httptest.NewRecorder()
+		s.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
+		if _, err := w.Body.WriteTo(e.out); err != nil || w.Code != http.StatusOK {
+			return errors.Join(err, fmt.Errorf("%s: %d", path, w.Code))
+		}
+		return nil
+	}
+	for _, path := range paths {
+		if !strings.HasSuffix(path, "=") {
+			if err := ask(path); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, id := range s.lookout.order {
+			if err := ask(path + url.QueryEscape(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // lookEvery runs every reading command at the file x of dir. A command may refuse; it may not
@@ -211,6 +253,28 @@ func images(t testing.TB) map[string][]byte {
 		err = tp.Publish(ctx, Tick{})
 	}
 	keep("topic", tp, err)
+	m, err := kv.Create[uint64, Job]("map", &kv.Options{Dir: dir, Slots: 4, Capacity: 4})
+	if err == nil {
+		err = m.Set(ctx, 1, Job{1})
+	}
+	keep("map", m, err)
+	c, err := kv.CreateCache[string]("cache", &kv.CacheOptions{Dir: dir, Slots: 4, Size: 64 << 10})
+	if err == nil {
+		err = c.Set(ctx, "key \x1b[31m", []byte("esc \x1b[31m"))
+	}
+	keep("cache", c, err)
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() {
+		served <- rpc.Serve(ctx, "calls", func(context.Context, *Job, *Tick) error { return nil },
+			&rpc.ServeOptions{Dir: dir, Slots: 4, Calls: 4})
+	}()
+	client, err := rpc.Dial[Job, Tick](ctx, "calls", &rpc.DialOptions{Dir: dir})
+	keep("calls", client, err)
+	cancel()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
 	return all
 }
 
