@@ -334,7 +334,7 @@ func TestChangesMeanwhile(t *testing.T) {
 				}
 			}
 		}()
-		for range 20 {
+		for range 6 {
 			lookEvery(t, dir)
 		}
 		close(stop)

@@ -70,7 +70,7 @@ func Again(t *testing.T, scenario, schedule string) {
 
 // The same seeds in every run of the tests.
 func TestFixedSeeds(t *testing.T) {
-	run(t, "-runs", "200", "-time", "1m", "-twice")
+	run(t, "-runs", "150", "-time", "1m", "-twice")
 }
 
 // Runs that failed once. What they show now depends on the sources: the scenarios keep the promise.
