@@ -254,7 +254,12 @@ func TestMPMCEveryOrder(t *testing.T) {
 		large bool
 		start func(b *bench)
 	}{
-		{"1 slot, 2 producers, 1 consumer, 1 kill", 1, 1, false, func(b *bench) {
+		{"1 slot, 2 producers, 1 take, 1 kill", 1, 1, false, func(b *bench) {
+			b.spawn(1, b.producer(1, 1, 1, 2))
+			b.spawn(2, b.producer(2, 1, 1, 2))
+			b.spawn(3, b.consumer(3, 1, 1, 0))
+		}},
+		{"1 slot, 2 producers, 1 consumer, 1 kill", 1, 1, true, func(b *bench) {
 			b.spawn(1, b.producer(1, 1, 1, 2))
 			b.spawn(2, b.producer(2, 1, 1, 2))
 			b.spawn(3, b.consumer(3, 2, 1, 0))
