@@ -334,7 +334,7 @@ func TestChangesMeanwhile(t *testing.T) {
 				}
 			}
 		}()
-		for range 6 {
+		for range 3 {
 			lookEvery(t, dir)
 		}
 		close(stop)
