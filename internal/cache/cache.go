@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/table"
 )
 
@@ -172,11 +173,11 @@ func (c *Cache) entryAt(s *shard, pos uint64) (e entry, ok bool) {
 		return e, false
 	}
 	words := s.log[off:][:EntryWords]
-	sizes := load("sizes", &words[entrySizes])
+	sizes := access.Load("sizes", &words[entrySizes])
 	e = entry{
 		key: sizes >> 32, value: uint64(uint32(sizes)),
-		expires: int64(load("expires", &words[entryExpires])),
-		hash:    load("hash", &words[entryHash]),
+		expires: int64(access.Load("expires", &words[entryExpires])),
+		hash:    access.Load("hash", &words[entryHash]),
 	}
 	return e, sizes != skipped && off+e.words() <= uint64(len(s.log))
 }
@@ -188,15 +189,15 @@ func (c *Cache) hasKey(s *shard, pos uint64, e *entry, hash uint64, key []byte) 
 	}
 	words := s.log[pos&(c.lap-1)+EntryWords:]
 	for ; len(key) >= wordSize; key, words = key[wordSize:], words[1:] {
-		if load("key", &words[0]) != binary.NativeEndian.Uint64(key) {
+		if access.Load("key", &words[0]) != binary.NativeEndian.Uint64(key) {
 			return false
 		}
 	}
-	return len(key) == 0 || load("key", &words[0]) == lastWord(key)
+	return len(key) == 0 || access.Load("key", &words[0]) == lastWord(key)
 }
 
 // intact reports whether an entry can be at a position, and has not been overwritten. It says so of
 // everything that was read there before.
 func (s *shard) intact(pos uint64) bool {
-	return load("low", &s.Low) <= pos && pos < load("tail", &s.Tail)
+	return access.Load("low", &s.Low) <= pos && pos < access.Load("tail", &s.Tail)
 }

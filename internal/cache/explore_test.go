@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // Actors make calls at one cache. They take turns, one access to a shared word at a time, in an
@@ -78,15 +80,15 @@ func (w *world) spawn(id uint64, body func(a *actor)) {
 		body(a)
 	})
 	a.next = func() (struct{}, bool) {
-		hook = func(string, *atomic.Uint64) {
+		access.Hook = func(string, *atomic.Uint64) {
 			if !yield(struct{}{}) {
 				panic(killed{})
 			}
 		}
-		defer func() { hook = nil }()
+		defer func() { access.Hook = nil }()
 		return next()
 	}
-	a.stop = func() { hook = nil; stop() }
+	a.stop = func() { access.Hook = nil; stop() }
 	w.actors = append(w.actors, a)
 }
 
@@ -120,11 +122,11 @@ func (w *world) run(kills int) {
 func (w *world) take(a *actor, shard int) {
 	l := &w.lock[shard]
 	for {
-		was := load("lock", l)
+		was := access.Load("lock", l)
 		if was != 0 && !w.actors[was-1].dead {
 			continue
 		}
-		if !cas("lock", l, was, a.id) {
+		if !access.CAS("lock", l, was, a.id) {
 			continue
 		}
 		if was != 0 {
@@ -148,11 +150,11 @@ func (w *world) set(a *actor, k, v uint64, expires int64) {
 		return
 	}
 	for i := range ch.Room / 8 {
-		store("copy in", &w.parts.Log[ch.Value/8+i], v)
+		access.Release("copy in", &w.parts.Log[ch.Value/8+i], v)
 	}
 	w.c.Commit(&ch)
 	w.versions[k][n].ended = true
-	store("unlock", &w.lock[shard], 0)
+	access.Release("unlock", &w.lock[shard], 0)
 }
 
 func (w *world) remove(a *actor, k uint64) {
@@ -163,7 +165,7 @@ func (w *world) remove(a *actor, k uint64) {
 	n := len(w.versions[k]) - 1
 	w.c.Remove(hash, keyOf(k))
 	w.versions[k][n].ended = true
-	store("unlock", &w.lock[shard], 0)
+	access.Release("unlock", &w.lock[shard], 0)
 }
 
 // newest returns the newest version of a key that has ended.
@@ -191,7 +193,7 @@ func (w *world) get(k uint64) {
 		}
 		got := make([]uint64, e.ValueLen/8)
 		for i := range got {
-			got[i] = load("copy out", &w.parts.Log[e.Value/8+i])
+			got[i] = access.Load("copy out", &w.parts.Log[e.Value/8+i])
 		}
 		if !w.c.Valid(&e) && w.broken != "valid" {
 			continue

@@ -3,6 +3,8 @@ package cache
 import (
 	"encoding/binary"
 	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // mostTries bounds the tries of a reader. Each further one means that the entry has been replaced.
@@ -32,7 +34,7 @@ func (c *Cache) Find(hash uint64, key []byte) (e Entry, found bool, err error) {
 		for _, first := range [2]int{one, two} {
 			for way := range Ways {
 				slot := &s.index[first+way]
-				l := link(load("link", slot))
+				l := link(access.Load("link", slot))
 				if !l.leads(hash) {
 					continue
 				}
@@ -48,7 +50,7 @@ func (c *Cache) Find(hash uint64, key []byte) (e Entry, found bool, err error) {
 				}
 				// It was overwritten while it was read. The key has another entry if its link has
 				// changed, else none.
-				again = again || link(load("link again", slot))&^used != l&^used
+				again = again || link(access.Load("link again", slot))&^used != l&^used
 			}
 		}
 		if !again {
@@ -70,7 +72,7 @@ func (c *Cache) found(shard int, l link, slot *atomic.Uint64, at *entry) Entry {
 // Valid reports whether what was copied from an entry since it was found is the entry's.
 func (c *Cache) Valid(e *Entry) bool {
 	s := &c.shards[e.shard]
-	return load("low again", &s.Low) <= e.pos && e.pos < load("tail again", &s.Tail)
+	return access.Load("low again", &s.Low) <= e.pos && e.pos < access.Load("tail again", &s.Tail)
 }
 
 // Expired reports whether the entry is gone by now.
@@ -79,7 +81,7 @@ func (c *Cache) Expired(e *Entry) bool { return e.Expires != 0 && e.Expires <= c
 // MarkUsed records that an entry was read. It is kept when the log comes round to it.
 func (c *Cache) MarkUsed(e *Entry) {
 	if e.link&used == 0 {
-		cas("used", e.slot, uint64(e.link), uint64(e.link|used))
+		access.CAS("used", e.slot, uint64(e.link), uint64(e.link|used))
 	}
 }
 
@@ -100,7 +102,7 @@ func (c *Cache) Links() int { return len(c.index) }
 // then asks Valid; if that is false the entry has been replaced or removed.
 func (c *Cache) At(i int) (e Entry, ok bool) {
 	slot := &c.index[i]
-	l := link(load("link", slot))
+	l := link(access.Load("link", slot))
 	n := i / (c.Buckets * Ways)
 	s := c.shard(n)
 	if l == 0 {
@@ -139,9 +141,9 @@ func (c *Cache) Stats() (st Stats) {
 // fillKey writes the words of a key.
 func fillKey(words []atomic.Uint64, key []byte) {
 	for ; len(key) >= wordSize; key, words = key[wordSize:], words[1:] {
-		store("fill key", &words[0], binary.NativeEndian.Uint64(key))
+		access.Release("fill key", &words[0], binary.NativeEndian.Uint64(key))
 	}
 	if len(key) > 0 {
-		store("fill key", &words[0], lastWord(key))
+		access.Release("fill key", &words[0], lastWord(key))
 	}
 }

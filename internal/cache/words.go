@@ -1,10 +1,6 @@
 package cache
 
-import (
-	"sync/atomic"
-
-	"github.com/shmembox/shmem/internal/table"
-)
+import "sync/atomic"
 
 // A Header is the shared part of a cache that belongs to no shard.
 type Header struct {
@@ -62,30 +58,3 @@ func (l link) pos() uint64 { return uint64(l) & posMask }
 
 // leads reports whether a link can be that of a key with the hash.
 func (l link) leads(hash uint64) bool { return l != 0 && uint64(l)>>tagAt == hash>>8&(1<<11-1) }
-
-// hook, when set, is called before every access to a shared word, with the word. Tests stop,
-// reorder and kill there.
-var hook func(step string, w *atomic.Uint64)
-
-func load(step string, w *atomic.Uint64) uint64 {
-	if hook != nil {
-		hook(step, w)
-	}
-	return w.Load()
-}
-
-// store stores without waiting for the cache line: others see what was written before it first, but
-// a later load may pass it.
-func store(step string, w *atomic.Uint64, v uint64) {
-	if hook != nil {
-		hook(step, w)
-	}
-	table.StoreRelease(w, v)
-}
-
-func cas(step string, w *atomic.Uint64, old, next uint64) bool {
-	if hook != nil {
-		hook(step, w)
-	}
-	return w.CompareAndSwap(old, next)
-}

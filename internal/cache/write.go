@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -16,10 +17,10 @@ const lastPos = posMask - 4*maxWords
 // tail returns where the next entry of a shard goes, and low the oldest one. The zero words of a
 // new shard, and what a process leaves that dies while it begins anew, say that there is no entry.
 func (c *Cache) tail(s *shard) uint64 {
-	return max(load("tail", &s.Tail), load("low", &s.Low), firstLap*c.lap)
+	return max(access.Load("tail", &s.Tail), access.Load("low", &s.Low), firstLap*c.lap)
 }
 
-func (c *Cache) low(s *shard) uint64 { return max(load("low", &s.Low), firstLap*c.lap) }
+func (c *Cache) low(s *shard) uint64 { return max(access.Load("low", &s.Low), firstLap*c.lap) }
 
 // nextLap returns where the lap after that of a position begins.
 func (c *Cache) nextLap(pos uint64) uint64 { return pos&^(c.lap-1) + c.lap }
@@ -51,7 +52,7 @@ func (c *Cache) slot(s *shard, hash, pos uint64) (*atomic.Uint64, link) {
 	for _, first := range [2]int{one, two} {
 		for way := range Ways {
 			w := &s.index[first+way]
-			if l := link(load("link", w)); l&^used == want {
+			if l := link(access.Load("link", w)); l&^used == want {
 				return w, l
 			}
 		}
@@ -103,8 +104,8 @@ func (c *Cache) room(s *shard, n uint64) uint64 {
 		switch {
 		case low >= tail && low < needed, low >= tail && pos != tail:
 			// There is no entry: the shard goes on where the next one fits.
-			store("move low", &s.Low, pos)
-			store("move tail", &s.Tail, pos)
+			access.Release("move low", &s.Low, pos)
+			access.Release("move tail", &s.Tail, pos)
 			return pos
 		case low >= tail, low >= needed+c.spare:
 			return pos
@@ -116,8 +117,8 @@ func (c *Cache) room(s *shard, n uint64) uint64 {
 // pass removes the oldest entry of a shard, or moves it to the end if it was read.
 func (c *Cache) pass(s *shard, tail, low uint64, left *int) {
 	off := low & (c.lap - 1)
-	if off >= uint64(c.Words) || load("sizes", &s.log[off]) == skipped {
-		store("pass", &s.Low, min(c.nextLap(low), tail))
+	if off >= uint64(c.Words) || access.Load("sizes", &s.log[off]) == skipped {
+		access.Release("pass", &s.Low, min(c.nextLap(low), tail))
 		return
 	}
 	e, ok := c.entryAt(s, low)
@@ -132,7 +133,7 @@ func (c *Cache) pass(s *shard, tail, low uint64, left *int) {
 		return
 	}
 	if w != nil {
-		store("evict", w, 0)
+		access.Release("evict", w, 0)
 		c.count(s, -1, -int64(e.key+e.value))
 		if expired {
 			bump(&s.Expired)
@@ -141,7 +142,7 @@ func (c *Cache) pass(s *shard, tail, low uint64, left *int) {
 		}
 		step.Reach(step.CacheEvicted)
 	}
-	store("pass", &s.Low, min(c.after(low, e.words()), tail))
+	access.Release("pass", &s.Low, min(c.after(low, e.words()), tail))
 	step.Reach(step.CachePassed)
 }
 
@@ -156,12 +157,12 @@ func (c *Cache) move(s *shard, tail, low uint64, e *entry, w *atomic.Uint64) boo
 	c.skip(s, tail, pos)
 	from, to := low&(c.lap-1), pos&(c.lap-1)
 	for i := range n {
-		store("move", &s.log[to+i], load("move from", &s.log[from+i]))
+		access.Release("move", &s.log[to+i], access.Load("move from", &s.log[from+i]))
 	}
-	store("move tail", &s.Tail, c.after(pos, n))
+	access.Release("move tail", &s.Tail, c.after(pos, n))
 	step.Reach(step.CacheMoved)
-	store("move link", w, uint64(newLink(e.hash, pos)))
-	store("pass", &s.Low, min(c.after(low, n), c.tail(s)))
+	access.Release("move link", w, uint64(newLink(e.hash, pos)))
+	access.Release("pass", &s.Low, min(c.after(low, n), c.tail(s)))
 	step.Reach(step.CachePassed)
 	return true
 }
@@ -169,7 +170,7 @@ func (c *Cache) move(s *shard, tail, low uint64, e *entry, w *atomic.Uint64) boo
 // skip says that the lap has no entry from tail on, if the next one is in another lap.
 func (c *Cache) skip(s *shard, tail, pos uint64) {
 	if off := tail & (c.lap - 1); pos != tail && off < uint64(c.Words) {
-		store("skip", &s.log[off], skipped)
+		access.Release("skip", &s.log[off], skipped)
 	}
 }
 
@@ -177,19 +178,19 @@ func (c *Cache) skip(s *shard, tail, pos uint64) {
 func (c *Cache) fill(s *shard, pos uint64, e *entry) {
 	c.skip(s, c.tail(s), pos)
 	words := s.log[pos&(c.lap-1):][:EntryWords]
-	store("fill sizes", &words[entrySizes], e.key<<32|e.value)
-	store("fill expires", &words[entryExpires], uint64(e.expires))
-	store("fill hash", &words[entryHash], e.hash)
+	access.Release("fill sizes", &words[entrySizes], e.key<<32|e.value)
+	access.Release("fill expires", &words[entryExpires], uint64(e.expires))
+	access.Release("fill hash", &words[entryHash], e.hash)
 }
 
 // Commit makes the entry count, whose value the caller has written.
 func (c *Cache) Commit(ch *Change) {
 	s := c.shard(ch.shard)
 	step.Reach(step.CacheFilled)
-	store("append", &s.Tail, c.after(ch.pos, ch.e.words()))
+	access.Release("append", &s.Tail, c.after(ch.pos, ch.e.words()))
 	step.Reach(step.CacheAppended)
 	w, old, had := c.target(&s, ch.hash, ch.key)
-	store("commit", w, uint64(newLink(ch.hash, ch.pos)))
+	access.Release("commit", w, uint64(newLink(ch.hash, ch.pos)))
 	step.Reach(step.CacheLinked)
 	bump(&s.Changes)
 	entries := int64(0)
@@ -220,11 +221,11 @@ func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old
 	var room [2]int
 	var oldest *atomic.Uint64
 	var least link
-	low, tail := load("low", &s.Low), load("tail", &s.Tail)
+	low, tail := access.Load("low", &s.Low), access.Load("tail", &s.Tail)
 	for i, first := range [2]int{one, two} {
 		for way := range Ways {
 			w := &s.index[first+way]
-			l := link(load("link", w))
+			l := link(access.Load("link", w))
 			if l == 0 || l.pos() < low || l.pos() >= tail {
 				free[i] = w
 				room[i]++
@@ -259,7 +260,7 @@ func (c *Cache) Remove(hash uint64, key []byte) (found bool) {
 	if had != same {
 		return false
 	}
-	store("remove", w, 0)
+	access.Release("remove", w, 0)
 	step.Reach(step.CacheRemoved)
 	bump(&s.Changes)
 	c.count(&s, -1, -int64(old.key+old.value))
@@ -268,11 +269,11 @@ func (c *Cache) Remove(hash uint64, key []byte) (found bool) {
 
 // count changes the counters of what there is.
 func (c *Cache) count(s *shard, entries, bytes int64) {
-	store("count", &s.Count, load("count", &s.Count)+uint64(entries))
-	store("bytes", &s.Bytes, load("bytes", &s.Bytes)+uint64(bytes))
+	access.Release("count", &s.Count, access.Load("count", &s.Count)+uint64(entries))
+	access.Release("bytes", &s.Bytes, access.Load("bytes", &s.Bytes)+uint64(bytes))
 }
 
-func bump(w *atomic.Uint64) { store("bump", w, load("bump", w)+1) }
+func bump(w *atomic.Uint64) { access.Release("bump", w, access.Load("bump", w)+1) }
 
 // check begins a shard anew whose positions are impossible, or used up.
 func (c *Cache) check(s *shard) {
@@ -286,18 +287,18 @@ func (c *Cache) check(s *shard) {
 // they are used up.
 func (c *Cache) reset(s *shard) {
 	for i := range s.index {
-		store("reset", &s.index[i], 0)
+		access.Release("reset", &s.index[i], 0)
 	}
 	pos := firstLap * c.lap
 	if tail := c.tail(s); tail <= lastPos {
 		pos = c.nextLap(tail)
 	}
 	// A reader that has an old position finds that it is not below the tail, or below low.
-	store("reset tail", &s.Tail, pos)
-	store("reset low", &s.Low, pos)
-	store("evicted", &s.Evicted, load("evicted", &s.Evicted)+load("count", &s.Count))
-	store("count", &s.Count, 0)
-	store("bytes", &s.Bytes, 0)
+	access.Release("reset tail", &s.Tail, pos)
+	access.Release("reset low", &s.Low, pos)
+	access.Release("evicted", &s.Evicted, access.Load("evicted", &s.Evicted)+access.Load("count", &s.Count))
+	access.Release("count", &s.Count, 0)
+	access.Release("bytes", &s.Bytes, 0)
 	bump(&s.Repairs)
 }
 
@@ -307,7 +308,7 @@ func (c *Cache) Repair(shard int) {
 	c.check(&s)
 	var entries, bytes uint64
 	for i := range s.index {
-		l := link(load("link", &s.index[i]))
+		l := link(access.Load("link", &s.index[i]))
 		if l == 0 {
 			continue
 		}
@@ -315,11 +316,11 @@ func (c *Cache) Repair(shard int) {
 			entries++
 			bytes += e.key + e.value
 		} else {
-			store("repair", &s.index[i], 0)
+			access.Release("repair", &s.index[i], 0)
 		}
 	}
-	store("count", &s.Count, entries)
-	store("bytes", &s.Bytes, bytes)
+	access.Release("count", &s.Count, entries)
+	access.Release("bytes", &s.Bytes, bytes)
 	bump(&s.Changes)
 	bump(&s.Repairs)
 	step.Reach(step.CacheRepaired)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // memory is the memory of a table in a test. A request and a reply are a word each.
@@ -63,13 +65,6 @@ func (m *memory) party(w *world, id uint64) *party {
 	return &party{id: id, w: w, m: m, t: t}
 }
 
-// alive is what the kernel says.
-func (p *party) alive(id uint32) bool {
-	dead := p.w.isDead(uint64(id))
-	p.w.note(map[bool]uint64{true: 1, false: 2}[dead])
-	return !dead
-}
-
 const patience = 2 // looks at a call before it is given up
 
 // call makes a call, and gives it up if there is no reply after some looks.
@@ -79,7 +74,7 @@ func (p *party) call(c *aCall, idempotent bool) {
 		c.outcome = "no room"
 		return
 	}
-	store("request", &p.m.request[i], c.number)
+	access.Release("request", &p.m.request[i], c.number)
 	w = p.t.Ask(i, w)
 	for look := 0; ; look++ {
 		is := p.t.Load(i)
@@ -88,7 +83,7 @@ func (p *party) call(c *aCall, idempotent bool) {
 		}
 		switch is.State() {
 		case Done:
-			c.got = load("reply", &p.m.replies[i])
+			c.got = access.Load("reply", &p.m.replies[i])
 			p.t.Free(i, is)
 			c.outcome = "reply"
 			return
@@ -101,7 +96,7 @@ func (p *party) call(c *aCall, idempotent bool) {
 			}
 		case Begun:
 			switch {
-			case !p.alive(is.ID()):
+			case !p.w.Alive(is.ID()):
 				if idempotent && look < patience {
 					p.t.Requeue(i, is)
 				} else if p.t.Abandon(i, is) {
@@ -127,13 +122,13 @@ func (p *party) serve(n int, all []*aCall) {
 		if !ok {
 			return
 		}
-		number := load("request in the handler", &p.m.request[i])
+		number := access.Load("request in the handler", &p.m.request[i])
 		for _, c := range all {
 			if c.number == number {
 				c.runs++
 			}
 		}
-		store("reply", &p.m.replies[i], number+100)
+		access.Release("reply", &p.m.replies[i], number+100)
 		p.t.Finish(i, w)
 	}
 }
@@ -150,7 +145,7 @@ func (m *memory) check(w *world, all []*aCall, idempotent bool) error {
 		}
 	}
 	p := m.party(w, 1000)
-	p.t.Sweep(p.alive)
+	p.t.Sweep(p.w.Alive)
 	for i := range p.t.slots {
 		if is := p.t.Load(i); is.State() != Free {
 			return fmt.Errorf("slot %d has state %d of %d", i, is.State(), is.ID())
@@ -183,7 +178,7 @@ type part struct {
 func aCase(slots int, parts ...part) func(w *world) func() error {
 	return func(w *world) func() error {
 		m := newMemory(slots, 2)
-		w.words = m.words()
+		w.Words = m.words()
 		var all []*aCall
 		idempotent := false
 		for i, part := range parts {
@@ -200,7 +195,7 @@ func aCase(slots int, parts ...part) func(w *world) func() error {
 			for _, before := range parts[:i] {
 				from += before.calls
 			}
-			w.spawn(p.id, func() {
+			w.Spawn(uint32(p.id), func() {
 				for _, c := range all[from : from+part.calls] {
 					p.call(c, part.idempotent)
 				}
@@ -208,7 +203,7 @@ func aCase(slots int, parts ...part) func(w *world) func() error {
 					p.serve(part.serves, all)
 				}
 				if part.sweeps {
-					p.t.Sweep(p.alive)
+					p.t.Sweep(p.w.Alive)
 				}
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -53,11 +54,11 @@ func (t *Table) Calls() int { return len(t.slots) }
 func (t *Table) Slot(i int) *Slot { return t.slots[i] }
 
 // Load returns the word of slot i.
-func (t *Table) Load(i int) Word { return Word(load("word", &t.slots[i].Word)) }
+func (t *Table) Load(i int) Word { return Word(access.Load("word", &t.slots[i].Word)) }
 
 // change changes the word of slot i, if it is the one that the caller knows.
 func (t *Table) change(name string, i int, from, to Word) bool {
-	return cas(name, &t.slots[i].Word, uint64(from), uint64(to))
+	return access.CAS(name, &t.slots[i].Word, uint64(from), uint64(to))
 }
 
 // Take takes a free slot for a client, the first one from slot start on. It reports false if there
@@ -94,21 +95,21 @@ func (t *Table) AnyFree() bool {
 // Ask lets servers take the call, whose request the client has written. It returns the word of the
 // call.
 func (t *Table) Ask(i int, w Word) Word {
-	store("client", &t.slots[i].Client, uint64(w.ID()))
+	access.Release("client", &t.slots[i].Client, uint64(w.ID()))
 	step.Reach(step.CallWritten)
 	asked := w.to(Asked, 0)
-	store("ask", &t.slots[i].Word, uint64(asked))
+	access.Release("ask", &t.slots[i].Word, uint64(asked))
 	step.Reach(step.CallAsked)
 	t.mark(i)
 	step.Reach(step.CallMarked)
 	return asked
 }
 
-func (t *Table) mark(i int) { set("mark", &t.ready[i/64], 1<<(i%64)) }
+func (t *Table) mark(i int) { access.Or("mark", &t.ready[i/64], 1<<(i%64)) }
 
 // Remark sets the bit of a call that waits for a server, if it was lost. It reports whether it was.
 func (t *Table) Remark(i int, w Word) bool {
-	if w.State() != Asked || load("marked", &t.ready[i/64])&(1<<(i%64)) != 0 || t.Load(i) != w {
+	if w.State() != Asked || access.Load("marked", &t.ready[i/64])&(1<<(i%64)) != 0 || t.Load(i) != w {
 		return false
 	}
 	t.mark(i)
@@ -118,7 +119,7 @@ func (t *Table) Remark(i int, w Word) bool {
 // AnyReady reports whether there seems to be a call that waits for a server.
 func (t *Table) AnyReady() bool {
 	for i := range t.ready {
-		if load("ready", &t.ready[i]) != 0 {
+		if access.Load("ready", &t.ready[i]) != 0 {
 			return true
 		}
 	}
@@ -133,10 +134,10 @@ func (t *Table) Claim(server uint32) (i int, w Word, ok bool) {
 	at := start / 64
 	mask := ^uint64(0) << (start % 64)
 	for range n + 1 {
-		for set := load("ready", &t.ready[at]) & mask; set != 0; set &= set - 1 {
+		for set := access.Load("ready", &t.ready[at]) & mask; set != 0; set &= set - 1 {
 			i := 64*at + bits.TrailingZeros64(set)
 			if i >= len(t.slots) {
-				unset("unmark", &t.ready[at], 1<<(i%64)) // a scribbler has set it
+				access.AndNot("unmark", &t.ready[at], 1<<(i%64)) // a scribbler has set it
 				continue
 			}
 			if w, ok := t.claim(server, i); ok {
@@ -164,14 +165,14 @@ func (t *Table) claim(server uint32, i int) (Word, bool) {
 			}
 			step.Reach(step.CallBegun)
 			// No other process frees the slot, so the bit is that of no later call.
-			unset("unmark", &t.ready[i/64], bit)
+			access.AndNot("unmark", &t.ready[i/64], bit)
 			step.Reach(step.CallClaimed)
 			return next, true
 		}
-		if load("marked", &t.ready[i/64])&bit == 0 {
+		if access.Load("marked", &t.ready[i/64])&bit == 0 {
 			return 0, false
 		}
-		unset("unmark", &t.ready[i/64], bit)
+		access.AndNot("unmark", &t.ready[i/64], bit)
 		if t.Load(i).State() != Asked { // it was no bit of a later call
 			return 0, false
 		}
@@ -226,7 +227,7 @@ func (t *Table) Cancel(i int, w Word) bool {
 		return false
 	}
 	step.Reach(step.CallCanceled)
-	add("canceled", &t.header.Canceled, 1)
+	access.Add("canceled", &t.header.Canceled, 1)
 	return true
 }
 
@@ -240,7 +241,7 @@ func (t *Table) Requeue(i int, w Word) bool {
 	}
 	step.Reach(step.CallRequeued)
 	t.mark(i)
-	add("requeued", &t.header.Requeued, 1)
+	access.Add("requeued", &t.header.Requeued, 1)
 	return true
 }
 
@@ -282,30 +283,30 @@ func (t *Table) Sweep(alive func(id uint32) bool) (s Swept) {
 	}
 	if s.Freed+s.Canceled > 0 {
 		step.Reach(step.CallSwept)
-		add("freed", &t.header.Freed, uint64(s.Freed))
+		access.Add("freed", &t.header.Freed, uint64(s.Freed))
 	}
 	return s
 }
 
 // client returns the client of a call that was asked.
-func (t *Table) client(i int) uint32 { return uint32(load("client", &t.slots[i].Client)) }
+func (t *Table) client(i int) uint32 { return uint32(access.Load("client", &t.slots[i].Client)) }
 
 // Join makes a record of a server, in the place of a dead one if need be. It reports false if there
 // is no room.
 func (t *Table) Join(id uint32, alive func(id uint32) bool) (*Server, bool) {
 	for i := range t.servers {
 		s := &t.servers[i]
-		was := load("server", &s.ID)
-		if was != 0 && alive(uint32(was)) || !cas("join", &s.ID, was, uint64(id)) {
+		was := access.Load("server", &s.ID)
+		if was != 0 && alive(uint32(was)) || !access.CAS("join", &s.ID, was, uint64(id)) {
 			continue
 		}
 		for {
-			used := load("used", &t.header.ServersUsed)
-			if used > uint64(i) || cas("use", &t.header.ServersUsed, used, uint64(i)+1) {
+			used := access.Load("used", &t.header.ServersUsed)
+			if used > uint64(i) || access.CAS("use", &t.header.ServersUsed, used, uint64(i)+1) {
 				break
 			}
 		}
-		add("joined", &t.header.Joined, 1)
+		access.Add("joined", &t.header.Joined, 1)
 		step.Reach(step.CallJoined)
 		for i := range t.slots { // what a dead process has left without its bit
 			t.Remark(i, t.Load(i))
@@ -316,13 +317,13 @@ func (t *Table) Join(id uint32, alive func(id uint32) bool) (*Server, bool) {
 }
 
 // Leave ends the record of a server.
-func (t *Table) Leave(s *Server, id uint32) { cas("leave", &s.ID, uint64(id), 0) }
+func (t *Table) Leave(s *Server, id uint32) { access.CAS("leave", &s.ID, uint64(id), 0) }
 
 // Servers appends the ids of the servers that there are records of, dead ones too.
 func (t *Table) Servers(list []uint32) []uint32 {
-	n := min(load("used", &t.header.ServersUsed), uint64(len(t.servers)))
+	n := min(access.Load("used", &t.header.ServersUsed), uint64(len(t.servers)))
 	for i := range t.servers[:n] {
-		if id := load("server", &t.servers[i].ID); id != 0 {
+		if id := access.Load("server", &t.servers[i].ID); id != 0 {
 			list = append(list, uint32(id))
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 type item8 = uint64
@@ -121,7 +123,7 @@ func benchNext(b *testing.B, producers, consumers int) {
 					spin(&s)
 					continue
 				}
-				storeRelease(&words[2*next.Index+1], uint64(n))
+				access.Release("value", &words[2*next.Index+1], uint64(n))
 				_ = r.PublishNext(next)
 				_, _, _ = r.RoomAhead(next.Pos)
 				n, s = n+1, 0

@@ -3,6 +3,8 @@ package ring
 import (
 	"math"
 	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // BroadcastHeader is the shared part of a Broadcast, without slots and holds. All zero is an empty
@@ -81,7 +83,7 @@ func (r *Broadcast) Index(pos uint64) int {
 
 // Close ends the stream: publishers get ErrClosed, and readers get it after the last message. A
 // reader that has got ErrClosed can miss a message that another publisher claims at this moment.
-func (r *Broadcast) Close() { cas("close", &r.h.Closed, 0, Ended) }
+func (r *Broadcast) Close() { access.CAS("close", &r.h.Closed, 0, Ended) }
 
 // Ended reports whether Close was called.
 func (r *Broadcast) Ended() bool { return HasEnded(&r.h.Closed) }
@@ -91,10 +93,10 @@ func (r *Broadcast) Skipped() uint64 { return r.h.Skipped.Load() }
 
 // Now returns the position of the next message.
 func (r *Broadcast) Now() uint64 {
-	t := load("now.tail", &r.h.Tail)
+	t := access.Load("now.tail", &r.h.Tail)
 	for range r.n { // the tail may be behind
 		i, lap := r.at(t)
-		if word(load("now.look", &r.slots[i])).ahead(lap) != 0 || r.unused(i, lap) {
+		if word(access.Load("now.look", &r.slots[i])).ahead(lap) != 0 || r.unused(i, lap) {
 			break
 		}
 		t++
@@ -104,7 +106,7 @@ func (r *Broadcast) Now() uint64 {
 
 // unused reports whether slot i was never claimed, which is possible only in lap 0.
 func (r *Broadcast) unused(i, lap uint64) bool {
-	return lap == 0 && load("now.unused", &r.slots[i]) == 0
+	return lap == 0 && access.Load("now.unused", &r.slots[i]) == 0
 }
 
 // Oldest returns the oldest position that may still have its message.
@@ -136,32 +138,32 @@ func (r *Broadcast) Publisher(self uint32) *Publisher {
 // that one is no longer the last, at most once a lap unless several readers are far behind.
 func (p *Publisher) Claim() (pos uint64, err error) {
 	r := p.r
-	if load("pub.closed", &r.h.Closed) != 0 {
+	if access.Load("pub.closed", &r.h.Closed) != 0 {
 		return 0, ErrClosed
 	}
 	for range r.n + 1<<12 {
-		t := load("pub.tail", &r.h.Tail)
+		t := access.Load("pub.tail", &r.h.Tail)
 		if t >= p.limit && !p.room(t) {
 			return 0, ErrFull
 		}
 		i, lap := r.at(t)
-		w := word(load("pub.look", &r.slots[i]))
+		w := word(access.Load("pub.look", &r.slots[i]))
 		d, s := w.ahead(lap), w.state()
 		switch {
 		case w == 0 && lap == 0, d == -1 && (s == ready || s == skipped):
-			if !cas("pub.slot", &r.slots[i], uint64(w), uint64(named(claimed, lap, p.self))) {
+			if !access.CAS("pub.slot", &r.slots[i], uint64(w), uint64(named(claimed, lap, p.self))) {
 				continue
 			}
 			// On arm64 the writes to the item can pass the store above, but not a later load of the
 			// same word.
-			load("pub.fence", &r.slots[i])
+			access.Load("pub.fence", &r.slots[i])
 			advance("pub.advance", &r.h.Tail, t, t+1)
 			return t, nil
 		case d == 0 && (s == ready || s == skipped || s == claimed): // the tail is behind
 			advance("pub.help", &r.h.Tail, t, t+1)
 		case d == -1 && s == claimed:
 			return 0, ErrHeld
-		case load("pub.check", &r.h.Tail) == t:
+		case access.Load("pub.check", &r.h.Tail) == t:
 			return 0, ErrCorrupt
 		}
 	}
@@ -212,17 +214,17 @@ func (r *Broadcast) used() int {
 	if len(r.holds) <= r.fewHolds {
 		return len(r.holds)
 	}
-	return int(min(load("holds.used", &r.h.Used), uint64(len(r.holds))))
+	return int(min(access.Load("holds.used", &r.h.Used), uint64(len(r.holds))))
 }
 
 // cursor returns the cursor of a hold. ok is false if no reader has that hold, or has not written
 // its cursor yet.
 func (r *Broadcast) cursor(i int) (c uint64, ok bool) {
-	id := load("limit.id", &r.holds[i].ID)
+	id := access.Load("limit.id", &r.holds[i].ID)
 	if id == 0 || id&cursorUnset != 0 {
 		return 0, false
 	}
-	return load("limit.cursor", &r.holds[i].Cursor), true
+	return access.Load("limit.cursor", &r.holds[i].Cursor), true
 }
 
 // full reports whether a hold keeps position t from being claimed. It looks first at the one that
@@ -252,7 +254,7 @@ func (r *Broadcast) full(t uint64) bool {
 // not claimed it.
 func (p *Publisher) Publish(pos uint64) error {
 	i, lap := p.r.at(pos)
-	if !cas("pub.publish", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
+	if !access.CAS("pub.publish", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
 		uint64(plain(ready, lap))) {
 		return ErrNotHeld
 	}
@@ -262,7 +264,7 @@ func (p *Publisher) Publish(pos uint64) error {
 // Cancel gives up a claimed position. Readers skip it.
 func (p *Publisher) Cancel(pos uint64) error {
 	i, lap := p.r.at(pos)
-	if !cas("pub.cancel", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
+	if !access.CAS("pub.cancel", &p.r.slots[i], uint64(named(claimed, lap, p.self)),
 		uint64(named(skipped, lap, p.self))) {
 		return ErrNotHeld
 	}
@@ -274,11 +276,11 @@ func (p *Publisher) Cancel(pos uint64) error {
 // other claims do no harm until the tail or a cursor comes to them; see RepairAt.
 func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	live := known{alive: alive}
-	skips = r.skipDead(&live, before(load("repair.tail", &r.h.Tail), r.n), 1)
+	skips = r.skipDead(&live, before(access.Load("repair.tail", &r.h.Tail), r.n), 1)
 	for i := range r.used() {
-		id := load("repair.hold", &r.holds[i].ID)
+		id := access.Load("repair.hold", &r.holds[i].ID)
 		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) &&
-			cas("repair.free", &r.holds[i].ID, id, 0) {
+			access.CAS("repair.free", &r.holds[i].ID, id, 0) {
 			holds++
 		}
 	}
@@ -299,7 +301,7 @@ const few = 64
 func (r *Broadcast) skipDead(live *known, p uint64, more int) (skips int) {
 	for end := p + r.n; p < end && more > 0; p++ {
 		i, lap := r.at(p)
-		w := word(load("repair.look", &r.slots[i]))
+		w := word(access.Load("repair.look", &r.slots[i]))
 		s := w.state()
 		if w.ahead(lap) != 0 || w == 0 && lap == 0 { // not claimed yet, or overwritten
 			return skips
@@ -312,8 +314,8 @@ func (r *Broadcast) skipDead(live *known, p uint64, more int) (skips int) {
 			continue
 		}
 		more = max(more, soon)
-		if cas("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
-			add("repair.count", &r.h.Skipped, 1)
+		if access.CAS("repair.skip", &r.slots[i], uint64(w), uint64(w.rename(skipped, w.id()))) {
+			access.Add("repair.count", &r.h.Skipped, 1)
 			skips++
 		}
 	}
@@ -337,7 +339,7 @@ func (r *Broadcast) Slowest() (id uint32, cursor uint64) {
 // before is consistent.
 func (r *Broadcast) Valid(pos uint64) bool {
 	i, lap := r.at(pos)
-	return word(load("read.check", &r.slots[i])) == plain(ready, lap)
+	return word(access.Load("read.check", &r.slots[i])) == plain(ready, lap)
 }
 
 // Latest returns the newest published position; the caller reads its item and checks with Valid. It
@@ -374,26 +376,26 @@ func (r *Broadcast) From(pos uint64) *Cursor {
 func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 	for i := range r.holds {
 		h := &r.holds[i]
-		if load("hold.look", &h.ID) != 0 {
+		if access.Load("hold.look", &h.ID) != 0 {
 			continue
 		}
 		// Before the hold is taken: Repair finds it only then, should this process be killed.
-		if n := load("hold.used", &r.h.Used); n <= uint64(i) {
+		if n := access.Load("hold.used", &r.h.Used); n <= uint64(i) {
 			advance("hold.use", &r.h.Used, n, uint64(i+1))
 		}
-		if !cas("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
+		if !access.CAS("hold.take", &h.ID, 0, uint64(self)|cursorUnset) {
 			continue
 		}
 		// A publisher that saw no hold may go on until one lap after the tail it saw. So the hold
 		// begins at a tail that is loaded after the cursor is visible. A publisher that sees the
 		// cursor is bound by it, so the cursor never goes back: a later Now can be older.
 		seen := r.Now()
-		store("hold.cursor", &h.Cursor, seen)
-		if !cas("hold.there", &h.ID, uint64(self)|cursorUnset, uint64(self)) {
+		access.Store("hold.cursor", &h.Cursor, seen)
+		if !access.CAS("hold.there", &h.ID, uint64(self)|cursorUnset, uint64(self)) {
 			continue // only a process that writes nonsense frees the hold of a living one
 		}
 		c := &Cursor{r: r, pos: max(seen, r.Now()), hold: h, self: self}
-		store("hold.cursor", &h.Cursor, c.pos)
+		access.Store("hold.cursor", &h.Cursor, c.pos)
 		return c, nil
 	}
 	return nil, ErrFull
@@ -402,7 +404,7 @@ func (r *Broadcast) Hold(self uint32) (*Cursor, error) {
 // Leave ends a hold.
 func (c *Cursor) Leave() {
 	if c.hold != nil {
-		cas("hold.leave", &c.hold.ID, uint64(c.self), 0)
+		access.CAS("hold.leave", &c.hold.ID, uint64(c.self), 0)
 		c.hold = nil
 	}
 }
@@ -422,7 +424,7 @@ func (c *Cursor) Next() (pos, lost uint64, err error) {
 	closed := false
 	for try := range r.n + 64 {
 		i, lap := r.at(c.pos)
-		w := word(load("read.look", &r.slots[i]))
+		w := word(access.Load("read.look", &r.slots[i]))
 		d, s := w.ahead(lap), w.state()
 		switch {
 		case w == plain(ready, lap):
@@ -437,7 +439,7 @@ func (c *Cursor) Next() (pos, lost uint64, err error) {
 			if closed {
 				return 0, lost, ErrClosed
 			}
-			if closed = load("read.closed", &r.h.Closed) != 0; !closed {
+			if closed = access.Load("read.closed", &r.h.Closed) != 0; !closed {
 				return 0, lost, ErrEmpty
 			}
 		case d > 0 && (s == ready || s == skipped || s == claimed):
@@ -471,7 +473,7 @@ func (c *Cursor) Done() error {
 // tell writes the position of a hold, so that publishers can go on.
 func (c *Cursor) tell() {
 	if c.hold != nil {
-		store("read.tell", &c.hold.Cursor, c.pos)
+		access.Store("read.tell", &c.hold.Cursor, c.pos)
 	}
 }
 
@@ -479,7 +481,7 @@ func (c *Cursor) tell() {
 // whether it did. It changes nothing shared except the cursor of a hold.
 func (c *Cursor) PassDead(alive func(id uint32) bool) bool {
 	i, lap := c.r.at(c.pos)
-	w := word(load("read.look", &c.r.slots[i]))
+	w := word(access.Load("read.look", &c.r.slots[i]))
 	if w.state() != claimed || w.ahead(lap) != 0 || w.id() != 0 && alive(w.id()) {
 		return false
 	}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 )
 
 type castBench struct {
@@ -28,12 +31,12 @@ func (b *castBench) fail(f string, a ...any) {
 func newCastBench(w *world, n, holds int) *castBench {
 	b := &castBench{world: w, slots: make([]atomic.Uint64, n), holds: make([]Hold, holds), items: make([]atomic.Uint64, 2*n), sent: map[uint64]uint64{}, repair: true}
 	b.r, _ = NewBroadcast(&b.h, b.slots, b.holds)
-	w.share(&b.h.Tail, &b.h.Closed, &b.h.Skipped, &b.h.Used)
+	w.Share(&b.h.Tail, &b.h.Closed, &b.h.Skipped, &b.h.Used)
 	for i := range b.holds {
-		w.share(&b.holds[i].ID, &b.holds[i].Cursor)
+		w.Share(&b.holds[i].ID, &b.holds[i].Cursor)
 	}
-	w.shareAll(b.slots)
-	w.shareAll(b.items)
+	w.ShareAll(b.slots)
+	w.ShareAll(b.items)
 	return b
 }
 
@@ -46,16 +49,16 @@ func (b *castBench) publisher(id uint32, values, tries int) func() {
 				if err != ErrFull && err != ErrHeld && err != ErrClosed {
 					b.fail("claim: %v", err)
 				}
-				if b.repair && b.anyDead() {
-					b.r.Repair(b.alive)
+				if b.repair && b.AnyDead() {
+					b.r.Repair(b.Alive)
 				}
 				tries--
 				continue
 			}
 			v := uint64(id)*100 + uint64(n)
 			i := 2 * b.r.Index(pos)
-			store("item", &b.items[i], v)
-			store("item", &b.items[i+1], v)
+			access.Store("item", &b.items[i], v)
+			access.Store("item", &b.items[i+1], v)
 			// Published with this step, unless it is killed before it.
 			if err := p.Publish(pos); err != nil {
 				b.fail("publish: %v", err)
@@ -90,16 +93,16 @@ func (b *castBench) follow(c *Cursor, tries int, hold bool) (got int) {
 			b.fail("lost %d with a hold", lost)
 		}
 		if err != nil {
-			if err == ErrHeld && b.anyDead() {
-				c.PassDead(b.alive)
+			if err == ErrHeld && b.AnyDead() {
+				c.PassDead(b.Alive)
 			} else if err != ErrEmpty && err != ErrHeld && err != ErrClosed {
 				b.fail("next: %v", err)
 			}
 			continue
 		}
 		i := 2 * b.r.Index(pos)
-		v := load("item", &b.items[i])
-		u := load("item", &b.items[i+1])
+		v := access.Load("item", &b.items[i])
+		u := access.Load("item", &b.items[i+1])
 		if b.noTest {
 			c.pos++
 		} else if c.Done() != nil {
@@ -148,8 +151,8 @@ func (b *castBench) newest(tries int) func() {
 				} else if err == ErrCorrupt {
 					b.fail("newest: %v", err)
 				}
-				if err == ErrHeld && b.anyDead() {
-					c.PassDead(b.alive)
+				if err == ErrHeld && b.AnyDead() {
+					c.PassDead(b.Alive)
 				}
 				continue
 			}
@@ -157,8 +160,8 @@ func (b *castBench) newest(tries int) func() {
 				b.fail("newest: %d, seen up to %d, %d is there", pos, next, least)
 			}
 			i := 2 * b.r.Index(pos)
-			v := load("item", &b.items[i])
-			u := load("item", &b.items[i+1])
+			v := access.Load("item", &b.items[i])
+			u := access.Load("item", &b.items[i+1])
 			if !b.noTest && c.Done() != nil {
 				continue
 			}
@@ -204,58 +207,58 @@ func TestBroadcastEveryOrder(t *testing.T) {
 		start        func(b *castBench)
 	}{
 		{"1 slot, 1 publisher, 1 reader, 2 kills", 2, 1, 0, false, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 3, 1))
-			b.spawn(2, b.reader(2, 3, false))
+			b.Spawn(1, b.publisher(1, 3, 1))
+			b.Spawn(2, b.reader(2, 3, false))
 		}},
 		{"2 slots, 2 publishers, 2 kills", 2, 2, 0, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 2))
-			b.spawn(2, b.publisher(2, 2, 2))
+			b.Spawn(1, b.publisher(1, 2, 2))
+			b.Spawn(2, b.publisher(2, 2, 2))
 		}},
 		{"2 slots, 2 publishers, 1 reader, 1 kill", 1, 2, 0, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 2))
-			b.spawn(2, b.publisher(2, 1, 2))
-			b.spawn(3, b.reader(3, 3, false))
+			b.Spawn(1, b.publisher(1, 2, 2))
+			b.Spawn(2, b.publisher(2, 1, 2))
+			b.Spawn(3, b.reader(3, 3, false))
 		}},
 		{"2 slots, 1 publisher, 1 hold", 0, 2, 1, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 4, 1))
-			b.spawn(2, b.reader(2, 2, true))
+			b.Spawn(1, b.publisher(1, 4, 1))
+			b.Spawn(2, b.reader(2, 2, true))
 		}},
 		{"1 slot, 1 publisher, 1 hold, 1 kill", 1, 1, 1, false, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 1))
-			b.spawn(2, b.reader(2, 2, true))
+			b.Spawn(1, b.publisher(1, 2, 1))
+			b.Spawn(2, b.reader(2, 2, true))
 		}},
 		{"1 slot, 1 publisher, 1 hold of many", 0, 1, 1, false, func(b *castBench) {
 			b.r.fewHolds = 0
-			b.spawn(1, b.publisher(1, 2, 1))
-			b.spawn(2, b.reader(2, 2, true))
+			b.Spawn(1, b.publisher(1, 2, 1))
+			b.Spawn(2, b.reader(2, 2, true))
 		}},
 		{"2 slots, 1 publisher, 1 hold, 1 kill", 1, 2, 1, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 4, 2))
-			b.spawn(2, b.reader(2, 3, true))
+			b.Spawn(1, b.publisher(1, 4, 2))
+			b.Spawn(2, b.reader(2, 3, true))
 		}},
 		{"2 slots, 2 publishers, 1 hold, 1 kill", 1, 2, 1, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 2))
-			b.spawn(2, b.publisher(2, 2, 1))
-			b.spawn(3, b.reader(3, 2, true))
+			b.Spawn(1, b.publisher(1, 2, 2))
+			b.Spawn(2, b.publisher(2, 2, 1))
+			b.Spawn(3, b.reader(3, 2, true))
 		}},
 		{"1 slot, 1 publisher, 1 newest, 1 kill", 1, 1, 0, false, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 1))
-			b.spawn(2, b.newest(2))
+			b.Spawn(1, b.publisher(1, 2, 1))
+			b.Spawn(2, b.newest(2))
 		}},
 		{"2 slots, 2 publishers, 1 newest, 1 kill", 1, 2, 0, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 2))
-			b.spawn(2, b.publisher(2, 1, 1))
-			b.spawn(3, b.newest(2))
+			b.Spawn(1, b.publisher(1, 2, 2))
+			b.Spawn(2, b.publisher(2, 1, 1))
+			b.Spawn(3, b.newest(2))
 		}},
 		{"2 slots, 1 publisher, 1 hold, 1 newest", 0, 2, 1, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 3, 1))
-			b.spawn(2, b.reader(2, 2, true))
-			b.spawn(3, b.newest(2))
+			b.Spawn(1, b.publisher(1, 3, 1))
+			b.Spawn(2, b.reader(2, 2, true))
+			b.Spawn(3, b.newest(2))
 		}},
 		{"1 slot, 1 publisher, 1 hold, 1 reader", 0, 1, 1, true, func(b *castBench) {
-			b.spawn(1, b.publisher(1, 2, 1))
-			b.spawn(2, b.reader(2, 1, true))
-			b.spawn(3, b.reader(3, 1, false))
+			b.Spawn(1, b.publisher(1, 2, 1))
+			b.Spawn(2, b.reader(2, 1, true))
+			b.Spawn(3, b.reader(3, 1, false))
 		}},
 	} {
 		exhaust(t, c.name, c.kills, c.large, func(w *world) func() error {
@@ -264,39 +267,39 @@ func TestBroadcastEveryOrder(t *testing.T) {
 			return b.check
 		})
 	}
-	caught(t, "no check after reading", 0, func(w *world) func() error {
+	accesstest.Caught(t, "no check after reading", 0, func(w *world) func() error {
 		b := newCastBench(w, 1, 0)
 		b.noTest = true
-		b.spawn(1, b.publisher(1, 2, 1))
-		b.spawn(2, b.reader(2, 2, false))
+		b.Spawn(1, b.publisher(1, 2, 1))
+		b.Spawn(2, b.reader(2, 2, false))
 		return b.check
 	})
-	caught(t, "the newest without a check", 0, func(w *world) func() error {
+	accesstest.Caught(t, "the newest without a check", 0, func(w *world) func() error {
 		b := newCastBench(w, 1, 0)
 		b.noTest = true
-		b.spawn(1, b.publisher(1, 2, 1))
-		b.spawn(2, b.newest(2))
+		b.Spawn(1, b.publisher(1, 2, 1))
+		b.Spawn(2, b.newest(2))
 		return b.check
 	})
-	caught(t, "a hold that goes back", 0, func(w *world) func() error {
+	accesstest.Caught(t, "a hold that goes back", 0, func(w *world) func() error {
 		b := newCastBench(w, 2, 1)
-		b.spawn(1, b.publisher(1, 4, 2))
-		b.spawn(2, func() {
-			store("hold.take", &b.holds[0].ID, 2)
-			store("hold.cursor", &b.holds[0].Cursor, b.r.Now())
+		b.Spawn(1, b.publisher(1, 4, 2))
+		b.Spawn(2, func() {
+			access.Store("hold.take", &b.holds[0].ID, 2)
+			access.Store("hold.cursor", &b.holds[0].Cursor, b.r.Now())
 			c := &Cursor{r: b.r, pos: b.r.Now(), hold: &b.holds[0], self: 2}
-			store("hold.cursor", &b.holds[0].Cursor, c.pos)
+			access.Store("hold.cursor", &b.holds[0].Cursor, c.pos)
 			b.follow(c, 3, true)
 		})
 		return b.check
 	})
-	caught(t, "hold from a tail seen before", 0, func(w *world) func() error {
+	accesstest.Caught(t, "hold from a tail seen before", 0, func(w *world) func() error {
 		b := newCastBench(w, 2, 1)
-		b.spawn(1, b.publisher(1, 5, 3))
-		b.spawn(2, func() {
+		b.Spawn(1, b.publisher(1, 5, 3))
+		b.Spawn(2, func() {
 			now := b.r.Now() // before the hold can be seen
-			store("hold.cursor", &b.holds[0].Cursor, now)
-			store("hold.take", &b.holds[0].ID, 2)
+			access.Store("hold.cursor", &b.holds[0].Cursor, now)
+			access.Store("hold.take", &b.holds[0].ID, 2)
 			b.follow(&Cursor{r: b.r, pos: now, hold: &b.holds[0], self: 2}, 3, true)
 		})
 		return b.check
@@ -318,14 +321,14 @@ func TestNewHold(t *testing.T) {
 		_ = p.Publish(pos)
 	}
 	got := ErrBusy
-	hook = func(step string, w *atomic.Uint64) {
+	access.Hook = func(step string, w *atomic.Uint64) {
 		if step == "hold.cursor" {
-			hook = nil
+			access.Hook = nil
 			_, got = r.Publisher(3).Claim()
 		}
 	}
 	_, err = r.Hold(4)
-	hook = nil
+	access.Hook = nil
 	if err != nil || got != nil {
 		t.Error(err, got)
 	}

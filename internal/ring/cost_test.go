@@ -3,12 +3,14 @@ package ring
 import (
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // accesses returns how many accesses to shared words f makes.
 func accesses(f func()) (n int) {
-	hook = func(string, *atomic.Uint64) { n++ }
-	defer func() { hook = nil }()
+	access.Hook = func(string, *atomic.Uint64) { n++ }
+	defer func() { access.Hook = nil }()
 	f()
 	return n
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // FuzzMPMCScript runs a script of calls of several ids, which can die between any two calls, and
@@ -238,7 +240,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 	s := &scribbler{rnd: rand.New(rand.NewPCG(seed, 5)), odds: odds}
 	rnd := rand.New(rand.NewPCG(seed, 6))
 	defer func() {
-		hook = nil
+		access.Hook = nil
 		if e := recover(); e != nil {
 			t.Fatalf("seed %d, kind %d, %d slots: %v", seed, kind, n, e)
 		}
@@ -437,7 +439,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 			}
 		}
 	}
-	hook = s.reach
+	access.Hook = s.reach
 	for range ops {
 		s.steps = 0
 		op()

@@ -3,26 +3,28 @@ package ring
 import (
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // A reader that died before it wrote its cursor holds no publisher back, and Slowest does not
 // return it.
 func TestHoldingWithoutCursor(t *testing.T) {
-	defer func() { hook = nil }()
+	defer func() { access.Hook = nil }()
 	r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	func() {
 		defer func() { _ = recover() }()
-		hook = func(step string, _ *atomic.Uint64) {
+		access.Hook = func(step string, _ *atomic.Uint64) {
 			if step == "hold.there" {
 				panic("killed")
 			}
 		}
 		_, _ = r.Hold(5)
 	}()
-	hook = nil
+	access.Hook = nil
 	if id, _ := r.Slowest(); (id != 0) != (r.Holds() != 0) {
 		t.Errorf("%d hold, the slowest is %d", r.Holds(), id)
 	}
@@ -34,7 +36,7 @@ func TestHoldingWithoutCursor(t *testing.T) {
 // A reader is killed before any of its accesses to shared memory: Repair frees its hold, also where
 // it is the only one.
 func TestKilledInHold(t *testing.T) {
-	defer func() { hook = nil }()
+	defer func() { access.Hook = nil }()
 	for at, whole := 1, false; !whole; at++ {
 		r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, 4), make([]Hold, 1))
 		if err != nil {
@@ -42,7 +44,7 @@ func TestKilledInHold(t *testing.T) {
 		}
 		r.fewHolds = 0 // as in a topic with many
 		n, last := 0, ""
-		hook = func(step string, _ *atomic.Uint64) {
+		access.Hook = func(step string, _ *atomic.Uint64) {
 			if n++; n == at {
 				last = step
 				panic("killed")
@@ -53,7 +55,7 @@ func TestKilledInHold(t *testing.T) {
 			_, err := r.Hold(5)
 			whole = err == nil
 		}()
-		hook = nil
+		access.Hook = nil
 		r.Repair(func(id uint32) bool { return id != 5 })
 		if _, err := r.Hold(6); err != nil {
 			t.Errorf("after a death before access %d, %s: %v", at, last, err)

@@ -1,6 +1,10 @@
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // Leases
 //
@@ -76,12 +80,12 @@ func (r *MPMC) mark(i uint64) Mark {
 	if r.marks == nil {
 		return 0
 	}
-	return Mark(load("mark.look", &r.marks[i]))
+	return Mark(access.Load("mark.look", &r.marks[i]))
 }
 
 // remark changes a mark that is m, as a caller that may not hold the slot.
 func (r *MPMC) remark(i uint64, m, next Mark) bool {
-	return r.marks == nil || m == next || cas("mark.change", &r.marks[i], uint64(m), uint64(next))
+	return r.marks == nil || m == next || access.CAS("mark.change", &r.marks[i], uint64(m), uint64(next))
 }
 
 // Stamp says since when the caller has its lease of Take.
@@ -89,7 +93,7 @@ func (r *MPMC) Stamp(self uint32, pos uint64, now int64) {
 	i, lap := r.at(pos)
 	// Where the lease was ended meanwhile the mark is that of another one.
 	m := r.mark(i)
-	if !m.Known(lap) && word(load("stamp.look", r.slot(i))) == named(taken, lap, self) {
+	if !m.Known(lap) && word(access.Load("stamp.look", r.slot(i))) == named(taken, lap, self) {
 		r.remark(i, m, markOf(lap, 1, now))
 	}
 }
@@ -110,25 +114,25 @@ func (r *MPMC) due(i, lap, tail uint64, now int64) bool {
 // ReleaseAgain or ReturnAgain.
 func (r *MPMC) Retake(self uint32, now int64) (pos uint64, deliveries int, ok bool) {
 	// If the search finds nothing, and no lease was returned since, it clears the low bit.
-	g := load("take.suspects", &r.h.Suspects)
+	g := access.Load("take.suspects", &r.h.Suspects)
 	if g&1 == 0 {
 		return 0, 0, false
 	}
 	r.leases.mu.Lock()
 	defer r.leases.mu.Unlock()
 	out := r.look(false)
-	tail := load("retake.tail", &r.h.Tail)
+	tail := access.Load("retake.tail", &r.h.Tail)
 	for _, p := range out {
 		i, lap := r.at(p)
 		w := r.lease(p)
 		if w == 0 || w.id() != 0 || !r.due(i, lap, tail, now) {
 			continue
 		}
-		if cas("retake.slot", r.slot(i), uint64(w), uint64(named(again, lap, self))) {
+		if access.CAS("retake.slot", r.slot(i), uint64(w), uint64(named(again, lap, self))) {
 			return p, r.deliver(i, lap, now), true
 		}
 	}
-	cas("retake.clear", &r.h.Suspects, g, g&^1)
+	access.CAS("retake.clear", &r.h.Suspects, g, g&^1)
 	return 0, 0, false
 }
 
@@ -137,7 +141,7 @@ func (r *MPMC) Retake(self uint32, now int64) (pos uint64, deliveries int, ok bo
 func (r *MPMC) deliver(i, lap uint64, now int64) (deliveries int) {
 	deliveries = min(r.mark(i).Deliveries(lap)+1, markMost)
 	if r.marks != nil {
-		store("mark.deliver", &r.marks[i], uint64(markOf(lap, deliveries, now)))
+		access.Store("mark.deliver", &r.marks[i], uint64(markOf(lap, deliveries, now)))
 	}
 	return deliveries
 }
@@ -162,14 +166,14 @@ func (r *MPMC) giveBack(self uint32, pos, how uint64, due int64) error {
 	mine := named(how, lap, self)
 	for range 16 { // another process stamps a mark once
 		m := r.mark(i)
-		if word(load("return.look", r.slot(i))) != mine {
+		if word(access.Load("return.look", r.slot(i))) != mine {
 			return ErrNotHeld
 		}
 		if due == 0 && !m.Known(lap) || r.remark(i, m, markOf(lap, m.Deliveries(lap), due)) {
 			break
 		}
 	}
-	if !cas("return.slot", r.slot(i), uint64(mine), uint64(named(taken, lap, 0))) {
+	if !access.CAS("return.slot", r.slot(i), uint64(mine), uint64(named(taken, lap, 0))) {
 		return ErrNotHeld
 	}
 	if due == 0 {
@@ -220,14 +224,14 @@ func (r *MPMC) late(i uint64, w word, c Care) bool {
 // another mark.
 func (r *MPMC) endLease(i uint64, w word, due int64) bool {
 	m := r.mark(i)
-	if word(load("lease.look", r.slot(i))) != w {
+	if word(access.Load("lease.look", r.slot(i))) != w {
 		return false
 	}
 	r.remark(i, m, markOf(w.lap(), m.Deliveries(w.lap()), due))
-	if !cas("lease.end", r.slot(i), uint64(w), uint64(w.rename(taken, 0))) {
+	if !access.CAS("lease.end", r.slot(i), uint64(w), uint64(w.rename(taken, 0))) {
 		return false
 	}
-	add("repair.count", &r.h.Returned, 1)
+	access.Add("repair.count", &r.h.Returned, 1)
 	return true
 }
 

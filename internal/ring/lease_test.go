@@ -2,6 +2,9 @@ package ring
 
 import (
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 )
 
 // A borrower takes messages in place. Another actor may end its leases: then it has seen nothing
@@ -52,7 +55,7 @@ type loan struct {
 func (b *borrower) ender(id uint32) func() { return func() { b.ended += b.end(id) } }
 
 func (b *borrower) check() error {
-	if b.lost > b.ended && !b.anyDead() { // an ender that was killed has counted none
+	if b.lost > b.ended && !b.AnyDead() { // an ender that was killed has counted none
 		b.fail("%d leases lost, %d ended", b.lost, b.ended)
 	}
 	return b.bench.check()
@@ -68,8 +71,8 @@ func (b *borrower) released(l loan) {
 // peek reads the item, whole or torn.
 func (b *borrower) peek(pos uint64) (v uint64, torn bool) {
 	i := 2 * b.r.Index(pos)
-	v = load("item.read", &b.items[i])
-	return v, load("item.read", &b.items[i+1]) != v
+	v = access.Load("item.read", &b.items[i])
+	return v, access.Load("item.read", &b.items[i+1]) != v
 }
 
 // consumer takes so often, and returns every returns-th message.
@@ -80,8 +83,8 @@ func (b *borrower) consumer(id uint32, tries, returns int) func() {
 			l, err := b.takeOne(r, id)
 			if err != nil {
 				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrBusy, ErrClosed)
-				if b.anyDead() {
-					r.Repair(b.alive)
+				if b.AnyDead() {
+					r.Repair(b.Alive)
 				}
 				continue
 			}
@@ -120,33 +123,33 @@ func TestLeaseEveryOrder(t *testing.T) {
 		start func(b *borrower)
 	}{
 		{"1 slot, 1 producer, 2 consumers, 1 end", 0, 1, true, func(b *borrower) {
-			b.spawn(1, b.producer(1, 2, 1, 2))
-			b.spawn(2, b.consumer(2, 1, 0))
-			b.spawn(3, b.consumer(3, 1, 0))
-			b.spawn(4, b.ender(2))
+			b.Spawn(1, b.producer(1, 2, 1, 2))
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(3, b.consumer(3, 1, 0))
+			b.Spawn(4, b.ender(2))
 		}},
 		{"1 slot, 1 producer, 2 consumers of one id, 1 end", 0, 1, false, func(b *borrower) {
-			b.spawn(1, b.producer(1, 2, 1, 2))
-			b.spawn(2, b.consumer(2, 1, 0))
-			b.spawn(2, b.consumer(2, 1, 0))
-			b.spawn(4, b.ender(2))
+			b.Spawn(1, b.producer(1, 2, 1, 2))
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(4, b.ender(2))
 		}},
 		{"2 slots, 2 consumers, one returns, 1 end, 1 kill", 1, 2, true, func(b *borrower) {
-			b.spawn(1, b.producer(1, 2, 1, 2))
-			b.spawn(2, b.consumer(2, 2, 2))
-			b.spawn(3, b.consumer(3, 2, 0))
-			b.spawn(4, b.ender(2))
+			b.Spawn(1, b.producer(1, 2, 1, 2))
+			b.Spawn(2, b.consumer(2, 2, 2))
+			b.Spawn(3, b.consumer(3, 2, 0))
+			b.Spawn(4, b.ender(2))
 		}},
 		{"1 slot, 1 consumer, 1 end, 2 kills", 2, 1, false, func(b *borrower) {
-			b.spawn(1, b.producer(1, 1, 1, 2))
-			b.spawn(2, b.consumer(2, 2, 0))
-			b.spawn(4, b.ender(2))
+			b.Spawn(1, b.producer(1, 1, 1, 2))
+			b.Spawn(2, b.consumer(2, 2, 0))
+			b.Spawn(4, b.ender(2))
 		}},
 		{"1 slot, 2 consumers, 1 end, 1 kill", 1, 1, true, func(b *borrower) {
-			b.spawn(1, b.producer(1, 1, 1, 2))
-			b.spawn(2, b.consumer(2, 2, 0))
-			b.spawn(3, b.consumer(3, 1, 0))
-			b.spawn(4, b.ender(2))
+			b.Spawn(1, b.producer(1, 1, 1, 2))
+			b.Spawn(2, b.consumer(2, 2, 0))
+			b.Spawn(3, b.consumer(3, 1, 0))
+			b.Spawn(4, b.ender(2))
 		}},
 	} {
 		exhaust(t, c.name, c.kills, c.large, func(w *world) func() error {
@@ -158,13 +161,13 @@ func TestLeaseEveryOrder(t *testing.T) {
 }
 
 func TestLeaseBrokenVariants(t *testing.T) {
-	caught(t, "taken again under the same name", 0, func(w *world) func() error {
+	accesstest.Caught(t, "taken again under the same name", 0, func(w *world) func() error {
 		b := newBorrower(newBench(w, 1))
 		b.retake = func(r *MPMC, self uint32) (uint64, int, bool) {
 			pos, n, ok := r.Retake(self, 0)
 			if ok {
 				i, lap := b.r.at(pos)
-				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
+				access.Store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
 			}
 			return pos, n, ok
 		}
@@ -184,25 +187,25 @@ func TestLeaseBrokenVariants(t *testing.T) {
 				b.got = append(b.got, delivery{value: v, by: id, again: true, released: true})
 			}
 		}
-		b.spawn(1, b.producer(1, 2, 1, 2))
-		b.spawn(2, broken(2))
-		b.spawn(2, broken(2))
-		b.spawn(4, b.ender(2))
+		b.Spawn(1, b.producer(1, 2, 1, 2))
+		b.Spawn(2, broken(2))
+		b.Spawn(2, broken(2))
+		b.Spawn(4, b.ender(2))
 		return b.check
 	})
-	caught(t, "a batch that is ended", 0, func(w *world) func() error {
+	accesstest.Caught(t, "a batch that is ended", 0, func(w *world) func() error {
 		b := newBorrower(newBench(w, 2))
 		b.end = func(id uint32) int {
 			for i := range uint64(2) {
-				if w := word(load("broken.look", &b.slots[i])); w.state() == batch && w.id() == id {
+				if w := word(access.Load("broken.look", &b.slots[i])); w.state() == batch && w.id() == id {
 					b.r.endLease(i, w, 0)
 				}
 			}
 			b.r.suspect()
 			return 0
 		}
-		b.spawn(1, b.producer(1, 2, 2, 1))
-		b.spawn(2, func() {
+		b.Spawn(1, b.producer(1, 2, 2, 1))
+		b.Spawn(2, func() {
 			if pos, k, err := b.r.TakeN(2, 2); err == nil {
 				for j := range k {
 					v, _ := b.peek(pos + uint64(j))
@@ -215,28 +218,28 @@ func TestLeaseBrokenVariants(t *testing.T) {
 				}
 			}
 		})
-		b.spawn(3, b.consumer(3, 1, 0))
-		b.spawn(4, b.ender(2))
+		b.Spawn(3, b.consumer(3, 1, 0))
+		b.Spawn(4, b.ender(2))
 		return b.check
 	})
-	caught(t, "counted when the message is consumed", 1, func(w *world) func() error {
+	accesstest.Caught(t, "counted when the message is consumed", 1, func(w *world) func() error {
 		b := newBorrower(newBench(w, 1))
 		b.retake = func(r *MPMC, self uint32) (uint64, int, bool) {
 			pos, n, ok := r.Retake(self, 0)
 			if i, lap := b.r.at(pos); ok {
-				store("broken.mark", &b.r.marks[i], uint64(markOf(lap, n-1, 0)))
+				access.Store("broken.mark", &b.r.marks[i], uint64(markOf(lap, n-1, 0)))
 			}
 			return pos, n, ok
 		}
-		b.spawn(1, b.producer(1, 1, 1, 1))
+		b.Spawn(1, b.producer(1, 1, 1, 1))
 		seen := map[int]bool{}
 		look := func(id uint32) func() {
 			r := b.handle()
 			return func() {
 				l, err := b.takeOne(r, id)
 				if err != nil {
-					if b.anyDead() {
-						r.Repair(b.alive)
+					if b.AnyDead() {
+						r.Repair(b.Alive)
 					}
 					return
 				}
@@ -247,9 +250,9 @@ func TestLeaseBrokenVariants(t *testing.T) {
 				_ = b.r.giveBack(id, l.pos, l.how, 0)
 			}
 		}
-		b.spawn(2, look(2))
-		b.spawn(3, look(3))
-		b.spawn(4, look(4))
+		b.Spawn(2, look(2))
+		b.Spawn(3, look(3))
+		b.Spawn(4, look(4))
 		return func() error { return b.fault }
 	})
 }

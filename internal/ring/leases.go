@@ -1,6 +1,10 @@
 package ring
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // leases know which positions before the head are not released yet, without a look at every slot.
 // Each handle of a ring has its own.
@@ -51,12 +55,12 @@ func (r *MPMC) look(all bool) []uint64 {
 // settledSince returns the first position, from low on, that need be looked at.
 func (r *MPMC) settledSince(low, head uint64) uint64 {
 	l := &r.leases
-	if s := load("leases.settled", &r.h.Settled); s <= head {
+	if s := access.Load("leases.settled", &r.h.Settled); s <= head {
 		l.settled = s
 		low = max(low, s)
 	}
 	// A producer that has come round found its slot released.
-	if t := load("leases.tail", &r.h.Tail); t-head <= r.n {
+	if t := access.Load("leases.tail", &r.h.Tail); t-head <= r.n {
 		low = max(low, before(t, r.n))
 	}
 	return low
@@ -87,7 +91,7 @@ func (l *leases) forgetFirst(r *MPMC) {
 // lease returns the word of the slot of a position if the position is leased or returned, else 0.
 func (r *MPMC) lease(pos uint64) word {
 	i, lap := r.at(pos)
-	w := word(load("leases.look", r.slot(i)))
+	w := word(access.Load("leases.look", r.slot(i)))
 	if !w.leased() || w.ahead(lap) != 0 {
 		return 0
 	}
@@ -97,7 +101,7 @@ func (r *MPMC) lease(pos uint64) word {
 // headNow returns the head, which it advances beyond the leases of a consumer that was killed
 // before it has done so.
 func (r *MPMC) headNow() uint64 {
-	h := load("leases.head", &r.h.Head)
+	h := access.Load("leases.head", &r.h.Head)
 	for range r.n {
 		if r.lease(h) == 0 {
 			break
@@ -119,8 +123,8 @@ func (r *MPMC) settle(out []uint64) {
 		return
 	}
 	l.settled = to
-	if from := load("settle.load", &r.h.Settled); from < to {
-		cas("settle.store", &r.h.Settled, from, to)
+	if from := access.Load("settle.load", &r.h.Settled); from < to {
+		access.CAS("settle.store", &r.h.Settled, from, to)
 	}
 }
 
@@ -156,7 +160,7 @@ func (r *MPMC) returnDead(live *known, c Care) (returns int, back bool) {
 		due = c.Now + c.Delay
 	}
 	out := r.look(true)
-	tail := load("repair.tail", &r.h.Tail)
+	tail := access.Load("repair.tail", &r.h.Tail)
 	for _, p := range out {
 		i, lap := r.at(p)
 		w := r.lease(p)

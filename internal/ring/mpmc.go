@@ -1,6 +1,10 @@
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // MPMCHeader is the shared part of an MPMC, without its slots. All zero is an empty ring. The
 // waiting words belong to the caller; MPMC does not use them.
@@ -103,16 +107,16 @@ func (r *MPMC) Claim(self uint32) (pos uint64, err error) {
 
 // ClaimN claims up to n successive positions, at least one: pos to pos+k-1.
 func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
-	if load("claim.closed", &r.h.Closed) != 0 {
+	if access.Load("claim.closed", &r.h.Closed) != 0 {
 		return 0, 0, ErrClosed
 	}
 	for range r.tries() {
-		t := load("claim.tail", &r.h.Tail)
+		t := access.Load("claim.tail", &r.h.Tail)
 		i, lap := r.at(t)
-		w := word(load("claim.look", r.slot(i)))
+		w := word(access.Load("claim.look", r.slot(i)))
 		switch d := w.ahead(lap); {
 		case w == plain(free, lap):
-			if !cas("claim.slot", r.slot(i), uint64(w), uint64(named(claimed, lap, self))) {
+			if !access.CAS("claim.slot", r.slot(i), uint64(w), uint64(named(claimed, lap, self))) {
 				continue
 			}
 			k := r.run("claim.slot", t, n, free, claimed, self)
@@ -124,7 +128,7 @@ func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 			advance("claim.help", &r.h.Tail, t, t+1)
 		case d == -1 && w.state() != free && w.state() != end:
 			return 0, 0, ErrFull
-		case load("claim.check", &r.h.Tail) == t:
+		case access.Load("claim.check", &r.h.Tail) == t:
 			return 0, 0, ErrCorrupt
 		}
 	}
@@ -138,7 +142,7 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 	k := 1
 	for ; k < n && uint64(k) < r.n; k++ {
 		i, lap := r.at(pos + uint64(k))
-		if !cas(step, r.slot(i), uint64(plain(from, lap)), uint64(named(to, lap, self))) {
+		if !access.CAS(step, r.slot(i), uint64(plain(from, lap)), uint64(named(to, lap, self))) {
 			break
 		}
 	}
@@ -151,17 +155,17 @@ func (r *MPMC) run(step string, pos uint64, n int, from, to uint64, self uint32)
 // While the holder lives no other caller changes the word. So a check and a store suffice.
 func (r *MPMC) Publish(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if word(load("publish.look", r.slot(i))) != named(claimed, lap, self) {
+	if word(access.Load("publish.look", r.slot(i))) != named(claimed, lap, self) {
 		return ErrNotHeld
 	}
-	release("publish.slot", r.slot(i), uint64(plain(ready, lap)))
+	access.Release("publish.slot", r.slot(i), uint64(plain(ready, lap)))
 	return nil
 }
 
 // PublishFence is Publish in one order with all other atomic operations.
 func (r *MPMC) PublishFence(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("publish.slot", r.slot(i), uint64(named(claimed, lap, self)),
+	if !access.CAS("publish.slot", r.slot(i), uint64(named(claimed, lap, self)),
 		uint64(plain(ready, lap))) {
 		return ErrNotHeld
 	}
@@ -200,27 +204,27 @@ const nextTries = 4
 // message before the check for waiters, too. Until then the tail is behind. So the item should be
 // short.
 func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
-	if load("claim.closed", &r.h.Closed) != 0 {
+	if access.Load("claim.closed", &r.h.Closed) != 0 {
 		return Next{}, false
 	}
 	for range nextTries {
-		t := load("claim.tail", &r.h.Tail)
+		t := access.Load("claim.tail", &r.h.Tail)
 		i, lap := r.at(t)
 		s := r.slot(i)
 		// Where there likely is room the slot is not loaded before: that would fetch its cache line
 		// twice.
-		if (t-r.head.Load() < r.n || word(load("claim.look", s)) == plain(free, lap)) &&
-			cas("claim.slot", s, uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+		if (t-r.head.Load() < r.n || word(access.Load("claim.look", s)) == plain(free, lap)) &&
+			access.CAS("claim.slot", s, uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
 			return Next{t, int(i), s, named(claimed, lap, self)}, true
 		}
-		w := word(load("claim.look", s))
+		w := word(access.Load("claim.look", s))
 		if w == plain(free, lap) { // released this moment
 			continue
 		}
 		if d := w.ahead(lap); d != 0 && d != 1 || w == plain(end, lap) {
 			return Next{}, false
 		}
-		cas("claim.help", &r.h.Tail, t, t+1) // the tail is behind
+		access.CAS("claim.help", &r.h.Tail, t, t+1) // the tail is behind
 	}
 	return Next{}, false
 }
@@ -231,19 +235,19 @@ func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
 // whether it succeeds or not. It fails if another caller has advanced the tail. Elsewhere each
 // store is in one order with later loads.
 func (r *MPMC) PublishNext(n Next) error {
-	if word(load("publish.look", n.word)) != n.held {
+	if word(access.Load("publish.look", n.word)) != n.held {
 		return ErrNotHeld
 	}
 	_, lap := r.at(n.Pos)
-	release("publish.slot", n.word, uint64(plain(ready, lap)))
-	cas("publish.advance", &r.h.Tail, n.Pos, n.Pos+1)
+	access.Release("publish.slot", n.word, uint64(plain(ready, lap)))
+	access.CAS("publish.advance", &r.h.Tail, n.Pos, n.Pos+1)
 	return nil
 }
 
 // Cancel gives up a claimed position. Consumers skip it.
 func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
-	if !cas("cancel.slot", r.slot(i), uint64(named(claimed, lap, self)),
+	if !access.CAS("cancel.slot", r.slot(i), uint64(named(claimed, lap, self)),
 		uint64(named(skipped, lap, self))) {
 		return ErrNotHeld
 	}
@@ -256,12 +260,12 @@ func (r *MPMC) Cancel(self uint32, pos uint64) error {
 // consumer holds one; ErrBusy; ErrCorrupt.
 func (r *MPMC) Take(self uint32) (pos uint64, err error) {
 	// The common case of TakeN, see Claim.
-	h := load("take.head", &r.h.Head)
-	if h < r.tail.Load() && load("take.suspects", &r.h.Suspects)&1 == 0 {
+	h := access.Load("take.head", &r.h.Head)
+	if h < r.tail.Load() && access.Load("take.suspects", &r.h.Suspects)&1 == 0 {
 		i, lap := r.at(h)
-		if cas("take.slot", r.slot(i), uint64(plain(ready, lap)),
+		if access.CAS("take.slot", r.slot(i), uint64(plain(ready, lap)),
 			uint64(named(taken, lap, self))) {
-			cas("take.advance", &r.h.Head, h, h+1)
+			access.CAS("take.advance", &r.h.Head, h, h+1)
 			return h, nil
 		}
 	}
@@ -272,7 +276,7 @@ func (r *MPMC) Take(self uint32) (pos uint64, err error) {
 // TakeN takes up to n successive messages, at least one: pos to pos+k-1. If n is more than 1 the
 // caller ends the leases by ReleaseN.
 func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, err error) {
-	if load("take.suspects", &r.h.Suspects)&1 != 0 {
+	if access.Load("take.suspects", &r.h.Suspects)&1 != 0 {
 		return 0, 0, ErrReturned
 	}
 	how := uint64(taken)
@@ -280,38 +284,38 @@ func (r *MPMC) TakeN(self uint32, n int) (pos uint64, k int, err error) {
 		how = batch
 	}
 	for range r.tries() {
-		h := load("take.head", &r.h.Head)
+		h := access.Load("take.head", &r.h.Head)
 		i, lap := r.at(h)
-		w := word(load("take.look", r.slot(i)))
+		w := word(access.Load("take.look", r.slot(i)))
 		d := w.ahead(lap)
 		switch {
 		case w == plain(ready, lap):
-			if !cas("take.slot", r.slot(i), uint64(w), uint64(named(how, lap, self))) {
+			if !access.CAS("take.slot", r.slot(i), uint64(w), uint64(named(how, lap, self))) {
 				continue
 			}
 			k := r.run("take.slot", h, n, ready, how, self)
 			advance("take.advance", &r.h.Head, h, h+uint64(k))
 			return h, k, nil
 		case w == plain(free, lap):
-			if load("take.closed", &r.h.Closed) == 0 {
+			if access.Load("take.closed", &r.h.Closed) == 0 {
 				return 0, 0, ErrEmpty
 			}
 			// Either this ends the stream, or a producer is faster.
-			cas("take.end", r.slot(i), uint64(w), uint64(plain(end, lap)))
+			access.CAS("take.end", r.slot(i), uint64(w), uint64(plain(end, lap)))
 		case w == plain(end, lap):
 			return 0, 0, r.ended()
 		case d == 0 && w.state() == claimed:
 			return 0, 0, ErrHeld
 		case d == 0 && w.state() == skipped:
-			cas("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1)))
+			access.CAS("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1)))
 		case d == 0 && w.leased(), d == 1: // the head is behind
 			advance("take.help", &r.h.Head, h, h+1)
 		case d == -1 && w.leased(): // not yet released, so not yet claimed
-			if load("take.closed", &r.h.Closed) != 0 {
+			if access.Load("take.closed", &r.h.Closed) != 0 {
 				return 0, 0, ErrHeld
 			}
 			return 0, 0, ErrEmpty
-		case load("take.check", &r.h.Head) == h:
+		case access.Load("take.check", &r.h.Head) == h:
 			return 0, 0, ErrCorrupt
 		}
 	}
@@ -326,7 +330,7 @@ func (r *MPMC) ReleaseFence(self uint32, pos uint64) error {
 
 func (r *MPMC) release(self uint32, pos, how uint64) error {
 	i, lap := r.at(pos)
-	if !cas("release.slot", r.slot(i), uint64(named(how, lap, self)),
+	if !access.CAS("release.slot", r.slot(i), uint64(named(how, lap, self)),
 		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
@@ -338,22 +342,22 @@ func (r *MPMC) release(self uint32, pos, how uint64) error {
 // PublishNext are to Claim and PublishFence. The lease is one of a batch: no other process ends it
 // while the holder lives.
 func (r *MPMC) TakeNext(self uint32) (n Next, ok bool) {
-	if load("take.suspects", &r.h.Suspects)&1 != 0 {
+	if access.Load("take.suspects", &r.h.Suspects)&1 != 0 {
 		return Next{}, false
 	}
 	for range nextTries {
-		h := load("take.head", &r.h.Head)
+		h := access.Load("take.head", &r.h.Head)
 		i, lap := r.at(h)
 		s := r.slot(i)
-		if (h < r.tail.Load() || word(load("take.look", s)) == plain(ready, lap)) &&
-			cas("take.slot", s, uint64(plain(ready, lap)), uint64(named(batch, lap, self))) {
+		if (h < r.tail.Load() || word(access.Load("take.look", s)) == plain(ready, lap)) &&
+			access.CAS("take.slot", s, uint64(plain(ready, lap)), uint64(named(batch, lap, self))) {
 			return Next{h, int(i), s, named(batch, lap, self)}, true
 		}
-		w := word(load("take.look", s))
+		w := word(access.Load("take.look", s))
 		if d := w.ahead(lap); d != 1 && (d != 0 || !w.leased()) {
 			return Next{}, false
 		}
-		cas("take.help", &r.h.Head, h, h+1) // the head is behind
+		access.CAS("take.help", &r.h.Head, h, h+1) // the head is behind
 	}
 	return Next{}, false
 }
@@ -361,12 +365,12 @@ func (r *MPMC) TakeNext(self uint32) (n Next, ok bool) {
 // ReleaseNext ends a lease of TakeNext, in one order with all other atomic operations; see
 // PublishNext.
 func (r *MPMC) ReleaseNext(n Next) error {
-	if word(load("release.look", n.word)) != n.held {
+	if word(access.Load("release.look", n.word)) != n.held {
 		return ErrNotHeld
 	}
 	_, lap := r.at(n.Pos)
-	release("release.slot", n.word, uint64(plain(free, lap+1)))
-	cas("release.advance", &r.h.Head, n.Pos, n.Pos+1)
+	access.Release("release.slot", n.word, uint64(plain(free, lap+1)))
+	access.CAS("release.advance", &r.h.Head, n.Pos, n.Pos+1)
 	return nil
 }
 
@@ -375,10 +379,10 @@ func (r *MPMC) ReleaseNext(n Next) error {
 func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 	for ; k > 1; k-- {
 		i, lap := r.at(pos)
-		if word(load("release.look", r.slot(i))) != named(batch, lap, self) {
+		if word(access.Load("release.look", r.slot(i))) != named(batch, lap, self) {
 			return ErrNotHeld
 		}
-		release("release.slot", r.slot(i), uint64(plain(free, lap+1)))
+		access.Release("release.slot", r.slot(i), uint64(plain(free, lap+1)))
 		pos++
 	}
 	if k < 1 {
@@ -391,8 +395,8 @@ func (r *MPMC) ReleaseN(self uint32, pos uint64, k int) error {
 // before. The count above the low bit makes an earlier Retake fail to clear the bit.
 func (r *MPMC) suspect() (first bool) {
 	for range r.tries() {
-		g := load("suspect.load", &r.h.Suspects)
-		if cas("suspect.set", &r.h.Suspects, g, (g+2)|1) {
+		g := access.Load("suspect.load", &r.h.Suspects)
+		if access.CAS("suspect.set", &r.h.Suspects, g, (g+2)|1) {
 			return g&1 == 0
 		}
 	}
@@ -405,16 +409,16 @@ const soon = 1024
 // skipDead ends the claims of dead producers at the head. If there is one it looks at soon further
 // positions, after each that it finds.
 func (r *MPMC) skipDead(live *known) (skips int) {
-	p := load("repair.head", &r.h.Head)
+	p := access.Load("repair.head", &r.h.Head)
 	more := 1
 	for end := p + r.n; p < end && more > 0; p++ {
 		i, lap := r.at(p)
-		w := word(load("repair.look", r.slot(i)))
+		w := word(access.Load("repair.look", r.slot(i)))
 		switch d, s := w.ahead(lap), w.state(); {
 		case d == 1, d == 0 && (w.leased() || s == skipped): // the head is behind
 		case d == 0 && s == claimed && !live.is(w.id()):
-			if cas("repair.skip", r.slot(i), uint64(w), uint64(w.rename(skipped, w.id()))) {
-				add("repair.count", &r.h.Skipped, 1)
+			if access.CAS("repair.skip", r.slot(i), uint64(w), uint64(w.rename(skipped, w.id()))) {
+				access.Add("repair.count", &r.h.Skipped, 1)
 				skips++
 			}
 			more = soon
@@ -446,7 +450,7 @@ func (k *known) is(id uint32) bool {
 
 // Close makes new claims fail. What is claimed may still be published, and consumers get it before
 // they get ErrClosed.
-func (r *MPMC) Close() { cas("close", &r.h.Closed, 0, Ended) }
+func (r *MPMC) Close() { access.CAS("close", &r.h.Closed, 0, Ended) }
 
 // Closed reports whether no more claims are possible.
 func (r *MPMC) Closed() bool { return r.h.Closed.Load() != 0 }

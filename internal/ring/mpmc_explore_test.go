@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 )
 
 // bench is an MPMC with items of two words, with what the actors know of it.
@@ -52,10 +55,10 @@ func newBench(w *world, n int) *bench {
 	b.publishing, b.releasing = map[uint32]uint64{}, map[uint32]int{}
 	b.publish, b.release = b.r.Publish, b.r.releaseAny
 	b.giveBack = b.r.returnAny
-	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned, &b.h.Settled)
-	w.shareAll(b.slots)
-	w.shareAll(b.items)
-	w.shareAll(b.r.marks)
+	w.Share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Suspects, &b.h.Skipped, &b.h.Returned, &b.h.Settled)
+	w.ShareAll(b.slots)
+	w.ShareAll(b.items)
+	w.ShareAll(b.r.marks)
 	return b
 }
 
@@ -77,14 +80,14 @@ func (b *bench) handle() *MPMC {
 
 func (b *bench) write(pos, v uint64) {
 	i := 2 * b.r.Index(pos)
-	store("item.write", &b.items[i], v)
-	store("item.write", &b.items[i+1], v)
+	access.Store("item.write", &b.items[i], v)
+	access.Store("item.write", &b.items[i+1], v)
 }
 
 func (b *bench) read(pos uint64) uint64 {
 	i := 2 * b.r.Index(pos)
-	v := load("item.read", &b.items[i])
-	if u := load("item.read", &b.items[i+1]); u != v {
+	v := access.Load("item.read", &b.items[i])
+	if u := access.Load("item.read", &b.items[i+1]); u != v {
 		b.fail("torn: %d %d at %d", v, u, pos)
 	}
 	return v
@@ -112,8 +115,8 @@ func (b *bench) producer(id uint32, values, batch, tries int) func() {
 			pos, k, err := b.claim(id, min(batch, values-v))
 			if err != nil {
 				b.unexpected("claim", err, ErrFull, ErrClosed)
-				if b.anyDead() {
-					b.end(id).Repair(b.alive)
+				if b.AnyDead() {
+					b.end(id).Repair(b.Alive)
 				}
 				tries--
 				continue
@@ -141,8 +144,8 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 			pos, k, again, err := b.take(id, batch)
 			if err != nil {
 				b.unexpected("take", err, ErrEmpty, ErrHeld, ErrClosed, ErrBusy)
-				if b.anyDead() {
-					b.end(id).Repair(b.alive)
+				if b.AnyDead() {
+					b.end(id).Repair(b.Alive)
 				}
 				continue
 			}
@@ -168,13 +171,11 @@ func (b *bench) consumer(id uint32, tries, batch, returns int) func() {
 // book books what actors have done that were killed after PublishNext had published, or ReleaseNext
 // had released, and before it returned.
 func (b *bench) book() {
-	for _, a := range b.actors {
-		switch {
-		case a.dead && a.at == "publish.advance":
-			b.sent = append(b.sent, b.publishing[a.id])
-		case a.dead && a.at == "release.advance":
-			b.got[b.releasing[a.id]].released = true
-		}
+	for _, id := range b.KilledBefore("publish.advance") {
+		b.sent = append(b.sent, b.publishing[id])
+	}
+	for _, id := range b.KilledBefore("release.advance") {
+		b.got[b.releasing[id]].released = true
 	}
 }
 
@@ -188,12 +189,12 @@ func (b *bench) finish(repair bool) error {
 	}
 	b.book()
 	if repair {
-		b.r.Repair(b.alive)
+		b.r.Repair(b.Alive)
 	}
 	for range 3 * b.r.Cap() {
 		pos, again, err := take(b.r, me)
 		if err == ErrHeld && repair { // a dead producer behind messages
-			b.r.Repair(b.alive)
+			b.r.Repair(b.Alive)
 			pos, again, err = take(b.r, me)
 		}
 		if err != nil {
@@ -255,64 +256,64 @@ func TestMPMCEveryOrder(t *testing.T) {
 		start func(b *bench)
 	}{
 		{"1 slot, 2 producers, 1 take, 1 kill", 1, 1, false, func(b *bench) {
-			b.spawn(1, b.producer(1, 1, 1, 2))
-			b.spawn(2, b.producer(2, 1, 1, 2))
-			b.spawn(3, b.consumer(3, 1, 1, 0))
+			b.Spawn(1, b.producer(1, 1, 1, 2))
+			b.Spawn(2, b.producer(2, 1, 1, 2))
+			b.Spawn(3, b.consumer(3, 1, 1, 0))
 		}},
 		{"1 slot, 2 producers, 1 consumer, 1 kill", 1, 1, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 1, 1, 2))
-			b.spawn(2, b.producer(2, 1, 1, 2))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 1, 1, 2))
+			b.Spawn(2, b.producer(2, 1, 1, 2))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"2 slots, 1 producer, 1 consumer, 2 kills", 2, 2, false, func(b *bench) {
-			b.spawn(1, b.producer(1, 3, 1, 2))
-			b.spawn(2, b.consumer(2, 3, 1, 0))
+			b.Spawn(1, b.producer(1, 3, 1, 2))
+			b.Spawn(2, b.consumer(2, 3, 1, 0))
 		}},
 		{"2 slots, 2 consumers of one message, 2 kills", 2, 2, false, func(b *bench) {
-			b.spawn(1, b.producer(1, 1, 1, 1))
-			b.spawn(2, b.consumer(2, 1, 1, 0))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 1, 1, 1))
+			b.Spawn(2, b.consumer(2, 1, 1, 0))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"settling at once, 2 slots, 1 consumer, 1 kill", 1, 2, false, func(b *bench) {
 			b.step, b.r.leases.step = 1, 1
-			b.spawn(1, b.producer(1, 2, 1, 2))
-			b.spawn(2, b.consumer(2, 3, 1, 0))
+			b.Spawn(1, b.producer(1, 2, 1, 2))
+			b.Spawn(2, b.consumer(2, 3, 1, 0))
 		}},
 		{"settling at once, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
 			b.step, b.r.leases.step = 1, 1
-			b.spawn(1, b.producer(1, 2, 1, 1))
-			b.spawn(2, b.consumer(2, 1, 1, 0))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 2, 1, 1))
+			b.Spawn(2, b.consumer(2, 1, 1, 0))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"2 slots, 2 producers, 1 consumer, 1 kill", 1, 2, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 2, 1, 1))
-			b.spawn(2, b.producer(2, 1, 1, 1))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 2, 1, 1))
+			b.Spawn(2, b.producer(2, 1, 1, 1))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"2 slots, 1 producer, 2 consumers, 2 kills", 2, 2, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 2, 1, 1))
-			b.spawn(2, b.consumer(2, 2, 1, 0))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 2, 1, 1))
+			b.Spawn(2, b.consumer(2, 2, 1, 0))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"3 slots, batches, 2 producers, 1 consumer, 1 kill", 1, 3, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 2, 2, 1))
-			b.spawn(2, b.producer(2, 2, 2, 1))
-			b.spawn(3, b.consumer(3, 1, 2, 0))
+			b.Spawn(1, b.producer(1, 2, 2, 1))
+			b.Spawn(2, b.producer(2, 2, 2, 1))
+			b.Spawn(3, b.consumer(3, 1, 2, 0))
 		}},
 		{"3 slots, batches, 1 producer, 2 consumers, 1 kill", 1, 3, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 3, 2, 1))
-			b.spawn(2, b.consumer(2, 1, 2, 0))
-			b.spawn(3, b.consumer(3, 2, 2, 0))
+			b.Spawn(1, b.producer(1, 3, 2, 1))
+			b.Spawn(2, b.consumer(2, 1, 2, 0))
+			b.Spawn(3, b.consumer(3, 2, 2, 0))
 		}},
 		{"return, 2 slots, 2 consumers, 1 kill", 1, 2, true, func(b *bench) {
-			b.spawn(1, b.producer(1, 2, 1, 1))
-			b.spawn(2, b.consumer(2, 2, 1, 2))
-			b.spawn(3, b.consumer(3, 2, 1, 0))
+			b.Spawn(1, b.producer(1, 2, 1, 1))
+			b.Spawn(2, b.consumer(2, 2, 1, 2))
+			b.Spawn(3, b.consumer(3, 2, 1, 0))
 		}},
 		{"close, 2 slots, 1 producer, 1 consumer, 1 kill", 1, 2, false, func(b *bench) {
-			b.spawn(1, b.producer(1, 2, 1, 1))
-			b.spawn(2, b.consumer(2, 3, 1, 0))
-			b.spawn(3, func() { b.r.Close() })
+			b.Spawn(1, b.producer(1, 2, 1, 1))
+			b.Spawn(2, b.consumer(2, 3, 1, 0))
+			b.Spawn(3, func() { b.r.Close() })
 		}},
 	} {
 		exhaust(t, c.name, c.kills, c.large, func(w *world) func() error {
@@ -386,135 +387,135 @@ func TestMPMCReturnHint(t *testing.T) {
 				b.giveBack = func(self uint32, pos uint64) error {
 					b.r.suspect()
 					i, lap := b.r.at(pos)
-					cas("broken", &b.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0)))
+					access.CAS("broken", &b.slots[i], uint64(named(taken, lap, self)), uint64(named(taken, lap, 0)))
 					return nil
 				}
 			}
-			b.spawn(1, b.producer(1, 2, 2, 1))
-			b.spawn(2, b.consumer(2, 1, 1, 1))
-			b.spawn(3, b.consumer(3, 2, 1, 2))
+			b.Spawn(1, b.producer(1, 2, 2, 1))
+			b.Spawn(2, b.consumer(2, 1, 1, 1))
+			b.Spawn(3, b.consumer(3, 2, 1, 2))
 			return func() error { return b.finish(false) }
 		}
 	}
 	exhaust(t, "2 slots, 2 consumers", 0, false, build(false))
-	caught(t, "hint before slot", 0, build(true))
+	accesstest.Caught(t, "hint before slot", 0, build(true))
 }
 
 func TestMPMCBrokenVariants(t *testing.T) {
-	caught(t, "straight take of what is only claimed", 0, func(w *world) func() error {
+	accesstest.Caught(t, "straight take of what is only claimed", 0, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			h := load("broken.head", &b.h.Head)
+			h := access.Load("broken.head", &b.h.Head)
 			i, lap := b.r.at(h)
-			if word(load("broken.look", &b.slots[i])).ahead(lap) != 0 { // not: is ready
+			if word(access.Load("broken.look", &b.slots[i])).ahead(lap) != 0 { // not: is ready
 				return 0, 0, false, ErrEmpty
 			}
-			store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
+			access.Store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
 			advance("broken.advance", &b.h.Head, h, h+1)
 			return h, 1, false, nil
 		}
-		b.spawn(1, b.producer(1, 2, 1, 1))
-		b.spawn(2, b.consumer(2, 2, 1, 0))
+		b.Spawn(1, b.producer(1, 2, 1, 1))
+		b.Spawn(2, b.consumer(2, 2, 1, 0))
 		return b.check
 	})
-	caught(t, "next claim advances beyond a free slot", 0, func(w *world) func() error {
+	accesstest.Caught(t, "next claim advances beyond a free slot", 0, func(w *world) func() error {
 		b := newBench(w, 1)
 		b.claim = func(self uint32, n int) (uint64, int, error) {
-			p := load("broken.tail", &b.h.Tail)
+			p := access.Load("broken.tail", &b.h.Tail)
 			i, lap := b.r.at(p)
-			if cas("broken.slot", &b.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
-				cas("broken.advance", &b.h.Tail, p, p+1)
+			if access.CAS("broken.slot", &b.slots[i], uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
+				access.CAS("broken.advance", &b.h.Tail, p, p+1)
 				return p, 1, nil
 			}
 			// It may have been released since.
-			if word(load("broken.look", &b.slots[i])).ahead(lap) >= 0 {
-				cas("broken.help", &b.h.Tail, p, p+1)
+			if word(access.Load("broken.look", &b.slots[i])).ahead(lap) >= 0 {
+				access.CAS("broken.help", &b.h.Tail, p, p+1)
 			}
 			return 0, 0, ErrFull
 		}
-		b.spawn(1, b.producer(1, 3, 1, 3))
-		b.spawn(2, b.consumer(2, 2, 1, 0))
+		b.Spawn(1, b.producer(1, 3, 1, 3))
+		b.Spawn(2, b.consumer(2, 2, 1, 0))
 		return b.check
 	})
-	caught(t, "next publishes a slot that it does not hold", 1, func(w *world) func() error {
+	accesstest.Caught(t, "next publishes a slot that it does not hold", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.publish = func(self uint32, pos uint64) error { // without a look, by an id that repair has ended
 			i, lap := b.r.at(pos)
 			b.r.Repair(func(uint32) bool { return false })
-			release("broken.slot", &b.slots[i], uint64(plain(ready, lap)))
+			access.Release("broken.slot", &b.slots[i], uint64(plain(ready, lap)))
 			return nil
 		}
-		b.spawn(1, b.producer(1, 2, 1, 1))
-		b.spawn(2, b.consumer(2, 2, 1, 0))
+		b.Spawn(1, b.producer(1, 2, 1, 1))
+		b.Spawn(2, b.consumer(2, 2, 1, 0))
 		return b.check
 	})
-	caught(t, "claim by the index first", 1, func(w *world) func() error {
+	accesstest.Caught(t, "claim by the index first", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.claim = func(self uint32, n int) (uint64, int, error) {
 			for {
-				p := load("broken.tail", &b.h.Tail)
+				p := access.Load("broken.tail", &b.h.Tail)
 				i, lap := b.r.at(p)
-				if word(load("broken.look", &b.slots[i])) != plain(free, lap) {
+				if word(access.Load("broken.look", &b.slots[i])) != plain(free, lap) {
 					return 0, 0, ErrFull
 				}
-				if cas("broken.tail", &b.h.Tail, p, p+1) {
-					store("broken.slot", &b.slots[i], uint64(named(claimed, lap, self)))
+				if access.CAS("broken.tail", &b.h.Tail, p, p+1) {
+					access.Store("broken.slot", &b.slots[i], uint64(named(claimed, lap, self)))
 					return p, 1, nil
 				}
 			}
 		}
-		b.spawn(1, b.producer(1, 1, 1, 1))
-		b.spawn(2, b.producer(2, 1, 1, 1))
+		b.Spawn(1, b.producer(1, 1, 1, 1))
+		b.Spawn(2, b.producer(2, 1, 1, 1))
 		return b.check
 	})
-	caught(t, "take by the index first", 1, func(w *world) func() error {
+	accesstest.Caught(t, "take by the index first", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
 			for {
-				p := load("broken.head", &b.h.Head)
+				p := access.Load("broken.head", &b.h.Head)
 				i, lap := b.r.at(p)
-				if word(load("broken.look", &b.slots[i])) != plain(ready, lap) {
+				if word(access.Load("broken.look", &b.slots[i])) != plain(ready, lap) {
 					return 0, 0, false, ErrEmpty
 				}
-				if cas("broken.head", &b.h.Head, p, p+1) {
-					store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
+				if access.CAS("broken.head", &b.h.Head, p, p+1) {
+					access.Store("broken.slot", &b.slots[i], uint64(named(taken, lap, self)))
 					return p, 1, false, nil
 				}
 			}
 		}
-		b.spawn(1, b.producer(1, 2, 1, 1))
-		b.spawn(2, b.consumer(2, 2, 1, 0))
+		b.Spawn(1, b.producer(1, 2, 1, 1))
+		b.Spawn(2, b.consumer(2, 2, 1, 0))
 		return b.check
 	})
-	caught(t, "take without a name", 1, func(w *world) func() error {
+	accesstest.Caught(t, "take without a name", 1, func(w *world) func() error {
 		b := newBench(w, 2)
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
 			p, k, again, err := b.end(self).takeN(998, n) // an id that seems alive
 			if err == nil {
 				i, lap := b.r.at(p)
-				store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
+				access.Store("broken.name", &b.slots[i], uint64(named(taken, lap, self)))
 			}
 			return p, k, again, err
 		}
-		b.spawn(1, b.producer(1, 1, 1, 1))
-		b.spawn(2, b.consumer(2, 1, 1, 0))
+		b.Spawn(1, b.producer(1, 1, 1, 1))
+		b.Spawn(2, b.consumer(2, 1, 1, 0))
 		return b.check
 	})
-	caught(t, "two-step end", 0, func(w *world) func() error {
+	accesstest.Caught(t, "two-step end", 0, func(w *world) func() error {
 		b := newBench(w, 2)
 		ended := false
 		b.take = func(self uint32, n int) (uint64, int, bool, error) {
-			h := load("broken.head", &b.h.Head)
+			h := access.Load("broken.head", &b.h.Head)
 			i, lap := b.r.at(h)
-			if word(load("broken.look", &b.slots[i])) == plain(free, lap) && load("broken.closed", &b.h.Closed) != 0 {
+			if word(access.Load("broken.look", &b.slots[i])) == plain(free, lap) && access.Load("broken.closed", &b.h.Closed) != 0 {
 				ended = true
 				return 0, 0, false, ErrClosed
 			}
 			return b.end(self).takeN(self, n)
 		}
-		b.spawn(1, b.producer(1, 1, 1, 1))
-		b.spawn(2, b.consumer(2, 1, 1, 0))
-		b.spawn(3, func() { b.r.Close() })
+		b.Spawn(1, b.producer(1, 1, 1, 1))
+		b.Spawn(2, b.consumer(2, 1, 1, 0))
+		b.Spawn(3, func() { b.r.Close() })
 		return func() error {
 			if ended && len(b.sent) > len(b.got) {
 				return fmt.Errorf("sent after the end was told")
@@ -537,10 +538,10 @@ func TestMPMCEndIsTheEnd(t *testing.T) {
 			ended = ended || err == ErrClosed
 			return p, k, a, err
 		}
-		b.spawn(1, b.producer(1, 1, 1, 1))
-		b.spawn(2, b.producer(2, 1, 1, 1))
-		b.spawn(3, b.consumer(3, 3, 1, 0))
-		b.spawn(4, func() { b.r.Close() })
+		b.Spawn(1, b.producer(1, 1, 1, 1))
+		b.Spawn(2, b.producer(2, 1, 1, 1))
+		b.Spawn(3, b.consumer(3, 3, 1, 0))
+		b.Spawn(4, func() { b.r.Close() })
 		return func() error {
 			if ended && len(b.sent) != len(b.got) {
 				return fmt.Errorf("%d sent, %d got when the end was told", len(b.sent), len(b.got))

@@ -1,6 +1,10 @@
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // Extent says where the message of a slot lies. The holder of the gate writes it while the slot is
 // free, so it is complete before the claim.
@@ -57,8 +61,8 @@ func round8(n uint64) uint64 { return (n + 7) &^ 7 }
 
 // extent loads and checks the extent of slot i.
 func (r *MPMCBytes) extent(i uint64) (start, size uint64, err error) {
-	start = load("extent.start", &r.extents[i].Start)
-	size = load("extent.size", &r.extents[i].Size)
+	start = access.Load("extent.start", &r.extents[i].Start)
+	size = access.Load("extent.size", &r.extents[i].Size)
 	if size > r.size || start%8 != 0 || start%r.size+size > r.size || start > 1<<63 {
 		return 0, 0, ErrCorrupt
 	}
@@ -73,21 +77,21 @@ func (r *MPMCBytes) Claim(self uint32, n int) (pos uint64, off int, err error) {
 	if n < 0 || uint64(n) > r.size {
 		return 0, 0, ErrTooBig
 	}
-	if load("claim.closed", &r.h.Closed) != 0 {
+	if access.Load("claim.closed", &r.h.Closed) != 0 {
 		return 0, 0, ErrClosed
 	}
 	if !r.shut(self) {
 		return 0, 0, ErrBusy
 	}
 	pos, off, err = r.measure(self, uint64(n))
-	cas("gate.open", &r.h.Gate, uint64(self), 0)
+	access.CAS("gate.open", &r.h.Gate, uint64(self), 0)
 	return pos, off, err
 }
 
 // shut takes the gate, and reports whether it did.
 func (r *MPMCBytes) shut(self uint32) bool {
 	for range 64 {
-		if load("gate.look", &r.h.Gate) == 0 && cas("gate.shut", &r.h.Gate, 0, uint64(self)) {
+		if access.Load("gate.look", &r.h.Gate) == 0 && access.CAS("gate.shut", &r.h.Gate, 0, uint64(self)) {
 			return true
 		}
 	}
@@ -116,7 +120,7 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 	if off := stop % r.size; off+size > r.size {
 		start += r.size - off
 	}
-	low := load("low.load", &r.h.Low)
+	low := access.Load("low.load", &r.h.Low)
 	if low > t || t-low > r.q.n {
 		return 0, 0, ErrCorrupt
 	}
@@ -138,9 +142,9 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 		return 0, 0, ErrFull
 	}
 	i, lap := r.q.at(t)
-	store("extent.set.start", &r.extents[i].Start, start)
-	store("extent.set.size", &r.extents[i].Size, size)
-	if !cas("claim.slot", r.q.slot(i), uint64(plain(free, lap)),
+	access.Store("extent.set.start", &r.extents[i].Start, start)
+	access.Store("extent.set.size", &r.extents[i].Size, size)
+	if !access.CAS("claim.slot", r.q.slot(i), uint64(plain(free, lap)),
 		uint64(named(claimed, lap, self))) {
 		return 0, 0, ErrBusy // closed meanwhile
 	}
@@ -150,10 +154,10 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 
 // tail returns the next free position. It is called under the gate.
 func (r *MPMCBytes) tail() (uint64, error) {
-	t := load("claim.tail", &r.h.Tail)
+	t := access.Load("claim.tail", &r.h.Tail)
 	for range r.q.n + 1 {
 		i, lap := r.q.at(t)
-		w := word(load("claim.look", r.q.slot(i)))
+		w := word(access.Load("claim.look", r.q.slot(i)))
 		switch d := w.ahead(lap); {
 		case w == plain(free, lap):
 			return t, nil
@@ -194,13 +198,13 @@ func (r *MPMCBytes) low(was, t uint64) uint64 {
 	l := was
 	for l < t {
 		i, lap := r.q.at(l)
-		if word(load("low.look", r.q.slot(i))).ahead(lap) <= 0 {
+		if word(access.Load("low.look", r.q.slot(i))).ahead(lap) <= 0 {
 			break
 		}
 		l++
 	}
 	if l != was {
-		store("low.store", &r.h.Low, l)
+		access.Store("low.store", &r.h.Low, l)
 	}
 	return l
 }
@@ -258,8 +262,8 @@ func (r *MPMCBytes) Repair(alive func(id uint32) bool) (skips, returns int) {
 
 // Mend is Repair with times, as Mend of MPMC.
 func (r *MPMCBytes) Mend(c Care) (skips, returns int, back bool) {
-	if g := load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !c.Alive(uint32(g))) {
-		cas("gate.repair", &r.h.Gate, g, 0)
+	if g := access.Load("gate.look", &r.h.Gate); g != 0 && (g > idMask || !c.Alive(uint32(g))) {
+		access.CAS("gate.repair", &r.h.Gate, g, 0)
 	}
 	return r.q.Mend(c)
 }

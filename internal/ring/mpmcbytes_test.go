@@ -3,12 +3,14 @@ package ring
 import (
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // A producer is killed before each access to shared memory of a Claim, in rings of few slots: the
 // next one goes on.
 func TestMPMCBytesKilledMeasuring(t *testing.T) {
-	defer func() { hook = nil }()
+	defer func() { access.Hook = nil }()
 	for n := 1; n <= 3; n++ {
 		for kill := 1; kill < 32; kill++ {
 			r, err := NewMPMCBytes(new(MPMCBytesHeader), make([]atomic.Uint64, n), make([]Extent, n), 24)
@@ -19,14 +21,14 @@ func TestMPMCBytesKilledMeasuring(t *testing.T) {
 				func() {
 					defer func() { _ = recover() }()
 					step := 0
-					hook = func(string, *atomic.Uint64) {
+					access.Hook = func(string, *atomic.Uint64) {
 						if step++; step == kill {
 							panic("killed")
 						}
 					}
 					_, _, _ = r.Claim(1, 24-size)
 				}()
-				hook = nil
+				access.Hook = nil
 				r.Repair(func(id uint32) bool { return id != 1 })
 				r.q.Sweep()
 				pos, off, err := r.Claim(2, size)

@@ -1,5 +1,7 @@
 package ring
 
+import "github.com/shmembox/shmem/internal/access"
+
 // Last returns the position of the n-th newest message; of the oldest position that may still have
 // its message, if fewer are kept.
 func (r *Broadcast) Last(n uint64) uint64 {
@@ -26,7 +28,7 @@ const newestTries = 64
 // publishers are faster than this loop; ErrCorrupt.
 func (c *Cursor) Newest() (pos uint64, err error) {
 	r := c.r
-	closed := load("newest.closed", &r.h.Closed) != 0
+	closed := access.Load("newest.closed", &r.h.Closed) != 0
 	for range newestTries {
 		now := r.Now()
 		low := max(c.pos, before(now, r.n))
@@ -61,7 +63,7 @@ func (r *Broadcast) newest(low, now uint64) (pos, held uint64, err error) {
 	for p := now; p > low; {
 		p--
 		i, lap := r.at(p)
-		w := word(load("newest.look", &r.slots[i]))
+		w := word(access.Load("newest.look", &r.slots[i]))
 		switch d, s := w.ahead(lap), w.state(); {
 		case w == plain(ready, lap):
 			return p, held, nil

@@ -1,5 +1,7 @@
 package ring
 
+import "github.com/shmembox/shmem/internal/access"
+
 // The functions of this file are for waiters: they use only loads, and report whether a call that
 // found nothing is worth another try. They may report true without a reason.
 
@@ -103,16 +105,16 @@ func (r *MPMCBytes) Holders(ids []uint32, n int) []uint32 { return r.q.Holders(i
 // claims that were given up do not fill the ring while no consumer takes.
 func (r *MPMC) Sweep() (swept bool) {
 	for range r.tries() {
-		h := load("take.head", &r.h.Head)
+		h := access.Load("take.head", &r.h.Head)
 		i, lap := r.at(h)
-		w := word(load("take.look", r.slot(i)))
+		w := word(access.Load("take.look", r.slot(i)))
 		switch d := w.ahead(lap); {
 		case d == 0 && w.state() == skipped:
-			if cas("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1))) {
+			if access.CAS("take.skip", r.slot(i), uint64(w), uint64(plain(free, lap+1))) {
 				swept = true
 			}
 		case d == 0 && w.leased(), d == 1:
-			if load("take.check", &r.h.Tail) <= h {
+			if access.Load("take.check", &r.h.Tail) <= h {
 				return swept
 			}
 			advance("take.help", &r.h.Head, h, h+1)

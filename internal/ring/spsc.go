@@ -1,6 +1,10 @@
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // SPSCHeader is the shared part of an SPSC or SPSCBytes. All zero is an empty ring. The waiting
 // words belong to the caller.
@@ -24,8 +28,8 @@ type SPSCHeader struct {
 
 // enter makes self the holder of one end of the ring if the end is free or its holder is dead.
 func enter(end *atomic.Uint64, self uint32, alive func(uint32) bool) error {
-	id := load("enter.look", end)
-	if id != 0 && id <= idMask && alive(uint32(id)) || !cas("enter.end", end, id, uint64(self)) {
+	id := access.Load("enter.look", end)
+	if id != 0 && id <= idMask && alive(uint32(id)) || !access.CAS("enter.end", end, id, uint64(self)) {
 		return ErrOccupied
 	}
 	return nil
@@ -61,7 +65,7 @@ func (r *SPSC) Len() int {
 
 // Close ends the stream. The producer calls it after its last Publish. When another caller closes
 // the ring, a consumer that has got ErrClosed can miss what the producer publishes at that moment.
-func (r *SPSC) Close() { cas("close", &r.h.Closed, 0, Ended) }
+func (r *SPSC) Close() { access.CAS("close", &r.h.Closed, 0, Ended) }
 
 // A Sender is the producer's end. One goroutine at a time may use it.
 type Sender struct {
@@ -79,8 +83,8 @@ func (r *SPSC) Sender(self uint32, alive func(uint32) bool) (*Sender, error) {
 		return nil, err
 	}
 	s := &Sender{h: r.h, n: r.n, self: self}
-	s.tail = load("send.tail", &r.h.Tail)
-	s.head = load("send.head", &r.h.Head)
+	s.tail = access.Load("send.tail", &r.h.Tail)
+	s.head = access.Load("send.head", &r.h.Head)
 	if s.tail-s.head > r.n {
 		s.Leave()
 		return nil, ErrCorrupt
@@ -90,7 +94,7 @@ func (r *SPSC) Sender(self uint32, alive func(uint32) bool) (*Sender, error) {
 }
 
 // Leave frees the end.
-func (s *Sender) Leave() { cas("leave", &s.h.Producer, uint64(s.self), 0) }
+func (s *Sender) Leave() { access.CAS("leave", &s.h.Producer, uint64(s.self), 0) }
 
 // Reserve finds up to n successive free slots, at least one: i to i+k-1. A second Reserve finds the
 // same slots: only Publish advances.
@@ -113,18 +117,18 @@ func (s *Sender) PublishNext() {
 	if s.i++; s.i >= s.n {
 		s.i = 0
 	}
-	release("send.publish", &s.h.Tail, s.tail)
+	access.Release("send.publish", &s.h.Tail, s.tail)
 }
 
 // look loads the consumer's index and returns the number of free slots.
 func (s *Sender) look() (room uint64, err error) {
-	head := load("send.head", &s.h.Head)
+	head := access.Load("send.head", &s.h.Head)
 	used := s.tail - head
 	if used > s.n || head < s.head {
 		return 0, ErrCorrupt
 	}
 	s.head = head
-	if load("send.closed", &s.h.Closed) != 0 {
+	if access.Load("send.closed", &s.h.Closed) != 0 {
 		return 0, ErrClosed
 	}
 	if used == s.n {
@@ -148,13 +152,13 @@ func (s *Sender) move(k int) {
 // a caller that then checks for waiters needs PublishFence, or a fence on the waiters' side.
 func (s *Sender) Publish(k int) {
 	s.move(k)
-	release("send.publish", &s.h.Tail, s.tail)
+	access.Release("send.publish", &s.h.Tail, s.tail)
 }
 
 // PublishFence is Publish in one order with all other atomic operations.
 func (s *Sender) PublishFence(k int) {
 	s.move(k)
-	store("send.publish", &s.h.Tail, s.tail)
+	access.Store("send.publish", &s.h.Tail, s.tail)
 }
 
 // A Receiver is the consumer's end. One goroutine at a time may use it.
@@ -174,8 +178,8 @@ func (r *SPSC) Receiver(self uint32, alive func(uint32) bool) (*Receiver, error)
 		return nil, err
 	}
 	c := &Receiver{h: r.h, n: r.n, self: self}
-	c.head = load("recv.head", &r.h.Head)
-	c.tail = load("recv.tail", &r.h.Tail)
+	c.head = access.Load("recv.head", &r.h.Head)
+	c.tail = access.Load("recv.tail", &r.h.Tail)
 	if c.tail-c.head > r.n {
 		c.Leave()
 		return nil, ErrCorrupt
@@ -185,7 +189,7 @@ func (r *SPSC) Receiver(self uint32, alive func(uint32) bool) (*Receiver, error)
 }
 
 // Leave frees the end.
-func (c *Receiver) Leave() { cas("leave", &c.h.Consumer, uint64(c.self), 0) }
+func (c *Receiver) Leave() { access.CAS("leave", &c.h.Consumer, uint64(c.self), 0) }
 
 // Peek finds up to n successive messages, at least one, in slots i to i+k-1. Only Release advances.
 func (c *Receiver) Peek(n int) (i, k int, err error) {
@@ -217,15 +221,15 @@ func (c *Receiver) ReleaseNext() {
 	if c.i++; c.i >= c.n {
 		c.i = 0
 	}
-	release("recv.release", &c.h.Head, c.head)
+	access.Release("recv.release", &c.h.Head, c.head)
 }
 
 // look loads the producer's index and returns the number of messages.
 func (c *Receiver) look() (have uint64, err error) {
-	tail := load("recv.tail", &c.h.Tail)
-	if tail == c.head && load("recv.closed", &c.h.Closed) != 0 {
+	tail := access.Load("recv.tail", &c.h.Tail)
+	if tail == c.head && access.Load("recv.closed", &c.h.Closed) != 0 {
 		// The producer closes after its last message, so look once more.
-		if tail = load("recv.tail", &c.h.Tail); tail == c.head {
+		if tail = access.Load("recv.tail", &c.h.Tail); tail == c.head {
 			return 0, ErrClosed
 		}
 	}
@@ -251,11 +255,11 @@ func (c *Receiver) move(k int) {
 // Release consumes the first k messages. About waiters see Publish.
 func (c *Receiver) Release(k int) {
 	c.move(k)
-	release("recv.release", &c.h.Head, c.head)
+	access.Release("recv.release", &c.h.Head, c.head)
 }
 
 // ReleaseFence is Release in one order with all other atomic operations.
 func (c *Receiver) ReleaseFence(k int) {
 	c.move(k)
-	store("recv.release", &c.h.Head, c.head)
+	access.Store("recv.release", &c.h.Head, c.head)
 }

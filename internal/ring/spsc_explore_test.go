@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+
+	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 )
 
 // spscBench has one sender, one receiver, and a second one of each that starts when the first is
@@ -29,8 +32,8 @@ func (b *spscBench) fail(f string, a ...any) {
 func newSPSCBench(w *world, n int) *spscBench {
 	b := &spscBench{world: w, items: make([]atomic.Uint64, 2*n)}
 	b.r, _ = NewSPSC(&b.h, n)
-	w.share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Producer, &b.h.Consumer)
-	w.shareAll(b.items)
+	w.Share(&b.h.Tail, &b.h.Head, &b.h.Closed, &b.h.Producer, &b.h.Consumer)
+	w.ShareAll(b.items)
 	return b
 }
 
@@ -57,7 +60,7 @@ func peek(c *Receiver, batch int) (i, k int, next bool, err error) {
 
 func (b *spscBench) sender(id uint32, batch, tries int, early bool) func() {
 	return func() {
-		s, err := b.r.Sender(id, b.alive)
+		s, err := b.r.Sender(id, b.Alive)
 		if err != nil {
 			return
 		}
@@ -78,21 +81,21 @@ func (b *spscBench) sender(id uint32, batch, tries int, early bool) func() {
 			}
 			for j := i; j < i+k; j++ {
 				v := b.sent + uint64(j-i) + 1
-				store("item", &b.items[2*j], v)
-				store("item", &b.items[2*j+1], v)
+				access.Store("item", &b.items[2*j], v)
+				access.Store("item", &b.items[2*j+1], v)
 			}
 			if !early {
 				publish()
 			}
 			b.sent += uint64(k)
-			b.note(b.sent)
+			b.Note(b.sent)
 		}
 	}
 }
 
 func (b *spscBench) receiver(id uint32, batch, tries int, early bool) func() {
 	return func() {
-		c, err := b.r.Receiver(id, b.alive)
+		c, err := b.r.Receiver(id, b.Alive)
 		if err != nil {
 			return
 		}
@@ -106,7 +109,7 @@ func (b *spscBench) drain(c *Receiver, batch, tries int, early bool) {
 		return
 	}
 	b.got = b.got[:b.done] // what was not released comes again
-	b.note(uint64(b.done))
+	b.Note(uint64(b.done))
 	for range tries {
 		i, k, next, err := peek(c, batch)
 		if err != nil {
@@ -124,8 +127,8 @@ func (b *spscBench) drain(c *Receiver, batch, tries int, early bool) {
 			b.done += k
 		}
 		for j := i; j < i+k; j++ {
-			v := load("item", &b.items[2*j])
-			if u := load("item", &b.items[2*j+1]); u != v {
+			v := access.Load("item", &b.items[2*j])
+			if u := access.Load("item", &b.items[2*j+1]); u != v {
 				b.fail("torn %d %d", v, u)
 			}
 			b.got = append(b.got, v)
@@ -158,10 +161,10 @@ func TestSPSCEveryOrder(t *testing.T) {
 	build := func(slots, batch int, earlySend, earlyRecv bool) func(w *world) func() error {
 		return func(w *world) func() error {
 			b := newSPSCBench(w, slots)
-			b.spawn(1, b.sender(1, batch, 2, earlySend))
-			b.spawn(2, b.receiver(2, batch, 2, earlyRecv))
-			b.spawn(3, b.sender(3, batch, 1, earlySend))
-			b.spawn(4, b.receiver(4, batch, 1, earlyRecv))
+			b.Spawn(1, b.sender(1, batch, 2, earlySend))
+			b.Spawn(2, b.receiver(2, batch, 2, earlyRecv))
+			b.Spawn(3, b.sender(3, batch, 1, earlySend))
+			b.Spawn(4, b.receiver(4, batch, 1, earlyRecv))
 			return b.check
 		}
 	}
@@ -171,17 +174,17 @@ func TestSPSCEveryOrder(t *testing.T) {
 	exhaust(t, "3 slots, batches of 2, 1 kill", 1, true, build(3, 2, false, false))
 	exhaust(t, "one by one, 1 slot, 2 kills", 2, false, build(1, 0, false, false))
 	exhaust(t, "one by one, 2 slots, 1 kill", 1, false, build(2, 0, false, false))
-	caught(t, "publish before write", 1, build(1, 1, true, false))
-	caught(t, "one by one, publish before write", 1, build(2, 0, true, false))
-	caught(t, "release before read", 1, build(1, 1, false, true))
+	accesstest.Caught(t, "publish before write", 1, build(1, 1, true, false))
+	accesstest.Caught(t, "one by one, publish before write", 1, build(2, 0, true, false))
+	accesstest.Caught(t, "release before read", 1, build(1, 1, false, true))
 }
 
 func TestSPSCBytesEveryOrder(t *testing.T) {
 	build := func(w *world) func() error {
 		var h SPSCHeader
 		data := make([]byte, 48)
-		w.bytes = data
-		w.share(&h.Tail, &h.Head, &h.Closed, &h.Producer, &h.Consumer)
+		w.Bytes = data
+		w.Share(&h.Tail, &h.Head, &h.Closed, &h.Producer, &h.Consumer)
 		r, _ := NewSPSCBytes(&h, data)
 		sent, done := 0, 0
 		var got []uint64
@@ -189,7 +192,7 @@ func TestSPSCBytesEveryOrder(t *testing.T) {
 		size := func(i int) int { return 8 + 4*(i%3) }
 		send := func(id uint32, tries int) func() {
 			return func() {
-				s, err := r.Sender(id, w.alive)
+				s, err := r.Sender(id, w.Alive)
 				if err != nil {
 					return
 				}
@@ -202,13 +205,13 @@ func TestSPSCBytesEveryOrder(t *testing.T) {
 					s.Commit(len(p))
 					s.Publish()
 					sent++
-					w.note(uint64(sent))
+					w.Note(uint64(sent))
 				}
 			}
 		}
 		read := func(c *ByteReceiver, tries int) {
 			got = got[:done]
-			w.note(uint64(done))
+			w.Note(uint64(done))
 			for range tries {
 				p, err := c.Next()
 				if err != nil {
@@ -221,7 +224,7 @@ func TestSPSCBytesEveryOrder(t *testing.T) {
 				if len(p) != size(int(v)) {
 					fault = fmt.Errorf("message %d has %d bytes", v, len(p))
 				}
-				w.note(v)
+				w.Note(v)
 				got = append(got, v)
 				c.Release()
 				done = len(got)
@@ -229,15 +232,15 @@ func TestSPSCBytesEveryOrder(t *testing.T) {
 		}
 		recv := func(id uint32, tries int) func() {
 			return func() {
-				if c, err := r.Receiver(id, w.alive); err == nil {
+				if c, err := r.Receiver(id, w.Alive); err == nil {
 					read(c, tries)
 				}
 			}
 		}
-		w.spawn(1, send(1, 4))
-		w.spawn(2, recv(2, 4))
-		w.spawn(3, send(3, 2))
-		w.spawn(4, recv(4, 2))
+		w.Spawn(1, send(1, 4))
+		w.Spawn(2, recv(2, 4))
+		w.Spawn(3, send(3, 2))
+		w.Spawn(4, recv(4, 2))
 		return func() error {
 			c, err := r.Receiver(99, func(uint32) bool { return false })
 			if err != nil {
@@ -281,12 +284,12 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 				}
 				return ends[id]
 			}
-			w.share(&h.Tail, &h.Head, &h.Closed, &h.Suspects, &h.Skipped, &h.Returned, &h.Settled)
-			w.share(&h.Gate, &h.Low)
-			w.shareAll(ss)
-			w.shareAll(b.words)
+			w.Share(&h.Tail, &h.Head, &h.Closed, &h.Suspects, &h.Skipped, &h.Returned, &h.Settled)
+			w.Share(&h.Gate, &h.Low)
+			w.ShareAll(ss)
+			w.ShareAll(b.words)
 			for i := range es {
-				w.share(&es[i].Start, &es[i].Size)
+				w.Share(&es[i].Start, &es[i].Size)
 			}
 			fail := func(f string, a ...any) {
 				if b.fault == nil {
@@ -303,14 +306,14 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 							if err != ErrFull && err != ErrBusy {
 								fail("claim: %v", err)
 							}
-							if b.anyDead() {
-								b.end(id).Repair(b.alive)
+							if b.AnyDead() {
+								b.end(id).Repair(b.Alive)
 							}
 							tries--
 							continue
 						}
 						for j := range size(v) / 8 {
-							store("byte", &b.words[off/8+j], v)
+							access.Store("byte", &b.words[off/8+j], v)
 						}
 						if err := b.r.Publish(id, pos); err != nil {
 							fail("publish: %v", err)
@@ -326,9 +329,9 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 					fail("message: %v", err)
 					return
 				}
-				v := load("byte", &b.words[off/8])
+				v := access.Load("byte", &b.words[off/8])
 				if n > 8 {
-					if u := load("byte", &b.words[off/8+1]); u != v {
+					if u := access.Load("byte", &b.words[off/8+1]); u != v {
 						fail("torn %d %d", v, u)
 					}
 				}
@@ -350,8 +353,8 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 							if err != ErrEmpty && err != ErrHeld && err != ErrBusy {
 								fail("take: %v", err)
 							}
-							if b.anyDead() {
-								b.end(id).Repair(b.alive)
+							if b.AnyDead() {
+								b.end(id).Repair(b.Alive)
 							}
 							continue
 						}
@@ -361,11 +364,11 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 			}
 			start(b, producer, consumer)
 			return func() error {
-				b.r.Repair(b.alive)
+				b.r.Repair(b.Alive)
 				for {
 					pos, again, err := take(b.r, 999)
 					if err == ErrHeld {
-						b.r.Repair(b.alive)
+						b.r.Repair(b.Alive)
 						pos, again, err = take(b.r, 999)
 					}
 					if err != nil {
@@ -403,16 +406,16 @@ func TestMPMCBytesEveryOrder(t *testing.T) {
 	type pf = func(id uint32, values, tries int) func()
 	type cf = func(id uint32, tries int) func()
 	exhaust(t, "2 slots, 24 bytes, 1 producer, 1 consumer, 2 kills", 2, false, build(2, 3, func(b *bb, p pf, c cf) {
-		b.spawn(1, p(1, 2, 2))
-		b.spawn(2, c(2, 2))
+		b.Spawn(1, p(1, 2, 2))
+		b.Spawn(2, c(2, 2))
 	}))
 	exhaust(t, "2 slots, 24 bytes, 2 producers, 1 kill", 1, false, build(2, 3, func(b *bb, p pf, c cf) {
-		b.spawn(1, p(1, 1, 1))
-		b.spawn(2, p(2, 1, 1))
+		b.Spawn(1, p(1, 1, 1))
+		b.Spawn(2, p(2, 1, 1))
 	}))
 	exhaust(t, "2 slots, 24 bytes, 2 producers, 1 consumer, 1 kill", 1, true, build(2, 3, func(b *bb, p pf, c cf) {
-		b.spawn(1, p(1, 1, 1))
-		b.spawn(2, p(2, 1, 1))
-		b.spawn(3, c(3, 2))
+		b.Spawn(1, p(1, 1, 1))
+		b.Spawn(2, p(2, 1, 1))
+		b.Spawn(3, c(3, 2))
 	}))
 }

@@ -1,6 +1,10 @@
 package ring
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/shmembox/shmem/internal/access"
+)
 
 // SPSCBytes is an SPSC of messages of any length. A record header of 8 bytes with the length
 // precedes each message, and the message is padded to a multiple of 8. A message that does not fit
@@ -34,7 +38,7 @@ func (r *SPSCBytes) Len() int {
 }
 
 // Close is Close of SPSC.
-func (r *SPSCBytes) Close() { cas("close", &r.h.Closed, 0, Ended) }
+func (r *SPSCBytes) Close() { access.CAS("close", &r.h.Closed, 0, Ended) }
 
 // A ByteSender is the producer's end. One goroutine at a time may use it.
 type ByteSender struct {
@@ -110,10 +114,10 @@ func (s *ByteSender) Commit(n int) {
 func (s *ByteSender) Ahead() *byte { return &s.data[s.s.i] }
 
 // Publish sends all messages that were committed; see Sender.Publish.
-func (s *ByteSender) Publish() { release("send.publish", &s.s.h.Tail, s.s.tail) }
+func (s *ByteSender) Publish() { access.Release("send.publish", &s.s.h.Tail, s.s.tail) }
 
 // PublishFence is Publish in one order with all other atomic operations.
-func (s *ByteSender) PublishFence() { store("send.publish", &s.s.h.Tail, s.s.tail) }
+func (s *ByteSender) PublishFence() { access.Store("send.publish", &s.s.h.Tail, s.s.tail) }
 
 // A ByteReceiver is the consumer's end. One goroutine at a time may use it.
 type ByteReceiver struct {
@@ -184,13 +188,13 @@ func (c *ByteReceiver) Ahead() *byte {
 // Release consumes all messages that Next has returned.
 func (c *ByteReceiver) Release() {
 	c.released = c.c.head
-	release("recv.release", &c.c.h.Head, c.c.head)
+	access.Release("recv.release", &c.c.h.Head, c.c.head)
 }
 
 // ReleaseFence is Release in one order with all other atomic operations.
 func (c *ByteReceiver) ReleaseFence() {
 	c.released = c.c.head
-	store("recv.release", &c.c.h.Head, c.c.head)
+	access.Store("recv.release", &c.c.h.Head, c.c.head)
 }
 
 // Rewind makes Next return the messages again that it has returned and that are not released.

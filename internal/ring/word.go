@@ -3,6 +3,8 @@ package ring
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/shmembox/shmem/internal/access"
 )
 
 // The state of a slot, in the top 3 bits of its word. The rest is the lap or, with an id, both.
@@ -120,56 +122,15 @@ func before(pos, d uint64) uint64 {
 	return pos - d
 }
 
-// hook, when set, is called before every access to a shared word, with the step's name and the
-// word. Tests stop, reorder and kill there.
-var hook func(step string, w *atomic.Uint64)
-
-func load(step string, w *atomic.Uint64) uint64 {
-	if hook != nil {
-		hook(step, w)
-	}
-	return w.Load()
-}
-
-func store(step string, w *atomic.Uint64, v uint64) {
-	if hook != nil {
-		hook(step, w)
-	}
-	w.Store(v)
-}
-
-// release stores without waiting for the cache line: others see what was written before it first,
-// but a later load may pass it.
-func release(step string, w *atomic.Uint64, v uint64) {
-	if hook != nil {
-		hook(step, w)
-	}
-	storeRelease(w, v)
-}
-
-func cas(step string, w *atomic.Uint64, old, next uint64) bool {
-	if hook != nil {
-		hook(step, w)
-	}
-	return w.CompareAndSwap(old, next)
-}
-
-func add(step string, w *atomic.Uint64, n uint64) {
-	if hook != nil {
-		hook(step, w)
-	}
-	w.Add(n)
-}
-
 // advance sets an index, which was from, to at least to. Every position before to must be done.
 // Other callers only move the index forward, so to-from tries suffice.
 func advance(step string, w *atomic.Uint64, from, to uint64) {
 	for cur := from; ; {
-		if cas(step, w, cur, to) {
+		if access.CAS(step, w, cur, to) {
 			return
 		}
 		was := cur
-		cur = load(step, w)
+		cur = access.Load(step, w)
 		if cur <= was || cur >= to { // done, or a process has written nonsense
 			return
 		}

@@ -6,11 +6,13 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/robust"
 )
 
 // memory is the memory of a table in a test. Values have two words, so that a mixture is seen.
 type memory struct {
+	ops   []*op
 	shape Shape
 	parts Parts
 	locks []atomic.Uint64
@@ -31,7 +33,7 @@ func newMemory(s Shape) *memory {
 func (m *memory) read(t *Table, cell int) (v [2]uint64) {
 	at := t.ValueAt(cell) / 8
 	for i := range v {
-		v[i] = load("copy out", &m.parts.Cells[at+i])
+		v[i] = access.Load("copy out", &m.parts.Cells[at+i])
 	}
 	return v
 }
@@ -39,7 +41,7 @@ func (m *memory) read(t *Table, cell int) (v [2]uint64) {
 func (m *memory) write(t *Table, cell int, v uint64) {
 	at := t.ValueAt(cell) / 8
 	for i := range 2 {
-		store("copy in", &m.parts.Cells[at+i], v)
+		access.Release("copy in", &m.parts.Cells[at+i], v)
 	}
 }
 
@@ -68,7 +70,6 @@ type op struct {
 	got     int // value of a get, 0: none; of a put: 1 stored, 0 full; -1: not done
 	before  []*op
 	ended   bool
-	actor   *actor
 }
 
 // A caller makes calls at a table, as an actor or after all have ended.
@@ -96,15 +97,15 @@ func (m *memory) caller(w *world, id uint64, evict bool) *caller {
 func (c *caller) lock(stripe int) bool {
 	l := &c.m.locks[stripe]
 	for {
-		was := load("lock", l)
+		was := access.Load("lock", l)
 		if was != 0 {
-			dead := c.w.isDead(was)
-			c.w.note(map[bool]uint64{true: 1, false: 2}[dead])
+			dead := c.w.Dead(uint32(was))
+			c.w.Note(map[bool]uint64{true: 1, false: 2}[dead])
 			if !dead {
 				return false
 			}
 		}
-		if !cas("lock", l, was, c.id) {
+		if !access.CAS("lock", l, was, c.id) {
 			continue
 		}
 		if was != 0 {
@@ -118,8 +119,8 @@ func (c *caller) lock(stripe int) bool {
 
 // unlock frees a stripe. The deferred calls of an actor that is killed do nothing.
 func (c *caller) unlock(stripe int) {
-	if !c.w.isDead(c.id) {
-		store("unlock", &c.m.locks[stripe], 0)
+	if !c.w.Dead(uint32(c.id)) {
+		access.Release("unlock", &c.m.locks[stripe], 0)
 	}
 }
 
@@ -193,14 +194,13 @@ func (c *caller) get(key uint64) int {
 
 // do makes the call of an op, and records what it may follow.
 func (c *caller) do(o *op) {
-	o.actor = c.w.cur
-	for i, p := range c.w.ops {
+	for i, p := range c.m.ops {
 		if p.ended {
 			o.before = append(o.before, p)
-			c.w.note(uint64(i))
+			c.w.Note(uint64(i))
 		}
 	}
-	c.w.ops = append(c.w.ops, o)
+	c.m.ops = append(c.m.ops, o)
 	switch o.kind {
 	case "put":
 		o.got = c.put(o.key, o.value, o.expires)
@@ -304,10 +304,10 @@ func aCase(shape Shape, evict bool, first []op, scripts ...script) func(w *world
 				state[o.key] = o.value
 			}
 		}
-		w.words = m.words()
+		w.Words = m.words()
 		for i, s := range scripts {
 			c := m.caller(w, uint64(i+1), evict)
-			w.spawn(c.id, func() {
+			w.Spawn(uint32(c.id), func() {
 				for _, o := range s {
 					c.do(&o)
 				}
@@ -333,9 +333,9 @@ func (m *memory) check(w *world, state map[uint64]byte, evict bool) error {
 		c.do(&op{kind: "get", key: k})
 	}
 	capacity := m.shape.Capacity
-	if !linearizable(w.ops, state, capacity, evict) {
+	if !linearizable(m.ops, state, capacity, evict) {
 		text := ""
-		for _, o := range w.ops {
+		for _, o := range m.ops {
 			text += fmt.Sprintf("%s %d %d: %d, ended %v, after %d\n", o.kind, o.key, o.value, o.got,
 				o.ended, len(o.before))
 		}

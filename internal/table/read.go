@@ -1,5 +1,7 @@
 package table
 
+import "github.com/shmembox/shmem/internal/access"
+
 // mostTries bounds the tries of a reader. Each further one means that the stripe has changed.
 const mostTries = 1 << 12
 
@@ -15,34 +17,36 @@ type Entry struct {
 func (t *Table) Find(hash uint64, key []uint64) (Entry, error) {
 	s := &t.stripes[t.StripeOf(hash)]
 	for range mostTries {
-		version := load("version", &s.Version)
+		version := access.Load("version", &s.Version)
 		_, cell, err := t.find(hash, key)
 		e := Entry{Cell: cell}
 		if cell >= 0 {
-			e.Gen = load("gen", t.word(cell, cellGen))
+			e.Gen = access.Load("gen", t.word(cell, cellGen))
 		}
-		if load("version again", &s.Version) != version {
+		if access.Load("version again", &s.Version) != version {
 			continue
 		}
 		if cell < 0 {
 			return e, err
 		}
-		e.Expires = int64(load("expires", t.word(cell, cellExpires)))
+		e.Expires = int64(access.Load("expires", t.word(cell, cellExpires)))
 		return e, nil
 	}
 	return Entry{Cell: -1}, ErrBusy
 }
 
 // Valid reports whether what was copied from an entry since it was found is the entry's.
-func (t *Table) Valid(e Entry) bool { return load("gen again", t.word(e.Cell, cellGen)) == e.Gen }
+func (t *Table) Valid(e Entry) bool {
+	return access.Load("gen again", t.word(e.Cell, cellGen)) == e.Gen
+}
 
 // Expired reports whether the entry is gone by now.
 func (t *Table) Expired(e Entry) bool { return e.Expires != 0 && e.Expires <= t.room.Now() }
 
 // MarkUsed records that an entry was read. Others are evicted before it.
 func (t *Table) MarkUsed(e Entry) {
-	if used := t.word(e.Cell, cellUsed); load("used", used) == 0 {
-		store("used", used, 1)
+	if used := t.word(e.Cell, cellUsed); access.Load("used", used) == 0 {
+		access.Release("used", used, 1)
 	}
 }
 
@@ -52,16 +56,16 @@ func (t *Table) Bucket(bucket int, list []Entry) ([]Entry, error) {
 	s := &t.stripes[bucket&(t.Stripes-1)]
 	kept := len(list)
 	for range mostTries {
-		version := load("version", &s.Version)
+		version := access.Load("version", &s.Version)
 		cells, err := t.chain(bucket)
 		list = list[:kept]
 		for _, c := range cells {
 			list = append(list, Entry{
-				Cell: c, Gen: load("gen", t.word(c, cellGen)),
-				Expires: int64(load("expires", t.word(c, cellExpires))),
+				Cell: c, Gen: access.Load("gen", t.word(c, cellGen)),
+				Expires: int64(access.Load("expires", t.word(c, cellExpires))),
 			})
 		}
-		if load("version again", &s.Version) == version {
+		if access.Load("version again", &s.Version) == version {
 			return list, err
 		}
 	}
@@ -71,7 +75,7 @@ func (t *Table) Bucket(bucket int, list []Entry) ([]Entry, error) {
 // Key copies the key of an entry.
 func (t *Table) Key(e Entry, key []uint64) {
 	for i := range key {
-		key[i] = load("key", t.word(e.Cell, CellWords+i))
+		key[i] = access.Load("key", t.word(e.Cell, CellWords+i))
 	}
 }
 
@@ -79,7 +83,7 @@ func (t *Table) Key(e Entry, key []uint64) {
 func (t *Table) chain(bucket int) (cells []int, err error) {
 	link := &t.buckets[bucket]
 	for range t.Cells() + 1 {
-		cell, err := t.cellIn(load("link", link))
+		cell, err := t.cellIn(access.Load("link", link))
 		if cell < 0 {
 			return cells, err
 		}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -38,19 +39,16 @@ func (t *Table) flip(w int) uint64 {
 // mark sets in the index whether a cell is taken.
 func (t *Table) mark(cell int, taken bool) {
 	w, bit := &t.marks[cell/64], uint64(1)<<(cell%64)
-	if hook != nil {
-		hook("mark", w)
-	}
 	if taken != (t.flip(cell/64)&bit != 0) {
-		w.Or(bit)
+		access.Or("mark", w, bit)
 	} else {
-		w.And(^bit)
+		access.AndNot("mark", w, bit)
 	}
 }
 
 // unmarked returns the cells of a word of the index that seem to be free.
 func (t *Table) unmarked(w int) uint64 {
-	free := ^(load("marks", &t.marks[w]) ^ t.flip(w))
+	free := ^(access.Load("marks", &t.marks[w]) ^ t.flip(w))
 	if rest := t.Cells() - 64*w; rest < 64 {
 		free &= 1<<rest - 1
 	}
@@ -67,7 +65,7 @@ func (t *Table) take(stripe int) (int, error) {
 }
 
 func (t *Table) tryTake(stripe int) (int, error) {
-	removed := load("removed", &t.header.Removed)
+	removed := access.Load("removed", &t.header.Removed)
 	if !t.quiet.isFull(removed) {
 		if cell, ok := t.search(stripe); ok {
 			return cell, nil
@@ -81,7 +79,7 @@ func (t *Table) tryTake(stripe int) (int, error) {
 // no entry needs. It reports whether there was one. The caller holds the stripe held.
 func (t *Table) heal(held int) (healed bool) {
 	for i := range t.stripes {
-		if i == held || load("stuck", &t.stripes[i].Intent) == 0 {
+		if i == held || access.Load("stuck", &t.stripes[i].Intent) == 0 {
 			continue
 		}
 		if t.room.TryLock(i) {
@@ -117,15 +115,15 @@ func (t *Table) search(stripe int) (int, bool) {
 // takeCell takes a cell if it is free.
 func (t *Table) takeCell(stripe, cell int) bool {
 	state := t.word(cell, cellState)
-	was := load("state", state)
+	was := access.Load("state", state)
 	if t.owner(cell, was) != 0 {
 		return false
 	}
 	s := &t.stripes[stripe]
-	store("intent", &s.Intent, uint64(newIntent(inserting, cell)))
+	access.Release("intent", &s.Intent, uint64(newIntent(inserting, cell)))
 	step.Reach(step.MapIntent)
-	if !cas("take", state, was, uint64(stripe)+1) {
-		store("intent", &s.Intent, 0)
+	if !access.CAS("take", state, was, uint64(stripe)+1) {
+		access.Release("intent", &s.Intent, 0)
 		return false
 	}
 	step.Reach(step.MapTaken)
@@ -136,7 +134,7 @@ func (t *Table) takeCell(stripe, cell int) bool {
 // makeRoom removes an entry that has expired or, by option, one that was not read lately, and takes
 // its cell.
 func (t *Table) makeRoom(stripe int) (int, error) {
-	timed := load("timed", &t.header.Timed)
+	timed := access.Load("timed", &t.header.Timed)
 	if !t.room.Evict && timed == 0 {
 		return 0, ErrFull
 	}
@@ -150,15 +148,15 @@ func (t *Table) makeRoom(stripe int) (int, error) {
 	}
 	soonest := uint64(1<<63 - 1)
 	for range rounds * t.Cells() {
-		cell := int((add("hand", &t.header.Hand, 1) - 1) % uint64(t.Cells()))
-		owner := t.owner(cell, load("state", t.word(cell, cellState)))
+		cell := int((access.Add("hand", &t.header.Hand, 1) - 1) % uint64(t.Cells()))
+		owner := t.owner(cell, access.Load("state", t.word(cell, cellState)))
 		if owner == 0 {
 			if t.takeCell(stripe, cell) {
 				return cell, nil
 			}
 			continue
 		}
-		e := load("expires", t.word(cell, cellExpires))
+		e := access.Load("expires", t.word(cell, cellExpires))
 		if !expired(e, now) {
 			if e != 0 {
 				soonest = min(soonest, e)
@@ -180,10 +178,10 @@ func (t *Table) makeRoom(stripe int) (int, error) {
 // clearUsed clears the mark of reading of a cell, and reports whether it was set.
 func (t *Table) clearUsed(cell int) bool {
 	used := t.word(cell, cellUsed)
-	if load("used", used) == 0 {
+	if access.Load("used", used) == 0 {
 		return false
 	}
-	store("used", used, 0)
+	access.Release("used", used, 0)
 	return true
 }
 
@@ -199,7 +197,7 @@ func (t *Table) evict(held, stripe, cell int, now int64) bool {
 		defer t.room.Unlock(stripe)
 		step.Reach(step.MapEvict)
 	}
-	if t.owner(cell, load("state", t.word(cell, cellState))) != stripe+1 {
+	if t.owner(cell, access.Load("state", t.word(cell, cellState))) != stripe+1 {
 		return false
 	}
 	if spare, err := t.spare(stripe); err != nil || spare == cell {
@@ -209,18 +207,18 @@ func (t *Table) evict(held, stripe, cell int, now int64) bool {
 	if link == nil || err != nil {
 		return false
 	}
-	gone := expired(load("expires", t.word(cell, cellExpires)), now)
+	gone := expired(access.Load("expires", t.word(cell, cellExpires)), now)
 	if !gone && !t.room.Evict {
 		return false
 	}
 	t.unlink(stripe, cell, link)
 	if !t.room.Evict { // callers that evict find every free cell; others ask the index
-		add("removed", &t.header.Removed, 1)
+		access.Add("removed", &t.header.Removed, 1)
 	}
 	if gone {
-		add("expired", &t.header.Expired, 1)
+		access.Add("expired", &t.header.Expired, 1)
 	} else {
-		add("evicted", &t.header.Evicted, 1)
+		access.Add("evicted", &t.header.Evicted, 1)
 	}
 	return true
 }

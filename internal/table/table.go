@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -175,7 +176,7 @@ func (t *Table) owner(cell int, state uint64) int {
 
 // spare returns the spare cell of a stripe.
 func (t *Table) spare(stripe int) (int, error) {
-	s := load("spare", &t.stripes[stripe].Spare)
+	s := access.Load("spare", &t.stripes[stripe].Spare)
 	switch {
 	case s == 0:
 		return t.Capacity + stripe, nil
@@ -191,11 +192,11 @@ func (t *Table) spare(stripe int) (int, error) {
 func (t *Table) find(hash uint64, key []uint64) (link *atomic.Uint64, cell int, err error) {
 	link = t.bucket(hash)
 	for range t.Cells() + 1 {
-		cell, err = t.cellIn(load("link", link))
+		cell, err = t.cellIn(access.Load("link", link))
 		if cell < 0 {
 			return link, -1, err
 		}
-		if load("hash", t.word(cell, cellHash)) == hash && t.hasKey(cell, key) {
+		if access.Load("hash", t.word(cell, cellHash)) == hash && t.hasKey(cell, key) {
 			return link, cell, nil
 		}
 		link = t.word(cell, cellNext)
@@ -206,7 +207,7 @@ func (t *Table) find(hash uint64, key []uint64) (link *atomic.Uint64, cell int, 
 func (t *Table) hasKey(cell int, key []uint64) bool {
 	words := t.cells[cell*t.stride+CellWords:][:len(key)]
 	for i := range key {
-		if load("key", &words[i]) != key[i] {
+		if access.Load("key", &words[i]) != key[i] {
 			return false
 		}
 	}
@@ -216,13 +217,13 @@ func (t *Table) hasKey(cell int, key []uint64) bool {
 // linkTo returns the link that leads to a cell of the stripe, nil if its chain does not contain the
 // cell. The caller holds the lock.
 func (t *Table) linkTo(stripe, cell int) (*atomic.Uint64, error) {
-	hash := load("hash", t.word(cell, cellHash))
+	hash := access.Load("hash", t.word(cell, cellHash))
 	if t.StripeOf(hash) != stripe {
 		return nil, nil
 	}
 	link := t.bucket(hash)
 	for range t.Cells() + 1 {
-		at, err := t.cellIn(load("link", link))
+		at, err := t.cellIn(access.Load("link", link))
 		if at < 0 || at == cell {
 			if at < 0 {
 				link = nil
@@ -236,6 +237,6 @@ func (t *Table) linkTo(stripe, cell int) (*atomic.Uint64, error) {
 
 // setVersion makes the change of a stripe known.
 func (t *Table) setVersion(s *Stripe) {
-	store("version", &s.Version, load("version", &s.Version)+1)
+	access.Release("version", &s.Version, access.Load("version", &s.Version)+1)
 	step.Reach(step.MapVersion)
 }

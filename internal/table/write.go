@@ -3,6 +3,7 @@ package table
 import (
 	"sync/atomic"
 
+	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -26,7 +27,7 @@ func (t *Table) Lookup(hash uint64, key []uint64) (Slot, error) {
 	if err != nil || cell < 0 {
 		return s, err
 	}
-	s.Expires = int64(load("expires", t.word(cell, cellExpires)))
+	s.Expires = int64(access.Load("expires", t.word(cell, cellExpires)))
 	s.Found = s.Expires == 0 || s.Expires > t.room.Now()
 	return s, nil
 }
@@ -49,7 +50,7 @@ func (t *Table) Begin(at Slot, key []uint64, expires int64) (c Change, err error
 		return c, err
 	}
 	if at.Cell >= 0 {
-		store("intent", &t.stripes[stripe].Intent, uint64(newIntent(replacing, at.Cell)))
+		access.Release("intent", &t.stripes[stripe].Intent, uint64(newIntent(replacing, at.Cell)))
 		step.Reach(step.MapIntent)
 	} else {
 		if c.named, err = t.take(stripe); err != nil {
@@ -65,19 +66,19 @@ func (t *Table) Begin(at Slot, key []uint64, expires int64) (c Change, err error
 func (t *Table) fill(stripe int, c *Change, key []uint64) {
 	var next, used uint64
 	if c.slot.Cell >= 0 {
-		next, used = load("next", t.word(c.slot.Cell, cellNext)), 1
+		next, used = access.Load("next", t.word(c.slot.Cell, cellNext)), 1
 	} else {
-		next = load("link", c.slot.link)
+		next = access.Load("link", c.slot.link)
 	}
 	// Not a plain store: no reader sees a word of the new entry with the old generation.
-	add("gen", t.word(c.Cell, cellGen), 1)
-	store("fill state", t.word(c.Cell, cellState), uint64(stripe)+1)
-	store("fill hash", t.word(c.Cell, cellHash), c.slot.hash)
-	store("fill next", t.word(c.Cell, cellNext), next)
-	store("fill expires", t.word(c.Cell, cellExpires), uint64(c.expires))
-	store("fill used", t.word(c.Cell, cellUsed), used)
+	access.Add("gen", t.word(c.Cell, cellGen), 1)
+	access.Release("fill state", t.word(c.Cell, cellState), uint64(stripe)+1)
+	access.Release("fill hash", t.word(c.Cell, cellHash), c.slot.hash)
+	access.Release("fill next", t.word(c.Cell, cellNext), next)
+	access.Release("fill expires", t.word(c.Cell, cellExpires), uint64(c.expires))
+	access.Release("fill used", t.word(c.Cell, cellUsed), used)
 	for i, w := range key {
-		store("fill key", t.word(c.Cell, CellWords+i), w)
+		access.Release("fill key", t.word(c.Cell, CellWords+i), w)
 	}
 }
 
@@ -86,23 +87,23 @@ func (t *Table) Commit(c *Change) {
 	stripe := t.StripeOf(c.slot.hash)
 	s := &t.stripes[stripe]
 	step.Reach(step.MapFilled)
-	store("commit", c.slot.link, uint64(c.Cell)+1)
+	access.Release("commit", c.slot.link, uint64(c.Cell)+1)
 	step.Reach(step.MapLinked)
 	t.setVersion(s)
 	if c.expires != 0 {
-		add("timed", &t.header.Timed, 1)
+		access.Add("timed", &t.header.Timed, 1)
 	}
-	store("spare", &s.Spare, uint64(c.named)+1)
+	access.Release("spare", &s.Spare, uint64(c.named)+1)
 	step.Reach(step.MapSpare)
 	if c.slot.Cell < 0 {
-		store("count", &s.Count, load("count", &s.Count)+1)
+		access.Release("count", &s.Count, access.Load("count", &s.Count)+1)
 	}
 	t.done(s)
 }
 
 // done ends the change of a stripe.
 func (t *Table) done(s *Stripe) {
-	store("done", &s.Intent, 0)
+	access.Release("done", &s.Intent, 0)
 	step.Reach(step.MapDone)
 }
 
@@ -110,7 +111,7 @@ func (t *Table) done(s *Stripe) {
 func (t *Table) Remove(at Slot) {
 	if at.Cell >= 0 {
 		t.unlink(t.StripeOf(at.hash), at.Cell, at.link)
-		add("removed", &t.header.Removed, 1)
+		access.Add("removed", &t.header.Removed, 1)
 	}
 }
 
@@ -118,19 +119,19 @@ func (t *Table) Remove(at Slot) {
 // it as removed, unless it takes the cell itself.
 func (t *Table) unlink(stripe, cell int, link *atomic.Uint64) {
 	s := &t.stripes[stripe]
-	store("intent", &s.Intent, uint64(newIntent(removing, cell)))
+	access.Release("intent", &s.Intent, uint64(newIntent(removing, cell)))
 	step.Reach(step.MapIntent)
-	store("commit", link, load("next", t.word(cell, cellNext)))
+	access.Release("commit", link, access.Load("next", t.word(cell, cellNext)))
 	step.Reach(step.MapLinked)
 	t.setVersion(s)
 	t.free(cell)
-	store("count", &s.Count, load("count", &s.Count)-1)
+	access.Release("count", &s.Count, access.Load("count", &s.Count)-1)
 	t.done(s)
 }
 
 // free frees a cell that the caller's stripe owns and no chain contains.
 func (t *Table) free(cell int) {
-	store("free", t.word(cell, cellState), freed)
+	access.Release("free", t.word(cell, cellState), freed)
 	step.Reach(step.MapFreed)
 	t.mark(cell, false)
 }
@@ -139,7 +140,7 @@ func (t *Table) free(cell int) {
 // done. The caller holds the lock.
 func (t *Table) Repair(stripe int) error {
 	s := &t.stripes[stripe]
-	i := intent(load("intent", &s.Intent))
+	i := intent(access.Load("intent", &s.Intent))
 	if i.kind() != 0 && i.cell() < t.Cells() {
 		var err error
 		if i.kind() == removing {
@@ -154,16 +155,16 @@ func (t *Table) Repair(stripe int) error {
 	if err := t.recount(stripe); err != nil {
 		return err
 	}
-	store("done", &s.Intent, 0)
-	add("removed", &t.header.Removed, 1)
-	add("repairs", &t.header.Repairs, 1)
+	access.Release("done", &s.Intent, 0)
+	access.Add("removed", &t.header.Removed, 1)
+	access.Add("repairs", &t.header.Repairs, 1)
 	step.Reach(step.MapRepair)
 	return nil
 }
 
 // repairRemoval frees a cell that is out of its chain. If the cell is in it, nothing was changed.
 func (t *Table) repairRemoval(stripe, cell int) error {
-	state := load("state", t.word(cell, cellState))
+	state := access.Load("state", t.word(cell, cellState))
 	switch t.owner(cell, state) {
 	case stripe + 1:
 		link, err := t.linkTo(stripe, cell)
@@ -191,8 +192,8 @@ func (t *Table) repairPut(stripe int, i intent) error {
 	}
 	if link != nil { // it counts
 		t.setVersion(s)
-		add("timed", &t.header.Timed, 1)
-		store("spare", &s.Spare, uint64(cell)+1)
+		access.Add("timed", &t.header.Timed, 1)
+		access.Release("spare", &s.Spare, uint64(cell)+1)
 		if i.kind() == inserting {
 			t.mark(cell, true)
 		}
@@ -201,7 +202,7 @@ func (t *Table) repairPut(stripe int, i intent) error {
 	if i.kind() != inserting {
 		return nil
 	}
-	switch t.owner(cell, load("state", t.word(cell, cellState))) {
+	switch t.owner(cell, access.Load("state", t.word(cell, cellState))) {
 	case stripe + 1:
 		// The index may have been wrong about the cell: then it is in its chain.
 		if link, err := t.linkTo(stripe, cell); link != nil || err != nil {
@@ -224,6 +225,6 @@ func (t *Table) recount(stripe int) error {
 		}
 		n += len(cells)
 	}
-	store("count", &t.stripes[stripe].Count, uint64(n))
+	access.Release("count", &t.stripes[stripe].Count, uint64(n))
 	return nil
 }

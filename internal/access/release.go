@@ -1,6 +1,6 @@
 //go:build !amd64 || race
 
-package ring
+package access
 
 import "sync/atomic"
 

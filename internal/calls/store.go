@@ -1,7 +1,0 @@
-//go:build !amd64 || race
-
-package calls
-
-import "sync/atomic"
-
-func storeRelease(w *atomic.Uint64, v uint64) { w.Store(v) }
