@@ -296,7 +296,8 @@ func (c *Cache) reset(s *shard) {
 	// A reader that has an old position finds that it is not below the tail, or below low.
 	access.Release("reset tail", &s.Tail, pos)
 	access.Release("reset low", &s.Low, pos)
-	access.Release("evicted", &s.Evicted, access.Load("evicted", &s.Evicted)+access.Load("count", &s.Count))
+	count := access.Load("count", &s.Count)
+	access.Release("evicted", &s.Evicted, access.Load("evicted", &s.Evicted)+count)
 	access.Release("count", &s.Count, 0)
 	access.Release("bytes", &s.Bytes, 0)
 	bump(&s.Repairs)

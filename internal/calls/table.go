@@ -109,7 +109,8 @@ func (t *Table) mark(i int) { access.Or("mark", &t.ready[i/64], 1<<(i%64)) }
 
 // Remark sets the bit of a call that waits for a server, if it was lost. It reports whether it was.
 func (t *Table) Remark(i int, w Word) bool {
-	if w.State() != Asked || access.Load("marked", &t.ready[i/64])&(1<<(i%64)) != 0 || t.Load(i) != w {
+	if w.State() != Asked || access.Load("marked", &t.ready[i/64])&(1<<(i%64)) != 0 ||
+		t.Load(i) != w {
 		return false
 	}
 	t.mark(i)

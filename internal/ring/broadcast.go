@@ -151,7 +151,8 @@ func (p *Publisher) Claim() (pos uint64, err error) {
 		d, s := w.ahead(lap), w.state()
 		switch {
 		case w == 0 && lap == 0, d == -1 && (s == ready || s == skipped):
-			if !access.CAS("pub.slot", &r.slots[i], uint64(w), uint64(named(claimed, lap, p.self))) {
+			mine := named(claimed, lap, p.self)
+			if !access.CAS("pub.slot", &r.slots[i], uint64(w), uint64(mine)) {
 				continue
 			}
 			// On arm64 the writes to the item can pass the store above, but not a later load of the

@@ -85,7 +85,8 @@ func (r *MPMC) mark(i uint64) Mark {
 
 // remark changes a mark that is m, as a caller that may not hold the slot.
 func (r *MPMC) remark(i uint64, m, next Mark) bool {
-	return r.marks == nil || m == next || access.CAS("mark.change", &r.marks[i], uint64(m), uint64(next))
+	return r.marks == nil || m == next ||
+		access.CAS("mark.change", &r.marks[i], uint64(m), uint64(next))
 }
 
 // Stamp says since when the caller has its lease of Take.

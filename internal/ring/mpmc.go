@@ -210,12 +210,12 @@ func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
 	for range nextTries {
 		t := access.Load("claim.tail", &r.h.Tail)
 		i, lap := r.at(t)
-		s := r.slot(i)
+		s, mine := r.slot(i), named(claimed, lap, self)
 		// Where there likely is room the slot is not loaded before: that would fetch its cache line
 		// twice.
 		if (t-r.head.Load() < r.n || word(access.Load("claim.look", s)) == plain(free, lap)) &&
-			access.CAS("claim.slot", s, uint64(plain(free, lap)), uint64(named(claimed, lap, self))) {
-			return Next{t, int(i), s, named(claimed, lap, self)}, true
+			access.CAS("claim.slot", s, uint64(plain(free, lap)), uint64(mine)) {
+			return Next{t, int(i), s, mine}, true
 		}
 		w := word(access.Load("claim.look", s))
 		if w == plain(free, lap) { // released this moment

@@ -91,7 +91,8 @@ func (r *MPMCBytes) Claim(self uint32, n int) (pos uint64, off int, err error) {
 // shut takes the gate, and reports whether it did.
 func (r *MPMCBytes) shut(self uint32) bool {
 	for range 64 {
-		if access.Load("gate.look", &r.h.Gate) == 0 && access.CAS("gate.shut", &r.h.Gate, 0, uint64(self)) {
+		if access.Load("gate.look", &r.h.Gate) == 0 &&
+			access.CAS("gate.shut", &r.h.Gate, 0, uint64(self)) {
 			return true
 		}
 	}

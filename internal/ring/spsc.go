@@ -29,7 +29,8 @@ type SPSCHeader struct {
 // enter makes self the holder of one end of the ring if the end is free or its holder is dead.
 func enter(end *atomic.Uint64, self uint32, alive func(uint32) bool) error {
 	id := access.Load("enter.look", end)
-	if id != 0 && id <= idMask && alive(uint32(id)) || !access.CAS("enter.end", end, id, uint64(self)) {
+	if id != 0 && id <= idMask && alive(uint32(id)) ||
+		!access.CAS("enter.end", end, id, uint64(self)) {
 		return ErrOccupied
 	}
 	return nil

@@ -193,7 +193,9 @@ const killMark = 64
 // Explore runs the actors of build in all orders, with up to kills kills, until it has seen limit
 // states. It calls check at every end. With a pick, that chooses the next way among those known,
 // instead of the newest one.
-func Explore(kills, limit int, pick *rand.Rand, build func(*World) (check func() error)) (out Outcome) {
+func Explore(
+	kills, limit int, pick *rand.Rand, build func(*World) (check func() error),
+) (out Outcome) {
 	seen := map[uint64]bool{}
 	stack := [][]byte{nil}
 	for len(stack) > 0 {
@@ -275,10 +277,11 @@ func (r *run) do(choice byte) {
 }
 
 // Exhaust explores a case as a subtest, which fails on an error of a check. It sees all states, and
-// fails if there are more than limit; with sample it sees some of them if there are more, in a random
-// order that is the same every time.
+// fails if there are more than limit; with sample it sees some of them if there are more, in a
+// random order that is the same every time.
 func Exhaust(
-	t *testing.T, name string, kills, limit int, sample bool, build func(*World) (check func() error),
+	t *testing.T, name string, kills, limit int, sample bool,
+	build func(*World) (check func() error),
 ) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
