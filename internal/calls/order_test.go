@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 )
 
 // memory is the memory of a table in a test. A request and a reply are a word each.
@@ -51,11 +52,25 @@ type aCall struct {
 
 // A party is a process of a test.
 type party struct {
-	id uint64
-	w  *world
-	m  *memory
-	t  *Table
+	id     uint64
+	w      *world
+	m      *memory
+	t      *Table
+	broken variant
 }
+
+// A variant is a mistake that a party makes.
+type variant int
+
+const (
+	correct          variant = iota
+	asksEarly                // the request is written after servers can take the call
+	finishesEarly            // the client can read the reply before it is written
+	finishesAnyway           // the server does not look whether the client has given up
+	sweepsOfServers          // a sweep frees the call of a living client whose server is dead
+	sameGeneration           // a sweep frees a slot without a new generation
+	sweepsWithoutCAS         // a sweep stores the free word
+)
 
 func (m *memory) party(w *world, id uint64) *party {
 	t, err := New(m.parts)
@@ -64,6 +79,8 @@ func (m *memory) party(w *world, id uint64) *party {
 	}
 	return &party{id: id, w: w, m: m, t: t}
 }
+
+const endedByAnother = "another process has ended the call"
 
 const patience = 2 // looks at a call before it is given up
 
@@ -74,12 +91,18 @@ func (p *party) call(c *aCall, idempotent bool) {
 		c.outcome = "no room"
 		return
 	}
-	access.Release("request", &p.m.request[i], c.number)
-	w = p.t.Ask(i, w)
+	if p.broken == asksEarly {
+		w = p.t.Ask(i, w)
+		access.Release("request", &p.m.request[i], c.number)
+	} else {
+		access.Release("request", &p.m.request[i], c.number)
+		w = p.t.Ask(i, w)
+	}
 	for look := 0; ; look++ {
 		is := p.t.Load(i)
 		if !is.Same(w) {
-			panic("another process has ended the call")
+			c.outcome = endedByAnother
+			return
 		}
 		switch is.State() {
 		case Done:
@@ -110,7 +133,8 @@ func (p *party) call(c *aCall, idempotent bool) {
 				}
 			}
 		default:
-			panic(fmt.Sprint("state ", is.State()))
+			c.outcome = endedByAnother
+			return
 		}
 	}
 }
@@ -128,8 +152,46 @@ func (p *party) serve(n int, all []*aCall) {
 				c.runs++
 			}
 		}
-		access.Release("reply", &p.m.replies[i], number+100)
-		p.t.Finish(i, w)
+		switch p.broken {
+		case finishesEarly:
+			p.t.Finish(i, w)
+			access.Release("reply", &p.m.replies[i], number+100)
+		case finishesAnyway:
+			access.Release("reply", &p.m.replies[i], number+100)
+			access.Store("done", &p.t.slots[i].Word, uint64(w.to(Done, 0)))
+		default:
+			access.Release("reply", &p.m.replies[i], number+100)
+			p.t.Finish(i, w)
+		}
+	}
+}
+
+// sweep is Sweep, or a broken form of it.
+func (p *party) sweep() {
+	if p.broken == correct {
+		p.t.Sweep(p.w.Alive)
+		return
+	}
+	for i := range p.t.slots {
+		w := p.t.Load(i)
+		id := w.ID()
+		switch s := w.State(); {
+		case s == Free:
+			continue
+		case s == Asked, s == Done, s == Begun && p.broken != sweepsOfServers:
+			id = p.t.client(i)
+		}
+		if p.w.Alive(id) {
+			continue
+		}
+		switch p.broken {
+		case sameGeneration:
+			p.t.change("sweep", i, w, w.to(Free, 0))
+		case sweepsWithoutCAS:
+			access.Store("sweep", &p.t.slots[i].Word, uint64(w.next()))
+		default:
+			p.t.free("sweep", i, w)
+		}
 	}
 }
 
@@ -137,6 +199,8 @@ func (p *party) serve(n int, all []*aCall) {
 func (m *memory) check(w *world, all []*aCall, idempotent bool) error {
 	for _, c := range all {
 		switch {
+		case c.outcome == endedByAnother:
+			return fmt.Errorf("call %d: %s", c.number, c.outcome)
 		case c.outcome == "reply" && c.got != c.number+100:
 			return fmt.Errorf("call %d got the reply %d", c.number, c.got)
 		case c.outcome == "reply" && c.runs < 1, c.outcome == "not begun" && !idempotent && c.runs > 0,
@@ -173,6 +237,7 @@ type part struct {
 	calls, serves int
 	idempotent    bool
 	sweeps        bool
+	broken        variant
 }
 
 func aCase(slots int, parts ...part) func(w *world) func() error {
@@ -191,6 +256,7 @@ func aCase(slots int, parts ...part) func(w *world) func() error {
 		}
 		for i, part := range parts {
 			p := m.party(w, uint64(i+1))
+			p.broken = part.broken
 			from := 0
 			for _, before := range parts[:i] {
 				from += before.calls
@@ -203,7 +269,7 @@ func aCase(slots int, parts ...part) func(w *world) func() error {
 					p.serve(part.serves, all)
 				}
 				if part.sweeps {
-					p.t.Sweep(p.w.Alive)
+					p.sweep()
 				}
 			})
 		}
@@ -235,4 +301,24 @@ func TestEveryOrder(t *testing.T) {
 	} {
 		exhaust(t, c.name, c.kills, c.build)
 	}
+}
+
+// TestBrokenIsCaught: the explorer finds the mistakes for which it is here. Each case is otherwise
+// one that TestEveryOrder passes.
+func TestBrokenIsCaught(t *testing.T) {
+	client, server := part{calls: 1}, part{serves: 2}
+	sweeper := func(v variant) part { return part{sweeps: true, broken: v} }
+	accesstest.Caught(t, "the call is asked before its request", 0,
+		aCase(1, part{calls: 1, broken: asksEarly}, server))
+	accesstest.Caught(t, "done before the reply", 0,
+		aCase(1, client, part{serves: 1, broken: finishesEarly}))
+	accesstest.Caught(t, "done although the client has given up", 0,
+		aCase(1, client, part{serves: 1, broken: finishesAnyway}))
+	accesstest.Caught(t, "a sweep of a dead server", 1, aCase(1, client, server, sweeper(sweepsOfServers)))
+	two := func(v variant) func(w *world) func() error {
+		return aCase(1, client, client, sweeper(v), sweeper(v))
+	}
+	accesstest.Caught(t, "no new generation", 1, two(sameGeneration))
+	accesstest.Caught(t, "a sweep without compare-and-swap", 1, two(sweepsWithoutCAS))
+	exhaust(t, "two clients and two sweepers", 1, two(correct))
 }

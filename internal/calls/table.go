@@ -258,11 +258,7 @@ func (t *Table) Sweep(alive func(id uint32) bool) (s Swept) {
 	for i := range t.slots {
 		w := t.Load(i)
 		switch w.State() {
-		case Taken:
-			if !alive(w.ID()) && t.free("sweep", i, w) {
-				s.Freed++
-			}
-		case Canceled:
+		case Taken, Canceled:
 			if !alive(w.ID()) && t.free("sweep", i, w) {
 				s.Freed++
 			}
