@@ -49,11 +49,11 @@ func (c *Client[Q, R]) Call(ctx context.Context, q *Q, r *R) error {
 		return c.c.error("rpc call", err)
 	}
 	defer c.c.M.Unpin()
+	defer c.c.end(p) // also when q or r is nil
 	mem.Copy(c.c.request(p.slot), mem.Bytes(q))
 	if err = c.c.await(ctx, p); err == nil {
 		mem.Copy(mem.Bytes(r), c.c.reply(p.slot))
 	}
-	c.c.end(p)
 	return c.c.error("rpc call", err)
 }
 
@@ -84,6 +84,7 @@ type pending struct {
 	word    calls.Word
 	held    bool // the slot is to be freed
 	once    bool // the call must not be made again: a part of the reply was read
+	begun   bool // a server that died had begun the call
 	servers [calls.MaxServers]uint32
 	watch   []format.ID
 	ready   func() bool
@@ -181,7 +182,7 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 	for swept := false; ; swept = true {
 		i, w, ok := c.t.Take(c.Self, p.slot)
 		if ok {
-			p.slot, p.word, p.held, p.once = i, w, true, false
+			p.slot, p.word, p.held, p.once, p.begun = i, w, true, false, false
 			return p, nil
 		}
 		if !swept && c.sweep().Freed > 0 {
@@ -274,6 +275,9 @@ func (p *pending) settle(err error) (done bool, _ error) {
 				cause = shmem.ErrUnlinked
 			case !c.waiting && !c.serverAlive():
 				cause = errNoServer
+				if p.begun {
+					cause = errServerDied
+				}
 			default:
 				return false, nil
 			}
@@ -301,6 +305,7 @@ func (p *pending) settleBegun(w calls.Word, err error) (done bool, _ error) {
 	case !c.Alive(w.ID()):
 		if err == nil && c.idempotent && !p.once {
 			if c.t.Requeue(p.slot, w) {
+				p.begun = true
 				wait.WakeN(c.M, &c.header.ReadyArmed, 1)
 				return false, nil
 			}

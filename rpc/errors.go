@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"io/fs"
@@ -80,19 +81,16 @@ func kindsOf(list []error) ([]kind, error) {
 // fail writes the outcome of a call, which is err.
 func (c *core) fail(i int, err error) {
 	s := c.t.Slot(i)
-	if errors.Is(err, errReplyTooLarge) {
+	if err == errReplyTooLarge { // not one that a call of the handler has returned
 		s.Status.Store(tooLarge)
 		return
 	}
 	text := err.Error()
-	if len(text) > layout.CallText {
-		text = text[:layout.CallText]
-		for len(text) > 0 && !utf8.ValidString(text[len(text)-1:]) {
-			if r, n := utf8.DecodeLastRuneInString(text); r != utf8.RuneError || n > 1 {
-				break
-			}
-			text = text[:len(text)-1]
+	if n := layout.CallText; len(text) > n {
+		for n > layout.CallText-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+			n--
 		}
+		text = text[:n]
 	}
 	s.Text.Store(uint64(copy(c.text(i), text)))
 	n := 0
@@ -145,6 +143,11 @@ var (
 	errReplyTooLarge = &errs.Worded{
 		Text:     "the reply is too large; create the service with a larger reply",
 		Sentinel: ErrTooLarge,
+	}
+	errServers = &errs.Worded{
+		Text: fmt.Sprintf("%d attachments serve already, and there can be no more; end one of "+
+			"them", calls.MaxServers),
+		Sentinel: shmem.ErrNoSlot,
 	}
 	errClosed = errs.NamedClosed("client")
 )

@@ -215,9 +215,12 @@ func killServer(t *testing.T, at step.Point, want error, idempotent bool) {
 	s.Kill()
 }
 
+// The steps at which a server dies where no living client waits for the call.
+var otherSteps = []step.Point{step.CallDropped, step.CallSwept, step.CallJoined, step.CallCanceled}
+
 // TestKillServerOtherSteps kills servers where no living client waits for the call.
 func TestKillServerOtherSteps(t *testing.T) {
-	for i, at := range []step.Point{step.CallDropped, step.CallSwept, step.CallJoined, step.CallCanceled} {
+	for i, at := range otherSteps {
 		if robust.RaceEnabled && i > 0 {
 			break
 		}
@@ -253,7 +256,10 @@ func TestKillServerOtherSteps(t *testing.T) {
 
 // TestStepsAreKilledAt: the tests above kill at all steps.
 func TestStepsAreKilledAt(t *testing.T) {
-	reached := map[step.Point]bool{step.CallDropped: true, step.CallSwept: true, step.CallJoined: true}
+	reached := map[step.Point]bool{}
+	for _, at := range otherSteps {
+		reached[at] = true
+	}
 	for _, c := range clientSteps {
 		reached[c.at] = true
 	}

@@ -79,8 +79,8 @@ type DialOptions struct {
 	Logger *slog.Logger
 
 	// Idempotent declares that the handler may run twice for one call. A call whose server dies is
-	// given to another server then, or waits for one as WaitForServer says. Otherwise it returns
-	// ErrServerDied.
+	// given to another server then, or waits for one as WaitForServer says. Otherwise, and if no
+	// server is alive then, it returns ErrServerDied.
 	Idempotent bool
 	// WaitForServer lets a call wait until its context is done while no server is alive. Otherwise
 	// it returns ErrNoServer.

@@ -155,7 +155,7 @@ func (s *service) serve(ctx context.Context) error {
 	record, ok := s.t.Join(s.Self, s.Alive)
 	if !ok {
 		s.M.Unpin()
-		return s.give(shmem.ErrNoSlot)
+		return s.give(errServers)
 	}
 	s.record = record
 	wait.Wake(s.M, &s.header.JoinArmed)
@@ -228,9 +228,15 @@ func (s *service) cancelTasks() {
 	}
 }
 
-// start starts another worker.
+// start starts another worker, if there may be one more. Workers may call it at the same time.
 func (s *service) start() {
-	s.workers.Add(1)
+	if s.workers.Load() >= s.handlers {
+		return
+	}
+	if s.workers.Add(1) > s.handlers {
+		s.workers.Add(-1)
+		return
+	}
 	s.idle.Add(1)
 	s.done.Go(s.work)
 }
@@ -248,7 +254,7 @@ func (s *service) work() {
 			}
 			continue
 		}
-		if s.idle.Add(-1) == 0 && s.workers.Load() < s.handlers {
+		if s.idle.Add(-1) == 0 {
 			s.start()
 		}
 		if s.t.AnyReady() {
