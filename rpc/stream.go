@@ -147,8 +147,8 @@ func (f *follower) next(ctx context.Context) (more bool, err error) {
 	ready := func() bool { return f.slot.Sent.Load() != f.n || f.p.isDone() }
 	for {
 		err := errs.Context(ctx)
-		if err == nil && f.slot.Sent.Load() != f.n {
-			if f.slot.Sent.Load()-f.n > uint64(f.c.l.Window) {
+		if more := f.slot.Sent.Load() - f.n; err == nil && more != 0 {
+			if more > uint64(f.c.l.Window) {
 				return false, shmem.ErrCorrupt
 			}
 			return true, nil
