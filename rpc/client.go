@@ -44,16 +44,17 @@ func Dial[Q, R any](ctx context.Context, name string, opts *DialOptions) (*Clien
 //
 // After an error *r has not changed.
 func (c *Client[Q, R]) Call(ctx context.Context, q *Q, r *R) error {
+	_, _ = *q, *r // nil panics before a slot is taken
 	p, err := c.c.begin(ctx)
 	if err != nil {
 		return c.c.error("rpc call", err)
 	}
 	defer c.c.M.Unpin()
-	defer c.c.end(p) // also when q or r is nil
 	mem.Copy(c.c.request(p.slot), mem.Bytes(q))
 	if err = c.c.await(ctx, p); err == nil {
 		mem.Copy(mem.Bytes(r), c.c.reply(p.slot))
 	}
+	c.c.end(p)
 	return c.c.error("rpc call", err)
 }
 

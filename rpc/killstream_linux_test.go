@@ -73,7 +73,9 @@ func TestKillServerBeforeBegun(t *testing.T) {
 
 // streamServer sends N replies, and then, with block, waits until its context is done.
 func streamServer(c *shmemtest.Conn) error {
-	return rpc.ServeStream(background, "s", func(ctx context.Context, q *query, send func(*reply) error) error {
+	return rpc.ServeStream(background, "s", func(
+		ctx context.Context, q *query, send func(*reply) error,
+	) error {
 		c.Send("begun")
 		for n := range q.N {
 			if err := send(&reply{Square: n}); err != nil {
@@ -126,9 +128,6 @@ func replies(t *testing.T, d *rpc.StreamClient[query, reply], q query) (n uint64
 // TestKillStream kills a server in the middle of a stream, and a client for whose replies the
 // handler has no room.
 func TestKillStream(t *testing.T) {
-	if robust.RaceEnabled {
-		t.Skip("the race detector sees nothing in another process, and starts slowly")
-	}
 	dir := shmemtest.Dir(t)
 	s := shmemtest.Start(t, "streamserver", dir)
 	d, err := rpc.DialStream[query, reply](background, "s",

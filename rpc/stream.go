@@ -95,6 +95,7 @@ func DialStream[Q, R any](
 // no reply has been yielded.
 func (c *StreamClient[Q, R]) Call(ctx context.Context, q *Q) iter.Seq2[*R, error] {
 	return func(yield func(*R, error) bool) {
+		_ = *q // nil panics before a slot is taken
 		p, err := c.c.begin(ctx)
 		if err != nil {
 			yield(nil, c.c.error("rpc call", err))
