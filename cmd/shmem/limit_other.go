@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -17,6 +18,12 @@ var started = time.Now()
 func cpuTime() time.Duration { return time.Since(started) }
 
 func groupOf(fs.FileInfo) (gid uint32, ok bool) { return 0, false }
+
+func userOf(fs.FileInfo) (uid uint32, ok bool) { return 0, false }
+
+func setMode(uintptr, uint32) error { return errors.ErrUnsupported }
+
+var errNoListener = errors.ErrUnsupported
 
 func fileIDOf(fs.FileInfo) (dev, ino uint64, ok bool) { return 0, 0, false }
 

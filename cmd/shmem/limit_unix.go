@@ -36,6 +36,20 @@ func groupOf(st fs.FileInfo) (gid uint32, ok bool) {
 	return 0, false
 }
 
+// userOf is the owner of a file.
+func userOf(st fs.FileInfo) (uid uint32, ok bool) {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Uid, true
+	}
+	return 0, false
+}
+
+// setMode sets the mode of what a descriptor leads to. For a socket without a name only Linux can.
+func setMode(fd uintptr, mode uint32) error { return syscall.Fchmod(int(fd), mode) }
+
+// errNoListener is the error of a connection to a socket that no process listens at.
+const errNoListener = syscall.ECONNREFUSED
+
 // fileIDOf is what identifies a file.
 func fileIDOf(st fs.FileInfo) (dev, ino uint64, ok bool) {
 	if s, ok := st.Sys().(*syscall.Stat_t); ok {

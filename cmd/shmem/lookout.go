@@ -586,21 +586,31 @@ func newGauge(l *lookout, anyUser bool) *gauge {
 		MaxSegments: maxSampled, Findings: l.findings})}
 }
 
-// ServeHTTP answers with the text that Prometheus reads. Like a look, a scan is made once a second
-// at most, and less often where it takes long.
+// ServeHTTP answers with the text that Prometheus reads. No lock is held while it writes: a client
+// may read slowly.
 func (g *gauge) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	text, err := g.fresh()
+	if err != nil {
+		http.Error(w, clean(err.Error()), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", metrics.ContentType)
+	_, _ = w.Write(text) // the client is gone
+}
+
+// fresh returns the text, which is not changed any more. Like a look, a scan is made once a second
+// at most, and less often where it takes long.
+func (g *gauge) fresh() ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.text == nil || time.Since(g.at) >= g.every {
 		start := cpuTime()
 		var b bytes.Buffer
 		if err := g.scanner.WriteText(&b); err != nil {
-			http.Error(w, clean(err.Error()), http.StatusInternalServerError)
-			return
+			return nil, err
 		}
 		g.text, g.at = b.Bytes(), time.Now()
 		g.every = min(max((cpuTime()-start)*scanShare, soonest), latest)
 	}
-	w.Header().Set("Content-Type", metrics.ContentType)
-	_, _ = w.Write(g.text) // the client is gone
+	return g.text, nil
 }

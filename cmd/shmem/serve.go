@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// shmem serve: this file has the command and the server, serveguard.go which requests it takes,
-// lookout.go the look that all clients share, servejson.go the JSON, page what a browser shows.
+// shmem serve: this file has the command and the server, serveconn.go its connections,
+// serveguard.go which requests it takes, lookout.go the look that all clients share, servejson.go
+// the JSON, page what a browser shows.
 
 // serveCmd serves a live page and metrics.
 type serveCmd struct {
@@ -31,7 +34,7 @@ and waiters. It only reads, and looks at the segments only while a client asks.
 
 It listens on loopback unless --listen says otherwise. There it takes requests of processes of this
 user and of root; --any-user takes all. /metrics is open to all processes that can connect. On
-another address there is no such check, and no password: whoever can connect can read.
+another address there is no such check, and no password: all processes that can connect can read.
 With unix:PATH the permissions of the socket decide, and "ssh -L 9110:PATH" leads to it.
 
 A request must name the host as loopback, as --listen or --host have it, or by an IP address if
@@ -62,15 +65,27 @@ func (c *serveCmd) listen() (net.Listener, error) {
 	if !ok {
 		return net.Listen("tcp", c.Listen)
 	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
+	removeStale(path)
+	// The mode is set before the socket has a name: at no time can other users connect.
+	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = setMode(fd, 0o600) }), err)
+	}}
+	return private.Listen(context.Background(), "unix", path)
+}
+
+// removeStale removes a socket of this user that no process listens at: a killed server leaves it.
+func removeStale(path string) {
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode().Type() != fs.ModeSocket {
+		return
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, err
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		_ = c.Close()
 	}
-	return l, nil
+	if uid, ok := userOf(st); ok && int(uid) == os.Geteuid() && errors.Is(err, errNoListener) {
+		os.Remove(path)
+	}
 }
 
 // A server answers the requests of clients.
@@ -96,6 +111,7 @@ const (
 
 // serve takes requests until ctx is done.
 func (s *server) serve(ctx context.Context, l net.Listener) error {
+	conns := newLimited(l, maxConns)
 	h := &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -104,10 +120,11 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       s.peer,
+		ConnState:         conns.changed,
 		ErrorLog:          log.New(io.Discard, "", 0), // clients that break off
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(newLimited(l, maxConns)) }()
+	go func() { failed <- h.Serve(conns) }()
 	select {
 	case err := <-failed:
 		return err

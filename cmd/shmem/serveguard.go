@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 )
 
 // What the server takes no part in: requests that another site has a browser make, requests under a
@@ -114,99 +110,18 @@ func isStranger(ctx context.Context) bool { return ctx.Value(strangerKey{}) != n
 
 // peer notes whether a connection comes from another user.
 func (s *server) peer(ctx context.Context, c net.Conn) context.Context {
-	from, ok := c.RemoteAddr().(*net.TCPAddr)
-	to, ok2 := c.LocalAddr().(*net.TCPAddr)
-	if s.cmd.AnyUser || !ok || !ok2 || !from.IP.IsLoopback() {
+	if s.cmd.AnyUser {
 		return ctx
 	}
-	uid, ok := socketUser(from.AddrPort(), to.AddrPort())
-	if !ok || uid != 0 && uid != os.Geteuid() {
+	from, ok := c.(*limitedConn)
+	if !ok {
+		return context.WithValue(ctx, strangerKey{}, true)
+	}
+	if !from.local {
+		return ctx
+	}
+	if !from.known || from.uid != 0 && from.uid != os.Geteuid() {
 		return context.WithValue(ctx, strangerKey{}, true)
 	}
 	return ctx
-}
-
-// A limited listener has so many connections at a time. More of them wait in the kernel.
-type limited struct {
-	net.Listener
-	room chan struct{} // an element for each connection
-	done chan struct{} // closed by Close
-	once sync.Once
-}
-
-func newLimited(l net.Listener, most int) *limited {
-	return &limited{Listener: l, room: make(chan struct{}, most), done: make(chan struct{})}
-}
-
-// Accept waits for room, and for a connection.
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.room <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
-	}
-	return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.room })}, nil
-}
-
-// Close ends Accept.
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	leave func()
-}
-
-// Close closes the connection, and makes room.
-func (c *limitedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
-
-// socketUser returns the user of the process at the other end of a connection on this machine, by
-// the addresses of both ends as that process has them.
-func socketUser(from, to netip.AddrPort) (uid int, ok bool) {
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		b, err := os.ReadFile(table)
-		if err != nil {
-			continue
-		}
-		for l := range strings.Lines(string(b)) {
-			f := strings.Fields(l)
-			if len(f) < 8 || kernelAddress(f[1]) != plainAddress(from) ||
-				kernelAddress(f[2]) != plainAddress(to) {
-				continue
-			}
-			uid, err := strconv.Atoi(f[7])
-			return uid, err == nil
-		}
-	}
-	return 0, false
-}
-
-func plainAddress(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-// kernelAddress reads an address of /proc/net/tcp or tcp6: words of 32 bits in hex, in the order of
-// bytes of this machine, and the port.
-func kernelAddress(s string) netip.AddrPort {
-	address, port, _ := strings.Cut(s, ":")
-	b, err := hex.DecodeString(address)
-	n, err2 := strconv.ParseUint(port, 16, 16)
-	if err != nil || err2 != nil {
-		return netip.AddrPort{}
-	}
-	for i := 0; i+4 <= len(b); i += 4 {
-		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
-	}
-	ip, _ := netip.AddrFromSlice(b)
-	return netip.AddrPortFrom(ip.Unmap(), uint16(n))
 }

@@ -29,7 +29,7 @@ func TestReadmeIsShort(t *testing.T) {
 // vague are subjects that hide which process is meant.
 var vague = regexp.MustCompile(`(?i)\b((some|no|any|every)body|(who|whom)ever)\b`)
 
-// TestPlainWords counts these words in Go comments and Markdown.
+// TestPlainWords counts these words in Go comments, Markdown and the man page.
 func TestPlainWords(t *testing.T) {
 	uses := map[string]int{}
 	for name, text := range sources(t) {
@@ -48,7 +48,7 @@ func TestPlainWords(t *testing.T) {
 		}
 	}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".md" {
+		if err != nil || filepath.Ext(path) != ".md" && filepath.Ext(path) != ".1" {
 			return err
 		}
 		b, err := os.ReadFile(path)
