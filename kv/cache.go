@@ -242,6 +242,23 @@ func (c *Cache[K]) Delete(ctx context.Context, k K) (found bool, err error) {
 	return c.c.Remove(hash, key), nil
 }
 
+// Clear removes all entries that there are when it is called. Entries that are stored meanwhile may
+// be removed or not. It waits for other processes that change entries. After an error, and if the
+// process dies, some are removed.
+func (c *Cache[K]) Clear(ctx context.Context) error {
+	for i := range c.shards {
+		if err := c.at.Enter(); err != nil {
+			return c.fail("clear", err)
+		}
+		if err := c.lock(ctx, i); err != nil {
+			return c.fail("clear", err)
+		}
+		c.c.Clear(i)
+		c.unlock(i)
+	}
+	return nil
+}
+
 // begin locks the shard of a key. After nil, end unlocks it.
 func (c *Cache[K]) begin(ctx context.Context, key []byte) (hash uint64, err error) {
 	if err := c.at.Enter(); err != nil {
@@ -252,21 +269,30 @@ func (c *Cache[K]) begin(ctx context.Context, key []byte) (hash uint64, err erro
 		seed = c.c.Seed(rand.Uint64() | 1)
 	}
 	hash = cache.Hash(seed, key)
-	i := c.c.ShardOf(hash)
-	s := &c.shards[i]
-	died, err := robust.Acquire(ctx, c.object, &s.Lock, &s.LockArmed, robust.TakeOver)
-	if err != nil {
-		c.at.M.Unpin()
+	if err := c.lock(ctx, c.c.ShardOf(hash)); err != nil {
 		return 0, err
-	}
-	if died {
-		c.c.Repair(i)
 	}
 	return hash, nil
 }
 
-func (c *Cache[K]) end(hash uint64) {
-	s := &c.shards[c.c.ShardOf(hash)]
+func (c *Cache[K]) end(hash uint64) { c.unlock(c.c.ShardOf(hash)) }
+
+// lock locks shard i of the mapping that is pinned. After an error the mapping is not pinned.
+func (c *Cache[K]) lock(ctx context.Context, i int) error {
+	s := &c.shards[i]
+	died, err := robust.Acquire(ctx, c.object, &s.Lock, &s.LockArmed, robust.TakeOver)
+	if err != nil {
+		c.at.M.Unpin()
+		return err
+	}
+	if died {
+		c.c.Repair(i)
+	}
+	return nil
+}
+
+func (c *Cache[K]) unlock(i int) {
+	s := &c.shards[i]
 	_ = robust.Release(c.object, &s.Lock, &s.LockArmed)
 	c.at.M.Unpin()
 }

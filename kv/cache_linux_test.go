@@ -28,6 +28,34 @@ func openCache(t testing.TB, dir string, opts kv.CacheOptions) *kv.Cache[string]
 	return c
 }
 
+// TestCacheClear removes all entries, and stores others.
+func TestCacheClear(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	c, other := openCache(t, dir, kv.CacheOptions{Size: 1 << 20}), openCache(t, dir, kv.CacheOptions{})
+	for range 3 { // the log goes round
+		for i := range 2000 {
+			check(t, c.Set(background, fmt.Sprint(i), make([]byte, 300)))
+		}
+		check(t, other.Clear(background))
+		for i := range 2000 {
+			if _, found, err := c.Get(fmt.Sprint(i)); found || err != nil {
+				t.Fatal(i, found, err)
+			}
+		}
+		if st := c.Stats(); st.Entries != 0 || st.Bytes != 0 || st.Repaired != 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+	check(t, c.Set(background, "k", []byte("v")))
+	if v, found, err := other.Get("k"); string(v) != "v" || !found || err != nil {
+		t.Error(v, found, err)
+	}
+	check(t, c.Close())
+	if err := c.Clear(background); !errors.Is(err, shmem.ErrClosed) {
+		t.Error(err)
+	}
+}
+
 // TestCache makes the calls of two attachments, with keys that are strings and bytes.
 func TestCache(t *testing.T) {
 	dir := shmemtest.Dir(t)

@@ -34,9 +34,12 @@ func cacheVictim(c *shmemtest.Conn) error {
 			select {}
 		}
 	})
-	if c.Args()[1] == "delete" {
+	switch c.Args()[1] {
+	case "delete":
 		_, err = cache.Delete(background, "k")
-	} else {
+	case "clear":
+		err = cache.Clear(background)
+	default:
 		err = cache.Set(background, "k", sealed("k", 100, 5000))
 	}
 	if err != nil {
@@ -54,6 +57,7 @@ var cacheStepsOf = map[string][]step.Point{
 	"evict":  {step.CacheEvicted, step.CachePassed, step.CacheFilled, step.CacheLinked},
 	"move":   {step.CacheMoved, step.CachePassed},
 	"delete": {step.CacheRemoved},
+	"clear":  {step.CacheRemoved},
 	// set where another process has died at CacheAppended
 	"repair": {step.LockOver, step.CacheRepaired, step.CacheFilled},
 }
@@ -94,7 +98,7 @@ func cacheKillAt(t *testing.T, change string, p step.Point) {
 	check(t, c.Set(background, "k", sealed("k", 1, 500)))
 	before := cacheContents(t, dir, c, change == "move")
 	op := "set"
-	if change == "delete" {
+	if change == "delete" || change == "clear" {
 		op = change
 	}
 	if change == "repair" {
@@ -114,7 +118,7 @@ func cacheKillAt(t *testing.T, change string, p step.Point) {
 		step.CacheRemoved}, p)
 	want, has := uint64(1), true
 	if done {
-		want, has = 100, change != "delete"
+		want, has = 100, op == "set"
 	}
 	if n, found := during["k"]; found != has || found && n != want {
 		t.Errorf("k has %d %v, want %d %v", n, found, want, has)

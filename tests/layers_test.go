@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"internal/table":             {"internal/step", "internal/access"},
 	"internal/cache":             {"internal/step", "internal/access", "internal/table"},
 	"kv":                         {"internal/notes", ".", "internal/errs", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/layout", "internal/table", "internal/cache", "internal/stream"},
+	"kv/fiberstorage":            {"kv"},
 	"internal/calls":             {"internal/step", "internal/access"},
 	"rpc":                        {".", "internal/errs", "internal/sys", "internal/format", "internal/mem", "internal/wait", "internal/layout", "internal/calls", "internal/stream"},
 	"limit":                      {".", "kv", "internal/errs", "internal/step", "internal/sys", "internal/mem"},

@@ -40,6 +40,7 @@ type world struct {
 	actors []*actor
 	// versions of each key; from the newest that has ended on, each may be what a reader gets
 	versions map[uint64][]version
+	keys     uint64 // the keys are less
 	rnd      *rand.Rand
 	broken   string // a step that is left out: see TestBroken
 	failure  string
@@ -168,6 +169,23 @@ func (w *world) remove(a *actor, k uint64) {
 	access.Release("unlock", &w.lock[shard], 0)
 }
 
+// clear removes all keys of a shard.
+func (w *world) clear(a *actor, shard int) {
+	w.take(a, shard)
+	removed := map[uint64]int{}
+	for k := range w.keys {
+		if w.c.ShardOf(Hash(1, keyOf(k))) == shard {
+			w.versions[k] = append(w.versions[k], version{})
+			removed[k] = len(w.versions[k]) - 1
+		}
+	}
+	w.c.Clear(shard)
+	for k, n := range removed {
+		w.versions[k][n].ended = true
+	}
+	access.Release("unlock", &w.lock[shard], 0)
+}
+
 // newest returns the newest version of a key that has ended.
 func (w *world) newest(k uint64) int {
 	for n := len(w.versions[k]) - 1; n >= 0; n-- {
@@ -248,6 +266,7 @@ func runOnce(t *testing.T, seed uint64, broken string) string {
 	w := newWorld(t, shapes[seed%uint64(len(shapes))], seed)
 	w.broken = broken
 	keys, value := 3+seed%20, uint64(0)
+	w.keys = keys
 	for id := range uint64(4) {
 		w.spawn(id+1, func(a *actor) {
 			for range 25 {
@@ -256,6 +275,8 @@ func runOnce(t *testing.T, seed uint64, broken string) string {
 				case n < 3 && id < 2 || n == 3:
 					value++
 					w.set(a, k, value, int64(w.rnd.IntN(2)*50))
+				case n == 4 && id < 2 && k == 0:
+					w.clear(a, w.rnd.IntN(w.c.Shards))
 				case n == 4 && id < 2:
 					w.remove(a, k)
 				default:
