@@ -115,7 +115,8 @@ func callAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.Close() // the last one: it removes what the killed servers have left
+	defer func() { _ = s.kill() }()
 
 	failed := make(chan error, *callers)
 	var wg sync.WaitGroup

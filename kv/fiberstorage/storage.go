@@ -109,6 +109,12 @@ func (s *Storage) Increment(
 	return kv.Add(ctx, s.counts, keyOf(key), n, exp)
 }
 
+// Count returns the counter of a key, or 0 if there is none. It waits for no other process.
+func (s *Storage) Count(key string) (int64, error) {
+	n, _, err := s.counts.Get(keyOf(key))
+	return n, err
+}
+
 func keyOf(key string) (k Key) {
 	sum := sha256.Sum256([]byte(key))
 	copy(k[:], sum[:])

@@ -105,7 +105,11 @@ func TestIncrement(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, err := open(t, dir).Increment(t.Context(), "k", 0, 0); n != 2000 || err != nil {
+	s := open(t, dir)
+	if n, err := s.Count("k"); n != 2000 || err != nil {
+		t.Error(n, err)
+	}
+	if n, err := s.Count("none"); n != 0 || err != nil {
 		t.Error(n, err)
 	}
 }
