@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/shmembox/shmem v0.0.0
 	github.com/tsenart/vegeta/v12 v12.13.0
-	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -21,6 +20,7 @@ require (
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	github.com/valyala/fasthttp v1.69.0 // indirect
 	golang.org/x/crypto v0.48.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
 
 require (
