@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/segment"
 )
 
@@ -74,8 +75,11 @@ func (st *Status) fateWithoutOwner(undo string) string {
 	case st.Lifetime == shmem.Kept:
 		return "it has no owner: it stays until a process owns it or removes it (shmem rm)" + undo
 	}
-	return "it is shared: the last process to leave removes it; " +
-		"a queue with unread messages stays" + undo
+	unread := ""
+	if st.Type == layout.QueueName || st.Type == layout.BytesName {
+		unread = "; with unread messages it stays"
+	}
+	return "it is shared: the last process to leave removes it" + unread + undo
 }
 
 // fateLive is the fate of a segment whose owner is attached. The owner is one of st.Peers.

@@ -65,7 +65,7 @@ func typeToRecover(dir, name string) (*format.Type, error) {
 		return nil, err
 	}
 	defer o.Close()
-	return o.t, o.settable()
+	return o.t, o.settable("recovered")
 }
 
 // A locker is a lock of psync that a death leaves locked.

@@ -93,7 +93,7 @@ func checkSet(dir, name string, all []Assignment) (*format.Type, error) {
 		return nil, err
 	}
 	defer o.Close()
-	if err := o.settable(); err != nil {
+	if err := o.settable("set"); err != nil {
 		return nil, err
 	}
 	snap, err := o.snapshot()
@@ -103,8 +103,13 @@ func checkSet(dir, name string, all []Assignment) (*format.Type, error) {
 	return o.t, assign(snap.Value(), all)
 }
 
-// settable returns why the value cannot be set, or nil.
-func (o *Observer) settable() error {
+// noBox is the error of settable for a segment that is no box.
+func noBox(what, verb string) error {
+	return fmt.Errorf("%s cannot be %s: its processes change it without the box's lock", what, verb)
+}
+
+// settable returns why the value cannot be set or recovered, or nil. The verb is that in the error.
+func (o *Observer) settable(verb string) error {
 	switch {
 	case o.info.State == shmem.Foreign:
 		return fmt.Errorf("%w: without a schema there is nothing to check the value against",
@@ -115,17 +120,13 @@ func (o *Observer) settable() error {
 		return fmt.Errorf("%w: it is garbage: its owner has died, and the next Open starts "+
 			"afresh; it can be read but not set", fs.ErrNotExist)
 	case layout.Stream(o.t) != "":
-		return fmt.Errorf("a %s cannot be set: senders and receivers change it without the box's "+
-			"lock", layout.Stream(o.t))
+		return noBox("a "+layout.Stream(o.t), verb)
 	case layout.IsMap(o.t):
-		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
-			layout.MapName)
+		return noBox("a "+layout.MapName, verb)
 	case layout.IsCalls(o.t):
-		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
-			layout.CallsName)
+		return noBox("an "+layout.CallsName, verb)
 	case layout.IsCache(o.t):
-		return fmt.Errorf("a %s cannot be set: its processes change it without the box's lock",
-			layout.CacheName)
+		return noBox("a "+layout.CacheName, verb)
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

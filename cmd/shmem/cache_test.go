@@ -85,7 +85,7 @@ func TestCache(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"cat cache none":    "there is no entry with the key none",
-		"set cache Log[0]=": "a kv.Cache cannot be set",
+		"set cache Log[0]=": "it is a kv.Cache, and set changes values of boxes",
 		"gen c cache":       "kv.AttachCache",
 	} {
 		out, err := exec.Command(bin, append([]string{"--dir", dir}, strings.Fields(args)...)...).CombinedOutput()

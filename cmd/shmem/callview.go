@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/layout"
 )
@@ -12,6 +16,97 @@ import (
 // version, no undo image and no lock of its own.
 func hasNoValue(typ string) bool {
 	return typ == layout.MapName || typ == layout.CacheName || typ == layout.CallsName
+}
+
+// isService reports whether a segment is a service of package rpc.
+func isService(o *inspect.Observer) bool { return kindOfSegment(o) == kindService }
+
+// callParts are the counters of a service, each with its label.
+func callParts(s *inspect.CallStats) (all [][2]string) {
+	add := func(label, format string, args ...any) {
+		all = append(all, [2]string{label, fmt.Sprintf(format, args...)})
+	}
+	add("calls", "%d of %d", s.Waiting+s.Running, s.Capacity)
+	add("waiting", "%d, which no server has begun", s.Waiting)
+	add("running", "%d, of which clients have given up %d", s.Running, s.Canceled)
+	oldest := "-"
+	if s.Oldest > 0 {
+		oldest = s.Oldest.Round(time.Millisecond).String()
+	}
+	add("oldest", "%s", oldest)
+	add("servers", "%d", s.Servers)
+	add("clients", "%d with calls", s.Clients)
+	add("handled", "%d, with an error %d", s.Handled, s.Failed)
+	add("freed", "%d, whose clients died", s.Freed)
+	add("made again", "%d, whose servers died", s.Requeued)
+	return all
+}
+
+// callLines are the counters of a service, each on a line.
+func callLines(s style, stats *inspect.CallStats) string {
+	var b strings.Builder
+	for _, p := range callParts(stats) {
+		fmt.Fprintf(&b, "%s  %s\n", s.cyan(pad(p[0], len("made again"))), p[1])
+	}
+	return b.String()
+}
+
+// service shows a service.
+func (c *catCmd) service(e *env, o *inspect.Observer) error {
+	stats, err := o.CallStats()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return e.json(jsonCallStatsOf(o.Type(), stats))
+	}
+	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+callLines(e.style, stats))
+	return nil
+}
+
+// serviceStats reads the counters of a service, also of a newer one that has taken the name.
+func (w *watched) serviceStats() (*inspect.CallStats, error) {
+	w.follow()
+	if !isService(w.o) {
+		return nil, fmt.Errorf("%s: %w: another segment has taken the name, which is no service",
+			w.cmd.Name, shmem.ErrMismatch)
+	}
+	return w.o.CallStats()
+}
+
+// serviceLine prints the counters as JSON if they have changed.
+func (w *watched) serviceLine() error {
+	stats, err := w.serviceStats()
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(jsonCallStatsOf(w.o.Type(), stats))
+	if err != nil || bytes.Equal(line, w.lastJSON) {
+		return err
+	}
+	w.lastJSON = line
+	_, err = w.raw.Write(append(safeJSON(line), '\n'))
+	return err
+}
+
+// serviceFrame shows the counters, and how many calls are handled a second.
+func (w *watched) serviceFrame() (string, error) {
+	stats, err := w.serviceStats()
+	if err != nil {
+		return "", err
+	}
+	st, err := w.o.Status()
+	if err != nil {
+		return "", err
+	}
+	rate, now := "", time.Now()
+	if !w.at.IsZero() {
+		rate = perSecond(float64(stats.Handled-w.sent)/now.Sub(w.at).Seconds()) + "/s"
+	}
+	w.sent, w.at = stats.Handled, now
+	return fmt.Sprintf("%s  %s  %s  %s  %s\n%s\n\n", w.style.bold(clean(st.Name)), w.stateOf(st),
+		typeName(w.o.Type()), rate, w.clock(now),
+		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers)))) + callLines(w.style, stats), nil
 }
 
 // callText is the counters of a service on one line.

@@ -30,7 +30,7 @@ a text, what a terminal would act on is escaped, as \n and \x1b, and --raw print
 
 Of a queue or topic it shows the counters and the last messages, oldest first, each with its number,
 and receives none. With a PATH, or --raw or --hex, it shows the memory of the queue or topic
-itself.
+itself. Of a service of package rpc it shows what its calls are doing.
 
 Of a kv.Map or kv.Cache it shows some entries, all of them with --all. PATH is a key then, written
 as it is shown there: its value is printed. The keys and values of a cache are bytes: --raw prints
@@ -64,6 +64,9 @@ func (c *catCmd) Run(e *env) error {
 	}
 	if isCache(o) && (c.Path != "" || !c.Raw && !c.Hex) {
 		return c.cached(e, o)
+	}
+	if isService(o) && c.Path == "" && !c.Raw && !c.Hex {
+		return c.service(e, o)
 	}
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.stream(e, o)

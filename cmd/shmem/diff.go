@@ -16,12 +16,20 @@ type diffCmd struct {
 	JSON bool          `name:"json" help:"A line of JSON for each change: path, old and new value."`
 }
 
+func (*diffCmd) Help() string {
+	return `It takes no lock. Of a queue, topic, map, cache or service "shmem watch" shows what
+changes; with a PATH, diff compares the memory of it.`
+}
+
 func (c *diffCmd) Run(e *env) error {
 	o, err := e.open(c.Name)
 	if err != nil {
 		return err
 	}
 	defer o.Close()
+	if kind := kindOfSegment(o); kind != kindBox && kind != kindBytes && c.Path == "" {
+		return e.unfit(o, c.Name, "compares values of boxes")
+	}
 	a, err := o.SnapshotAt(c.Path)
 	if err != nil {
 		return e.snapshotError(c.Name, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -84,6 +85,11 @@ func evilDir(t *testing.T) (dir, bin string) {
 	publish(ctx, t, dir, "frames", func() [64]byte { return evilNote().Bytes })
 	publish(ctx, t, dir, "notes", evilNote)
 	aMap(t, dir)
+	c, err := kv.CreateCache[string]("cache", &kv.CacheOptions{Dir: dir, Lifetime: shmem.Kept,
+		Size: 64 << 10})
+	check(err)
+	check(c.Set(ctx, evil, []byte(evil)))
+	check(c.Close())
 	nameProgram(t, dir, "box")
 	for i := range 3 { // files that have lost a name that ShmemBox could not have made
 		name := filepath.Join(dir, fmt.Sprintf("lost%d", i))
@@ -154,7 +160,7 @@ func TestNothingActs(t *testing.T) {
 		"cat box Text", "cat box List", "cat box Bytes", "cat --json box Text", "rm box" + evil[:20],
 	}
 	for _, n := range []string{"box", "queue", "bytes", "texts", "lists", "frames", "notes",
-		"foreign", name, "0lost$(touch pwned)" + evilName} {
+		"map", "cache", "foreign", name, "0lost$(touch pwned)" + evilName} {
 		for _, v := range []string{"stat", "stat --json", "cat", "cat -a", "cat --json", "cat --hex",
 			"cat --type", "watch -n 2 -i 10ms", "watch --json -n 2 -i 10ms", "diff --json", "gen go"} {
 			lines = append(lines, v+" \x01"+n)

@@ -80,7 +80,7 @@ func TestMap(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 	if out, err := exec.Command(bin, "--dir", dir, "set", "map", "Cells[0].Hash=1").CombinedOutput(); err == nil ||
-		!strings.Contains(string(out), "a kv.Map cannot be set") {
+		!strings.Contains(string(out), "and set changes values of boxes") {
 		t.Errorf("%s %v", out, err)
 	}
 	if out, err := exec.Command(bin, "--dir", dir, "gen", "c", "map").CombinedOutput(); err == nil ||

@@ -54,7 +54,7 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	if err := plainName(c.Name); err != nil {
 		return err
 	}
-	kind, err := e.kindOf(c.Name)
+	kind, err := e.streamKind(c.Name)
 	switch absent := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !absent:
 		return err

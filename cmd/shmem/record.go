@@ -82,6 +82,9 @@ func (c *recordCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer o.Close()
+	if !isStream(o) || o.Type().Item() == nil {
+		return e.unfit(o, c.Name, "records topics and typed queues")
+	}
 	read := e.receiver(c.Name, o)
 	var f *inspect.Follower
 	if read == nil {

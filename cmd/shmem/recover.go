@@ -38,6 +38,10 @@ func (c *recoverCmd) Run(e *env) error {
 		}
 		return err
 	}
+	err := e.needsBox(c.Name, "recovers locks of boxes, and with --lease messages of queues")
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
 	defer cancel()
 	return inspect.Recover(ctx, c.Name, e.opts(), c.Path)

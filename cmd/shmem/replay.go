@@ -100,7 +100,11 @@ func (t topicSink) Send(ctx context.Context, write func([]byte) error) error {
 
 // open attaches to the topic or queue, or makes a topic.
 func (c *replayCmd) open(e *env, item *format.Type) (s sink, made bool, err error) {
-	if kind, err := e.kindOf(c.Name); err == nil && kind == layout.QueueName {
+	kind, err := e.streamKind(c.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, false, err
+	}
+	if kind == layout.QueueName {
 		if s, err = stream.AttachItems(c.Name, e.opts()); err != nil {
 			return nil, false, err
 		}

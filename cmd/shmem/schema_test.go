@@ -28,6 +28,7 @@ var documented = map[string]any{
 	"ls": []jsonInfo{}, "stat": jsonStat{}, "stream": jsonStream{}, "gc": []verdict{},
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
 	"diff": jsonChange{}, "value": jsonValue{}, "map": jsonMap{},
+	"cache": jsonCache{}, "cache entry": jsonCached{}, "service": jsonCallStats{},
 	"ls --sysv": []sysvSegment{}, "check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
 	"serve": jsonState{}, "serve segment": jsonServed{},
 }
@@ -36,10 +37,11 @@ var documented = map[string]any{
 var enums = map[string][]string{
 	"jsonInfo.State": {"live", "orphaned", "idle", "garbage", "foreign", "copied", "other version",
 		"damaged", "unlinked", "?"},
-	"checkEvent.Event":   {eventNew, eventOver},
-	"trouble.Level":      {critical, warning, note},
-	"finding.Level":      {levelOK, levelWarn, levelProblem},
-	"jsonServeRow.Kind":  {"box", "queue", "topic", "map", "bytes", "foreign", "directory"},
+	"checkEvent.Event": {eventNew, eventOver},
+	"trouble.Level":    {critical, warning, note},
+	"finding.Level":    {levelOK, levelWarn, levelProblem},
+	"jsonServeRow.Kind": {"box", "queue", "topic", "map", "cache", "service", "bytes", "foreign",
+		"directory"},
 	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic"},
 	"jsonStat.OwnerWord": {"none", "owned", "kept", "dropped", "shared", ""},
 }
@@ -53,6 +55,8 @@ func schemaOf(t reflect.Type, defs node) node {
 		return node{"$ref": "#/$defs/integer"}
 	case reflect.TypeFor[moment]():
 		return node{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[[]byte]():
+		return node{"type": "string", "contentEncoding": "base64"}
 	case reflect.TypeFor[jsonValue](), reflect.TypeFor[any]():
 		return node{"$ref": "#/$defs/value"}
 	}
@@ -184,6 +188,7 @@ func TestSchema(t *testing.T) {
 		"watch --json -n 1 map": "map", "cat --json notes": "stream",
 		"watch --json -n 1 texts": "stream", "cat --json box": "value",
 		"watch --json -n 1 box": "value", "tail --json --from oldest notes": "value",
+		"cat --json cache": "cache", "watch --json -n 1 cache": "cache",
 		"diff --json box 1ms": "diff", "gc -n --json": "gc", "check --json --held 1ms": "check",
 		"ps --json": "ps", "doctor --json": "doctor", "top --json -n 2 -i 10ms": "top",
 		"check -w --json -n 1 --held 1ms": "check --watch", "rm --json -n box": "rm",

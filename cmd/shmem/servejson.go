@@ -8,9 +8,7 @@ import (
 	"hash/fnv"
 	"time"
 
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
-	"github.com/shmembox/shmem/internal/layout"
 )
 
 // The JSON of serve, made of that of check, top, stat and ps. Scripts depend on the keys: they may
@@ -62,7 +60,7 @@ type jsonFind struct {
 // A jsonServeRow is a segment in the table of the page.
 type jsonServeRow struct {
 	ID   string `json:"id"`
-	Kind string `json:"kind"` // box, queue, topic, map, bytes, foreign, directory
+	Kind string `json:"kind"` // see kindsByType; or foreign, directory
 	jsonTopRow
 	Lag       count64  `json:"lag"`       // of the slowest subscriber that holds publishers back
 	OwnerText string   `json:"ownerText"` // process or program
@@ -133,29 +131,6 @@ func rowID(r row) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(r.Path))
 	return fmt.Sprintf("%016x", h.Sum64())
-}
-
-// kindOf says what a segment is in a word.
-func kindOf(r row) string {
-	switch {
-	case r.State == shmem.Foreign && r.what != "":
-		return r.what
-	case r.State == shmem.Foreign:
-		return "foreign"
-	}
-	switch r.Type {
-	case layout.QueueName, layout.BytesName:
-		return "queue"
-	case layout.TopicName:
-		return "topic"
-	case layout.MapName:
-		return "map"
-	case layout.CacheName:
-		return "cache"
-	case "":
-		return "bytes"
-	}
-	return "box"
 }
 
 // serveRow is the row of a segment. t is nil for what is not tracked.
@@ -234,6 +209,15 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		if more := v.stats.Len - len(v.entries); more > 0 {
 			j.Note = fmt.Sprintf("%d more", more)
 		}
+	case isService(o):
+		j.Title = "Calls"
+		st, err := o.CallStats()
+		if err != nil {
+			return fail(err)
+		}
+		for _, p := range callParts(st) {
+			j.Lines = append(j.Lines, jsonValueLine{Label: p[0], Text: p[1]})
+		}
 	case isStream(o):
 		j.Title = "Last messages"
 		v, err := streamOf(o, lastMessages)
@@ -245,22 +229,28 @@ func shownOf(o *inspect.Observer) *jsonShown {
 				Text: messageText(m.Value, width)})
 		}
 	default:
-		snap, err := o.SnapshotAt("")
-		if err != nil {
-			return fail(err)
-		}
-		if snap.Torn && snap.Changing {
-			j.Note = "a process is changing it, or died changing it: old and new may be mixed"
-		}
-		for l := range snap.Value().Lines(width, arrayLines) {
-			if len(j.Lines) == shownLines {
-				j.Note = cmp.Or(j.Note, "only the beginning is shown")
-				break
-			}
-			j.Lines = append(j.Lines, jsonValueLine{l.Depth, l.Label, l.Text, l.Note})
-		}
+		j.value(o, width)
 	}
 	return j
+}
+
+// value adds the lines of a value.
+func (j *jsonShown) value(o *inspect.Observer, width int) {
+	snap, err := o.SnapshotAt("")
+	if err != nil {
+		j.Note = clean(err.Error())
+		return
+	}
+	if snap.Torn && snap.Changing {
+		j.Note = "a process is changing it, or died changing it: old and new may be mixed"
+	}
+	for l := range snap.Value().Lines(width, arrayLines) {
+		if len(j.Lines) == shownLines {
+			j.Note = cmp.Or(j.Note, "only the beginning is shown")
+			break
+		}
+		j.Lines = append(j.Lines, jsonValueLine{l.Depth, l.Label, l.Text, l.Note})
+	}
 }
 
 // bytes shows the beginning of what has no type, in hex.

@@ -41,6 +41,9 @@ func (c *setCmd) Run(e *env) error {
 		}
 		all = append(all, inspect.Assignment{Path: path, Value: value})
 	}
+	if err := e.needsBox(c.Name, "changes values of boxes"); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
 	defer cancel()
 	err := inspect.Set(ctx, c.Name, e.opts(), all...)

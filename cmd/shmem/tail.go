@@ -51,6 +51,8 @@ func (c *tailCmd) Run(e *env) (err error) {
 	defer o.Close()
 	ended := false
 	switch t := o.Type(); {
+	case !isStream(o):
+		return e.unfit(o, c.Name, "receives from queues and topics")
 	case o.MessageType() != nil:
 		ended, err = c.topic(e, o)
 	case t != nil && t.Stream() == layout.QueueName:

@@ -57,9 +57,9 @@ func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more boo
 	}
 }
 
-// kindOf returns the name of the type of a queue or topic, see inspect.Type.Stream. It is
+// streamKind returns the name of the type of a queue or topic, see inspect.Type.Stream. It is
 // fs.ErrNotExist if there is none.
-func (e *env) kindOf(name string) (string, error) {
+func (e *env) streamKind(name string) (string, error) {
 	s, err := e.inspect(name)
 	if err != nil {
 		return "", err
@@ -68,10 +68,8 @@ func (e *env) kindOf(name string) (string, error) {
 	switch t := s.Type(); {
 	case s.Info().State == shmem.Garbage:
 		return "", fmt.Errorf("%s: %w: its owner has died", name, fs.ErrNotExist)
-	case t == nil:
-		return "", fmt.Errorf("%s: %w: it is no queue or topic", name, errRefused)
-	case t.Stream() == "":
-		return "", fmt.Errorf("%s: %w: it is a %s, no queue or topic", name, errRefused, t)
+	case t == nil || t.Stream() == "":
+		return "", e.unfit(s, name, "sends to queues and topics")
 	default:
 		return t.Stream(), nil
 	}

@@ -25,7 +25,7 @@ func (*watchCmd) Help() string {
 it, or below where several share a line. q ends it (and Ctrl-C), p pauses, arrows and PgUp, PgDn,
 Home and End scroll. It takes no lock and no slot. Of a queue or topic it shows the counters and the
 last messages; with a PATH it shows the memory of the queue or topic itself. Of a kv.Map or
-kv.Cache it shows the entries, and PATH is a key.`
+kv.Cache it shows the entries, and PATH is a key; of a service of package rpc its calls.`
 }
 
 // fixedLines is how many lines of a frame do not scroll: head, subhead, an empty one.
@@ -44,6 +44,9 @@ func (c *watchCmd) Run(e *env) error {
 	}
 	if isMap(o) {
 		frame, line = w.mapFrame, w.mapLine
+	}
+	if isService(o) && c.Path == "" {
+		frame, line = w.serviceFrame, w.serviceLine
 	}
 	if isCache(o) {
 		frame, line = w.cacheFrame, w.cacheLine
