@@ -93,6 +93,9 @@ func (l *Lease) marked(m ring.Mark, lap uint64) {
 		return
 	}
 	l.Deliveries = max(l.Deliveries, m.Deliveries(lap))
+	if m.Due() { // its holder is about to change it
+		return
+	}
 	now := time.Now()
 	d := m.After(now.UnixMilli())
 	t := now.Add(time.Duration(d) * time.Millisecond)

@@ -82,7 +82,7 @@ func (q *many) lost() error { return q.recvErrors.Of(ErrLeaseLost) }
 func (q *many) returnAt(pos uint64, l lease, delay time.Duration) (err error) {
 	due := int64(0)
 	if delay > 0 {
-		due = milliseconds() + max(delay.Milliseconds(), 1)
+		due = milliseconds() + min(max(delay.Milliseconds(), 1), ring.MaxDelay)
 	}
 	if l.kind == redelivery {
 		err = q.redelivered.end(pos, l.serial,
@@ -123,8 +123,6 @@ func (q *many) repairAfter(delay time.Duration) {
 
 // keep says since when this attachment has a message that it keeps.
 func (q *many) keep(r run) {
-	if r.lease.kind == fresh {
-		q.ring.Stamp(q.Self, r.pos, milliseconds())
-	}
+	q.ring.Stamp(q.Self, r.pos, milliseconds())
 	step.Reach(step.QueueLent)
 }

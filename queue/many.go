@@ -108,8 +108,8 @@ func (q *many) Repair() bool {
 	taken := q.FindTaken(&q.header.Closed)
 	alive, died := q.M.Noted(q.AliveOnce())
 	skips, returns, back := q.ring.Mend(ring.Care{
-		Alive: alive, Now: milliseconds(),
-		Delay: q.care.delay.Milliseconds(), Limit: q.care.limit.Milliseconds(),
+		Alive: alive, Now: milliseconds(), Clock: milliseconds,
+		Delay: min(q.care.delay.Milliseconds(), ring.MaxDelay), Limit: q.care.limit.Milliseconds(),
 	})
 	if returns > 0 && q.care.delay > 0 {
 		q.repairAfter(q.care.delay)

@@ -21,49 +21,66 @@ import (
 // Leases of the state batch end by plain stores, so no other process ends them while the holder
 // lives. They are for copying.
 
-// A Mark says of a slot how often its message was delivered, and a time. While the message is
-// leased it is the time since when; while it is returned, the time from when on it can be taken. A
-// mark of another lap says nothing: the message is new. Taking a new message writes no mark.
+// A Mark says of a slot how often its message was delivered, and a time. It is one of two kinds:
+//
+//   - since: the message is leased, since that time. The delivery under way is counted.
+//   - due: the message is returned, or its new holder has not changed the mark yet. It can be taken
+//     from that time on, and the deliveries that are counted have ended.
+//
+// A mark of another lap says nothing: the message is new. Taking a new message writes no mark.
 //
 //	bits 46 to 63  low bits of the lap
-//	bits 38 to 45  deliveries, the one under way included; 255: or more
-//	bits  0 to 37  time in milliseconds since 1970, low bits; 0: none
+//	bits 38 to 45  deliveries; 255: or more
+//	bit  37        1: due
+//	bits  0 to 36  time in milliseconds since 1970, low bits; 0: none
 type Mark uint64
 
 const (
-	markTimeBits = 38
+	markTimeBits = 37
+	markDueBit   = 1 << markTimeBits
+	markCount    = 38 // shift
 	markLapShift = 46
 	markTimeMask = 1<<markTimeBits - 1
-	markMost     = 1<<(markLapShift-markTimeBits) - 1
+	markMost     = 1<<(markLapShift-markCount) - 1
 	markLapMask  = 1<<(64-markLapShift) - 1
 )
 
-func markOf(lap uint64, deliveries int, ms int64) Mark {
+// MaxDelay is the longest time between now and that of a mark, in milliseconds: two years.
+const MaxDelay = 2 * 365 * 24 * 60 * 60 * 1000
+
+func markSince(lap uint64, deliveries int, ms int64) Mark {
 	n := uint64(min(deliveries, markMost))
-	return Mark(lap<<markLapShift | n<<markTimeBits | uint64(ms)&markTimeMask)
+	return Mark(lap<<markLapShift | n<<markCount | uint64(ms)&markTimeMask)
+}
+
+func markDue(lap uint64, deliveries int, ms int64) Mark {
+	return markSince(lap, deliveries, ms) | markDueBit
 }
 
 // Known reports whether the mark is about the message of that lap.
 func (m Mark) Known(lap uint64) bool {
-	return uint64(m)>>markLapShift == lap&markLapMask && uint64(m)>>markTimeBits&markMost != 0
+	return uint64(m)>>markLapShift == lap&markLapMask && uint64(m)>>markCount&markMost != 0
 }
+
+// Due reports whether the mark is of the kind due.
+func (m Mark) Due() bool { return m&markDueBit != 0 }
 
 // Deliveries returns how often the message of that lap was delivered, if it was.
 func (m Mark) Deliveries(lap uint64) int {
 	if !m.Known(lap) {
 		return 1
 	}
-	return int(uint64(m) >> markTimeBits & markMost)
+	return int(uint64(m) >> markCount & markMost)
 }
 
 // After returns the time less now, in milliseconds, and 0 if the mark has no time. It is right if
-// they are less than four years apart.
+// they are at most MaxDelay apart.
 func (m Mark) After(now int64) int64 {
 	if m&markTimeMask == 0 {
 		return 0
 	}
 	const up = 64 - markTimeBits
-	return int64(uint64(int64(m)-now)<<up) >> up
+	return int64((uint64(m)-uint64(now))<<up) >> up
 }
 
 // SetMarks gives the ring its marks, one a slot. Without them a ring counts no deliveries and knows
@@ -89,21 +106,41 @@ func (r *MPMC) remark(i uint64, m, next Mark) bool {
 		access.CAS("mark.change", &r.marks[i], uint64(m), uint64(next))
 }
 
-// Stamp says since when the caller has its lease of Take.
+// Stamp says since when the caller has its lease of Take or Retake: at the latest since now.
 func (r *MPMC) Stamp(self uint32, pos uint64, now int64) {
 	i, lap := r.at(pos)
-	// Where the lease was ended meanwhile the mark is that of another one.
 	m := r.mark(i)
-	if !m.Known(lap) && word(access.Load("stamp.look", r.slot(i))) == named(taken, lap, self) {
-		r.remark(i, m, markOf(lap, 1, now))
+	// Where the lease was ended meanwhile the mark is that of another one.
+	w := word(access.Load("stamp.look", r.slot(i)))
+	if w == named(taken, lap, self) || w == named(again, lap, self) {
+		r.stamp(i, w, m, now)
 	}
+}
+
+// stamp writes since when there is a lease, if the mark has no time. m was loaded before the word
+// w. It returns the mark as the caller knows it then.
+func (r *MPMC) stamp(i uint64, w word, m Mark, now int64) Mark {
+	switch {
+	case r.marks == nil:
+		return m
+	case m.Known(w.lap()):
+		if m.Due() || m&markTimeMask != 0 {
+			return m
+		}
+	case w.state() == again: // its holder is about to count the delivery
+		return m
+	}
+	if next := markSince(w.lap(), m.Deliveries(w.lap()), now); r.remark(i, m, next) {
+		return next
+	}
+	return m
 }
 
 // due reports whether the returned message of a slot can be taken at now. lap is that of the word,
 // at least its low bits. The message that producers have come round to is always due.
 func (r *MPMC) due(i, lap, tail uint64, now int64) bool {
 	m := r.mark(i)
-	if !m.Known(lap) || m.After(now) <= 0 {
+	if !m.Known(lap) || !m.Due() || m.After(now) <= 0 {
 		return true
 	}
 	ti, tlap := r.at(tail)
@@ -123,26 +160,38 @@ func (r *MPMC) Retake(self uint32, now int64) (pos uint64, deliveries int, ok bo
 	defer r.leases.mu.Unlock()
 	out := r.look(false)
 	tail := access.Load("retake.tail", &r.h.Tail)
-	for _, p := range out {
+	for k := range out {
+		p := out[k].pos
 		i, lap := r.at(p)
 		w := r.lease(p)
 		if w == 0 || w.id() != 0 || !r.due(i, lap, tail, now) {
 			continue
 		}
 		if access.CAS("retake.slot", r.slot(i), uint64(w), uint64(named(again, lap, self))) {
-			return p, r.deliver(i, lap, now), true
+			return p, r.deliver(self, i, lap), true
 		}
 	}
 	access.CAS("retake.clear", &r.h.Suspects, g, g&^1)
 	return 0, 0, false
 }
 
+// markTries bounds the changes of a mark by its holder. Other processes change the mark of a leased
+// message at most twice: one writes the time, and one ends the lease.
+const markTries = 16
+
 // deliver counts a delivery of the message that the caller has taken again. If the caller dies
 // before, it has not seen the message.
-func (r *MPMC) deliver(i, lap uint64, now int64) (deliveries int) {
-	deliveries = min(r.mark(i).Deliveries(lap)+1, markMost)
-	if r.marks != nil {
-		access.Store("mark.deliver", &r.marks[i], uint64(markOf(lap, deliveries, now)))
+//
+// The mark has no time then: any that was read before the lease began is too early, and another
+// process would take the lease for an old one. Stamp or Mend write one.
+func (r *MPMC) deliver(self uint32, i, lap uint64) (deliveries int) {
+	for range markTries {
+		m := r.mark(i)
+		deliveries = min(m.Deliveries(lap)+1, markMost)
+		if word(access.Load("deliver.look", r.slot(i))) != named(again, lap, self) ||
+			r.remark(i, m, markSince(lap, deliveries, 0)) {
+			break
+		}
 	}
 	return deliveries
 }
@@ -165,12 +214,12 @@ func (r *MPMC) ReturnAgain(self uint32, pos uint64, due int64) error {
 func (r *MPMC) giveBack(self uint32, pos, how uint64, due int64) error {
 	i, lap := r.at(pos)
 	mine := named(how, lap, self)
-	for range 16 { // another process stamps a mark once
+	for range markTries {
 		m := r.mark(i)
 		if word(access.Load("return.look", r.slot(i))) != mine {
 			return ErrNotHeld
 		}
-		if due == 0 && !m.Known(lap) || r.remark(i, m, markOf(lap, m.Deliveries(lap), due)) {
+		if due == 0 && !m.Known(lap) || r.remark(i, m, markDue(lap, m.Deliveries(lap), due)) {
 			break
 		}
 	}
@@ -186,9 +235,17 @@ func (r *MPMC) giveBack(self uint32, pos, how uint64, due int64) error {
 // A Care says how Mend treats leases. Times are in milliseconds.
 type Care struct {
 	Alive func(id uint32) bool
-	Now   int64 // since 1970
-	Delay int64 // from the death of a consumer to the redelivery of its message
-	Limit int64 // how long a living consumer may have a message; 0: without limit
+	Now   int64        // since 1970
+	Clock func() int64 // reads the time anew; nil: it is Now
+	Delay int64        // from the death of a consumer to the redelivery of its message
+	Limit int64        // how long a living consumer may have a message; 0: without limit
+}
+
+func (c *Care) clock() int64 {
+	if c.Clock == nil {
+		return c.Now
+	}
+	return c.Clock()
 }
 
 // Repair ends claims of dead producers, returns the messages that dead consumers had leased, and
@@ -209,15 +266,32 @@ func (r *MPMC) Mend(c Care) (skips, returns int, back bool) {
 	return r.skipDead(&live), returns, back
 }
 
-// late reports whether a living consumer has had a message for too long. It stamps a lease without
-// a time.
-func (r *MPMC) late(i uint64, w word, c Care) bool {
+// trust is for how long a handle must have seen a lease before it believes the time of the mark, in
+// milliseconds.
+const trust = 1000
+
+// late reports whether a living consumer has had a message for too long. w is the word of its slot.
+// It stamps a lease without a time.
+//
+// Word and mark change one after the other, by processes that can be slow. So a mark may have been
+// stamped for the lease before, by a process that was stopped in between. But a lease whose word
+// and mark have stayed the same between two looks of this handle is one lease: each has another
+// word, or another count in its mark. So such a lease has lasted for that time at least.
+func (r *MPMC) late(l *lent, i uint64, w word, c *Care) bool {
 	m := r.mark(i)
-	if !m.Known(w.lap()) {
-		r.remark(i, m, markOf(w.lap(), 1, c.Now))
+	now := c.clock() // after the word was loaded: the lease is not younger
+	m = r.stamp(i, w, m, now)
+	if l.word != w || l.mark != m {
+		l.word, l.mark, l.seen = w, m, now
+	}
+	if c.Limit <= 0 || w.state() == batch {
 		return false
 	}
-	return c.Limit > 0 && w.state() != batch && m.After(c.Now) < -c.Limit
+	held := now - l.seen
+	if m.Known(w.lap()) && !m.Due() && held >= min(c.Limit, trust) {
+		held = max(held, -m.After(now))
+	}
+	return held > c.Limit
 }
 
 // endLease returns the message of a lease that is not the caller's. The mark is right before the
@@ -228,7 +302,12 @@ func (r *MPMC) endLease(i uint64, w word, due int64) bool {
 	if word(access.Load("lease.look", r.slot(i))) != w {
 		return false
 	}
-	r.remark(i, m, markOf(w.lap(), m.Deliveries(w.lap()), due))
+	lap := w.lap()
+	n := m.Deliveries(lap)
+	if w.state() == again && (m.Due() || !m.Known(lap)) {
+		n++ // its holder has not counted it, and does not any more: the mark is another one
+	}
+	r.remark(i, m, markDue(lap, n, due))
 	if !access.CAS("lease.end", r.slot(i), uint64(w), uint64(w.rename(taken, 0))) {
 		return false
 	}
@@ -241,9 +320,9 @@ func (r *MPMC) endLease(i uint64, w word, due int64) bool {
 func (r *MPMC) End(theirs func(id uint32) bool) (ended int) {
 	r.leases.mu.Lock()
 	defer r.leases.mu.Unlock()
-	for _, p := range r.look(true) {
-		i, _ := r.at(p)
-		w := r.lease(p)
+	for _, l := range r.look(true) {
+		i, _ := r.at(l.pos)
+		w := r.lease(l.pos)
 		if w != 0 && w.state() != batch && w.id() != 0 && theirs(w.id()) && r.endLease(i, w, 0) {
 			ended++
 		}

@@ -227,7 +227,7 @@ func TestLeaseBrokenVariants(t *testing.T) {
 		b.retake = func(r *MPMC, self uint32) (uint64, int, bool) {
 			pos, n, ok := r.Retake(self, 0)
 			if i, lap := b.r.at(pos); ok {
-				access.Store("broken.mark", &b.r.marks[i], uint64(markOf(lap, n-1, 0)))
+				access.Store("broken.mark", &b.r.marks[i], uint64(markSince(lap, n-1, 0)))
 			}
 			return pos, n, ok
 		}
@@ -263,7 +263,10 @@ func TestMarks(t *testing.T) {
 	for _, lap := range []uint64{0, 1, markLapMask, markLapMask + 1, 1 << 60} {
 		for _, n := range []int{1, 2, markMost, 1000} {
 			for _, ms := range []int64{now, now - 1e10, now + 1e10} {
-				m := markOf(lap, n, ms)
+				m := markSince(lap, n, ms)
+				if d := markDue(lap, n, ms); !d.Due() || m.Due() || d&^markDueBit != m {
+					t.Errorf("lap %d, delivery %d, %d ms: %x", lap, n, ms, d)
+				}
 				if !m.Known(lap) || m.Known(lap+1) || m.Deliveries(lap) != min(n, markMost) ||
 					m.Deliveries(lap+1) != 1 || m.After(now) != ms-now {
 					t.Errorf("lap %d, delivery %d, %d ms: %x", lap, n, ms, m)
@@ -274,7 +277,7 @@ func TestMarks(t *testing.T) {
 	if Mark(0).Known(0) {
 		t.Error("no mark is one")
 	}
-	if d := markOf(3, 1, 0).After(now); d != 0 {
+	if d := markDue(3, 1, 0).After(now); d != 0 {
 		t.Errorf("no time is %d ms away", d)
 	}
 }
@@ -380,4 +383,106 @@ func TestLimit(t *testing.T) {
 	if n := r.End(only(3)); n != 0 {
 		t.Error("a batch was ended")
 	}
+}
+
+// A mender treats leases as a process with a limit of 100 ms, at two times.
+func (b *borrower) mender(id uint32, times ...int64) func() {
+	r := b.handle()
+	return func() {
+		for _, now := range times {
+			_, n, _ := r.Mend(Care{Alive: b.Alive, Now: now, Limit: 100})
+			b.ended += n
+		}
+	}
+}
+
+// returnedLongAgo sends a message, which a consumer returns with a delay that ended long ago.
+func (b *borrower) returnedLongAgo() {
+	pos, err := b.r.Claim(1)
+	if err == nil {
+		b.write(pos, 100)
+		err = b.r.Publish(1, pos)
+	}
+	if err == nil {
+		_, err = b.r.Take(1)
+	}
+	if err == nil {
+		err = b.r.Return(1, pos, 1)
+	}
+	if err != nil {
+		b.fail("%v", err)
+	}
+	b.r.suspect()
+	b.sent, b.newest[pos], b.count[100] = append(b.sent, 100), 1, 1
+}
+
+// TestLateLeaseEveryOrder: no lease ends by the limit before its time, whatever was written to the
+// mark before, and whichever process is slow. The times of the menders are less than a limit apart.
+func TestLateLeaseEveryOrder(t *testing.T) {
+	const now = 1_000_000
+	for _, c := range []struct {
+		name  string
+		kills int
+		slots int
+		start func(b *borrower)
+	}{
+		{"due long ago", 1, 1, func(b *borrower) {
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(3, b.mender(3, now, now+50))
+		}},
+		{"due long ago, returned", 0, 1, func(b *borrower) {
+			b.Spawn(2, b.consumer(2, 1, 1))
+			b.Spawn(4, b.consumer(4, 2, 0))
+			b.Spawn(3, b.mender(3, now, now+50))
+		}},
+		{"a slow stamp", 0, 1, func(b *borrower) {
+			b.Spawn(2, func() {
+				r := b.handle()
+				if pos, _, ok := r.Retake(2, now); ok {
+					r.Stamp(2, pos, 1) // its clock was read long ago
+					_ = r.ReturnAgain(2, pos, 0)
+				}
+			})
+			b.Spawn(4, b.consumer(4, 1, 0))
+			b.Spawn(3, b.mender(3, now, now+50))
+		}},
+	} {
+		exhaust(t, c.name, c.kills, false, func(w *world) func() error {
+			b := newBorrower(newBench(w, c.slots))
+			b.retake = func(r *MPMC, self uint32) (uint64, int, bool) { return r.Retake(self, now) }
+			b.returnedLongAgo()
+			c.start(b)
+			return func() error {
+				if b.lost > 0 {
+					b.fail("a lease was lost")
+				}
+				return b.check()
+			}
+		})
+	}
+}
+
+// TestLateLeaseBrokenVariant: the checker sees a mender that takes any time of a mark for that since
+// when there is a lease.
+func TestLateLeaseBrokenVariant(t *testing.T) {
+	const now = 1_000_000
+	accesstest.Caught(t, "any time of a mark", 0, func(w *world) func() error {
+		b := newBorrower(newBench(w, 1))
+		b.retake = func(r *MPMC, self uint32) (uint64, int, bool) { return r.Retake(self, now) }
+		b.returnedLongAgo()
+		b.Spawn(2, b.consumer(2, 1, 0))
+		b.Spawn(3, func() {
+			w := b.r.lease(0)
+			m := b.r.mark(0)
+			if w != 0 && w.id() != 0 && m.After(now) < -100 {
+				b.r.endLease(0, w, 0)
+			}
+		})
+		return func() error {
+			if b.lost > 0 {
+				b.fail("a lease was lost")
+			}
+			return b.check()
+		}
+	})
 }

@@ -17,10 +17,10 @@ import (
 // released. It is a hint, and may be behind.
 type leases struct {
 	mu   sync.Mutex
-	next uint64   // positions before it that are not in out are released; guarded by mu
-	out  []uint64 // positions, in order, that were leased when they were looked at; guarded by mu
-	done int      // so many at the beginning of out are released; guarded by mu
-	kept int      // how many positions out had when all were looked at last; guarded by mu
+	next uint64 // positions before it that are not in out are released; guarded by mu
+	out  []lent // in order, those that were leased when they were looked at; guarded by mu
+	done int    // so many at the beginning of out are released; guarded by mu
+	kept int    // how many positions out had when all were looked at last; guarded by mu
 
 	settled uint64 // Settled when it was loaded or written last; guarded by mu
 	step    uint64 // how far Settled may be behind before it is used; settleStep, or less in tests
@@ -28,10 +28,18 @@ type leases struct {
 
 const settleStep = 64
 
+// A lent is a position that is leased, or was, and what late has seen of it.
+type lent struct {
+	pos  uint64
+	word word
+	mark Mark
+	seen int64 // when word and mark were seen first, in milliseconds
+}
+
 // look brings the leases up to date and returns the positions on which there may be one, in order.
 // Those at the beginning are looked at until one is leased; with all, each is. The caller holds
 // leases.mu.
-func (r *MPMC) look(all bool) []uint64 {
+func (r *MPMC) look(all bool) []lent {
 	l := &r.leases
 	head := r.headNow()
 	low := max(l.next, before(head, r.n))
@@ -45,7 +53,7 @@ func (r *MPMC) look(all bool) []uint64 {
 	}
 	for p := low; p < head; p++ {
 		if r.lease(p) != 0 {
-			l.out = append(l.out, p)
+			l.out = append(l.out, lent{pos: p})
 		}
 	}
 	l.next = max(l.next, head)
@@ -69,9 +77,9 @@ func (r *MPMC) settledSince(low, head uint64) uint64 {
 // forget removes the positions that are released. Those before low are.
 func (l *leases) forget(r *MPMC, low uint64) {
 	kept := l.out[:0]
-	for _, p := range l.out[l.done:] {
-		if (p >= low || low == l.next) && r.lease(p) != 0 {
-			kept = append(kept, p)
+	for _, e := range l.out[l.done:] {
+		if (e.pos >= low || low == l.next) && r.lease(e.pos) != 0 {
+			kept = append(kept, e)
 		}
 	}
 	l.out, l.done, l.kept = kept, 0, len(kept)
@@ -79,7 +87,7 @@ func (l *leases) forget(r *MPMC, low uint64) {
 
 // forgetFirst removes those at the beginning.
 func (l *leases) forgetFirst(r *MPMC) {
-	for l.done < len(l.out) && r.lease(l.out[l.done]) == 0 {
+	for l.done < len(l.out) && r.lease(l.out[l.done].pos) == 0 {
 		l.done++
 	}
 	if 2*l.done >= len(l.out) {
@@ -113,11 +121,11 @@ func (r *MPMC) headNow() uint64 {
 }
 
 // settle writes Settled, when the leases that are out are known.
-func (r *MPMC) settle(out []uint64) {
+func (r *MPMC) settle(out []lent) {
 	l := &r.leases
 	to := l.next
 	if len(out) > 0 {
-		to = out[0]
+		to = out[0].pos
 	}
 	if to < l.settled || to-l.settled < l.step {
 		return
@@ -142,8 +150,8 @@ func (r *MPMC) NoLease() bool {
 func (r *MPMC) ended() error {
 	r.leases.mu.Lock()
 	defer r.leases.mu.Unlock()
-	for _, p := range r.look(true) {
-		if r.lease(p) != 0 {
+	for _, l := range r.look(true) {
+		if r.lease(l.pos) != 0 {
 			return ErrHeld
 		}
 	}
@@ -161,7 +169,8 @@ func (r *MPMC) returnDead(live *known, c Care) (returns int, back bool) {
 	}
 	out := r.look(true)
 	tail := access.Load("repair.tail", &r.h.Tail)
-	for _, p := range out {
+	for k := range out {
+		p := out[k].pos
 		i, lap := r.at(p)
 		w := r.lease(p)
 		switch {
@@ -169,7 +178,7 @@ func (r *MPMC) returnDead(live *known, c Care) (returns int, back bool) {
 		case w.id() == 0:
 			// Where it is due, a process may have died before suspect.
 			back = back || r.due(i, lap, tail, c.Now)
-		case !live.is(w.id()) || r.late(i, w, c):
+		case !live.is(w.id()) || r.late(&out[k], i, w, &c):
 			if r.endLease(i, w, due) {
 				back = back || due == 0
 				returns++
