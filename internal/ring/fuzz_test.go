@@ -195,8 +195,12 @@ type scribbler struct {
 	bytes []byte
 	rnd   *rand.Rand
 	odds  int
-	steps int
+	steps int // of the call that runs
+	most  int // of a call
 }
+
+// mostSteps is more than any call takes: each of up to tries tries may look at all slots.
+const mostSteps = 200_000
 
 func (s *scribbler) value() uint64 {
 	r := s.rnd
@@ -227,20 +231,23 @@ func (s *scribbler) scribble() {
 }
 
 func (s *scribbler) reach(string, *atomic.Uint64) {
-	if s.steps++; s.steps > 200_000 {
+	if s.steps++; s.steps > mostSteps {
 		panic("unbounded")
 	}
+	s.most = max(s.most, s.steps)
 	if s.rnd.IntN(s.odds) == 0 {
 		s.scribble()
 	}
 }
 
 // hostile calls all methods while words are overwritten. They must return, with indices in range.
-func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
+// It returns how many accesses a call took at most.
+func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) (most int) {
 	s := &scribbler{rnd: rand.New(rand.NewPCG(seed, 5)), odds: odds}
 	rnd := rand.New(rand.NewPCG(seed, 6))
 	defer func() {
 		access.Hook = nil
+		most = s.most
 		if e := recover(); e != nil {
 			t.Fatalf("seed %d, kind %d, %d slots: %v", seed, kind, n, e)
 		}
@@ -275,10 +282,12 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 				s.words = append(s.words, &extents[i].Start, &extents[i].Size)
 			}
 		}
+		withMarks(r)
+		shareAll(r.marks)
 		var pos uint64
 		op = func() {
 			self := uint32(1 + rnd.IntN(3))
-			switch rnd.IntN(8) {
+			switch rnd.IntN(12) {
 			case 0, 1:
 				if b != nil {
 					size := rnd.IntN(8*n + 2)
@@ -329,6 +338,38 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 				r.Stuck()
 				if l := r.Len(); l < 0 || l > n {
 					panic("len")
+				}
+			case 8:
+				r.tail.Store(rnd.Uint64N(1 << 62))
+				if x, ok := r.TakeNext(self); ok {
+					index(x.Index, 1, n)
+					_ = r.ReleaseNext(x)
+				}
+			case 9:
+				if b != nil {
+					return
+				}
+				r.head.Store(rnd.Uint64N(1 << 62))
+				if x, ok := r.ClaimNext(self); ok {
+					index(x.Index, 1, n)
+					_ = r.PublishNext(x)
+				}
+			case 10:
+				now := rnd.Int64N(1 << 40)
+				if p, _, ok := r.Retake(self, now); ok {
+					index(r.Index(p), 1, n)
+					r.Stamp(self, p, now)
+					_ = r.ReturnAgain(self, p, now+rnd.Int64N(100))
+				}
+				r.Mend(Care{Alive: alive, Now: now, Limit: 1 + rnd.Int64N(100), Delay: rnd.Int64N(100)})
+			case 11:
+				r.Sweep()
+				r.NoLease()
+				r.CanTake()
+				r.CanClaim()
+				r.Holders(nil, 4)
+				if b != nil {
+					b.CanClaim(rnd.IntN(8*n + 1))
 				}
 			}
 		}
@@ -444,6 +485,7 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) {
 		s.steps = 0
 		op()
 	}
+	return s.most
 }
 
 func FuzzHostile(f *testing.F) {
@@ -460,7 +502,11 @@ func TestHostile(t *testing.T) {
 	if long {
 		runs = 400_000
 	}
+	var most [5]int
 	for seed := range runs {
-		hostile(t, seed, int(seed%5), int(seed/5%9)+1, 200, []int{2, 10, 100}[seed%3])
+		k := int(seed % 5)
+		most[k] = max(most[k],
+			hostile(t, seed, k, int(seed/5%9)+1, 200, []int{2, 10, 100}[seed%3]))
 	}
+	t.Logf("accesses of a call at most, by kind: %d; the limit is %d", most, mostSteps)
 }

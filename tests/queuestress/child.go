@@ -74,7 +74,7 @@ func tolerable(err error) bool {
 	for _, e := range []error{
 		context.DeadlineExceeded, shmem.ErrCorrupt, errTorn, io.EOF, io.ErrUnexpectedEOF,
 		topic.ErrLost, topic.ErrFull, topic.ErrNoHold, topic.ErrEnded, queue.ErrEnded,
-		queue.ErrTaken,
+		queue.ErrTaken, queue.ErrLeaseLost, shmem.ErrUnlinked,
 	} {
 		if errors.Is(err, e) {
 			return true

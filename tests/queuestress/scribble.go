@@ -52,7 +52,7 @@ func scribbleRound(round int, seed uint64) (calls, writes uint64, err error) {
 	defer q.segment().Close()
 	procs, err := startRound(q, seed)
 	if err == nil {
-		err = watchRound(l)
+		err = watchRound(l, procs)
 	}
 	if err == nil {
 		l.Stop.Store(1)
@@ -83,12 +83,19 @@ func startRound(q pipe, seed uint64) (procs []*proc, err error) {
 }
 
 // watchRound watches for 1.5 s that calls of both sides return. If a side is silent for a second,
-// the round lasts until a call of it returns, and fails after ten seconds.
-func watchRound(l *ledger) error {
+// the round lasts until a call of it returns, and fails after ten seconds. No child may end.
+func watchRound(l *ledger, procs []*proc) error {
 	var seen [2]uint64
 	moved := [2]time.Time{time.Now(), time.Now()}
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
+		for _, p := range procs {
+			select {
+			case <-p.ended:
+				return fmt.Errorf("%s has ended", p.kind)
+			default:
+			}
+		}
 		for i, n := range []uint64{l.Consumer[0].Beat.Load(), l.Producer[0].Beat.Load()} {
 			if n != seen[i] {
 				seen[i], moved[i] = n, time.Now()
@@ -120,7 +127,8 @@ func endRound(procs []*proc) error {
 }
 
 // scribble writes random bytes over the control words. Small changes of a word do the most damage,
-// so they are the most frequent among those anywhere; the header gets more writes than the rest.
+// so they are the most frequent among those anywhere; the header gets more writes than the rest. A
+// ring that is closed does nothing, so the word that says so becomes 0 again soon.
 func scribble(l *ledger) error {
 	q, err := shmem.AttachSegment(*base+".pipe", &shmem.Options{Dir: *dir})
 	if err != nil {
@@ -149,10 +157,23 @@ func scribble(l *ledger) error {
 		if _, err := q.WriteAt(b, at); err != nil {
 			return err
 		}
+		if rnd.IntN(4) == 0 {
+			if _, err := q.WriteAt(make([]byte, 8), closedAt()); err != nil {
+				return err
+			}
+		}
 		l.Consumer[maxProcs-1].Beat.Add(1)
 		if rnd.IntN(8) == 0 {
 			time.Sleep(time.Duration(rnd.IntN(300)) * time.Microsecond)
 		}
 	}
 	return nil
+}
+
+// closedAt returns where the word Closed of the ring is.
+func closedAt() int64 {
+	if *mode == "topic" {
+		return 128
+	}
+	return 256
 }

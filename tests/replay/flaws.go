@@ -379,10 +379,10 @@ var rings = []Planted{
 		"Leases of the dead come again."),
 	one("ring-claim-full", "^queue", "internal/ring/mpmc.go",
 		"\t\tcase d == -1 && w.state() != free && w.state() != end:\n\t\t\treturn 0, 0, ErrFull\n",
-		"\t\tcase d == -1 && w.state() == ready:\n\t\t\tif cas(\"claim.slot\", r.slot(i), uint64(w), uint64(named(claimed, lap, self))) {\n\t\t\t\tadvance(\"claim.advance\", &r.h.Tail, t, t+1)\n\t\t\t\treturn t, 1, nil\n\t\t\t}\n\t\tcase d == -1 && w.state() != free && w.state() != end:\n\t\t\treturn 0, 0, ErrFull\n",
+		"\t\tcase d == -1 && w.state() == ready:\n\t\t\tif access.CAS(\"claim.slot\", r.slot(i), uint64(w), uint64(named(claimed, lap, self))) {\n\t\t\t\tadvance(\"claim.advance\", &r.h.Tail, t, t+1)\n\t\t\t\treturn t, 1, nil\n\t\t\t}\n\t\tcase d == -1 && w.state() != free && w.state() != end:\n\t\t\treturn 0, 0, ErrFull\n",
 		"A full ring overwrites nothing."),
 	one("ring-ends-early", "^queue-leases", "internal/ring/leases.go",
-		"r.lease(p) != 0 {\n\t\t\treturn ErrHeld\n", "r.lease(p) != 0 {\n\t\t\treturn ErrClosed\n",
+		"r.lease(l.pos) != 0 {\n\t\t\treturn ErrHeld\n", "r.lease(l.pos) != 0 {\n\t\t\treturn ErrClosed\n",
 		"The stream does not end while a message may come again."),
 	{flaws.Flaw{
 		Name: "lease-same-name", Breaks: "A lease on a redelivered message has another word than the first one.",
