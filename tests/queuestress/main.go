@@ -2,11 +2,12 @@
 
 // Command queuestress sends messages between many processes, kills them, and checks what arrives.
 //
-//	go run ./tests/queuestress -mode many -messages 100000000
+//	go run ./tests/queuestress -mode all -messages 1000000000
 //	go run ./tests/queuestress -mode many -kills 10000
 //	go run ./tests/queuestress -mode many -hostile -for 10m
 //
-// Modes are many, single, bytes, bytes-single and topic (with Options.Holds). Each message carries
+// Modes are many, single, bytes, bytes-single and topic (with Options.Holds); all is one after the
+// other, one by one and in batches, until so many messages have passed them together. Each message carries
 // its producer, a sequence number and a checksum. What each process does stands in a ledger in
 // another segment, so that it is known what a killed process had at stake:
 //
@@ -29,7 +30,7 @@ import (
 )
 
 var (
-	mode      = flag.String("mode", "many", "many, single, bytes, bytes-single, topic")
+	mode      = flag.String("mode", "many", "many, single, bytes, bytes-single, topic, all")
 	duration  = flag.Duration("for", time.Minute, "how long, at most")
 	messages  = flag.Uint64("messages", 1<<62, "how many messages, at most")
 	kills     = flag.Int("kills", 0, "how many kills, at most")
@@ -55,6 +56,8 @@ func main() {
 	switch {
 	case *child != "":
 		run = runChild
+	case *mode == "all":
+		run = allModes
 	case *hostile:
 		run = scribbleAll
 	}

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-const patience = 30 * time.Second
+// patience is how long a receiver may get nothing. The machine may be loaded.
+const patience = 2 * time.Minute
 
 // A trial is the parent of one run with kills. Only the main goroutine uses it.
 type trial struct {
