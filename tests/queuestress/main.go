@@ -7,9 +7,9 @@
 //	go run ./tests/queuestress -mode many -hostile -for 10m
 //
 // Modes are many, single, bytes, bytes-single and topic (with Options.Holds); all is one after the
-// other, one by one and in batches, until so many messages have passed them together. Each message carries
-// its producer, a sequence number and a checksum. What each process does stands in a ledger in
-// another segment, so that it is known what a killed process had at stake:
+// other, one by one and in batches, until so many messages have passed them together. Each message
+// carries its producer, a sequence number and a checksum. What each process does stands in a ledger
+// in another segment, so that it is known what a killed process had at stake:
 //
 //   - a message whose Send returned nil arrives; one in whose Send the producer was killed may
 //     arrive;
