@@ -13,7 +13,7 @@ import (
 // names of those without a comment.
 func source(t *testing.T) (points []Point, bare []string) {
 	for _, name := range []string{"step.go", "access.go", "psync.go", "queue.go", "limit.go", "table.go", "calls.go",
-		"cache.go"} {
+		"cache.go", "blob.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func source(t *testing.T) (points []Point, bare []string) {
 // own and a comment. The kill tests go by the lists.
 func TestLists(t *testing.T) {
 	declared, bare := source(t)
-	listed := slices.Concat(Lifecycle, Access, Psync, Queue, Topic, Limit, Map, Call, Cache)
+	listed := slices.Concat(Lifecycle, Access, Psync, Queue, Topic, Limit, Map, Call, Cache, Blob)
 	if !slices.Equal(declared, listed) {
 		t.Errorf("declared: %v\nlisted:   %v", declared, listed)
 	}
