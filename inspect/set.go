@@ -127,6 +127,8 @@ func (o *Observer) settable(verb string) error {
 		return noBox("an "+layout.CallsName, verb)
 	case layout.IsCache(o.t):
 		return noBox("a "+layout.CacheName, verb)
+	case layout.IsPool(o.t):
+		return noBox("a "+layout.PoolName, verb)
 	case o.t == nil:
 		return fmt.Errorf("%w: the segment holds raw bytes, without a schema", shmem.ErrMismatch)
 	}

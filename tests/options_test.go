@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/blob"
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/rpc"
@@ -21,6 +22,7 @@ func TestCommonOptions(t *testing.T) {
 	for _, kind := range []reflect.Type{
 		root, reflect.TypeFor[queue.Options](), reflect.TypeFor[queue.BytesOptions](), reflect.TypeFor[topic.Options](),
 		reflect.TypeFor[kv.Options](), reflect.TypeFor[rpc.ServeOptions](), reflect.TypeFor[rpc.DialOptions](),
+		reflect.TypeFor[blob.Options](),
 	} {
 		for _, name := range common {
 			f, ok := kind.FieldByName(name)

@@ -140,9 +140,10 @@ func NewCalls(form CallForm, request, reply *format.Type, n CallCounts) (*Calls,
 	}, nil
 }
 
-// IsKind reports whether t is the type of a queue, topic, map or service, whose value is no box.
+// IsKind reports whether t is the type of a queue, topic, map, cache, pool or service, whose value
+// is no box.
 func IsKind(t *format.Type) bool {
-	return Stream(t) != "" || IsMap(t) || IsCalls(t) || IsCache(t)
+	return Stream(t) != "" || IsMap(t) || IsCalls(t) || IsCache(t) || IsPool(t)
 }
 
 // IsCalls reports whether t is the type of an rpc.Service. The value of such a segment is no box.

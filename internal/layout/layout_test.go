@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/calls"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/pool"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/table"
 )
@@ -44,6 +45,7 @@ func TestStructs(t *testing.T) {
 		{reflect.TypeFor[calls.Slot](), layout.CallSlot},
 		{reflect.TypeFor[cache.Header](), layout.CacheHeader},
 		{reflect.TypeFor[cache.Shard](), layout.Shard},
+		{reflect.TypeFor[pool.Header](), layout.PoolHeader},
 		{reflect.TypeFor[atomic.Uint64](), layout.Word},
 	} {
 		if got := of(t, c.goType); !reflect.DeepEqual(got, c.layout) {

@@ -108,6 +108,9 @@ func Described(t *format.Type) string {
 	if IsCache(t) {
 		return "a " + CacheName + " (see kv.OpenCache)"
 	}
+	if IsPool(t) {
+		return "a " + PoolName + " (see blob.Open)"
+	}
 	if IsCalls(t) {
 		request, reply := callTypes(t)
 		return "an " + CallsName + " of " + NameOf(request) + " and " + NameOf(reply) +

@@ -35,6 +35,14 @@ func (a *Attachment) Init(seg *shmem.Segment, m *mem.Mapping) {
 	a.Writes = a.Self != 0 && m.Writable()
 }
 
+// SegmentID returns the random number that the segment got when it was created.
+func (a *Attachment) SegmentID() [16]byte {
+	if h := a.at.Header(); h != nil {
+		return h.ID
+	}
+	return [16]byte{}
+}
+
 // Enter pins the mapping for a call that writes; M.Unpin ends the call. The errors are ErrClosed
 // and ErrReadOnly.
 func (a *Attachment) Enter() error {

@@ -113,7 +113,7 @@ func (p *Plan) typeOf(payload int, stored *format.Type) (*format.Type, error) {
 	t, err := p.Like(stored, layout.Item(stored))
 	switch {
 	case err == layout.ErrNoQueue, err == layout.ErrNoTopic, err == layout.ErrNoMap,
-		err == layout.ErrNoCalls, err == layout.ErrNoCache:
+		err == layout.ErrNoCalls, err == layout.ErrNoCache, err == layout.ErrNoPool:
 		return nil, fmt.Errorf("the segment is %s, not a %s", layout.Described(stored), p.Kind)
 	case err == layout.ErrSize:
 		return nil, fmt.Errorf("the segment is no %s of this version", p.Kind)

@@ -28,6 +28,7 @@ var packages = map[string]string{
 	"fiberstorage": module + "/kv/fiberstorage",
 	"metrics":      module + "/metrics",
 	"rpc":          module + "/rpc",
+	"blob":         module + "/blob",
 	"inspect":      module + "/inspect", "shmemtest": module + "/shmemtest",
 	"atomic": "sync/atomic", "bufio": "bufio", "binary": "encoding/binary", "context": "context",
 	"errors": "errors", "exec": "os/exec", "filepath": "path/filepath", "flag": "flag", "fmt": "fmt",

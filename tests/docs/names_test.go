@@ -129,7 +129,7 @@ func TestNamedFiles(t *testing.T) {
 }
 
 // public are the packages whose names documents use.
-var public = []string{"shmem", "psync", "queue", "topic", "kv", "rpc", "limit", "inspect",
+var public = []string{"shmem", "psync", "queue", "topic", "kv", "rpc", "blob", "limit", "inspect",
 	"metrics", "shmemtest"}
 
 func (c *checker) scopes(t *testing.T) map[string]*types.Scope {
