@@ -76,8 +76,8 @@ func (b *Buffer) end() {
 }
 
 // Close gives the share back. If a call uses the bytes they are given back when it returns; new
-// calls return shmem.ErrClosed at once. After HandOver, and after another Close, Close does nothing.
-// It never fails.
+// calls return shmem.ErrClosed at once. After HandOver, and after another Close, Close does
+// nothing. It never fails.
 func (b *Buffer) Close() error {
 	for {
 		n := b.uses.Load()
@@ -178,8 +178,8 @@ func (b *Buffer) WriteTo(w io.Writer) (n int64, err error) {
 	return n, err
 }
 
-// WriteAt copies src to the bytes from off on. If it does not fit before Len nothing is written, and
-// it is ErrTooLarge. The other errors are ErrShared and shmem.ErrClosed.
+// WriteAt copies src to the bytes from off on. If it does not fit before Len nothing is written,
+// and it is ErrTooLarge. The other errors are ErrShared and shmem.ErrClosed.
 func (b *Buffer) WriteAt(src []byte, off int64) (n int, err error) {
 	err = b.change("write", func() error {
 		all := b.bytes()
@@ -235,9 +235,9 @@ func (b *Buffer) Handle() Handle {
 // resolved once, until lease has passed: then the share is lost. A lease of 0 is DefaultLease. The
 // share outlives this process.
 //
-// The errors are ErrShared while another call uses this Buffer, ErrNoShare, shmem.ErrBadOption for a
-// lease that is negative or longer than MaxLease, and shmem.ErrClosed. After an error the caller has
-// its share as before.
+// The errors are ErrShared while another call uses this Buffer, ErrNoShare, shmem.ErrBadOption for
+// a lease that is negative or longer than MaxLease, and shmem.ErrClosed. After an error the caller
+// has its share as before.
 func (b *Buffer) HandOver(lease time.Duration) (Handle, error) {
 	h, err := b.handOver(lease)
 	return h, b.p.fail("hand over", err)

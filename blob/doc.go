@@ -32,25 +32,26 @@
 // Each Buffer is a share. A buffer is free again when it has no share left. There are two ways to
 // pass it on:
 //
-//   - [Buffer.Handle] returns a handle while the caller keeps its share. Any number of processes may
-//     resolve it, as long as the buffer has a share. This is the way where the caller knows when the
-//     others have it: in a call, until the reply is there; in a topic, until the message is old.
-//   - [Buffer.HandOver] gives the share to the handle. It can be resolved once, by one process, within
-//     a time. This is the way where the caller does not learn what becomes of the message.
+//   - [Buffer.Handle] returns a handle while the caller keeps its share. Any number of processes can
+//     resolve it, as long as the buffer has a share. This is the way where the caller knows when
+//     the others have it: in a call, until the reply is there; in a topic, until the message is
+//     old.
+//   - [Buffer.HandOver] gives the share to the handle. It can be resolved once, by one process,
+//     within a time. This is the way where the caller does not learn what becomes of the message.
 //
 // # Deaths
 //
 // The share of a process that dies, or that closes the pool, is removed by another process when it
 // finds no free buffer, or by [Pool.Sweep]:
 //
-//   - A process dies that has a Buffer: its share is removed. If there is no other share, the handles
-//     of the buffer are ErrStale from then on.
+//   - A process dies that has a Buffer: its share is removed. If there is no other share, the
+//     handles of the buffer are ErrStale from then on.
 //   - A process dies that has handed a buffer over: nothing is lost. The receiver has the time that
 //     was given to HandOver.
 //   - The receiver dies before it resolves, or the message is lost: the buffer is lost until this
 //     time is over, and is free then.
-//   - The receiver dies after it has resolved: its share is removed. A message that comes again, as
-//     from a queue, has a stale handle then; use Handle for these.
+//   - The receiver dies after it has resolved: its share is removed. If the message is redelivered,
+//     as by a queue, the handle in it is stale: use Handle for such messages.
 //
 // # What is checked
 //

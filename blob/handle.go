@@ -14,7 +14,8 @@ const HandleSize = 32
 
 // A Handle stands for the bytes of a buffer, in all processes that are attached to its pool. It has
 // no pointers, so it can be a part of a type in shared memory, and it is comparable. It can also be
-// sent as bytes, as text, and by encoding/gob and encoding/json. The zero Handle stands for nothing.
+// sent as bytes, as text, and by encoding/gob and encoding/json. The zero Handle stands for
+// nothing.
 type Handle struct {
 	pool   uint64
 	gen    uint64 // bits 0 to 39; above them, 1 + the number of a share in flight
@@ -34,8 +35,8 @@ var (
 	_ encoding.TextUnmarshaler   = (*Handle)(nil)
 )
 
-// Len returns the number of bytes that the handle stands for. It comes from the sender; Pool.Resolve
-// checks it.
+// Len returns the number of bytes that the handle stands for. It comes from the sender;
+// Pool.Resolve checks it.
 func (h Handle) Len() int { return int(h.length) }
 
 // IsZero reports whether h is the zero Handle.

@@ -263,7 +263,7 @@ func (w *newsRoom) receive() error {
 // what was on its way has expired.
 func TestKilledAtRandom(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	p := open(t, dir, blob.Options{Classes: []blob.Class{{1024, 20}, {4096, 20}}})
+	p := open(t, dir, blob.Options{Classes: []blob.Class{{Size: 1024, Count: 20}, {Size: 4096, Count: 20}}})
 	q, err := queue.Open[note]("q", &queue.Options{Dir: dir, Capacity: 32})
 	check(t, err)
 	defer q.Close()

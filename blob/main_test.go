@@ -34,7 +34,7 @@ func open(t testing.TB, dir string, opts blob.Options) *blob.Pool {
 
 // small is a pool of two buffers of 128 bytes and one of 8 KiB.
 func small(t testing.TB, dir string) *blob.Pool {
-	return open(t, dir, blob.Options{Classes: []blob.Class{{128, 2}, {8 << 10, 1}}, Shares: 3})
+	return open(t, dir, blob.Options{Classes: []blob.Class{{Size: 128, Count: 2}, {Size: 8 << 10, Count: 1}}, Shares: 3})
 }
 
 // used is how many buffers are taken.

@@ -53,9 +53,10 @@ type Options struct {
 	// created, and it never becomes more. Some words for each buffer come beside it. Default:
 	// 32 MiB, or what Classes come to.
 	Size int
-	// Classes are the sizes of buffers, each larger than the one before, at most 16. Default: 5, 17,
-	// 65, 257, 1025 and 4097 KiB: a payload of a power of two, and 1 KiB for what a message has
-	// beside it. They have equal parts of Size. Where the pool exists, Size and Classes that are
+	// Classes are the sizes of buffers, each larger than the one before, at most 16. Default: 5,
+	// 17, 65, 257, 1025 and 4097 KiB: a payload of a power of two, and 1 KiB for what a message has
+	// beside it. They have equal parts of Size; a small Size leaves the
+	// largest out. Where the pool exists, Size and Classes that are
 	// set must be those it was created with.
 	Classes []Class
 	// Shares is how many shares a buffer can have at a time, 1 to 64: as many attachments can hold
@@ -94,8 +95,8 @@ var (
 	ErrStale = errors.New("the buffer of the handle was freed")
 	// ErrOtherPool is returned for a handle of another pool.
 	ErrOtherPool = errors.New("the handle is one of another pool")
-	// ErrShared is returned by calls that change a buffer or hand it over while it has another share,
-	// or another call uses it.
+	// ErrShared is returned by calls that change a buffer or hand it over while it has another
+	// share, or another call uses it.
 	ErrShared = errors.New("the buffer is used by others")
 	// ErrNoShare is returned when a buffer has as many shares as Options.Shares allows.
 	ErrNoShare = errors.New("all shares of the buffer are taken")
@@ -103,8 +104,8 @@ var (
 
 var (
 	errFull = &errs.Worded{
-		Text: "no buffer of that size is free; close buffers sooner, or create the pool with more " +
-			"of them",
+		Text: "no buffer of that size is free; close buffers sooner, or create the pool with " +
+			"more of them",
 		Sentinel: ErrFull,
 	}
 	errStale = &errs.Worded{
@@ -168,32 +169,41 @@ func (o *Options) layout() (*layout.Pool, error) {
 	return layout.NewPool(classes, shares)
 }
 
-// classes returns the sizes and numbers of buffers.
-func (o *Options) classes() ([]layout.Class, error) {
-	list := o.Classes
-	if len(list) == 0 {
-		for size := 4 << 10; size <= 4<<20; size *= 4 {
+// usualClasses returns the default classes, of which a budget has room for the largest.
+func usualClasses(budget int) (list []Class) {
+	for size := 4 << 10; size <= 4<<20; size *= 4 {
+		if n := len(list); n == 0 || size < budget/(n+1) {
 			list = append(list, Class{Size: size + 1<<10})
 		}
 	}
-	size := o.Size
+	return list
+}
+
+// classes returns the sizes and numbers of buffers.
+func (o *Options) classes() ([]layout.Class, error) {
+	size, list := o.Size, o.Classes
 	if size < 0 || int64(size) > maxSize {
 		return nil, badOption("Size %d: must be at most 2^46, and not negative", size)
 	}
-	if len(list) > layout.MaxClasses {
-		return nil, badOption("Classes: %d of them, must be at most %d", len(list), layout.MaxClasses)
-	}
-	part := size
+	budget := size
 	if size == 0 {
-		part = defaultSize
+		budget = defaultSize
 	}
-	part /= len(list)
+	if len(list) == 0 {
+		list = usualClasses(budget)
+	}
+	if len(list) > layout.MaxClasses {
+		return nil, badOption("Classes: %d of them, must be at most %d", len(list),
+			layout.MaxClasses)
+	}
+	part := budget / len(list)
 	total, before := int64(0), 0
 	classes := make([]layout.Class, 0, len(list))
 	for i, c := range list {
-		if c.Size <= before || int64(c.Size) > maxSize || c.Count < 0 || c.Count > pool.MaxBuffers {
-			return nil, badOption("Classes[%d] is %+v: sizes must grow, and there can be %d buffers", i,
-				c, pool.MaxBuffers)
+		if c.Size <= before || int64(c.Size) > maxSize || c.Count < 0 ||
+			c.Count > pool.MaxBuffers {
+			return nil, badOption("Classes[%d] is %+v: sizes must grow, and there can be %d buffers",
+				i, c, pool.MaxBuffers)
 		}
 		before = (c.Size + layout.BufferAlign - 1) / layout.BufferAlign * layout.BufferAlign
 		count := c.Count

@@ -18,8 +18,8 @@ import (
 	"github.com/shmembox/shmem/internal/wait"
 )
 
-// A Pool is some buffers in shared memory. Its methods are safe for concurrent use, by any number of
-// processes. A function that the caller passes to a method returns its error as it is; all other
+// A Pool is some buffers in shared memory. Its methods are safe for concurrent use, by any number
+// of processes. A function that the caller passes to a method returns its error as it is; all other
 // errors are a *shmem.Error.
 type Pool struct {
 	at      stream.Attachment
@@ -127,9 +127,9 @@ func (p *Pool) fail(op string, err error) error {
 // MaxLen returns the size of the largest buffer in bytes.
 func (p *Pool) MaxLen() int { return p.l.Classes[len(p.l.Classes)-1].Size }
 
-// Take takes a free buffer for n bytes, and blocks while there is none. The caller alone has a share
-// of it. The bytes are those of former uses until they are written. Take prefers the smallest buffer
-// that is large enough.
+// Take takes a free buffer for n bytes, and blocks while there is none. The caller alone has a
+// share of it. The bytes are those of former uses until they are written. Take prefers the smallest
+// buffer that is large enough.
 //
 // The errors are the context's, ErrTooLarge for more than MaxLen, shmem.ErrReadOnly and
 // shmem.ErrClosed. A buffer whose holders have died is found after at most 100 ms.
@@ -281,7 +281,8 @@ func (p *Pool) check(h Handle) error {
 
 // Append appends a copy of the bytes that a handle stands for to dst, and returns the extended
 // slice. It takes no share, and works without the right to write. It returns dst as it was with
-// ErrStale, ErrOtherPool or shmem.ErrClosed. What is written at the same time may be copied in part.
+// ErrStale, ErrOtherPool or shmem.ErrClosed. What is written at the same time may be copied in
+// part.
 func (p *Pool) Append(dst []byte, h Handle) ([]byte, error) {
 	if !p.at.M.Pin() {
 		return dst, p.fail("append", shmem.ErrClosed)

@@ -65,7 +65,7 @@ func kindOf(o *inspect.Observer, st *inspect.Status) string {
 	if key, _ := t.MapTypes(); key != nil {
 		return "kv.Map"
 	}
-	if t.Name() == "kv.Cache" {
+	if t.Name() == "kv.Cache" || t.Name() == "blob.Pool" {
 		return t.Name()
 	}
 	return "box"

@@ -12,10 +12,11 @@ import (
 	"github.com/shmembox/shmem/internal/layout"
 )
 
-// hasNoValue reports whether a segment of that type is a map, a cache or a service: it has no
-// version, no undo image and no lock of its own.
+// hasNoValue reports whether a segment of that type is a map, a cache, a service or a pool: it has
+// no version, no undo image and no lock of its own.
 func hasNoValue(typ string) bool {
-	return typ == layout.MapName || typ == layout.CacheName || typ == layout.CallsName
+	return typ == layout.MapName || typ == layout.CacheName || typ == layout.CallsName ||
+		typ == layout.PoolName
 }
 
 // isService reports whether a segment is a service of package rpc.

@@ -17,6 +17,7 @@ const (
 	kindMap     = "map"
 	kindCache   = "cache"
 	kindService = "service"
+	kindBlob    = "blob"
 )
 
 // kindsByType are the kinds of segments, by the names of their types. A type of another name is
@@ -29,6 +30,7 @@ var kindsByType = map[string]string{
 	layout.MapName:   kindMap,
 	layout.CacheName: kindCache,
 	layout.CallsName: kindService,
+	layout.PoolName:  kindBlob,
 }
 
 // kindOfType is the kind of a segment whose type has that name.
@@ -78,7 +80,8 @@ func whatItIs(o *inspect.Observer) string {
 // what the command is for, and what to use instead.
 func (e *env) unfit(o *inspect.Observer, name, forWhat string) error {
 	content := map[string]string{kindBox: "value", kindBytes: "bytes", kindQueue: "messages",
-		kindTopic: "messages", kindMap: "entries", kindCache: "entries", kindService: "calls"}
+		kindTopic: "messages", kindMap: "entries", kindCache: "entries", kindService: "calls",
+		kindBlob: "buffers"}
 	return fmt.Errorf("%s: %w: it is %s, and %s %s; `%s` shows its %s", name, errRefused,
 		whatItIs(o), e.verb, forWhat, e.command("watch", name), content[kindOfSegment(o)])
 }

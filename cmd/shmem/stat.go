@@ -52,6 +52,10 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	buffers, err := o.PoolStats()
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		j := jsonStatus(st, o.Type(), held)
 		if counters != nil {
@@ -63,6 +67,9 @@ func (c *statCmd) Run(e *env) error {
 		if calls != nil {
 			j.Calls = jsonCallStatsOf(o.Type(), calls)
 		}
+		if buffers != nil {
+			j.Pool = jsonPoolStatsOf(buffers)
+		}
 		return e.json(j)
 	}
 	kind := statLine{}
@@ -73,6 +80,8 @@ func (c *statCmd) Run(e *env) error {
 		kind = statLine{label: "entries", text: cacheText(cached)}
 	case calls != nil:
 		kind = statLine{label: "calls", text: callText(calls)}
+	case buffers != nil:
+		kind = statLine{label: "buffers", text: poolText(buffers)}
 	}
 	e.showStat(st, o.Type(), kind, held)
 	return nil

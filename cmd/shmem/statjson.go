@@ -142,6 +142,7 @@ type jsonStat struct {
 	Map        *jsonMapStats   `json:"map,omitempty"`   // of a kv.Map
 	Cache      *jsonCacheStats `json:"cache,omitempty"` // of a kv.Cache
 	Calls      *jsonCallStats  `json:"calls,omitempty"` // of a service of package rpc
+	Pool       *jsonPoolStats  `json:"pool,omitempty"`  // of a blob.Pool
 	Changing   bool            `json:"changing"`
 	Lock       jsonLock        `json:"lock"`
 	Readers    []jsonHolder    `json:"readers"`

@@ -74,6 +74,9 @@ func refuse(lang string, t *schema.Type) error {
 		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
 			"Go programs attach by kv.AttachCache, and docs/format.md describes how to read one",
 			ErrStream, layout.CacheName)
+	case layout.IsPool(t):
+		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
+			"Go programs attach by blob.Attach", ErrStream, layout.PoolName)
 	case stream != "" && (lang == "c" || lang == "rust"):
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
 			"processes publish; Go programs attach by topic.Attach[%s], Python by the follow() "+

@@ -44,7 +44,8 @@ type Class struct {
 // A Pool is the layout of a blob.Pool. Offsets are in bytes from the start of the payload. The
 // header is at 0.
 //
-//	Header; States [n]Word; Lengths [n]Word; Shares [n*Shares]Word; Buffers0 [count][size]byte; ...
+//	Header; States [n]Word; Lengths [n]Word; Shares [n*Shares]Word;
+//	Buffers0 [count][size]byte; Buffers1 ...
 type Pool struct {
 	Type    *format.Type // of the whole payload
 	Classes []Class

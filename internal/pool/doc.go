@@ -3,8 +3,8 @@
 //
 // A buffer has a state: a word with a bit that says whether the buffer is taken, a generation that
 // grows with every Take, and a version. It also has some shares. A share is a word: 0, or the id of
-// the attachment that holds the buffer and how many times it does, or a share in flight. A buffer in
-// flight is in a message that no process has resolved. Its share is a ticket and a deadline.
+// the attachment that holds the buffer and how many times it does, or a share in flight. A buffer
+// in flight is in a message that no process has resolved. Its share is a ticket and a deadline.
 //
 // A buffer is free when no share is left. What counts is the shares themselves: nothing is counted
 // beside them that a death could leave wrong. So a share is written before the state is asked, and

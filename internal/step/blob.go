@@ -8,7 +8,7 @@ const (
 	BlobJoined   Point = "blob.joined"   // it counts
 	BlobSent     Point = "blob.sent"     // a share is in flight; the handle is not returned yet
 	BlobAccepted Point = "blob.accepted" // a share in flight is the receiver's
-	BlobLeft     Point = "blob.left"     // a share is removed; the buffer may have none, and be taken
+	BlobLeft     Point = "blob.left"     // a share is removed; the buffer may be taken without one
 	BlobFreed    Point = "blob.freed"    // the buffer is free; no waiter is woken yet
 	BlobSwept    Point = "blob.swept"    // a share of a dead process is removed
 )

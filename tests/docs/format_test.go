@@ -137,6 +137,11 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
 		}
 	}
+	for _, r := range tables(t, d, "pool part|offset|type|field|")[0] {
+		if off := layout.Offset(layout.PoolHeader, r[3]); strconv.Itoa(off) != r[1] {
+			t.Errorf("%s.%s at %s, in the code at %d", r[0], r[3], r[1], off)
+		}
+	}
 	text := strings.Join(d.lines, "\n") + blocksOf(d)
 	for _, s := range []string{
 		fmt.Sprintf("version %d", format.Version),
