@@ -1,5 +1,6 @@
-// Package maps_test compares a kv.Map with the maps of one process, and a kv.Cache with the caches. 100,000 entries with keys of 16
-// bytes and values of 64; 95 of 100 calls read. The contenders take turns in one run:
+// Package maps_test compares a kv.Map with the maps of one process, and a kv.Cache with the caches
+// of one process and with Redis and memcached. 100,000 entries with keys of 16 bytes and values of
+// 64; 95 of 100 calls read. The contenders take turns in one run:
 //
 //	cd bench && go test -run xxx -bench . -count 5 ./maps
 //
@@ -19,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/puzpuzpuz/xsync/v4"
 
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/shmemtest"
@@ -82,6 +86,29 @@ func (s *syncMap) get(k key) value {
 }
 
 func (s *syncMap) set(k key, v value) { s.m.Store(k, v) }
+
+type xsyncMap struct{ m *xsync.Map[key, value] }
+
+func (x xsyncMap) get(k key) value {
+	v, _ := x.m.Load(k)
+	return v
+}
+
+func (x xsyncMap) set(k key, v value) { x.m.Store(k, v) }
+
+type otterCache struct{ c *otter.Cache[key, value] }
+
+func (o otterCache) get(k key) value {
+	v, _ := o.c.GetIfPresent(k)
+	return v
+}
+
+func (o otterCache) set(k key, v value) { o.c.Set(k, v) }
+
+type plain map[key]value // of one goroutine
+
+func (p plain) get(k key) value    { return p[k] }
+func (p plain) set(k key, v value) { p[k] = v }
 
 type shared struct{ m *kv.Map[key, value] }
 
@@ -153,7 +180,8 @@ func peer(c *shmemtest.Conn) error {
 
 func BenchmarkMaps(b *testing.B) {
 	for _, how := range []string{"uniform", "zipf"} {
-		for _, name := range []string{"kv.Map", "map+RWMutex", "sync.Map"} {
+		b.Run(how+"/1/map", func(b *testing.B) { inProcess(b, "map", how, 1) })
+		for _, name := range []string{"kv.Map", "map+RWMutex", "sync.Map", "xsync", "otter"} {
 			for _, goroutines := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%s/%d/%s", how, goroutines, name), func(b *testing.B) {
 					inProcess(b, name, how, goroutines)
@@ -171,6 +199,12 @@ func contenderOf(b *testing.B, name, dir string) contender {
 		return &locked{m: map[key]value{}}
 	case "sync.Map":
 		return new(syncMap)
+	case "map":
+		return plain{}
+	case "xsync":
+		return xsyncMap{xsync.NewMap[key, value]()}
+	case "otter":
+		return otterCache{otter.Must(&otter.Options[key, value]{MaximumSize: 2 * full})}
 	}
 	m, err := kv.Create[key, value]("m", &kv.Options{Dir: dir, Capacity: full})
 	if err != nil {
