@@ -30,6 +30,7 @@ func lengths(size int) (all []bench) {
 			here:  &bytesSender{bytesQueue{single: k.single, size: size}, k.inPlace},
 			there: &bytesReceiver{bytesQueue{single: k.single, size: size}, k.inPlace}})
 	}
+	all = append(all, bareBytes(group, size, n)...)
 	return append(all, bench{group: group, name: "Unix socket", n: n / 4, bytes: size,
 		here:  &streamWriter{unix: true, size: size, batch: 1},
 		there: &streamReader{unix: true, size: size, batch: 1}})

@@ -4,6 +4,9 @@
 // messages.
 //
 //	cd bench && go run ./queues
+//	cd bench && go run ./queues -limits
+//
+// -limits runs the cases that have a limit, and prints a table of the ratios, in 4 minutes.
 //
 // Every case runs in several rounds, in turn with all others. The table shows the median and the
 // least of the time a message, and the median of the CPU time a message, of both processes
@@ -22,6 +25,7 @@ var (
 	rounds = flag.Int("rounds", 5, "rounds")
 	scale  = flag.Float64("scale", 1, "how many times the usual number of messages")
 	only   = flag.String("only", "", "regular expression of the cases to run")
+	table  = flag.Bool("limits", false, "print a table of the cases beside their limits")
 	child  = flag.String("child", "", "for the program's own use: the case")
 	base   = flag.String("base", "", "for the program's own use: prefix of the names")
 	count  = flag.Int("n", 0, "for the program's own use: messages")
@@ -54,6 +58,11 @@ func benches() []bench {
 	var all []bench
 	all = append(all, items[small]("8 bytes one by one", 1, 3_000_000)...)
 	all = append(all, items[line]("64 bytes one by one", 1, 2_000_000)...)
+	for _, k := range []int{2, 4} {
+		all = append(all, crowds[small]("8 bytes", k, 1_000_000)...)
+		all = append(all, crowds[line]("64 bytes", k, 1_000_000)...)
+	}
+	all = append(all, sizes()...)
 	all = append(all, items[small]("8 bytes in batches of 32", 32, 10_000_000)...)
 	all = append(all, items[line]("64 bytes in batches of 32", 32, 5_000_000)...)
 	all = append(all, roundTrips()...)
@@ -75,7 +84,9 @@ func main() {
 		return
 	}
 	match := regexp.MustCompile(*only)
-	all = slices.DeleteFunc(all, func(b bench) bool { return !match.MatchString(b.key()) })
+	all = slices.DeleteFunc(all, func(b bench) bool {
+		return !match.MatchString(b.key()) || *table && !wanted(&b)
+	})
 	measured := make([]series, len(all))
 	for range *rounds {
 		for i := range all {
@@ -84,6 +95,10 @@ func main() {
 			measured[i].wall = append(measured[i].wall, wall*1000/time.Duration(n))
 			measured[i].cpu = append(measured[i].cpu, cpu*1000/time.Duration(n))
 		}
+	}
+	if *table {
+		printLimits(all, measured)
+		return
 	}
 	group := ""
 	for i, b := range all {
