@@ -73,7 +73,7 @@ func (a *attachment) withDead(to interface{ Close() error }) error {
 		return to.Close()
 	}
 	defer a.M.Unpin()
-	return a.atClose(to, func() { _ = to.Close() })
+	return a.AtClose(to, func() { _ = to.Close() })
 }
 
 // bury moves a message to the dead-letter queue if it was delivered too often, and reports whether

@@ -34,7 +34,7 @@ func (h *handle) start(
 	if h.giveUp, err = enter(&h.stop); err != nil {
 		return err
 	}
-	if err := a.atClose(h, h.leave); err != nil {
+	if err := a.AtClose(h, h.leave); err != nil {
 		h.leave()
 		return errors.Of(err)
 	}
@@ -56,7 +56,7 @@ func (h *handle) close() error {
 	defer h.a.M.Unpin()
 	h.stop.Stop(h.a.M)
 	h.leave()
-	h.a.forget(h)
+	h.a.Forget(h)
 	return nil
 }
 

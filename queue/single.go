@@ -194,7 +194,7 @@ func ownSide[E leaver](q *single, s *singleSide, enter enterFunc[E]) (E, error) 
 	if err != nil {
 		return e, err
 	}
-	err = q.atClose(s, func() {
+	err = q.AtClose(s, func() {
 		_ = s.lock.lock(context.Background(), func() <-chan struct{} { return nil })
 		// Keep the lock: a call that was admitted before Close, and gets its turn only now, must
 		// not use the side any more.

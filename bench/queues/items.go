@@ -58,7 +58,9 @@ func openQueue[T any](here, single bool, name string) *queue.Queue[T] {
 	if here {
 		open = queue.Create[T]
 	}
-	q, err := open(*base+name, &queue.Options{Capacity: capacity, Single: single, Lifetime: shmem.Owned})
+	q, err := open(*base+name, &queue.Options{
+		Capacity: capacity, Single: single, Lifetime: shmem.Owned,
+	})
 	must(err)
 	return q
 }

@@ -25,7 +25,8 @@ func limits() (all []limit) {
 		add(1, size+" B, 1:1 between two processes; a Go channel in one",
 			group+"queue, Sender and Receiver", group+"Go channel, one process")
 		for _, k := range []string{"2", "4"} {
-			group := fmt.Sprintf("%s bytes, %s senders and %s receivers in one process/", size, k, k)
+			group := fmt.Sprintf("%s bytes, %s senders and %s receivers in one process/",
+				size, k, k)
 			add(1, fmt.Sprintf("%s B, %s:%s in one process; a Go channel", size, k, k),
 				group+"queue, Sender and Receiver", group+"Go channel")
 		}

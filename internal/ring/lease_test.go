@@ -486,3 +486,39 @@ func TestLateLeaseBrokenVariant(t *testing.T) {
 		}
 	})
 }
+
+// TestClaimsStay: nothing ends the claim of a producer that lives, however long it lasts: the
+// producer may write to the slot at any time. One that was taken for dead finds that it was, and
+// publishes nothing.
+func TestClaimsStay(t *testing.T) {
+	const now = 1_800_000_000_000
+	r := withMarks(startAt(2, 5))
+	pos, err := r.Claim(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alive := true
+	c := Care{Alive: func(uint32) bool { return alive }, Now: now, Limit: 1}
+	for range 3 {
+		c.Now += 1_000_000
+		if skips, returns, _ := r.Mend(c); skips+returns > 0 || r.End(only(2)) > 0 {
+			t.Fatal("the claim was ended")
+		}
+		if _, err := r.Take(3); err != ErrHeld {
+			t.Fatal(err)
+		}
+	}
+	alive = false
+	if skips, _, _ := r.Mend(c); skips != 1 {
+		t.Fatal("the claim of a dead producer stays")
+	}
+	if err := r.Publish(2, pos); err != ErrNotHeld {
+		t.Error("a producer that was taken for dead publishes:", err)
+	}
+	if err := r.PublishFence(2, pos); err != ErrNotHeld {
+		t.Error("a producer that was taken for dead publishes:", err)
+	}
+	if _, err := r.Take(3); err != ErrEmpty {
+		t.Error(err)
+	}
+}

@@ -24,6 +24,7 @@ type Attachment struct {
 	repairAt *time.Timer // makes rests false; used by the call that has made it true
 	at       *segment.Attachment
 	nameless atomic.Bool // FindTaken has found that the file has no name any more
+	ending   ending
 }
 
 // Init fills in what an opened segment says.

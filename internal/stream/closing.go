@@ -17,8 +17,15 @@ type ending struct {
 	waiting bool           // a goroutine waits for Close to do it; guarded by mu
 }
 
-// add registers f, by which the calls of key end that have not pinned the mapping. The caller has
-// pinned it.
+// AtClose registers f to run when Close has begun and no new call is admitted, before the mapping
+// goes. f waits for the calls of key that are in flight and have not pinned the mapping, and gives
+// up what key has, so that other attachments do not take it for that of a dead process. The caller
+// has pinned the mapping.
+func (a *Attachment) AtClose(key any, f func()) error { return a.ending.add(a.M, key, f) }
+
+// Forget removes what AtClose has registered for key.
+func (a *Attachment) Forget(key any) { a.ending.remove(key) }
+
 func (e *ending) add(m *mem.Mapping, key any, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -49,7 +56,6 @@ func (e *ending) run(m *mem.Mapping, closing <-chan struct{}) {
 	m.Unpin()
 }
 
-// remove forgets what is registered for key.
 func (e *ending) remove(key any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

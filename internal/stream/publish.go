@@ -45,7 +45,7 @@ func (t *Topic) Publisher() (*Publisher, error) {
 	}
 	defer t.M.Unpin()
 	p := t.newPublisher(false)
-	if err := t.ending.add(t.M, p, p.section.Shut); err != nil {
+	if err := t.AtClose(p, p.section.Shut); err != nil {
 		return nil, t.publishErrors.Of(err)
 	}
 	return p, nil
@@ -62,7 +62,7 @@ func (p *Publisher) Close() {
 		p.t.ringOwn()
 		return // the mapping has to wait for the call
 	}
-	p.t.ending.remove(p)
+	p.t.Forget(p)
 }
 
 // enter begins a call, which leave ends.

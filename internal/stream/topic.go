@@ -20,7 +20,6 @@ type Topic struct {
 
 	Own        *Publisher // of the topic's own methods
 	publishing sync.Mutex // guards a part of Own
-	ending     ending
 
 	publishErrors, receiveErrors, latestErrors, subscribeErrors Errors
 }
