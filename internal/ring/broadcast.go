@@ -57,6 +57,7 @@ type Broadcast struct {
 	holds []Hold
 	circle
 	slow atomic.Int64 // the hold that was in the way of CanClaim last
+	data *data        // nil: messages have one size
 
 	fewHolds int // so many are looked at without Used; 0 in tests
 }
@@ -110,7 +111,15 @@ func (r *Broadcast) unused(i, lap uint64) bool {
 }
 
 // Oldest returns the oldest position that may still have its message.
-func (r *Broadcast) Oldest() uint64 { return before(r.Now(), r.n) }
+func (r *Broadcast) Oldest() uint64 { return r.oldest(r.Now()) }
+
+func (r *Broadcast) oldest(now uint64) uint64 {
+	low := before(now, r.n)
+	if r.data != nil {
+		return r.data.oldest(low, now)
+	}
+	return low
+}
 
 // A Publisher is one publisher's end. One goroutine at a time may use it. There may be many.
 type Publisher struct {
@@ -119,13 +128,15 @@ type Publisher struct {
 	limit uint64 // positions before it overwrite no message that a hold protects; see limits
 	slow  int    // the hold that is furthest behind
 	rest  uint64 // no other hold is at a position before it
+
+	limitBytes uint64 // bytes before it overwrite no message that a hold protects; see roomBytes
 }
 
 // Publisher returns a new publisher's end.
 func (r *Broadcast) Publisher(self uint32) *Publisher {
 	p := &Publisher{r: r, self: self}
 	if len(r.holds) == 0 {
-		p.limit = math.MaxUint64
+		p.limit, p.limitBytes = math.MaxUint64, math.MaxUint64
 	}
 	return p
 }
@@ -277,7 +288,10 @@ func (p *Publisher) Cancel(pos uint64) error {
 // other claims do no harm until the tail or a cursor comes to them; see RepairAt.
 func (r *Broadcast) Repair(alive func(id uint32) bool) (skips, holds int) {
 	live := known{alive: alive}
-	skips = r.skipDead(&live, before(access.Load("repair.tail", &r.h.Tail), r.n), 1)
+	if r.data != nil {
+		skips = r.data.repair(&live)
+	}
+	skips += r.skipDead(&live, before(access.Load("repair.tail", &r.h.Tail), r.n), 1)
 	for i := range r.used() {
 		id := access.Load("repair.hold", &r.holds[i].ID)
 		if id != 0 && (id&^cursorUnset > idMask || !live.is(uint32(id))) &&
@@ -349,7 +363,7 @@ func (r *Broadcast) Latest() (pos uint64, err error) {
 	t := r.Now()
 	for p := t; p > before(t, r.n); {
 		p--
-		if r.Valid(p) {
+		if r.Valid(p) && (r.data == nil || r.data.kept(p)) {
 			return p, nil
 		}
 	}
@@ -364,6 +378,9 @@ type Cursor struct {
 	skipped uint64
 	hold    *Hold
 	self    uint32
+
+	start, size uint64 // of the message that NextBytes or NewestBytes found
+	fails       int    // messages that were overwritten while they were read, since one was not
 }
 
 // From returns a cursor at pos. If pos is older than the oldest kept message the first Next reports

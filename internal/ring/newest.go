@@ -6,7 +6,7 @@ import "github.com/shmembox/shmem/internal/access"
 // its message, if fewer are kept.
 func (r *Broadcast) Last(n uint64) uint64 {
 	now := r.Now()
-	low := before(now, r.n)
+	low := r.oldest(now)
 	if n >= r.n {
 		return low
 	}
@@ -66,7 +66,13 @@ func (r *Broadcast) newest(low, now uint64) (pos, held uint64, err error) {
 		w := word(access.Load("newest.look", &r.slots[i]))
 		switch d, s := w.ahead(lap), w.state(); {
 		case w == plain(ready, lap):
-			return p, held, nil
+			if r.data == nil || r.data.kept(p) {
+				return p, held, nil
+			}
+			if !r.Valid(p) {
+				return 0, 0, ErrBusy
+			}
+			return now, held, nil // its bytes are gone, and so are those of older ones
 		case d == 0 && s == claimed:
 			held = p
 		case d == 0 && s == skipped:
