@@ -4,6 +4,7 @@ package topic
 // processes.
 type Stats struct {
 	Capacity  int    // messages kept
+	Bytes     int    // of a Bytes: how many their bytes can be
 	Published uint64 // published, being published or skipped: the next sequence number
 	Skipped   uint64 // not published because the publisher died; not those that a function gave up
 	Released  uint64 // holds released because the subscriber died

@@ -70,16 +70,20 @@ type Subscription[T any] struct {
 // A read-only attachment can subscribe with NoHold and Newest; it polls every 1 to 50 ms. The
 // errors are ErrNoHold, ErrClosed, ErrReadOnly of Hold, and shmem.ErrBadOption.
 func (t *Topic[T]) Subscribe(from Start, how ...Delivery) (*Subscription[T], error) {
+	core, err := subscribe(t.core, from, how)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription[T]{t, core}, nil
+}
+
+func subscribe(t *stream.Topic, from Start, how []Delivery) (*stream.Subscription, error) {
 	var all [2]stream.Delivery
 	n := min(len(how), len(all))
 	for i := range n {
 		all[i] = stream.Delivery(how[i])
 	}
-	core, err := t.core.Subscribe(from.start, all[:n]...)
-	if err != nil {
-		return nil, err
-	}
-	return &Subscription[T]{t, core}, nil
+	return t.Subscribe(from.start, all[:n]...)
 }
 
 // Recv receives the next message, and blocks until there is one. The errors are io.EOF when the

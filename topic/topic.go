@@ -175,15 +175,17 @@ func (t *Topic[T]) Leak() error { return t.core.Segment.Leak() }
 
 // Stats returns the state of the topic. It changes nothing and blocks no other caller. It works on
 // a topic attached to read-only. The error is ErrClosed.
-func (t *Topic[T]) Stats() (Stats, error) {
-	s, err := t.core.State()
+func (t *Topic[T]) Stats() (Stats, error) { return statsOf(t.core) }
+
+func statsOf(t *stream.Topic) (Stats, error) {
+	s, err := t.State()
 	if err != nil {
 		return Stats{}, err
 	}
 	st := Stats{
-		Capacity:  t.items.Len(),
+		Capacity: t.Layout.Capacity, Bytes: t.Layout.Bytes,
 		Published: s.Published, Skipped: s.Skipped, Released: s.Released, Lost: s.Lost,
-		Holds: s.Holds, MaxHolds: t.core.Layout.Holds, Lag: s.SlowestLag, Slowest: -1,
+		Holds: s.Holds, MaxHolds: t.Layout.Holds, Lag: s.SlowestLag, Slowest: -1,
 		Ended: s.Ended,
 	}
 	if s.Slowest != 0 {

@@ -58,7 +58,7 @@ func fits(item *format.Type, stride int) bool {
 
 // Stride returns the bytes of a cell of a queue.Queue or topic.Topic; 0 if t is neither.
 func Stride(t *format.Type) int {
-	if s := Stream(t); s == "" || s == BytesName {
+	if s := Stream(t); s == "" || OfBytes(s) {
 		return 0
 	}
 	return cellIn(t.Fields[len(t.Fields)-1].Type.Elem).Size

@@ -37,6 +37,7 @@ func TestStructs(t *testing.T) {
 		{reflect.TypeFor[ring.SPSCHeader](), layout.SingleHeader},
 		{reflect.TypeFor[ring.Extent](), layout.Extent},
 		{reflect.TypeFor[ring.BroadcastHeader](), layout.TopicHeader},
+		{reflect.TypeFor[ring.BroadcastBytesHeader](), layout.TopicBytesHeader},
 		{reflect.TypeFor[ring.Hold](), layout.Hold},
 		{reflect.TypeFor[table.Header](), layout.MapHeader},
 		{reflect.TypeFor[table.Stripe](), layout.Stripe},
@@ -111,6 +112,14 @@ type (
 		_     [72]byte
 		Items [7]struct{ Value [2]uint64 }
 	}
+	bytesTopic struct {
+		Topic   ring.BroadcastBytesHeader
+		Holds   [2]ring.Hold
+		Slots   [7]atomic.Uint64
+		Extents [7]ring.Extent
+		_       [88]byte
+		Data    [64]byte
+	}
 	freeTopic struct {
 		Topic ring.BroadcastHeader
 		Slots [7]atomic.Uint64
@@ -146,6 +155,9 @@ func TestPayloads(t *testing.T) {
 	b, err := layout.NewBytes(7, 64, false)
 	check(reflect.TypeFor[manyBytes](), b.Type, err,
 		map[string]int{"Many": 0, "Slots": b.Slots, "Marks": b.Marks, "Extents": b.Extents, "Data": b.Items})
+	tb, err := layout.NewTopicBytes(7, 64, 2)
+	check(reflect.TypeFor[bytesTopic](), tb.Type, err,
+		map[string]int{"Topic": 0, "Holds": tb.HoldsAt, "Slots": tb.Slots, "Extents": tb.Extents, "Data": tb.Items})
 	if reflect.TypeFor[uintptr]().Size() != 8 {
 		return // a cell is larger only where words are
 	}
@@ -196,6 +208,18 @@ func TestStored(t *testing.T) {
 			if _, err := layout.QueueOf(want.Type); err != layout.ErrNoQueue {
 				t.Errorf("a topic taken for a queue: %v", err)
 			}
+			bytes, err := layout.NewTopicBytes(5, 80, holds)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err = layout.TopicOf(stored(t, bytes.Type))
+			if err != nil || got.Capacity != 5 || got.Holds != holds || got.Bytes != 80 ||
+				got.Items != bytes.Items || got.Extents != bytes.Extents || got.Item != nil {
+				t.Errorf("%v: got %+v, want %+v", err, got, bytes)
+			}
+			if _, err := layout.QueueOf(bytes.Type); err != layout.ErrNoQueue {
+				t.Errorf("a topic.Bytes taken for a queue: %v", err)
+			}
 		}
 	}
 }
@@ -235,6 +259,9 @@ func TestRefused(t *testing.T) {
 		func() error { _, err := layout.NewBytes(0, 0, true); return err },
 		func() error { _, err := layout.NewTopic(it, 0, 0); return err },
 		func() error { _, err := layout.NewTopic(it, 1, -1); return err },
+		func() error { _, err := layout.NewTopicBytes(0, 64, 0); return err },
+		func() error { _, err := layout.NewTopicBytes(1, 12, 0); return err },
+		func() error { _, err := layout.NewTopicBytes(1, 64, -1); return err },
 	} {
 		if err := f(); err != layout.ErrSize {
 			t.Errorf("a size that is not possible: %v", err)

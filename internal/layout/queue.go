@@ -12,6 +12,8 @@ const (
 	QueueName = "queue.Queue"
 	BytesName = "queue.Bytes"
 	TopicName = "topic.Topic"
+
+	TopicBytesName = "topic.Bytes"
 )
 
 // The fields of these types. The name of the first one tells the form.
@@ -203,7 +205,7 @@ func RingOf(t *format.Type) (form format.Form, items, words uint64, step uint32)
 	if t == nil || Stream(t) == "" {
 		return format.FormValue, 0, 0, 0
 	}
-	if Stream(t) == TopicName {
+	if OfTopic(Stream(t)) {
 		if l, err := TopicOf(t); err == nil {
 			return format.FormTopic, uint64(l.Capacity), uint64(l.Slots), wordSize
 		}

@@ -6,20 +6,26 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 )
 
-// A Topic is the layout of a topic.Topic. Offsets are in bytes from the start of the payload.
+// A Topic is the layout of a topic.Topic or topic.Bytes. Offsets are in bytes from the start of the
+// payload.
 //
-//	TopicHeader; Holds [Holds]Hold, if there are any; Slots [Capacity]Word; Items [Capacity]cell
+//	Topic  TopicHeader; Holds [Holds]Hold, if there are any; Slots [Capacity]Word;
+//	       Items [Capacity]cell
+//	Bytes  TopicBytesHeader; Holds, likewise; Slots [Capacity]Word; Extents [Capacity]Extent;
+//	       Data [Bytes]byte
 //
 // A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf. The
 // stride is a multiple of a word: the copy of a message reads and writes whole words.
 type Topic struct {
 	Type     *format.Type // of the whole payload
-	Item     *format.Type // of a message
+	Item     *format.Type // of a message; nil: a topic.Bytes
 	Capacity int          // messages kept
+	Bytes    int          // of a topic.Bytes
 	Holds    int          // subscribers that can hold publishers back
 
-	HoldsAt, Slots, Items int // offsets; HoldsAt is 0 if there are no holds
-	Stride                int // from item to item
+	HoldsAt, Slots, Extents int // offsets; 0 of a part that is not there
+	Items                   int // offset of the first item, or of Data
+	Stride                  int // from item to item; 0 in a topic.Bytes
 }
 
 // NewTopic lays out a topic without spare room.
@@ -32,22 +38,41 @@ func SpacedTopic(item *format.Type, capacity, holds, stride int) (*Topic, error)
 	if capacity < 1 || holds < 0 || !fits(item, stride) || stride%machineWord != 0 {
 		return nil, ErrSize
 	}
-	parts := []Part{{Name: topicField, Type: TopicHeader}}
-	if holds > 0 {
-		parts = append(parts, Part{Name: holdsField, Type: Hold, Len: holds})
-	}
-	c := cellOf(topicCell, item, stride)
-	t, err := Struct(TopicName, append(parts,
+	t := &Topic{Item: item, Capacity: capacity, Holds: holds, Stride: stride}
+	return t.lay(TopicName, TopicHeader, itemsField,
 		Part{Name: slotsField, Type: Word, Len: capacity},
-		Part{Name: itemsField, Type: c, Len: capacity, Align: pairAlign})...)
+		Part{
+			Name: itemsField, Type: cellOf(topicCell, item, stride), Len: capacity,
+			Align: pairAlign,
+		})
+}
+
+// NewTopicBytes lays out a topic.Bytes. bytes is a multiple of a word of 8 bytes.
+func NewTopicBytes(capacity, bytes, holds int) (*Topic, error) {
+	if capacity < 1 || holds < 0 || bytes < wordSize || bytes%wordSize != 0 {
+		return nil, ErrSize
+	}
+	t := &Topic{Capacity: capacity, Bytes: bytes, Holds: holds}
+	return t.lay(TopicBytesName, TopicBytesHeader, dataField,
+		Part{Name: slotsField, Type: Word, Len: capacity},
+		Part{Name: extentsField, Type: Extent, Len: capacity},
+		Part{Name: dataField, Type: octet, Len: bytes, Align: pairAlign})
+}
+
+// lay lays out header, holds and parts. last is the name of the last part.
+func (t *Topic) lay(name string, header *format.Type, last string, parts ...Part) (*Topic, error) {
+	all := []Part{{Name: topicField, Type: header}}
+	if t.Holds > 0 {
+		all = append(all, Part{Name: holdsField, Type: Hold, Len: t.Holds})
+	}
+	typ, err := Struct(name, append(all, parts...)...)
 	if err != nil {
 		return nil, err
 	}
-	return &Topic{
-		Type: t, Item: item, Capacity: capacity, Holds: holds, Stride: stride,
-		HoldsAt: max(0, Offset(t, holdsField)), Slots: Offset(t, slotsField),
-		Items: Offset(t, itemsField),
-	}, nil
+	t.Type = typ
+	t.HoldsAt, t.Extents = max(0, Offset(typ, holdsField)), max(0, Offset(typ, extentsField))
+	t.Slots, t.Items = Offset(typ, slotsField), Offset(typ, last)
+	return t, nil
 }
 
 // TopicLike lays out a topic of items with the capacity, the holds and the stride of a stored one.
@@ -59,18 +84,32 @@ func TopicLike(stored, item *format.Type) (*Topic, error) {
 	return SpacedTopic(item, Len(stored, itemsField), Len(stored, holdsField), Stride(stored))
 }
 
-// TopicOf is the layout of a stored topic. It is ErrNoTopic unless that is, to the byte, what
-// SpacedTopic makes.
-func TopicOf(stored *format.Type) (*Topic, error) {
-	t, err := TopicLike(stored, Item(stored))
+// TopicBytesLike lays out a topic.Bytes with the sizes of a stored one. It is ErrNoTopic if stored
+// is no topic.Bytes.
+func TopicBytesLike(stored *format.Type) (*Topic, error) {
+	if Stream(stored) != TopicBytesName {
+		return nil, ErrNoTopic
+	}
+	return NewTopicBytes(
+		Len(stored, slotsField), Len(stored, dataField), Len(stored, holdsField))
+}
+
+// TopicOf is the layout of a stored topic.Topic or topic.Bytes. It is ErrNoTopic unless that is, to
+// the byte, what SpacedTopic or NewTopicBytes make.
+func TopicOf(stored *format.Type) (t *Topic, err error) {
+	if Stream(stored) == TopicBytesName {
+		t, err = TopicBytesLike(stored)
+	} else {
+		t, err = TopicLike(stored, Item(stored))
+	}
 	if err != nil || t.Type.Fingerprint() != stored.Fingerprint() {
 		return nil, ErrNoTopic
 	}
 	return t, nil
 }
 
-// Stream is the name of t if t is the type of a queue or topic: QueueName, BytesName or TopicName;
-// else "". The value of such a segment is no box: protocols of their own order its words, not the
+// Stream is the name of t if t is the type of a queue or topic: QueueName, BytesName, TopicName or
+// TopicBytesName; else "". The value of such a segment is no box: protocols of their own order its words, not the
 // box's lock.
 func Stream(t *format.Type) string {
 	if t == nil || t.Kind != format.Struct || len(t.Fields) < 2 {
@@ -85,11 +124,18 @@ func Stream(t *format.Type) string {
 	switch {
 	case t.Name == QueueName && queue && last.Name == itemsField,
 		t.Name == BytesName && queue && last.Name == dataField,
-		t.Name == TopicName && first == topicField && last.Name == itemsField:
+		t.Name == TopicName && first == topicField && last.Name == itemsField,
+		t.Name == TopicBytesName && first == topicField && last.Name == dataField:
 		return t.Name
 	}
 	return ""
 }
+
+// OfBytes reports whether the messages of a stream of that name have any length.
+func OfBytes(stream string) bool { return stream == BytesName || stream == TopicBytesName }
+
+// OfTopic reports whether a stream of that name is a topic.
+func OfTopic(stream string) bool { return stream == TopicName || stream == TopicBytesName }
 
 // Described names a stored type, and says how to open what it is the type of.
 func Described(t *format.Type) string {
@@ -100,6 +146,8 @@ func Described(t *format.Type) string {
 		return "a " + BytesName + " (see queue.OpenBytes)"
 	case TopicName:
 		return "a " + TopicName + " of " + NameOf(Item(t)) + " (see topic.Open)"
+	case TopicBytesName:
+		return "a " + TopicBytesName + " (see topic.OpenBytes)"
 	}
 	if IsMap(t) {
 		key, value := entryOf(t)
@@ -132,7 +180,7 @@ func NameOf(t *format.Type) string {
 
 // Item is the type of the messages of a queue.Queue or topic.Topic; nil if t is neither.
 func Item(t *format.Type) *format.Type {
-	if s := Stream(t); s == "" || s == BytesName {
+	if s := Stream(t); s == "" || OfBytes(s) {
 		return nil
 	}
 	return itemIn(t.Fields[len(t.Fields)-1].Type.Elem)

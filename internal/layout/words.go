@@ -35,7 +35,8 @@ var (
 	// Deaths follows SingleHeader.
 	Deaths = record("queue.deathCounters", 128, word("SenderDied", 0), word("ReceiverDied", 8))
 
-	// Extent says where the bytes of one message are. A queue.Bytes for many has one for each slot.
+	// Extent says where the bytes of one message are. A queue.Bytes for
+	// many and a topic.Bytes have one for each slot.
 	Extent = record("ring.Extent", 16, word("Start", 0), word("Size", 8))
 
 	// TopicHeader begins a topic.Topic.
@@ -44,6 +45,11 @@ var (
 		word("Closed", 128), word("Skipped", 136), word("Released", 144), word("Used", 152),
 		half("SendWait", 256), half("SendArmed", 260), word("Lost", 264),
 		half("RecvWait", 384), half("RecvArmed", 388))
+
+	// TopicBytesHeader begins a topic.Bytes.
+	TopicBytesHeader = record("ring.BroadcastBytesHeader", 768,
+		format.Field{Name: "BroadcastHeader", Offset: 0, Type: TopicHeader},
+		word("Gate", 512), word("Low", 520), word("Reserved", 640))
 
 	// Hold is the record of one subscriber that holds publishers back.
 	Hold = record("ring.Hold", 128, word("ID", 0), word("Cursor", 8))

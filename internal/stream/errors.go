@@ -16,6 +16,7 @@ var (
 	ErrFull   = errors.New("full")
 	ErrEmpty  = errors.New("no message is there")
 	ErrEnded  = errors.New("the stream has ended; remove the segment to begin another one")
+	ErrTooBig = errors.New("message too large")
 	ErrLost   = errors.New("the message was overwritten while it was read")
 	ErrNoHold = errors.New("every hold is taken; " +
 		"close a subscription, or create the topic with more Options.Holds")

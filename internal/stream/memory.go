@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/format"
@@ -9,14 +10,16 @@ import (
 	"github.com/shmembox/shmem/internal/ring"
 )
 
-// A TopicMemory is a topic in a mapping: the ring laid over the payload, and the way to its items.
+// A TopicMemory is a topic in a mapping: the ring laid over the payload, and the way to its items or
+// bytes.
 // It needs no attachment, so package inspect reads a topic by it.
 type TopicMemory struct {
 	Layout *layout.Topic
 	Header *ring.BroadcastHeader
 	Ring   *ring.Broadcast
 	Slots  []atomic.Uint64 // the words of the slots of the ring
-	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell.
+	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell. It
+	// is 0 in a topic.Bytes.
 	Size int
 	m    *mem.Mapping
 }
@@ -28,24 +31,45 @@ func TopicIn(m *mem.Mapping, t *format.Type) (*TopicMemory, error) {
 	if err != nil {
 		return nil, err
 	}
-	tm := &TopicMemory{Layout: l, Size: l.Item.Size, m: m}
-	if tm.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
-		return nil, err
-	}
+	tm := &TopicMemory{Layout: l, m: m}
 	holds, err := mem.SliceAt[ring.Hold](m, l.HoldsAt, l.Holds)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity)
-	if err != nil {
+	if tm.Slots, err = mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity); err != nil {
+		return nil, err
+	}
+	if l.Item == nil {
+		return tm, tm.bindBytes(holds)
+	}
+	tm.Size = l.Item.Size
+	if tm.Header, err = mem.At[ring.BroadcastHeader](m, 0); err != nil {
 		return nil, err
 	}
 	if _, err = mem.SliceAt[byte](m, l.Items, l.Capacity*l.Stride); err != nil {
 		return nil, err
 	}
-	tm.Slots = slots
-	tm.Ring, err = ring.NewBroadcast(tm.Header, slots, holds)
+	tm.Ring, err = ring.NewBroadcast(tm.Header, tm.Slots, holds)
 	return tm, err
+}
+
+// bindBytes is the part of TopicIn for a topic.Bytes.
+func (t *TopicMemory) bindBytes(holds []ring.Hold) error {
+	l := t.Layout
+	h, err := mem.At[ring.BroadcastBytesHeader](t.m, 0)
+	if err != nil {
+		return err
+	}
+	extents, err := mem.SliceAt[ring.Extent](t.m, l.Extents, l.Capacity)
+	if err != nil {
+		return err
+	}
+	if _, err = mem.SliceAt[byte](t.m, l.Items, l.Bytes); err != nil {
+		return err
+	}
+	t.Header = &h.BroadcastHeader
+	t.Ring, err = ring.NewBroadcastBytes(h, t.Slots, extents, holds, l.Bytes)
+	return err
 }
 
 // offset returns where the item of a position is in the payload.
@@ -71,4 +95,24 @@ func (t *TopicMemory) Store(pos uint64, b []byte) {
 // clearRest writes zero to what is behind the item of a position that the caller has claimed.
 func (t *TopicMemory) clearRest(pos uint64) {
 	t.m.Clear(t.offset(pos)+t.Size, t.Layout.Stride-t.Size)
+}
+
+// Bytes returns the bytes of a message of a topic.Bytes, in the mapping: n at an offset that the
+// ring has given. The caller has pinned it.
+func (t *TopicMemory) Bytes(off, n int) []byte {
+	return t.m.Payload()[t.Layout.Items+off:][:n:n]
+}
+
+// AppendBytes appends to buf a copy of the bytes of a message. As with Load, the copy counts only if
+// the ring says so after it.
+func (t *TopicMemory) AppendBytes(buf []byte, off, n int) []byte {
+	had := len(buf)
+	buf = slices.Grow(buf, n)[:had+n]
+	t.m.Load(buf[had:], t.Layout.Items+off)
+	return buf
+}
+
+// storeBytes copies b to the bytes of a message that the caller has claimed.
+func (t *TopicMemory) storeBytes(off int, b []byte) {
+	t.m.StoreCell(t.Layout.Items+off, b, (len(b)+7)&^7)
 }

@@ -40,8 +40,9 @@ type Plan struct {
 	// one that is stored in it; item is nil where the segment has none, or for the one it has. An
 	// error says that the segment is something else.
 	Like func(stored, item *format.Type) (*format.Type, error)
-	// Capacity and Holds are what the caller asks for of a topic that is there; 0 is no claim.
-	Capacity, Holds int
+	// Capacity, Bytes and Holds are what the caller asks for of a topic that is there; 0 is no
+	// claim.
+	Capacity, Bytes, Holds int
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
 	Visitor bool
 }

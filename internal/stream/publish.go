@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/fence"
@@ -104,7 +105,7 @@ func (p *Publisher) Publish(ctx context.Context, b []byte) error {
 	defer p.section.Leave()
 	pos, err := p.ring.Claim()
 	if err != nil {
-		if pos, err = p.reserve(ctx); err != nil {
+		if pos, _, err = p.reserve(ctx, oneSize); err != nil {
 			return p.t.publishErrors.Of(err)
 		}
 	}
@@ -123,7 +124,7 @@ func (t *Topic) Publish(ctx context.Context, b []byte) error {
 	pos, err := t.Own.ring.Claim()
 	t.publishing.Unlock()
 	if err != nil {
-		if pos, err = t.Own.reserve(ctx); err != nil {
+		if pos, _, err = t.Own.reserve(ctx, oneSize); err != nil {
 			return t.publishErrors.Of(err)
 		}
 	}
@@ -152,7 +153,7 @@ func (p *Publisher) PublishBatch(
 				p.t.wakeAll() // before this call waits
 				woken = done
 			}
-			if pos, err = p.reserve(ctx); err != nil {
+			if pos, _, err = p.reserve(ctx, oneSize); err != nil {
 				err = p.t.publishErrors.Of(err)
 				break
 			}
@@ -177,7 +178,7 @@ func (p *Publisher) PublishFunc(ctx context.Context, write func(pos uint64) erro
 		return err
 	}
 	defer p.leave()
-	pos, err := p.reserve(ctx)
+	pos, _, err := p.reserve(ctx, oneSize)
 	if err != nil {
 		return p.t.publishErrors.Of(err)
 	}
@@ -214,52 +215,92 @@ func (p *Publisher) claim() (pos uint64, err error) {
 	return pos, err
 }
 
-// reserve claims a position. A Try does not block.
-func (p *Publisher) reserve(ctx context.Context) (pos uint64, err error) {
+// oneSize is the size of a message in a topic whose messages have one.
+const oneSize = -1
+
+// claimSized is claim for a message of n bytes, whose offset it returns, or of an item.
+func (p *Publisher) claimSized(n int) (pos uint64, off int, err error) {
+	if n == oneSize {
+		pos, err = p.claim()
+		return pos, 0, err
+	}
+	if !p.own {
+		return p.ring.ClaimBytes(n)
+	}
+	p.t.publishing.Lock()
+	pos, off, err = p.ring.ClaimBytes(n)
+	p.t.publishing.Unlock()
+	return pos, off, err
+}
+
+// gateTries bounds the tries of a call that does not block to get through the gate of a topic.Bytes.
+// Each takes far less than 1 µs, unless the holder of the gate is stopped.
+const gateTries = 1000
+
+// reserve claims a position, for a message of n bytes or of an item. A Try does not block.
+func (p *Publisher) reserve(ctx context.Context, n int) (pos uint64, off int, err error) {
 	var backoff Backoff
 	t := p.t
+	shut := 0 // how often a Try has found the gate shut
 	for first := true; ; first = false {
-		pos, err = p.claim()
+		pos, off, err = p.claimSized(n)
 		switch err {
 		case nil:
-			return pos, nil
+			return pos, off, nil
 		case ring.ErrClosed:
-			return 0, Closed(&t.Header.Closed, ErrEnded)
+			return 0, 0, Closed(&t.Header.Closed, ErrEnded)
+		case ring.ErrTooBig:
+			return 0, 0, tooBig(n, t.Layout.Bytes)
 		case ring.ErrFull, ring.ErrHeld:
 			if Tries(ctx) {
 				if first && t.RepairIfDue() {
 					continue
 				}
-				return 0, ErrFull
+				return 0, 0, ErrFull
 			}
-			if err := p.waitRoom(ctx); err != nil {
-				return 0, err
+			if err := p.waitRoom(ctx, n); err != nil {
+				return 0, 0, err
 			}
 		case ring.ErrBusy:
-			if Tries(ctx) {
-				return 0, ErrFull
+			if !Tries(ctx) {
+				break
 			}
+			if shut++; n == oneSize || shut > gateTries {
+				return 0, 0, ErrFull
+			}
+			t.RepairIfDue()
+			continue
 		default:
-			return 0, Corrupt(err)
+			return 0, 0, Corrupt(err)
 		}
 		if err := backoff.Pause(ctx, &t.Attachment, t); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if p.section.IsShut() {
-			return 0, errEndClosed
+			return 0, 0, errEndClosed
 		}
 	}
 }
 
-// waitRoom waits until a publisher that found no room should try again. It watches the two
-// processes that can hold it back: the slowest subscriber with a hold, and the publisher that
-// claimed the same slot one lap ago.
-func (p *Publisher) waitRoom(ctx context.Context) error {
-	t := p.t
+func tooBig(n, limit int) error {
+	return fmt.Errorf("%w: %d bytes, MaxLen is %d; see BytesOptions.Bytes", ErrTooBig, n, limit)
+}
+
+// waitRoom waits until a publisher that found no room for n bytes, or an item, should try again. It
+// watches the processes that can hold it back: the slowest subscriber with a hold, and publishers
+// that have claimed the same slot or the same bytes before.
+func (p *Publisher) waitRoom(ctx context.Context, n int) error {
+	t, ready := p.t, p.canClaim
 	slowest, _ := t.Ring.Slowest()
 	publisher := t.Ring.Holder(t.Header.Tail.Load() - uint64(t.Layout.Capacity))
-	o := wait.Options{Probe: t.Repair, Watch: t.Watch(slowest, publisher)}
-	return wait.Until(ctx, t.M, &t.Header.SendArmed, p.canClaim, o)
+	o := wait.Options{Probe: t.Repair}
+	if n == oneSize {
+		o.Watch = t.Watch(slowest, publisher)
+	} else {
+		o.Watch = t.Watch(slowest, publisher, t.Ring.Writing())
+		ready = func() bool { return p.section.IsShut() || t.Ring.CanClaimBytes(n) }
+	}
+	return wait.Until(ctx, t.M, &t.Header.SendArmed, ready, o)
 }
 
 // commit publishes the item of a claimed position, and wakes those that wait.
@@ -267,15 +308,35 @@ func (p *Publisher) commit(pos uint64) error {
 	if err := p.finish(pos); err != nil {
 		return err
 	}
+	p.wake()
+	return nil
+}
+
+// wake wakes those that wait for a message that was published.
+func (p *Publisher) wake() {
 	t := p.t
 	wait.Wake(t.M, &t.Header.RecvArmed)
 	wait.Wake(t.M, &t.Header.SendArmed) // publishers that have come round to this slot
 	step.Reach(step.TopicSent)
-	return nil
 }
 
 // finish publishes the item of a claimed position.
 func (p *Publisher) finish(pos uint64) error {
+	if err := p.show(pos); err != nil {
+		return err
+	}
+	word, slot := p.ring.Ahead(pos)
+	if word != nil {
+		mem.PrefetchWrite(word)
+	}
+	t := p.t
+	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
+	step.Reach(step.TopicPublished)
+	return nil
+}
+
+// show makes the message of a claimed position readable.
+func (p *Publisher) show(pos uint64) error {
 	t := p.t
 	step.Reach(step.TopicWritten)
 	if robust.RaceEnabled {
@@ -284,12 +345,6 @@ func (p *Publisher) finish(pos uint64) error {
 	if err := p.ring.Publish(pos); err != nil {
 		return t.publishErrors.Corrupt(err)
 	}
-	word, slot := p.ring.Ahead(pos)
-	if word != nil {
-		mem.PrefetchWrite(word)
-	}
-	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
-	step.Reach(step.TopicPublished)
 	return nil
 }
 
@@ -310,13 +365,18 @@ func (t *Topic) Latest(b []byte) (pos uint64, err error) {
 		}
 		t.Load(pos, b)
 		if t.Ring.Valid(pos) {
-			if robust.RaceEnabled {
-				robust.Acquired(t.Object(), &t.Header.RecvArmed)
-			}
+			t.acquired()
 			return pos, nil
 		}
 	}
 	return 0, t.latestErrors.Of(ErrEmpty)
+}
+
+// acquired tells the race detector that a message was read.
+func (t *Topic) acquired() {
+	if robust.RaceEnabled {
+		robust.Acquired(t.Object(), &t.Header.RecvArmed)
+	}
 }
 
 // PublishInPlace is PublishFunc for a caller that sees the item as bytes.

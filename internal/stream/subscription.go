@@ -56,6 +56,16 @@ const (
 	Newest                 // it receives the newest message only
 )
 
+// A kind says how a subscription finds its next message.
+type kind int
+
+const (
+	inOrder kind = iota
+	newestOnly
+	bytesInOrder // in a topic.Bytes
+	bytesNewestOnly
+)
+
 // A Subscription reads a topic. It is for one goroutine at a time, except for Close.
 //
 // One that holds has a cursor in shared memory that publishers do not overtake. Messages from
@@ -66,7 +76,7 @@ type Subscription struct {
 	oldEnd uint64       // the first position that is held
 	cursor *ring.Cursor // reads all other messages
 	held   bool         // cursor is a hold
-	newest bool         // it receives the newest message only
+	kind   kind         // how the next message is found
 
 	section fence.Section // of a call of one that holds; shut by Close
 	left    atomic.Bool   // the hold is given up
@@ -93,10 +103,14 @@ func (t *Topic) Subscribe(from Start, how ...Delivery) (*Subscription, error) {
 	if err != nil {
 		return nil, t.subscribeErrors.Of(err)
 	}
-	s := &Subscription{t: t, newest: d == Newest}
+	s := &Subscription{t: t}
+	if t.Layout.Item == nil {
+		s.kind = bytesInOrder
+	}
 	s.probe = s.look
 	s.ready = func() bool { return s.section.IsShut() || t.Ring.CanNext(s.waitPos) }
-	if s.newest {
+	if d == Newest {
+		s.kind++
 		s.ready = func() bool { return s.section.IsShut() || t.Ring.CanNewest(s.waitPos) }
 	}
 	pos := from.position(t.Ring)
@@ -202,15 +216,23 @@ func (s *Subscription) Recv(ctx context.Context, b []byte) error {
 		if whole || err != nil {
 			return err
 		}
-		// Publishers overwrote the message during the copy. They may do that every time.
-		if Tries(ctx) {
-			if try == Patience {
-				return s.t.receiveErrors.Of(ErrEmpty)
-			}
-		} else if err := errs.Context(ctx); err != nil {
-			return s.t.receiveErrors.Of(err)
+		if err := s.retry(ctx, try); err != nil {
+			return err
 		}
 	}
+}
+
+// retry comes before another try to copy a message: publishers overwrote it during the copy. They
+// may do that every time.
+func (s *Subscription) retry(ctx context.Context, try int) error {
+	if Tries(ctx) {
+		if try == Patience {
+			return s.t.receiveErrors.Of(ErrEmpty)
+		}
+	} else if err := errs.Context(ctx); err != nil {
+		return s.t.receiveErrors.Of(err)
+	}
+	return nil
 }
 
 // Wait waits until Recv has a message or io.EOF to return, and receives nothing.
@@ -283,7 +305,7 @@ func (s *Subscription) copySome(
 	}
 	for try := 0; ; try++ {
 		get(pos, k)
-		if s.endOne(pos) {
+		if s.endAny(pos) {
 			k++
 		}
 		if k == n || try == n+Patience {
@@ -385,6 +407,14 @@ func (s *Subscription) endOne(pos uint64) bool {
 	return true
 }
 
+// endAny is endOne for any kind.
+func (s *Subscription) endAny(pos uint64) bool {
+	if s.kind < bytesInOrder {
+		return s.endOne(pos)
+	}
+	return s.endOneBytes(pos)
+}
+
 // prefetch asks for the cache lines of a message that comes soon.
 func (s *Subscription) prefetch(c *ring.Cursor) {
 	word, slot, ok := c.Ahead()
@@ -457,11 +487,12 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 		s.old = nil
 	}
 	c := s.reading()
-	if s.newest {
-		pos, err = c.Newest()
-		return pos, false, err
+	var lost uint64
+	if s.kind == inOrder {
+		pos, lost, err = c.Next()
+	} else {
+		pos, lost, err = s.findOther(c)
 	}
-	pos, lost, err := c.Next()
 	if s.old != nil && c.Pos() >= s.oldEnd {
 		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not
 		// lost.
@@ -471,6 +502,19 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 	}
 	s.countLost(lost)
 	return pos, false, err
+}
+
+// findOther is Next of the cursor of another kind.
+func (s *Subscription) findOther(c *ring.Cursor) (pos, lost uint64, err error) {
+	switch s.kind {
+	case newestOnly:
+		pos, err = c.Newest()
+	case bytesNewestOnly:
+		pos, err = c.NewestBytes()
+	default:
+		return c.NextBytes()
+	}
+	return pos, 0, err
 }
 
 // skipDead skips the message of a dead publisher at which the cursor is.

@@ -34,12 +34,43 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	p.Like = func(stored, item *format.Type) (*format.Type, error) {
 		l, err := layout.TopicLike(stored, item)
 		if err == nil {
-			err = errors.Join(
-				Claim("Options", "Capacity", l.Capacity, p.Capacity),
-				Claim("Options", "Holds", l.Holds, p.Holds))
+			err = p.claim("Options", l)
 		}
 		return typeOf(l, err)
 	}
+	t, err := openTopic(p)
+	if err == nil && item != nil {
+		t.Size = item.Size
+	}
+	return t, err
+}
+
+// OpenTopicBytes opens a topic of bytes by a plan whose New and Like it fills in. capacity, bytes
+// and holds are those of a new topic.
+func OpenTopicBytes(p Plan, capacity, bytes, holds int) (*Topic, error) {
+	p.Kind = layout.TopicBytesName
+	p.New = func(int) (*format.Type, error) {
+		return typeOf(layout.NewTopicBytes(capacity, bytes, holds))
+	}
+	p.Like = func(stored, _ *format.Type) (*format.Type, error) {
+		l, err := layout.TopicBytesLike(stored)
+		if err == nil {
+			err = p.claim("BytesOptions", l)
+		}
+		return typeOf(l, err)
+	}
+	return openTopic(p)
+}
+
+// claim compares a topic that is there with what the caller asks for.
+func (p *Plan) claim(options string, l *layout.Topic) error {
+	return errors.Join(
+		Claim(options, "Capacity", l.Capacity, p.Capacity),
+		Claim(options, "Bytes", l.Bytes, p.Bytes),
+		Claim(options, "Holds", l.Holds, p.Holds))
+}
+
+func openTopic(p Plan) (*Topic, error) {
 	seg, m, stored, err := p.Open()
 	if err != nil {
 		return nil, err
@@ -49,15 +80,16 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 		_ = seg.Close()
 		return nil, p.Error(err)
 	}
-	if item != nil {
-		tm.Size = item.Size
-	}
 	t := &Topic{TopicMemory: *tm}
 	t.Attachment.Init(seg, m)
 	t.Own = t.newPublisher(true)
+	more := "Options.Capacity"
+	if tm.Layout.Item == nil {
+		more = "BytesOptions.Capacity or Bytes"
+	}
 	t.publishErrors.Init("topic publish", p.Name, Words{
 		Full: "use Publish, close the subscription that is behind (Stats.Slowest), " +
-			"or create it with more Options.Capacity",
+			"or create it with more " + more,
 		End: "publisher",
 	})
 	t.receiveErrors.Init("topic receive", p.Name, Words{
