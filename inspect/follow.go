@@ -39,21 +39,22 @@ type Follower struct {
 
 // Follow begins to read a topic with message number from, or FromNow, or FromOldest. A number that
 // is not published yet means FromNow. A segment that is no topic gives shmem.ErrMismatch, one of
-// messages of more than MaxSnapshot bytes ErrTooLarge.
+// messages of more than MaxSnapshot bytes ErrTooLarge, which of a topic.Bytes Next returns. The
+// value of a message of a topic.Bytes is raw.
 func (o *Observer) Follow(from uint64) (f *Follower, err error) {
 	err = o.guarded("inspect follow", func() error {
 		t, err := stream.TopicIn(o.m, o.t)
 		if err != nil {
 			return fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
 		}
-		if size := t.Layout.Item.Size; size > MaxSnapshot {
-			return tooLarge(int64(size))
+		if t.Layout.Item != nil && t.Size > MaxSnapshot {
+			return tooLarge(int64(t.Size))
 		}
 		if from == FromOldest {
 			from = t.Ring.Oldest()
 		}
 		f = &Follower{o: o, topic: t, cursor: t.Ring.From(from), typed: o.t.Fingerprint(),
-			buf: make([]byte, t.Layout.Item.Size)}
+			buf: make([]byte, t.Size)}
 		return nil
 	})
 	if err != nil {
@@ -164,7 +165,7 @@ func (f *Follower) try(skipDead bool) (msg Message, err error) {
 func (f *Follower) next(skipDead bool) (Message, error) {
 	const tries = 1000 // publishers may be faster than this loop
 	for range tries {
-		pos, lost, err := f.cursor.Next()
+		pos, lost, err := f.find()
 		f.lost += lost
 		switch err {
 		case nil:
@@ -172,8 +173,11 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 			if err := f.refresh(); err != nil {
 				return Message{}, err
 			}
-			f.topic.Load(pos, f.buf)
-			if f.cursor.Done() != nil {
+			whole, err := f.copy(pos)
+			if err != nil {
+				return Message{}, err
+			}
+			if !whole {
 				continue // it was overwritten meanwhile: Next counts it as lost
 			}
 			return Message{
@@ -192,6 +196,28 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 		return Message{}, fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	return Message{}, errNothing
+}
+
+// find is Next of the cursor.
+func (f *Follower) find() (pos, lost uint64, err error) {
+	if f.topic.Layout.Item == nil {
+		return f.cursor.NextBytes()
+	}
+	return f.cursor.Next()
+}
+
+// copy copies the message at a position, and reports whether the copy is whole.
+func (f *Follower) copy(pos uint64) (whole bool, err error) {
+	if f.topic.Layout.Item != nil {
+		f.topic.Load(pos, f.buf)
+		return f.cursor.Done() == nil, nil
+	}
+	off, n := f.cursor.Extent()
+	if n > MaxSnapshot {
+		return false, tooLarge(int64(n))
+	}
+	f.buf = f.topic.AppendBytes(f.buf[:0], off, n)
+	return f.cursor.DoneBytes() == nil, nil
 }
 
 // refresh reads the type of the messages again if it is another one. It returns errNothing while it
@@ -214,7 +240,7 @@ func (f *Follower) refresh() error {
 		return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	old, now := f.topic.Layout, t.Layout
-	if now.Capacity != old.Capacity || now.Holds != old.Holds || now.Stride != old.Stride ||
+	if now.Item == nil || old.Item == nil || now.Capacity != old.Capacity || now.Holds != old.Holds || now.Stride != old.Stride ||
 		!format.Prefix(old.Item, now.Item) {
 		return fmt.Errorf("%w: the type of its messages was replaced", shmem.ErrCorrupt)
 	}

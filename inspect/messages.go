@@ -21,7 +21,7 @@ type Message struct {
 	Delivered int
 }
 
-// MessageType returns the type of a topic's messages, and nil if the segment is no topic.
+// MessageType returns the type of a topic's messages, and nil if the segment is no topic.Topic.
 func (o *Observer) MessageType() *Type {
 	if layout.Stream(o.t) != layout.TopicName {
 		return nil
@@ -32,7 +32,7 @@ func (o *Observer) MessageType() *Type {
 // Messages copies the last n messages that are in a queue or topic, oldest first; n <= 0 means all.
 // It receives nothing and disturbs no process. Each message was there as a whole while it was
 // copied, but they need not have been there all at the same time. The value of a message of a
-// queue.Bytes is raw.
+// queue.Bytes or topic.Bytes is raw.
 //
 // A segment that is no queue or topic gives shmem.ErrMismatch, a damaged one shmem.ErrCorrupt. A
 // queue whose messages change faster than they can be copied gives shmem.ErrContended.
@@ -48,7 +48,7 @@ func (o *Observer) messages(n int) ([]Message, error) {
 	switch layout.Stream(o.t) {
 	case "":
 		return nil, fmt.Errorf("%w: it is no queue or topic", shmem.ErrMismatch)
-	case layout.TopicName:
+	case layout.TopicName, layout.TopicBytesName:
 		return o.topicMessages(n)
 	}
 	q, err := o.queue()
@@ -67,6 +67,16 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 	t, err := stream.TopicIn(o.m, o.t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
+	}
+	if t.Layout.Item == nil {
+		return backwards(t.Ring.Now(), t.Ring.Oldest(), n, func(pos uint64, room int) (Value, bool) {
+			off, size, ok := t.Ring.Message(pos)
+			if !ok || size > room {
+				return Value{}, false
+			}
+			b := t.AppendBytes(nil, off, size)
+			return Value{b: b}, t.Ring.Kept(pos)
+		}), nil
 	}
 	if size := t.Layout.Item.Size; size > MaxSnapshot {
 		return nil, tooLarge(int64(size))

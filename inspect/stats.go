@@ -14,7 +14,7 @@ import (
 // Stats are the counters of a queue or topic, in the words of queue.Stats and topic.Stats. In a
 // queue.Bytes that is Single, Capacity, Depth, Sent and Received count bytes instead of messages.
 type Stats struct {
-	Kind     string // "queue.Queue", "queue.Bytes", "topic.Topic"
+	Kind     string // "queue.Queue", "queue.Bytes", "topic.Topic", "topic.Bytes"
 	Capacity int    // messages there is room for; of a topic, messages kept
 	Skipped  uint64 // not sent, because the sender died; in a Single queue, how often it died
 	Ended    bool   // by End
@@ -31,7 +31,7 @@ type Stats struct {
 	Receiving   int    // being received, or waiting for redelivery; 0 in a Single queue
 	// of a queue.Bytes: what its messages occupy, their headers and padding included
 	Bytes    uint64
-	BytesCap uint64 // of a queue.Bytes: what they can occupy
+	BytesCap uint64 // of a queue.Bytes or topic.Bytes: what they can occupy
 	Sender   Holder // of a Single queue: the process at this end; the zero Holder if there is none
 	Receiver Holder // as Sender
 
@@ -64,7 +64,7 @@ func (o *Observer) stats() *Stats {
 	switch st.Kind {
 	case "":
 		return nil
-	case layout.TopicName:
+	case layout.TopicName, layout.TopicBytesName:
 		err = o.topicStats(st)
 	default:
 		err = o.queueStats(st)
@@ -84,6 +84,7 @@ func (o *Observer) topicStats(st *Stats) error {
 		}
 		o.ring.t, o.ring.topic, o.ring.queue = o.t, t, nil
 	}
+	st.BytesCap = uint64(t.Ring.Size())
 	st.Capacity, st.Published, st.Ended = t.Ring.Cap(), t.Ring.Now(), t.Ring.Ended()
 	st.Skipped, st.Released, st.Lost = t.Header.Skipped.Load(), t.Header.Released.Load(),
 		t.Header.Lost.Load()

@@ -120,12 +120,13 @@ func (t *Type) Elem() *Type {
 	return nil
 }
 
-// Stream returns "queue.Queue", "queue.Bytes" or "topic.Topic" for the type of a queue or topic,
+// Stream returns "queue.Queue", "queue.Bytes", "topic.Topic" or "topic.Bytes" for the type of a
+// queue or topic,
 // and "" for other types. The value of such a type is the memory of the rings; Observer.Messages
 // returns the messages.
 func (t *Type) Stream() string { return layout.Stream(t.t) }
 
-// Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes, and
+// Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes or topic.Bytes, and
 // for other types.
 func (t *Type) Item() *Type { return typeOf(layout.Item(t.t)) }
 

@@ -24,8 +24,11 @@ type Value struct {
 }
 
 // Of returns the value of this type in b, such as one that was recorded. It fails if b has another
-// size than the type. b is not copied.
+// size than the type. A nil Type gives a raw value. b is not copied.
 func (t *Type) Of(b []byte) (Value, error) {
+	if t == nil {
+		return Value{b: b}, nil
+	}
 	if len(b) != t.t.Size {
 		return Value{}, fmt.Errorf("%d bytes for a value of %d", len(b), t.t.Size)
 	}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strings"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -195,7 +196,7 @@ func (c *scan) stream(name string, st *inspect.Status) {
 	s := st.Stats
 	c.leases(name, st)
 	c.put(ended, truth(s.Ended), name)
-	if s.Kind == "topic.Topic" {
+	if strings.HasPrefix(s.Kind, "topic.") {
 		c.put(topicPublished, float64(s.Published), name)
 		c.put(topicCapacity, float64(s.Capacity), name)
 		c.put(topicLag, float64(s.Lag), name)

@@ -20,7 +20,7 @@ func TestCommonOptions(t *testing.T) {
 		"AnyUser", "Populate", "HugePages", "Logger"}
 	root := reflect.TypeFor[shmem.Options]()
 	for _, kind := range []reflect.Type{
-		root, reflect.TypeFor[queue.Options](), reflect.TypeFor[queue.BytesOptions](), reflect.TypeFor[topic.Options](),
+		root, reflect.TypeFor[queue.Options](), reflect.TypeFor[queue.BytesOptions](), reflect.TypeFor[topic.Options](), reflect.TypeFor[topic.BytesOptions](),
 		reflect.TypeFor[kv.Options](), reflect.TypeFor[rpc.ServeOptions](), reflect.TypeFor[rpc.DialOptions](),
 		reflect.TypeFor[blob.Options](),
 	} {

@@ -149,6 +149,37 @@ func ExampleTopic_Latest() {
 	// 21 2 <nil>
 }
 
+// Messages of any length.
+func ExampleBytes() {
+	ctx := context.Background()
+	t, err := topic.OpenBytes("example-bytes", &topic.BytesOptions{Bytes: 4096})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer t.Close()
+	sub, err := t.Subscribe(topic.Now)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sub.Close()
+
+	for _, s := range []string{"short", "a longer one"} {
+		if err := t.Publish(ctx, []byte(s)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	var buf []byte
+	for range 2 {
+		if buf, err = sub.Recv(ctx, buf[:0]); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", buf)
+	}
+	// Output:
+	// short
+	// a longer one
+}
+
 // A subscriber that starts again goes on behind the last message that it has processed.
 func ExampleAfter() {
 	ctx := context.Background()

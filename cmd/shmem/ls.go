@@ -238,8 +238,8 @@ func (r *row) fromOutside() {
 // stream fills in what an Info does not say of a queue, topic or map.
 func (r *row) stream() {
 	switch r.Type {
-	case layout.QueueName, layout.BytesName, layout.TopicName, layout.MapName,
-		layout.CallsName:
+	case layout.QueueName, layout.BytesName, layout.TopicName, layout.TopicBytesName,
+		layout.MapName, layout.CallsName:
 	default:
 		return
 	}

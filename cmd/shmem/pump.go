@@ -21,9 +21,9 @@ type pumpCmd struct {
 	Topic    bool   `help:"Make a topic, whose messages all subscribers receive; else a queue, in which each message goes to one receiver."`
 	Frame    int    `placeholder:"N" xor:"form" help:"Frames of N bytes instead of lines."`
 	JSON     bool   `name:"json" xor:"form" help:"Lines of JSON, each a message by the type that is stored in the segment."`
-	Line     int    `default:"1024" help:"Bytes that a line of a topic can have, when it is made (${default})."`
+	Line     int    `default:"1024" help:"Bytes that a line of a topic can have, when it is made (${default}). 0: a topic of messages of any length."`
 	Capacity int    `placeholder:"N" help:"Messages there is room for, when it is made: 1024, but in a topic of frames no more than 64 MiB, 8 at least."`
-	Bytes    int    `default:"16777216" help:"Bytes there is room for, when a queue is made (${default})."`
+	Bytes    int    `default:"16777216" help:"Bytes there is room for, when a queue is made, or a topic of messages of any length (${default})."`
 	Hold     int    `placeholder:"N" help:"When a topic is made: up to N subscribers (tail --hold) can make it wait for them."`
 	Keep     bool   `xor:"end" help:"Do not end the stream that was made: other processes go on sending."`
 	End      bool   `xor:"end" help:"End also a queue or topic that was there before."`
@@ -38,7 +38,7 @@ is full.
 
 A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it
 with these types. To a topic that is there frames of the size of its items can be sent, and lines if
-these are a shmem.Text or a shmem.Vec of bytes. Frames are read straight into the memory of the
+these are a shmem.Text or a shmem.Vec of bytes; to one of topic.OpenBytes both, of any length. Frames are read straight into the memory of the
 message. To a topic or queue of any type that is there --json sends lines of JSON, in the form that
 "shmem tail" prints; fields that a line does not name are zero.
 
@@ -47,9 +47,8 @@ message. To a topic or queue of any type that is there --json sends lines of JSO
 }
 
 func (c *pumpCmd) Run(e *env) (err error) {
-	if c.Frame < 0 || c.Line < 1 || c.Capacity < 0 || c.Bytes < 0 {
-		return usageError{errors.New("--frame, --line, --capacity and --bytes are numbers of at " +
-			"least 1")}
+	if c.Frame < 0 || c.Line < 0 || c.Capacity < 0 || c.Bytes < 0 {
+		return usageError{errors.New("--frame, --line, --capacity and --bytes are not negative")}
 	}
 	if err := plainName(c.Name); err != nil {
 		return err
@@ -58,6 +57,8 @@ func (c *pumpCmd) Run(e *env) (err error) {
 	switch absent := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !absent:
 		return err
+	case kind == layout.TopicBytesName, absent && c.Topic && !c.JSON && c.Line == 0:
+		return c.topicBytes(e)
 	case kind == layout.TopicName, absent && c.Topic && !c.JSON:
 		return c.topic(e, absent)
 	case c.JSON && absent:
@@ -229,6 +230,48 @@ func (c *pumpCmd) topic(e *env, absent bool) (err error) {
 	return e.pumping(c.Name, c.mayEnd(made), t.End, func() error {
 		return c.send(e, item, set, t.PublishInPlace)
 	})
+}
+
+// topicBytes publishes to a topic of messages of any length.
+func (c *pumpCmd) topicBytes(e *env) (err error) {
+	if c.JSON {
+		return fmt.Errorf("%s: %w: its messages have no type: they are lines or frames", c.Name,
+			errRefused)
+	}
+	t, made, err := c.openTopicBytes(e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if st, err := t.Stats(); err == nil && st.Ended {
+		return endedError(c.Name, topic.ErrEnded)
+	}
+	return e.pumping(c.Name, c.mayEnd(made), t.End, func() error {
+		if c.Frame > 0 {
+			return eachFrame(os.Stdin, c.Frame,
+				func(f func([]byte) error) error { return t.PublishFunc(e.ctx, c.Frame, f) })
+		}
+		return eachLine(os.Stdin, func(_ int, line []byte) error {
+			return t.Publish(e.ctx, line)
+		})
+	})
+}
+
+// openTopicBytes attaches to the topic, or makes it.
+func (c *pumpCmd) openTopicBytes(e *env) (t *topic.Bytes, made bool, err error) {
+	t, err = topic.AttachBytes(c.Name, &topic.BytesOptions{Dir: e.dir})
+	if !errors.Is(err, fs.ErrNotExist) {
+		return t, false, err
+	}
+	t, err = topic.CreateBytes(c.Name, &topic.BytesOptions{
+		Dir: e.dir, Lifetime: shmem.Kept, Capacity: c.Capacity, Bytes: c.Bytes, Holds: c.Hold,
+	})
+	if !errors.Is(err, fs.ErrExist) {
+		return t, true, err
+	}
+	// another process was faster
+	t, err = topic.AttachBytes(c.Name, &topic.BytesOptions{Dir: e.dir})
+	return t, false, err
 }
 
 // openTopic makes the topic if it is absent, or else attaches to it.

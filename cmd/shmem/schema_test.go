@@ -42,7 +42,7 @@ var enums = map[string][]string{
 	"finding.Level":    {levelOK, levelWarn, levelProblem},
 	"jsonServeRow.Kind": {"box", "queue", "topic", "map", "cache", "service", "bytes", "foreign",
 		"directory"},
-	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic"},
+	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic", "topic.Bytes"},
 	"jsonStat.OwnerWord": {"none", "owned", "kept", "dropped", "shared", ""},
 }
 

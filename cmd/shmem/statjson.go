@@ -40,6 +40,7 @@ type jsonStats struct {
 	Capacity int         `json:"capacity"`
 	Skipped  count64     `json:"skipped"`
 	Ended    bool        `json:"ended"`
+	BytesCap count64     `json:"bytesCap,omitempty"` // of a queue.Bytes or topic.Bytes
 	Leases   []jsonLease `json:"leases"`
 	*jsonQueueStats
 	*jsonTopicStats
@@ -62,8 +63,7 @@ type jsonQueueStats struct {
 	Redelivered count64     `json:"redelivered"`
 	Sending     int         `json:"sending"`
 	Receiving   int         `json:"receiving"`
-	Bytes       count64     `json:"bytes,omitempty"`    // of a queue.Bytes
-	BytesCap    count64     `json:"bytesCap,omitempty"` // of a queue.Bytes
+	Bytes       count64     `json:"bytes,omitempty"` // of a queue.Bytes
 	Single      bool        `json:"single,omitempty"`
 	Sender      *jsonHolder `json:"sender,omitempty"`   // of a Single queue
 	Receiver    *jsonHolder `json:"receiver,omitempty"` // of a Single queue
@@ -81,7 +81,7 @@ type jsonTopicStats struct {
 
 func jsonStatsOf(s *inspect.Stats) *jsonStats {
 	j := &jsonStats{Kind: s.Kind, Capacity: s.Capacity, Skipped: count64(s.Skipped), Ended: s.Ended,
-		Leases: []jsonLease{}}
+		BytesCap: count64(s.BytesCap), Leases: []jsonLease{}}
 	for _, l := range s.Leases {
 		j.Leases = append(j.Leases, jsonLeaseOf(l))
 	}
@@ -94,7 +94,7 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 		j.jsonQueueStats = &jsonQueueStats{
 			count64(s.Sent), count64(s.Received), count64(s.Depth), count64(s.Redelivered),
 			s.Sending, s.Receiving,
-			count64(s.Bytes), count64(s.BytesCap), s.Single,
+			count64(s.Bytes), s.Single,
 			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
 		}
 	}

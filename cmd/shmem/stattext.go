@@ -413,6 +413,9 @@ func queueText(s *inspect.Stats) string {
 
 func topicText(s *inspect.Stats) string {
 	text := fmt.Sprintf("%d published, the last %d kept", s.Published, s.Capacity)
+	if s.BytesCap > 0 {
+		text += fmt.Sprintf(" if they have %d bytes at most", s.BytesCap)
+	}
 	if s.Holds > 0 {
 		text += fmt.Sprintf(", %d of %d hold publishers back: the slowest, %s, is %d behind",
 			s.Holds, s.MaxHolds, s.SlowestHolder, s.Lag)

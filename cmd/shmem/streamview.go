@@ -89,7 +89,7 @@ type jsonStream struct {
 }
 
 // MarshalJSON has the counters with the keys of stat, and the messages. A message of a queue.Bytes
-// is a string if it is text, or else an object with its bytes: {"base64": "..."}.
+// or topic.Bytes is a string if it is text, or else an object with its bytes: {"base64": "..."}.
 func (v streamView) MarshalJSON() ([]byte, error) {
 	j := jsonStream{jsonStats: jsonStatsOf(v.stats), Messages: []jsonMessage{}}
 	if item := v.t.Item(); item != nil {
@@ -97,15 +97,20 @@ func (v streamView) MarshalJSON() ([]byte, error) {
 	}
 	for _, m := range v.messages {
 		value := any(jsonValue{m.Value})
-		if b := m.Value.Bytes(); m.Value.Kind() == inspect.Raw {
-			value = map[string][]byte{"base64": b}
-			if utf8.Valid(b) {
-				value = string(b)
-			}
+		if m.Value.Kind() == inspect.Raw {
+			value = jsonOfBytes(m.Value.Bytes())
 		}
 		j.Messages = append(j.Messages, jsonMessage{count64(m.Seq), value})
 	}
 	return json.Marshal(j)
+}
+
+// jsonOfBytes is a message of any length in JSON.
+func jsonOfBytes(b []byte) any {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return map[string][]byte{"base64": b}
 }
 
 // A jsonValue is a value in the JSON of the command: see inspect.Value.WriteJSON.

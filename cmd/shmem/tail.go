@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func (*tailCmd) Help() string {
 	return `Receives until the stream ends, or Ctrl-C. Each message of a queue goes to one
 receiver, and tail is one.
 
-The messages of a topic go to all subscribers. Each message is a line: of a queue of bytes and of
+The messages of a topic go to all subscribers. Each message is a line: of a queue or topic of bytes and of
 texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON by the type
 that is stored in the segment ("shmem pump --json" takes such lines). What a
 terminal would act on is escaped, as \x1b: only --raw writes the bytes as they are. tail takes no
@@ -53,7 +54,7 @@ func (c *tailCmd) Run(e *env) (err error) {
 	switch t := o.Type(); {
 	case !isStream(o):
 		return e.unfit(o, c.Name, "receives from queues and topics")
-	case o.MessageType() != nil:
+	case o.MessageType() != nil, t.Stream() == layout.TopicBytesName:
 		ended, err = c.topic(e, o)
 	case t != nil && t.Stream() == layout.QueueName:
 		ended, err = c.items(e, t.Item())
@@ -163,7 +164,11 @@ func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageW
 
 // held shows messages as a subscriber with a hold.
 func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
-	t, err := e.openTopic("topic attach", c.Name)
+	open := e.openTopic
+	if item == nil {
+		open = e.openTopicBytes
+	}
+	t, err := open("topic attach", c.Name)
 	if err != nil {
 		return err
 	}
@@ -238,10 +243,18 @@ func (w *messageWriter) show(v inspect.Value) error {
 
 func (w *messageWriter) write(v inspect.Value) error {
 	switch k := v.Kind(); {
+	case w.cmd.JSON && k == inspect.Raw:
+		line, err := json.Marshal(jsonOfBytes(v.Bytes()))
+		if err == nil {
+			_, err = w.env.out.Write(append(line, '\n'))
+		}
+		return err
 	case w.cmd.JSON:
 	case w.cmd.Raw:
 		_, err := w.env.raw.Write(v.Bytes())
 		return err
+	case k == inspect.Raw:
+		return w.env.line(v.Bytes())
 	case k == inspect.Text, k == inspect.List && hasBytes(v):
 		return w.env.line(lineOf(v))
 	case k == inspect.Array && hasBytes(v):

@@ -21,6 +21,13 @@ func (e *env) openTopic(op, name string) (*stream.Topic, error) {
 	}, nil, 0, 0)
 }
 
+// openTopicBytes attaches to a topic of messages of any length.
+func (e *env) openTopicBytes(op, name string) (*stream.Topic, error) {
+	return stream.OpenTopicBytes(stream.Plan{
+		Op: op, Name: name, Mode: stream.Attach, Options: e.opts(), Visitor: true,
+	}, 0, 0, 0)
+}
+
 // createTopic creates a topic that stays when the command exits. Mode 0 is the default.
 func (e *env) createTopic(
 	name string, item *format.Type, capacity, holds int, mode fs.FileMode,
@@ -48,9 +55,17 @@ func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more boo
 	}
 	defer s.Close()
 	for {
-		err := s.RecvFunc(ctx, func(pos uint64) error {
-			return f(t.InPlace(pos), t.Ring.Now() > pos+1)
-		})
+		var err error
+		if t.Layout.Item == nil {
+			err = s.RecvBytesFunc(ctx, func(p []byte) error {
+				seq, _ := s.Seq() // of the message before
+				return f(p, t.Ring.Now() > seq+2)
+			})
+		} else {
+			err = s.RecvFunc(ctx, func(pos uint64) error {
+				return f(t.InPlace(pos), t.Ring.Now() > pos+1)
+			})
+		}
 		if err != nil {
 			return err
 		}

@@ -63,6 +63,11 @@ func refuse(lang string, t *schema.Type) error {
 		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
 			"processes send and receive; Go programs attach by queue.AttachBytes, others by "+
 			"pipes from `shmem tail` and to `shmem pump`", ErrStream, stream)
+	case stream == layout.TopicBytesName:
+		return fmt.Errorf("%w: code that stores a %s would overwrite its ring while other "+
+			"processes publish; Go programs attach by topic.AttachBytes, others by pipes from "+
+			"`shmem tail --raw` and to `shmem pump`; docs/format.md describes how to follow one",
+			ErrStream, stream)
 	case layout.IsMap(t):
 		return fmt.Errorf("%w: code that stores a %s would overwrite what other processes change; "+
 			"Go programs attach by kv.Attach, and docs/format.md describes how to read one",

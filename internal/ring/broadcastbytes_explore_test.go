@@ -299,7 +299,7 @@ func TestBroadcastBytesEveryOrder(t *testing.T) {
 			b.Spawn(1, b.publisher(1, 1, 1, 2))
 			b.Spawn(2, b.reader(2, 2, false))
 		}},
-		{"2 slots, 2 words, 1 publisher, 1 reader, 1 kill", 1, 2, 2, 0, false, func(b *castBytesBench) {
+		{"2 slots, 2 words, 1 publisher, 1 reader, 1 kill", 1, 2, 2, 0, true, func(b *castBytesBench) {
 			b.Spawn(1, b.publisher(1, 1, 1, 2, 1))
 			b.Spawn(2, b.reader(2, 3, false))
 		}},
@@ -307,7 +307,11 @@ func TestBroadcastBytesEveryOrder(t *testing.T) {
 			b.Spawn(1, b.publisher(1, 2, 1, 2))
 			b.Spawn(2, b.publisher(2, 2, 2, 1))
 		}},
-		{"3 slots, 2 words, 2 publishers, 1 kill", 1, 3, 2, 0, false, func(b *castBytesBench) {
+		{"2 slots, 2 words, 2 publishers, 1 kill", 1, 2, 2, 0, false, func(b *castBytesBench) {
+			b.Spawn(1, b.publisher(1, 1, 2))
+			b.Spawn(2, b.publisher(2, 1, 1))
+		}},
+		{"3 slots, 2 words, 2 publishers, 1 kill", 1, 3, 2, 0, true, func(b *castBytesBench) {
 			b.Spawn(1, b.publisher(1, 2, 2, 1))
 			b.Spawn(2, b.publisher(2, 2, 1))
 		}},
