@@ -240,7 +240,8 @@ func (f *Follower) refresh() error {
 		return fmt.Errorf("%w: %v", shmem.ErrCorrupt, err)
 	}
 	old, now := f.topic.Layout, t.Layout
-	if now.Item == nil || old.Item == nil || now.Capacity != old.Capacity || now.Holds != old.Holds || now.Stride != old.Stride ||
+	if now.Item == nil || old.Item == nil ||
+		now.Capacity != old.Capacity || now.Holds != old.Holds || now.Stride != old.Stride ||
 		!format.Prefix(old.Item, now.Item) {
 		return fmt.Errorf("%w: the type of its messages was replaced", shmem.ErrCorrupt)
 	}

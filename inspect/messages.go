@@ -69,14 +69,7 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 		return nil, fmt.Errorf("%w: %v", shmem.ErrMismatch, err)
 	}
 	if t.Layout.Item == nil {
-		return backwards(t.Ring.Now(), t.Ring.Oldest(), n, func(pos uint64, room int) (Value, bool) {
-			off, size, ok := t.Ring.Message(pos)
-			if !ok || size > room {
-				return Value{}, false
-			}
-			b := t.AppendBytes(nil, off, size)
-			return Value{b: b}, t.Ring.Kept(pos)
-		}), nil
+		return topicBytes(t, n), nil
 	}
 	if size := t.Layout.Item.Size; size > MaxSnapshot {
 		return nil, tooLarge(int64(size))
@@ -89,6 +82,19 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 		t.Load(pos, b)
 		return Value{t.Layout.Item, b, 0, nil}, t.Ring.Valid(pos)
 	}), nil
+}
+
+// topicBytes copies the last n messages of a topic.Bytes.
+func topicBytes(t *stream.TopicMemory, n int) []Message {
+	at := func(pos uint64, room int) (Value, bool) {
+		off, size, ok := t.Ring.Message(pos)
+		if !ok || size > room {
+			return Value{}, false
+		}
+		b := t.AppendBytes(nil, off, size)
+		return Value{b: b}, t.Ring.Kept(pos)
+	}
+	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, at)
 }
 
 // backwards collects up to n messages from positions below now, down to oldest, and returns them

@@ -126,8 +126,8 @@ func (t *Type) Elem() *Type {
 // returns the messages.
 func (t *Type) Stream() string { return layout.Stream(t.t) }
 
-// Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes or topic.Bytes, and
-// for other types.
+// Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes or
+// topic.Bytes, and for other types.
 func (t *Type) Item() *Type { return typeOf(layout.Item(t.t)) }
 
 // Atomic reports whether t is a type of sync/atomic. Its values change without the box's lock.

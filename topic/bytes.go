@@ -73,9 +73,9 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 // to this process; after an error it is not, except after ErrCorrupt. The cost does not depend on
 // the number of subscribers, apart from waking those that wait.
 //
-// Publish blocks while a subscription holds it back (BytesOptions.Holds), or while another publisher
-// has not finished a message that it began in the same slot or the same bytes one lap ago. A dead
-// process that blocks it is found after at most 100 ms.
+// Publish blocks while a subscription holds it back (BytesOptions.Holds), or while another
+// publisher has not finished a message that it began in the same slot or the same bytes one lap
+// ago. A dead process that blocks it is found after at most 100 ms.
 //
 // The errors are ErrTooBig, the context's, ErrEnded after End, ErrUnlinked, ErrClosed, ErrReadOnly
 // and ErrCorrupt.

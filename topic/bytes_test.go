@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -245,7 +246,7 @@ func TestBytesLostInFunction(t *testing.T) {
 func TestBytesOptions(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for _, o := range []topic.BytesOptions{
-		{Bytes: -1}, {Bytes: 1<<40 + 1}, {Capacity: -1}, {Holds: -1}, {Holds: 1<<16 + 1},
+		{Bytes: -1}, {Bytes: math.MaxInt}, {Capacity: -1}, {Holds: -1}, {Holds: 1<<16 + 1},
 	} {
 		o.Dir = dir
 		_, err := topic.OpenBytes("t", &o)

@@ -75,7 +75,7 @@
 //
 // A topic of n messages of type T and h holds needs 512 + 128 h + 8 n bytes, rounded up to 128, and
 // n times the size of T and Options.Reserve, rounded up to 8. The slots and the header of the
-// segment are added to that; see package queue. One of bytes needs 768 + 128 h + 24 n bytes, rounded
-// up to 128, and BytesOptions.Bytes. All memory is there from the beginning, and nothing
+// segment are added to that; see package queue. One of bytes needs 768 + 128 h + 24 n bytes,
+// rounded up to 128, and BytesOptions.Bytes. All memory is there from the beginning, and nothing
 // grows.
 package topic

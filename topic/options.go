@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -64,8 +65,8 @@ type Options struct {
 	Append bool
 }
 
-// BytesOptions say how a topic of bytes is created or attached to. A nil *BytesOptions, and the zero
-// value of each field, is the default.
+// BytesOptions say how a topic of bytes is created or attached to. A nil *BytesOptions, and the
+// zero value of each field, is the default.
 type BytesOptions struct {
 	// Dir is the directory of the segment, on a tmpfs. Default: /dev/shm.
 	Dir string
@@ -167,7 +168,7 @@ func (o *BytesOptions) filled() (*BytesOptions, error) {
 	if f.Bytes == 0 {
 		f.Bytes = defaultBytes
 	}
-	if f.Bytes < 0 || int64(f.Bytes) > maxBytes {
+	if f.Bytes < 0 || int64(f.Bytes) > maxBytes || f.Bytes > math.MaxInt-7 {
 		return nil, fmt.Errorf("%w: BytesOptions.Bytes %d: must be 1 to 2^40", shmem.ErrBadOption,
 			f.Bytes)
 	}

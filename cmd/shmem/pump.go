@@ -38,9 +38,10 @@ is full.
 
 A topic that is made has items [N]byte or, for lines, shmem.Text[[N]byte]: topic.Attach opens it
 with these types. To a topic that is there frames of the size of its items can be sent, and lines if
-these are a shmem.Text or a shmem.Vec of bytes; to one of topic.OpenBytes both, of any length. Frames are read straight into the memory of the
-message. To a topic or queue of any type that is there --json sends lines of JSON, in the form that
-"shmem tail" prints; fields that a line does not name are zero.
+these are a shmem.Text or a shmem.Vec of bytes; to one of topic.OpenBytes both, of any length.
+Frames are read straight into the memory of the message. To a topic or queue of any type that is
+there --json sends lines of JSON, in the form that "shmem tail" prints; fields that a line does not
+name are zero.
 
   $ ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | shmem pump video --topic --frame $((1280*720*3))
   $ shmem tail --raw video | ...`

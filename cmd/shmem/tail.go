@@ -35,9 +35,9 @@ func (*tailCmd) Help() string {
 	return `Receives until the stream ends, or Ctrl-C. Each message of a queue goes to one
 receiver, and tail is one.
 
-The messages of a topic go to all subscribers. Each message is a line: of a queue or topic of bytes and of
-texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON by the type
-that is stored in the segment ("shmem pump --json" takes such lines). What a
+The messages of a topic go to all subscribers. Each message is a line: of a queue or topic of bytes
+and of texts the text, of arrays of bytes the text in quotes or hex digits, of other items JSON by
+the type that is stored in the segment ("shmem pump --json" takes such lines). What a
 terminal would act on is escaped, as \x1b: only --raw writes the bytes as they are. tail takes no
 slot and no lock: no publisher waits for it, and if publishers are a whole round of the ring ahead
 it loses messages, and says how many. With --hold it attaches, and they wait; fields that a newer

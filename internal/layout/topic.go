@@ -109,8 +109,8 @@ func TopicOf(stored *format.Type) (t *Topic, err error) {
 }
 
 // Stream is the name of t if t is the type of a queue or topic: QueueName, BytesName, TopicName or
-// TopicBytesName; else "". The value of such a segment is no box: protocols of their own order its words, not the
-// box's lock.
+// TopicBytesName; else "". The value of such a segment is no box: protocols of their own order its
+// words, not the box's lock.
 func Stream(t *format.Type) string {
 	if t == nil || t.Kind != format.Struct || len(t.Fields) < 2 {
 		return ""

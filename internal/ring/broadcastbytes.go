@@ -26,8 +26,8 @@ type BroadcastBytesHeader struct {
 //
 //  1. finds the slot, and checks that the new bytes overwrite no message that a hold protects, and
 //     none that another publisher is writing;
-//  2. sets Reserved to the end of the new bytes: older messages that have some of them are lost from
-//     now on;
+//  2. sets Reserved to the end of the new bytes: older messages that have some of them are lost
+//     from now on;
 //  3. claims the slot;
 //  4. writes the extent, and opens the gate.
 //

@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 )
 
-// The functions of this file are those of a topic.Bytes. A message goes through the same steps as an
-// item; see publish.go.
+// The functions of this file are those of a topic.Bytes. A message goes through the same steps as
+// an item; see publish.go.
 
 // PublishBytes publishes a copy of b as one message. A Try returns ErrFull where PublishBytes would
 // block.
@@ -23,7 +24,8 @@ func (p *Publisher) PublishBytes(ctx context.Context, b []byte) error {
 	if err := p.putBytes(ctx, b); err != nil {
 		return err
 	}
-	p.wake()
+	p.t.wakeAll()
+	step.Reach(step.TopicSent)
 	return nil
 }
 
@@ -42,8 +44,13 @@ func (p *Publisher) putBytes(ctx context.Context, b []byte) error {
 
 // finishBytes publishes the message of a claimed position.
 func (p *Publisher) finishBytes(pos uint64) error {
-	if err := p.show(pos); err != nil {
-		return err
+	t := p.t
+	step.Reach(step.TopicWritten)
+	if robust.RaceEnabled {
+		robust.Releasing(t.Object(), &t.Header.RecvArmed)
+	}
+	if err := p.ring.Publish(pos); err != nil {
+		return t.publishErrors.Corrupt(err)
 	}
 	if word, _ := p.ring.Ahead(pos); word != nil {
 		mem.PrefetchWrite(word)
@@ -78,7 +85,8 @@ func (p *Publisher) PublishBytesFunc(
 	if err := p.finishBytes(pos); err != nil {
 		return err
 	}
-	p.wake()
+	p.t.wakeAll()
+	step.Reach(step.TopicSent)
 	return nil
 }
 
@@ -188,13 +196,55 @@ func (s *Subscription) appendNext(
 	return s.endBytes(pos), nil
 }
 
-// RecvBytesBatch receives up to len(bufs) messages, at least one: message i replaces the contents of
-// bufs[i]. What is behind those that are received has changed, perhaps.
+// RecvBytesBatch receives up to len(bufs) messages, at least one: message i replaces the contents
+// of bufs[i]. What is behind those that are received has changed, perhaps.
 func (s *Subscription) RecvBytesBatch(ctx context.Context, bufs [][]byte) (int, error) {
-	return s.RecvBatch(ctx, len(bufs), func(_ uint64, i int) {
+	if len(bufs) == 0 {
+		return 0, nil
+	}
+	for {
+		k, err := s.copySomeBytes(ctx, bufs)
+		if k > 0 || err != nil {
+			return k, err
+		}
+		if err := errs.Context(ctx); err != nil { // publishers overwrite all that is copied
+			return 0, s.t.receiveErrors.Of(err)
+		}
+	}
+}
+
+// copySomeBytes waits for a message, and copies what is there. It copies none if publishers are
+// faster.
+func (s *Subscription) copySomeBytes(ctx context.Context, bufs [][]byte) (k int, err error) {
+	if err := s.pin(); err != nil {
+		return 0, err
+	}
+	defer s.unpin()
+	pos, err := s.next(ctx)
+	if err != nil {
+		return 0, s.t.receiveErrors.Of(err)
+	}
+	for range len(bufs) + Patience {
 		off, n := s.reading().Extent()
-		bufs[i] = s.t.AppendBytes(bufs[i][:0], off, n)
-	})
+		bufs[k] = s.t.AppendBytes(bufs[k][:0], off, n)
+		if s.endOneBytes(pos) {
+			k++
+		}
+		if k == len(bufs) {
+			break
+		}
+		again := true
+		for again {
+			pos, again, err = s.find()
+		}
+		if err != nil {
+			break // the next call finds it
+		}
+	}
+	if k > 0 {
+		s.told()
+	}
+	return k, nil
 }
 
 // RecvBytesFunc receives the next message, which read finds in place. See RecvFunc.

@@ -10,16 +10,16 @@ import (
 	"github.com/shmembox/shmem/internal/ring"
 )
 
-// A TopicMemory is a topic in a mapping: the ring laid over the payload, and the way to its items or
-// bytes.
+// A TopicMemory is a topic in a mapping: the ring laid over the payload, and the way to its items
+// or bytes.
 // It needs no attachment, so package inspect reads a topic by it.
 type TopicMemory struct {
 	Layout *layout.Topic
 	Header *ring.BroadcastHeader
 	Ring   *ring.Broadcast
 	Slots  []atomic.Uint64 // the words of the slots of the ring
-	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell. It
-	// is 0 in a topic.Bytes.
+	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell.
+	// It is 0 in a topic.Bytes.
 	Size int
 	m    *mem.Mapping
 }
@@ -103,8 +103,8 @@ func (t *TopicMemory) Bytes(off, n int) []byte {
 	return t.m.Payload()[t.Layout.Items+off:][:n:n]
 }
 
-// AppendBytes appends to buf a copy of the bytes of a message. As with Load, the copy counts only if
-// the ring says so after it.
+// AppendBytes appends to buf a copy of the bytes of a message. As with Load, the copy counts only
+// if the ring says so after it.
 func (t *TopicMemory) AppendBytes(buf []byte, off, n int) []byte {
 	had := len(buf)
 	buf = slices.Grow(buf, n)[:had+n]

@@ -233,8 +233,8 @@ func (p *Publisher) claimSized(n int) (pos uint64, off int, err error) {
 	return pos, off, err
 }
 
-// gateTries bounds the tries of a call that does not block to get through the gate of a topic.Bytes.
-// Each takes far less than 1 µs, unless the holder of the gate is stopped.
+// gateTries bounds the tries of a call that does not block to get through the gate of a
+// topic.Bytes. Each takes far less than 1 µs, unless the holder of the gate is stopped.
 const gateTries = 1000
 
 // reserve claims a position, for a message of n bytes or of an item. A Try does not block.
@@ -308,35 +308,15 @@ func (p *Publisher) commit(pos uint64) error {
 	if err := p.finish(pos); err != nil {
 		return err
 	}
-	p.wake()
-	return nil
-}
-
-// wake wakes those that wait for a message that was published.
-func (p *Publisher) wake() {
 	t := p.t
 	wait.Wake(t.M, &t.Header.RecvArmed)
 	wait.Wake(t.M, &t.Header.SendArmed) // publishers that have come round to this slot
 	step.Reach(step.TopicSent)
+	return nil
 }
 
 // finish publishes the item of a claimed position.
 func (p *Publisher) finish(pos uint64) error {
-	if err := p.show(pos); err != nil {
-		return err
-	}
-	word, slot := p.ring.Ahead(pos)
-	if word != nil {
-		mem.PrefetchWrite(word)
-	}
-	t := p.t
-	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
-	step.Reach(step.TopicPublished)
-	return nil
-}
-
-// show makes the message of a claimed position readable.
-func (p *Publisher) show(pos uint64) error {
 	t := p.t
 	step.Reach(step.TopicWritten)
 	if robust.RaceEnabled {
@@ -345,6 +325,12 @@ func (p *Publisher) show(pos uint64) error {
 	if err := p.ring.Publish(pos); err != nil {
 		return t.publishErrors.Corrupt(err)
 	}
+	word, slot := p.ring.Ahead(pos)
+	if word != nil {
+		mem.PrefetchWrite(word)
+	}
+	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
+	step.Reach(step.TopicPublished)
 	return nil
 }
 

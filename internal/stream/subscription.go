@@ -305,7 +305,7 @@ func (s *Subscription) copySome(
 	}
 	for try := 0; ; try++ {
 		get(pos, k)
-		if s.endAny(pos) {
+		if s.endOne(pos) {
 			k++
 		}
 		if k == n || try == n+Patience {
@@ -407,14 +407,6 @@ func (s *Subscription) endOne(pos uint64) bool {
 	return true
 }
 
-// endAny is endOne for any kind.
-func (s *Subscription) endAny(pos uint64) bool {
-	if s.kind < bytesInOrder {
-		return s.endOne(pos)
-	}
-	return s.endOneBytes(pos)
-}
-
 // prefetch asks for the cache lines of a message that comes soon.
 func (s *Subscription) prefetch(c *ring.Cursor) {
 	word, slot, ok := c.Ahead()
@@ -487,34 +479,41 @@ func (s *Subscription) find() (pos uint64, again bool, err error) {
 		s.old = nil
 	}
 	c := s.reading()
-	var lost uint64
-	if s.kind == inOrder {
-		pos, lost, err = c.Next()
-	} else {
-		pos, lost, err = s.findOther(c)
+	if s.kind != inOrder {
+		return s.findOther(c)
 	}
+	pos, lost, err := c.Next()
 	if s.old != nil && c.Pos() >= s.oldEnd {
-		// The loss led beyond the old messages. Those from oldEnd on are held, so they are not
-		// lost.
-		s.countLost(lost - min(lost, c.Pos()-s.oldEnd))
-		s.old = nil
-		return 0, true, nil
+		return s.leaveOld(c, lost)
 	}
 	s.countLost(lost)
 	return pos, false, err
 }
 
-// findOther is Next of the cursor of another kind.
-func (s *Subscription) findOther(c *ring.Cursor) (pos, lost uint64, err error) {
+// leaveOld ends the reading of old messages where a loss led beyond them. Those from oldEnd on are
+// held, so they are not lost.
+func (s *Subscription) leaveOld(c *ring.Cursor, lost uint64) (pos uint64, again bool, err error) {
+	s.countLost(lost - min(lost, c.Pos()-s.oldEnd))
+	s.old = nil
+	return 0, true, nil
+}
+
+// findOther is the rest of find for the other kinds.
+func (s *Subscription) findOther(c *ring.Cursor) (pos uint64, again bool, err error) {
 	switch s.kind {
 	case newestOnly:
 		pos, err = c.Newest()
+		return pos, false, err
 	case bytesNewestOnly:
 		pos, err = c.NewestBytes()
-	default:
-		return c.NextBytes()
+		return pos, false, err
 	}
-	return pos, 0, err
+	pos, lost, err := c.NextBytes()
+	if s.old != nil && c.Pos() >= s.oldEnd {
+		return s.leaveOld(c, lost)
+	}
+	s.countLost(lost)
+	return pos, false, err
 }
 
 // skipDead skips the message of a dead publisher at which the cursor is.
