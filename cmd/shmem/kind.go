@@ -26,7 +26,7 @@ var kindsByType = map[string]string{
 	"":               kindBytes,
 	layout.QueueName: kindQueue,
 	layout.BytesName: kindQueue,
-	layout.TopicName: kindTopic,
+	layout.TopicName: kindTopic, layout.TopicBytesName: kindTopic,
 	layout.MapName:   kindMap,
 	layout.CacheName: kindCache,
 	layout.CallsName: kindService,
