@@ -300,7 +300,7 @@ func (k *checkup) holder(st *inspect.Status, h inspect.Holder) (p *proc, text st
 	switch {
 	case !h.Alive:
 		p = nil // the pid may be that of another process by now
-		text = fmt.Sprintf("%s %d, which died", cmp.Or(st.Program, "a process"), h.PID)
+		text = fmt.Sprintf("%s %d (dead)", cmp.Or(st.Program, "a process"), h.PID)
 	case p != nil:
 		text = p.text()
 	default:

@@ -148,7 +148,7 @@ func (k *checkup) boxLock(r row, o *inspect.Observer, st *inspect.Status) {
 	switch {
 	case !h.Alive && r.State == shmem.Garbage: // no process waits for that
 	case !h.Alive:
-		died("the lock is held by " + who)
+		died("the lock is held by " + who + ": it died")
 		k.add(t.blame(p, h))
 	case p.stopped():
 		t.Kind, t.Command = "stopped-holder", k.release(p)

@@ -264,18 +264,35 @@ func images(t testing.TB) map[string][]byte {
 	}
 	keep("cache", c, err)
 	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() {
-		served <- rpc.Serve(ctx, "calls", func(context.Context, *Job, *Tick) error { return nil },
-			&rpc.ServeOptions{Dir: dir, Slots: 4, Calls: 4})
-	}()
-	client, err := rpc.Dial[Job, Tick](ctx, "calls", &rpc.DialOptions{Dir: dir})
+	served, o := make(chan error, 3), &rpc.ServeOptions{Dir: dir, Slots: 4, Calls: 4}
+	serveAll(ctx, o, served)
+	d := &rpc.DialOptions{Dir: dir}
+	client, err := rpc.Dial[Job, Tick](ctx, "calls", d)
 	keep("calls", client, err)
+	bytesClient, err := rpc.DialBytes(ctx, "byte-calls", d)
+	keep("byte-calls", bytesClient, err)
+	streamClient, err := rpc.DialStream[Job, Tick](ctx, "stream-calls", d)
+	keep("stream-calls", streamClient, err)
 	cancel()
-	if err := <-served; err != nil {
+	if err := errors.Join(<-served, <-served, <-served); err != nil {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// serveAll serves a service of each form until ctx is done, and sends their errors.
+func serveAll(ctx context.Context, o *rpc.ServeOptions, served chan<- error) {
+	go func() {
+		served <- rpc.Serve(ctx, "calls", func(context.Context, *Job, *Tick) error { return nil }, o)
+	}()
+	go func() {
+		served <- rpc.ServeBytes(ctx, "byte-calls", rpc.Sizes{Request: 64, Reply: 64},
+			func(_ context.Context, _, reply []byte) ([]byte, error) { return reply, nil }, o)
+	}()
+	go func() {
+		served <- rpc.ServeStream(ctx, "stream-calls",
+			func(context.Context, *Job, func(*Tick) error) error { return nil }, o)
+	}()
 }
 
 // FuzzLook drives every reading command over whole files.

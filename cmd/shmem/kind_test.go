@@ -72,17 +72,7 @@ func everyKind(t testing.TB, dir string) map[string]string {
 	}
 	keep("cache", kindCache, c, err)
 	served, o := make(chan error, 3), &rpc.ServeOptions{Dir: dir, Slots: 4, Calls: 4}
-	go func() {
-		served <- rpc.Serve(ctx, "calls", func(context.Context, *Job, *Tick) error { return nil }, o)
-	}()
-	go func() {
-		served <- rpc.ServeBytes(ctx, "byte-calls", rpc.Sizes{Request: 64, Reply: 64},
-			func(_ context.Context, _, reply []byte) ([]byte, error) { return reply, nil }, o)
-	}()
-	go func() {
-		served <- rpc.ServeStream(ctx, "stream-calls",
-			func(context.Context, *Job, func(*Tick) error) error { return nil }, o)
-	}()
+	serveAll(ctx, o, served)
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-served, <-served, <-served); err != nil {

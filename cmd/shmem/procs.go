@@ -159,7 +159,7 @@ func readProcess(pid int) *proc {
 func (p *proc) text() string {
 	text := p.name + " " + strconv.Itoa(p.pid)
 	if p.stopped() || p.state == "zombie" {
-		text += ", " + p.state
+		text += " (" + p.state + ")"
 	}
 	if p.container != "" {
 		text += fmt.Sprintf(", container %s (pid %d there)", p.container, p.inner)
