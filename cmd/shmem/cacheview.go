@@ -44,7 +44,10 @@ func (e cachedEntry) note() string {
 
 // cacheOf reads a cache with n of its entries, all of them if n is 0.
 func cacheOf(o *inspect.Observer, n int) (v cacheView, err error) {
-	if v.stats, err = o.CacheStats(); err != nil {
+	if v.stats, err = o.CacheStats(); err == nil && v.stats == nil {
+		err = noCounters(o)
+	}
+	if err != nil {
 		return v, err
 	}
 	for e, err := range o.CacheEntries() {

@@ -22,6 +22,15 @@ func hasNoValue(typ string) bool {
 // isService reports whether a segment is a service of package rpc.
 func isService(o *inspect.Observer) bool { return kindOfSegment(o) == kindService }
 
+// serviceOf reads the counters of a service.
+func serviceOf(o *inspect.Observer) (*inspect.CallStats, error) {
+	stats, err := o.CallStats()
+	if err == nil && stats == nil {
+		err = noCounters(o)
+	}
+	return stats, err
+}
+
 // callParts are the counters of a service, each with its label.
 func callParts(s *inspect.CallStats) (all [][2]string) {
 	add := func(label, format string, args ...any) {
@@ -54,7 +63,7 @@ func callLines(s style, stats *inspect.CallStats) string {
 
 // service shows a service.
 func (c *catCmd) service(e *env, o *inspect.Observer) error {
-	stats, err := o.CallStats()
+	stats, err := serviceOf(o)
 	if err != nil {
 		return err
 	}
@@ -72,7 +81,7 @@ func (w *watched) serviceStats() (*inspect.CallStats, error) {
 		return nil, fmt.Errorf("%s: %w: another segment has taken the name, which is no service",
 			w.cmd.Name, shmem.ErrMismatch)
 	}
-	return w.o.CallStats()
+	return serviceOf(w.o)
 }
 
 // serviceLine prints the counters as JSON if they have changed.

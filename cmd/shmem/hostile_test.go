@@ -315,6 +315,12 @@ func TestLies(t *testing.T) {
 		"unknown":   strct("x", field("S", &format.Type{Kind: format.Sync, Name: "psync.Future", Size: 64, Align: 8})),
 		"duration":  {Kind: format.Int8, Name: "time.Duration", Size: 1, Align: 1},
 		"many":      strct("x", field("A", array(1<<20, octet)), field("B", array(1<<17, strct("y", field("A", array(8, octet)))))),
+		"map":       strct("kv.Map", field("Map", word)),
+		"map-1":     strct("kv.Map", field("Map", word), field("Stripes", array(2, word)), field("Buckets", array(2, word)), field("Cells", array(2, strct("c", field("Hash", word), field("Key", word), field("Value", word))))),
+		"cache":     strct("kv.Cache", field("Cache", word)),
+		"cache-1":   strct("kv.Cache", field("Cache", word), field("A", word), field("B", word), field("C", array(9, octet))),
+		"calls":     strct("rpc.Service", field("Calls", word)),
+		"calls-1":   strct("rpc.Service", field("Calls", word), field("Servers", array(2, word)), field("Ready", array(2, word)), field("Slots", array(2, strct("c", field("Call", word), field("Text", word), field("Request", word), field("Reply", word))))),
 		"deep":      array(2, array(3, array(4, array(5, array(6, array(7, octet)))))),
 	}
 	for name, typ := range lies {

@@ -33,7 +33,10 @@ func isMap(o *inspect.Observer) bool {
 // mapOf reads a map with n of its entries, all of them if n is 0.
 func mapOf(o *inspect.Observer, n int) (v mapView, err error) {
 	v.key, v.value = o.Type().MapTypes()
-	if v.stats, err = o.MapStats(); err != nil {
+	if v.stats, err = o.MapStats(); err == nil && v.stats == nil {
+		err = noCounters(o)
+	}
+	if err != nil {
 		return v, err
 	}
 	for e, err := range o.Entries() {

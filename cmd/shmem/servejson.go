@@ -211,7 +211,7 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		}
 	case isService(o):
 		j.Title = "Calls"
-		st, err := o.CallStats()
+		st, err := serviceOf(o)
 		if err != nil {
 			return fail(err)
 		}

@@ -29,13 +29,19 @@ func isStream(o *inspect.Observer) bool { return o.Type() != nil && o.Type().Str
 func streamOf(o *inspect.Observer, n int) (v streamView, err error) {
 	v.t = o.Type()
 	if v.stats, err = o.Stats(); err == nil && v.stats == nil {
-		err = fmt.Errorf("%s: %w: its counters are damaged, or of another version", o.Info().Name,
-			shmem.ErrCorrupt)
+		err = noCounters(o)
 	}
 	if err == nil {
 		v.messages, err = o.Messages(n)
 	}
 	return v, err
+}
+
+// noCounters is the error for a segment whose type has the name of a kind that has counters, and in
+// which there are none.
+func noCounters(o *inspect.Observer) error {
+	return fmt.Errorf("%s: %w: its counters are damaged, or of another version", o.Info().Name,
+		shmem.ErrCorrupt)
 }
 
 // head is the line of the type and the counters.
