@@ -291,8 +291,7 @@ func (w *watched) cacheFrame() (string, error) {
 	}
 	w.sent, w.at = v.stats.Changes, now
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
-		layout.CacheName, rate, w.clock(now))
+	b.WriteString(w.head(st, layout.CacheName, rate, now))
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers),
 		cacheText(v.stats)), w.width)))
 	if w.cmd.Path != "" {

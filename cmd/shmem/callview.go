@@ -53,10 +53,11 @@ func callParts(s *inspect.CallStats) (all [][2]string) {
 }
 
 // callLines are the counters of a service, each on a line.
-func callLines(s style, stats *inspect.CallStats) string {
+func callLines(s style, columns int, stats *inspect.CallStats) string {
+	const longest = len("made again")
 	var b strings.Builder
 	for _, p := range callParts(stats) {
-		fmt.Fprintf(&b, "%s  %s\n", s.cyan(pad(p[0], len("made again"))), p[1])
+		fmt.Fprintf(&b, "%s  %s\n", s.cyan(pad(p[0], longest)), cut(p[1], columns-longest-gap))
 	}
 	return b.String()
 }
@@ -70,7 +71,7 @@ func (c *catCmd) service(e *env, o *inspect.Observer) error {
 	if c.JSON {
 		return e.json(jsonCallStatsOf(o.Type(), stats))
 	}
-	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+callLines(e.style, stats))
+	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+callLines(e.style, e.width, stats))
 	return nil
 }
 
@@ -114,9 +115,9 @@ func (w *watched) serviceFrame() (string, error) {
 		rate = perSecond(float64(stats.Handled-w.sent)/now.Sub(w.at).Seconds()) + "/s"
 	}
 	w.sent, w.at = stats.Handled, now
-	return fmt.Sprintf("%s  %s  %s  %s  %s\n%s\n\n", w.style.bold(clean(st.Name)), w.stateOf(st),
-		typeName(w.o.Type()), rate, w.clock(now),
-		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers)))) + callLines(w.style, stats), nil
+	return w.head(st, typeName(w.o.Type()), rate, now) +
+		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers))) + "\n\n" +
+		callLines(w.style, w.width, stats), nil
 }
 
 // callText is the counters of a service on one line.

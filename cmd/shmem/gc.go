@@ -143,7 +143,7 @@ func (e *env) showVerdicts(all []verdict, verb string) {
 	}
 	if len(rows) > 0 {
 		e.table([]column{
-			{head: "NAME", least: 12, paint: painted(e.style.bold)},
+			{head: "NAME", least: 10, paint: painted(e.style.bold)},
 			{head: "DO", paint: func(i int, s string) string {
 				switch {
 				case all[i].failed:
@@ -153,7 +153,7 @@ func (e *env) showVerdicts(all []verdict, verb string) {
 				}
 				return e.style.faint(s)
 			}},
-			{head: "MEM", right: true}, {head: "WHY", least: 20, fold: true},
+			{head: "MEM", right: true, last: 1}, {head: "WHY", least: 20, fold: true},
 		}, rows)
 	}
 	fmt.Fprintln(e.out, e.style.faint(fmt.Sprintf("%d %s, %s of memory", n, verb,

@@ -302,18 +302,18 @@ func (e *env) list(rows []row) {
 		cells[i] = r.cells()
 	}
 	columns := []column{
-		{head: "NAME", least: 14, paint: painted(e.style.bold)},
-		{head: "TYPE", least: 10},
-		{head: "SIZE", right: true},
-		{head: "MEM", right: true},
-		{head: "OWNER", least: 10, paint: func(i int, s string) string {
+		{head: "NAME", least: 12, paint: painted(e.style.bold)},
+		{head: "TYPE", least: 10, last: 1},
+		{head: "SIZE", right: true, last: 6},
+		{head: "MEM", right: true, last: 3},
+		{head: "OWNER", least: 10, last: 4, paint: func(i int, s string) string {
 			if rows[i].Owner == nil {
 				return e.style.faint(s)
 			}
 			return s
 		}},
-		{head: "SINCE", right: true},
-		{head: "ATT", right: true},
+		{head: "SINCE", right: true, last: 5},
+		{head: "ATT", right: true, last: 2},
 		{head: "STATE", paint: func(i int, s string) string {
 			return rows[i].paintState(e.style, s)
 		}},

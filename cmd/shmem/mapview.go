@@ -259,8 +259,7 @@ func (w *watched) mapFrame() (string, error) {
 	}
 	w.sent, w.at = v.stats.Changes, now
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
-		mapName(v.key, v.value), rate, w.clock(now))
+	b.WriteString(w.head(st, mapName(v.key, v.value), rate, now))
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers),
 		mapText(v.stats)), w.width)))
 	if w.cmd.Path != "" {

@@ -252,7 +252,8 @@ func (e *env) listProcesses(all []psProcess) {
 		return
 	}
 	e.table([]column{
-		{head: "PID", right: true}, {head: "PROGRAM", least: 10, paint: painted(e.style.bold)},
+		{head: "PID", right: true},
+		{head: "PROGRAM", least: 8, last: 1, paint: painted(e.style.bold)},
 		{head: "STATE", paint: func(i int, s string) string {
 			if all[i].State == "stopped" || all[i].State == "traced" {
 				return e.style.red(s)
@@ -260,7 +261,8 @@ func (e *env) listProcesses(all []psProcess) {
 			return s
 		}},
 		{head: "USER", least: 4, spare: true}, {head: "CONTAINER", least: 4, spare: true},
-		{head: "SEGMENTS", right: true}, {head: "HOLDS", least: 12}, {head: "WAITS FOR", least: 12},
+		{head: "SEGMENTS", right: true, last: 2}, {head: "HOLDS", least: 10},
+		{head: "WAITS FOR", least: 9},
 	}, cells)
 }
 

@@ -137,13 +137,12 @@ func (w *watched) valueFrame() (string, error) {
 	ch := changesSince(w.last, snap)
 	w.last = snap
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  version %d  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
-		snap.Version, ch.perSecond, w.clock(snap.Time))
+	b.WriteString(w.head(st, fmt.Sprintf("version %d", snap.Version), ch.perSecond, snap.Time))
 	attached := fmt.Sprintf("%d attached", len(st.Peers))
 	if len(st.Lock.Holders) > 0 {
 		attached += ", lock: " + st.Lock.Holders[0].String()
 	}
-	fmt.Fprintf(&b, "%s\n\n", w.style.faint(attached))
+	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(attached, w.width)))
 	valueLines{style: w.style, width: w.width, limit: watchLines, changed: ch.paths,
 		beside: ch.rates}.print(&b, snap.Value())
 	ch.printRest(&b, w.style)
@@ -212,7 +211,21 @@ func (e *env) stateOf(st *inspect.Status) string {
 	return state
 }
 
-func (e *env) clock(t time.Time) string { return e.style.faint(t.Format("15:04:05.0")) }
+// head is the first line of a frame: name, state, what the segment is, rate and time. It fits the
+// width of the terminal: what the segment is may be cut, and the time left out.
+func (w *watched) head(st *inspect.Status, what, rate string, now time.Time) string {
+	const least, gaps = 12, 4 * gap
+	clock := now.Format("15:04:05.0")
+	room := w.width - width(clean(st.Name)) - len(st.State.String()) - len(rate) - gaps
+	if !st.Linked {
+		room -= len(" unlinked")
+	}
+	if room-len(clock) < min(width(what), least) {
+		clock = ""
+	}
+	return fmt.Sprintf("%s  %s  %s  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
+		cut(what, max(room-len(clock), 1)), rate, w.style.faint(clock))
+}
 
 // streamView reads a queue or topic with its last n messages.
 func (w *watched) streamView(n int) (streamView, error) {
@@ -255,8 +268,7 @@ func (w *watched) streamFrame() (string, error) {
 	}
 	w.sent, w.at = total(v.stats), now
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n", w.style.bold(clean(st.Name)), w.stateOf(st),
-		typeName(v.t), rate, w.clock(now))
+	b.WriteString(w.head(st, typeName(v.t), rate, now))
 	fmt.Fprintf(&b, "%s\n\n", w.style.faint(cut(fmt.Sprintf("%d attached, %s", len(st.Peers),
 		statsText(v.stats)), w.width)))
 	for _, l := range v.lines(w.style, w.width) {
