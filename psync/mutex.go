@@ -28,7 +28,11 @@ type Mutex struct {
 // When the holder died, Lock returns [ErrOwnerDied], now and until [Mutex.Recover] has succeeded.
 // [Mutex.Do] does both.
 func (mu *Mutex) Lock(ctx context.Context) error {
-	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(0, id) {
+	id := robust.KnownID(mu)
+	if id == 0 {
+		id = robust.FastID(mu)
+	}
+	if id != 0 && mu.w.Word.CompareAndSwap(0, id) {
 		step.Reach(step.LockTaken)
 		return nil
 	}
@@ -68,7 +72,11 @@ func (mu *Mutex) TryLock() (bool, error) {
 
 // Unlock unlocks the mutex. It returns [ErrNotHeld] if this attachment does not hold the mutex.
 func (mu *Mutex) Unlock() error {
-	if id := robust.FastID(mu); id != 0 && mu.w.Word.CompareAndSwap(id, 0) {
+	id := robust.KnownID(mu)
+	if id == 0 {
+		id = robust.FastID(mu)
+	}
+	if id != 0 && mu.w.Word.CompareAndSwap(id, 0) {
 		step.Reach(step.UnlockFree)
 		return nil
 	}

@@ -278,7 +278,11 @@ func (rw *RWMutex) Recover(ctx context.Context, repair func() error) error {
 // it, until ctx is done. When a writer died, RLock returns [ErrOwnerDied]. When [MaxReaders] other
 // attachments read, RLock returns [ErrNoRoom].
 func (rw *RWMutex) RLock(ctx context.Context) error {
-	if id := robust.FastID(rw); id != 0 && rw.markFast(format.ID(id)) {
+	id := robust.KnownID(rw)
+	if id == 0 {
+		id = robust.FastID(rw)
+	}
+	if id != 0 && rw.markFast(format.ID(id)) {
 		return nil
 	}
 	return rw.rlockSlow(ctx)
@@ -512,7 +516,11 @@ func (rw *RWMutex) TryRLock() (bool, error) {
 // RUnlock ends RLock. It returns [ErrNotHeld] if this attachment does not hold the mutex for
 // reading.
 func (rw *RWMutex) RUnlock() error {
-	if id := format.ID(robust.FastID(rw)); id != format.NoID {
+	known := robust.KnownID(rw)
+	if known == 0 {
+		known = robust.FastID(rw)
+	}
+	if id := format.ID(known); id != format.NoID {
 		p := &rw.marks[id.Slot()%MaxReaders] // the one that markFast has used
 		k := mark(p.Load())
 		if k.id() == id && k&wakeBit == 0 && k.count() > 0 &&

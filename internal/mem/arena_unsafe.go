@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/sys"
 )
 
@@ -20,6 +21,7 @@ const (
 	stepSize = 1 << stepBits
 	leafBits = 12          // steps in a leaf of the table
 	topBits  = 2 + 12*wide // leaves: the arena ends at 4 TiB, or at 1 GiB of a 32-bit address space
+	idBits   = 14 + 6*wide // steps in lockIDs: 64 GiB, or 1 GiB
 	growSize = 1 << (26 + 4*wide)
 	// Far from the addresses that the Go runtime and the kernel use, so that the arena can grow.
 	hintBase = 1 << (44 * wide)
@@ -211,6 +213,7 @@ func (a *space) register(m *Mapping) {
 
 // unregister undoes register. In the arena a stand-in takes the place of m, see standIn.
 func (a *space) unregister(m *Mapping) {
+	m.putLockID(format.NoID)
 	if a.setLeaves(m, a.standIn(m.name)) {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/sys"
 )
@@ -240,7 +241,7 @@ const (
 // drain is Drain, except that PinNested still succeeds.
 func (m *Mapping) drain() {
 	ph := m.phase.Load()
-	m.lockID.Store(0) // locks are not taken without a pin from now on
+	m.putLockID(format.NoID) // locks are not taken without a pin from now on
 	if m.pins.Add(drained) == drained {
 		ph.once.Do(func() { close(ph.idle) })
 	}

@@ -97,7 +97,7 @@ func (m *Mapping) Identify(self format.ID) {
 // setLockID allows locks to be taken, where the payload can be written.
 func (m *Mapping) setLockID() {
 	if m.write && m.Peers != nil {
-		m.lockID.Store(uint32(m.Peers.Self))
+		m.putLockID(m.Peers.Self)
 	}
 }
 

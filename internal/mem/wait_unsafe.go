@@ -73,7 +73,7 @@ func (f *Futexes) Sleep() error { return sys.FutexWaitAny(f.list) }
 // HaveFutexes reports whether the system can sleep on several words at once.
 func HaveFutexes() bool { return sys.HaveFutexWaitAny() }
 
-// FutexWait sleeps while w is val, at most for d. It is for benchmarks that compare.
+// FutexWait sleeps while w is val, at most for d.
 func FutexWait(w *atomic.Uint32, val uint32, d time.Duration) {
 	sys.FutexWait((*uint32)(unsafe.Pointer(w)), val, d)
 }
@@ -117,7 +117,35 @@ func (p *Peers) Others() bool {
 // ordinary memory. It returns 0 if the caller must look closer, see Of.
 func LockID[T any](p *T) uint32 { return arena.lockID(uintptr(unsafe.Pointer(p))) }
 
-// lockID is find and the mapping's lockID in one. It is on the path of every lock.
+// KnownLockID is LockID that returns 0 also where lockIDs has no id. It is inlined.
+func KnownLockID[T any](p *T) uint32 {
+	i := (uintptr(unsafe.Pointer(p)) - arena.base.Load()) >> stepBits
+	if i < uintptr(len(lockIDs)) {
+		return lockIDs[i].Load()
+	}
+	return 0
+}
+
+// lockIDs has the lockID of the mapping of each step in the first part of the arena. It is on the
+// path of every lock, and saves three loads of which each needs the one before.
+var lockIDs [1 << idBits]atomic.Uint32
+
+// maxIDs is how many steps of a mapping have their ids there, from the first on.
+const maxIDs = 64
+
+// putLockID sets lockID, and lockIDs.
+func (m *Mapping) putLockID(id format.ID) {
+	m.lockID.Store(uint32(id))
+	if !m.arena {
+		return
+	}
+	i := (uintptr(m.base) - arena.base.Load()) >> stepBits
+	for end := i + min(m.carved>>stepBits, maxIDs); i < min(end, uintptr(len(lockIDs))); i++ {
+		lockIDs[i].Store(uint32(id))
+	}
+}
+
+// lockID is find and the mapping's lockID in one.
 func (a *space) lockID(p uintptr) uint32 {
 	if off := p - a.base.Load(); off < maxArena {
 		if l := a.top[off>>(stepBits+leafBits)].Load(); l != nil {

@@ -29,6 +29,7 @@ package robust
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +153,12 @@ func standBack(ctx context.Context, o Object, word, armed *atomic.Uint32) {
 		return
 	}
 	for nap := 2 * firstNap; nap < lastNap && errs.Context(ctx) == nil; nap *= 2 {
-		time.Sleep(nap)
+		if o.M == nil {
+			time.Sleep(nap)
+		} else { // a timer of Go costs several switches of threads, this call one
+			runtime.Gosched()
+			mem.FutexWait(word, reserved, nap)
+		}
 		if word.Load() != reserved {
 			return
 		}

@@ -403,6 +403,12 @@ func TestOf(t *testing.T) {
 	if id := robust.FastID(a.lock); id != a.id() && !robust.RaceEnabled {
 		t.Errorf("FastID is %#x, want %#x", id, a.id())
 	}
+	if id := robust.KnownID(a.lock); id != a.id() && !robust.RaceEnabled {
+		t.Errorf("KnownID is %#x, want %#x", id, a.id())
+	}
+	if id := robust.KnownID(new(robust.Lock)); id != 0 {
+		t.Errorf("KnownID in ordinary memory is %#x", id)
+	}
 	path := a.path
 	for how, want := range map[waittest.How]error{
 		waittest.ReadWish: errs.ReadOnly, waittest.ReadPermission: errs.ReadOnly, waittest.Foreign: errors.ErrUnsupported,
@@ -410,8 +416,8 @@ func TestOf(t *testing.T) {
 		p := attach(t, path, how)
 		_, err := robust.Of(p.lock)
 		wantErr(t, "Of", err, want)
-		if id := robust.FastID(p.lock); id != 0 {
-			t.Errorf("FastID is %#x, want 0", id)
+		if id := robust.FastID(p.lock) | robust.KnownID(p.lock); id != 0 {
+			t.Errorf("FastID or KnownID is %#x, want 0", id)
 		}
 	}
 	if robust.RaceEnabled {
@@ -421,8 +427,8 @@ func TestOf(t *testing.T) {
 	b.die()
 	_, err = robust.Of(b.lock)
 	wantErr(t, "Of a lock in a retired mapping", err, errs.Closed)
-	if id := robust.FastID(b.lock); id != 0 {
-		t.Errorf("FastID is %#x, want 0", id)
+	if id := robust.FastID(b.lock) | robust.KnownID(b.lock); id != 0 {
+		t.Errorf("FastID or KnownID is %#x, want 0", id)
 	}
 }
 

@@ -71,6 +71,15 @@ func FastID[T any](p *T) uint32 {
 	return mem.LockID(p)
 }
 
+// KnownID is FastID, inlined, that returns 0 also in ordinary memory, and in parts of the address
+// space that it does not know.
+func KnownID[T any](p *T) uint32 {
+	if RaceEnabled {
+		return free
+	}
+	return mem.KnownLockID(p)
+}
+
 // Pin keeps the memory in place until Unpin, for a call that may block.
 func (o Object) Pin() error {
 	if o.M != nil && !o.M.Pin() {

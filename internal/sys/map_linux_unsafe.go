@@ -108,7 +108,9 @@ func FutexWait(addr *uint32, val uint32, d time.Duration) {
 
 // FutexWake wakes up to n sleepers on addr.
 func FutexWake(addr *uint32, n int) {
-	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, uintptr(n), 0, 0, 0)
+	// RawSyscall6: the call does not block. Syscall6 would wake Go's monitor thread, which then
+	// looks again and again for some milliseconds.
+	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, uintptr(n), 0, 0, 0)
 }
 
 // MaxFutexes is how many words FutexWaitAny takes.

@@ -21,8 +21,9 @@ import (
 //  2. Look at each slot that is interested in the bucket, from behind one's own on, one's own last,
 //     until n waiters are told and one more slot is interested:
 //     put a baton into the slot if it has none (step.WakeBaton), ring the bell, and look at the
-//     interest again. If it is gone the baton does not count: the last waiter that left, or the
-//     next leader there, finds it. Of the own slot choose waiters at once.
+//     interest again. If it is gone and the baton is still there, the baton does not count: the
+//     last waiter that left, or the next leader there, finds it. Of the own slot choose waiters at
+//     once.
 //     A slot that has a baton of another object, or that does not carry batons, gets a ring for all
 //     that wait in the bucket, which does not count. A slot that has a baton of the same object
 //     gets nothing; if not enough waiters are told by the other slots, all are rung.
@@ -156,8 +157,9 @@ func (r *round) give(s *mem.Slot, i int) {
 	}
 	step.Reach(step.WakeBaton)
 	futexBell{s}.ring()
-	// The baton is not taken back: by now it may be another one that looks the same.
-	if s.Interest.Load()&bit != 0 {
+	// The baton is not taken back: by now it may be another one that looks the same. If it is gone
+	// the process that has taken it carries it.
+	if s.Interest.Load()&bit != 0 || baton(s.Baton.Load()) != r.baton {
 		r.n--
 	}
 }

@@ -246,7 +246,7 @@ inline wakeN(c, ob, own) {
 					n = 0
 #else
 					if
-					:: interest[i] -> n = 0                 /* one: interest again */
+					:: interest[i] || baton[i] != 1 + ob -> n = 0   /* one: interest again */
 					:: else
 					fi
 #endif

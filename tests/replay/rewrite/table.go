@@ -92,6 +92,7 @@ var faster = []Edit{
 	// A simulated process has few mappings: the table of its arena is small.
 	{File: "internal/mem/arena_unsafe.go", Old: "topBits  = 2 + 12*wide", New: "topBits  = 6"},
 	{File: "internal/mem/arena_unsafe.go", Old: "leafBits = 12 ", New: "leafBits = 4 "},
+	{File: "internal/mem/arena_unsafe.go", Old: "idBits   = 14 + 6*wide", New: "idBits   = 8"},
 	// What is tried again and again, before it rests, is so often enough.
 	{File: "internal/stream/backoff.go", Old: "const Patience = 256", New: "const Patience = 4"},
 }

@@ -274,6 +274,11 @@ func ClockGettime(_ int32, ts *Timespec) error {
 // NsecToTimespec is that of x/sys.
 func NsecToTimespec(n int64) Timespec { return syscall.NsecToTimespec(n) }
 
+// RawSyscall6 is Syscall6 for calls that do not block.
+func RawSyscall6(trap, addr, op, val, timeout, x, y uintptr) (r1, r2 uintptr, err Errno) {
+	return Syscall6(trap, addr, op, val, timeout, x, y)
+}
+
 // Syscall6 is futex(2), without FUTEX_PRIVATE, and futex_waitv(2), without a time limit.
 func Syscall6(trap, addr, op, val, timeout, _, _ uintptr) (r1, r2 uintptr, err Errno) {
 	p := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
