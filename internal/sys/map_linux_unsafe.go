@@ -110,7 +110,8 @@ func FutexWait(addr *uint32, val uint32, d time.Duration) {
 func FutexWake(addr *uint32, n int) {
 	// RawSyscall6: the call does not block. Syscall6 would wake Go's monitor thread, which then
 	// looks again and again for some milliseconds.
-	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, uintptr(n), 0, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, uintptr(n),
+		0, 0, 0)
 }
 
 // MaxFutexes is how many words FutexWaitAny takes.
