@@ -38,7 +38,7 @@ func (t *trial) account() error {
 		return errors.New("FAILED: the ledger's log is full")
 	case y.lost > t.cut || y.faults > 0:
 		return errors.New("FAILED: messages lost or doubled")
-	case y.late > redelivered && *mode != "topic", t.died == 0 && y.late+y.twice+y.gaps > 0:
+	case y.late > redelivered && !isTopic(), t.died == 0 && y.late+y.twice+y.gaps > 0:
 		return errors.New("FAILED: out of order")
 	}
 	fmt.Println("ok")
@@ -51,7 +51,7 @@ func (t *trial) countArrived(y *tally) {
 	for p := range *producers {
 		n := t.l.Producer[p].Intent.Load()
 		y.tried += n
-		if *mode == "topic" {
+		if isTopic() {
 			continue
 		}
 		for seq := range n {

@@ -25,7 +25,8 @@ var parts = []part{
 	{"single", 0, 5},
 	{"bytes", 16, 8},
 	{"bytes-single", 16, 8},
-	{"topic", 0, 4},
+	{"topic", 0, 3},
+	{"topic-bytes", 0, 1},
 }
 
 // allModes runs this program once for each part.

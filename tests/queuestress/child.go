@@ -146,14 +146,14 @@ func (c *consumer) seen(p int, seq uint64) {
 	}
 	if seq < c.next[p] {
 		c.l.log(late, p, seq)
-	} else if *mode == "topic" {
+	} else if isTopic() {
 		for ; c.began[p] && c.next[p] < seq; c.next[p]++ {
 			c.l.log(gap, p, c.next[p])
 		}
 		c.began[p] = true
 	}
 	c.next[p] = max(c.next[p], seq+1)
-	if *mode != "topic" && c.l.set(p, seq) {
+	if !isTopic() && c.l.set(p, seq) {
 		c.l.log(double, p, seq)
 	}
 	c.l.Consumer[*index].Got.Add(1)

@@ -68,7 +68,7 @@ func (t *trial) launch() error {
 			return err
 		}
 	}
-	if *mode == "topic" { // a subscriber gets only what is published after it
+	if isTopic() { // a subscriber gets only what is published after it
 		time.Sleep(200 * time.Millisecond)
 	}
 	for i := range *producers {

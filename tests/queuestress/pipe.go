@@ -51,6 +51,17 @@ func openPipe(create bool) (pipe, error) {
 		}
 		return newBytesQueue(q), nil
 	}
+	if *mode == "topic-bytes" {
+		open := topic.AttachBytes
+		if create {
+			open = topic.CreateBytes
+		}
+		t, err := open(name, &topic.BytesOptions{
+			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
+			Bytes: 100 * *capacity, Holds: 2 * maxProcs,
+		})
+		return &topicBytesPipe{t: t}, err
+	}
 	open := topic.Attach[Message]
 	if create {
 		open = topic.Create[Message]
@@ -228,4 +239,49 @@ func (c *topicPipe) control() int            { return c.t.Segment().Size() - 64*
 func (c *topicPipe) stats() (uint64, uint64, uint64) {
 	s, _ := c.t.Stats()
 	return s.Published, s.Skipped, 0 // a topic redelivers nothing
+}
+
+// isTopic reports whether the mode is one of a topic.
+func isTopic() bool { return *mode == "topic" || *mode == "topic-bytes" }
+
+type topicBytesPipe struct {
+	t   *topic.Bytes
+	sub *topic.BytesSubscription
+}
+
+func (c *topicBytesPipe) send(ctx context.Context, p int, seq uint64, limit int) (int, error) {
+	return 1, c.t.PublishFunc(ctx, sizeOf(p, seq), func(m []byte) error {
+		fillBytes(m, p, seq)
+		return nil
+	})
+}
+
+func (c *topicBytesPipe) recv(ctx context.Context, hold, seen func(int, uint64)) (err error) {
+	if c.sub == nil {
+		if c.sub, err = c.t.Subscribe(topic.Now); err != nil {
+			return err
+		}
+	}
+	var p int
+	var seq uint64
+	err = c.sub.RecvFunc(ctx, func(m []byte) (err error) {
+		p, seq, err = checkBytes(m)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if c.sub.Lost() > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	seen(p, seq)
+	return nil
+}
+
+func (c *topicBytesPipe) end() error              { return c.t.End() }
+func (c *topicBytesPipe) segment() *shmem.Segment { return c.t.Segment() }
+func (c *topicBytesPipe) control() int            { return c.t.Segment().Size() - 100**capacity }
+func (c *topicBytesPipe) stats() (uint64, uint64, uint64) {
+	s, _ := c.t.Stats()
+	return s.Published, s.Skipped, 0
 }

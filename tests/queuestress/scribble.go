@@ -172,7 +172,7 @@ func scribble(l *ledger) error {
 
 // closedAt returns where the word Closed of the ring is.
 func closedAt() int64 {
-	if *mode == "topic" {
+	if isTopic() {
 		return 128
 	}
 	return 256

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,74 @@ type news struct{ A, B uint64 }
 // gets all of them.
 type publication struct {
 	publishers, subscribers, each, holds int
+	bytes                                bool // a topic.Bytes
+}
+
+// A newsTopic is an attachment to the topic.
+type newsTopic interface {
+	publish(ctx context.Context, m uint64) error
+	subscribe() (newsSubscription, error)
+	End() error
+}
+
+// A newsSubscription receives both halves of a message.
+type newsSubscription interface {
+	recv() (a, b uint64, err error)
+	Lost() uint64
+}
+
+type itemTopic struct{ *topic.Topic[news] }
+
+type itemSubscription struct{ *topic.Subscription[news] }
+
+func (t itemTopic) publish(ctx context.Context, m uint64) error {
+	return t.PublishFunc(ctx, func(v *news) error {
+		v.A = m
+		world.Yield("writes")
+		v.B = m
+		return nil
+	})
+}
+
+func (t itemTopic) subscribe() (newsSubscription, error) {
+	s, err := t.Subscribe(topic.Now)
+	return itemSubscription{s}, err
+}
+
+func (s itemSubscription) recv() (a, b uint64, err error) {
+	m, err := s.Recv(background)
+	return m.A, m.B, err
+}
+
+// In a bytesTopic the halves are the first and the last 8 bytes of a message of 16 or 24 bytes. It
+// has more slots than messages fit in, so that bytes run out and not slots.
+type bytesTopic struct{ *topic.Bytes }
+
+type bytesSubscription struct{ *topic.BytesSubscription }
+
+func (t bytesTopic) publish(ctx context.Context, m uint64) error {
+	return t.PublishFunc(ctx, 16+8*int(m%2), func(b []byte) error {
+		binary.NativeEndian.PutUint64(b, m)
+		world.Yield("writes")
+		binary.NativeEndian.PutUint64(b[len(b)-8:], m)
+		return nil
+	})
+}
+
+func (t bytesTopic) subscribe() (newsSubscription, error) {
+	s, err := t.Subscribe(topic.Now)
+	return bytesSubscription{s}, err
+}
+
+func (s bytesSubscription) recv() (a, b uint64, err error) {
+	m, err := s.Recv(background, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(m) < 16 {
+		world.Fail("a message of %d bytes", len(m))
+	}
+	return binary.NativeEndian.Uint64(m), binary.NativeEndian.Uint64(m[len(m)-8:]), nil
 }
 
 func (x publication) setup(r *world.Run) {
@@ -53,11 +123,18 @@ func (x publication) setup(r *world.Run) {
 }
 
 // open opens the topic for p.
-func (x publication) open(p *world.Process) (t *topic.Topic[news]) {
+func (x publication) open(p *world.Process) (t newsTopic) {
 	p.Do(func() {
-		var err error
-		t, err = topic.Open[news]("t", &topic.Options{Capacity: 2, Holds: x.holds, Slots: 8})
+		if x.bytes {
+			b, err := topic.OpenBytes("t",
+				&topic.BytesOptions{Capacity: 4, Bytes: 40, Holds: x.holds, Slots: 8})
+			must(err, "open the topic")
+			t = bytesTopic{b}
+			return
+		}
+		i, err := topic.Open[news]("t", &topic.Options{Capacity: 2, Holds: x.holds, Slots: 8})
 		must(err, "open the topic")
+		t = itemTopic{i}
 	})
 	return t
 }
@@ -66,24 +143,24 @@ func (x publication) open(p *world.Process) (t *topic.Topic[news]) {
 func (x publication) subscriber(r *world.Run, i int) *oracle.Messages {
 	p := r.Process(fmt.Sprintf("S%d", i)).Spare()
 	t := x.open(p)
-	var s *topic.Subscription[news]
+	var s newsSubscription
 	p.Do(func() {
 		var err error
-		s, err = t.Subscribe(topic.Now)
+		s, err = t.subscribe()
 		must(err, "Subscribe")
 	})
 	b := &oracle.Messages{Order: true}
 	p.Go("main", func() {
 		for {
-			m, err := s.Recv(background)
+			first, second, err := s.recv()
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			must(err, "Recv")
-			if m.A != m.B {
-				world.Fail("half a message: %#x, %#x", m.A, m.B)
+			if first != second {
+				world.Fail("half a message: %#x, %#x", first, second)
 			}
-			b.Got(i, m.A)
+			b.Got(i, first)
 		}
 		if x.holds > 0 && s.Lost() > 0 {
 			world.Fail("%d messages are lost in spite of a hold", s.Lost())
@@ -103,12 +180,7 @@ func (x publication) publisher(r *world.Run, i int, books []*oracle.Messages) *w
 			for _, b := range books {
 				b.Begin(m)
 			}
-			err := t.PublishFunc(ctx, func(v *news) error {
-				v.A = m
-				world.Yield("writes")
-				v.B = m
-				return nil
-			})
+			err := t.publish(ctx, m)
 			if done(ctx, err) {
 				return
 			}
@@ -122,10 +194,15 @@ func (x publication) publisher(r *world.Run, i int, books []*oracle.Messages) *w
 }
 
 func init() {
-	scenario("topic", world.Config{Stops: 1, Wakes: 1}, publication{2, 2, 3, 0}.setup)
-	scenario("topic-kill", world.Config{Kills: 1, Idle: looked}, publication{2, 1, 3, 0}.setup)
-	scenario("topic-holds", world.Config{Stops: 1}, publication{2, 2, 3, 2}.setup)
+	scenario("topic", world.Config{Stops: 1, Wakes: 1}, publication{2, 2, 3, 0, false}.setup)
+	scenario("topic-kill", world.Config{Kills: 1, Idle: looked}, publication{2, 1, 3, 0, false}.setup)
+	scenario("topic-holds", world.Config{Stops: 1}, publication{2, 2, 3, 2, false}.setup)
 	scenario("topic-holds-kill", world.Config{Kills: 1, Stops: 1, Idle: looked},
-		publication{2, 1, 3, 2}.setup)
-	scenario("topic-holds-cancel", world.Config{Cancels: 1}, publication{2, 1, 3, 1}.setup)
+		publication{2, 1, 3, 2, false}.setup)
+	scenario("topic-holds-cancel", world.Config{Cancels: 1}, publication{2, 1, 3, 1, false}.setup)
+	scenario("topic-bytes", world.Config{Stops: 1}, publication{2, 1, 3, 0, true}.setup)
+	scenario("topic-bytes-kill", world.Config{Kills: 1, Idle: looked},
+		publication{2, 1, 3, 0, true}.setup)
+	scenario("topic-bytes-holds-kill", world.Config{Kills: 1, Idle: looked},
+		publication{2, 1, 3, 1, true}.setup)
 }
