@@ -336,7 +336,7 @@ func TestHandleTravels(t *testing.T) {
 	box.Value().H = h
 	all[3] = box.Value().H
 	for i, got := range all {
-		if got != h || got.Len() != 5 || got.IsZero() {
+		if got != h || got.Len() != 5 || got.IsZero() || got.Pool() != p.ID() {
 			t.Errorf("%d: %v", i, got)
 		}
 	}

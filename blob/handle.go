@@ -39,6 +39,9 @@ var (
 // Pool.Resolve checks it.
 func (h Handle) Len() int { return int(h.length) }
 
+// Pool returns Pool.ID of the pool that the handle is one of.
+func (h Handle) Pool() uint64 { return h.pool }
+
 // IsZero reports whether h is the zero Handle.
 func (h Handle) IsZero() bool { return h == Handle{} }
 

@@ -124,6 +124,9 @@ func (p *Pool) fail(op string, err error) error {
 	return &shmem.Error{Op: "blob " + op, Name: p.at.Segment.Name(), Err: err}
 }
 
+// ID returns the random number that the pool got when it was created. Its handles carry it.
+func (p *Pool) ID() uint64 { return p.id }
+
 // MaxLen returns the size of the largest buffer in bytes.
 func (p *Pool) MaxLen() int { return p.l.Classes[len(p.l.Classes)-1].Size }
 
