@@ -7,6 +7,7 @@ require (
 	github.com/edsrzf/mmap-go v1.2.0 // a contender: opening
 	github.com/gofrs/flock v0.13.2 // a contender: locks
 	github.com/shmembox/shmem v0.0.0
+	github.com/shmembox/shmem/blob/blobgrpc v0.0.0
 	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da // compare: significance
 	golang.org/x/sys v0.49.0 // what the contenders by hand call
 	gonum.org/v1/plot v0.17.0 // -svg
@@ -43,3 +44,5 @@ require (
 )
 
 replace github.com/shmembox/shmem => ../
+
+replace github.com/shmembox/shmem/blob/blobgrpc => ../blob/blobgrpc
