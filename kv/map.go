@@ -136,10 +136,14 @@ func layoutOf(key, value *format.Type, c *config) (*layout.Map, error) {
 	})
 }
 
-// Get returns the value of a key. It takes no lock, and waits for no other process. If the value is
-// replaced faster than it can be copied, thousands of times in a row, it is shmem.ErrContended.
+// Get returns the value of a key, or the zero value if there is none. It takes no lock, and waits
+// for no other process. If the value is replaced faster than it can be copied, thousands of times
+// in a row, it is shmem.ErrContended.
 func (m *Map[K, V]) Get(k K) (v V, found bool, err error) {
-	found, err = m.GetTo(k, &v)
+	if found, err = m.GetTo(k, &v); !found {
+		var none V
+		v = none // a part of another value may have been copied
+	}
 	return v, found, err
 }
 

@@ -15,7 +15,7 @@ type Planted struct {
 // Flaws are all flaws that the simulator must find: those below, and those of the lifecycle that the
 // chaos program finds as well.
 func Flaws() []Planted {
-	all := slices.Concat(waiting, ones, locks, access, rings, unlinked)
+	all := slices.Concat(waiting, ones, locks, access, rings, unlinked, shared)
 	for _, f := range flaws.Lifecycle {
 		scenarios := "^(lifecycle|own|remove|reclaim)"
 		switch f.Name {
@@ -71,6 +71,21 @@ var unlinked = []Planted{
 	one("unlinked-not-looked", "^unlinked-kill", "internal/stream/unlinked.go",
 		"\tif closed.Load() != 0 || !a.at.Nameless() {\n", "\tif closed.Load() != 0 || a.at != nil {\n",
 		"Those who wait look whether the file has a name."),
+}
+
+// shared are flaws of packages kv and rpc.
+var shared = []Planted{
+	one("map-none-is-mixed", "^map-keys$", "kv/map.go",
+		"found, err = m.GetTo(k, &v); !found {\n", "found, err = m.GetTo(k, &v); false {\n",
+		"Get of a key without an entry returns the zero value."),
+	one("call-done-not-rung", "^calls$", "rpc/serve.go",
+		"\tif s.t.Finish(i, w) {\n\t\twait.Wake(s.M, &slot.Armed)\n",
+		"\tif s.t.Finish(i, w) {\n",
+		"A server wakes the client of a call that is done."),
+	one("call-begun-is-not-begun", "^calls-kill$", "rpc/client.go",
+		"\t\twait.WakeN(c.M, &c.header.FreeArmed, 1)\n\t\tif err == nil {\n\t\t\terr = errServerDied\n",
+		"\t\twait.WakeN(c.M, &c.header.FreeArmed, 1)\n\t\tif err == nil {\n\t\t\terr = errNoServer\n",
+		"A call that a server had begun when it died may have been done."),
 }
 
 // waiting are flaws of internal/wait.

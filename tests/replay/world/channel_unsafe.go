@@ -120,3 +120,34 @@ func (m *Mutex) Unlock() {
 		Wake(m.key(), 0)
 	}
 }
+
+// A WaitGroup is sync.WaitGroup.
+type WaitGroup struct{ n int }
+
+func (g *WaitGroup) key() Key { return Key{Lock, uintptr(unsafe.Pointer(g)), 0} }
+
+// Go starts a thread of this process.
+func (g *WaitGroup) Go(f func()) {
+	g.n++
+	Spawn(func() {
+		defer g.done()
+		f()
+	})
+}
+
+func (g *WaitGroup) done() {
+	if w == nil || w.cur != nil && w.cur.dead {
+		return
+	}
+	if g.n--; g.n == 0 {
+		Wake(g.key(), 0)
+	}
+}
+
+// Wait waits until all threads have ended.
+func (g *WaitGroup) Wait() {
+	Local()
+	for g.n > 0 {
+		Block(-1, g.key())
+	}
+}

@@ -19,6 +19,8 @@ var (
 	DeadlineExceeded = context.DeadlineExceeded
 	Background       = context.Background
 	Cause            = context.Cause
+	WithoutCancel    = context.WithoutCancel
+	WithValue        = context.WithValue
 )
 
 // A CancelFunc is context.CancelFunc.
@@ -27,6 +29,11 @@ type CancelFunc = context.CancelFunc
 // WithTimeout is context.WithTimeout.
 func WithTimeout(parent Context, d time.Duration) (Context, CancelFunc) {
 	return world.WithTimeout(parent, d)
+}
+
+// WithDeadline is context.WithDeadline.
+func WithDeadline(parent Context, t time.Time) (Context, CancelFunc) {
+	return world.WithTimeout(parent, t.Sub(world.Now()))
 }
 
 // WithCancel is context.WithCancel.

@@ -14,6 +14,9 @@ type Locker interface {
 // A Mutex is sync.Mutex.
 type Mutex struct{ world.Mutex }
 
+// A WaitGroup is sync.WaitGroup.
+type WaitGroup struct{ world.WaitGroup }
+
 // A Once is sync.Once.
 type Once struct {
 	mu   Mutex

@@ -1,0 +1,119 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/rpc"
+	"github.com/shmembox/shmem/tests/replay/oracle"
+	"github.com/shmembox/shmem/tests/replay/world"
+)
+
+type (
+	addend struct{ N uint64 }
+	before struct{ Was uint64 }
+)
+
+// adders: clients let servers add to a number that all servers have. Their calls are linearizable:
+// a call whose server died has added or not, and one that found no server has not. The last client
+// and the last server stay alive.
+func adders(clients, servers, each int) func(r *world.Run) {
+	return func(r *world.Run) {
+		var h oracle.History
+		var number uint64
+		var ends []*world.Context
+		joined := map[*world.Process]bool{}
+		step.Hook(func(p step.Point) {
+			if p == step.CallJoined {
+				joined[world.Current()] = true
+			}
+		})
+		var serving []*world.Thread
+		var servants []*world.Process
+		// Dial looks from time to time for a service, and so does a call for the death of a server
+		// that has come since it began. So the calls begin when all servers serve or are dead.
+		ready := func() bool {
+			for i, t := range serving {
+				if !joined[servants[i]] && !t.Done() {
+					return false
+				}
+			}
+			step.Hook(nil)
+			return true
+		}
+		for i := range servers {
+			p := r.Process(fmt.Sprintf("S%d", i))
+			if i == servers-1 {
+				p.Spare()
+			}
+			servants = append(servants, p)
+			ctx := p.Cancelable()
+			ends = append(ends, ctx)
+			serving = append(serving, p.Go("serve", func() {
+				err := rpc.Serve(ctx, "calls", func(_ context.Context, q *addend, r *before) error {
+					world.Yield("in the handler")
+					r.Was = number
+					number += q.N
+					world.Yield("in the handler")
+					return nil
+				}, &rpc.ServeOptions{Calls: 2, Handlers: 1, Slots: 8})
+				if !errors.Is(err, context.Canceled) { // before the service was opened
+					must(err, "Serve")
+				}
+			}))
+		}
+		var callers []*world.Thread
+		for i := range clients {
+			p := r.Process(fmt.Sprintf("C%d", i))
+			if i == clients-1 {
+				p.Spare()
+			}
+			callers = append(callers, p.Go("main", func() {
+				world.Await(ready)
+				callAdders(&h, i, each)
+			}))
+			if i == clients-1 {
+				p.Go("end", func() {
+					for _, t := range callers {
+						world.Await(t.Done)
+					}
+					for _, ctx := range ends {
+						ctx.Cancel()
+					}
+				})
+			}
+		}
+		r.Check(func() error { h.Check(oracle.Register); return nil })
+	}
+}
+
+// callAdders makes n calls.
+func callAdders(h *oracle.History, client, n int) {
+	c, err := rpc.Dial[addend, before](background, "calls", nil)
+	must(err, "Dial")
+	for k := range n {
+		change := oracle.Change{Add: true, N: uint64(10*client + k + 1)}
+		call := h.Call(client, change)
+		var r before
+		switch err := c.Call(background, &addend{change.N}, &r); {
+		case err == nil:
+			h.Return(call, r.Was)
+		case errors.Is(err, rpc.ErrNoServer):
+			h.Drop(call)
+		case errors.Is(err, rpc.ErrServerDied):
+			// it may have added
+		default:
+			must(err, "Call")
+		}
+	}
+	must(c.Close(), "Close")
+}
+
+func init() {
+	scenario("calls", world.Config{Stops: 1}, adders(2, 1, 2))
+	scenario("calls-kill", world.Config{Kills: 2}, adders(2, 2, 2))
+}
