@@ -270,10 +270,13 @@ func (q *Bytes) sendBatch(ctx context.Context, s byteSender, ps [][]byte) (n int
 
 // take takes a message. One that was delivered too often goes to the dead-letter queue.
 func (q *Bytes) take(ctx context.Context, end byteReceiver) ([]byte, run, error) {
-	for {
+	for buried := 1; ; buried++ {
 		b, r, err := end.take(ctx)
 		if err != nil || q.dead == nil || !q.bury(end, b, r) {
 			return b, r, err
+		}
+		if err := q.form.attached().buried(ctx, buried); err != nil {
+			return nil, run{}, err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -74,6 +75,18 @@ func (a *attachment) withDead(to interface{ Close() error }) error {
 	}
 	defer a.M.Unpin()
 	return a.AtClose(to, func() { _ = to.Close() })
+}
+
+// buried is called after the n-th message that one call has moved to the dead-letter queue. Now and
+// then it looks at ctx: there may be many such messages.
+func (a *attachment) buried(ctx context.Context, n int) error {
+	switch {
+	case n%stream.Patience != 0:
+		return nil
+	case stream.Tries(ctx):
+		return a.recvErrors.Of(ErrEmpty)
+	}
+	return a.recvErrors.Of(stream.Context(ctx))
 }
 
 // bury moves a message to the dead-letter queue if it was delivered too often, and reports whether

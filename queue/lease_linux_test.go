@@ -238,6 +238,35 @@ func (b borrower) func1Fails(t *testing.T, v int64) error {
 	return nil
 }
 
+// TestManyDeadLetters: a call that moves many messages to the dead-letter queue ends in between: one
+// that does not block, and one whose context is done.
+func TestManyDeadLetters(t *testing.T) {
+	const n = 700
+	o := queue.Options{Capacity: 1024, DeadLetters: "dead", MaxDeliveries: 1}
+	borrowers(t, o, func(t *testing.T, dir string, open func() borrower) {
+		q := open()
+		t.Cleanup(func() { check(t, shmem.Remove(dir, "dead")) })
+		var all []borrowed
+		for v := range int64(n) {
+			check(t, q.send(v))
+			all = append(all, q.takes(t, v, 1))
+		}
+		for _, l := range all {
+			check(t, l.Back(0))
+		}
+		for left := n; left > 0; {
+			_, err := q.take()
+			want(t, err, queue.ErrEmpty)
+			s, err := q.stats()
+			check(t, err)
+			if s.Receiving >= left || left-s.Receiving > 256 {
+				t.Fatalf("one call has moved %d of %d messages", left-s.Receiving, left)
+			}
+			left = s.Receiving
+		}
+	})
+}
+
 func init() {
 	roles = append(roles, shmemtest.Role{Name: "eater", Run: eater},
 		shmemtest.Role{Name: "sleeper", Run: sleeper})

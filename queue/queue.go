@@ -425,10 +425,13 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 
 // take takes messages. One that was delivered too often goes to the dead-letter queue.
 func (q *Queue[T]) take(ctx context.Context, end itemReceiver, n int) (run, error) {
-	for {
+	for buried := 1; ; buried++ {
 		r, err := end.take(ctx, n)
 		if err != nil || q.dead == nil || !q.bury(end, r) {
 			return r, err
+		}
+		if err := q.form.attached().buried(ctx, buried); err != nil {
+			return run{}, err
 		}
 	}
 }
