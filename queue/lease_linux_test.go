@@ -241,7 +241,7 @@ func (b borrower) func1Fails(t *testing.T, v int64) error {
 // TestManyDeadLetters: a call that moves many messages to the dead-letter queue ends in between: one
 // that does not block, and one whose context is done.
 func TestManyDeadLetters(t *testing.T) {
-	const n = 700
+	const n = 500 // they fit into the bytes of borrowers
 	o := queue.Options{Capacity: 1024, DeadLetters: "dead", MaxDeliveries: 1}
 	borrowers(t, o, func(t *testing.T, dir string, open func() borrower) {
 		q := open()
