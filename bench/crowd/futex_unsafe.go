@@ -62,6 +62,63 @@ func (m futexMutex) Unlock() {
 	}
 }
 
-func futexWake(w *atomic.Uint32) {
-	_, _, _ = unix.Syscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 1, 1)
+// A fairMutex is the least lock of a Go program that keeps the promises of psync.Mutex: a waiter
+// gets it in its turn, and it survives a killed holder and a killed waiter, for which it looks
+// every 100 ms. The word is the pid of the owner, with the bit waiting; that bit alone is left to
+// the waiter that was woken.
+type fairMutex struct{ w *atomic.Uint32 }
+
+const waiting = 1 << 31
+
+func (m fairMutex) Lock() {
+	me := uint32(os.Getpid())
+	for mayTake := false; ; {
+		w := m.w.Load()
+		switch {
+		case w == 0:
+			if m.w.CompareAndSwap(0, me) {
+				return
+			}
+		case w == waiting && mayTake:
+			if m.w.CompareAndSwap(w, me|waiting) {
+				return
+			}
+		case w&waiting == 0:
+			m.w.CompareAndSwap(w, w|waiting)
+		default:
+			switch m.sleep(w) {
+			case 0:
+				mayTake = true
+			case unix.ETIMEDOUT:
+				mayTake = true // the one that was woken has died
+				dead := w != waiting && unix.Kill(int(w&^waiting), 0) == unix.ESRCH
+				if dead && m.w.CompareAndSwap(w, me|waiting) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m fairMutex) sleep(w uint32) unix.Errno {
+	t := unix.Timespec{Nsec: 100_000_000}
+	_, _, e := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(m.w)), 0, uintptr(w),
+		uintptr(unsafe.Pointer(&t)), 0, 0)
+	return e
+}
+
+func (m fairMutex) Unlock() {
+	if m.w.CompareAndSwap(uint32(os.Getpid()), 0) {
+		return
+	}
+	m.w.Store(waiting)
+	if futexWake(m.w) == 0 {
+		m.w.CompareAndSwap(waiting, 0)
+	}
+}
+
+// futexWake wakes one sleeper, and returns how many it has woken.
+func futexWake(w *atomic.Uint32) int {
+	n, _, _ := unix.RawSyscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 1, 1)
+	return int(n)
 }

@@ -91,6 +91,7 @@ const (
 	rwMutex = "rwmutex"
 	update  = "update"
 	floor   = "floor" // a lock of a futex in Go
+	fair    = "fair"  // one that keeps what psync.Mutex promises
 )
 
 // doer returns what calls a function with a lock of the box.
@@ -121,12 +122,14 @@ func lockRole(param string) error {
 		return err
 	}
 	do := doer(b, l.Lock)
-	if l.Lock == floor {
+	if l.Lock == floor || l.Lock == fair {
 		w, err := mapWords(l.Dir, l.Name+".futex")
 		if err != nil {
 			return err
 		}
-		do = locked(futexMutex{&w[0]})
+		if do = locked(futexMutex{&w[0]}); l.Lock == fair {
+			do = locked(fairMutex{&w[0]})
+		}
 	}
 	p := theParent()
 	p.say("ready")
@@ -271,7 +274,8 @@ func unlocks() {
 	title("A mutex that each process holds for 1 ms, sleeping", "processes", "mutex",
 		"Unlock, median", "× that of 2", "CPU a lock", "switches a lock", "locks a second",
 		"shares, %")
-	ks := append(kinds(false), with("floor: a futex in Go", floor))
+	ks := append(kinds(false), with("a futex in Go", floor),
+		with("floor: one that is fair and sees deaths", fair))
 	counts := []int{2, 8, 32}
 	got := make([][][][]result, len(counts)) // by count, kind and round
 	for i := range counts {

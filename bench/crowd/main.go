@@ -3,7 +3,7 @@
 // Command crowd measures what locks and waits cost when many wait, beside a robust mutex of C, a
 // raw futex and package sync, by turns in one run.
 //
-//	cd bench && go run ./crowd            all tables, some five minutes on a quiet machine
+//	cd bench && go run ./crowd            all tables, less than four minutes on a quiet machine
 //	cd bench && go run ./crowd -quick     one short round, to see that it runs
 //
 // A figure is the median of the rounds. Ratios are medians of the ratios within a round. The mutex
@@ -26,8 +26,8 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 5, "rounds of each table")
-	length = flag.Duration("for", 2*time.Second, "length of each measurement")
+	rounds = flag.Int("rounds", 3, "rounds of each table")
+	length = flag.Duration("for", time.Second, "length of each measurement")
 	quick  = flag.Bool("quick", false, "one round of 50 ms")
 	only   = flag.String("only", "", "regular expression of the tables to print")
 	role   = flag.String("role", "", "for the program's own use: what a child does")
