@@ -52,6 +52,9 @@ func (c *scan) segment(o *inspect.Observer, st *inspect.Status) {
 	if m, err := o.MapStats(); err == nil && m != nil {
 		c.table(name, m)
 	}
+	if m, err := o.CacheStats(); err == nil && m != nil {
+		c.cache(name, m)
+	}
 }
 
 // kindOf returns what a segment is made of.
@@ -256,6 +259,19 @@ func (c *scan) table(name string, m *inspect.MapStats) {
 	c.put(mapEvicted, float64(m.Evicted), name)
 	c.put(mapExpired, float64(m.Expired), name)
 	c.put(mapRepaired, float64(m.Repaired), name)
+}
+
+// cache adds the samples of a cache.
+func (c *scan) cache(name string, m *inspect.CacheStats) {
+	c.put(cacheEntries, float64(m.Entries), name)
+	c.put(cacheBytes, float64(m.Bytes), name)
+	c.put(cacheSize, float64(m.Size), name)
+	c.put(cacheReads, float64(m.Hits), name, "hit")
+	c.put(cacheReads, float64(m.Misses), name, "miss")
+	c.put(cacheChanges, float64(m.Changes), name)
+	c.put(cacheEvicted, float64(m.Evicted), name)
+	c.put(cacheExpired, float64(m.Expired), name)
+	c.put(cacheRepaired, float64(m.Repaired), name)
 }
 
 func truth(is bool) float64 {

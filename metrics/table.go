@@ -195,6 +195,26 @@ var (
 		"Changes that dead processes had left half done.", "segment")
 )
 
+// Caches.
+var (
+	cacheEntries = gauge("cache_entries",
+		"Entries of the cache, with expired ones whose room was not needed yet.", "segment")
+	cacheBytes = gauge("cache_bytes",
+		"Bytes of the keys and values of the cache.", "segment")
+	cacheSize = gauge("cache_size_bytes",
+		"Memory of entries and index of the cache.", "segment")
+	cacheReads = counter("cache_reads_total",
+		"Reads of the cache, by what they found: hit or miss.", "segment", "result")
+	cacheChanges = counter("cache_changes_total",
+		"Changes of the cache.", "segment")
+	cacheEvicted = counter("cache_evicted_entries_total",
+		"Entries that were removed to make room.", "segment")
+	cacheExpired = counter("cache_expired_entries_total",
+		"Expired entries that were removed to make room.", "segment")
+	cacheRepaired = counter("cache_repaired_total",
+		"Times that a process had died over a change of the cache.", "segment")
+)
+
 // This process; see Options.Process.
 var (
 	spinLimit = gauge("process_spin_limit",

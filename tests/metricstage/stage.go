@@ -27,7 +27,7 @@ type config struct {
 }
 
 // A Stage is a directory with segments: config (a box), jobs (a queue), lines (a queue.Bytes),
-// single (a Single queue.Bytes), ticks (a topic), users (a map), raw (bytes) and foreign (a file).
+// single (a Single queue.Bytes), ticks (a topic), users (a map), pages (a cache), raw (bytes) and foreign (a file).
 //
 // Child holds config.Mu, has taken one of two jobs, and is a subscriber of ticks two messages
 // behind.
@@ -105,6 +105,9 @@ func open(dir string) (*closers, error) {
 	c.add(ticks, err)
 	users, err := kv.Open[uint64, uint64]("users", &kv.Options{Dir: dir, Lifetime: shmem.Kept})
 	c.add(users, err)
+	pages, err := kv.OpenCache[string]("pages",
+		&kv.CacheOptions{Dir: dir, Size: 64 << 10, Lifetime: shmem.Kept})
+	c.add(pages, err)
 	if c.err != nil {
 		c.close()
 		return c, c.err
