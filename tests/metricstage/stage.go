@@ -27,7 +27,8 @@ type config struct {
 }
 
 // A Stage is a directory with segments: config (a box), jobs (a queue), lines (a queue.Bytes),
-// single (a Single queue.Bytes), ticks (a topic), users (a map), pages (a cache), raw (bytes) and foreign (a file).
+// single (a Single queue.Bytes), ticks (a topic), users (a map), pages (a cache), raw (bytes) and
+// foreign (a file).
 //
 // Child holds config.Mu, has taken one of two jobs, and is a subscriber of ticks two messages
 // behind.
