@@ -420,6 +420,12 @@ func (b *borrower) returnedLongAgo() {
 // mark before, and whichever process is slow. The times of the menders are less than a limit apart.
 func TestLateLeaseEveryOrder(t *testing.T) {
 	const now = 1_000_000
+	states := boundedStates // the cases have more, in a random order
+	if long {
+		states = mostStates
+	} else if raceEnabled || testing.Short() {
+		return
+	}
 	for _, c := range []struct {
 		name  string
 		kills int
@@ -447,7 +453,7 @@ func TestLateLeaseEveryOrder(t *testing.T) {
 			b.Spawn(3, b.mender(3, now, now+50))
 		}},
 	} {
-		exhaust(t, c.name, c.kills, false, func(w *world) func() error {
+		accesstest.Exhaust(t, c.name, c.kills, states, true, func(w *world) func() error {
 			b := newBorrower(newBench(w, c.slots))
 			b.retake = func(r *MPMC, self uint32) (uint64, int, bool) { return r.Retake(self, now) }
 			b.returnedLongAgo()
