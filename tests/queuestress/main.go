@@ -29,8 +29,10 @@ import (
 	"time"
 )
 
+const modes = "many, single, bytes, bytes-single, topic, topic-bytes, all"
+
 var (
-	mode      = flag.String("mode", "many", "many, single, bytes, bytes-single, topic, topic-bytes, all")
+	mode      = flag.String("mode", "many", modes)
 	duration  = flag.Duration("for", time.Minute, "how long, at most")
 	messages  = flag.Uint64("messages", 1<<62, "how many messages, at most")
 	kills     = flag.Int("kills", 0, "how many kills, at most")

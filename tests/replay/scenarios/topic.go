@@ -195,7 +195,8 @@ func (x publication) publisher(r *world.Run, i int, books []*oracle.Messages) *w
 
 func init() {
 	scenario("topic", world.Config{Stops: 1, Wakes: 1}, publication{2, 2, 3, 0, false}.setup)
-	scenario("topic-kill", world.Config{Kills: 1, Idle: looked}, publication{2, 1, 3, 0, false}.setup)
+	scenario("topic-kill", world.Config{Kills: 1, Idle: looked},
+		publication{2, 1, 3, 0, false}.setup)
 	scenario("topic-holds", world.Config{Stops: 1}, publication{2, 2, 3, 2, false}.setup)
 	scenario("topic-holds-kill", world.Config{Kills: 1, Stops: 1, Idle: looked},
 		publication{2, 1, 3, 2, false}.setup)
