@@ -71,9 +71,6 @@ func (r *Broadcast) Size() int {
 	return int(r.data.size)
 }
 
-// Gatekeeper returns the publisher that measures, 0 if there is none.
-func (r *Broadcast) Gatekeeper() uint32 { return uint32(r.data.h.Gate.Load() & idMask) }
-
 // Writing returns the publisher that may keep others from its bytes, 0 if there is none.
 func (r *Broadcast) Writing() uint32 { return r.Holder(r.data.h.Low.Load()) }
 

@@ -480,6 +480,9 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) (most int) {
 			}
 		}
 	}
+	if kind == 5 {
+		op = hostileCastBytes(s, rnd, n, alive)
+	}
 	access.Hook = s.reach
 	for range ops {
 		s.steps = 0
@@ -488,12 +491,87 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) (most int) {
 	return s.most
 }
 
+// hostileCastBytes returns the calls of a broadcast ring of messages of any length.
+func hostileCastBytes(
+	s *scribbler, rnd *rand.Rand, n int, alive func(id uint32) bool,
+) func() {
+	var h BroadcastBytesHeader
+	slots, extents, holds := make([]atomic.Uint64, n), make([]Extent, n), make([]Hold, rnd.IntN(3))
+	s.words = append(s.words, &h.Tail, &h.Closed, &h.Used, &h.Gate, &h.Low, &h.Reserved)
+	for i := range slots {
+		s.words = append(s.words, &slots[i], &extents[i].Start, &extents[i].Size)
+	}
+	for i := range holds {
+		s.words = append(s.words, &holds[i].ID, &holds[i].Cursor)
+	}
+	room := 8 * (1 + rnd.IntN(2*n))
+	r, err := NewBroadcastBytes(&h, slots, extents, holds, room)
+	if err != nil {
+		panic(err)
+	}
+	within := func(off, size int) {
+		if off < 0 || off%8 != 0 || size < 0 || off+size > room {
+			panic("out of range")
+		}
+	}
+	p := r.Publisher(1)
+	cs := []*Cursor{r.From(0)}
+	return func() {
+		c := cs[rnd.IntN(len(cs))]
+		switch rnd.IntN(8) {
+		case 0, 1:
+			size := rnd.IntN(room + 2)
+			if pos, off, err := p.ClaimBytes(size); err == nil {
+				within(off, size)
+				if rnd.IntN(4) > 0 {
+					p.Publish(pos)
+				}
+			}
+			r.CanClaimBytes(size)
+		case 2, 3:
+			if _, _, err := c.NextBytes(); err == nil {
+				within(c.Extent())
+				c.DoneBytes()
+			} else {
+				c.PassDead(alive)
+			}
+		case 4:
+			if _, err := c.NewestBytes(); err == nil {
+				within(c.Extent())
+				c.DoneBytes()
+			}
+			r.CanNewest(c.Pos())
+		case 5:
+			r.Repair(alive)
+			r.RepairAt(alive, c.Pos())
+			r.Writing()
+		case 6:
+			if pos, err := r.Latest(); err == nil {
+				if off, size, ok := r.Message(pos); ok {
+					within(off, size)
+					r.Kept(pos)
+				}
+			}
+			r.Last(rnd.Uint64N(10))
+		case 7:
+			if c, err := r.Hold(3); err == nil {
+				cs = append(cs, c)
+			}
+			cs = append(cs, r.From(r.Oldest()))
+			if len(cs) > 4 {
+				cs[0].Leave()
+				cs = cs[1:]
+			}
+		}
+	}
+}
+
 func FuzzHostile(f *testing.F) {
-	for kind := range 5 {
+	for kind := range 6 {
 		f.Add(uint64(kind), byte(kind), byte(3), byte(50), byte(4))
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, kind, n, ops, odds byte) {
-		hostile(t, seed, int(kind)%5, int(n)%17+1, int(ops), int(odds)+1)
+		hostile(t, seed, int(kind)%6, int(n)%17+1, int(ops), int(odds)+1)
 	})
 }
 
@@ -502,11 +580,11 @@ func TestHostile(t *testing.T) {
 	if long {
 		runs = 400_000
 	}
-	var most [5]int
+	var most [6]int
 	for seed := range runs {
-		k := int(seed % 5)
+		k := int(seed % 6)
 		most[k] = max(most[k],
-			hostile(t, seed, k, int(seed/5%9)+1, 200, []int{2, 10, 100}[seed%3]))
+			hostile(t, seed, k, int(seed/6%9)+1, 200, []int{2, 10, 100}[seed%3]))
 	}
 	t.Logf("accesses of a call at most, by kind: %d; the limit is %d", most, mostSteps)
 }
