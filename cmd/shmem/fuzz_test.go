@@ -189,7 +189,7 @@ func lookEvery(t testing.TB, dir string) {
 		w := &buffered{f: os.NewFile(^uintptr(0), "none")}
 		e := &env{ctx: ctx, verb: strings.Fields(name)[0], dir: dir, width: columns, height: lines,
 			stdout: w, raw: &out, out: guard{w: &out}, err: guard{w: &errs},
-			unlinked: func(string) ([]shmem.Info, error) { return nil, nil }}
+			unlinked: func(string) ([]shmem.Info, error) { return nil, nil }, alone: true}
 		err := cmd.Run(e)
 		cancel()
 		if err != nil {

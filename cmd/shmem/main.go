@@ -97,6 +97,8 @@ type env struct {
 	stdout   *buffered // behind both
 	style    style
 	unlinked func(dir string) ([]shmem.Info, error) // inspect.Unlinked
+	// in tests: no other process is searched for files without a name, which takes time
+	alone bool
 	// --containers: the directories of all containers too
 	containers bool
 	width      int // columns

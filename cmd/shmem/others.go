@@ -85,7 +85,7 @@ func directory(path, name string, st sys.Stat) row {
 // maps them or has them open. inspect.Unlinked has the segments.
 func (e *env) lostFiles(rows []row, patterns []string) []row {
 	dir, dev, ok := deviceOf(e.dir)
-	if !ok {
+	if !ok || e.alone {
 		return rows
 	}
 	known := map[uint64]bool{}
