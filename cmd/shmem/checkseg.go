@@ -32,7 +32,7 @@ func (k *checkup) segment(r row) {
 		k.unread(r, err)
 		return
 	}
-	st, err := o.Status()
+	st, err := o.Glance() // it has just been read in full
 	if err != nil {
 		k.unread(r, err)
 	} else {
