@@ -66,6 +66,7 @@ type tracking map[string]*tracked
 // stay open: to look at them costs less. There may be more than a process may have open.
 type tracked struct {
 	o     *inspect.Observer // nil if it was closed
+	fresh bool              // o has just been opened, and read in full
 	file  fileKey
 	st    *inspect.Status // nil at first
 	at    time.Time       // when st was read
@@ -142,19 +143,23 @@ func (all tracking) open(e *env, r row) *tracked {
 		file.dev, file.ino, _ = fileIDOf(st)
 	}
 	if old != nil && old.o == nil && old.file == file {
-		old.o = o
+		old.o, old.fresh = o, true
 		return old
 	}
 	if old != nil {
 		old.closed()
 	}
-	all[r.Path] = &tracked{o: o, file: file}
+	all[r.Path] = &tracked{o: o, file: file, fresh: true}
 	return all[r.Path]
 }
 
 // update reads the segment again. If that fails it counts as gone.
 func (t *tracked) update() {
-	if st, err := t.o.Status(); err == nil {
+	look := t.o.Status
+	if t.fresh {
+		look, t.fresh = t.o.Glance, false
+	}
+	if st, err := look(); err == nil {
 		t.note(st)
 	}
 }
