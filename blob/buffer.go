@@ -17,7 +17,7 @@ import (
 // A Buffer is a share of a buffer of a pool. Its methods are safe for concurrent use. It is held
 // until Close or HandOver, whether or not the program still has a pointer to it.
 //
-// Whoever holds the only share may write. A buffer with several shares can only be read.
+// The process that holds the only share can write. A buffer with several shares can only be read.
 type Buffer struct {
 	p   *Pool
 	ref pool.Ref

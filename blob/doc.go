@@ -32,8 +32,8 @@
 // Each Buffer is a share. A buffer is free again when it has no share left. There are two ways to
 // pass it on:
 //
-//   - [Buffer.Handle] returns a handle while the caller keeps its share. Any number of processes can
-//     resolve it, as long as the buffer has a share. This is the way where the caller knows when
+//   - [Buffer.Handle] returns a handle while the caller keeps its share. Any number of processes
+//     can resolve it, as long as the buffer has a share. This is the way where the caller knows when
 //     the others have it: in a call, until the reply is there; in a topic, until the message is
 //     old.
 //   - [Buffer.HandOver] gives the share to the handle. It can be resolved once, by one process,
