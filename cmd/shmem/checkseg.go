@@ -225,9 +225,14 @@ func (k *checkup) long() {
 	k.slow = nil
 }
 
-// longHolder adds a lock that was held at every look for so long.
+// longHolder adds a lock that was held at every look for so long. A process that ends has its locks
+// until the kernel has closed its files; the next look finds a dead holder.
 func (k *checkup) longHolder(s *suspect, long time.Duration) {
 	p, who := k.holder(s.first, s.holder)
+	gone := p == nil && namespaceOf(s.first, s.holder) == ownNamespace()
+	if gone || p != nil && p.state == "zombie" {
+		return
+	}
 	what, waitFor := "the lock", []string{"lock"}
 	if s.part != "" {
 		what, waitFor = s.part, []string{s.part}
