@@ -115,5 +115,7 @@ func callAdders(h *oracle.History, client, n int) {
 
 func init() {
 	scenario("calls", world.Config{Stops: 1}, adders(2, 1, 2))
-	scenario("calls-kill", world.Config{Kills: 2}, adders(2, 2, 2))
+	// The second death can be that of the process that watches for the first one.
+	scenario("calls-kill", world.Config{Kills: 2, Idle: looked}, adders(2, 2, 2))
+	scenario("calls-kill-one", world.Config{Kills: 1}, adders(2, 2, 2))
 }
