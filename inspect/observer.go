@@ -95,6 +95,8 @@ func openFile(dir, name string) (file sys.FD, path string, err error) {
 		err = fmt.Errorf("%w; its owner or root can read it", err)
 	case errors.Is(err, sys.ErrLoop):
 		err = fmt.Errorf("%w: a symbolic link, which is not followed", shmem.ErrNotRegular)
+	case errors.Is(err, sys.ErrNoDev):
+		err = fmt.Errorf("%w: a socket, or a device that is not there", shmem.ErrNotRegular)
 	}
 	return file, path, err
 }

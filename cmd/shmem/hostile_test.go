@@ -564,4 +564,10 @@ func TestOddFiles(t *testing.T) {
 	}
 	for range runAll(t, bin, dir, all) {
 	}
+	for _, name := range []string{"fifo", "dir", "link", "loop", "socket"} {
+		code, out := inProcess(t, dir, "cat", &catCmd{Name: name})
+		if code != exitRefused || !strings.Contains(out, "not a regular file") {
+			t.Errorf("shmem cat %s: %d %s", name, code, out)
+		}
+	}
 }
