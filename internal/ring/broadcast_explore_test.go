@@ -206,7 +206,11 @@ func TestBroadcastEveryOrder(t *testing.T) {
 		large        bool
 		start        func(b *castBench)
 	}{
-		{"1 slot, 1 publisher, 1 reader, 2 kills", 2, 1, 0, false, func(b *castBench) {
+		{"1 slot, 1 publisher, 1 reader, 1 kill", 1, 1, 0, false, func(b *castBench) {
+			b.Spawn(1, b.publisher(1, 3, 1))
+			b.Spawn(2, b.reader(2, 3, false))
+		}},
+		{"1 slot, 1 publisher, 1 reader, 2 kills", 2, 1, 0, true, func(b *castBench) {
 			b.Spawn(1, b.publisher(1, 3, 1))
 			b.Spawn(2, b.reader(2, 3, false))
 		}},

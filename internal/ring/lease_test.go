@@ -128,7 +128,13 @@ func TestLeaseEveryOrder(t *testing.T) {
 			b.Spawn(3, b.consumer(3, 1, 0))
 			b.Spawn(4, b.ender(2))
 		}},
-		{"1 slot, 1 producer, 2 consumers of one id, 1 end", 0, 1, false, func(b *borrower) {
+		{"1 slot, 1 message, 2 consumers of one id, 1 end", 0, 1, false, func(b *borrower) {
+			b.Spawn(1, b.producer(1, 1, 1, 2))
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(2, b.consumer(2, 1, 0))
+			b.Spawn(4, b.ender(2))
+		}},
+		{"1 slot, 1 producer, 2 consumers of one id, 1 end", 0, 1, true, func(b *borrower) {
 			b.Spawn(1, b.producer(1, 2, 1, 2))
 			b.Spawn(2, b.consumer(2, 1, 0))
 			b.Spawn(2, b.consumer(2, 1, 0))
