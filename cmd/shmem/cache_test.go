@@ -55,7 +55,7 @@ func TestCache(t *testing.T) {
 		"cat cache text":          `^<html>\n$`,
 		"cat --raw cache text":    `^<html>$`,
 		"cat --json cache text":   `"value": "(<|\\u003c)html`,
-		"watch --json -n 1 cache": `"entries":\[\{"key":`,
+		"watch --json -n 1 cache": `"entries":\[\{"key(Base64)?":`,
 	} {
 		if out := run(strings.Fields(args)...); !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("shmem %s:\n%s\nwant %s", args, out, want)
