@@ -33,9 +33,9 @@
 // pass it on:
 //
 //   - [Buffer.Handle] returns a handle while the caller keeps its share. Any number of processes
-//     can resolve it, as long as the buffer has a share. This is the way where the caller knows when
-//     the others have it: in a call, until the reply is there; in a topic, until the message is
-//     old.
+//     can resolve it, as long as the buffer has a share. This is the way where the caller knows
+//     when the others have it: in a call, until the reply is there; in a topic, until the message
+//     is old.
 //   - [Buffer.HandOver] gives the share to the handle. It can be resolved once, by one process,
 //     within a time. This is the way where the caller does not learn what becomes of the message.
 //

@@ -203,7 +203,8 @@ func (o *Options) classes() ([]layout.Class, error) {
 		if c.Size <= before || int64(c.Size) > maxSize || c.Count < 0 ||
 			c.Count > pool.MaxBuffers {
 			return nil, badOption(
-				"Classes[%d] is %+v: sizes must grow, and there can be %d buffers", i, c, pool.MaxBuffers)
+				"Classes[%d] is %+v: sizes must grow, and there can be %d buffers",
+				i, c, pool.MaxBuffers)
 		}
 		before = (c.Size + layout.BufferAlign - 1) / layout.BufferAlign * layout.BufferAlign
 		count := c.Count
