@@ -91,7 +91,7 @@ func (d *doctor) show() {
 		}
 		const column = 19 // where the text begins
 		head := mark + " " + s.bold(pad(f.Check, column-6))
-		for _, l := range fold(f.Text, max(d.e.width-column, 40)) {
+		for _, l := range fold(f.Text, max(d.e.width-column, 20)) {
 			fmt.Fprintf(d.e.out, "%s%s\n", head, l)
 			head = strings.Repeat(" ", column)
 		}
@@ -99,7 +99,7 @@ func (d *doctor) show() {
 			continue
 		}
 		arrow := "→ "
-		for _, l := range fold(f.Advice, max(d.e.width-column-3, 40)) {
+		for _, l := range fold(f.Advice, max(d.e.width-column-3, 20)) {
 			fmt.Fprintf(d.e.out, "%*s%s\n", column, "", s.cyan(arrow+l))
 			arrow = "  "
 		}
