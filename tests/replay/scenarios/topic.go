@@ -204,6 +204,7 @@ func init() {
 	scenario("topic-bytes", world.Config{Stops: 1}, publication{2, 1, 3, 0, true}.setup)
 	scenario("topic-bytes-kill", world.Config{Kills: 1, Idle: looked},
 		publication{2, 1, 3, 0, true}.setup)
-	scenario("topic-bytes-holds-kill", world.Config{Kills: 1, Idle: looked},
+	// A publisher polls until the kernel has reported a death, which takes more steps here.
+	scenario("topic-bytes-holds-kill", world.Config{Kills: 1, Idle: looked, Steps: 200_000},
 		publication{2, 1, 3, 1, true}.setup)
 }
