@@ -95,11 +95,11 @@ func (o *Observer) poolUse(p *pool.Pool, l *layout.Pool, st *PoolStats) {
 func (o *Observer) poolShares(
 	p *pool.Pool, buffer, size int, now uint32, st *PoolStats, holders map[uint32]*PoolHolder,
 ) {
-	seen := map[uint32]bool{}
+	var seen [pool.MaxShares]uint32 // holders; one may have two shares
 	for k := range p.Each() {
 		s := p.Share(buffer, k)
 		switch {
-		case s == 0 || !s.Flies() && seen[s.ID()]:
+		case s == 0 || !s.Flies() && slices.Contains(seen[:k], s.ID()):
 			continue
 		case s.Flies():
 			st.InFlight++
@@ -108,7 +108,7 @@ func (o *Observer) poolShares(
 			}
 			continue
 		}
-		seen[s.ID()] = true
+		seen[k] = s.ID()
 		h := holders[s.ID()]
 		if h == nil {
 			h = &PoolHolder{Holder: o.holder(format.ID(s.ID()), "buffer")}

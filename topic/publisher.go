@@ -61,7 +61,7 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, vs []T) (int, error) {
 }
 
 func (t *Topic[T]) publishBatch(ctx context.Context, p *stream.Publisher, vs []T) (int, error) {
-	return p.PublishBatch(ctx, len(vs), func(pos uint64, i int) {
+	return p.PublishBatch(ctx, len(vs), nil, func(pos uint64, _, i int) {
 		t.core.Store(pos, mem.Bytes(&vs[i]))
 	})
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 
 	"github.com/shmembox/shmem"
-	"github.com/shmembox/shmem/internal/errs"
-	"github.com/shmembox/shmem/internal/mem"
-	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 )
 
 // The functions of this file are those of a topic.Bytes. A message goes through the same steps as
-// an item; see publish.go.
+// an item; see publish.go and subscription.go.
 
 // PublishBytes publishes a copy of b as one message. A Try returns ErrFull where PublishBytes would
 // block.
@@ -21,16 +18,6 @@ func (p *Publisher) PublishBytes(ctx context.Context, b []byte) error {
 		return err
 	}
 	defer p.leave()
-	if err := p.putBytes(ctx, b); err != nil {
-		return err
-	}
-	p.t.wakeAll()
-	step.Reach(step.TopicSent)
-	return nil
-}
-
-// putBytes publishes a copy of b, and wakes no waiter.
-func (p *Publisher) putBytes(ctx context.Context, b []byte) error {
 	pos, off, err := p.claimSized(len(b))
 	if err != nil {
 		if pos, off, err = p.reserve(ctx, len(b)); err != nil {
@@ -39,55 +26,16 @@ func (p *Publisher) putBytes(ctx context.Context, b []byte) error {
 	}
 	step.Reach(step.TopicClaimed)
 	p.t.storeBytes(off, b)
-	return p.finishBytes(pos)
-}
-
-// finishBytes publishes the message of a claimed position.
-func (p *Publisher) finishBytes(pos uint64) error {
-	t := p.t
-	step.Reach(step.TopicWritten)
-	if robust.RaceEnabled {
-		robust.Releasing(t.Object(), &t.Header.RecvArmed)
-	}
-	if err := p.ring.Publish(pos); err != nil {
-		return t.publishErrors.Corrupt(err)
-	}
-	if word, _ := p.ring.Ahead(pos); word != nil {
-		mem.PrefetchWrite(word)
-	}
-	step.Reach(step.TopicPublished)
-	return nil
+	return p.commit(pos)
 }
 
 // PublishBytesFunc publishes a message of n bytes that write writes in place. See PublishFunc.
 func (p *Publisher) PublishBytesFunc(
 	ctx context.Context, n int, write func([]byte) error,
 ) error {
-	if err := p.enter(); err != nil {
-		return err
-	}
-	defer p.leave()
-	pos, off, err := p.reserve(ctx, n)
-	if err != nil {
-		return p.t.publishErrors.Of(err)
-	}
-	step.Reach(step.TopicClaimed)
-	written := false
-	defer func() {
-		if !written {
-			p.cancel(pos)
-		}
-	}()
-	if err := p.t.writeBytes(off, n, write); err != nil {
-		return err
-	}
-	written = true
-	if err := p.finishBytes(pos); err != nil {
-		return err
-	}
-	p.t.wakeAll()
-	step.Reach(step.TopicSent)
-	return nil
+	return p.publishFunc(ctx, n, func(_ uint64, off int) error {
+		return p.t.writeBytes(off, n, write)
+	})
 }
 
 // writeBytes calls write with the bytes of a claimed position. Subscribers read the old message
@@ -106,33 +54,8 @@ func (t *Topic) writeBytes(off, n int, write func([]byte) error) error {
 
 // PublishBytesBatch publishes a copy of each of all, in order. See PublishBatch.
 func (p *Publisher) PublishBytesBatch(ctx context.Context, all [][]byte) (done int, err error) {
-	if len(all) == 0 {
-		return 0, nil
-	}
-	if err := p.enter(); err != nil {
-		return 0, err
-	}
-	defer p.leave()
-	woken := 0
-	for done < len(all) && err == nil {
-		// Before this call waits, what is published wakes subscribers.
-		err = p.putBytes(Try{}, all[done])
-		if full := p.t.publishErrors.Of(ErrFull); err == full {
-			if done > woken {
-				p.t.wakeAll()
-				woken = done
-			}
-			err = p.putBytes(ctx, all[done])
-		}
-		if err == nil {
-			done++
-		}
-	}
-	if done > woken {
-		p.t.wakeAll()
-		step.Reach(step.TopicSent)
-	}
-	return done, err
+	return p.PublishBatch(ctx, len(all), func(i int) int { return len(all[i]) },
+		func(_ uint64, off, i int) { p.t.storeBytes(off, all[i]) })
 }
 
 // LatestBytes appends a copy of the newest message to buf, and returns it with the message's
@@ -193,105 +116,25 @@ func (s *Subscription) appendNext(
 	}
 	off, n := s.reading().Extent()
 	*buf = s.t.AppendBytes((*buf)[:had], off, n)
-	return s.endBytes(pos), nil
+	return s.end(pos), nil
 }
 
 // RecvBytesBatch receives up to len(bufs) messages, at least one: message i replaces the contents
 // of bufs[i]. What is behind those that are received has changed, perhaps.
 func (s *Subscription) RecvBytesBatch(ctx context.Context, bufs [][]byte) (int, error) {
-	if len(bufs) == 0 {
-		return 0, nil
-	}
-	for {
-		k, err := s.copySomeBytes(ctx, bufs)
-		if k > 0 || err != nil {
-			return k, err
-		}
-		if err := errs.Context(ctx); err != nil { // publishers overwrite all that is copied
-			return 0, s.t.receiveErrors.Of(err)
-		}
-	}
-}
-
-// copySomeBytes waits for a message, and copies what is there. It copies none if publishers are
-// faster.
-func (s *Subscription) copySomeBytes(ctx context.Context, bufs [][]byte) (k int, err error) {
-	if err := s.pin(); err != nil {
-		return 0, err
-	}
-	defer s.unpin()
-	pos, err := s.next(ctx)
-	if err != nil {
-		return 0, s.t.receiveErrors.Of(err)
-	}
-	for range len(bufs) + Patience {
+	return s.RecvBatch(ctx, len(bufs), func(_ uint64, i int) {
 		off, n := s.reading().Extent()
-		bufs[k] = s.t.AppendBytes(bufs[k][:0], off, n)
-		if s.endOneBytes(pos) {
-			k++
-		}
-		if k == len(bufs) {
-			break
-		}
-		again := true
-		for again {
-			pos, again, err = s.find()
-		}
-		if err != nil {
-			break // the next call finds it
-		}
-	}
-	if k > 0 {
-		s.told()
-	}
-	return k, nil
+		bufs[i] = s.t.AppendBytes(bufs[i][:0], off, n)
+	})
 }
 
 // RecvBytesFunc receives the next message, which read finds in place. See RecvFunc.
 func (s *Subscription) RecvBytesFunc(ctx context.Context, read func([]byte) error) error {
-	if err := s.pin(); err != nil {
-		return err
-	}
-	defer s.unpin()
-	pos, err := s.next(ctx)
-	if err != nil {
-		return s.t.receiveErrors.Of(err)
-	}
-	off, n := s.reading().Extent()
-	b := s.t.Bytes(off, n)
-	if robust.RaceEnabled { // see writeBytes
-		b = s.t.AppendBytes(nil, off, n)
-	}
-	if err := read(b); err != nil {
-		return err
-	}
-	ring.OrderLoads()
-	if !s.endBytes(pos) {
-		return s.t.receiveErrors.Of(ErrLost)
-	}
-	return nil
-}
-
-// endBytes is end in a topic.Bytes.
-func (s *Subscription) endBytes(pos uint64) bool {
-	if !s.endOneBytes(pos) {
-		return false
-	}
-	s.told()
-	return true
-}
-
-// endOneBytes is endOne in a topic.Bytes.
-func (s *Subscription) endOneBytes(pos uint64) bool {
-	step.Reach(step.TopicRead)
-	c := s.reading()
-	if c.DoneBytes() != nil {
-		return false
-	}
-	s.t.acquired()
-	if word, _, ok := c.Ahead(); ok && word != nil {
-		mem.Prefetch(word)
-	}
-	s.last, s.received = pos, true
-	return true
+	return s.RecvFunc(ctx, func(uint64) error {
+		off, n := s.reading().Extent()
+		if robust.RaceEnabled { // see writeBytes
+			return read(s.t.AppendBytes(nil, off, n))
+		}
+		return read(s.t.Bytes(off, n))
+	})
 }

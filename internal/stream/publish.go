@@ -133,10 +133,11 @@ func (t *Topic) Publish(ctx context.Context, b []byte) error {
 	return t.Own.commit(pos)
 }
 
-// PublishBatch publishes n messages in order: put writes the i-th as the item of a position. It
-// returns how many are published: all of them, or an error.
+// PublishBatch publishes n messages in order: put writes the i-th, as the item of a position or, if
+// there is size, which returns its length, at an offset. It returns how many are published: all of
+// them, or an error.
 func (p *Publisher) PublishBatch(
-	ctx context.Context, n int, put func(pos uint64, i int),
+	ctx context.Context, n int, size func(i int) int, put func(pos uint64, off, i int),
 ) (done int, err error) {
 	if n <= 0 {
 		return 0, nil
@@ -148,18 +149,25 @@ func (p *Publisher) PublishBatch(
 	woken := 0 // so many of them have woken subscribers
 	for done < n && err == nil {
 		var pos uint64
-		if pos, err = p.claim(); err != nil {
+		off, long := 0, oneSize
+		if size == nil {
+			pos, err = p.claim()
+		} else {
+			long = size(done)
+			pos, off, err = p.claimSized(long)
+		}
+		if err != nil {
 			if done > woken {
 				p.t.wakeAll() // before this call waits
 				woken = done
 			}
-			if pos, _, err = p.reserve(ctx, oneSize); err != nil {
+			if pos, off, err = p.reserve(ctx, long); err != nil {
 				err = p.t.publishErrors.Of(err)
 				break
 			}
 		}
 		step.Reach(step.TopicClaimed)
-		put(pos, done)
+		put(pos, off, done)
 		if err = p.finish(pos); err == nil {
 			done++
 		}
@@ -174,11 +182,22 @@ func (p *Publisher) PublishBatch(
 // PublishFunc publishes a message that write has written as the item of a position. It returns the
 // error of write as it is. If write fails or panics the position is given up: subscribers skip it.
 func (p *Publisher) PublishFunc(ctx context.Context, write func(pos uint64) error) error {
+	return p.publishFunc(ctx, oneSize, func(pos uint64, _ int) error {
+		p.t.clearRest(pos)
+		return write(pos)
+	})
+}
+
+// publishFunc is PublishFunc of a message of n bytes, or of an item. write writes it at an offset,
+// or as the item of a position.
+func (p *Publisher) publishFunc(
+	ctx context.Context, n int, write func(pos uint64, off int) error,
+) error {
 	if err := p.enter(); err != nil {
 		return err
 	}
 	defer p.leave()
-	pos, _, err := p.reserve(ctx, oneSize)
+	pos, off, err := p.reserve(ctx, n)
 	if err != nil {
 		return p.t.publishErrors.Of(err)
 	}
@@ -189,8 +208,7 @@ func (p *Publisher) PublishFunc(ctx context.Context, write func(pos uint64) erro
 			p.cancel(pos)
 		}
 	}()
-	p.t.clearRest(pos)
-	if err := write(pos); err != nil {
+	if err := write(pos, off); err != nil {
 		return err
 	}
 	written = true
@@ -329,7 +347,9 @@ func (p *Publisher) finish(pos uint64) error {
 	if word != nil {
 		mem.PrefetchWrite(word)
 	}
-	t.M.PrefetchWriteAt(t.Layout.Items + slot*t.Layout.Stride)
+	if l := t.Layout; l.Stride != 0 { // messages of one size
+		t.M.PrefetchWriteAt(l.Items + slot*l.Stride)
+	}
 	step.Reach(step.TopicPublished)
 	return nil
 }

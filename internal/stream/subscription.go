@@ -13,7 +13,6 @@ import (
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/ring"
-	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
@@ -396,12 +395,14 @@ func (s *Subscription) told() {
 func (s *Subscription) endOne(pos uint64) bool {
 	step.Reach(step.TopicRead)
 	c := s.reading()
-	if c.Done() != nil {
+	if s.kind >= bytesInOrder {
+		if c.DoneBytes() != nil {
+			return false
+		}
+	} else if c.Done() != nil {
 		return false
 	}
-	if robust.RaceEnabled {
-		robust.Acquired(s.t.Object(), &s.t.Header.RecvArmed)
-	}
+	s.t.acquired()
 	s.prefetch(c)
 	s.last, s.received = pos, true
 	return true
@@ -416,8 +417,9 @@ func (s *Subscription) prefetch(c *ring.Cursor) {
 	if word != nil {
 		mem.Prefetch(word)
 	}
-	l := s.t.Layout
-	s.t.M.PrefetchAt(l.Items + slot*l.Stride)
+	if l := s.t.Layout; l.Stride != 0 { // messages of one size
+		s.t.M.PrefetchAt(l.Items + slot*l.Stride)
+	}
 }
 
 // reading returns the cursor of the next message.
