@@ -23,7 +23,7 @@ type Slot struct {
 	Flags    atomic.Uint32
 	PIDNS    atomic.Uint64
 	Started  atomic.Int64  // Unix nanoseconds
-	Baton    atomic.Uint64 // offset / 4 << 16 | n: n waiters at the object go on; 0: none
+	Baton    atomic.Uint64 // a wait.baton, in which n waiters at an object go on; 0: none
 }
 
 // Words are the words of the header page that change while the segment exists, from format.OffOwner

@@ -26,7 +26,8 @@ import (
 //     once.
 //     A slot that has a baton of another object, or that does not carry batons, gets a ring for all
 //     that wait in the bucket, which does not count. A slot that has a baton of the same object
-//     gets nothing; if not enough waiters are told by the other slots, all are rung.
+//     gets a second ring, once for each baton: the process that put it may have died before it
+//     rang. It does not count; if not enough waiters are told by the other slots, all are rung.
 //  3. If no further slot was interested, clear the low bit as Wake does.
 //
 // The leader that finds a baton chooses the first waiter for the object whose condition holds, and
@@ -61,14 +62,18 @@ func WakeAny(m *mem.Mapping, armed *atomic.Uint32) bool {
 	return g&1 != 0 && wakeN(m, armed, g, 1)
 }
 
-// A baton is the offset of an armed word, / 4, and how many waiters are to be chosen.
+// A baton is the offset of an armed word, / 4, whether a second process has rung for it, and how
+// many waiters are to be chosen.
 type baton uint64
 
-const batonBits = 16 // of the number
+const (
+	batonBits = 16 // of the number and of rungTwice
+	rungTwice = 1 << (batonBits - 1)
+)
 
 func batonOf(off int) baton     { return baton(off)>>2<<batonBits | 1 }
 func (b baton) offset() int     { return int(b >> batonBits << 2) }
-func (b baton) count() int      { return max(int(b&(1<<batonBits-1)), 1) }
+func (b baton) count() int      { return max(int(b&(rungTwice-1)), 1) }
 func (b baton) is(c baton) bool { return b>>batonBits == c>>batonBits }
 
 // retired is in the slot of an attachment that has died. No object has that offset.
@@ -150,6 +155,10 @@ func (r *round) give(s *mem.Slot, i int) {
 	switch old := baton(s.Baton.Load()); {
 	case old != 0 && old.is(r.baton):
 		r.busy = true
+		// The process that put it may have died before it rang.
+		if old&rungTwice == 0 && s.Baton.CompareAndSwap(uint64(old), uint64(old|rungTwice)) {
+			futexBell{s}.ring()
+		}
 		return
 	case old != 0 || !s.Baton.CompareAndSwap(0, uint64(r.baton)):
 		ring(s, bit)
@@ -159,7 +168,7 @@ func (r *round) give(s *mem.Slot, i int) {
 	futexBell{s}.ring()
 	// The baton is not taken back: by now it may be another one that looks the same. If it is gone
 	// the process that has taken it carries it.
-	if s.Interest.Load()&bit != 0 || baton(s.Baton.Load()) != r.baton {
+	if s.Interest.Load()&bit != 0 || baton(s.Baton.Load())&^rungTwice != r.baton {
 		r.n--
 	}
 }
