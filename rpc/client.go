@@ -83,9 +83,10 @@ type pending struct {
 	c       *client
 	slot    int
 	word    calls.Word
-	held    bool // the slot is to be freed
-	once    bool // the call must not be made again: a part of the reply was read
-	begun   bool // a server that died had begun the call
+	held    bool   // the slot is to be freed
+	once    bool   // the call must not be made again: a part of the reply was read
+	begun   bool   // a server that died had begun the call
+	joined  uint64 // how many servers had come when servers was read
 	servers [calls.MaxServers]uint32
 	watch   []format.ID
 	ready   func() bool
@@ -208,12 +209,22 @@ func (c *client) ask(ctx context.Context, p *pending) {
 	MetadataOf(ctx).store(s)
 	p.word = c.t.Ask(p.slot, p.word)
 	wait.WakeN(c.M, &c.header.ReadyArmed, 1)
+}
+
+// wait waits until ready, which contains isDone, reports true. It watches the servers that there
+// are. One that joins rings all that wait before it takes a call, so that they watch it too.
+func (p *pending) wait(ctx context.Context, ready func() bool) error {
+	c := p.c
+	p.joined = c.header.Joined.Load()
 	p.watch = p.watch[:0]
 	for _, id := range c.t.Servers(p.servers[:0]) {
 		if id != c.Self {
 			p.watch = append(p.watch, format.ID(id))
 		}
 	}
+	return wait.Until(ctx, c.M, &c.t.Slot(p.slot).Armed, ready, wait.Options{
+		Probe: p.probe, Watch: p.watch,
+	})
 }
 
 // await makes the call and waits for the reply. After nil the caller reads it.
@@ -221,8 +232,7 @@ func (c *client) await(ctx context.Context, p *pending) error {
 	s := c.t.Slot(p.slot)
 	c.ask(ctx, p)
 	for {
-		err := wait.Until(ctx, c.M, &s.Armed, p.ready, wait.Options{Probe: p.probe, Watch: p.watch})
-		if done, err := p.settle(err); done {
+		if done, err := p.settle(p.wait(ctx, p.ready)); done {
 			if err == nil {
 				err = c.outcome(s, p.slot)
 			}
@@ -231,10 +241,12 @@ func (c *client) await(ctx context.Context, p *pending) error {
 	}
 }
 
-// isDone reports whether the call is neither waiting for a server nor with one.
+// isDone reports whether the call is neither waiting for a server nor with one. It is true also
+// when a server has joined, which is to be watched.
 func (p *pending) isDone() bool {
 	w := p.c.t.Load(p.slot)
-	return !w.Same(p.word) || w.State() != calls.Asked && w.State() != calls.Begun
+	return !w.Same(p.word) || w.State() != calls.Asked && w.State() != calls.Begun ||
+		p.c.header.Joined.Load() != p.joined
 }
 
 // look looks after the call while it waits. It reports whether settle has something to do.

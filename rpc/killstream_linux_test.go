@@ -42,19 +42,7 @@ func TestKillServerBeforeBegun(t *testing.T) {
 		s.Expect(t, "begun")
 		var r reply
 		go func() { second <- d.Call(background, &query{N: 6}, &r) }()
-		o, err := inspect.Open(dir, "s")
-		check(t, err)
-		defer o.Close()
-		for end := time.Now().Add(longWait); ; time.Sleep(time.Millisecond) {
-			st, err := o.CallStats()
-			check(t, err)
-			if st.Waiting == 1 {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("no call waits: %+v", st)
-			}
-		}
+		waitForCalls(t, dir, 1)
 		s.Kill()
 		if err := <-first; !errors.Is(err, rpc.ErrServerDied) {
 			t.Error(err)
@@ -67,6 +55,24 @@ func TestKillServerBeforeBegun(t *testing.T) {
 			next.Kill()
 		} else if err := <-second; !errors.Is(err, rpc.ErrNoServer) {
 			t.Error(err)
+		}
+	}
+}
+
+// waitForCalls waits until n calls wait for a server.
+func waitForCalls(t *testing.T, dir string, n int) {
+	t.Helper()
+	o, err := inspect.Open(dir, "s")
+	check(t, err)
+	defer o.Close()
+	for end := time.Now().Add(longWait); ; time.Sleep(time.Millisecond) {
+		st, err := o.CallStats()
+		check(t, err)
+		if int(st.Waiting) == n {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not %d calls wait: %+v", n, st)
 		}
 	}
 }

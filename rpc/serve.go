@@ -158,7 +158,7 @@ func (s *service) serve(ctx context.Context) error {
 		return s.give(errServers)
 	}
 	s.record = record
-	wait.Wake(s.M, &s.header.JoinArmed)
+	wait.RingAll(s.M) // clients that wait for a server, and those that are to watch it
 	s.sweep()
 	taking, stop := context.WithCancel(ctx)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))

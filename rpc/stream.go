@@ -158,9 +158,7 @@ func (f *follower) next(ctx context.Context) (more bool, err error) {
 			return false, f.c.outcome(f.slot, f.p.slot)
 		}
 		if err == nil {
-			err = wait.Until(ctx, f.c.M, &f.slot.Armed, ready, wait.Options{
-				Probe: f.p.probe, Watch: f.p.watch,
-			})
+			err = f.p.wait(ctx, ready)
 		}
 		if err == nil && f.slot.Sent.Load() != f.n {
 			continue
