@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"internal/fence":             {"internal/sys"},
 	"internal/mem":               {"internal/notes", "internal/errs", "internal/sys", "internal/format"},
 	"internal/wait":              {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},
-	"internal/wait/waittest":     {"internal/sys", "internal/format", "internal/mem"}, // for tests of the layers below shmem
+	"internal/wait/waittest":     {"internal/sys", "internal/format", "internal/mem", "internal/wait"}, // for tests of the layers below shmem
 	"internal/robust":            {"internal/notes", "internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem", "internal/wait"},
 	"internal/segment":           {"internal/notes", "internal/errs", "internal/step", "internal/sys", "internal/format", "internal/ring", "internal/layout", "internal/mem", "internal/wait", "internal/robust"},
 	"internal/value":             {"internal/notes", "internal/errs", "internal/step", "internal/format", "internal/mem", "internal/wait", "internal/robust", "internal/segment"},

@@ -46,33 +46,19 @@ func newStore(t *testing.T, attachments int) *store {
 
 // take takes a unit of object i, or reports that ctx ended before.
 func (s *store) take(ctx context.Context, attachment, i int) bool {
-	m, o := s.segs[attachment].M, &s.values[attachment].o[s.objects[i]]
-	ready := func() bool { return o.word.Load() > 0 }
-	for waited := false; ; {
-		n := o.word.Load()
-		switch {
-		case n == 0:
-			opts := wait.Options{Alike: true, NoSpin: true}
-			if wait.Until(ctx, m, &o.armed, ready, opts) != nil {
-				s.gaveUp.Add(1)
-				return false
-			}
-			waited = true
-		case o.word.CompareAndSwap(n, n-1):
-			s.taken.Add(1)
-			if waited && n > 1 {
-				wait.WakeN(m, &o.armed, 1)
-			}
-			return true
-		}
+	o := &s.values[attachment].o[s.objects[i]]
+	if waittest.Take(ctx, s.segs[attachment].M, &o.word, &o.armed) != nil {
+		s.gaveUp.Add(1)
+		return false
 	}
+	s.taken.Add(1)
+	return true
 }
 
 // put adds n units of object i.
 func (s *store) put(i, n int) {
 	o := &s.values[0].o[s.objects[i]]
-	o.word.Add(uint32(n))
-	wait.WakeN(s.segs[0].M, &o.armed, n)
+	waittest.Put(s.segs[0].M, &o.word, &o.armed, n)
 }
 
 // TestWakeN: goroutines of several attachments take units of objects, of which two share a bucket.

@@ -1,5 +1,5 @@
 // Package waittest attaches to segments without a value, for tests of the layers below shmem. It
-// imports sys, format and mem, and writes the same records as an attach of package segment.
+// imports sys, format, mem and wait, and writes the same records as an attach of package segment.
 package waittest
 
 import (
