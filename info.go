@@ -34,6 +34,7 @@ type Peer struct {
 	PIDNamespace uint64    // inode of that namespace; PID means something only in the same one
 	Since        time.Time // when it attached, by the clock of its process
 	ReadOnly     bool      // it cannot write the value
+	Passive      bool      // it has no part in the segment's life, see Options.Passive
 	Owner        bool      // it owns the segment
 }
 

@@ -51,6 +51,14 @@ type Options struct {
 	// Where the segment exists, UndoAlways and UndoNever must be what it was created with.
 	Undo Undo
 
+	// Passive attaches without a part in the segment's life, as programs do that look, mirror or
+	// export: it keeps nothing alive, is never the last one to leave, cleans up nothing and cannot
+	// own. To all other processes the segment is as if this attachment was not there, except for a
+	// slot: once no other is attached, one that is owned is garbage. Then an Open of its name makes
+	// a new one, which Unlinked tells. Reading, waiting, locks and leases work as in any other
+	// attachment, and its death is noticed like any other. Open with Passive never creates. What it
+	// sends to a queue while the last of the others leaves can go with the queue. Default: no.
+	Passive bool
 	// ReadOnly maps the value so that it cannot be changed. Where the permissions of the file allow
 	// only reading, there is no other way to attach.
 	ReadOnly bool
@@ -142,8 +150,8 @@ func (o *Options) config() (segment.Config, error) {
 	c := segment.Config{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout,
 		Mode: o.Mode, Group: o.Group, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime),
-		Reserve:  o.Reserve,
-		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
+		Reserve: o.Reserve,
+		Passive: o.Passive, ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
 		Foreign: o.Foreign, Offset: o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages, Logger: o.Logger,
 	}

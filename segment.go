@@ -122,7 +122,8 @@ func (s *Segment) Owned() bool { return s.a.Owned() }
 // or kept segment has an owner from now on: Own on a shared segment ends the equality of its
 // attachments, until the owner dies.
 //
-// The error is ErrReadOnly if the segment is attached read-only, ErrDropped if the former owner
+// The error is ErrReadOnly if the segment is attached read-only, ErrBadOption if the attachment is
+// passive, ErrDropped if the former owner
 // has dropped the value, and fs.ErrPermission if the directory does not let this process unlink
 // the name.
 func (s *Segment) Own() error { return public("own", s.Name(), s.a.Own()) }
@@ -142,7 +143,7 @@ func (s *Segment) Close() error { return public("close", s.Name(), s.a.Detach(fa
 
 // Leak detaches and leaves the segment kept: it stays until it is owned or removed. On an owned
 // segment only the owner can leak, or any attachment if the owner has died; on a shared one any
-// can. For others, and for one that is attached read-only, Leak is Close.
+// can. For others, and for one that is read-only or passive, Leak is Close.
 func (s *Segment) Leak() error { return public("leak", s.Name(), s.a.Detach(true)) }
 
 // File opens the segment's file anew, to be inherited by a child process (os/exec's ExtraFiles) or

@@ -57,6 +57,7 @@ type Slot struct {
 	PIDNamespace     uint64 // inode of the namespace in which PID means something
 	Since            time.Time
 	ReadOnly         bool
+	Passive          bool // see shmem.Options
 	Owner            bool
 	// what it may wait for: "lock", "readers", "change", the path of a psync field; at a queue or
 	// topic "room" or "a message"
@@ -219,6 +220,7 @@ func (o *Observer) slots(st *Status, owner format.Owner, armed []armedWord) {
 			PID:          int(r.PID.Load()),
 			PIDNamespace: r.PIDNS.Load(), Since: time.Unix(0, r.Started.Load()),
 			ReadOnly: r.Flags.Load()&format.SlotReadOnly != 0,
+			Passive:  r.Flags.Load()&format.SlotPassive != 0,
 			Owner:    owner.State == format.Owned && owner.ID == id,
 		}
 		if format.ID(r.Reader.Load()) == id && id.Gen() != 0 {

@@ -35,6 +35,8 @@ type CacheOptions struct {
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
 	Lifetime shmem.Lifetime
+	// Passive attaches without a part in the segment's life; see shmem.Options. Default: no.
+	Passive bool
 	// ReadOnly attaches without the right to write. What it reads is not counted, and not kept
 	// longer than other entries.
 	ReadOnly bool
@@ -102,7 +104,7 @@ func (o *CacheOptions) segment() *shmem.Options {
 	return &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Undo: shmem.UndoNever,
 	}
 }

@@ -35,6 +35,8 @@ type Options struct {
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
 	Lifetime shmem.Lifetime
+	// Passive attaches without a part in the segment's life; see shmem.Options. Default: no.
+	Passive bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -107,6 +109,8 @@ type BytesOptions struct {
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
 	Lifetime shmem.Lifetime
+	// Passive attaches without a part in the segment's life; see shmem.Options. Default: no.
+	Passive bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -224,7 +228,7 @@ func (o *Options) config() (config, error) {
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Logger: o.Logger,
 		Undo:   shmem.UndoNever, Append: o.Append,
 	}
@@ -241,7 +245,7 @@ func (o *BytesOptions) config() (config, error) {
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Logger: o.Logger,
 		Undo:   shmem.UndoNever,
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
 	Lifetime shmem.Lifetime
+	// Passive attaches without a part in the segment's life; see shmem.Options. Default: no.
+	Passive bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -87,6 +89,8 @@ type BytesOptions struct {
 	// Lifetime says when the segment ends. Default: shmem.Shared when it is created; where the
 	// segment exists, a Lifetime that is set must be the one it was created with.
 	Lifetime shmem.Lifetime
+	// Passive attaches without a part in the segment's life; see shmem.Options. Default: no.
+	Passive bool
 	// ReadOnly attaches without the right to write.
 	ReadOnly bool
 	// AnyUser accepts a segment that another user created. Its owner can do with it what it likes.
@@ -192,7 +196,7 @@ func (o *Options) segment() *shmem.Options {
 	return &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Logger: o.Logger,
 		Undo:   shmem.UndoNever, Append: o.Append,
 	}
@@ -203,7 +207,7 @@ func (o *BytesOptions) segment() *shmem.Options {
 	return &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Logger: o.Logger,
 		Undo:   shmem.UndoNever,
 	}

@@ -18,6 +18,7 @@ type jsonPeer struct {
 	Process   string  `json:"process,omitempty"`
 	Since     moment  `json:"since"`
 	ReadOnly  bool    `json:"readOnly,omitempty"`
+	Passive   bool    `json:"passive,omitempty"` // it has no part in the segment's life
 }
 
 type jsonUser struct {
@@ -94,7 +95,8 @@ func (r row) json() jsonInfo {
 
 func jsonOf(p shmem.Peer) jsonPeer {
 	j := jsonPeer{Slot: p.Slot, PID: p.PID, Namespace: count64(p.PIDNamespace),
-		Here: p.PIDNamespace == ownNamespace(), Since: moment(p.Since), ReadOnly: p.ReadOnly}
+		Here: p.PIDNamespace == ownNamespace(), Since: moment(p.Since), ReadOnly: p.ReadOnly,
+		Passive: p.Passive}
 	if j.Here {
 		j.Process = comm(p.PID, "")
 	}

@@ -198,7 +198,7 @@ func jsonHolders(hs []inspect.Holder) []jsonHolder {
 
 func jsonSlotOf(s inspect.Slot) jsonSlot {
 	p := jsonOf(shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace, Since: s.Since,
-		ReadOnly: s.ReadOnly})
+		ReadOnly: s.ReadOnly, Passive: s.Passive})
 	waits := s.Waits
 	if waits == nil {
 		waits = []string{}

@@ -364,6 +364,9 @@ func slotRow(st *inspect.Status, s inspect.Slot, ps *procs) []string {
 	if s.ReadOnly {
 		what = append(what, "read-only")
 	}
+	if s.Passive {
+		what = append(what, "passive")
+	}
 	peer := shmem.Peer{Slot: s.Slot, PID: s.PID, PIDNamespace: s.PIDNamespace}
 	if holds := attachmentOf(row{Info: st.Info}, st, peer).Holds; len(holds) > 0 {
 		what = append(what, "holds "+strings.Join(holds, ", "))

@@ -117,6 +117,7 @@ const (
 	SlotReadOnly = 1 << 0 // attached read-only
 	SlotCarries  = 1 << 1 // its leader looks for a baton
 	SlotNoDrop   = 1 << 2 // cannot drop the value
+	SlotPassive  = 1 << 4 // counts for nothing in the segment's life
 	SlotUnclean  = 1 << 3 // the attachment that had the slot before did not detach
 )
 

@@ -82,6 +82,7 @@ typedef struct {
 /* Bytes of the file that are locked; no data is there. */
 #define SHMEMBOX_GATE ((int64_t)1 << 62)
 #define SHMEMBOX_SLOT (SHMEMBOX_GATE + 16)
+#define SHMEMBOX_PASSIVE (SHMEMBOX_SLOT + 1024)
 #define SHMEMBOX_WAITERS 0x80000000u /* bit of a lock word */
 /* Offsets in the header page, the last 4096 bytes of the file. */
 #define SHMEMBOX_OWNER 256
@@ -493,7 +494,7 @@ static inline int shmembox_alive(shmembox *b, uint32_t id) {
 	if (id == b->id) return 1;
 	if (gen == 0 || slot >= b->slot_count) return 0;
 	if (__atomic_load_n((uint32_t *)(void *)shmembox_slot(b, slot), __ATOMIC_SEQ_CST) != gen) return 0;
-	return shmembox_held(b->fd, SHMEMBOX_SLOT + slot, 1);
+	return shmembox_held(b->fd, SHMEMBOX_SLOT + slot, 1) || shmembox_held(b->fd, SHMEMBOX_PASSIVE + slot, 1);
 }
 
 /* shmembox_high returns one more than the highest slot ever taken. */

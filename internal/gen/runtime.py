@@ -494,7 +494,7 @@ class _Box:
             return True
         if gen == 0 or slot >= self._count or self._atomics.load4(self._at + self._slot_off(slot)) != gen:
             return False
-        return self._held(_SLOT + slot, 1)
+        return self._held(_SLOT + slot, 1) or self._held(_SLOT + 1024 + slot, 1)  # the latter of a passive one
 
     def _high(self):
         """One more than the highest slot ever taken."""

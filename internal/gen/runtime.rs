@@ -51,6 +51,7 @@ const SYS_FUTEX: i64 = -1; // waiters wake after 100 ms
 // Bytes of the file that are locked; no data is there.
 const GATE: i64 = 1 << 62;
 const SLOT: i64 = GATE + 16;
+const PASSIVE: i64 = SLOT + 1024;
 const WAITERS: u32 = 1 << 31; // bit of a lock word
 // Offsets in the header page, the last 4096 bytes of the file.
 const OWNER: usize = 256;
@@ -694,7 +695,8 @@ impl Segment {
         if id == self.id {
             return true;
         }
-        age != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == age && self.held(SLOT + slot as i64, 1)
+        let held = || self.held(SLOT + slot as i64, 1) || self.held(PASSIVE + slot as i64, 1);
+        age != 0 && slot < self.count && self.slot32(slot, 0).load(SeqCst) == age && held()
     }
 
     /// Wakes the waiters of the object whose armed word is at off in the header page.

@@ -112,7 +112,7 @@ func (p *Peers) Alive(id format.ID) bool {
 	if id.Gen() == 0 || slot >= p.Len() || p.Slot(slot).Gen.Load() != id.Gen() {
 		return false
 	}
-	held, err := p.file.Held(sys.SlotByte+int64(slot), 1)
+	held, err := p.file.HeldSlot(slot)
 	if held {
 		// Another attachment may have taken the slot since the generation was loaded.
 		return p.Slot(slot).Gen.Load() == id.Gen()

@@ -29,6 +29,7 @@ type Config struct {
 	DefaultLifetime format.Lifetime
 	UndoLimit       int // largest payload with an undo image; default: 1 MiB; negative: none
 
+	Passive  bool  // count for nothing in the life of the segment
 	ReadOnly bool  // map the payload without write permission
 	Append   bool  // accept a type that has fields appended
 	AnyUser  bool  // accept another user's file, and one that its maker can truncate unseen

@@ -19,7 +19,8 @@ import (
 //     time for the goroutines that hold locks in the value
 //  2. read the owner word and the first slots (DetachRead). A kept segment stays: step 3, then 8.
 //     Of a dropped one the name may be left: step 3, and if it is there 5. If this is the owner,
-//     if it leaks, or if the records say that no other is attached, keep the slot: 5
+//     if it leaks, or if the records say that no other is attached, keep the slot: 5. A passive
+//     attachment looks at nothing: step 3, then 8
 //  3. write the hint that the slot is free, and unlock it (DetachUnlock)
 //  4. look whether another slot is locked (DetachLook). If so that attachment takes care: 8
 //  5. take the gate (DetachGate, LeakGate) and read the owner word. If the cleanup is not this
@@ -123,6 +124,10 @@ func (a *Attachment) resign(leak bool) (cleanup bool, err error) {
 		return false, nil
 	}
 	l := &leaving{a, leak && !a.ReadOnly(), true, a.deadline()}
+	if a.cfg.Passive { // it is no last one, so nothing is its to decide
+		l.unlock()
+		return false, nil
+	}
 	o, alone, err := l.first()
 	if err != nil {
 		return false, err
@@ -183,7 +188,7 @@ func (l *leaving) first() (o format.Owner, alone bool, err error) {
 // unlock does step 3.
 func (l *leaving) unlock() {
 	l.clearPID()
-	_ = l.file.Unlock(sys.SlotByte+int64(l.id.Slot()), 1)
+	l.unlockSlot()
 	l.hasSlot = false
 	step.Reach(step.DetachUnlock)
 }

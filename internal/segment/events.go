@@ -9,7 +9,6 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
-	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -212,6 +211,7 @@ func (r record) peer(slot int, owner format.Owner) Peer {
 	return Peer{
 		Slot: slot, ID: uint32(id), PID: int(r.pid), PIDNamespace: r.ns,
 		Since: time.Unix(0, r.started), ReadOnly: r.flags&format.SlotReadOnly != 0,
+		Passive: r.flags&format.SlotPassive != 0,
 		Owner: owner.State == format.Owned && owner.ID == id,
 	}
 }
@@ -263,7 +263,7 @@ func (s *Sequence) locked(i int) bool {
 	if s.a.id != format.NoID && i == int(s.a.id.Slot()) {
 		return true // one's own lock cannot be seen
 	}
-	held, err := s.a.file.Held(sys.SlotByte+int64(i), 1)
+	held, err := s.a.file.HeldSlot(i)
 	return held || err != nil
 }
 

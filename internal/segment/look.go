@@ -48,6 +48,7 @@ type Peer struct {
 	PIDNamespace uint64
 	Since        time.Time
 	ReadOnly     bool
+	Passive      bool
 	Owner        bool
 }
 
@@ -230,7 +231,11 @@ func (c *control) describe(l *Look, page []byte) error {
 	if l.Readers, err = c.file.Shared(sys.PresenceByte); err != nil {
 		return err
 	}
-	if attached {
+	passive, err := c.file.Held(sys.PassiveByte, int64(c.head.SlotCount))
+	if err != nil {
+		return err
+	}
+	if attached || passive {
 		if err := c.describePeers(l, page, owner); err != nil {
 			return err
 		}
@@ -281,7 +286,7 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 		if pid == 0 && !owns {
 			continue
 		}
-		if held, err := c.file.Held(sys.SlotByte+int64(i), 1); err != nil || !held {
+		if held, err := c.file.HeldSlot(int(i)); err != nil || !held {
 			continue
 		}
 		flags := binary.NativeEndian.Uint32(rec[format.SlotFlags:])
@@ -290,6 +295,7 @@ func (c *control) describePeers(l *Look, page []byte, owner format.Owner) (err e
 			PIDNamespace: binary.NativeEndian.Uint64(rec[format.SlotPIDNS:]),
 			Since:        time.Unix(0, int64(binary.NativeEndian.Uint64(rec[format.SlotStarted:]))),
 			ReadOnly:     flags&format.SlotReadOnly != 0,
+			Passive:      flags&format.SlotPassive != 0,
 			ID:           uint32(id), Owner: owns,
 		}
 		l.Peers = append(l.Peers, p)

@@ -129,10 +129,12 @@ func openRequest(r Request) (*Attachment, error) {
 	if o.cfg.Foreign {
 		return o.attachForeign()
 	}
-	if o.cfg.ReadOnly {
-		if !o.Attach {
-			return nil, fmt.Errorf("%w: Options.ReadOnly is for attaching", errs.ReadOnly)
-		}
+	switch {
+	case o.cfg.ReadOnly && !o.Attach:
+		return nil, fmt.Errorf("%w: Options.ReadOnly is for attaching", errs.ReadOnly)
+	case o.cfg.Passive && !o.Attach:
+		return nil, errPassive()
+	case o.cfg.ReadOnly || o.cfg.Passive:
 		o.Create = false
 	}
 	return o.run()
@@ -146,10 +148,17 @@ func CreateAnonymous(size int, c Config) (*Attachment, error) {
 	}
 	defer o.discard()
 	o.anonymous = true
+	if o.cfg.Passive {
+		return nil, errPassive()
+	}
 	if err := o.prepare(); err != nil {
 		return nil, explainLocks(err)
 	}
 	return o.publish()
+}
+
+func errPassive() error {
+	return badOption("Options.Passive is for attaching; leave it out to create a segment")
 }
 
 // FromFile attaches to the segment that f is open on. f stays the caller's.
@@ -195,8 +204,11 @@ func (o *opening) absent() error {
 	if o.Schema == nil && o.Compose == nil {
 		hint = "OpenSegment with a size creates it"
 	}
-	if o.cfg.ReadOnly {
+	switch {
+	case o.cfg.ReadOnly:
 		hint += " without Options.ReadOnly"
+	case o.cfg.Passive:
+		hint += " without Options.Passive"
 	}
 	return fmt.Errorf("%w in %s; %s", fs.ErrNotExist, o.cfg.Dir, hint)
 }

@@ -22,6 +22,9 @@ func (a *Attachment) Own() error {
 		return fmt.Errorf("%w: a foreign segment has no owner", errs.Foreign)
 	case a.ReadOnly():
 		return fmt.Errorf("%w: an owner must be able to write", errs.ReadOnly)
+	case a.cfg.Passive:
+		return badOption("a passive attachment cannot own a segment; " +
+			"attach without Options.Passive")
 	}
 	if err := a.mayUnlink(); err != nil {
 		return err

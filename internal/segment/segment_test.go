@@ -54,6 +54,7 @@ func tryOpen(dir string, edit ...func(*Request)) (*Attachment, error) {
 func attachOnly(r *Request)    { r.Create, r.Size = false, 0 }
 func createdKept(r *Request)   { r.Config.Lifetime = format.LifetimeKept }
 func createdShared(r *Request) { r.Config.Lifetime = format.LifetimeShared }
+func passive(r *Request)       { r.Config.Passive = true }
 func noCleanup(r *Request)     { r.NoCleanup = true }
 
 func exists(dir string) bool {
@@ -271,6 +272,9 @@ func TestResign(t *testing.T) {
 		{name: "orphan, the last one", owner: others, dead: true, cleanup: true, state: format.Dropped},
 		{name: "orphan, the last one leaks", owner: others, dead: true, leak: true, state: format.Kept, linked: true},
 		{name: "orphan, without cleanup", owner: others, dead: true, edit: noCleanup, state: format.Dropped},
+		{name: "orphan, passive", owner: others, dead: true, edit: passive, state: format.Owned, linked: true},
+		{name: "shared, passive", owner: is(format.Shared), dead: true, edit: passive, state: format.Shared, linked: true},
+		{name: "dropped, not unlinked, passive", owner: is(format.Dropped), edit: passive, state: format.Dropped, linked: true},
 		{name: "shared", owner: is(format.Shared), state: format.Shared, linked: true},
 		{name: "shared, the last one", owner: is(format.Shared), dead: true, cleanup: true, state: format.Dropped},
 		{name: "shared, leaked", owner: is(format.Shared), leak: true, state: format.Kept, linked: true},
@@ -288,7 +292,7 @@ func TestResign(t *testing.T) {
 			if edit == nil {
 				edit = func(*Request) {}
 			}
-			other := open(t, d, edit)
+			other := open(t, d, edit, func(r *Request) { r.Config.Passive = false })
 			a := open(t, d, edit)
 			if err := a.setOwner(c.owner(a, other)); err != nil {
 				t.Fatal(err)

@@ -44,11 +44,10 @@ func (a *Attachment) scanSlots(t *tail, hinted bool) (taken bool, err error) {
 			if hinted != (binary.NativeEndian.Uint32(rec[format.SlotPID:]) == 0) {
 				continue
 			}
-			switch err := a.file.Lock(sys.SlotByte+int64(first+i), false); {
-			case err == sys.ErrHeld:
-				continue
-			case err != nil:
+			if locked, err := a.lockSlot(first + i); err != nil {
 				return false, err
+			} else if !locked {
+				continue
 			}
 			step.Reach(step.AttachSlot)
 			err := a.writeSlot(t.header(), uint32(first+i), rec)
@@ -57,6 +56,42 @@ func (a *Attachment) scanSlots(t *tail, hinted bool) (taken bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// lockSlot locks a slot, and reports whether it was free. A passive attachment shares the byte of
+// the slot: so no other takes the slot, and none that looks for attachments finds this one. A byte
+// of its own says that it lives. Never is the first one locked alone, not for a moment: another
+// attachment that leaves would rely on this one.
+func (a *Attachment) lockSlot(i int) (locked bool, err error) {
+	slot := sys.SlotByte + int64(i)
+	if !a.cfg.Passive {
+		return free(a.file.Lock(slot, false))
+	}
+	own := sys.PassiveByte + int64(i)
+	if locked, err = free(a.file.Lock(own, false)); !locked {
+		return false, err
+	}
+	if locked, err = free(a.file.Lock(slot, true)); !locked {
+		_ = a.file.Unlock(own, 1)
+	}
+	return locked, err
+}
+
+// free makes of the result of a lock that it was free.
+func free(err error) (bool, error) {
+	if err == sys.ErrHeld {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// unlockSlot frees the slot.
+func (a *Attachment) unlockSlot() {
+	slot := int64(a.id.Slot())
+	_ = a.file.Unlock(sys.SlotByte+slot, 1)
+	if a.cfg.Passive {
+		_ = a.file.Unlock(sys.PassiveByte+slot, 1)
+	}
 }
 
 // writeSlot makes the locked slot this attachment's; old is its present record. The new generation
@@ -93,6 +128,9 @@ func (a *Attachment) slotRecord(before uint32) []byte {
 	if a.noCleanup {
 		flags |= format.SlotNoDrop
 	}
+	if a.cfg.Passive {
+		flags |= format.SlotNoDrop | format.SlotPassive
+	}
 	putUint32(b[format.SlotFlags:], flags)
 	putUint64(b[format.SlotPIDNS:], pidNamespace())
 	putUint64(b[format.SlotStarted:], uint64(time.Now().UnixNano()))
@@ -119,5 +157,5 @@ func (a *Attachment) alive(id format.ID) (bool, error) {
 	if binary.NativeEndian.Uint32(b[:])&format.GenMask != id.Gen() {
 		return false, nil
 	}
-	return a.file.Held(sys.SlotByte+int64(id.Slot()), 1)
+	return a.file.HeldSlot(int(id.Slot()))
 }

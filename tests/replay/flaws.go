@@ -247,10 +247,10 @@ var ones = []Planted{
 // locks are flaws of internal/robust, internal/mem and psync.
 var locks = []Planted{
 	one("no-generation", "^mutex-reuse", peersFile,
-		" || p.Slot(slot).Gen.Load() != id.Gen() {", " {\n\t\treturn false\n\t}\n\tif held, _ := p.file.Held(sys.SlotByte+int64(slot), 1); held {\n\t\treturn true\n\t}\n\tif false {",
+		" || p.Slot(slot).Gen.Load() != id.Gen() {", " {\n\t\treturn false\n\t}\n\tif held, _ := p.file.HeldSlot(slot); held {\n\t\treturn true\n\t}\n\tif false {",
 		"The next attachment in a slot is not taken for the last one."),
 	one("alive-by-pid", "kill", peersFile,
-		"\theld, err := p.file.Held(sys.SlotByte+int64(slot), 1)\n", "\theld, err := p.Slot(slot).PID.Load() != 0, error(nil)\n",
+		"\theld, err := p.file.HeldSlot(slot)\n", "\theld, err := p.Slot(slot).PID.Load() != 0, error(nil)\n",
 		"Whether an attachment lives is determined by its lock byte."),
 	quietly("mark-dead-wakes-none", "^mutex-namespaces", lockFile,
 		"\tstep.Reach(step.LockDead)\n\twait.Wake(o.M, armed)\n", "\tstep.Reach(step.LockDead)\n",
