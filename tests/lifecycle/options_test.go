@@ -49,7 +49,7 @@ func claims(kind string) map[string]claim {
 
 // attachmentOptions are about one attachment, and say nothing of the segment.
 var attachmentOptions = map[string]bool{
-	"Dir": true, "Disk": true, "Timeout": true, "ReadOnly": true, "Append": true, "AnyUser": true,
+	"Dir": true, "Disk": true, "Timeout": true, "Passive": true, "ReadOnly": true, "Append": true, "AnyUser": true,
 	"Foreign": true, "Offset": true, "Populate": true, "HugePages": true, "Logger": true,
 	"RetryDelay": true, "LeaseTimeout": true, "DeadLetters": true, "MaxDeliveries": true,
 }
