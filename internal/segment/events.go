@@ -212,7 +212,7 @@ func (r record) peer(slot int, owner format.Owner) Peer {
 		Slot: slot, ID: uint32(id), PID: int(r.pid), PIDNamespace: r.ns,
 		Since: time.Unix(0, r.started), ReadOnly: r.flags&format.SlotReadOnly != 0,
 		Passive: r.flags&format.SlotPassive != 0,
-		Owner: owner.State == format.Owned && owner.ID == id,
+		Owner:   owner.State == format.Owned && owner.ID == id,
 	}
 }
 
