@@ -313,6 +313,42 @@ func TestCloseInUse(t *testing.T) {
 	}
 }
 
+// TestLend: the share lasts until the bytes are no longer lent, and Pool.Close waits for that.
+func TestLend(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	p, q := small(t, dir), small(t, dir)
+	b := take(t, p, "hello")
+	all, done, err := b.Lend()
+	check(t, err)
+	if _, err := b.HandOver(0); !errors.Is(err, blob.ErrShared) {
+		t.Errorf("handed over while it is lent: %v", err)
+	}
+	check(t, b.Close())
+	if _, _, err := b.Lend(); !errors.Is(err, shmem.ErrClosed) {
+		t.Errorf("a closed buffer: %v", err)
+	}
+	closed := make(chan error)
+	go func() { closed <- p.Close() }()
+	for {
+		if b, err := p.TryTake(1); errors.Is(err, shmem.ErrClosed) {
+			break
+		} else if err == nil {
+			check(t, b.Close())
+		}
+	}
+	if string(all) != "hello" || len(all) != cap(all) || used(q) != 1 {
+		t.Errorf("%q, %d used", all, used(q))
+	}
+	done()
+	done()
+	check(t, <-closed)
+	_, err = q.Sweep()
+	check(t, err)
+	if used(q) != 0 {
+		t.Errorf("%d used", used(q))
+	}
+}
+
 // TestHandleTravels sends handles in all forms.
 func TestHandleTravels(t *testing.T) {
 	dir := shmemtest.Dir(t)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -220,6 +221,20 @@ func (b *Buffer) Update(f func(all []byte) error) error {
 	}
 	b.p.at.M.MarkExposed()
 	return f(b.bytes())
+}
+
+// Lend returns the bytes in shared memory, for use until the caller calls done, which does something
+// only once. The caller must not change them, unless it has the only share. After done they must
+// not be used: the memory gets the bytes of later uses of the buffer.
+//
+// Lend keeps the share and the mapping: Close ends the share when done is called, HandOver returns
+// ErrShared, and Pool.Close waits for done. The error is shmem.ErrClosed.
+func (b *Buffer) Lend() (all []byte, done func(), err error) {
+	if err := b.enter(); err != nil {
+		return nil, nil, b.p.fail("lend", err)
+	}
+	b.p.at.M.MarkExposed()
+	return b.bytes(), sync.OnceFunc(b.exit), nil
 }
 
 // Handle returns a handle of the buffer, while the caller keeps its share. It can be resolved any

@@ -7,8 +7,10 @@
 //
 //	cd bench && go run ./blob
 //
-// Each side ends with the message in memory of its own, and makes the next one from there. CPU is
-// that of both processes. The numbers are medians of the rounds; the ratios, to gRPC in the same
+// Each side ends with the message in memory of its own, and makes the next one from there; in place
+// the server reads it where it is, and either writes its reply beside it or passes the message on.
+// Beside them is gRPC with 64 bytes, which no form of it can be less than. CPU is that of both
+// processes. The numbers are medians of the rounds; the ratios, to gRPC in the same
 // round, too.
 package main
 
@@ -29,6 +31,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/shmembox/shmem/blob"
@@ -140,6 +143,9 @@ func contenders(dir string, pool *blob.Pool) []contender {
 	return []contender{
 		{"gRPC", grpcEcho(dir, "grpc", nil)},
 		{"gRPC with blob", grpcEcho(dir, "grpc-blob", blobgrpc.New(pool, nil))},
+		{"gRPC with blob, in place", lentEcho(dir, "grpc-lent", pool)},
+		{"the same, passed on", passedEcho(dir, "grpc-passed", pool)},
+		{"gRPC, 64 bytes", smallEcho(dir, "grpc-small")},
 		{"Unix socket", socketEcho(dial(dir, "socket"))},
 		{"Unix socket, a memfd each", memfdEcho(dial(dir, "memfd"))},
 		{"Unix socket, a blob.Handle", handleEcho(dial(dir, "handle"), pool)},
@@ -151,6 +157,9 @@ func other(dir string) {
 	pool := open(dir)
 	serveGRPC(dir, "grpc", nil)
 	serveGRPC(dir, "grpc-blob", blobgrpc.New(pool, nil))
+	serveGRPC(dir, "grpc-lent", blobgrpc.New(pool, &blobgrpc.Options{InPlace: true}))
+	serveGRPC(dir, "grpc-passed", blobgrpc.New(pool, &blobgrpc.Options{InPlace: true}))
+	serveGRPC(dir, "grpc-small", nil)
 	for name, echo := range map[string]func(*net.UnixConn){
 		"socket": func(c *net.UnixConn) {
 			b := make([]byte, *size)
@@ -199,8 +208,22 @@ var service = grpc.ServiceDesc{
 			return q, err
 		}
 		return chain(ctx, q, new(grpc.UnaryServerInfo),
-			func(_ context.Context, q any) (any, error) { return q, nil })
+			func(ctx context.Context, q any) (any, error) {
+				return reply(ctx, q.(*wrapperspb.BytesValue)), nil
+			})
 	}}},
+}
+
+// reply returns the request, or if that is in place, and is not to be passed on, a copy that is
+// too.
+func reply(ctx context.Context, q *wrapperspb.BytesValue) *wrapperspb.BytesValue {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if len(md.Get("copy")) == 0 {
+		return q
+	}
+	r := wrapperspb.Bytes(blobgrpc.Bytes(ctx, len(q.Value)))
+	copy(r.Value, q.Value)
+	return r
 }
 
 func serveGRPC(dir, name string, t *blobgrpc.Transport) {
@@ -214,17 +237,61 @@ func serveGRPC(dir, name string, t *blobgrpc.Transport) {
 	go func() { must(s.Serve(l)) }()
 }
 
-func grpcEcho(dir, name string, t *blobgrpc.Transport) func([]byte) []byte {
+func grpcClient(dir, name string, t *blobgrpc.Transport) *grpc.ClientConn {
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2 * *size))}
 	if t != nil {
 		opts = append(opts, t.DialOptions()...)
 	}
-	conn := get(grpc.NewClient("unix://"+address(dir, name).Name, opts...))
+	return get(grpc.NewClient("unix://"+address(dir, name).Name, opts...))
+}
+
+func grpcEcho(dir, name string, t *blobgrpc.Transport) func([]byte) []byte {
+	conn := grpcClient(dir, name, t)
 	return func(q []byte) []byte {
 		r := new(wrapperspb.BytesValue)
 		must(conn.Invoke(context.Background(), "/Echo/Echo", wrapperspb.Bytes(q), r))
 		return r.Value
+	}
+}
+
+// lentEcho writes a message into the pool, where the server reads it, and copies it for its reply.
+func lentEcho(dir, name string, pool *blob.Pool) func([]byte) []byte {
+	t := blobgrpc.New(pool, nil)
+	conn, own := grpcClient(dir, name, t), make([]byte, *size)
+	ctx := metadata.AppendToOutgoingContext(context.Background(), "copy", "yes")
+	return func(q []byte) []byte {
+		ctx, release := t.Lend(ctx)
+		defer release()
+		m, r := wrapperspb.Bytes(blobgrpc.Bytes(ctx, len(q))), new(wrapperspb.BytesValue)
+		copy(m.Value, q)
+		must(conn.Invoke(ctx, "/Echo/Echo", m, r))
+		copy(own, r.Value)
+		return own
+	}
+}
+
+// passedEcho writes a message into the pool. The server passes it on as its reply.
+func passedEcho(dir, name string, pool *blob.Pool) func([]byte) []byte {
+	t := blobgrpc.New(pool, nil)
+	conn, own := grpcClient(dir, name, t), make([]byte, *size)
+	return func(q []byte) []byte {
+		ctx, release := t.Lend(context.Background())
+		defer release()
+		m, r := wrapperspb.Bytes(blobgrpc.Bytes(ctx, len(q))), new(wrapperspb.BytesValue)
+		copy(m.Value, q)
+		must(conn.Invoke(ctx, "/Echo/Echo", m, r))
+		copy(own, r.Value)
+		return own
+	}
+}
+
+// smallEcho makes the call with 64 bytes: what gRPC costs without the message.
+func smallEcho(dir, name string) func([]byte) []byte {
+	echo := grpcEcho(dir, name, nil)
+	return func(q []byte) []byte {
+		_ = echo(q[:min(64, len(q))])
+		return q
 	}
 }
 

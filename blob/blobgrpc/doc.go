@@ -12,6 +12,35 @@
 // go over the connection. Smaller ones go over the connection as ever, and so do large ones when no
 // buffer is free, or when none is large enough. All kinds of calls are supported.
 //
+// # In place
+//
+// As it is, each message that is received is memory of the program, and can be kept. With
+// [Options.InPlace] the handlers of a server get requests whose large fields of bytes are memory of
+// the pool, and with [Transport.Lend] a client gets such replies. [Bytes] returns memory of the pool
+// for a field that is to be sent: it is filled once, and neither side copies it.
+//
+//	ctx, release := t.Lend(ctx)
+//	defer release() // reply.Data is used until here
+//	q := &pb.Frame{Data: blobgrpc.Bytes(ctx, n)}
+//	fill(q.Data)
+//	reply, err := client.Process(ctx, q)
+//
+//	func (s *server) Process(ctx context.Context, q *pb.Frame) (*pb.Frame, error) {
+//		r := &pb.Frame{Data: blobgrpc.Bytes(ctx, len(q.Data))}
+//		return r, process(r.Data, q.Data) // q.Data is used until the reply was sent
+//	}
+//
+// A handler can also return a field of its request, or a part of it: that is not copied either.
+//
+//   - The memory is that of other processes too. A receiver must not write to it. A sender must not
+//     change what it has sent.
+//   - It stays mapped, and its buffer is used for nothing else, until the loan ends: blob.Pool.Close
+//     waits for that.
+//   - A slice that is kept beyond the end is a fault of the program. While the pool is open it has
+//     the bytes of later messages, and to send it is an error. When the pool is closed, an access
+//     to it ends the program with a segmentation fault. Copy what is kept.
+//   - Fields in lists and maps, extensions, and strings are copied as ever.
+//
 // # Agreeing
 //
 // Each call of a client carries the number of its pool in its metadata, and a server that has the

@@ -26,15 +26,28 @@ type Options struct {
 	// receiver that is slower than that gets an error. Default: DefaultLease. It cannot be longer
 	// than blob.MaxLease; if it is negative or longer, the default is used.
 	Lease time.Duration
+	// InPlace says that the requests which a server receives are used in place: their large fields
+	// of bytes are memory of the pool, until the reply was sent. In a stream a message is that until
+	// the next RecvMsg. Handlers must not write to these fields, and must copy what they keep. Such
+	// a server has no codec other than that of protocol buffers. For clients see Transport.Lend.
+	InPlace bool
 }
+
+// DefaultThreshold and DefaultLease are those of nil Options.
+const (
+	DefaultThreshold = 32 << 10
+	DefaultLease     = 30 * time.Second
+)
 
 // A Transport carries large messages of any number of clients and servers of this process through a
 // pool. Its methods are safe for concurrent use.
 type Transport struct {
 	pool      *blob.Pool
+	lender    *lender
 	id        string // of the pool, in metadata
 	threshold int
 	lease     time.Duration
+	inPlace   bool
 	once      sync.Once
 }
 
@@ -53,26 +66,15 @@ func New(pool *blob.Pool, opts *Options) *Transport {
 	if opts != nil && opts.Lease > 0 && opts.Lease <= blob.MaxLease {
 		t.lease = opts.Lease
 	}
-	pools.Lock()
-	defer pools.Unlock()
-	pools.all[pool.ID()] = append(pools.all[pool.ID()], pool)
+	t.inPlace = opts != nil && opts.InPlace
+	t.lender = lenderOf(pool)
 	return t
 }
 
 // Close makes calls fail that receive a message through the pool from then on. Close clients and
 // servers before. It never fails.
 func (t *Transport) Close() error {
-	t.once.Do(func() {
-		pools.Lock()
-		defer pools.Unlock()
-		list := slices.Clone(pools.all[t.pool.ID()])
-		if i := slices.Index(list, t.pool); i >= 0 {
-			list = slices.Delete(list, i, i+1)
-		}
-		if pools.all[t.pool.ID()] = list; len(list) == 0 {
-			delete(pools.all, t.pool.ID())
-		}
-	})
+	t.once.Do(t.lender.drop)
 	return nil
 }
 
@@ -88,9 +90,14 @@ func (t *Transport) DialOptions() []grpc.DialOption {
 
 // ServerOptions returns the options of a server. Give them before those of other interceptors.
 func (t *Transport) ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
+	opts := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(t.serveUnary), grpc.ChainStreamInterceptor(t.serveStream),
 	}
+	if t.inPlace {
+		p := &inPlace{t: t}
+		opts = append(opts, grpc.ForceServerCodecV2(p), grpc.StatsHandler(p))
+	}
+	return opts
 }
 
 // A client knows whether its server has the same pool.
@@ -113,12 +120,20 @@ func (c *client) unary(
 	if c.agreed.Load() {
 		var header metadata.MD
 		m := req
-		if b := c.t.put(req); b != nil {
-			defer func() { _ = b.Close() }() // the server has its own share, or will never have
-			m = &Message{Value: req, t: c.t, handle: b.Handle()}
+		p, err := c.t.pack(req)
+		if err != nil {
+			return status.Error(codes.Internal, err.Error())
 		}
-		err := invoke(ctx, method, m, reply, cc,
-			append(opts, grpc.Header(&header), grpc.ForceCodecV2(codec{}))...)
+		if p != nil {
+			defer p.close() // the server has its own shares, or will never have
+			frame, err := p.frame(kept)
+			if err != nil {
+				return status.Error(codes.Internal, err.Error())
+			}
+			m = &Message{Value: req, frame: frame}
+		}
+		err = invoke(ctx, method, m, reply, cc,
+			append(opts, grpc.Header(&header), grpc.ForceCodecV2(replyCodec(ctx)))...)
 		if c.agrees(header) {
 			return err
 		}
@@ -146,6 +161,25 @@ func unread(err error) bool {
 		strings.HasPrefix(s.Message(), "grpc: failed to unmarshal the received message")
 }
 
+// replyCodec returns the codec of a call, whose replies are used in place if its context comes from
+// Lend.
+func replyCodec(ctx context.Context) codec {
+	l := repliesOf(ctx)
+	if l == nil {
+		return codec{}
+	}
+	return codec{adopt: l.inbox.addAll}
+}
+
+// messagesCodec is replyCodec of a stream. A message ends the loan of the one before.
+func messagesCodec(ctx context.Context) codec {
+	l := repliesOf(ctx)
+	if l == nil {
+		return codec{}
+	}
+	return codec{adopt: l.newInbox().renew}
+}
+
 func (c *client) stream(
 	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
 	open grpc.Streamer, opts ...grpc.CallOption,
@@ -153,7 +187,7 @@ func (c *client) stream(
 	ctx = metadata.AppendToOutgoingContext(ctx, metadataKey, c.t.id)
 	framed := c.agreed.Load()
 	if framed {
-		opts = append(slices.Clip(opts), grpc.ForceCodecV2(codec{}))
+		opts = append(slices.Clip(opts), grpc.ForceCodecV2(messagesCodec(ctx)))
 	}
 	s, err := open(ctx, desc, cc, method, opts...)
 	if err != nil {
@@ -210,6 +244,9 @@ func (t *Transport) serveUnary(
 ) (any, error) {
 	framed := t.offered(ctx)
 	reply, err := handle(ctx, req)
+	if err == nil && framed && ctx.Err() != nil { // nothing would resolve the handle of the reply
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	if err == nil && framed {
 		reply = &Message{Value: reply, t: t}
 	}
