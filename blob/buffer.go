@@ -223,9 +223,9 @@ func (b *Buffer) Update(f func(all []byte) error) error {
 	return f(b.bytes())
 }
 
-// Lend returns the bytes in shared memory, for use until the caller calls done, which does something
-// only once. The caller must not change them, unless it has the only share. After done they must
-// not be used: the memory gets the bytes of later uses of the buffer.
+// Lend returns the bytes in shared memory, for use until the caller calls done. To call done again
+// does nothing. The caller must not change the bytes, unless it has the only share. After done they
+// must not be used: the memory gets the bytes of later uses of the buffer.
 //
 // Lend keeps the share and the mapping: Close ends the share when done is called, HandOver returns
 // ErrShared, and Pool.Close waits for done. The error is shmem.ErrClosed.

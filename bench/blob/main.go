@@ -2,8 +2,8 @@
 
 // Blob compares ways to echo a large message between two processes: gRPC over a Unix socket, with
 // its messages in the socket and in a pool of package blob; bytes in a socket; a memfd for each
-// message, whose descriptor goes over a socket; and a handle of a pool over a socket. The contenders
-// take turns in one run:
+// message, whose descriptor goes over a socket; and a handle of a pool over a socket. They take
+// turns in one run:
 //
 //	cd bench && go run ./blob
 //

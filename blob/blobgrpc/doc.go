@@ -16,8 +16,8 @@
 //
 // As it is, each message that is received is memory of the program, and can be kept. With
 // [Options.InPlace] the handlers of a server get requests whose large fields of bytes are memory of
-// the pool, and with [Transport.Lend] a client gets such replies. [Bytes] returns memory of the pool
-// for a field that is to be sent: it is filled once, and neither side copies it.
+// the pool. With [Transport.Lend] a client gets such replies. [Bytes] returns memory of the pool for
+// a field that is to be sent: it is filled once, and neither side copies it.
 //
 //	ctx, release := t.Lend(ctx)
 //	defer release() // reply.Data is used until here
@@ -34,8 +34,8 @@
 //
 //   - The memory is that of other processes too. A receiver must not write to it. A sender must not
 //     change what it has sent.
-//   - It stays mapped, and its buffer is used for nothing else, until the loan ends: blob.Pool.Close
-//     waits for that.
+//   - It stays mapped, and its buffer is used for nothing else, until the loan ends. Pool.Close of
+//     package blob waits for that.
 //   - A slice that is kept beyond the end is a fault of the program. While the pool is open it has
 //     the bytes of later messages, and to send it is an error. When the pool is closed, an access
 //     to it ends the program with a segmentation fault. Copy what is kept.

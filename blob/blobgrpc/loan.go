@@ -64,8 +64,8 @@ func (l *lender) end(is *lent) {
 	_ = is.b.Close()
 }
 
-var errReleased = errors.New("blobgrpc: the message has bytes of a buffer that was released; copy " +
-	"what is to be kept")
+var errReleased = errors.New("blobgrpc: the message has bytes of a buffer that was released; " +
+	"copy what is to be kept")
 
 // share returns a share of the buffer that value is a part of, and where it begins there. It
 // returns nil if value is no memory of the pool.
@@ -173,8 +173,8 @@ func (l *loans) release() {
 // of bytes are memory of the pool, until release is called. [Bytes] of that context are such memory
 // for requests. Call release when the calls are over, and no reply and no request is used any more.
 //
-// A message of a stream is lent until the next RecvMsg of the stream. For each message that a stream
-// sends, call Lend anew.
+// A message of a stream is lent until the next RecvMsg of the stream. For each message that is sent
+// on a stream, call Lend anew.
 //
 // In the handler of a unary call that a server with Options.InPlace serves, and with the context of
 // that call, the loan lasts until the reply was sent, and release does nothing. So a handler can
@@ -196,10 +196,10 @@ func repliesOf(ctx context.Context) *loans {
 	return l
 }
 
-// Bytes returns n bytes for a field of a message. They are memory of the pool, which is sent without
-// being copied, if ctx comes from [Transport.Lend], or is that of a call which a server with
-// Options.InPlace serves. Otherwise, and where n is less than Options.Threshold or no buffer is
-// free, they are usual memory. Memory of the pool has any values before it is written. It can be
+// Bytes returns n bytes for a field of a message. If ctx comes from [Transport.Lend], or is that of
+// a call which a server with Options.InPlace serves, they are memory of the pool, which is sent
+// without being copied. Otherwise they are usual memory, as they are where n is less than
+// Options.Threshold or no buffer is free. Memory of the pool has any values before it is written. It can be
 // used until the loan or the call is over; do not change it after it was sent.
 func Bytes(ctx context.Context, n int) []byte {
 	l := loansOf(ctx)

@@ -63,8 +63,8 @@ func without(m protoreflect.Message, fields []field, depth int) protoreflect.Mes
 	return rest
 }
 
-// set sets a field of bytes, which aliases its value. Where the receiver has another type of message
-// than the sender, the value is copied.
+// set sets a field of bytes, which aliases its value. Where the receiver has another type of
+// message than the sender, the value is copied.
 func set(m protoreflect.Message, f field) error {
 	is := m
 	for i, number := range f.at {

@@ -27,8 +27,8 @@ type Options struct {
 	// than blob.MaxLease; if it is negative or longer, the default is used.
 	Lease time.Duration
 	// InPlace says that the requests which a server receives are used in place: their large fields
-	// of bytes are memory of the pool, until the reply was sent. In a stream a message is that until
-	// the next RecvMsg. Handlers must not write to these fields, and must copy what they keep. Such
+	// of bytes are memory of the pool, until the reply was sent. A message of a stream is that
+	// until the next RecvMsg. Handlers must not write to these fields, and must copy what they keep. Such
 	// a server has no codec other than that of protocol buffers. For clients see Transport.Lend.
 	InPlace bool
 }
