@@ -269,6 +269,9 @@ func (m *Mapping) Resume() {
 // Retire removes the memory, after Drain. An access to it faults from now on. After MarkExposed its
 // addresses are never used again.
 func (m *Mapping) Retire() {
+	if m.Peers != nil {
+		m.Peers.bells.close()
+	}
 	arena.unregister(m)
 	m.unplace()
 }
@@ -295,7 +298,17 @@ func (m *Mapping) MarkExposed() { m.exposed.Store(true) }
 
 // Populate makes the payload's pages present, so that the first access costs no page fault.
 func (m *Mapping) Populate() {
-	sys.Populate(m.base, roundUp(m.delta+m.payload, uintptr(os.Getpagesize())), m.write)
+	page := uintptr(os.Getpagesize())
+	n := roundUp(m.delta+m.payload, page)
+	if sys.Populate(m.base, n, m.write) {
+		return
+	}
+	// In a truncated file it faults: the first access finds that, too.
+	_ = m.Guard(func() {
+		for off := uintptr(0); off < n; off += page {
+			loadWord(unsafe.Add(m.base, off))
+		}
+	})
 }
 
 // HugePages asks for huge pages, and makes the pages present. The kernel decides whether there are

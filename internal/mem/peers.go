@@ -60,6 +60,8 @@ type Peers struct {
 
 	once sync.Once
 	id   FileID
+
+	bells *bells // nil: the doorbells are futex words
 }
 
 // JoinPeers sets m.Peers. file has the locks of this attachment; the caller keeps and closes it.
@@ -73,6 +75,9 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 		return err
 	}
 	m.Peers = &Peers{Self: self, Words: words, slots: slots, file: file}
+	if !sys.HasFutex {
+		m.Peers.bells = newBells(file, len(slots))
+	}
 	m.setLockID()
 	return nil
 }

@@ -44,13 +44,27 @@ func (m *Mapping) UnpinOpen() bool {
 // has no slot or cannot write, and once Drain has begun.
 func (m *Mapping) LockID() format.ID { return format.ID(m.lockID.Load()) }
 
-// Sleep sleeps while the slot's bell has the given value, at most for d.
-func (s *Slot) Sleep(bell uint32, d time.Duration) {
-	sys.FutexWait((*uint32)(unsafe.Pointer(&s.Bell)), bell, d)
+// Sleep sleeps while the slot's bell has the given value, at most for d. The slot is that of this
+// attachment. It can return too early. It reports false where there is no doorbell to sleep on.
+func (s *Slot) Sleep(bell uint32, d time.Duration) bool {
+	if sys.HasFutex {
+		sys.FutexWait((*uint32)(unsafe.Pointer(&s.Bell)), bell, d)
+		return true
+	}
+	return bellsOf(s).wait(s, bell, d)
 }
 
-// Rouse wakes the thread that sleeps on the slot's bell.
-func (s *Slot) Rouse() { sys.FutexWake((*uint32)(unsafe.Pointer(&s.Bell)), 1) }
+// Rouse wakes the thread or goroutine that sleeps on the slot's bell.
+func (s *Slot) Rouse() {
+	if sys.HasFutex {
+		sys.FutexWake((*uint32)(unsafe.Pointer(&s.Bell)), 1)
+		return
+	}
+	bellsOf(s).ring(s)
+}
+
+// SleepTakesThread tells that each goroutine in Sleep keeps a thread.
+const SleepTakesThread = sys.HasFutex
 
 // MaxFutexes is the length of the longest Futexes.
 const MaxFutexes = sys.MaxFutexes

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -102,7 +101,7 @@ func (o *opening) attachFile() (*Attachment, error) {
 // pathOf returns the path that leads to an open file, "" if there is none. An attachment by
 // descriptor needs the path because it may become the last one.
 func pathOf(file sys.FD) string {
-	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", int(file)))
+	path, err := file.Path()
 	if err != nil {
 		return ""
 	}

@@ -8,7 +8,6 @@
 package segment
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -127,8 +126,9 @@ func (a *Attachment) fileInfo() (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return os.Stat(fmt.Sprintf("/proc/self/fd/%d", int(f)))
+	file := f.File(a.path)
+	defer file.Close()
+	return file.Stat()
 }
 
 // File opens the segment's file anew, without a lock: for reading only if the attachment is

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package sys
 
 import "golang.org/x/sys/unix"
@@ -8,7 +10,6 @@ const (
 	registerBarrier = 1 << 2 // MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED
 )
 
-// RegisterBarrier makes Barrier of every process reach this one.
 func RegisterBarrier() error {
 	_, _, e := unix.Syscall(unix.SYS_MEMBARRIER, registerBarrier, 0, 0)
 	if e != 0 {
@@ -17,8 +18,6 @@ func RegisterBarrier() error {
 	return nil
 }
 
-// Barrier is a full memory barrier in every running thread of every process that has called
-// RegisterBarrier. It takes some microseconds.
 func Barrier() error {
 	_, _, e := unix.Syscall(unix.SYS_MEMBARRIER, globalBarrier, 0, 0)
 	if e != 0 {

@@ -5,8 +5,6 @@ import (
 	"strings"
 )
 
-// CPUQuota returns how many CPUs the cgroups of this process let it use on average. It returns 0 if
-// they set no limit, or if they cannot be read.
 func CPUQuota() float64 { return thisMachine("self").cpuQuota(cgroupMounts()) }
 
 func (m machine) cpuQuota(mounts []cgroupMount) (quota float64) {

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package sys
 
 import (
@@ -44,12 +46,8 @@ const (
 		unix.IN_ONLYDIR
 )
 
-// NotifyFile tells when a name of an open file may be gone or another one. It needs permission to
-// read the file. The caller calls Cancel.
 func NotifyFile(fd FD) (*Notice, error) { return newNotice(fd.procPath(), "", ofFile) }
 
-// NotifyName tells when a file of that name may have come into a directory, and when the directory
-// may be gone. The caller calls Cancel.
 func NotifyName(dir, name string) (*Notice, error) { return newNotice(dir, name, ofDir) }
 
 func newNotice(path, name string, mask uint32) (*Notice, error) {

@@ -2,14 +2,8 @@ package sys
 
 import "strconv"
 
-// Room returns what bounds the memory that this process can take most tightly: the memory cgroup,
-// those above it, or the machine. ok is false where /proc does not say.
-//
-// It is an estimate, and other processes take memory meanwhile. Pages of files that the kernel can
-// drop, and swap, count as free.
 func Room() (r Memory, ok bool) { return thisMachine("self").room(cgroupMounts()) }
 
-// RoomOf is Room for another process.
 func RoomOf(pid int) (r Memory, ok bool) {
 	return thisMachine(strconv.Itoa(pid)).room(cgroupMounts())
 }

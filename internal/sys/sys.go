@@ -60,32 +60,6 @@ type Memory struct {
 	Limit, Free int64  // bytes
 }
 
-// Lock bytes, all beyond the end of any file.
-const (
-	GateByte     int64 = 1 << 62
-	PresenceByte int64 = GateByte + 15 // shared by all attachments that may only read the file
-	SlotByte     int64 = GateByte + 16 // of slot 0; that of slot i is i bytes further
-	// PassiveByte is that of a passive attachment in slot 0, which shares SlotByte.
-	PassiveByte int64 = SlotByte + 1024
-)
-
-// HeldSlot reports whether an attachment other than that of this file has slot i, passive or not.
-func (fd FD) HeldSlot(i int) (bool, error) {
-	held, err := fd.Held(SlotByte+int64(i), 1)
-	if held || err != nil {
-		return held, err
-	}
-	return fd.Held(PassiveByte+int64(i), 1)
-}
-
 // Piece is how many bytes a caller asks Allocate for at most: the kernel handles a signal only
 // between calls.
 const Piece = 16 << 20
-
-// AvoidNameless makes every new file get a temporary name first, as on systems without nameless
-// files. Only tests and tests/chaos set it, before anything else runs.
-var AvoidNameless = false
-
-// AvoidNotify makes NotifyFile and NotifyName fail, as on systems without inotify and for users who
-// have as many instances as they may. Only tests set it, before anything else runs.
-var AvoidNotify = false

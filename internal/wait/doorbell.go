@@ -10,9 +10,10 @@ import (
 	"github.com/shmembox/shmem/internal/step"
 )
 
-// A doorbell is what the leader of a mapping sleeps on and wakers ring. So far there is one kind: a
-// futex word in the slot of the attachment. This file and sentry.go have all that the package knows
-// of futexes.
+// A doorbell is what the leader of a mapping sleeps on and wakers ring: a word in the slot of the
+// attachment, which every ring changes. On Linux it is a futex. Elsewhere package mem has a bell of
+// the system beside the word, on which sleeping takes no thread. This file and sentry.go have all
+// that the package knows of futexes.
 type doorbell interface {
 	// value returns a number that every ring changes.
 	value() uint32
@@ -58,7 +59,9 @@ var alone atomic.Int32 // leaders that sleep in a thread of their own
 //     sleeps on the bells of all its berths. A mapping keeps its berth;
 //   - where the kernel cannot sleep on several futexes (before Linux 5.16, or forbidden by
 //     seccomp), in a thread of its own, if fewer than maxThreads leaders do. Further leaders poll
-//     their bells, after 1 ms, 2 ms and so on up to 50 ms.
+//     their bells, after 1 ms, 2 ms and so on up to 50 ms;
+//   - where sleeping takes no thread, all leaders sleep like the first ones. They poll where the
+//     system gives them no bell.
 type ownBell struct {
 	futexBell
 	m     *mem.Mapping
@@ -87,20 +90,21 @@ func (b *ownBell) sleep(seen uint32, d time.Duration) {
 	}
 }
 
-// sleepAlone sleeps in a thread of its own. It reports false if limit leaders do already.
+// sleepAlone sleeps in a thread of its own. It reports false if limit leaders do already, or if it
+// cannot sleep.
 func (b *ownBell) sleepAlone(seen uint32, d time.Duration, limit int32) bool {
 	defer alone.Add(-1) // also when memory faults
-	if alone.Add(1) > limit {
+	if alone.Add(1) > limit && mem.SleepTakesThread {
 		return false
 	}
 	b.aside.Store(true)
 	defer b.aside.Store(false)
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
-	b.keep.sleep(b.slot, seen, d)
+	slept := b.keep.sleep(b.slot, seen, d)
 	b.slot.Sleeping.Store(0)
 	step.Reach(step.WaitWoken)
-	return true
+	return slept
 }
 
 // A keeping makes short sleeps cheap for Go's scheduler: it sleeps in slices, between which it lets
@@ -122,14 +126,18 @@ const (
 	longRest = 64                   // most sleeps without slices; each rest is twice the last
 )
 
-// sleep sleeps until the bell of the slot is not seen any more, at most for d.
-func (k *keeping) sleep(slot *mem.Slot, seen uint32, d time.Duration) {
+// sleep sleeps until the bell of the slot is not seen any more, at most for d. It reports false
+// where there is nothing to sleep on.
+func (k *keeping) sleep(slot *mem.Slot, seen uint32, d time.Duration) bool {
+	if !mem.SleepTakesThread {
+		return slot.Sleep(seen, d)
+	}
 	for d > 0 && k.rest == 0 {
 		s := min(d, slice)
 		slot.Sleep(seen, s)
 		if slot.Bell.Load() != seen {
 			k.slept, k.next = 0, 0
-			return
+			return true
 		}
 		// The only P is taken away at once.
 		if k.slept += s; k.slept >= sliced || runtime.GOMAXPROCS(0) == 1 {
@@ -140,12 +148,13 @@ func (k *keeping) sleep(slot *mem.Slot, seen uint32, d time.Duration) {
 		runtime.Gosched()
 	}
 	if d <= 0 {
-		return
+		return true
 	}
 	slot.Sleep(seen, d)
 	if k.rest > 0 && slot.Bell.Load() != seen {
 		k.slept, k.rest = 0, k.rest-1
 	}
+	return true
 }
 
 // poll sleeps for a while, longer each time that the bell was not rung.

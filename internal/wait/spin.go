@@ -9,8 +9,9 @@ import (
 	"github.com/shmembox/shmem/internal/sys"
 )
 
-// MaxSpin is the longest spin before a wait parks. It is about what parking and waking cost.
-const MaxSpin = 20 * time.Microsecond
+// MaxSpin is the longest spin before a wait parks. It is about what parking and waking cost with
+// the doorbell of the system.
+const MaxSpin = sys.MaxSpin
 
 // Times and counts of a ledger.
 const (

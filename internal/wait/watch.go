@@ -23,8 +23,8 @@ type watches struct {
 // A watched is an attachment that is watched, or that cannot be watched.
 type watched struct {
 	id    format.ID
-	file  *os.File // nil: the process cannot be watched
-	ended bool     // the end is reported, or about to be; the attachment may still seem alive
+	file  *sys.Process // nil: the process cannot be watched
+	ended bool         // the end is reported, or about to be; the attachment may still seem alive
 }
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
@@ -189,15 +189,15 @@ func pidOf(p *mem.Peers, id format.ID) int {
 }
 
 // waitForEnd waits until the process of f ends or f is closed.
-func (l *parkingLot) waitForEnd(id format.ID, f *os.File) {
-	if sys.WaitProcess(f) == nil {
+func (l *parkingLot) waitForEnd(id format.ID, f *sys.Process) {
+	if f.Wait() == nil {
 		l.watches.end(id, f)
 		l.reportDeath(id)
 	}
 }
 
 // end says that the process of f has ended: a waiter that comes now may be too late for the report.
-func (ws *watches) end(id format.ID, f *os.File) {
+func (ws *watches) end(id format.ID, f *sys.Process) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.slots[id.Slot()].file == f {

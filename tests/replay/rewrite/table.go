@@ -23,7 +23,8 @@ var untouched = []string{
 
 // dropped are files that the library proper does not use.
 var dropped = []string{
-	"internal/sys/holes_linux.go",
+	"internal/sys/holes.go",
+	"internal/sys/holes_unix.go",
 	"internal/sys/term_linux.go",
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"syscall"
 
 	"github.com/shmembox/shmem/tests/replay/kernel"
@@ -86,6 +87,10 @@ func Open(name string) (*File, error) {
 // Name, Fd and Close are those of os.File.
 func (f *File) Name() string { return f.name }
 func (f *File) Fd() uintptr  { return uintptr(f.fd) }
+
+// Stat describes the open file.
+func (f *File) Stat() (FileInfo, error) { return Stat("/proc/self/fd/" + strconv.Itoa(int(f.fd))) }
+
 func (f *File) Close() error {
 	if f.proc {
 		return kernel.CloseProcess(f.fd)

@@ -1,9 +1,10 @@
-//go:build !linux
+//go:build !linux || portable
 
 package sys
 
 import "errors"
 
+// A Notice is never made on this system.
 type Notice struct{ C <-chan struct{} }
 
 func (*Notice) Cancel() {}

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package sys
 
 import (
@@ -7,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenProcess opens the process pid of this PID namespace for WaitProcess. Go's network poller
-// takes the descriptor, so waiting costs no thread.
-func OpenProcess(pid int) (*os.File, error) {
+// A Process is a process descriptor, which Go's network poller takes.
+type Process struct{ f *os.File }
+
+func OpenProcess(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err == unix.EINVAL { // before 5.10
 		if fd, err = unix.PidfdOpen(pid, 0); err == nil {
@@ -27,12 +30,13 @@ func OpenProcess(pid int) (*os.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return f, nil
+	return &Process{f}, nil
 }
 
-// WaitProcess waits until the process has ended. It returns an error when f is closed.
-func WaitProcess(f *os.File) error {
-	c, err := f.SyscallConn()
+func (p *Process) Close() error { return p.f.Close() }
+
+func (p *Process) Wait() error {
+	c, err := p.f.SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package sys
 
@@ -45,10 +45,8 @@ func RenameExclusive(string, string) error            { return errors.ErrUnsuppo
 func Unlink(string) error                             { return errors.ErrUnsupported }
 func Lstat(string) (Stat, error)                      { return Stat{}, errors.ErrUnsupported }
 func MountOf(string) (Mount, error)                   { return Mount{}, errors.ErrUnsupported }
-func Huge(uintptr, uintptr) (int64, error)            { return 0, errors.ErrUnsupported }
+func MakeDefaultDir() error                           { return nil }
 func HasProc() bool                                   { return false }
-func Room() (Memory, bool)                            { return Memory{}, false }
-func RoomOf(int) (Memory, bool)                       { return Memory{}, false }
 func MayUnlink(string, FD) error                      { return errors.ErrUnsupported }
 func OverflowUID() uint32                             { return 0 }
 func OverflowGID() uint32                             { return 0 }
@@ -73,6 +71,7 @@ func (fd FD) Unlock(int64, int64) error               { return errors.ErrUnsuppo
 func (fd FD) Held(int64, int64) (bool, error)         { return false, errors.ErrUnsupported }
 func (fd FD) InUse() (bool, error)                    { return false, errors.ErrUnsupported }
 func (fd FD) Shared(int64) (bool, error)              { return false, errors.ErrUnsupported }
+func (fd FD) Path() (string, error)                   { return "", errors.ErrUnsupported }
 func (fd FD) Close() error                            { return errors.ErrUnsupported }
 func (fd FD) InMemory() bool                          { return false }
 func (fd FD) File(name string) *os.File               { return nil }

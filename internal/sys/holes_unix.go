@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package sys
 
 import (
@@ -6,8 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Data returns the first range of the file at off or behind it that is no hole. It returns io.EOF
-// if there is none.
 func (fd FD) Data(off int64) (start, end int64, err error) {
 	start, err = fd.seek(off, unix.SEEK_DATA)
 	if err == unix.ENXIO {

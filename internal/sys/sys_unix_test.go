@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package sys_test
 
 import (
@@ -10,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/shmembox/shmem/internal/sys"
@@ -40,6 +41,21 @@ func anonymous(t *testing.T, n int64) sys.FD {
 	return fd
 }
 
+// named returns a file of n bytes that has a name until the test ends.
+func named(t *testing.T, n int64) sys.FD {
+	t.Helper()
+	path := filepath.Join(shmemtest.Dir(t), "f")
+	fd, err := sys.CreateExclusive(path, 0o600)
+	if err == nil {
+		err = fd.Allocate(0, n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fd.Close(); sys.Unlink(path) })
+	return fd
+}
+
 func reopen(t *testing.T, fd sys.FD) sys.FD {
 	t.Helper()
 	other, err := fd.Reopen(true)
@@ -51,7 +67,7 @@ func reopen(t *testing.T, fd sys.FD) sys.FD {
 
 // TestLockBytes: locks belong to the open file, also within one process, and end with it.
 func TestLockBytes(t *testing.T) {
-	a := anonymous(t, 1)
+	a := named(t, 1)
 	b := reopen(t, a)
 	held := func(fd sys.FD, want bool) {
 		t.Helper()
@@ -139,7 +155,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestReadWrite(t *testing.T) {
-	fd := anonymous(t, 10)
+	fd := named(t, 10)
 	wantErr(t, "WriteAt", fd.WriteAt([]byte("hello"), 5), nil)
 	b := make([]byte, 8)
 	if n, err := fd.ReadAt(b, 4); n != 6 || err != nil || !bytes.Equal(b[:n], []byte("\x00hello")) {
@@ -168,22 +184,6 @@ func TestAllocate(t *testing.T) {
 	wantErr(t, "Truncate", fd.Truncate(0), nil)
 	if st, err = fd.Stat(); err != nil || st.Size != 0 || st.Blocks != 0 {
 		t.Errorf("after Truncate: %+v, %v", st, err)
-	}
-}
-
-func TestSeal(t *testing.T) {
-	fd := anonymous(t, 4096)
-	if fd.Sealed() {
-		t.Error("sealed at first")
-	}
-	wantErr(t, "Seal", fd.Seal(), nil)
-	if !fd.Sealed() {
-		t.Error("not sealed")
-	}
-	for _, size := range []int64{0, 8192} {
-		if err := fd.Truncate(size); err == nil {
-			t.Errorf("a sealed file gets %d bytes", size)
-		}
 	}
 }
 
@@ -235,45 +235,16 @@ func TestMap(t *testing.T) {
 	}
 }
 
-func TestFutex(t *testing.T) {
-	page := uintptr(os.Getpagesize())
-	p, err := sys.Map(nil, page, anonymous(t, int64(page)), 0, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sys.Retire(p, page)
-	word := (*uint32)(p)
-	start := time.Now()
-	sys.FutexWait(word, 1, time.Hour) // the value differs: it returns at once
-	sys.FutexWait(word, 0, time.Millisecond)
-	if d := time.Since(start); d > 20*time.Second {
-		t.Errorf("FutexWait took %v", d)
-	}
-	done := make(chan bool)
-	go func() { sys.FutexWait(word, 0, time.Hour); close(done) }()
-	for {
-		sys.FutexWake(word, 1) // again and again: the other may not sleep yet
-		select {
-		case <-done:
-			return
-		case <-time.After(time.Millisecond):
-		}
-		if time.Since(start) > 20*time.Second {
-			t.Fatal("FutexWake does not wake")
-		}
-	}
-}
-
-// TestWaitProcess: the end of a process is seen, and closing the file ends
+// TestProcessEnds: the end of a process is seen, and closing the file ends
 // the wait.
-func TestWaitProcess(t *testing.T) {
+func TestProcessEnds(t *testing.T) {
 	self, err := sys.OpenProcess(os.Getpid())
 	if err != nil {
 		t.Logf("no process descriptors: %v", err) // an emulator, or a kernel before 5.3
 		return
 	}
 	self.Close()
-	child := func() (*exec.Cmd, io.Closer, *os.File) {
+	child := func() (*exec.Cmd, io.Closer, *sys.Process) {
 		c := exec.Command("cat")
 		in, err := c.StdinPipe()
 		if err == nil {
@@ -290,22 +261,22 @@ func TestWaitProcess(t *testing.T) {
 	}
 	c, in, f := child()
 	ended := make(chan error, 1)
-	go func() { ended <- sys.WaitProcess(f) }()
+	go func() { ended <- f.Wait() }()
 	select {
 	case err := <-ended:
-		t.Errorf("WaitProcess returns before the end: %v", err)
+		t.Errorf("Wait returns before the end: %v", err)
 	default:
 	}
 	in.Close()
-	wantErr(t, "WaitProcess", <-ended, nil)
+	wantErr(t, "Wait", <-ended, nil)
 	f.Close()
 	c.Wait()
 
 	c, in, f = child()
-	go func() { ended <- sys.WaitProcess(f) }()
+	go func() { ended <- f.Wait() }()
 	f.Close()
 	if err := <-ended; err == nil {
-		t.Error("WaitProcess of a closed file returns no error")
+		t.Error("Wait of a closed one returns no error")
 	}
 	in.Close()
 	c.Wait()

@@ -1,0 +1,19 @@
+//go:build !linux && !darwin
+
+package sys
+
+import (
+	"errors"
+	"unsafe"
+)
+
+func Reserve(unsafe.Pointer, uintptr, bool) (unsafe.Pointer, error) {
+	return nil, errors.ErrUnsupported
+}
+func Map(unsafe.Pointer, uintptr, FD, int64, bool) (unsafe.Pointer, error) {
+	return nil, errors.ErrUnsupported
+}
+func Retire(unsafe.Pointer, uintptr) error        { return errors.ErrUnsupported }
+func ProtectRead(unsafe.Pointer, uintptr) error   { return errors.ErrUnsupported }
+func Populate(unsafe.Pointer, uintptr, bool) bool { return false }
+func HugePages(unsafe.Pointer, uintptr)           {}

@@ -1,0 +1,5 @@
+//go:build !portable
+
+package sys
+
+func (fd FD) Reopen(write bool) (FD, error) { return OpenAny(fd.procPath(), write) }
