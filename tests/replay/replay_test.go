@@ -80,6 +80,8 @@ func TestAgain(t *testing.T) {
 	Again(t, "close-rwmutex-drain", "0.121:r1")
 	Again(t, "box-marked", "-1.0:r2 2.8:r0 0.15:r2 2.26:r1 1.2:r0 0.42:r2 1.3:k1")
 	Again(t, "rwmutex-kill", "-1.0:r2 2.4:r1 1.25:r3 2.35:r0 0.43:r1 1.46:r0 0.63:r1 1.95:r0 0.67:r2 2.37:r1 1.106:r2")
+	// A process is stopped in Take until its lease is lost and another one is done.
+	Again(t, "queue-lost-lease", "1.14:=1 1.16:r3 3.12:s2 4.2:.0 0.163:.0 2.125:.0 1.32:r0")
 	// Its waker was killed between a baton and the ring for it.
 	Again(t, "semaphore-many", "-1.0:r1 1.23:r3 3.43:r2 2.15:r0 1.40:r3 3.69:r1 1.57:r3 3.10"+
 		"0:r0 0.76:r2 2.24:r3 3.119:r1 1.63:r6 6.2:r5 5.2:r3 3.139:r2 2.49:r0 0.89:r2 2.79:r0 0.96:r3 3.175:r2 2.96:r0 0.105:k2")
