@@ -68,7 +68,7 @@ func waitForCalls(t *testing.T, dir string, n int) {
 	for end := time.Now().Add(longWait); ; time.Sleep(time.Millisecond) {
 		st, err := o.CallStats()
 		check(t, err)
-		if int(st.Waiting) == n {
+		if st.Waiting == n {
 			return
 		}
 		if time.Now().After(end) {

@@ -43,17 +43,3 @@ func loadMetadata(s *calls.Slot) (m Metadata) {
 	}
 	return m
 }
-
-// A callContext is the context of a handler.
-type callContext struct {
-	context.Context
-	meta Metadata
-}
-
-// Value returns the metadata, and otherwise what the context has that was passed to Serve.
-func (c *callContext) Value(key any) any {
-	if key == (metadataKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
-}

@@ -12,7 +12,6 @@ import (
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/stream"
-	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -69,22 +68,15 @@ type service struct {
 	plan     *stream.Plan
 	grace    time.Duration
 	handlers int32
+	streams  bool // its handlers wait for clients
 	// run runs the handler of slot i. w is the word of the call.
 	run    func(ctx context.Context, i int, w calls.Word) error
 	record *calls.Server
 
 	taking  context.Context // no more calls are taken when it is done
 	base    context.Context // of the handlers
-	running []atomic.Pointer[task]
-	workers atomic.Int32
-	idle    atomic.Int32 // workers without a call
-	done    sync.WaitGroup
-}
-
-// A task is a call that a handler runs for.
-type task struct {
-	word   calls.Word
-	cancel context.CancelFunc
+	running []atomic.Pointer[callContext]
+	crew    crew
 }
 
 // newService opens the segment of a service. bad is an error of its types.
@@ -124,6 +116,7 @@ func newService(
 		return nil, err
 	}
 	s := &service{plan: p, grace: c.grace, handlers: int32(c.handlers)}
+	s.streams = form == layout.StreamCalls
 	l, err := layout.CallsLike(t, want.request, want.reply)
 	if err == nil {
 		err = s.bind(seg, m, l, c.kinds)
@@ -135,7 +128,7 @@ func newService(
 	if s.handlers == 0 || int(s.handlers) > l.Calls {
 		s.handlers = int32(l.Calls)
 	}
-	s.running = make([]atomic.Pointer[task], l.Calls)
+	s.running = make([]atomic.Pointer[callContext], l.Calls)
 	return s, nil
 }
 
@@ -163,10 +156,10 @@ func (s *service) serve(ctx context.Context) error {
 	taking, stop := context.WithCancel(ctx)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.taking, s.base = taking, base
+	s.begin()
 	var looks sync.WaitGroup
 	looks.Go(s.followDeaths)
 	looks.Go(s.followCancels)
-	s.start()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -174,6 +167,8 @@ func (s *service) serve(ctx context.Context) error {
 		err = shmem.ErrUnlinked
 	}
 	stop()
+	wait.Rouse(s.M)
+	s.crew.lead.Release()
 	s.t.Leave(record, s.Self)
 	s.drain(cancel)
 	cancel()
@@ -192,7 +187,7 @@ func (s *service) drain(cancel context.CancelFunc) {
 	} else {
 		defer time.AfterFunc(s.grace, cancel).Stop()
 	}
-	s.done.Wait()
+	s.crew.done.Wait()
 }
 
 // followDeaths frees what clients have that die, at once.
@@ -222,58 +217,20 @@ func (s *service) followCancels() {
 // cancelTasks cancels the contexts of handlers whose calls are canceled.
 func (s *service) cancelTasks() {
 	for i := range s.running {
-		if t := s.running[i].Load(); t != nil && s.t.IsCanceled(i, t.word) {
-			t.cancel()
+		if c := s.running[i].Load(); c != nil && s.t.IsCanceled(i, c.word) {
+			c.cancel()
 		}
 	}
 }
 
-// start starts another worker, if there may be one more. Workers may call it at the same time.
-func (s *service) start() {
-	if s.workers.Load() >= s.handlers {
-		return
-	}
-	if s.workers.Add(1) > s.handlers {
-		s.workers.Add(-1)
-		return
-	}
-	s.idle.Add(1)
-	s.done.Go(s.work)
-}
-
-// work takes calls, one after the other. Before it runs a handler it sees to it that another worker
-// waits for the next call.
-func (s *service) work() {
-	for s.taking.Err() == nil {
-		i, w, ok := s.t.Claim(s.Self)
-		if !ok {
-			err := wait.Until(s.taking, s.M, &s.header.ReadyArmed, s.t.AnyReady,
-				wait.Options{Alike: true})
-			if err != nil {
-				break
-			}
-			continue
-		}
-		if s.idle.Add(-1) == 0 {
-			s.start()
-		}
-		if s.t.AnyReady() {
-			wait.WakeN(s.M, &s.header.ReadyArmed, 1)
-		}
-		s.handle(i, w)
-		s.idle.Add(1)
-	}
-	s.idle.Add(-1)
-}
-
-// handle runs the handler of a call.
-func (s *service) handle(i int, w calls.Word) {
+// handle runs the handler of a call. It reports whether there is a client to be woken.
+func (s *service) handle(i int, w calls.Word) (done bool) {
 	slot := s.t.Slot(i)
-	ctx, cancel := s.contextOf(slot)
-	defer cancel()
-	s.running[i].Store(&task{w, cancel})
+	ctx := s.contextOf(slot, w)
+	defer ctx.cancel()
+	s.running[i].Store(ctx)
 	if s.t.IsCanceled(i, w) {
-		cancel()
+		ctx.cancel()
 	}
 	err := s.run(ctx, i, w)
 	if err != nil {
@@ -285,22 +242,8 @@ func (s *service) handle(i int, w calls.Word) {
 	s.running[i].Store(nil)
 	s.record.Handled.Add(1)
 	if s.t.Finish(i, w) {
-		wait.Wake(s.M, &slot.Armed)
-	} else {
-		wait.WakeN(s.M, &s.header.FreeArmed, 1)
+		return true
 	}
-}
-
-// contextOf returns the context of the handler of a call.
-func (s *service) contextOf(slot *calls.Slot) (context.Context, context.CancelFunc) {
-	c := &callContext{meta: loadMetadata(slot)}
-	var cancel context.CancelFunc
-	if at := slot.Deadline.Load(); at != 0 {
-		now := time.Now()
-		left := time.Duration(at) - sys.Uptime(now)
-		c.Context, cancel = context.WithDeadline(s.base, now.Add(left))
-	} else {
-		c.Context, cancel = context.WithCancel(s.base)
-	}
-	return c, cancel
+	wait.WakeN(s.M, &s.header.FreeArmed, 1)
+	return false
 }

@@ -49,6 +49,7 @@ type waiter struct {
 	alike  bool            // see Options.Alike
 	owner  *atomic.Uint32  // see Options.Owner
 	stop   <-chan struct{} // see Options.Stop
+	keeps  *Lead           // see Options.Lead
 	chosen bool            // it was rung because it can go on; guarded by the bucket's mu
 	probe  probe
 	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
@@ -248,7 +249,7 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 	w.probeNow.Store(false)
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
-	w.owner, w.owned, w.stop, w.chosen = nil, 0, nil, false
+	w.owner, w.owned, w.stop, w.keeps, w.chosen = nil, 0, nil, nil, false
 	if w.group == nil { // else the group frees it
 		waiters.Put(w)
 	}
@@ -291,7 +292,7 @@ func (l *parkingLot) wait(
 ) (err error) {
 	w := waiters.Get().(*waiter)
 	w.k, w.armed, w.ready, w.watch = k, armed, ready, o.Watch
-	w.alike, w.owner, w.stop = o.Alike, o.Owner, o.Stop
+	w.alike, w.owner, w.stop, w.keeps = o.Alike, o.Owner, o.Stop, o.Lead
 	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
 	l.register(w)
 	defer l.unregister(w, &err)
@@ -314,6 +315,12 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 	var timer *time.Timer
 	var due <-chan time.Time
 	for {
+		if w.keeps.take() {
+			if done, err := l.lead(ctx, w); done || err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-l.leadToken:
 			if done, err := l.lead(ctx, w); done || err != nil {
@@ -367,13 +374,12 @@ func (w *waiter) stopped() bool {
 // lead sleeps on the doorbell for all waiters at the mapping, until w's own wait is over. The
 // caller has received the lead token. lead puts it back, also when memory faults.
 func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
-	defer l.offerLead() // when the token is there
-	defer func() { l.leadToken <- struct{}{} }()
+	defer l.giveBack(w.keeps)
 	step.Reach(step.WaitLead)
 	s := l.slot
 	l.leader.Store(w)
 	defer l.leader.Store(nil)
-	if ctx.Done() != nil {
+	if ctx.Done() != nil && w.keeps == nil {
 		defer context.AfterFunc(ctx, l.wakeLeader)()
 	}
 	for {

@@ -90,6 +90,8 @@ type Options struct {
 	NoSpin bool
 	// Stop ends the wait with ErrClosed when it is closed. The closer calls Rouse then.
 	Stop <-chan struct{}
+	// Lead keeps the lead between the waits of a caller: see Lead.
+	Lead *Lead
 }
 
 // Until waits until ready reports true. It returns nil if ready holds at first, [ErrClosed] when
@@ -157,6 +159,32 @@ func wake(m *mem.Mapping, armed *atomic.Uint32, g uint32) {
 	ringSlots(m, 1<<layout.Bucket(uintptr(mem.Offset(m, armed))))
 	step.Reach(step.WakeAll)
 	armed.CompareAndSwap(g, g&^1)
+	step.Reach(step.WakeDone)
+}
+
+// WakeEach is Wake for several objects. It rings each process once.
+func WakeEach(m *mem.Mapping, armed []*atomic.Uint32) {
+	set := uint64(0)
+	var room [16]uint32
+	seen := room[:0]
+	for _, a := range armed {
+		g := a.Load()
+		seen = append(seen, g)
+		if g&1 != 0 {
+			set |= 1 << layout.Bucket(uintptr(mem.Offset(m, a)))
+		}
+	}
+	if set == 0 || !hasSlot(m) {
+		return
+	}
+	step.Reach(step.WakeArmed)
+	ringSlots(m, set)
+	step.Reach(step.WakeAll)
+	for i, a := range armed {
+		if seen[i]&1 != 0 {
+			a.CompareAndSwap(seen[i], seen[i]&^1)
+		}
+	}
 	step.Reach(step.WakeDone)
 }
 

@@ -49,6 +49,7 @@ func quietly(name, scenarios, file, old, changed, breaks string) Planted {
 const (
 	waitFile     = "internal/wait/wait.go"
 	parkingFile  = "internal/wait/parking.go"
+	leadFile     = "internal/wait/lead.go"
 	doorbellFile = "internal/wait/doorbell.go"
 	sentryFile   = "internal/wait/sentry.go"
 	groupFile    = "internal/wait/group.go"
@@ -78,9 +79,9 @@ var shared = []Planted{
 	one("map-none-is-mixed", "^map-keys$", "kv/map.go",
 		"found, err = m.GetTo(k, &v); !found {\n", "found, err = m.GetTo(k, &v); false {\n",
 		"Get of a key without an entry returns the zero value."),
-	one("call-done-not-rung", "^calls$", "rpc/serve.go",
-		"\tif s.t.Finish(i, w) {\n\t\twait.Wake(s.M, &slot.Armed)\n",
-		"\tif s.t.Finish(i, w) {\n",
+	one("call-done-not-rung", "^calls$", "rpc/crew.go",
+		"\t\tif s.handle(i, w) {\n\t\t\twait.Wake(s.M, &s.t.Slot(i).Armed)\n\t\t}\n",
+		"\t\ts.handle(i, w)\n",
 		"A server wakes the client of a call that is done."),
 	one("call-begun-is-not-begun", "^calls-kill$", "rpc/client.go",
 		"\t\twait.WakeN(c.M, &c.header.FreeArmed, 1)\n\t\tif err == nil {\n\t\t\terr = errServerDied\n",
@@ -116,8 +117,8 @@ var waiting = []Planted{
 	one("wake-one", "^(event|mutex|rwmutex)", waitFile,
 		"\t\tring(s, bit)\n\t}\n", "\t\tring(s, bit)\n\t\tbreak\n\t}\n",
 		"Wake rings every attachment with waiters."),
-	one("no-new-leader", "^mutex-goroutines|^queue-local", parkingFile,
-		"\tdefer func() { l.leadToken <- struct{}{} }()\n", "\tdefer func() { l.leadToken = nil }()\n",
+	one("no-new-leader", "^mutex-goroutines|^queue-local", leadFile,
+		"\tl.leadToken <- struct{}{}\n\tl.offerLead()\n", "\tl.leadToken = nil\n\tl.offerLead()\n",
 		"A leader whose wait ends hands the lead on."),
 	one("leader-not-rung-locally", "^queue-local|^event-local", parkingFile,
 		"; w != nil && len(w.signal) > 0 {\n\t\tl.bell.ring()\n", "; false && w != nil {\n\t\tl.bell.ring()\n",
@@ -140,8 +141,8 @@ var waiting = []Planted{
 	one("berth-kept-at-close", "^berth-close", doorbellFile,
 		"\t\tp.leave()\n\t\tp.ring()\n", "\t\tp.ring()\n",
 		"A sentry does not touch the memory of a mapping that is closed."),
-	one("guest-not-offered", "^select-left", parkingFile,
-		"\tdefer l.offerLead() // when the token is there\n", "",
+	one("guest-not-offered", "^select-left", leadFile,
+		"\tl.leadToken <- struct{}{}\n\tl.offerLead()\n", "\tl.leadToken <- struct{}{}\n",
 		"A leader whose wait ends offers the lead to members of groups."),
 	one("guest-not-offering", "^select-(beside|cancel)", groupFile,
 		"\t\tl.leadToken <- struct{}{}\n", "\t\tl.leadToken = nil\n",

@@ -1,0 +1,78 @@
+package wait
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/shmembox/shmem/internal/mem"
+)
+
+// A Lead keeps the lead of a mapping between the waits of a caller that waits again and again, and
+// has no other waiter do much. Otherwise each wait would pass the lead to a goroutine that waits
+// for something else, and a change would be told by that goroutine from then on.
+//
+// One goroutine at a time uses a Lead, except for Release. While it does not wait, other waiters of
+// this process at the mapping are not rung by other processes: it must come back soon, call Attend,
+// or have another goroutine go on.
+//
+// A context of its waits that ends does not wake them. The caller calls Rouse then.
+type Lead struct {
+	m    *mem.Mapping
+	held atomic.Bool // the token of the leader is here
+}
+
+// NewLead returns a Lead of m, which has a slot. It takes the lead if that is free.
+func NewLead(m *mem.Mapping) *Lead {
+	x := &Lead{m: m}
+	select {
+	case <-lotOf(m).leadToken:
+		x.held.Store(true)
+	default:
+	}
+	return x
+}
+
+// take reports whether the caller has the token of the leader now.
+func (x *Lead) take() bool { return x != nil && x.held.CompareAndSwap(true, false) }
+
+// Release lets other waiters lead. A later wait with x takes the lead again if that is free.
+func (x *Lead) Release() {
+	if x.take() {
+		l := lotOf(x.m)
+		l.leadToken <- struct{}{}
+		l.offerLead()
+	}
+}
+
+// Attend rings the waiters of this process that other processes have rung. m is pinned.
+func (x *Lead) Attend() {
+	if !x.take() {
+		return
+	}
+	defer x.held.Store(true) // also when memory faults
+	l := lotOf(x.m)
+	set := l.slot.Pending.Load()
+	if set != 0 {
+		set = l.slot.Pending.Swap(0)
+	}
+	if set == ^uint64(0) {
+		l.probeAll()
+	}
+	if l.slot.Baton.Load() != 0 {
+		l.carry(l.slot.Baton.Swap(0), false)
+	}
+	if time.Since(l.lastScan) >= backstop {
+		l.lastScan, set = time.Now(), ^uint64(0)
+	}
+	l.dispatch(set)
+}
+
+// giveBack puts the token of the leader back, or keeps it for the next wait.
+func (l *parkingLot) giveBack(x *Lead) {
+	if x != nil {
+		x.held.Store(true)
+		return
+	}
+	l.leadToken <- struct{}{}
+	l.offerLead()
+}
