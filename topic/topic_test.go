@@ -332,3 +332,27 @@ func TestCanceled(t *testing.T) {
 	}
 	check(t, <-published)
 }
+
+// TestLittleRoom: a publisher that waits gets the room for one message where no more comes.
+func TestLittleRoom(t *testing.T) {
+	tp := open[int](t, shmemtest.Dir(t), 1024, 2)
+	s := subscribe(t, tp, topic.Now)
+	for i := range tp.Cap() {
+		check(t, tp.TryPublish(i))
+	}
+	for i := range 3 {
+		done := make(chan error)
+		go func() { done <- tp.Publish(background, 1024+i) }()
+		time.Sleep(time.Millisecond) // until it waits, likely
+		v, err := s.TryRecv()
+		if v != i || err != nil {
+			t.Fatal(v, err)
+		}
+		select {
+		case err := <-done:
+			check(t, err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("the publisher waits though there is room for a message")
+		}
+	}
+}

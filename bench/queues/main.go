@@ -46,7 +46,7 @@ type bench struct {
 	here        side // in this process
 	there       side // in the other process; nil: there is none
 	bytes       int  // of a message, for GB/s; 0: not shown
-	ownCPU      bool // only the CPU time of this process counts
+	ownCPU      bool // only the CPU time of the thread that runs here counts
 }
 
 func (b *bench) key() string { return b.group + "/" + b.name }

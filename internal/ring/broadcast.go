@@ -242,9 +242,15 @@ func (r *Broadcast) cursor(i int) (c uint64, ok bool) {
 // full reports whether a hold keeps position t from being claimed. It looks first at the one that
 // was in the way the last time.
 func (r *Broadcast) full(t uint64) bool {
+	_, full := r.inTheWay(t)
+	return full
+}
+
+// inTheWay is full, and returns the hold.
+func (r *Broadcast) inTheWay(t uint64) (hold int, ok bool) {
 	n := r.used()
 	if n == 0 {
-		return false
+		return 0, false
 	}
 	first := int(uint64(r.slow.Load()) % uint64(n))
 	for k := range n {
@@ -256,10 +262,19 @@ func (r *Broadcast) full(t uint64) bool {
 			if k > 0 {
 				r.slow.Store(int64(i))
 			}
-			return true
+			return i, true
 		}
 	}
-	return false
+	return 0, false
+}
+
+// Blocker returns the id of a reader whose hold keeps the next position from being claimed, 0 if
+// there is none. It looks first at the one that was in the way the last time.
+func (r *Broadcast) Blocker() uint32 {
+	if i, ok := r.inTheWay(r.h.Tail.Load()); ok {
+		return uint32(r.holds[i].ID.Load() & idMask)
+	}
+	return 0
 }
 
 // Publish makes a claimed and written position a message. It returns ErrNotHeld if the caller has

@@ -62,3 +62,48 @@ func TestKilledInHold(t *testing.T) {
 		}
 	}
 }
+
+// A publisher that waits goes on when there is room for half of the ring, one that asks for
+// one position with any room.
+func TestCanClaimMany(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 5, 8, 16} {
+		r, err := NewBroadcast(new(BroadcastHeader), make([]atomic.Uint64, n), make([]Hold, 2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.Hold(5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := r.Publisher(6)
+		for range n {
+			pos, err := p.Claim()
+			if err == nil {
+				err = p.Publish(pos)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for read := range n + 1 {
+			if got := r.CanClaim(); got != (read > 0) {
+				t.Errorf("%d of %d read: CanClaim is %v", read, n, got)
+			}
+			if got := r.CanClaimMany(); got != (read >= max(n/2, 1)) {
+				t.Errorf("%d of %d read: CanClaimMany is %v", read, n, got)
+			}
+			if read < n {
+				if _, _, err := c.Next(); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Done(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r.Close()
+		if !r.CanClaimMany() {
+			t.Error("a publisher at a closed ring waits")
+		}
+	}
+}

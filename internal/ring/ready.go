@@ -129,12 +129,19 @@ func (r *MPMC) Sweep() (swept bool) {
 func (r *MPMCBytes) Sweep() bool { return r.q.Sweep() }
 
 // CanClaim reports whether Claim of a publisher would return neither ErrFull nor ErrHeld.
-func (r *Broadcast) CanClaim() bool {
+func (r *Broadcast) CanClaim() bool { return r.canClaim(1) }
+
+// CanClaimMany is CanClaim for a publisher that waits for holds: they leave room for half of
+// the ring. A publisher that went on for each position would sleep and wake up for each of them.
+func (r *Broadcast) CanClaimMany() bool { return r.canClaim(max(r.n/2, 1)) }
+
+// canClaim is CanClaim where holds leave room for that many positions.
+func (r *Broadcast) canClaim(many uint64) bool {
 	if r.h.Closed.Load() != 0 {
 		return true
 	}
 	t := r.h.Tail.Load()
-	if len(r.holds) > 0 && r.full(t) {
+	if len(r.holds) > 0 && r.full(t+many-1) {
 		return false
 	}
 	i, lap := r.at(t)

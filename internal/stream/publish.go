@@ -30,12 +30,14 @@ type Publisher struct {
 	ring     *ring.Publisher // Claim is guarded by t.publishing in the topic's own
 	own      bool            // it is the topic's own
 	section  fence.Section   // of a call, unless it is the topic's own
-	canClaim func() bool     // reserve should try again
+	canClaim func() bool     // reserve should try again after a wait
+	probe    func() bool     // it should, since a wait is long; or there was something to repair
 }
 
 func (t *Topic) newPublisher(own bool) *Publisher {
 	p := &Publisher{t: t, ring: t.Ring.Publisher(t.Self), own: own}
-	p.canClaim = func() bool { return p.section.IsShut() || t.Ring.CanClaim() }
+	p.canClaim = func() bool { return p.section.IsShut() || t.Ring.CanClaimMany() }
+	p.probe = func() bool { return t.Ring.CanClaim() || t.Repair() }
 	return p
 }
 
@@ -304,17 +306,25 @@ func tooBig(n, limit int) error {
 	return fmt.Errorf("%w: %d bytes, MaxLen is %d; see BytesOptions.Bytes", ErrTooBig, n, limit)
 }
 
+// longWait is how many messages a topic keeps at least whose publishers wait without spinning.
+const longWait = 256
+
 // waitRoom waits until a publisher that found no room for n bytes, or an item, should try again. It
-// watches the processes that can hold it back: the slowest subscriber with a hold, and publishers
+// watches the processes that can hold it back: a subscriber whose hold is in the way, and publishers
 // that have claimed the same slot or the same bytes before.
+//
+// Subscribers wake it when there is room for half of the topic. So it sleeps seldom, and does
+// not spin where that would be for long. A probe finds less room where that is all that comes.
 func (p *Publisher) waitRoom(ctx context.Context, n int) error {
 	t, ready := p.t, p.canClaim
-	slowest, _ := t.Ring.Slowest()
+	blocker := t.Ring.Blocker()
 	publisher := t.Ring.Holder(t.Header.Tail.Load() - uint64(t.Layout.Capacity))
-	o := wait.Options{Probe: t.Repair}
+	o := wait.Options{Probe: p.probe, NoSpin: t.Layout.Capacity >= longWait}
 	if n == oneSize {
-		o.Watch = t.Watch(slowest, publisher)
+		o.Watch = t.Watch(blocker, publisher)
 	} else {
+		o.Probe = t.Repair
+		slowest, _ := t.Ring.Slowest() // holds its bytes, perhaps
 		o.Watch = t.Watch(slowest, publisher, t.Ring.Writing())
 		ready = func() bool { return p.section.IsShut() || t.Ring.CanClaimBytes(n) }
 	}

@@ -195,7 +195,9 @@ func (s *Subscription) giveUp() {
 	}
 	s.cursor.Leave()
 	step.Reach(step.TopicLeft)
-	s.wakePublishers()
+	if s.t.Ring.CanClaim() { // no other hold may move soon
+		wait.Wake(s.t.M, &s.t.Header.SendArmed)
+	}
 }
 
 // Lost returns how many messages were overwritten before this subscription received them.
@@ -555,7 +557,7 @@ func (s *Subscription) noteLost(n uint64) {
 // a hold has moved, also past skipped messages. Where another hold is in the way publishers sleep
 // on: the last one to move sees all that have moved before, and wakes them.
 func (s *Subscription) wakePublishers() {
-	if armed := &s.t.Header.SendArmed; s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaim() {
+	if armed := &s.t.Header.SendArmed; s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaimMany() {
 		wait.Wake(s.t.M, armed)
 	}
 }

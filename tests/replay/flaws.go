@@ -477,6 +477,6 @@ var rings = []Planted{
 		"\t\tif live.is(w.id()) {\n\t\t\tcontinue\n\t\t}\n\t\tmore = ", "\t\tmore = ",
 		"Repair leaves the claims of living publishers alone."),
 	one("topic-room-wakes-none", "^topic-holds", "internal/stream/subscription.go",
-		"s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaim() {", "false && s.held && armed != nil {",
+		"s.held && armed.Load()&1 != 0 && s.t.Ring.CanClaimMany() {", "false && s.held && armed != nil {",
 		"A subscription with a hold wakes publishers that wait for it."),
 }
