@@ -77,8 +77,8 @@ func (o *opening) attachFile() (*Attachment, error) {
 		return nil, e
 	}
 	if err != nil {
-		if gone(err) && !sys.HasProc() {
-			return nil, noProc(err)
+		if e := reopenError(err); e != err {
+			return nil, e
 		}
 		return nil, fmt.Errorf("%w: the file cannot be opened anew by /proc/self/fd; "+
 			"attaching needs permission on the file itself", err)

@@ -141,10 +141,7 @@ func (a *Attachment) File() (*os.File, error) {
 	}
 	fd, err := a.reopen(a.m.Writable())
 	if err != nil {
-		if gone(err) && !sys.HasProc() {
-			err = noProc(err)
-		}
-		return nil, err
+		return nil, reopenError(err)
 	}
 	name := a.path
 	if name == "" {

@@ -98,8 +98,8 @@ func newOpening(r Request) (*opening, error) {
 
 func supported() error {
 	if !sys.Supported {
-		return fmt.Errorf("%w: segments need Linux, and 64-bit atomics of the processor (on arm "+
-			"GOARM=7)",
+		return fmt.Errorf("%w: segments need Linux or macOS, whose kernels free the locks of an open file when "+
+			"its process dies, and 64-bit atomics of the processor (on arm GOARM=7)",
 			errors.ErrUnsupported)
 	}
 	return nil
@@ -258,6 +258,18 @@ func readOnlyMount(dir string, err error) error {
 	return fmt.Errorf("directory %s: %w: it is mounted read-only; mount it read-write "+
 		"(mount -o remount,rw), set Options.Dir to another one, or attach with Options.ReadOnly",
 		dir, err)
+}
+
+// reopenError explains an error of opening an open file once more.
+func reopenError(err error) error {
+	switch {
+	case gone(err) && sys.ReopensByName:
+		return fmt.Errorf("%w: the file has no name any more, by which this system opens it anew; "+
+			"pass it on while it has one", err)
+	case gone(err) && !sys.HasProc():
+		return noProc(err)
+	}
+	return err
 }
 
 // noProc returns the error of a call that needs /proc.

@@ -24,8 +24,8 @@ type file interface {
 	// Truncate sets the file's size. It frees memory beyond that size and reserves none.
 	Truncate(size int64) error
 
-	// Reopen opens the same file once more. The new FD has locks of its own. Where the system has
-	// no path of an open file, the file must still have its name.
+	// Reopen opens the same file once more. The new FD has locks of its own. Where ReopensByName
+	// is true the file must still have its name.
 	Reopen(write bool) (FD, error)
 
 	// Path returns a path by which the file was opened or is known; another file may have it now.

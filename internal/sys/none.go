@@ -11,6 +11,9 @@ import (
 // Supported reports whether named segments work on this system.
 const Supported = false
 
+// ReopensByName: see file.go.
+const ReopensByName = true
+
 // DefaultDir is the default directory of segments.
 const DefaultDir = "/dev/shm"
 

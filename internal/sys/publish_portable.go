@@ -36,6 +36,9 @@ func (fd FD) Sealed() bool { return false }
 
 func (fd FD) Link(string) error { return unix.EOPNOTSUPP }
 
+// ReopensByName: see file.go.
+const ReopensByName = true
+
 // Reopen goes by the path of the file: the file must have it still.
 func (fd FD) Reopen(write bool) (FD, error) {
 	path, err := fd.Path()

@@ -14,7 +14,7 @@ func RenameExclusive(from, to string) error {
 	})
 }
 
-// Allocate writes zeros where the file has no bytes yet.
+// Allocate writes zeros where the file has no bytes yet. Without room for all of them it has none.
 func (fd FD) Allocate(off, n int64) error {
 	st, err := fd.Stat()
 	if err != nil {
@@ -23,6 +23,7 @@ func (fd FD) Allocate(off, n int64) error {
 	zeros := make([]byte, 1<<20)
 	for at := max(off, st.Size); at < off+n; at += int64(len(zeros)) {
 		if err := fd.WriteAt(zeros[:min(int64(len(zeros)), off+n-at)], at); err != nil {
+			_ = fd.Truncate(st.Size)
 			return err
 		}
 	}

@@ -2,4 +2,7 @@
 
 package sys
 
+// ReopensByName: see file.go.
+const ReopensByName = false
+
 func (fd FD) Reopen(write bool) (FD, error) { return OpenAny(fd.procPath(), write) }

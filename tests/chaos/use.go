@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 // A deed is one thing that a worker does with an attachment.
@@ -134,6 +135,9 @@ func (w *worker) own(at *attachment) {
 // attachFile attaches to the same segment by its descriptor.
 func (w *worker) attachFile(at *attachment) {
 	f, err := at.seg.File()
+	if sys.ReopensByName && errors.Is(err, fs.ErrNotExist) {
+		return // the name is gone
+	}
 	if err != nil {
 		w.violate(unexpected, "File: %v", err)
 		return
@@ -146,7 +150,7 @@ func (w *worker) attachFile(at *attachment) {
 	began := time.Now()
 	seg, err := shmem.FromFile(f, o)
 	if !w.expect("FromFile", err, began, fs.ErrNotExist) {
-		if errors.Is(err, fs.ErrNotExist) && at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
+		if errors.Is(err, fs.ErrNotExist) && !sys.ReopensByName && at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
 			w.violate(vanished, "segment %d is gone, and its owner did not close: %v", at.id, err)
 		}
 		return
