@@ -55,6 +55,9 @@ func (c *scan) segment(o *inspect.Observer, st *inspect.Status) {
 	if m, err := o.CacheStats(); err == nil && m != nil {
 		c.cache(name, m)
 	}
+	if p, err := o.PoolStats(); err == nil && p != nil {
+		c.pool(name, p)
+	}
 }
 
 // kindOf returns what a segment is made of.
@@ -272,6 +275,24 @@ func (c *scan) cache(name string, m *inspect.CacheStats) {
 	c.put(cacheEvicted, float64(m.Evicted), name)
 	c.put(cacheExpired, float64(m.Expired), name)
 	c.put(cacheRepaired, float64(m.Repaired), name)
+}
+
+// pool adds the samples of a pool of buffers.
+func (c *scan) pool(name string, p *inspect.PoolStats) {
+	var all, used, taken, fullest float64
+	for _, class := range p.Classes {
+		all += float64(class.Size) * float64(class.Count)
+		used += float64(class.Size) * float64(class.Used)
+		taken += float64(class.Taken)
+		fullest = max(fullest, float64(class.Used)/float64(class.Count))
+	}
+	c.put(poolSize, all, name)
+	c.put(poolUsed, used, name)
+	c.put(poolFullest, fullest, name)
+	c.put(poolTaken, taken, name)
+	c.put(poolInFlight, float64(p.InFlight), name)
+	c.put(poolDead, float64(p.Dead), name)
+	c.put(poolExpired, float64(p.Expired), name)
 }
 
 func truth(is bool) float64 {

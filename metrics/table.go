@@ -215,6 +215,25 @@ var (
 		"Times that a process had died over a change of the cache.", "segment")
 )
 
+// Pools of buffers.
+var (
+	poolSize = gauge("pool_size_bytes",
+		"Memory of the buffers of the pool.", "segment")
+	poolUsed = gauge("pool_used_bytes",
+		"Memory of the buffers that are taken.", "segment")
+	poolFullest = gauge("pool_fullest_ratio",
+		"Part of the buffers that is taken, of the size of which the largest part is.", "segment")
+	poolTaken = counter("pool_taken_buffers_total",
+		"Times that a buffer was taken.", "segment")
+	poolInFlight = gauge("pool_in_flight_buffers",
+		"Shares of buffers that were handed over and not resolved yet.", "segment")
+	poolDead = counter("pool_dead_shares_total",
+		"Shares of buffers that were removed because their process died.", "segment")
+	poolExpired = counter("pool_expired_shares_total",
+		"Shares that were handed over and removed because they were not resolved in time.",
+		"segment")
+)
+
 // This process; see Options.Process.
 var (
 	spinLimit = gauge("process_spin_limit",

@@ -52,11 +52,14 @@ func callParts(s *inspect.CallStats) (all [][2]string) {
 	return all
 }
 
-// callLines are the counters of a service, each on a line.
-func callLines(s style, columns int, stats *inspect.CallStats) string {
-	const longest = len("made again")
+// partLines are counters, each on a line with its label.
+func partLines(s style, columns int, parts [][2]string) string {
+	longest := 0
+	for _, p := range parts {
+		longest = max(longest, len(p[0]))
+	}
 	var b strings.Builder
-	for _, p := range callParts(stats) {
+	for _, p := range parts {
 		fmt.Fprintf(&b, "%s  %s\n", s.cyan(pad(p[0], longest)), cut(p[1], columns-longest-gap))
 	}
 	return b.String()
@@ -71,7 +74,8 @@ func (c *catCmd) service(e *env, o *inspect.Observer) error {
 	if c.JSON {
 		return e.json(jsonCallStatsOf(o.Type(), stats))
 	}
-	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+callLines(e.style, e.width, stats))
+	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+
+		partLines(e.style, e.width, callParts(stats)))
 	return nil
 }
 
@@ -117,7 +121,7 @@ func (w *watched) serviceFrame() (string, error) {
 	w.sent, w.at = stats.Handled, now
 	return w.head(st, typeName(w.o.Type()), rate, now) +
 		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers))) + "\n\n" +
-		callLines(w.style, w.width, stats), nil
+		partLines(w.style, w.width, callParts(stats)), nil
 }
 
 // callText is the counters of a service on one line.

@@ -68,6 +68,9 @@ func (c *catCmd) Run(e *env) error {
 	if isService(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.service(e, o)
 	}
+	if isPool(o) && c.Path == "" && !c.Raw && !c.Hex {
+		return c.pool(e, o)
+	}
 	if isStream(o) && c.Path == "" && !c.Raw && !c.Hex {
 		return c.stream(e, o)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/blob"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
@@ -71,6 +72,11 @@ func everyKind(t testing.TB, dir string) map[string]string {
 		err = c.Set(ctx, "key \x1b[31m", []byte("esc \x1b[31m"))
 	}
 	keep("cache", kindCache, c, err)
+	buffers, err := blob.Create("buffers", &blob.Options{Dir: dir, Slots: 4, Size: 64 << 10})
+	if err == nil {
+		_, err = buffers.TryTake(100)
+	}
+	keep("buffers", kindBlob, buffers, err)
 	served, o := make(chan error, 3), &rpc.ServeOptions{Dir: dir, Slots: 4, Calls: 4}
 	serveAll(ctx, o, served)
 	t.Cleanup(func() {
@@ -96,7 +102,8 @@ func TestKinds(t *testing.T) {
 	all := everyKind(t, dir)
 	file := filepath.Join(t.TempDir(), "file")
 	const refuses = "REFUSES"
-	elsewhere := map[string]string{kindMap: refuses, kindCache: refuses, kindService: refuses}
+	elsewhere := map[string]string{kindMap: refuses, kindCache: refuses, kindService: refuses,
+		kindBlob: refuses}
 	with := func(more map[string]string) map[string]string {
 		maps.Copy(more, elsewhere)
 		return more
@@ -108,24 +115,28 @@ func TestKinds(t *testing.T) {
 	}{
 		{"cat", func(n string) runner { return &catCmd{Name: n} }, map[string]string{
 			kindBox: "Limit ", kindBytes: "|...", kindQueue: "of ", kindTopic: " published",
-			kindMap: "of 4 entries", kindCache: "1 with ", kindService: "handled "}},
+			kindMap: "of 4 entries", kindCache: "1 with ", kindService: "handled ",
+			kindBlob: "in use, taken 1 time"}},
 		{"cat", func(n string) runner { return &catCmd{Name: n, JSON: true} }, map[string]string{
 			kindBox: `"Limit"`, kindBytes: `"AAAA`, kindQueue: `"kind": "queue.`,
 			kindTopic: `"kind": "topic.`, kindMap: `"key": "uint64"`, kindCache: `"hits"`,
-			kindService: `"handled"`}},
+			kindService: `"handled"`, kindBlob: `"inFlight"`}},
 		{"watch", func(n string) runner { return &watchCmd{Name: n, Count: 1} }, map[string]string{
 			kindBox: "Limit ", kindBytes: "zero bytes", kindQueue: "queue.", kindTopic: "topic.",
-			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service["}},
+			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service[",
+			kindBlob: "blob.Pool"}},
 		{"watch", func(n string) runner { return &watchCmd{Name: n, Count: 1, JSON: true} },
 			map[string]string{kindBox: `"Limit"`, kindBytes: `"AAAA`, kindQueue: `"kind":"queue.`,
 				kindTopic: `"kind":"topic.`, kindMap: `"key":"uint64"`, kindCache: `"hits"`,
-				kindService: `"handled"`}},
+				kindService: `"handled"`, kindBlob: `"inFlight"`}},
 		{"stat", func(n string) runner { return &statCmd{Name: n} }, map[string]string{
 			kindBox: "main.Config", kindBytes: "bytes", kindQueue: "with unread", kindTopic: "topic.Topic[",
-			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service["}},
+			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service[",
+			kindBlob: "blob.Pool"}},
 		{"ls", func(n string) runner { return &lsCmd{Pattern: []string{n}} }, map[string]string{
 			kindBox: "main.Config", kindBytes: "bytes", kindQueue: "queue.", kindTopic: "topic.Topic[",
-			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service["}},
+			kindMap: "kv.Map[", kindCache: "kv.Cache", kindService: "rpc.Service[",
+			kindBlob: "blob.Pool"}},
 		{"diff", func(n string) runner { return &diffCmd{Name: n} }, with(map[string]string{
 			kindBox: " changed in ", kindBytes: " changed in ", kindQueue: refuses, kindTopic: refuses})},
 		{"set", func(n string) runner {
@@ -145,7 +156,8 @@ func TestKinds(t *testing.T) {
 		{"gen", func(n string) runner { return &genCmd{Lang: "go", Name: n} }, map[string]string{
 			kindBox: "package main", kindBytes: "has no schema", kindQueue: "Go programs attach",
 			kindTopic: "type Tick struct", kindMap: "Go programs attach", kindCache: "Go programs attach",
-			kindService: "Go programs make calls"}},
+			kindService: "Go programs make calls",
+			kindBlob:    "Go programs attach"}},
 	} {
 		for name, kind := range all {
 			want, ok := c.want[kind]
@@ -165,13 +177,19 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	schema := wholeSchema()
-	for _, cmd := range []runner{&catCmd{Name: "calls", JSON: true},
-		&watchCmd{Name: "byte-calls", Count: 1, JSON: true}} {
-		_, out := inProcess(t, dir, "cat", cmd)
+	for _, c := range []struct {
+		kind string
+		cmd  runner
+	}{
+		{"service", &catCmd{Name: "calls", JSON: true}},
+		{"service", &watchCmd{Name: "byte-calls", Count: 1, JSON: true}},
+		{"pool", &catCmd{Name: "buffers", JSON: true}},
+	} {
+		_, out := inProcess(t, dir, "cat", c.cmd)
 		var v any
 		err := json.Unmarshal([]byte(out), &v)
 		if err == nil {
-			err = valid(schema, schema["properties"].(node)["service"].(node), v, "service")
+			err = valid(schema, schema["properties"].(node)[c.kind].(node), v, c.kind)
 		}
 		if err != nil {
 			t.Errorf("%v in %s", err, out)
@@ -185,7 +203,8 @@ func TestKinds(t *testing.T) {
 			t.Errorf("the page shows %s as %s, want %s", name, kindOf(r), kind)
 		}
 		if _, body := get(t, url+"/api/segment?id="+rowID(r)); kind == kindService &&
-			!strings.Contains(body, `{"title":"Calls","lines":[{"depth":0,"label":"calls"`) {
+			!strings.Contains(body, `{"title":"Calls","lines":[{"depth":0,"label":"calls"`) ||
+			kind == kindBlob && !strings.Contains(body, `"title":"Buffers","lines":[{"depth":0,"label":"`) {
 			t.Errorf("the page shows of %s %s", name, body)
 		}
 	}

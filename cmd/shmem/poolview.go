@@ -1,11 +1,120 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 )
+
+// isPool reports whether a segment is a pool of buffers.
+func isPool(o *inspect.Observer) bool { return kindOfSegment(o) == kindBlob }
+
+// poolOf reads the counters of a pool.
+func poolOf(o *inspect.Observer) (*inspect.PoolStats, error) {
+	stats, err := o.PoolStats()
+	if err == nil && stats == nil {
+		err = noCounters(o)
+	}
+	return stats, err
+}
+
+// poolParts are the counters of a pool, each with its label.
+func poolParts(s *inspect.PoolStats) (all [][2]string) {
+	add := func(label, format string, args ...any) {
+		all = append(all, [2]string{label, fmt.Sprintf(format, args...)})
+	}
+	for _, c := range s.Classes {
+		add(size(int64(c.Size)), "%d of %d in use, taken %s", c.Used, c.Count, times(c.Taken))
+	}
+	for i, h := range s.Holders {
+		if i == mostHolders {
+			add("others", "%d hold some", len(s.Holders)-i)
+			break
+		}
+		add("pid "+fmt.Sprint(h.PID), "%s%s, %s", plural(uint64(h.Buffers), "buffer"), deadText(h),
+			size(int64(h.Bytes)))
+	}
+	add("in flight", "%d, handed over and not resolved; too late %d", s.InFlight, s.Late)
+	add("dead", "%d, removed because their process died", s.Dead)
+	add("expired", "%d, removed because they were not resolved in time", s.Expired)
+	return all
+}
+
+func times(n uint64) string { return plural(n, "time") }
+
+func deadText(h inspect.PoolHolder) string {
+	if h.Alive {
+		return ""
+	}
+	return " (dead)"
+}
+
+// pool shows a pool.
+func (c *catCmd) pool(e *env, o *inspect.Observer) error {
+	stats, err := poolOf(o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return e.json(jsonPoolStatsOf(stats))
+	}
+	fmt.Fprint(e.out, cut(typeName(o.Type()), e.width)+"\n"+
+		partLines(e.style, e.width, poolParts(stats)))
+	return nil
+}
+
+// poolStats reads the counters of a pool, also of a newer one that has taken the name.
+func (w *watched) poolStats() (*inspect.PoolStats, error) {
+	w.follow()
+	if !isPool(w.o) {
+		return nil, fmt.Errorf("%s: %w: another segment has taken the name, which is no pool",
+			w.cmd.Name, shmem.ErrMismatch)
+	}
+	return poolOf(w.o)
+}
+
+// poolLine prints the counters as JSON if they have changed.
+func (w *watched) poolLine() error {
+	stats, err := w.poolStats()
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(jsonPoolStatsOf(stats))
+	if err != nil || bytes.Equal(line, w.lastJSON) {
+		return err
+	}
+	w.lastJSON = line
+	_, err = w.raw.Write(append(safeJSON(line), '\n'))
+	return err
+}
+
+// poolFrame shows the counters, and how many buffers are taken a second.
+func (w *watched) poolFrame() (string, error) {
+	stats, err := w.poolStats()
+	if err != nil {
+		return "", err
+	}
+	st, err := w.o.Status()
+	if err != nil {
+		return "", err
+	}
+	rate, now, taken := "", time.Now(), uint64(0)
+	for _, c := range stats.Classes {
+		taken += c.Taken
+	}
+	if !w.at.IsZero() {
+		rate = perSecond(float64(taken-w.sent)/now.Sub(w.at).Seconds()) + "/s"
+	}
+	w.sent, w.at = taken, now
+	return w.head(st, typeName(w.o.Type()), rate, now) +
+		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers))) + "\n\n" +
+		partLines(w.style, w.width, poolParts(stats)), nil
+}
 
 // mostHolders is how many holders of buffers stat names.
 const mostHolders = 5
@@ -28,11 +137,8 @@ func poolText(s *inspect.PoolStats) string {
 			text += fmt.Sprintf("; %d others hold some", len(s.Holders)-i)
 			break
 		}
-		dead := ""
-		if !h.Alive {
-			dead = " (dead)"
-		}
-		text += fmt.Sprintf("; pid %d%s holds %d, %s", h.PID, dead, h.Buffers, size(int64(h.Bytes)))
+		text += fmt.Sprintf("; pid %d%s holds %d, %s", h.PID, deadText(h), h.Buffers,
+			size(int64(h.Bytes)))
 	}
 	if s.Dead > 0 {
 		text += fmt.Sprintf("; %d taken back from dead processes", s.Dead)

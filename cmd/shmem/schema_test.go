@@ -28,7 +28,7 @@ var documented = map[string]any{
 	"ls": []jsonInfo{}, "stat": jsonStat{}, "stream": jsonStream{}, "gc": []verdict{},
 	"check": []trouble{}, "ps": []psProcess{}, "doctor": []finding{}, "top": jsonTop{},
 	"diff": jsonChange{}, "value": jsonValue{}, "map": jsonMap{},
-	"cache": jsonCache{}, "cache entry": jsonCached{}, "service": jsonCallStats{},
+	"cache": jsonCache{}, "cache entry": jsonCached{}, "service": jsonCallStats{}, "pool": jsonPoolStats{},
 	"ls --sysv": []sysvSegment{}, "check --watch": checkEvent{}, "rm": []verdict{}, "version": jsonVersion{},
 	"serve": jsonState{}, "serve segment": jsonServed{},
 }
@@ -40,7 +40,7 @@ var enums = map[string][]string{
 	"checkEvent.Event": {eventNew, eventOver},
 	"trouble.Level":    {critical, warning, note},
 	"finding.Level":    {levelOK, levelWarn, levelProblem},
-	"jsonServeRow.Kind": {"box", "queue", "topic", "map", "cache", "service", "bytes", "foreign",
+	"jsonServeRow.Kind": {"box", "queue", "topic", "map", "cache", "service", "blob", "bytes", "foreign",
 		"directory"},
 	"jsonStats.Kind":     {"queue.Queue", "queue.Bytes", "topic.Topic", "topic.Bytes"},
 	"jsonStat.OwnerWord": {"none", "owned", "kept", "dropped", "shared", ""},

@@ -218,6 +218,15 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		for _, p := range callParts(st) {
 			j.Lines = append(j.Lines, jsonValueLine{Label: p[0], Text: p[1]})
 		}
+	case isPool(o):
+		j.Title = "Buffers"
+		st, err := poolOf(o)
+		if err != nil {
+			return fail(err)
+		}
+		for _, p := range poolParts(st) {
+			j.Lines = append(j.Lines, jsonValueLine{Label: p[0], Text: p[1]})
+		}
 	case isStream(o):
 		j.Title = "Last messages"
 		v, err := streamOf(o, lastMessages)

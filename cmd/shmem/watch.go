@@ -48,6 +48,9 @@ func (c *watchCmd) Run(e *env) error {
 	if isService(o) && c.Path == "" {
 		frame, line = w.serviceFrame, w.serviceLine
 	}
+	if isPool(o) && c.Path == "" {
+		frame, line = w.poolFrame, w.poolLine
+	}
 	if isCache(o) {
 		frame, line = w.cacheFrame, w.cacheLine
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/blob"
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/queue"
@@ -109,11 +110,17 @@ func open(dir string) (*closers, error) {
 	pages, err := kv.OpenCache[string]("pages",
 		&kv.CacheOptions{Dir: dir, Size: 64 << 10, Lifetime: shmem.Kept})
 	c.add(pages, err)
+	images, err := blob.Open("images", &blob.Options{
+		Dir: dir, Classes: []blob.Class{{Size: 1024, Count: 4}}, Lifetime: shmem.Kept,
+	})
+	c.add(images, err)
 	if c.err != nil {
 		c.close()
 		return c, c.err
 	}
+	_, err = images.TryTake(10) // until the pool is closed
 	return c, errors.Join(
+		err,
 		jobs.Send(ctx, 1), jobs.Send(ctx, 2),
 		lines.Send(ctx, []byte("one line")), single.Send(ctx, []byte("another")),
 		ticks.Publish(ctx, 1), users.Set(ctx, 1, 2))
