@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -10,7 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/stream"
 )
 
-func init() { stream.AttachItems = attachItems }
+func init() { stream.AttachItems, stream.OpenItems = attachItems, openItems }
 
 // anyItems is a queue of items whose type the segment tells. The command shmem sends to such queues
 // and receives from them. Every message goes the long way: no fast path knows the size of an item.
@@ -25,6 +26,24 @@ func attachItems(name string, opts *shmem.Options) (stream.Items, error) {
 	p.Options, p.Visitor = opts, true
 	p.like = layout.QueueLike
 	p.check = func(*layout.Queue) error { return nil }
+	return p.openAny()
+}
+
+// openItems is attachItems, which creates the queue if there is none.
+func openItems(
+	name string, opts *shmem.Options, item *format.Type, capacity int,
+) (stream.Items, error) {
+	p := newPlan(name, stream.Open, layout.QueueName)
+	p.Options, p.Item = opts, item
+	p.create = func(stride int) (*layout.Queue, error) {
+		return layout.SpacedQueue(item, capacity, false, stride)
+	}
+	p.like = layout.QueueLike
+	p.check = func(*layout.Queue) error { return nil }
+	return p.openAny()
+}
+
+func (p *plan) openAny() (stream.Items, error) {
 	seg, m, l, err := p.open()
 	if err != nil {
 		return nil, err
@@ -100,6 +119,42 @@ func (q *anyItems) Recv(ctx context.Context, read func([]byte) error) error {
 	done = true
 	return end.release(r)
 }
+
+// anyLoan is a lease on an item.
+type anyLoan struct {
+	loan
+	value []byte
+}
+
+func (l *anyLoan) Bytes() []byte                  { return l.value }
+func (l *anyLoan) Position() uint64               { return l.r.pos }
+func (l *anyLoan) Deliveries() int                { return l.r.lease.deliveries }
+func (l *anyLoan) Done() error                    { return l.done() }
+func (l *anyLoan) Back(delay time.Duration) error { return l.back(delay) }
+
+// Take receives a message on a lease. See Queue.Take.
+func (q *anyItems) Take(ctx context.Context) (stream.Loan, error) {
+	end, err := q.form.receiver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end.leave()
+	a := q.form.attached()
+	k, ok := end.(interface{ keep(r run) })
+	if !ok {
+		return nil, a.recvErrors.Of(errSingle)
+	}
+	r, err := end.take(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	a.M.MarkExposed()
+	k.keep(r)
+	return &anyLoan{loan{a, end, r}, q.item(r.first)}, nil
+}
+
+// Unlinked is Queue.Unlinked.
+func (q *anyItems) Unlinked() <-chan struct{} { return q.form.attached().Segment.Unlinked() }
 
 // Len returns the number of messages that no receiver has taken yet.
 func (q *anyItems) Len() int { return length(q.form) }

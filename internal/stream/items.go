@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -16,6 +17,10 @@ type Items interface {
 	Send(ctx context.Context, write func([]byte) error) error
 	// Recv receives a message that read reads in place.
 	Recv(ctx context.Context, read func([]byte) error) error
+	// Take receives a message on a lease that outlives the call; see queue.Queue.Take.
+	Take(ctx context.Context) (Loan, error)
+	// Unlinked returns a channel that is closed when the name no longer leads to the queue.
+	Unlinked() <-chan struct{}
 	// Len returns the number of messages that no receiver has taken yet.
 	Len() int
 	// Ended reports whether the stream has ended.
@@ -23,6 +28,21 @@ type Items interface {
 	End() error
 	Close() error
 }
+
+// A Loan is a queue.Lease of an item whose type is known at run time only.
+type Loan interface {
+	Bytes() []byte // in place
+	Position() uint64
+	Deliveries() int
+	Done() error
+	Back(delay time.Duration) error
+}
+
+// OpenItems attaches to the queue of a name, or creates it for items of that type. Package queue
+// sets it.
+var OpenItems func(
+	name string, opts *shmem.Options, item *format.Type, capacity int,
+) (Items, error)
 
 // AttachItems attaches to the queue of a name, whatever its items are. Package queue, which is
 // above this one, sets it.

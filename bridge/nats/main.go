@@ -1,0 +1,294 @@
+// Command nats bridges boxes, topics and queues to other machines over NATS JetStream; see
+// docs/bridge.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/natsbridge"
+)
+
+// A config is what flags and the file of -c say. Flags have the last word.
+type config struct {
+	URL      string   `json:"url"`
+	Creds    string   `json:"creds"`
+	CA       string   `json:"ca"`
+	Cert     string   `json:"cert"`
+	Key      string   `json:"key"`
+	Plain    bool     `json:"plain"`
+	Dir      string   `json:"dir"`
+	Prefix   string   `json:"prefix"`
+	Replicas int      `json:"replicas"`
+	Leases   int      `json:"leases"`
+	NoSetup  bool     `json:"noSetup"`
+	HTTP     string   `json:"http"`
+	Out      []string `json:"out"`
+	In       []string `json:"in"`
+}
+
+// list is a flag that can be given several times.
+type list struct{ all *[]string }
+
+func (l list) String() string     { return "" }
+func (l list) Set(s string) error { *l.all = append(*l.all, s); return nil }
+
+// options are the flags that are not in a file.
+type options struct {
+	file                   string
+	embedded, check, setup bool
+	duration               time.Duration
+}
+
+// flags defines the flags, which write to c and o.
+func flags(c *config, o *options) *flag.FlagSet {
+	f := flag.NewFlagSet("nats", flag.ContinueOnError)
+	f.StringVar(&o.file, "c", "", "read a JSON file of settings; SIGHUP reads it again")
+	f.BoolVar(&o.embedded, "embedded", false, "show all with a server and two hosts of its own")
+	f.BoolVar(&o.check, "check", false, "say what would be bridged, try the server, and end")
+	f.BoolVar(&o.setup, "setup", false, "create bucket and streams of the routes, and end")
+	f.DurationVar(&o.duration, "for", 0, "end after this time")
+	f.StringVar(&c.URL, "url", c.URL, "server, such as tls://host:4222")
+	f.StringVar(&c.Creds, "creds", c.Creds, "credentials file")
+	f.StringVar(&c.CA, "ca", c.CA, "file with the certificate authority of the server")
+	f.StringVar(&c.Cert, "cert", c.Cert, "file with the certificate of this client")
+	f.StringVar(&c.Key, "key", c.Key, "file with the key of this client")
+	f.BoolVar(&c.Plain, "plain", c.Plain, "allow a server on another machine without TLS")
+	f.StringVar(&c.Dir, "dir", c.Dir, "directory of the segments (default /dev/shm)")
+	f.StringVar(&c.Prefix, "prefix", c.Prefix, "begins names of bucket and streams (default shmem)")
+	f.IntVar(&c.Replicas, "replicas", c.Replicas, "replicas of what is created (default 1)")
+	f.IntVar(&c.Leases, "leases", c.Leases, "messages of a queue on the way (default 256)")
+	f.BoolVar(&c.NoSetup, "no-setup", c.NoSetup, "create no bucket or stream")
+	f.StringVar(&c.HTTP, "http", c.HTTP, "serve /healthz, /readyz and /metrics at this address")
+	f.Var(list{&c.Out}, "out", "send a segment: box:NAME, topic:NAME, queue:NAME; repeatable")
+	f.Var(list{&c.In}, "in", "mirror a segment, KIND:NAME or KIND:NAME=SEGMENT; repeatable")
+	return f
+}
+
+// read returns the settings of the arguments, and of the file that they name.
+func read(args []string) (c config, o options, err error) {
+	if err := flags(&config{}, &o).Parse(args); err != nil {
+		return c, o, err
+	}
+	if o.file != "" {
+		f, err := os.Open(o.file)
+		if err != nil {
+			return c, o, err
+		}
+		defer f.Close()
+		d := json.NewDecoder(f)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&c); err != nil {
+			return c, o, fmt.Errorf("%s: %w", o.file, err)
+		}
+	}
+	f := flags(&c, &o)
+	if err := f.Parse(args); err != nil {
+		return c, o, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return c, o, fmt.Errorf("%q is no flag", f.Arg(0))
+	case o.embedded:
+		return c, o, nil
+	case c.URL == "":
+		return c, o, errors.New("no server: use -url, or -embedded to see how it works")
+	case len(c.Out)+len(c.In) == 0:
+		return c, o, errors.New("no route: use -out or -in; nothing is bridged that is not named")
+	}
+	return c, o, c.checkURL()
+}
+
+// checkURL refuses a server on another machine without TLS.
+func (c *config) checkURL() error {
+	for s := range strings.SplitSeq(c.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("-url %q is no URL such as tls://host:4222", s)
+		}
+		host := u.Hostname()
+		ip := net.ParseIP(host)
+		local := host == "localhost" || ip != nil && ip.IsLoopback()
+		if !local && u.Scheme != "tls" && u.Scheme != "wss" && c.CA == "" && !c.Plain {
+			return fmt.Errorf("-url %s: another machine without TLS; use tls:// or -ca, "+
+				"or -plain where the network is trusted", s)
+		}
+	}
+	return nil
+}
+
+// connect connects. It does not wait for the server.
+func (c *config) connect() (*nats.Conn, error) {
+	o := []nats.Option{
+		nats.Name("shmem-bridge"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.CustomInboxPrefix("_INBOX_shmem"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			slog.Warn("nats", "error", err)
+		}),
+	}
+	if c.Creds != "" {
+		o = append(o, nats.UserCredentials(c.Creds))
+	}
+	if c.CA != "" {
+		o = append(o, nats.RootCAs(c.CA))
+	}
+	if c.Cert != "" {
+		o = append(o, nats.ClientCert(c.Cert, c.Key))
+	}
+	return nats.Connect(c.URL, o...)
+}
+
+// bridge returns a bridge of these settings.
+func (c *config) bridge(nc *nats.Conn) (*natsbridge.Bridge, error) {
+	b, err := natsbridge.New(nc, &natsbridge.Options{Dir: c.Dir, Prefix: c.Prefix,
+		Replicas: c.Replicas, Leases: c.Leases, NoSetup: c.NoSetup, Logger: slog.Default()})
+	if err == nil {
+		err = b.Out(c.Out...)
+	}
+	if err == nil {
+		err = b.In(c.In...)
+	}
+	return b, err
+}
+
+func main() {
+	err := run(os.Args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "nats: %s\n", quoted(err))
+		os.Exit(1)
+	}
+}
+
+// quoted returns the text of an error, in which other programs may have written, for a terminal.
+func quoted(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, err.Error())
+}
+
+func run(args []string) error {
+	c, o, err := read(args)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if o.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		defer cancel()
+	}
+	switch {
+	case o.embedded:
+		return demo(ctx)
+	case o.check, o.setup:
+		return once(ctx, &c, o.setup)
+	}
+	slog.Info("JetStream acknowledges before its files are on disk; see sync_interval of the server")
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	for ctx.Err() == nil {
+		session, end := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- serve(session, &c) }()
+		select {
+		case err := <-done:
+			end()
+			return err
+		case <-hup:
+			next, _, err := read(args)
+			if err != nil {
+				slog.Error("the settings stay as they are", "error", err)
+			} else {
+				c = next
+			}
+			end()
+			if err := <-done; err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// serve runs a bridge until ctx is done.
+func serve(ctx context.Context, c *config) error {
+	nc, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	b, err := c.bridge(nc)
+	if err != nil {
+		return err
+	}
+	if c.HTTP != "" {
+		s := &http.Server{Addr: c.HTTP, Handler: b.Handler(), ReadHeaderTimeout: 5 * time.Second}
+		l, err := net.Listen("tcp", c.HTTP)
+		if err != nil {
+			return err
+		}
+		go func() { _ = s.Serve(l) }()
+		defer s.Close()
+	}
+	slog.Info("bridge runs", "out", c.Out, "in", c.In)
+	return b.Run(ctx)
+}
+
+// once is -check and -setup.
+func once(ctx context.Context, c *config, setup bool) error {
+	nc, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	b, err := c.bridge(nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if setup {
+		return b.Setup(ctx)
+	}
+	for _, s := range b.Stats() {
+		fmt.Println(s.Route)
+	}
+	for _, s := range c.Out {
+		_, name, _ := strings.Cut(s, ":")
+		if _, local, ok := strings.Cut(name, "="); ok {
+			name = local
+		}
+		if _, err := shmem.Stat(c.Dir, name); err != nil {
+			fmt.Printf("%s: %s (it is bridged once it is there)\n", name, quoted(err))
+		}
+	}
+	if err := nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("the server: %w", err)
+	}
+	fmt.Println("the server answers")
+	return nil
+}

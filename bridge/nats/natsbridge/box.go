@@ -1,0 +1,342 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/segment"
+	"github.com/shmembox/shmem/internal/value"
+)
+
+// A box is an attachment to a box whose type is known at run time only.
+type box struct {
+	a *segment.Attachment
+	t *format.Type
+	v value.Value
+}
+
+// watchBox attaches to a box that goes out.
+func watchBox(dir, name string) (*box, error) {
+	a, err := segment.Open(segment.Request{
+		Name: name, Attach: true, Config: segment.Config{Dir: dir, Passive: true, ReadOnly: true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, t, err := a.Schema()
+	if err == nil && t == nil {
+		err = fmt.Errorf("%w: the segment has no schema", ErrRefused)
+	}
+	if err == nil {
+		err = checkBox(t)
+	}
+	if err != nil {
+		_ = a.Detach(false)
+		return nil, err
+	}
+	return &box{a, t, value.OfStored(a, t)}, nil
+}
+
+// mirrorBox opens the mirror of a box of that type.
+func mirrorBox(dir, name string, t *format.Type) (*box, error) {
+	a, err := segment.Open(segment.Request{
+		Name: name, Create: true, Attach: true, Size: t.Size, Schema: t,
+		Config: segment.Config{Dir: dir, DefaultLifetime: format.LifetimeKept, Append: true},
+	})
+	if errors.Is(err, shmem.ErrMismatch) {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &box{a, t, value.OfStored(a, t)}, nil
+}
+
+func (b *box) close() { _ = b.a.Detach(false) }
+
+// use calls f with the mapping pinned. A fault is an error.
+func (b *box) use(f func() error) (err error) {
+	m := b.a.Mapping()
+	if !m.Pin() {
+		return shmem.ErrClosed
+	}
+	defer m.Unpin()
+	if fault := m.Guard(func() { err = f() }); fault != nil {
+		return b.a.Fault(fault)
+	}
+	return err
+}
+
+func (b *box) load(ctx context.Context, dst []byte) error {
+	return b.use(func() error { return b.v.Load(ctx, dst) })
+}
+
+func (b *box) store(ctx context.Context, src []byte) error {
+	return b.use(func() error { return b.v.Store(ctx, src) })
+}
+
+// wait waits until the version is not seen, for some time at most.
+func (b *box) wait(ctx context.Context, seen uint64, most time.Duration) error {
+	c, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := b.use(func() error { return b.v.Wait(c, seen) })
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// A putter sends a box. It has one value in flight, so what changes meanwhile is conflated.
+type putter struct {
+	r        *route
+	kv       jetstream.KeyValue
+	box      *box
+	me, inc  uint64
+	revision uint64 // of the key, as this bridge knows it
+	sent     uint64 // the version that was sent last
+	has      bool   // there is one
+	buf, val []byte
+}
+
+// boxOut sends a box.
+func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	x, err := watchBox(b.o.Dir, r.segment)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	p := &putter{r: r, kv: kv, box: x, me: rand.Uint64(), val: make([]byte, x.t.Size)}
+	if p.inc, err = incarnation(b.o.Dir, r.segment); err != nil {
+		return err
+	}
+	if err := putSchema(ctx, kv, x.t); err != nil {
+		return err
+	}
+	gone := x.a.Unlinked()
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	r.stats.set("running", nil)
+	for {
+		select {
+		case <-gone:
+			return errBegin
+		default:
+		}
+		version := x.v.Version()
+		if !p.has || version != p.sent {
+			if err := p.put(ctx, version); err != nil {
+				return err
+			}
+		}
+		r.stats.moved()
+		if err := x.wait(ctx, p.sent, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// begin finds out what is at the key. A bridge that begins later takes over.
+func (p *putter) begin(ctx context.Context) error {
+	e, err := p.kv.Get(ctx, p.r.key())
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, _, err := parseFrame(codes[kindBox], e.Value())
+	if p.r.began(f.writer) && err == nil {
+		return fmt.Errorf("%w: revision %d", ErrOtherWriter, e.Revision())
+	}
+	p.revision = e.Revision()
+	return nil
+}
+
+// put sends the value, which has that version or a later one.
+func (p *putter) put(ctx context.Context, version uint64) error {
+	if err := p.box.load(ctx, p.val); err != nil {
+		return err
+	}
+	f := frame{kind: codes[kindBox], fingerprint: p.box.t.Fingerprint(), incarnation: p.inc,
+		sequence: version, writer: p.me}
+	p.buf = append(f.append(p.buf[:0]), p.val...)
+	p.r.stats.inFlight.Store(1)
+	c, cancel := context.WithTimeout(ctx, 2*time.Second)
+	p.r.begin(p.me)
+	revision, err := p.kv.Update(c, p.r.key(), p.buf, p.revision)
+	cancel()
+	if err != nil && wrongLast(err) {
+		revision, err = p.mine(ctx, version, err)
+	}
+	if err != nil {
+		return err
+	}
+	p.r.stats.inFlight.Store(0)
+	if p.has && version > p.sent {
+		p.r.stats.conflated.Add(int64(version - p.sent - 1))
+	}
+	p.revision, p.sent, p.has = revision, version, true
+	p.r.stats.sent.Add(1)
+	p.r.stats.acked.Add(1)
+	return nil
+}
+
+// mine returns the revision of a value that was put by this bridge, although the acknowledgement
+// said that another one was there.
+func (p *putter) mine(ctx context.Context, version uint64, cause error) (uint64, error) {
+	e, err := p.kv.Get(ctx, p.r.key())
+	if err != nil {
+		return 0, err
+	}
+	f, _, err := parseFrame(codes[kindBox], e.Value())
+	switch {
+	case err != nil || !p.r.wrote(f.writer):
+		return 0, fmt.Errorf("%w: revision %d: %w", ErrOtherWriter, e.Revision(), cause)
+	case f.writer == p.me && f.sequence == version:
+		return e.Revision(), nil
+	}
+	return 0, errBegin
+}
+
+// wrongLast reports whether the server refused a message because another one came before.
+func wrongLast(err error) bool {
+	var a *jetstream.APIError
+	if !errors.As(err, &a) {
+		return errors.Is(err, jetstream.ErrKeyExists)
+	}
+	return a.ErrorCode == 10071 || a.ErrorCode == 10070 || a.ErrorCode == 10164
+}
+
+// boxIn mirrors a key to a box.
+func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	w, err := kv.Watch(ctx, r.key(), jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }()
+	m := &mirror{b: b, r: r, kv: kv}
+	defer m.close()
+	r.stats.set("running", nil)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return errors.New("the watch has ended")
+			}
+			if e == nil { // all that was there has come
+				continue
+			}
+			if err := m.take(ctx, e.Value(), e.Revision()); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if err := m.check(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		r.stats.moved()
+	}
+}
+
+// A mirror is a box that follows a key.
+type mirror struct {
+	b           *Bridge
+	r           *route
+	kv          jetstream.KeyValue
+	box         *box
+	state       *state
+	fingerprint uint64
+	revision    uint64
+	version     uint64 // of the mirror, after it was stored
+	last        []byte
+}
+
+func (m *mirror) close() {
+	if m.box != nil {
+		m.box.close()
+		m.state.close()
+	}
+}
+
+// take stores a value.
+func (m *mirror) take(ctx context.Context, b []byte, revision uint64) error {
+	f, body, err := parseFrame(codes[kindBox], b)
+	if err != nil {
+		return fmt.Errorf("%w: key %s: %w", ErrRefused, m.r.key(), err)
+	}
+	if m.box == nil || f.fingerprint != m.fingerprint {
+		if err := m.open(ctx, f.fingerprint); err != nil {
+			return err
+		}
+	}
+	if len(body) != m.box.t.Size {
+		return fmt.Errorf("%w: %d bytes, its type has %d", ErrRefused, len(body), m.box.t.Size)
+	}
+	m.last = append(m.last[:0], body...)
+	if err := m.check(ctx); err != nil {
+		return err
+	}
+	if err := m.put(ctx); err != nil {
+		return err
+	}
+	m.revision = revision
+	m.r.stats.sent.Add(1)
+	return nil
+}
+
+// open opens the mirror for values of that type.
+func (m *mirror) open(ctx context.Context, fingerprint uint64) error {
+	t, err := getSchema(ctx, m.kv, fingerprint)
+	if err == nil {
+		err = checkBox(t)
+	}
+	if err != nil {
+		return err
+	}
+	m.close()
+	m.box = nil
+	s, err := openState(m.b.o.Dir, m.r)
+	if err != nil {
+		return err
+	}
+	x, err := mirrorBox(m.b.o.Dir, m.r.segment, t)
+	if err != nil {
+		s.close()
+		return err
+	}
+	m.box, m.state, m.fingerprint, m.version = x, s, fingerprint, x.v.Version()
+	return nil
+}
+
+func (m *mirror) put(ctx context.Context) error {
+	if err := m.box.store(ctx, m.last); err != nil {
+		return err
+	}
+	m.version = m.box.v.Version()
+	return nil
+}
+
+// check puts the mirror right if another process has written it.
+func (m *mirror) check(ctx context.Context) error {
+	if m.box == nil || m.box.v.Version() == m.version {
+		return nil
+	}
+	m.r.stats.localWrites.Add(1)
+	if len(m.last) == 0 {
+		m.version = m.box.v.Version()
+		return nil
+	}
+	return m.put(ctx)
+}

@@ -1,0 +1,219 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Options say how a Bridge works. A nil *Options, and the zero value of each field, is the default.
+type Options struct {
+	// Dir is the directory of the segments. Default: /dev/shm.
+	Dir string
+	// Prefix begins the names of bucket, streams and subjects. Default: shmem.
+	Prefix string
+	// Replicas is that of bucket and streams that are created, 1 to 5. Default: 1.
+	Replicas int
+	// NoSetup leaves it to Setup, with more permissions, to create bucket and streams.
+	NoSetup bool
+	// Leases is how many messages of a queue are on the way at most. Default: 256.
+	Leases int
+	// Pack is how many bytes of messages of a topic go into one frame at most; 1 sends each alone.
+	// Nothing waits for a frame to fill. Default: 32 KiB.
+	Pack int
+	// Capacity is that of topics and queues that are created as mirrors. Default: 4096.
+	Capacity int
+	// Keep is how many messages a stream keeps. Default: 1,048,576.
+	Keep int64
+	// Logger gets what happens to routes. Default: none.
+	Logger *slog.Logger
+}
+
+// A Bridge runs routes between the segments of a directory and a NATS server.
+type Bridge struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	o      Options
+	routes []*route
+	link   link
+}
+
+// ErrOtherWriter is returned when another bridge has taken a route over: it began later, so the
+// route is its.
+var ErrOtherWriter = errors.New("another bridge sends this route")
+
+// errBegin ends a session of a route, which begins anew.
+var errBegin = errors.New("begin anew")
+
+// New returns a bridge over a connection, which stays the caller's. Connect with
+// nats.MaxReconnects(-1), or the bridge ends with the connection.
+func New(nc *nats.Conn, opts *Options) (*Bridge, error) {
+	b := &Bridge{nc: nc}
+	if opts != nil {
+		b.o = *opts
+	}
+	o := &b.o
+	if o.Prefix == "" {
+		o.Prefix = "shmem"
+	}
+	for p, d := range map[*int]int{&o.Replicas: 1, &o.Leases: 256, &o.Pack: 32 << 10,
+		&o.Capacity: 4096} {
+		if *p == 0 {
+			*p = d
+		}
+		if *p < 0 {
+			return nil, errors.New("natsbridge: an option is negative; use 0 for the default")
+		}
+	}
+	if o.Keep == 0 {
+		o.Keep = 1 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	b.js, err = jetstream.New(nc)
+	return b, err
+}
+
+// Out adds routes from segments of this machine. It is called before Run.
+func (b *Bridge) Out(routes ...string) error { return b.add(routes, true) }
+
+// In adds routes to mirrors on this machine. It is called before Run.
+func (b *Bridge) In(routes ...string) error { return b.add(routes, false) }
+
+func (b *Bridge) add(routes []string, out bool) error {
+	for _, s := range routes {
+		r, err := parseRoute(s, out)
+		if err != nil {
+			return fmt.Errorf("natsbridge: %w", err)
+		}
+		for _, other := range b.routes {
+			if other.kind == r.kind && (other.name == r.name && other.out == out ||
+				other.segment == r.segment) {
+				return fmt.Errorf("natsbridge: %w: %q and %q are about one segment; "+
+					"leave one of them out", ErrRoute, other, r)
+			}
+		}
+		if out {
+			r.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncTimeout(look),
+				jetstream.WithPublishAsyncMaxPending(max(b.o.Leases, window)+1))
+		}
+		if err != nil {
+			return err
+		}
+		r.stats.set("waiting", nil)
+		b.routes = append(b.routes, r)
+	}
+	return nil
+}
+
+// Stats returns the counters of all routes.
+func (b *Bridge) Stats() (all []RouteStats) {
+	for _, r := range b.routes {
+		all = append(all, r.snapshot())
+	}
+	return all
+}
+
+// Run runs all routes until ctx is done, and then lets what is in flight end. A route that is
+// refused, or that another bridge has taken over, stops or is tried again without effect on the
+// others. Run returns nil when ctx is done.
+func (b *Bridge) Run(ctx context.Context) error {
+	defer b.link.watch(b.nc)()
+	var wg sync.WaitGroup
+	for _, r := range b.routes {
+		wg.Go(func() { b.keepUp(ctx, r) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// keepUp runs a route, and begins it anew after each failure, with a growing, random pause: many
+// bridges that come back at once would overwhelm the server.
+func (b *Bridge) keepUp(ctx context.Context, r *route) {
+	pause := 20 * time.Millisecond
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := b.session(ctx, r)
+		if ctx.Err() != nil {
+			break
+		}
+		state := "waiting"
+		switch {
+		case errors.Is(err, ErrOtherWriter):
+			r.stats.otherWriter.Add(1)
+			r.stats.set("stopped", err)
+			b.o.Logger.Error("route stopped", "route", r.String(), "error", err)
+			return
+		case errors.Is(err, ErrRefused):
+			state = "refused"
+		case errors.Is(err, errCut):
+			state = "cut"
+		case errors.Is(err, errBegin):
+			err = nil
+		}
+		r.stats.resets.Add(1)
+		r.stats.inFlight.Store(0)
+		r.stats.set(state, err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			b.o.Logger.Warn("route begins anew", "route", r.String(), "error", err)
+		}
+		if time.Since(begun) > time.Second {
+			pause = 20 * time.Millisecond
+		}
+		sleep(ctx, pause+rand.N(pause))
+		pause = min(2*pause, 500*time.Millisecond)
+	}
+	r.stats.set("stopped", nil)
+}
+
+// session runs a route over one connection. It ends when the connection does.
+func (b *Bridge) session(ctx context.Context, r *route) error {
+	ctx, stop, err := b.link.session(ctx, b.nc)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	kv, err := b.prepare(ctx, r)
+	if err == nil {
+		err = b.routeFunc(r)(ctx, r, kv)
+	}
+	if context.Cause(ctx) != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (b *Bridge) routeFunc(r *route) func(context.Context, *route, jetstream.KeyValue) error {
+	switch {
+	case r.kind == kindBox && r.out:
+		return b.boxOut
+	case r.kind == kindBox:
+		return b.boxIn
+	case r.kind == kindTopic && r.out:
+		return b.topicOut
+	case r.kind == kindTopic:
+		return b.topicIn
+	case r.out:
+		return b.queueOut
+	}
+	return b.queueIn
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,59 @@
+package natsbridge
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A frame stands before the bytes of a value or message, big-endian:
+//
+//	0  magic "SHMB"   4 version 1   5 kind   6 length of the frame (u16)
+//	8  fingerprint of the type      16 incarnation: when the segment was created
+//	24 sequence: version of a box, number of a topic's last message, position in a queue
+//	32 lost: messages of a topic that were lost before, since the incarnation
+//	40 writer: a random number of one run of a bridge
+//
+// It is in the body and not in headers: a key-value bucket has none.
+type frame struct {
+	kind                                             byte
+	fingerprint, incarnation, sequence, lost, writer uint64
+}
+
+const (
+	frameLen     = 48
+	frameVersion = 1
+	frameMagic   = "SHMB"
+)
+
+// errFrame is returned for what is no frame of this version.
+var errFrame = errors.New("not a frame of a bridge")
+
+// append appends the frame to b.
+func (f *frame) append(b []byte) []byte {
+	b = append(b, frameMagic...)
+	b = append(b, frameVersion, f.kind)
+	b = binary.BigEndian.AppendUint16(b, frameLen)
+	for _, v := range []uint64{f.fingerprint, f.incarnation, f.sequence, f.lost, f.writer} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+// parseFrame returns the frame of b and what stands behind it. Another process may have written b.
+func parseFrame(kind byte, b []byte) (f frame, body []byte, err error) {
+	if len(b) < frameLen || string(b[:4]) != frameMagic {
+		return f, nil, fmt.Errorf("%w: %d bytes", errFrame, len(b))
+	}
+	n := int(binary.BigEndian.Uint16(b[6:]))
+	switch {
+	case b[4] != frameVersion:
+		return f, nil, fmt.Errorf("%w: version %d, this is %d", errFrame, b[4], frameVersion)
+	case b[5] != kind:
+		return f, nil, fmt.Errorf("%w: kind %d, want %d", errFrame, b[5], kind)
+	case n < frameLen || n > len(b):
+		return f, nil, fmt.Errorf("%w: a frame of %d in %d bytes", errFrame, n, len(b))
+	}
+	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[8+8*i:]) }
+	return frame{kind, at(0), at(1), at(2), at(3), at(4)}, b[n:], nil
+}

@@ -1,0 +1,99 @@
+package natsbridge
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// stalled is for how long a route may be without progress.
+const stalled = 5 * time.Second
+
+// Handler serves /healthz, which is 200 while the process runs, /readyz and /metrics. /readyz is
+// 503 while the connection is cut, and while a route is refused, stopped, or without progress for
+// 5 seconds; the reason is in the body. A route that waits for its segment is ready.
+func (b *Bridge) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := b.unready(time.Now()); len(why) > 0 {
+			http.Error(w, strings.Join(why, "\n"), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collector{b})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// unready returns why the bridge is not ready; nothing if it is.
+func (b *Bridge) unready(now time.Time) (why []string) {
+	if !b.nc.IsConnected() {
+		why = append(why, "the connection is cut")
+	}
+	for _, s := range b.Stats() {
+		switch {
+		case s.State == "refused" || s.State == "stopped" || s.State == "cut":
+			why = append(why, fmt.Sprintf("%s: %s: %q", s.Route, s.State, fmt.Sprint(s.Err)))
+		case s.State == "running" && s.Progress.Unix() > 0 && s.InFlight+s.Lag > 0 &&
+			now.Sub(s.Progress) > stalled:
+			why = append(why, fmt.Sprintf("%s: no progress for %v", s.Route,
+				now.Sub(s.Progress).Round(time.Second)))
+		}
+	}
+	return why
+}
+
+// A collector is the metrics of a bridge.
+type collector struct{ b *Bridge }
+
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	of         func(*RouteStats) int64
+}
+
+var metrics = []metric{
+	{"sent_total", "Messages or values put, or stored in a mirror.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Sent }},
+	{"acknowledged_total", "Messages or frames that the server accepted.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Acked }},
+	{"conflated_total", "Values replaced by a newer one before they were sent.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Conflated }},
+	{"lost_total", "Messages that the ring of a topic lost at the origin.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Lost }},
+	{"duplicates_total", "Messages removed because they had come before.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Duplicates }},
+	{"redelivered_total", "Messages delivered again.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Redelivered }},
+	{"resets_total", "Times that the route began anew.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Resets }},
+	{"other_writer_total", "Times that another bridge wrote the same key or stream.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.OtherWriter }},
+	{"local_writes_total", "Changes of a mirror that were put right.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.LocalWrites }},
+	{"poison_total", "Messages moved to the dead letters.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Poison }},
+	{"in_flight", "Messages sent and not accepted yet.", prometheus.GaugeValue, func(s *RouteStats) int64 { return s.InFlight }},
+	{"lag", "Messages that wait in the stream.", prometheus.GaugeValue, func(s *RouteStats) int64 { return s.Lag }},
+}
+
+func (m *metric) desc() *prometheus.Desc {
+	return prometheus.NewDesc("shmem_bridge_"+m.name, m.help, []string{"route"}, nil)
+}
+
+// Describe is that of a prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for i := range metrics {
+		ch <- metrics[i].desc()
+	}
+}
+
+// Collect is that of a prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	all := c.b.Stats()
+	for i := range metrics {
+		m := &metrics[i]
+		for j := range all {
+			ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, float64(m.of(&all[j])), all[j].Route)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package natsbridge
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/layout"
+)
+
+// ErrRefused is returned when a segment cannot be bridged: its type has fields that change without
+// a version, or the types of the two machines differ.
+var ErrRefused = errors.New("refused")
+
+// bytesPrint is the fingerprint in frames of raw bytes, which have no type.
+const bytesPrint = 0
+
+// here is what the bytes of a type depend on beside the type: byte order and size of an int.
+func here() []byte {
+	order := byte('l')
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		order = 'b'
+	}
+	return []byte{order, '0' + byte(32<<(^uint(0)>>63)/8)}
+}
+
+func schemaKey(fingerprint uint64) string { return fmt.Sprintf("schema.%016x", fingerprint) }
+
+// putSchema stores a type under its fingerprint.
+func putSchema(ctx context.Context, kv jetstream.KeyValue, t *format.Type) error {
+	b := append(here(), t.AppendBinary(nil)...)
+	_, err := kv.Create(ctx, schemaKey(t.Fingerprint()), b)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return nil
+	}
+	return err
+}
+
+// getSchema returns the type of a fingerprint. Another machine wrote it.
+func getSchema(
+	ctx context.Context, kv jetstream.KeyValue, fingerprint uint64,
+) (*format.Type, error) {
+	e, err := kv.Get(ctx, schemaKey(fingerprint))
+	if err != nil {
+		return nil, fmt.Errorf("type %016x: %w", fingerprint, err)
+	}
+	b, is := e.Value(), string(here())
+	if len(b) < 2 || string(b[:2]) != is {
+		return nil, fmt.Errorf("%w: the origin has byte order and word size %q, this is %q",
+			ErrRefused, b[:min(2, len(b))], is)
+	}
+	t, err := format.Decode(b[2:])
+	if err == nil && t.Fingerprint() != fingerprint {
+		err = errors.New("the schema is not that of its fingerprint")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: type %016x: %w", ErrRefused, fingerprint, err)
+	}
+	return t, nil
+}
+
+// checkBox returns an error for a type whose fields change without a new version of the box.
+func checkBox(t *format.Type) error {
+	if layout.IsKind(t) {
+		return fmt.Errorf("%w: the segment is %s, not a box", ErrRefused, layout.Described(t))
+	}
+	if path := atomicField(t, ""); path != "" {
+		return fmt.Errorf("%w: field %s is of a sync/atomic or psync type: it changes without "+
+			"Update or Store, so its changes would not be sent; keep it in another box",
+			ErrRefused, path)
+	}
+	return nil
+}
+
+// atomicField returns the path of the first field that changes by itself, "" if there is none.
+func atomicField(t *format.Type, path string) string {
+	switch {
+	case t.Atomic || t.Kind == format.Sync:
+		if path == "" {
+			return "value"
+		}
+		return strings.TrimPrefix(path, ".")
+	case t.Elem != nil:
+		return atomicField(t.Elem, path+"[]")
+	}
+	for i := range t.Fields {
+		f := &t.Fields[i]
+		if p := atomicField(f.Type, path+"."+f.Name); p != "" {
+			return p
+		}
+	}
+	return ""
+}
+
+// incarnation is when a segment was created. Versions and positions belong to one incarnation.
+func incarnation(dir, name string) (uint64, error) {
+	info, err := shmem.Stat(dir, name)
+	return uint64(info.Created.UnixNano()), err
+}

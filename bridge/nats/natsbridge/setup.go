@@ -1,0 +1,83 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// duplicates is how long the server removes duplicates of a work queue. The receiver does so
+// whatever the server has forgotten.
+const duplicates = 2 * time.Minute
+
+// Setup creates the bucket and the streams of all routes. With Options.NoSetup it is what a process
+// with more permissions calls once.
+func (b *Bridge) Setup(ctx context.Context) error {
+	if err := b.setupBucket(ctx); err != nil {
+		return err
+	}
+	for _, r := range b.routes {
+		if err := b.setupRoute(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bridge) setupBucket(ctx context.Context) error {
+	_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: b.o.Prefix, History: 1, Storage: jetstream.FileStorage, Replicas: b.o.Replicas,
+	})
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return nil
+	}
+	return err
+}
+
+func (b *Bridge) setupRoute(ctx context.Context, r *route) error {
+	c := jetstream.StreamConfig{
+		Name: r.stream(b.o.Prefix), Subjects: []string{r.subject(b.o.Prefix)},
+		Storage: jetstream.FileStorage, Replicas: b.o.Replicas, MaxMsgs: b.o.Keep,
+		AllowDirect: true, Discard: jetstream.DiscardOld,
+	}
+	switch r.kind {
+	case kindBox:
+		return nil
+	case kindQueue:
+		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+		c.Duplicates = duplicates
+		dead := jetstream.StreamConfig{
+			Name: b.o.Prefix + "_dead", Subjects: []string{b.o.Prefix + ".dead.>"},
+			Storage: jetstream.FileStorage, Replicas: b.o.Replicas, MaxMsgs: b.o.Keep,
+		}
+		if err := b.createStream(ctx, dead); err != nil {
+			return err
+		}
+	}
+	return b.createStream(ctx, c)
+}
+
+// createStream creates a stream. One that is there stays as it is.
+func (b *Bridge) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+	_, err := b.js.CreateStream(ctx, c)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil
+	}
+	return err
+}
+
+// prepare returns the bucket, and sees to the stream of a route.
+func (b *Bridge) prepare(ctx context.Context, r *route) (jetstream.KeyValue, error) {
+	kv, err := b.js.KeyValue(ctx, b.o.Prefix)
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !b.o.NoSetup {
+		if err = b.setupBucket(ctx); err == nil {
+			kv, err = b.js.KeyValue(ctx, b.o.Prefix)
+		}
+	}
+	if err != nil || b.o.NoSetup {
+		return kv, err
+	}
+	return kv, b.setupRoute(ctx, r)
+}
