@@ -15,7 +15,7 @@ import (
 
 // ackWait is after which time the server delivers a message again that was not acknowledged. A
 // message that waits for room in the mirror says in time that it is still being worked on.
-const ackWait = 20 * time.Second
+const ackWait = 2 * time.Second
 
 // settleFor is how long a bridge looks for what the one before has done.
 const settleFor = 5 * time.Second

@@ -20,7 +20,8 @@ type words struct {
 	// one is written first, then Which: so a mark is whole.
 	Which atomic.Uint64
 	Marks [2]mark
-	Lost  atomic.Uint64 // at the origin
+	// Lost is what the topic lost at the origin in that incarnation.
+	Incarnation, Lost atomic.Uint64
 
 	// Of a queue: Key is the message that is about to be sent, as the queue's message number Local;
 	// Position is that of the origin.

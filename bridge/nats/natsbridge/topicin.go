@@ -153,6 +153,9 @@ func (x *receiver) begin(ctx context.Context, f *frame, seq uint64) (skip uint64
 	if err != nil {
 		return 0, err
 	}
+	if w.Incarnation.Swap(f.incarnation) != f.incarnation {
+		w.Lost.Store(0)
+	}
 	if was := w.Lost.Swap(f.lost); f.lost > was {
 		x.r.stats.lost.Add(int64(f.lost - was))
 	}

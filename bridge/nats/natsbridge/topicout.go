@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -84,7 +85,8 @@ func (s *sender) resume(ctx context.Context) (from stream.Start, err error) {
 	if err != nil {
 		return from, err
 	}
-	from.Oldest = true
+	// Before the first message: what the ring does not keep any more counts as lost.
+	from = stream.Start{After: true, Seq: math.MaxUint64}
 	m, err := js.GetLastMsgForSubject(ctx, s.r.subject(s.b.o.Prefix))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		info, err := js.Info(ctx)

@@ -1,0 +1,350 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/embedded"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
+)
+
+type point struct{ X, Y int64 }
+
+// longPoint is a point with a field appended.
+type longPoint struct{ X, Y, Z int64 }
+
+// otherPoint is no point.
+type otherPoint struct{ X, Z int64 }
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A site is a server and the directories of two hosts.
+type site struct {
+	t    *testing.T
+	nc   *nats.Conn
+	a, b string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s, err := embedded.Start(t.TempDir(), -1)
+	check(t, err)
+	t.Cleanup(s.Close)
+	x := &site{t: t}
+	x.nc, err = nats.Connect(s.URL(), nats.MaxReconnects(-1))
+	check(t, err)
+	t.Cleanup(x.nc.Close)
+	for _, dir := range []*string{&x.a, &x.b} {
+		*dir, err = os.MkdirTemp("/dev/shm", "natsbridge-test-")
+		check(t, err)
+		t.Cleanup(func() { _ = os.RemoveAll(*dir) })
+	}
+	return x
+}
+
+// run runs a bridge of one route until the test ends.
+func (x *site) run(dir, route string, out bool) *Bridge {
+	x.t.Helper()
+	b, err := New(x.nc, &Options{Dir: dir, Capacity: 16})
+	check(x.t, err)
+	if out {
+		check(x.t, b.Out(route))
+	} else {
+		check(x.t, b.In(route))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	x.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			x.t.Error(err)
+		}
+	})
+	return b
+}
+
+// until waits until f reports true.
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for begun := time.Now(); !f(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("%s: not in 30 s", what)
+		}
+	}
+}
+
+// hasError waits until the route of a bridge has an error, and returns it.
+func hasError(t *testing.T, b *Bridge, want error) (err error) {
+	t.Helper()
+	until(t, want.Error(), func() bool { err = b.Stats()[0].Err; return errors.Is(err, want) })
+	return err
+}
+
+func openBox[T any](t *testing.T, dir string) *shmem.Box[T] {
+	t.Helper()
+	b, err := shmem.Open[T]("p", &shmem.Options{Dir: dir})
+	check(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// TestBox: the mirror has the latest value, is put right if another process writes it, and follows
+// an owner that makes the box anew.
+func TestBox(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	owner, err := shmem.Create[point]("p", &shmem.Options{Dir: x.a})
+	check(t, err)
+	check(t, owner.Store(ctx, point{1, 2}))
+	x.run(x.a, "box:p", true)
+	in := x.run(x.b, "box:p", false)
+	mirror, err := shmem.AttachWait[point](ctx, "p", &shmem.Options{Dir: x.b})
+	check(t, err)
+	defer mirror.Close()
+	is := func(v point) func() bool {
+		return func() bool { is, err := mirror.Load(ctx); return err == nil && is == v }
+	}
+	until(t, "the value", is(point{1, 2}))
+	check(t, mirror.Store(ctx, point{8, 8}))
+	until(t, "the value again", is(point{1, 2}))
+	until(t, "the count", func() bool { return in.Stats()[0].LocalWrites == 1 })
+	check(t, owner.Close())
+	owner, err = shmem.Create[point]("p", &shmem.Options{Dir: x.a})
+	check(t, err)
+	defer owner.Close()
+	check(t, owner.Store(ctx, point{3, 4}))
+	until(t, "the value of the next owner", is(point{3, 4}))
+}
+
+// TestTwoWriters: the bridge that began later has the route, the former stops.
+func TestTwoWriters(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	owner := openBox[point](t, x.a)
+	check(t, owner.Store(ctx, point{1, 2}))
+	first := x.run(x.a, "box:p", true)
+	until(t, "the first", func() bool { return first.Stats()[0].Sent > 0 })
+	second := x.run(x.a, "box:p", true)
+	until(t, "the second", func() bool { return second.Stats()[0].Sent > 0 })
+	check(t, owner.Store(ctx, point{3, 4}))
+	hasError(t, first, ErrOtherWriter)
+	w := httptest.NewRecorder()
+	first.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	if w.Code != 503 || !strings.Contains(w.Body.String(), "out box:p: stopped") {
+		t.Errorf("readyz: %d %s", w.Code, w.Body)
+	}
+	w = httptest.NewRecorder()
+	second.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `shmem_bridge_sent_total{route="out box:p"}`) {
+		t.Errorf("metrics: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestRefused: fields that change without a version are refused by name; so is another type, with
+// both shown. A type with fields appended passes.
+func TestRefused(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	type counting struct{ In [2]struct{ N atomic.Int64 } }
+	odd, err := shmem.Open[counting]("odd", &shmem.Options{Dir: x.a})
+	check(t, err)
+	defer odd.Close()
+	err = hasError(t, x.run(x.a, "box:odd", true), ErrRefused)
+	if !strings.Contains(err.Error(), "field In[].N ") {
+		t.Error(err)
+	}
+	owner := openBox[point](t, x.a)
+	check(t, owner.Store(ctx, point{1, 2}))
+	x.run(x.a, "box:p", true)
+	other, err := shmem.Open[otherPoint]("other", &shmem.Options{Dir: x.b})
+	check(t, err)
+	defer other.Close()
+	err = hasError(t, x.run(x.b, "box:p=other", false), ErrRefused)
+	if !strings.Contains(err.Error(), "Y") || !strings.Contains(err.Error(), "Z") {
+		t.Error(err)
+	}
+	long, err := shmem.Open[longPoint]("long", &shmem.Options{Dir: x.b, Append: true})
+	check(t, err)
+	defer long.Close()
+	check(t, long.Store(ctx, longPoint{Z: 7}))
+	x.run(x.b, "box:p=long", false)
+	until(t, "the value of an appended type", func() bool {
+		v, err := long.Load(ctx)
+		return err == nil && v.X == 1 && v.Y == 2
+	})
+}
+
+// TestTopic: a late host gets all that the stream keeps; what the ring lost is counted; a topic that
+// is made anew goes on.
+func TestTopic(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	from, err := topic.Create[point]("p", &topic.Options{Dir: x.a, Capacity: 8})
+	check(t, err)
+	for i := range int64(3) {
+		check(t, from.Publish(ctx, point{i, 0}))
+	}
+	out := x.run(x.a, "topic:p", true)
+	until(t, "all sent", func() bool { return out.Stats()[0].Acked > 0 && out.Stats()[0].Sent == 3 })
+	in := x.run(x.b, "topic:p", false)
+	to, err := topic.AttachWait[point](ctx, "p", &topic.Options{Dir: x.b})
+	check(t, err)
+	defer to.Close()
+	sub, err := to.Subscribe(topic.Oldest)
+	check(t, err)
+	want := func(n int64) {
+		t.Helper()
+		if v, err := sub.Recv(ctx); err != nil || v.X != n {
+			t.Fatal(v, err, n)
+		}
+	}
+	for i := range int64(3) {
+		want(i)
+	}
+	check(t, from.Close())
+	from, err = topic.Create[point]("p", &topic.Options{Dir: x.a, Capacity: 8})
+	check(t, err)
+	defer from.Close()
+	vs := make([]point, 100)
+	for i := range vs {
+		vs[i].X = int64(100 + i)
+	}
+	_, err = from.PublishBatch(ctx, vs)
+	check(t, err)
+	last := int64(0)
+	for last != 199 {
+		v, err := sub.Recv(ctx)
+		check(t, err)
+		if v.X <= last {
+			t.Fatalf("%d after %d", v.X, last)
+		}
+		last = v.X
+	}
+	until(t, "all counted", func() bool { s := in.Stats()[0]; return s.Sent+s.Lost == 103 })
+}
+
+// TestQueue: each message comes once, of both kinds of queue; a full mirror holds the sender back;
+// what cannot be read goes to the dead letters.
+func TestQueue(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	from, err := queue.Open[point]("p", &queue.Options{Dir: x.a, Capacity: 16})
+	check(t, err)
+	defer from.Close()
+	x.run(x.a, "queue:p", true)
+	in := x.run(x.b, "queue:p", false)
+	go func() {
+		for i := range int64(100) {
+			_ = from.Send(ctx, point{i, 0})
+		}
+	}()
+	to, err := queue.AttachWait[point](ctx, "p", &queue.Options{Dir: x.b})
+	check(t, err)
+	defer to.Close()
+	until(t, "a full mirror", func() bool { return to.Len() == to.Cap() })
+	seen := map[int64]bool{}
+	for range 100 {
+		v, err := to.Recv(ctx)
+		check(t, err)
+		seen[v.X] = true
+	}
+	if len(seen) != 100 {
+		t.Errorf("%d of 100 messages", len(seen))
+	}
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	_, err = js.Publish(ctx, "shmem.queue.p", []byte("no frame"))
+	check(t, err)
+	until(t, "the dead letter", func() bool { return in.Stats()[0].Poison == 1 })
+	dead, err := js.Stream(ctx, "shmem_dead")
+	check(t, err)
+	m, err := dead.GetLastMsgForSubject(ctx, "shmem.dead.p")
+	if err != nil || string(m.Data) != "no frame" {
+		t.Error(m, err)
+	}
+	if _, err := to.TryRecv(); !errors.Is(err, queue.ErrEmpty) {
+		t.Error(err)
+	}
+}
+
+// TestBytes: a queue of messages of any length.
+func TestBytes(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	from, err := queue.OpenBytes("p", &queue.BytesOptions{Dir: x.a})
+	check(t, err)
+	defer from.Close()
+	check(t, from.Send(ctx, []byte("one")))
+	check(t, from.Send(ctx, nil))
+	x.run(x.a, "queue:p", true)
+	x.run(x.b, "queue:p=q", false)
+	to, err := queue.AttachBytesWait(ctx, "q", &queue.BytesOptions{Dir: x.b})
+	check(t, err)
+	defer to.Close()
+	for _, want := range []string{"one", ""} {
+		if b, err := to.Recv(ctx, nil); err != nil || string(b) != want {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+}
+
+// TestRemembered: a message that the server takes twice, because it forgot the first, comes once.
+func TestRemembered(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	in := x.run(x.b, "queue:p", false)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	f := frame{kind: codes[kindQueue], incarnation: 5, sequence: 9}
+	for range 2 {
+		until(t, "the stream", func() bool {
+			_, err := js.Publish(ctx, "shmem.queue.p", append(f.append(nil), "x"...))
+			return err == nil
+		})
+	}
+	until(t, "the duplicate", func() bool { s := in.Stats()[0]; return s.Sent == 1 && s.Duplicates == 1 })
+	x2, err := openState(x.b, in.routes[0])
+	if !errors.Is(err, ErrRefused) {
+		t.Error(x2, err, "a mirror has two bridges")
+	}
+}
+
+// TestRoutes: what is no route, and a segment that has two.
+func TestRoutes(t *testing.T) {
+	for _, s := range []string{"", "box", "box:", "map:x", "box:a/b", "box:a=", "box:.a", "box:a..b",
+		"topic:a.", "queue:\x1b[2J", "box:a b", "box:a>"} {
+		if _, err := parseRoute(s, true); !errors.Is(err, ErrRoute) {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	x := newSite(t)
+	b, err := New(x.nc, nil)
+	check(t, err)
+	check(t, b.Out("box:a", "topic:a"))
+	for _, err := range []error{b.Out("box:a"), b.In("box:b=a")} {
+		if !errors.Is(err, ErrRoute) {
+			t.Error(err)
+		}
+	}
+}
+
+// FuzzFrame: bytes of others never panic.
+func FuzzFrame(f *testing.F) {
+	f.Add((&frame{kind: 1}).append(nil))
+	f.Add([]byte("SHMB\x01\x01\x00\x30"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if x, body, err := parseFrame(1, b); err == nil && (x.kind != 1 || len(body) > len(b)-frameLen) {
+			t.Error(x, len(body))
+		}
+	})
+}
