@@ -150,8 +150,9 @@ func (o *Options) config() (segment.Config, error) {
 	c := segment.Config{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout,
 		Mode: o.Mode, Group: o.Group, Slots: o.Slots, Lifetime: format.Lifetime(o.Lifetime),
-		Reserve: o.Reserve,
-		Passive: o.Passive, ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
+		Reserve:  o.Reserve,
+		Passive:  o.Passive,
+		ReadOnly: o.ReadOnly, Append: o.Append, AnyUser: o.AnyUser,
 		Foreign: o.Foreign, Offset: o.Offset,
 		Populate: o.Populate, HugePages: o.HugePages, Logger: o.Logger,
 	}

@@ -84,7 +84,8 @@ func (o *Options) config() (config, error) {
 	c.segment = &shmem.Options{
 		Dir: o.Dir, Disk: o.Disk, Timeout: o.Timeout, Mode: o.Mode, Group: o.Group, Slots: o.Slots,
 		Lifetime: o.Lifetime,
-		Passive:  o.Passive, ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
+		Passive:  o.Passive,
+		ReadOnly: o.ReadOnly, AnyUser: o.AnyUser, Populate: o.Populate, HugePages: o.HugePages,
 		Logger: o.Logger,
 		Undo:   shmem.UndoNever,
 	}

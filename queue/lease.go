@@ -47,10 +47,10 @@ func (l *Lease[T]) Value() *T { return l.value }
 // message that was delivered more than 255 times it returns 255.
 func (l *Lease[T]) Deliveries() int { return l.r.lease.deliveries }
 
-// Position returns the number of the message's slot, counted from the creation of the queue. It is
-// the same each time the message is redelivered, to any process, and no other message of the queue
-// ever has it: with the queue's time of creation (see shmem.Info) it names the message. Some numbers
-// are left out.
+// Position returns the number of the message, counted from the creation of the queue. It is the
+// same each time the message is redelivered, to any process, and no other message of the queue ever
+// has it: with the queue's time of creation (see shmem.Info) it names the message. Some numbers are
+// left out.
 func (l *Lease[T]) Position() uint64 { return l.r.pos }
 
 // Done consumes the message and frees its slot. The errors are ErrLeaseLost if the lease has ended

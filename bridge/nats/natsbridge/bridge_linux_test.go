@@ -3,6 +3,7 @@ package natsbridge
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -144,12 +145,12 @@ func TestTwoWriters(t *testing.T) {
 	check(t, owner.Store(ctx, point{3, 4}))
 	hasError(t, first, ErrOtherWriter)
 	w := httptest.NewRecorder()
-	first.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	first.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	if w.Code != 503 || !strings.Contains(w.Body.String(), "out box:p: stopped") {
 		t.Errorf("readyz: %d %s", w.Code, w.Body)
 	}
 	w = httptest.NewRecorder()
-	second.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	second.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if w.Code != 200 || !strings.Contains(w.Body.String(), `shmem_bridge_sent_total{route="out box:p"}`) {
 		t.Errorf("metrics: %d %s", w.Code, w.Body)
 	}

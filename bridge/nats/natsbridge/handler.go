@@ -62,18 +62,30 @@ type metric struct {
 }
 
 var metrics = []metric{
-	{"sent_total", "Messages or values put, or stored in a mirror.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Sent }},
-	{"acknowledged_total", "Messages or frames that the server accepted.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Acked }},
-	{"conflated_total", "Values replaced by a newer one before they were sent.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Conflated }},
-	{"lost_total", "Messages that the ring of a topic lost at the origin.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Lost }},
-	{"duplicates_total", "Messages removed because they had come before.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Duplicates }},
-	{"redelivered_total", "Messages delivered again.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Redelivered }},
-	{"resets_total", "Times that the route began anew.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Resets }},
-	{"other_writer_total", "Times that another bridge wrote the same key or stream.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.OtherWriter }},
-	{"local_writes_total", "Changes of a mirror that were put right.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.LocalWrites }},
-	{"poison_total", "Messages moved to the dead letters.", prometheus.CounterValue, func(s *RouteStats) int64 { return s.Poison }},
-	{"in_flight", "Messages sent and not accepted yet.", prometheus.GaugeValue, func(s *RouteStats) int64 { return s.InFlight }},
-	{"lag", "Messages that wait in the stream.", prometheus.GaugeValue, func(s *RouteStats) int64 { return s.Lag }},
+	{"sent_total", "Messages or values put, or stored in a mirror.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Sent }},
+	{"acknowledged_total", "Messages or frames that the server accepted.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Acked }},
+	{"conflated_total", "Values replaced by a newer one before they were sent.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Conflated }},
+	{"lost_total", "Messages that the ring of a topic lost at the origin.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Lost }},
+	{"duplicates_total", "Messages removed because they had come before.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Duplicates }},
+	{"redelivered_total", "Messages delivered again.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Redelivered }},
+	{"resets_total", "Times that the route began anew.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Resets }},
+	{"other_writer_total", "Times that another bridge wrote the same key or stream.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.OtherWriter }},
+	{"local_writes_total", "Changes of a mirror that were put right.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.LocalWrites }},
+	{"poison_total", "Messages moved to the dead letters.",
+		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Poison }},
+	{"in_flight", "Messages sent and not accepted yet.",
+		prometheus.GaugeValue, func(s *RouteStats) int64 { return s.InFlight }},
+	{"lag", "Messages that wait in the stream.",
+		prometheus.GaugeValue, func(s *RouteStats) int64 { return s.Lag }},
 }
 
 func (m *metric) desc() *prometheus.Desc {
@@ -93,7 +105,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for i := range metrics {
 		m := &metrics[i]
 		for j := range all {
-			ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, float64(m.of(&all[j])), all[j].Route)
+			n := float64(m.of(&all[j]))
+			ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, n, all[j].Route)
 		}
 	}
 }
