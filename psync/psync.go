@@ -41,10 +41,10 @@
 //   - [Event]: nothing changes, unless the dead attachment had called [Event.Promise].
 //
 // A waiter sees the death of a holder at once where both processes are in the same PID namespace
-// and the system has process descriptors (Linux 5.3). Elsewhere, and for an attachment whose
-// process lives on, the waiter checks after 10 ms, then after 20 ms, and so on up to every 100 ms.
-// The same is the bound where the process that unlocked last is stopped, or dies at the same time
-// as the holder that it woke: only that process watches the holder for those that sleep.
+// and the system has process descriptors (Linux 5.3). Elsewhere the waiter checks after 10 ms, then
+// after 20 ms, and so on up to every 100 ms. It checks every 100 ms for an attachment whose process
+// lives on, and where the process that unlocked last is stopped, or dies at the same time as the
+// holder that it woke: only that process watches the holder for those that sleep.
 //
 // # Errors
 //

@@ -123,25 +123,32 @@ func readLocks(own *psync.RWMutex) []func() {
 // A pinging is the parameter of pong.
 type pinging struct {
 	Dir, Name string
-	Raw       bool
-	Timeout   bool // the raw futex has one
+	Way       string
 }
+
+// Ways of a round trip.
+const (
+	byFutex   = "raw futex"
+	byTimeout = "floor: raw futex with a timeout"
+	byHand    = "floor: the words of the protocol, by hand"
+	byEvent   = "psync.Event, no spin"
+)
 
 // pong is the other side of a round trip.
 func pong(param string) error {
 	r := parse[pinging](param)
 	p := theParent()
-	if r.Raw {
+	if r.Way != byEvent {
 		w, err := mapWords(r.Dir, r.Name)
 		if err != nil {
 			return err
 		}
 		p.say("ready")
 		go func() { p.wait() }()
+		ping, pong := r.sides(w)
 		for i := uint32(0); ; i++ {
-			futexWait(&w[0], i, r.Timeout)
-			w[1].Add(1)
-			futexWake(&w[1])
+			pong.wait(i)
+			ping.set()
 		}
 	}
 	shmem.SetSpinLimit(0)
@@ -170,21 +177,24 @@ func echo(ev *[2]psync.Event) error {
 
 // roundTrips: two processes wake each other by turns, without spinning, and by a raw futex.
 func roundTrips() {
-	names := []string{"raw futex", "floor: raw futex with a timeout", "psync.Event, no spin"}
+	names := []string{byFutex, byTimeout, byHand, byEvent}
 	each, ratio := make([][]time.Duration, len(names)), make([][]float64, len(names))
 	above := make([][]float64, len(names))
 	for i := range *rounds {
-		ds := []time.Duration{
-			rawTrip(fmt.Sprint("raw-", i), false), rawTrip(fmt.Sprint("floor-", i), true),
-			roundTrip(fmt.Sprint("trip-", i)),
+		ds := make([]time.Duration, len(names))
+		for k, way := range names {
+			r := pinging{dir, fmt.Sprintf("trip-%d-%d", k, i), way}
+			if ds[k] = r.raw(); way == byEvent {
+				ds[k] = r.event()
+			}
 		}
 		for k, d := range ds {
 			each[k] = append(each[k], d)
 			ratio[k] = append(ratio[k], float64(d)/float64(ds[0]))
-			above[k] = append(above[k], float64(d)/float64(ds[1]))
+			above[k] = append(above[k], float64(d)/float64(ds[2]))
 		}
 	}
-	title("A round trip of two processes that sleep", "way", "median", "× futex", "× floor")
+	title("A round trip of two processes that sleep", "way", "median", "× futex", "× by hand")
 	for k, name := range names {
 		row(name, micro(median(each[k])), times(median(ratio[k])), times(median(above[k])))
 	}
@@ -201,13 +211,13 @@ func trips(one func()) time.Duration {
 	return median(all)
 }
 
-func roundTrip(name string) time.Duration {
+func (r pinging) event() time.Duration {
 	shmem.SetSpinLimit(0)
 	defer shmem.SetSpinLimit(-1)
-	b, err := openBox(dir, name)
+	b, err := openBox(r.Dir, r.Name)
 	must(err)
 	defer b.Close()
-	p := own("pong", pinging{Dir: dir, Name: name})
+	p := own("pong", r)
 	defer p.end()
 	ev := &b.Value().Ev
 	return trips(func() {
@@ -217,18 +227,87 @@ func roundTrip(name string) time.Duration {
 	})
 }
 
-func rawTrip(name string, timeout bool) time.Duration {
-	w, err := mapWords(dir, name)
+// raw is the round trip by a futex, in one of three ways.
+func (r pinging) raw() time.Duration {
+	if r.Way == byEvent {
+		return 0
+	}
+	w, err := mapWords(r.Dir, r.Name)
 	must(err)
-	p := own("pong", pinging{dir, name, true, timeout})
+	p := own("pong", r)
 	defer p.end()
+	ping, pong := r.sides(w)
 	i := uint32(0)
 	return trips(func() {
-		w[0].Add(1)
-		futexWake(&w[0])
-		futexWait(&w[1], i, timeout)
+		pong.set()
+		ping.wait(i)
 		i++
 	})
+}
+
+// A side is one that waits for a word to be counted up.
+type side interface {
+	set()
+	wait(old uint32)
+}
+
+func (r pinging) sides(w *words) (ping, pong side) {
+	if r.Way == byHand {
+		return handSide{w[0:16], w[16:32]}, handSide{w[32:48], w[48:64]}
+	}
+	return futexSide{&w[0], r.Way == byTimeout}, futexSide{&w[16], r.Way == byTimeout}
+}
+
+type futexSide struct {
+	w       *atomic.Uint32
+	timeout bool
+}
+
+func (s futexSide) set() {
+	s.w.Add(1)
+	futexWake(s.w)
+}
+
+func (s futexSide) wait(old uint32) { futexWait(s.w, old, s.timeout) }
+
+// A handSide changes and looks at the words that the protocol of package wait has, and does nothing
+// else: no list of waiters, no deaths, no errors.
+type handSide struct{ object, slot []atomic.Uint32 }
+
+func (s handSide) set() {
+	s.object[0].Add(1)
+	armed := s.object[1].Load()
+	if armed&1 == 0 {
+		return
+	}
+	if s.slot[0].Load() != 0 { // interest
+		s.slot[1].Or(1) // pending
+		s.slot[2].Add(1)
+		if s.slot[3].Load() != 0 {
+			futexWake(&s.slot[2])
+		}
+	}
+	s.object[1].CompareAndSwap(armed, armed&^1)
+}
+
+func (s handSide) wait(old uint32) {
+	if s.object[0].Load() != old {
+		return
+	}
+	s.slot[0].Or(1)
+	for {
+		a := s.object[1].Load()
+		s.object[1].CompareAndSwap(a, (a+2)|1)
+		bell := s.slot[2].Load()
+		s.slot[1].Swap(0)
+		if s.object[0].Load() != old {
+			break
+		}
+		s.slot[3].Store(1)
+		futexSleep(&s.slot[2], bell, 100*time.Millisecond)
+		s.slot[3].Store(0)
+	}
+	s.slot[0].And(0)
 }
 
 // permit is a process that takes a permit and keeps it for 1 ms, again and again.

@@ -5,14 +5,19 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// mapWords maps two words of a file, a cache line apart from others.
-func mapWords(dir, name string) (*[2]atomic.Uint32, error) {
+// words are those of a page.
+type words [1024]atomic.Uint32
+
+// mapWords maps a page of a file.
+func mapWords(dir, name string) (*words, error) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -25,7 +30,7 @@ func mapWords(dir, name string) (*[2]atomic.Uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (*[2]atomic.Uint32)(unsafe.Pointer(&b[0])), nil
+	return (*words)(unsafe.Pointer(&b[0])), nil
 }
 
 // futexWait waits until the word is not old. With timeout it looks every 100 ms, as a wait must
@@ -41,6 +46,14 @@ func futexWait(w *atomic.Uint32, old uint32, timeout bool) {
 	}
 }
 
+// futexSleep sleeps while the word is old, at most for d.
+func futexSleep(w *atomic.Uint32, old uint32, d time.Duration) unix.Errno {
+	t := unix.NsecToTimespec(int64(d))
+	_, _, e := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 0, uintptr(old),
+		uintptr(unsafe.Pointer(&t)), 0, 0)
+	return e
+}
+
 // A futexMutex is the least lock of a Go program that sleeps: 0 is free, 1 held, 2 held with
 // waiters (Drepper, Futexes Are Tricky). It knows no deaths, and looks every 100 ms.
 type futexMutex struct{ w *atomic.Uint32 }
@@ -50,9 +63,7 @@ func (m futexMutex) Lock() {
 		return
 	}
 	for m.w.Swap(2) != 0 {
-		t := unix.Timespec{Nsec: 100_000_000}
-		_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(m.w)), 0, 2,
-			uintptr(unsafe.Pointer(&t)), 0, 0)
+		futexSleep(m.w, 2, 100*time.Millisecond)
 	}
 }
 
@@ -66,7 +77,10 @@ func (m futexMutex) Unlock() {
 // gets it in its turn, and it survives a killed holder and a killed waiter, for which it looks
 // every 100 ms. The word is the pid of the owner, with the bit waiting; that bit alone is left to
 // the waiter that was woken.
-type fairMutex struct{ w *atomic.Uint32 }
+type fairMutex struct {
+	w      *atomic.Uint32
+	yields bool // it lets other goroutines run before it sleeps
+}
 
 const waiting = 1 << 31
 
@@ -100,11 +114,14 @@ func (m fairMutex) Lock() {
 	}
 }
 
+// sleep sleeps for a waiter. With yields Go's monitor thread leaves the thread its P for 10 ms, and
+// looks some 60 times meanwhile: the goroutine has just begun to run. Else it has run since its last
+// long sleep, by the monitor's books, and the P is taken at once.
 func (m fairMutex) sleep(w uint32) unix.Errno {
-	t := unix.Timespec{Nsec: 100_000_000}
-	_, _, e := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(m.w)), 0, uintptr(w),
-		uintptr(unsafe.Pointer(&t)), 0, 0)
-	return e
+	if m.yields {
+		runtime.Gosched()
+	}
+	return futexSleep(m.w, w, 100*time.Millisecond)
 }
 
 func (m fairMutex) Unlock() {

@@ -92,6 +92,8 @@ const (
 	update  = "update"
 	floor   = "floor" // a lock of a futex in Go
 	fair    = "fair"  // one that keeps what psync.Mutex promises
+	yields  = "fair, yielding"
+	none    = "none" // no lock
 )
 
 // doer returns what calls a function with a lock of the box.
@@ -122,14 +124,19 @@ func lockRole(param string) error {
 		return err
 	}
 	do := doer(b, l.Lock)
-	if l.Lock == floor || l.Lock == fair {
-		w, err := mapWords(l.Dir, l.Name+".futex")
-		if err != nil {
-			return err
-		}
-		if do = locked(futexMutex{&w[0]}); l.Lock == fair {
-			do = locked(fairMutex{&w[0]})
-		}
+	w, err := mapWords(l.Dir, l.Name+".futex")
+	if err != nil {
+		return err
+	}
+	switch l.Lock {
+	case floor:
+		do = locked(futexMutex{&w[0]})
+	case fair:
+		do = locked(fairMutex{w: &w[0]})
+	case yields:
+		do = locked(fairMutex{&w[0], true})
+	case none:
+		do = func(f func()) { f() }
 	}
 	p := theParent()
 	p.say("ready")
@@ -275,7 +282,9 @@ func unlocks() {
 		"Unlock, median", "× that of 2", "CPU a lock", "switches a lock", "locks a second",
 		"shares, %")
 	ks := append(kinds(false), with("a futex in Go", floor),
-		with("floor: one that is fair and sees deaths", fair))
+		with("by hand: one that is fair and sees deaths", fair),
+		with("the same, which yields before it sleeps", yields),
+		with("floor: no lock, the sleep of 1 ms alone", none))
 	counts := []int{2, 8, 32}
 	got := make([][][][]result, len(counts)) // by count, kind and round
 	for i := range counts {

@@ -9,9 +9,10 @@
 // "holder known". The kernel knows whether the holder is alive, see [mem.Peers.Alive].
 //
 // A waiter sets the waiters bit and waits until the word changes. It checks the holder before it
-// sleeps, when the kernel reports the holder's death, and after 10, 20, ... 100 ms. The time limit
-// is needed even where the kernel reports deaths: a holder that is killed after it has freed the
-// word, and before it has woken waiters, leaves no holder to watch.
+// sleeps, when the kernel reports the holder's death, and every 100 ms; where the kernel does not
+// report it, after 10, 20, ... 100 ms. The time limit is needed even where the kernel reports
+// deaths: a holder that is killed after it has freed the word, and before it has woken waiters,
+// leaves no holder to watch.
 //
 // The word of a dead holder becomes DEAD, until [Recover] (psync), or the next in line takes it
 // over and is told so (the box, which can undo the change). The mode of the lock says which.
@@ -29,7 +30,6 @@ package robust
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -155,8 +155,10 @@ func standBack(ctx context.Context, o Object, word, armed *atomic.Uint32) {
 	for nap := 2 * firstNap; nap < lastNap && errs.Context(ctx) == nil; nap *= 2 {
 		if o.M == nil {
 			time.Sleep(nap)
-		} else { // a timer of Go costs several switches of threads, this call one
-			runtime.Gosched()
+		} else {
+			// A timer of Go costs several switches of threads, this call one. Do not yield before:
+			// Go's monitor thread would then wait for 10 ms until it takes the P of the sleep that
+			// follows, and look 60 times meanwhile.
 			mem.FutexWait(word, reserved, nap)
 		}
 		if word.Load() != reserved {

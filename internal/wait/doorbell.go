@@ -1,7 +1,6 @@
 package wait
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +67,6 @@ type ownBell struct {
 	berth atomic.Pointer[berth] // nil: none
 	aside atomic.Bool           // the leader sleeps in a thread of its own
 	nap   time.Duration         // of a leader that polls; only the leader uses it
-	keep  keeping               // of a leader in a thread of its own; only the leader uses it
 
 	mu     sync.Mutex
 	closed bool // guarded by mu
@@ -101,60 +99,10 @@ func (b *ownBell) sleepAlone(seen uint32, d time.Duration, limit int32) bool {
 	defer b.aside.Store(false)
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
-	slept := b.keep.sleep(b.slot, seen, d)
+	slept := b.slot.Sleep(seen, d)
 	b.slot.Sleeping.Store(0)
 	step.Reach(step.WaitWoken)
 	return slept
-}
-
-// A keeping makes short sleeps cheap for Go's scheduler: it sleeps in slices, between which it lets
-// other goroutines run.
-//
-// A thread in a system call keeps its P, the right to run goroutines. Go's monitor thread takes the
-// P away after 10 ms, and looks some 60 times until then, each time with a switch of threads. That
-// costs more than all else of a wait. A slice is too short for that. What the slices of one sleep
-// may cost is about what they may save. Where most sleeps are longer than all of their slices, most
-// have none. `go run ./crowd -only switches` in bench shows the difference.
-type keeping struct {
-	slept      time.Duration // since the last ring
-	rest, next int           // sleeps to come without slices; length of the next rest
-}
-
-const (
-	slice    = 6 * time.Millisecond // less than 10 ms, with room for what a busy machine adds
-	sliced   = 10 * slice           // longest time in slices
-	longRest = 64                   // most sleeps without slices; each rest is twice the last
-)
-
-// sleep sleeps until the bell of the slot is not seen any more, at most for d. It reports false
-// where there is nothing to sleep on.
-func (k *keeping) sleep(slot *mem.Slot, seen uint32, d time.Duration) bool {
-	if !mem.SleepTakesThread {
-		return slot.Sleep(seen, d)
-	}
-	for d > 0 && k.rest == 0 {
-		s := min(d, slice)
-		slot.Sleep(seen, s)
-		if slot.Bell.Load() != seen {
-			k.slept, k.next = 0, 0
-			return true
-		}
-		// The only P is taken away at once.
-		if k.slept += s; k.slept >= sliced || runtime.GOMAXPROCS(0) == 1 {
-			k.next = min(2*k.next+1, longRest)
-			k.rest = k.next
-		}
-		d -= s
-		runtime.Gosched()
-	}
-	if d <= 0 {
-		return true
-	}
-	slot.Sleep(seen, d)
-	if k.rest > 0 && slot.Bell.Load() != seen {
-		k.slept, k.rest = 0, k.rest-1
-	}
-	return true
 }
 
 // poll sleeps for a while, longer each time that the bell was not rung.

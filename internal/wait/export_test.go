@@ -51,7 +51,7 @@ func (l *Ledger) Record(d time.Duration, hit bool) { l.l.record(d, hit) }
 // SpinLimit returns how many goroutines may spin at a time, measured anew.
 func SpinLimit() int {
 	spinAuto.Store(0)
-	return int(spinLimit(time.Now()))
+	return int(spinLimit())
 }
 
 // Turnstiles returns how many objects at m have a goroutine that waits for its turn or has it.

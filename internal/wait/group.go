@@ -167,7 +167,7 @@ func (l *parkingLot) join(w *waiter) bool {
 			l.watchFor(w, id)
 		}
 	}
-	w.isProber() // begins its schedule
+	w.isProber(clock()) // begins its schedule
 	if l.takeLead(w) {
 		l.serve(w, false)
 	}
@@ -317,7 +317,7 @@ func (g *Group) attend(w *waiter, asked bool) (again bool) {
 		if !again && (w.leads || l.takeLead(w)) {
 			l.serve(w, false)
 		}
-		again = again || asked && l.check(w) || l.runProbe(w)
+		again = again || asked && l.check(w) || l.runProbe(w, clock())
 	})
 	if probes { // the next probe is due in 1 ms
 		g.tickAfter(time.Millisecond)
@@ -338,7 +338,7 @@ func (g *Group) tick() int {
 			if w.leads || w.lot.takeLead(w) {
 				w.lot.serve(w, true)
 			}
-			again = w.lot.runProbe(w)
+			again = w.lot.runProbe(w, clock())
 		})
 		if again || fault != nil {
 			found = i
@@ -377,8 +377,8 @@ func (l *parkingLot) serve(w *waiter, tick bool) {
 		if s.Baton.Load() != 0 {
 			l.carry(s.Baton.Swap(0), false)
 		}
-		if tick && time.Since(l.lastScan) >= backstop {
-			l.lastScan, set = time.Now(), ^uint64(0)
+		if now := clock(); tick && now-l.lastScan >= backstop {
+			l.lastScan, set = now, ^uint64(0)
 		}
 		if set != 0 {
 			l.dispatch(set)

@@ -16,14 +16,14 @@ const HandOff = time.Millisecond
 // take it again before.
 func HandOffDue(m *mem.Mapping, armed *atomic.Uint32) bool {
 	last := handedOff(m, armed)
-	now, was := int64(time.Since(processStart)), last.Load()
+	now, was := int64(clock()), last.Load()
 	return (was == 0 || now-was >= int64(HandOff)) && last.CompareAndSwap(was, max(now, 1))
 }
 
 // KeepHandOffs makes HandOffDue report false for a while: no waiter has taken what was left to it.
 // It was stopped, or none is there any more.
 func KeepHandOffs(m *mem.Mapping, armed *atomic.Uint32) {
-	handedOff(m, armed).Store(int64(time.Since(processStart) + 20*HandOff))
+	handedOff(m, armed).Store(int64(clock() + 20*HandOff))
 }
 
 func handedOff(m *mem.Mapping, armed *atomic.Uint32) *atomic.Int64 {

@@ -178,8 +178,7 @@ func (r *round) give(s *mem.Slot, i int) {
 func (r *round) watch(id format.ID) {
 	l := lotOf(r.m)
 	l.gave.Store(true)
-	watching, _ := l.watch(id)
-	r.alone = r.alone || !watching
+	r.alone = r.alone || l.watch(id) == unwatched
 }
 
 // chooseOwn chooses up to n waiters of this process, and returns how many.

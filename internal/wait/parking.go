@@ -22,7 +22,8 @@ type parkingLot struct {
 
 	leadToken chan struct{}          // holds the token of the leader; nil without slot
 	leader    atomic.Pointer[waiter] // nil: none
-	lastScan  time.Time              // of all waiters by a leader, which writes it
+	lastScan  time.Duration          // of all waiters by a leader, which writes it; by clock
+	waiting   atomic.Int32           // how many are registered
 
 	watches watches
 	gave    atomic.Bool // it has given batons, and watches those that got them
@@ -37,7 +38,7 @@ type bucket struct {
 	last       *waiter                // guarded by mu
 	unchosen   int                    // waiters that are not chosen; guarded by mu
 	turnstiles map[turnKey]*turnstile // guarded by mu
-	probers    map[subject]*waiter    // guarded by mu
+	probers    probers                // guarded by mu
 	spins      ledger
 	handedOff  atomic.Int64 // when HandOffDue reported true last, since processStart; 0: never
 }
@@ -55,6 +56,9 @@ type waiter struct {
 	prober atomic.Bool // the waiter calls Probe for all waiters of the subject
 	watch  []format.ID
 	owned  format.ID // what owner named at the last look; guarded by the bucket's mu
+	// The following two only the waiter's goroutine uses.
+	reported bool // the kernel reports the end of the attachment that owner named
+	first    bool // no other one waited at the mapping when it registered
 	// probeNow asks the waiter to call Probe now: a watched attachment died, or another waiter has
 	// found what there is to find.
 	probeNow   atomic.Bool
@@ -125,7 +129,7 @@ func lotOf(m *mem.Mapping) *parkingLot {
 	slot := m.Peers.Slot(int(m.Peers.Self.Slot()))
 	l := &parkingLot{
 		m: m, slot: slot, bell: &ownBell{futexBell: futexBell{slot}, m: m},
-		leadToken: make(chan struct{}, 1), lastScan: time.Now(),
+		leadToken: make(chan struct{}, 1), lastScan: clock(),
 	}
 	l.leadToken <- struct{}{}
 	a := any(l)
@@ -212,6 +216,7 @@ func (b *bucket) dispatch(slot *mem.Slot) (owners []format.ID) {
 // register adds a waiter to a bucket.
 func (l *parkingLot) register(w *waiter) {
 	b := &l.buckets[w.k]
+	w.first = l.waiting.Add(1) == 1
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.enter(w, l.slot)
@@ -221,11 +226,8 @@ func (l *parkingLot) register(w *waiter) {
 		b.first = w
 	}
 	b.last = w
-	if w.probe.look != nil && b.probers[w.probe.subject] == nil {
-		if b.probers == nil {
-			b.probers = map[subject]*waiter{}
-		}
-		b.probers[w.probe.subject] = w
+	if w.probe.look != nil && b.probers.get(w.probe.subject) == nil {
+		b.probers.set(w.probe.subject, w)
 		w.prober.Store(true)
 	}
 }
@@ -234,6 +236,7 @@ func (l *parkingLot) register(w *waiter) {
 // and frees it for reuse.
 func (l *parkingLot) unregister(w *waiter, err *error) {
 	left := l.buckets[w.k].remove(w, l.slot)
+	l.waiting.Add(-1)
 	if left.handed && l.m != nil {
 		l.ringLocal(0) // the new prober may be the leader
 	}
@@ -250,6 +253,7 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 	w.prober.Store(false)
 	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
 	w.owner, w.owned, w.stop, w.keeps, w.chosen = nil, 0, nil, nil, false
+	w.reported = false
 	if w.group == nil { // else the group frees it
 		waiters.Put(w)
 	}
@@ -266,7 +270,7 @@ type leaving struct {
 func (b *bucket) remove(w *waiter, slot *mem.Slot) (l leaving) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.probers[w.probe.subject] == w {
+	if b.probers.get(w.probe.subject) == w {
 		l.handed = b.nextProber(w)
 	}
 	if w.next != nil {
@@ -329,13 +333,13 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 			continue
 		default:
 		}
-		if w.isProber() {
+		if now := clock(); w.isProber(now) {
 			if timer == nil {
-				timer = time.NewTimer(w.untilProbe(LastProbe))
+				timer = time.NewTimer(w.untilProbe(LastProbe, now))
 				due = timer.C
 				defer timer.Stop()
 			} else {
-				timer.Reset(w.untilProbe(LastProbe))
+				timer.Reset(w.untilProbe(LastProbe, now))
 			}
 		}
 		select {
@@ -344,11 +348,11 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 				return err
 			}
 		case <-w.signal:
-			if l.check(w) || l.runProbe(w) {
+			if l.check(w) || l.runProbe(w, clock()) {
 				return nil
 			}
 		case <-due:
-			if l.runProbe(w) {
+			if l.runProbe(w, clock()) {
 				return nil
 			}
 		case <-ctx.Done():
@@ -391,14 +395,21 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if s.Baton.Load() != 0 {
 			l.carry(s.Baton.Swap(0), false)
 		}
-		rest := backstop - time.Since(l.lastScan)
-		if rest <= 0 {
-			l.lastScan, rest, set = time.Now(), backstop, ^uint64(0)
-		}
 		if set != 0 {
 			l.dispatch(set)
 		}
-		if w.takeRing() && l.check(w) || l.runProbe(w) {
+		if w.takeRing() && l.check(w) {
+			return true, nil
+		}
+		now := clock()
+		if w.first { // it has looked just now, and so have those that came later
+			w.first, l.lastScan = false, now
+		}
+		if now-l.lastScan >= backstop {
+			l.lastScan = now
+			l.dispatch(^uint64(0))
+		}
+		if w.takeRing() && l.check(w) || l.runProbe(w, now) {
 			return true, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -407,6 +418,6 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 		if l.m.Closed() || w.stopped() {
 			return true, ErrClosed
 		}
-		l.bell.sleep(bell, w.untilProbe(rest))
+		l.bell.sleep(bell, w.untilProbe(l.lastScan+backstop-now, now))
 	}
 }

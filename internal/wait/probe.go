@@ -21,58 +21,62 @@ type probe struct {
 	look    func() bool
 	subject subject
 	every   time.Duration // until the next call; 0: the waiter was not the prober yet
-	due     time.Time
-	found   bool // look reported true
+	due     time.Duration // by clock
+	found   bool          // look reported true
 }
 
 // schedule sets the time of the next call, and doubles the interval.
-func (p *probe) schedule() {
-	p.due = time.Now().Add(p.every)
+func (p *probe) schedule(now time.Duration) {
+	p.due = now + p.every
 	p.every = min(2*p.every, max(LastProbe, lookLate))
 }
 
-// isProber reports whether the waiter is the prober of its subject.
-func (w *waiter) isProber() bool {
+// isProber reports whether the waiter is the prober of its subject. now is what clock returns, here
+// and below.
+func (w *waiter) isProber(now time.Duration) bool {
 	if !w.prober.Load() {
 		return false
 	}
 	if w.probe.every == 0 {
 		w.probe.every = max(FirstProbe, lookLate)
-		w.probe.schedule()
+		if w.reported {
+			w.probe.every = max(LastProbe, lookLate)
+		}
+		w.probe.schedule(now)
 	}
 	return true
 }
 
 // untilProbe returns the time until the waiter's next probe, at most d.
-func (w *waiter) untilProbe(d time.Duration) time.Duration {
-	if !w.isProber() {
+func (w *waiter) untilProbe(d, now time.Duration) time.Duration {
+	if !w.isProber(now) {
 		return d
 	}
-	return min(d, max(time.Until(w.probe.due), 0))
+	return min(d, max(w.probe.due-now, 0))
 }
 
 // runProbe calls Probe if that is due or asked for, and returns its result.
-func (w *waiter) runProbe() (looked, found bool) {
+func (w *waiter) runProbe(now time.Duration) (looked, found bool) {
 	p := &w.probe
 	if p.look == nil {
 		return false, false
 	}
-	prober := w.isProber()
+	prober := w.isProber(now)
 	if w.probeNow.Swap(false) {
 		p.every = time.Millisecond // the kernel may free the lock byte a moment after the death
-	} else if !prober || time.Now().Before(p.due) {
+	} else if !prober || now < p.due {
 		return false, false
 	}
 	if p.found = p.look(); p.found {
 		return true, true
 	}
-	p.schedule()
+	p.schedule(now)
 	return true, false
 }
 
 // runProbe is that of the waiter, which afterwards watches the present owner.
-func (l *parkingLot) runProbe(w *waiter) bool {
-	looked, found := w.runProbe()
+func (l *parkingLot) runProbe(w *waiter, now time.Duration) bool {
+	looked, found := w.runProbe(now)
 	return found || looked && l.readyOrWatched(w)
 }
 
@@ -81,7 +85,7 @@ func (l *parkingLot) probeAll() {
 	for i := range l.buckets {
 		b := &l.buckets[i]
 		b.mu.Lock()
-		for _, w := range b.probers {
+		for w := range b.probers.all {
 			w.probeNow.Store(true)
 			w.ring()
 		}
@@ -89,14 +93,63 @@ func (l *parkingLot) probeAll() {
 	}
 }
 
+// probers are the probers of a bucket, one for each subject. One subject is the usual case, and
+// needs no map.
+type probers struct {
+	one  *waiter             // nil: none
+	of   subject             // of one
+	more map[subject]*waiter // of other subjects
+}
+
+// get returns the prober of a subject, nil if there is none.
+func (p *probers) get(s subject) *waiter {
+	if p.one != nil && p.of == s {
+		return p.one
+	}
+	return p.more[s]
+}
+
+// set makes a waiter the prober of a subject that has none.
+func (p *probers) set(s subject, w *waiter) {
+	switch {
+	case p.one == nil:
+		p.one, p.of = w, s
+	case p.more == nil:
+		p.more = map[subject]*waiter{s: w}
+	default:
+		p.more[s] = w
+	}
+}
+
+// remove removes the prober of a subject.
+func (p *probers) remove(s subject) {
+	if p.one != nil && p.of == s {
+		p.one = nil
+	} else {
+		delete(p.more, s)
+	}
+}
+
+// all calls f with each prober until f reports false.
+func (p *probers) all(f func(*waiter) bool) {
+	if p.one != nil && !f(p.one) {
+		return
+	}
+	for _, w := range p.more {
+		if !f(w) {
+			return
+		}
+	}
+}
+
 // nextProber makes another waiter of the same subject the prober instead of w, and reports whether
 // there is one. If w found something, or was to look, the next prober looks at once, so that all
 // waiters find it, one after the other. b.mu is held.
 func (b *bucket) nextProber(w *waiter) bool {
-	delete(b.probers, w.probe.subject)
+	b.probers.remove(w.probe.subject)
 	for next := b.first; next != nil; next = next.next {
 		if next != w && next.probe.look != nil && next.probe.subject == w.probe.subject {
-			b.probers[w.probe.subject] = next
+			b.probers.set(w.probe.subject, next)
 			next.prober.Store(true)
 			if w.probe.found || w.probeNow.Load() { // it may have been told itself
 				next.probeNow.Store(true)

@@ -99,7 +99,7 @@ type SpinStats struct {
 // ReadSpinStats returns the counts since the process began.
 func ReadSpinStats() SpinStats {
 	return SpinStats{
-		Limit: int(spinLimit(time.Now())), Spinning: int(max(spinning.Load(), 0)),
+		Limit: int(spinLimit()), Spinning: int(max(spinning.Load(), 0)),
 		Paid: spinsPaid.Load(), Vain: spinsVain.Load(), Skipped: spinsSkipped.Load(),
 		Time: time.Duration(spinTime.Load()),
 	}
@@ -110,11 +110,11 @@ const remeasure = 5 * time.Second
 
 // spinLimit returns how many goroutines may spin at a time. The other CPUs do work, perhaps the
 // work that is waited for. With one CPU none spins.
-func spinLimit(now time.Time) int64 {
+func spinLimit() int64 {
 	if n := spinOption.Load(); n > 0 {
 		return n - 1
 	}
-	at, n := int64(now.Sub(processStart)), spinAuto.Load()
+	at, n := int64(clock()), spinAuto.Load()
 	last := spinAutoAt.Load()
 	if n > 0 && at-last < int64(remeasure) {
 		return n - 1
@@ -139,8 +139,8 @@ func usableCPUs() int {
 
 // startSpin reports whether the caller may spin. If so the caller subtracts 1 from spinning
 // afterwards.
-func startSpin(now time.Time) bool {
-	limit := spinLimit(now)
+func startSpin() bool {
+	limit := spinLimit()
 	if limit == 0 {
 		return false
 	}
@@ -169,7 +169,7 @@ func Spin(m *mem.Mapping, armed *atomic.Uint32, ready func() bool) bool {
 // both sides use the same cache line both are slower than one alone.
 func YieldLines(sinceLastWait uint64, n int) {
 	const stream = 16
-	if sinceLastWait >= stream && n >= 16*stream && startSpin(time.Now()) {
+	if sinceLastWait >= stream && n >= 16*stream && startSpin() {
 		pause(160)
 		spinning.Add(-1)
 	}
@@ -179,16 +179,16 @@ func YieldLines(sinceLastWait uint64, n int) {
 // where that has not paid lately, and while too many goroutines do.
 func (l *parkingLot) spin(k int, ready func() bool) bool {
 	ledger := &l.buckets[k].spins
-	if !ledger.allows() || !startSpin(time.Now()) {
+	if !ledger.allows() || !startSpin() {
 		spinsSkipped.Add(1)
 		return false
 	}
 	defer spinning.Add(-1) // also when memory faults
-	start := time.Now()    // startSpin may have measured the limit
+	start := clock()       // startSpin may have measured the limit
 	for {
 		pause(8)
 		hit := ready()
-		d := time.Since(start)
+		d := clock() - start
 		if !hit && d < MaxSpin {
 			continue
 		}

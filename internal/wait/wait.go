@@ -66,6 +66,9 @@ var backstop time.Duration = Backstop
 // processStart is the origin of times that are stored as numbers.
 var processStart = time.Now()
 
+// clock returns the time since processStart. It costs half of what time.Now does.
+func clock() time.Duration { return time.Since(processStart) }
+
 // Options of Until.
 type Options struct {
 	// Probe is called from time to time while the goroutine waits, to find what no process rings
@@ -79,7 +82,8 @@ type Options struct {
 	// Probe is called at once.
 	Watch []format.ID
 	// Owner is a lock word, whose owner is watched as the attachments in Watch are. The owner may
-	// change during the wait. The condition holds unless a living attachment owns the word.
+	// change during the wait. The condition holds unless a living attachment owns the word. Where
+	// the kernel reports the owner's death the first call of Probe comes after LastProbe.
 	Owner *atomic.Uint32
 	// Alike tells that where one waiter at this armed word cannot go on no other one can. Objects
 	// that are woken by WakeN need fewer wake-ups then.
@@ -235,7 +239,7 @@ func poll(ctx context.Context, closing <-chan struct{}, ready func() bool, o Opt
 	for {
 		select {
 		case <-t.C:
-			if _, found := w.runProbe(); found || ready() {
+			if _, found := w.runProbe(clock()); found || ready() {
 				return nil
 			}
 			every = min(2*every, lastPoll)

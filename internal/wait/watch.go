@@ -29,13 +29,15 @@ type watched struct {
 
 var pidNS = sync.OnceValue(sys.PIDNamespace)
 
-// watchFor watches an attachment whose death w must see. w calls Probe if the end was reported
-// before w waited.
-func (l *parkingLot) watchFor(w *waiter, id format.ID) {
-	if _, ended := l.watch(id); ended {
+// watchFor watches an attachment whose death w must see, and reports whether the kernel will report
+// it. w calls Probe if the end was reported before w waited.
+func (l *parkingLot) watchFor(w *waiter, id format.ID) (told bool) {
+	how := l.watch(id)
+	if how == ended {
 		w.probeNow.Store(true)
 		w.ring()
 	}
+	return how == reported
 }
 
 // readyOrWatched reports whether the condition of a waiter holds. Else it watches the attachment
@@ -49,7 +51,7 @@ func (l *parkingLot) readyOrWatched(w *waiter) bool {
 	}
 	ok, owner := l.buckets[w.k].look(w)
 	if owner != format.NoID {
-		l.watchFor(w, owner)
+		w.reported = l.watchFor(w, owner)
 	}
 	return ok
 }
@@ -90,7 +92,7 @@ const maxLooks = 100
 // watchAll watches attachments for waiters of the bucket k that own them.
 func (l *parkingLot) watchAll(k int, ids []format.ID) {
 	for _, id := range ids {
-		if _, ended := l.watch(id); ended {
+		if l.watch(id) == ended {
 			l.buckets[k].reportDeath(id)
 		}
 	}
@@ -99,20 +101,36 @@ func (l *parkingLot) watchAll(k int, ids []format.ID) {
 // ownerOf returns the attachment that a lock word names.
 func ownerOf(word uint32) format.ID { return format.ID(word &^ format.WaitersBit) }
 
-// watch begins to watch an attachment's process, where that is possible. watched is false if no
-// process is watched any more at this mapping, ended reports that the end was reported already.
-func (l *parkingLot) watch(id format.ID) (watching, ended bool) {
+// A watching is how an attachment is watched.
+type watching uint8
+
+const (
+	unwatched watching = iota // no process is watched any more at this mapping
+	unseen                    // the kernel does not report its end, or the end was found just now
+	reported                  // the kernel reports its end
+	ended                     // the kernel has reported it
+)
+
+// watch begins to watch an attachment's process, where that is possible.
+func (l *parkingLot) watch(id format.ID) watching {
 	ws := &l.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.closed {
-		return false, false
+		return unwatched
 	}
-	if w := ws.slots[id.Slot()]; w.id == id {
-		return true, w.ended
+	w := ws.slots[id.Slot()]
+	if w.id != id {
+		l.beginToWatch(id)
+		w = ws.slots[id.Slot()]
 	}
-	l.beginToWatch(id)
-	return true, false
+	switch {
+	case w.id == id && w.ended:
+		return ended
+	case w.id == id && w.file != nil:
+		return reported
+	}
+	return unseen
 }
 
 // beginToWatch is watch of an attachment that is not known. ws.mu is held.
@@ -230,7 +248,7 @@ func (b *bucket) reportDeath(id format.ID) {
 		if !slices.Contains(w.watch, id) && !w.ownedBy(id) {
 			continue
 		}
-		for _, w := range []*waiter{w, b.probers[w.probe.subject]} {
+		for _, w := range []*waiter{w, b.probers.get(w.probe.subject)} {
 			if w != nil {
 				w.probeNow.Store(true)
 				w.ring()
