@@ -2,7 +2,6 @@ package wait
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/shmembox/shmem/internal/mem"
 )
@@ -61,8 +60,8 @@ func (x *Lead) Attend() {
 	if l.slot.Baton.Load() != 0 {
 		l.carry(l.slot.Baton.Swap(0), false)
 	}
-	if time.Since(l.lastScan) >= backstop {
-		l.lastScan, set = time.Now(), ^uint64(0)
+	if clock()-l.lastScan >= backstop {
+		l.lastScan, set = clock(), ^uint64(0)
 	}
 	l.dispatch(set)
 }
