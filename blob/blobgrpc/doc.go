@@ -16,8 +16,8 @@
 //
 // As it is, each message that is received is memory of the program, and can be kept. With
 // [Options.InPlace] the handlers of a server get requests whose large fields of bytes are memory of
-// the pool. With [Transport.Lend] a client gets such replies. [Bytes] returns memory of the pool for
-// a field that is to be sent: it is filled once, and neither side copies it.
+// the pool. With [Transport.Lend] a client gets such replies. [Bytes] returns memory of the pool
+// for a field that is to be sent: it is filled once, and neither side copies it.
 //
 //	ctx, release := t.Lend(ctx)
 //	defer release() // reply.Data is used until here

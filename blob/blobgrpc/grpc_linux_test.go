@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -334,7 +336,9 @@ func serverRole(c *shmemtest.Conn) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = serve(c.Args()[0], blobgrpc.New(p, &blobgrpc.Options{Lease: time.Second}))
+	_, _, err = serve(c.Args()[0], blobgrpc.New(p, &blobgrpc.Options{
+		Lease: time.Second, InPlace: true,
+	}))
 	if err != nil {
 		return err
 	}
@@ -348,7 +352,8 @@ func clientRole(c *shmemtest.Conn) error {
 	if err != nil {
 		return err
 	}
-	conn, err := dial(c.Args()[0], blobgrpc.New(p, &blobgrpc.Options{Lease: time.Second}))
+	tr := blobgrpc.New(p, &blobgrpc.Options{Lease: time.Second})
+	conn, err := dial(c.Args()[0], tr)
 	if err != nil {
 		return err
 	}
@@ -358,6 +363,9 @@ func clientRole(c *shmemtest.Conn) error {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				err := call(conn, 1000+i%3*100_000)
+				if i%2 == 0 {
+					err = lentCall(tr, conn, 1000+i%3*100_000)
+				}
 				if s, ok := status.FromError(err); err != nil && (!ok || s.Code() != codes.Unavailable) {
 					c.Send("error %q", err)
 					return
@@ -367,6 +375,26 @@ func clientRole(c *shmemtest.Conn) error {
 	}
 	wg.Wait()
 	return errors.New("a call has failed")
+}
+
+// kills is how often TestKilled kills. CI has few of them.
+var kills = flag.Int("kills", 6, "how many processes TestKilled kills")
+
+// lentCall makes a call in place, and checks the reply.
+func lentCall(tr *blobgrpc.Transport, conn *grpc.ClientConn, n int) error {
+	ctx, cancel := context.WithTimeout(background, 20*time.Second)
+	defer cancel()
+	ctx, release := tr.Lend(ctx)
+	defer release()
+	q, r := bytesOf(ctx, n), new(message)
+	want := bytes.Clone(q.Value) // the reply is the memory of the request
+	if err := conn.Invoke(ctx, "/test.Echo/Echo", q, r); err != nil {
+		return err
+	}
+	if !bytes.Equal(want, r.Value) {
+		return fmt.Errorf("%d bytes came back as %d others", n, len(r.Value))
+	}
+	return nil
 }
 
 // TestKilled kills servers and clients under load. All buffers are free again when all are dead.
@@ -384,8 +412,8 @@ func TestKilled(t *testing.T) {
 		return c
 	}
 	s, c := start("server"), start("client")
-	for i := range 6 {
-		time.Sleep(100 * time.Millisecond)
+	for i := range *kills {
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 		if i%2 == 0 {
 			s.Kill()
 			s = start("server")

@@ -199,8 +199,8 @@ func repliesOf(ctx context.Context) *loans {
 // Bytes returns n bytes for a field of a message. If ctx comes from [Transport.Lend], or is that of
 // a call which a server with Options.InPlace serves, they are memory of the pool, which is sent
 // without being copied. Otherwise they are usual memory, as they are where n is less than
-// Options.Threshold or no buffer is free. Memory of the pool has any values before it is written. It can be
-// used until the loan or the call is over; do not change it after it was sent.
+// Options.Threshold or no buffer is free. Memory of the pool has any values before it is written.
+// It can be used until the loan or the call is over; do not change it after it was sent.
 func Bytes(ctx context.Context, n int) []byte {
 	l := loansOf(ctx)
 	if l == nil || n < l.t.threshold {

@@ -28,8 +28,9 @@ type Options struct {
 	Lease time.Duration
 	// InPlace says that the requests which a server receives are used in place: their large fields
 	// of bytes are memory of the pool, until the reply was sent. A message of a stream is that
-	// until the next RecvMsg. Handlers must not write to these fields, and must copy what they keep. Such
-	// a server has no codec other than that of protocol buffers. For clients see Transport.Lend.
+	// until the next RecvMsg. Handlers must not write to these fields, and must copy
+	// what they keep. Such a server has no codec other than that of protocol buffers. For clients
+	// see Transport.Lend.
 	InPlace bool
 }
 
