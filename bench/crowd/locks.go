@@ -42,6 +42,7 @@ type locking struct {
 	Lock        string
 	Hold, Pause time.Duration
 	Busy        bool
+	Warm        time.Duration // before it measures: processes begin to watch each other
 }
 
 // A result is what a process has measured.
@@ -141,6 +142,11 @@ func lockRole(param string) error {
 	p := theParent()
 	p.say("ready")
 	p.wait()
+	if l.Warm > 0 {
+		var warm atomic.Bool
+		time.AfterFunc(l.Warm, func() { warm.Store(true) })
+		l.locks(do, &warm)
+	}
 	var stop atomic.Bool
 	go func() {
 		p.wait()
@@ -171,6 +177,9 @@ func compete(inC bool, all []locking) (results []result) {
 	}
 	for _, p := range ps {
 		p.next()
+	}
+	if !inC {
+		time.Sleep(all[0].Warm)
 	}
 	time.Sleep(*length)
 	for _, p := range ps {
@@ -293,7 +302,8 @@ func unlocks() {
 	for range *rounds {
 		for i, n := range counts {
 			for k := range ks {
-				r := ks[k].run(same(n, locking{Hold: time.Millisecond}))
+				warm := min(time.Duration(n)*100*time.Millisecond, 3**length)
+				r := ks[k].run(same(n, locking{Hold: time.Millisecond, Warm: warm}))
 				got[i][k] = append(got[i][k], r)
 			}
 		}
