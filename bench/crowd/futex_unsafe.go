@@ -115,8 +115,8 @@ func (m fairMutex) Lock() {
 }
 
 // sleep sleeps for a waiter. With yields Go's monitor thread leaves the thread its P for 10 ms, and
-// looks some 60 times meanwhile: the goroutine has just begun to run. Else it has run since its last
-// long sleep, by the monitor's books, and the P is taken at once.
+// looks some 60 times meanwhile: the goroutine has just begun to run. Else, by the monitor's books,
+// it has run since its last long sleep, and the P is taken at once.
 func (m fairMutex) sleep(w uint32) unix.Errno {
 	if m.yields {
 		runtime.Gosched()
