@@ -64,11 +64,13 @@ func client(c *shmemtest.Conn) error {
 	switch c.Args()[2] {
 	case "block":
 		q.Do = block
-	case "give up":
+	case "give up": // a deadline would be the handler's too
 		q.Do = wait
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		time.AfterFunc(5*time.Millisecond, cancel) // a deadline would be the handler's too
+		for after := 5 * time.Millisecond; ; after *= 2 { // until a server begins the call before
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(after, cancel)
+			_ = d.Call(ctx, &q, new(reply))
+		}
 	}
 	err = d.Call(ctx, &q, new(reply))
 	c.Send("done %v", err)
@@ -234,11 +236,13 @@ func TestKillServerOtherSteps(t *testing.T) {
 			switch at {
 			case step.CallDropped:
 				ctx, cancel := context.WithCancel(background)
-				time.AfterFunc(5*time.Millisecond, cancel)
-				if err := d.Call(ctx, &query{Do: wait}, new(reply)); !errors.Is(err, context.Canceled) {
+				got := make(chan error, 1)
+				go func() { got <- d.Call(ctx, &query{Do: wait}, new(reply)) }()
+				s.Expect(t, "begun")
+				cancel()
+				if err := <-got; !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
-				s.Expect(t, "begun")
 				s.Expect(t, "reached")
 			case step.CallSwept, step.CallCanceled:
 				victim := shmemtest.Start(t, "client", dir, "", "block")
