@@ -3,6 +3,8 @@
 package tests_test
 
 import (
+	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -62,6 +64,41 @@ var free = []string{"cmd/", "examples/", "tests/"}
 // root is the root of the module.
 const root = ".."
 
+// systems are the packages that know in which system they run. shmemtest starts and ends processes.
+var systems = []string{"internal/sys", "internal/mem", "internal/wait", "shmemtest"}
+
+// checkSystem checks that a file of the library outside of systems is the same on every system.
+func checkSystem(t *testing.T, path, pkg string, f *ast.File) {
+	if slices.Contains(systems, pkg) {
+		return
+	}
+	name := strings.TrimSuffix(filepath.Base(path), ".go")
+	for _, s := range []string{"linux", "darwin", "windows", "unix", "freebsd"} {
+		if strings.HasSuffix(name, "_"+s) || strings.Contains(name, "_"+s+"_") {
+			t.Errorf("%s is for %s: only %v know a system", path, s, systems)
+		}
+	}
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			if !constraint.IsGoBuild(c.Text) {
+				continue
+			}
+			x, err := constraint.Parse(c.Text)
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			x.Eval(func(tag string) bool {
+				switch tag {
+				case "linux", "darwin", "windows", "unix", "freebsd", "portable":
+					t.Errorf("%s is built by %s: only %v know a system", path, tag, systems)
+				}
+				return true
+			})
+		}
+	}
+}
+
 func TestLayers(t *testing.T) {
 	seen := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -80,7 +117,7 @@ func TestLayers(t *testing.T) {
 		if !strings.HasSuffix(path, ".go") {
 			return nil
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly|parser.ParseComments)
 		if err != nil {
 			return err
 		}
@@ -95,6 +132,9 @@ func TestLayers(t *testing.T) {
 			t.Errorf("%s: package %s is in no layer", path, pkg)
 		}
 		seen[pkg] = true
+		if !test && !isFree {
+			checkSystem(t, path, pkg, f)
+		}
 		for _, spec := range f.Imports {
 			imp := strings.Trim(spec.Path.Value, `"`)
 			if imp == "unsafe" && !strings.HasSuffix(path, "_unsafe.go") && !test {

@@ -121,6 +121,9 @@ func (d *doctor) directory() bool {
 		return true
 	}
 	switch {
+	case sys.DiskOnly:
+		d.ok("directory", "%s, mode %s: on a disk, for this system has no tmpfs", dir,
+			lsMode(st.Mode()))
 	case m.InMemory():
 		d.ok("directory", "%s is a tmpfs, mode %s", dir, lsMode(st.Mode()))
 	default:
@@ -269,6 +272,9 @@ func (d *doctor) tryOut() {
 
 // system checks what does not depend on the directory.
 func (d *doctor) system() {
+	for _, text := range sys.Weaker {
+		d.ok("weaker", "%s", text)
+	}
 	d.proc()
 	d.namespaces()
 	d.removeIPC()

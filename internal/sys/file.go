@@ -54,6 +54,13 @@ type file interface {
 	File(name string) *os.File
 }
 
+// Weaker says in short sentences what this build does less well than Linux does; none for Linux.
+// docs/ports.md explains them.
+var _ []string = Weaker
+
+// DiskOnly tells that the system has no file systems in memory.
+var _ bool = DiskOnly
+
 // The functions of files.
 var (
 	_ file = NoFD

@@ -11,6 +11,10 @@ import (
 // DefaultDir is a directory of this user alone, on a disk: the system has no file system in memory.
 var DefaultDir = fmt.Sprintf("/private/tmp/shmem-%d", os.Geteuid())
 
+var weakerHere = []string{
+	"segments are files of a disk: their pages may be written, and a store may wait for that",
+}
+
 func MakeDefaultDir() error { return makePrivate(DefaultDir) }
 
 // OpenPath needs permission to read the file.
@@ -32,6 +36,10 @@ func MountOf(dir string) (Mount, error) {
 	return statfs(&s), nil
 }
 
+// DiskOnly: see file.go.
+const DiskOnly = true
+
+// InMemory is true: no program has to ask for the disk by an option.
 func (fd FD) InMemory() bool { return true }
 
 func HasProc() bool { return true }

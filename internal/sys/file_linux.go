@@ -11,6 +11,9 @@ import (
 // DefaultDir is the directory of the files that shm_open creates in C.
 const DefaultDir = "/dev/shm"
 
+// DiskOnly: see file.go.
+const DiskOnly = false
+
 func MakeDefaultDir() error { return nil }
 
 // ErrNoDev is what opening a socket returns.

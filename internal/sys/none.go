@@ -11,6 +11,12 @@ import (
 // Supported reports whether named segments work on this system.
 const Supported = false
 
+// Weaker: see file.go. Nothing works here.
+var Weaker []string
+
+// DiskOnly: see file.go.
+const DiskOnly = true
+
 // ReopensByName: see file.go.
 const ReopensByName = true
 

@@ -36,6 +36,13 @@ func (fd FD) Sealed() bool { return false }
 
 func (fd FD) Link(string) error { return unix.EOPNOTSUPP }
 
+// Weaker: see file.go.
+var Weaker = append([]string{
+	"a wake-up is a datagram: it takes two to three times as long, and up to 100 ms between users",
+	"a segment that has lost its name cannot be passed on, and an anonymous one is not sealed",
+	"Select and waiting for a name or an event look from time to time",
+}, weakerHere...)
+
 // ReopensByName: see file.go.
 const ReopensByName = true
 

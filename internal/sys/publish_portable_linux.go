@@ -4,6 +4,10 @@ package sys
 
 import "golang.org/x/sys/unix"
 
+var weakerHere = []string{
+	"no kernel tells of a death: waiters look after 10 ms, and every 100 ms at last",
+}
+
 // The functions of this file imitate those of macOS.
 
 func rename(from, to string) error { return unix.Rename(from, to) }

@@ -2,6 +2,9 @@
 
 package sys
 
+// Weaker: see file.go.
+var Weaker []string
+
 // ReopensByName: see file.go.
 const ReopensByName = false
 
