@@ -173,7 +173,7 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 			if err := f.refresh(); err != nil {
 				return Message{}, err
 			}
-			whole, err := f.copy(pos)
+			stamp, whole, err := f.copy(pos)
 			if err != nil {
 				return Message{}, err
 			}
@@ -181,7 +181,8 @@ func (f *Follower) next(skipDead bool) (Message, error) {
 				continue // it was overwritten meanwhile: Next counts it as lost
 			}
 			return Message{
-				Seq: pos, Time: time.Now(), Value: Value{f.topic.Layout.Item, f.buf, 0, nil},
+				Seq: pos, Time: time.Now(), Published: stream.TimeOf(stamp),
+				Value: Value{f.topic.Layout.Item, f.buf, 0, nil},
 			}, nil
 		case ring.ErrHeld: // it is being published, or its publisher died
 			if skipDead && f.cursor.PassDead(f.alive) {
@@ -206,18 +207,19 @@ func (f *Follower) find() (pos, lost uint64, err error) {
 	return f.cursor.Next()
 }
 
-// copy copies the message at a position, and reports whether the copy is whole.
-func (f *Follower) copy(pos uint64) (whole bool, err error) {
+// copy copies the message at a position, and returns its time stamp and whether the copy is whole.
+func (f *Follower) copy(pos uint64) (stamp int64, whole bool, err error) {
+	stamp = f.topic.Stamp(pos)
 	if f.topic.Layout.Item != nil {
 		f.topic.Load(pos, f.buf)
-		return f.cursor.Done() == nil, nil
+		return stamp, f.cursor.Done() == nil, nil
 	}
 	off, n := f.cursor.Extent()
 	if n > MaxSnapshot {
-		return false, tooLarge(int64(n))
+		return 0, false, tooLarge(int64(n))
 	}
 	f.buf = f.topic.AppendBytes(f.buf[:0], off, n)
-	return f.cursor.DoneBytes() == nil, nil
+	return stamp, f.cursor.DoneBytes() == nil, nil
 }
 
 // refresh reads the type of the messages again if it is another one. It returns errNothing while it

@@ -14,9 +14,11 @@ import (
 type Message struct {
 	// Seq is the number of the message, from 0. A number that is left out was skipped or lost. In
 	// a queue.Bytes that is Single it counts bytes.
-	Seq   uint64
-	Time  time.Time // when the message was read
-	Value Value     // from a Follower: valid until its next call
+	Seq  uint64
+	Time time.Time // when the message was read
+	// Of a topic with time stamps (topic.Options.Stamped): when the message was published.
+	Published time.Time
+	Value     Value // from a Follower: valid until its next call
 	// Of a queue: how often it was delivered and not consumed. It waits for redelivery.
 	Delivered int
 }
@@ -74,27 +76,40 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 	if size := t.Layout.Item.Size; size > MaxSnapshot {
 		return nil, tooLarge(int64(size))
 	}
-	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, func(pos uint64, _ int) (Value, bool) {
+	stamps := map[uint64]int64{}
+	at := func(pos uint64, _ int) (Value, bool) {
 		if !t.Ring.Valid(pos) {
 			return Value{}, false
 		}
 		b := make([]byte, t.Layout.Item.Size)
 		t.Load(pos, b)
+		stamps[pos] = t.Stamp(pos)
 		return Value{t.Layout.Item, b, 0, nil}, t.Ring.Valid(pos)
-	}), nil
+	}
+	return published(backwards(t.Ring.Now(), t.Ring.Oldest(), n, at), stamps), nil
 }
 
 // topicBytes copies the last n messages of a topic.Bytes.
 func topicBytes(t *stream.TopicMemory, n int) []Message {
+	stamps := map[uint64]int64{}
 	at := func(pos uint64, room int) (Value, bool) {
 		off, size, ok := t.Ring.Message(pos)
 		if !ok || size > room {
 			return Value{}, false
 		}
 		b := t.AppendBytes(nil, off, size)
+		stamps[pos] = t.Stamp(pos)
 		return Value{b: b}, t.Ring.Kept(pos)
 	}
-	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, at)
+	return published(backwards(t.Ring.Now(), t.Ring.Oldest(), n, at), stamps)
+}
+
+// published fills in when messages of a topic were published.
+func published(all []Message, stamps map[uint64]int64) []Message {
+	for i := range all {
+		all[i].Published = stream.TimeOf(stamps[all[i].Seq])
+	}
+	return all
 }
 
 // backwards collects up to n messages from positions below now, down to oldest, and returns them

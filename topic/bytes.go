@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/stream"
@@ -58,7 +59,7 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 	if err != nil {
 		return nil, plan.Error(err)
 	}
-	plan.Options = o.segment()
+	plan.Options, plan.Stamped = o.segment(), o.Stamped
 	if opts != nil {
 		plan.Capacity, plan.Bytes, plan.Holds = opts.Capacity, (opts.Bytes+7)&^7, opts.Holds
 	}
@@ -221,6 +222,9 @@ func (s *BytesSubscription) Lost() uint64 { return s.core.Lost() }
 
 // Seq returns the sequence number of the message that was received last. See Subscription.Seq.
 func (s *BytesSubscription) Seq() (seq uint64, ok bool) { return s.core.Seq() }
+
+// Time returns when the message that was received last was published. See Subscription.Time.
+func (s *BytesSubscription) Time() time.Time { return s.core.Time() }
 
 // Close ends the subscription; publishers no longer wait for it. See Subscription.Close.
 func (s *BytesSubscription) Close() error {

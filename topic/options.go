@@ -55,6 +55,10 @@ type Options struct {
 	// with holds a subscription takes one, unless its Delivery is another one. Where the topic
 	// exists, Holds that are set must be those it was created with.
 	Holds int
+	// Stamped makes each message carry when it was published; see Subscription.Time. It costs the
+	// publisher a look at the clock. Default: false. Where the topic exists, Stamped that is set
+	// must be what it was created with.
+	Stamped bool
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
 	// append. Default: none. Where the topic exists, a Reserve that is set must be the one it was
@@ -113,6 +117,8 @@ type BytesOptions struct {
 	// Holds is how many subscriptions there can be at a time that hold publishers back; see
 	// Options.Holds.
 	Holds int
+	// Stamped makes each message carry when it was published; see Options.Stamped.
+	Stamped bool
 }
 
 const (

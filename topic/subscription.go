@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
@@ -152,6 +153,11 @@ func (s *Subscription[T]) Lost() uint64 { return s.core.Lost() }
 // none. The first message of a topic has number 0. A number is left out where a publisher died or
 // gave up.
 func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.core.Seq() }
+
+// Time returns when the message that was received last was published, by the wall clock of the
+// publisher's process when it had written the message. It is the zero time if there is none, or in
+// a topic without Options.Stamped. A clock that is set can make later messages earlier.
+func (s *Subscription[T]) Time() time.Time { return s.core.Time() }
 
 // Close ends the subscription; publishers no longer wait for it. Any goroutine may call it. A Recv
 // that waits in another one returns ErrClosed, and so do later calls. Close does not wait for a

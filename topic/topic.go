@@ -64,6 +64,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 		return nil, plan.Error(err)
 	}
 	plan.Options, plan.Reserve = o.segment(), o.Reserve
+	plan.Stamped = o.Stamped
 	if opts != nil {
 		plan.Capacity, plan.Holds = opts.Capacity, opts.Holds
 	}

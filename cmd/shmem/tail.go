@@ -25,6 +25,7 @@ type tailCmd struct {
 	Wait  bool   `help:"Wait until it is there."`
 	Raw   bool   `xor:"form" help:"The bytes of each message as they are, without a newline behind it."`
 	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic or typed queue."`
+	Time  bool   `xor:"form" help:"Before each message of a topic with time stamps, when it was published."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
 	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
 	Count int    `short:"n" help:"End after so many messages."`
@@ -154,7 +155,7 @@ func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageW
 	if err != nil {
 		return err
 	}
-	err = follow(e.ctx, f, e.stdout.flush, func(m inspect.Message) error { return w.show(m.Value) })
+	err = follow(e.ctx, f, e.stdout.flush, func(m inspect.Message) error { return w.showAt(m.Published, m.Value) })
 	if f.Lost() > 0 {
 		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n",
 			clean(c.Name), f.Lost())
@@ -177,10 +178,10 @@ func (c *tailCmd) held(e *env, item *inspect.Type, w *messageWriter) error {
 		return fmt.Errorf("%s: %w: no subscriber can hold its publishers back; `shmem pump "+
 			"--hold N` and topic.Options.Holds make a topic for N that can", c.Name, errRefused)
 	}
-	return receiveHeld(e.ctx, t, func(p []byte, more bool) error {
+	return receiveHeld(e.ctx, t, func(p []byte, stamp int64, more bool) error {
 		v, err := item.Of(p)
 		if err == nil {
-			err = w.show(v)
+			err = w.showAt(stream.TimeOf(stamp), v)
 		}
 		if err == nil && !more { // it will wait
 			err = e.stdout.flush()
@@ -229,6 +230,19 @@ type messageWriter struct {
 	env *env
 	n   int // messages shown
 }
+
+// showAt is show of a message that was published at that time; the zero time is not known.
+func (w *messageWriter) showAt(at time.Time, v inspect.Value) error {
+	if w.cmd.Time && !at.IsZero() {
+		if _, err := fmt.Fprintf(w.env.out, "%s ", at.UTC().Format(stampLayout)); err != nil {
+			return err
+		}
+	}
+	return w.show(v)
+}
+
+// stampLayout is RFC 3339 with all nine digits, so that messages stand below each other.
+const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // show writes a message. It returns errEnough with the last of --count.
 func (w *messageWriter) show(v inspect.Value) error {

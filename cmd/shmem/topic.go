@@ -43,8 +43,10 @@ func (e *env) createTopic(
 }
 
 // receiveHeld receives as a subscriber that holds publishers back. f gets each message in place,
-// and whether another one is ready behind it. It returns io.EOF at the end of the topic.
-func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more bool) error) error {
+// its time stamp, and whether another one is ready behind it. It returns io.EOF at the end of the topic.
+func receiveHeld(
+	ctx context.Context, t *stream.Topic, f func(p []byte, stamp int64, more bool) error,
+) error {
 	s, err := t.Subscribe(stream.Start{}, stream.Hold)
 	if errors.Is(err, stream.ErrNoHold) {
 		return fmt.Errorf("%w: %d subscribers can hold its publishers back, and as many do",
@@ -58,12 +60,12 @@ func receiveHeld(ctx context.Context, t *stream.Topic, f func(p []byte, more boo
 		var err error
 		if t.Layout.Item == nil {
 			err = s.RecvBytesFunc(ctx, func(p []byte) error {
-				seq, _ := s.Seq() // of the message before
-				return f(p, t.Ring.Now() > seq+2)
+				pos := s.Next()
+				return f(p, t.Stamp(pos), t.Ring.Now() > pos+1)
 			})
 		} else {
 			err = s.RecvFunc(ctx, func(pos uint64) error {
-				return f(t.InPlace(pos), t.Ring.Now() > pos+1)
+				return f(t.InPlace(pos), t.Stamp(pos), t.Ring.Now() > pos+1)
 			})
 		}
 		if err != nil {

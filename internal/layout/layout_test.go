@@ -1,6 +1,7 @@
 package layout_test
 
 import (
+	"errors"
 	"math"
 	"reflect"
 	"sync/atomic"
@@ -220,6 +221,30 @@ func TestStored(t *testing.T) {
 			if _, err := layout.QueueOf(bytes.Type); err != layout.ErrNoQueue {
 				t.Errorf("a topic.Bytes taken for a queue: %v", err)
 			}
+		}
+	}
+}
+
+// TestStamps: a topic with time stamps is read back as one, and has a stamp for each message.
+func TestStamps(t *testing.T) {
+	it := of(t, reflect.TypeFor[uint64]())
+	items, err1 := layout.NewTopic(it, 5, 2)
+	bytes, err2 := layout.NewTopicBytes(5, 80, 0)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, plain := range []*layout.Topic{items, bytes} {
+		want, err := plain.WithStamps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := layout.TopicOf(stored(t, want.Type))
+		if err != nil || !got.Stamped || got.Stamps != want.Stamps || got.Items != want.Items ||
+			got.Capacity != 5 || got.Holds != plain.Holds || got.Bytes != plain.Bytes {
+			t.Errorf("%v: got %+v, want %+v", err, got, want)
+		}
+		if n := layout.Len(want.Type, "Stamps"); n != 5 || want.Stamps%8 != 0 || plain.Stamped {
+			t.Errorf("%d stamps at %d, %+v", n, want.Stamps, plain)
 		}
 	}
 }

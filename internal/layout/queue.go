@@ -25,6 +25,7 @@ const (
 	deathsField  = "Ends"
 	holdsField   = "Holds"
 	slotsField   = "Slots"
+	stampsField  = "Stamps"
 	leasesField  = "Marks"
 	extentsField = "Extents"
 	itemsField   = "Items"

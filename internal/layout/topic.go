@@ -14,6 +14,8 @@ import (
 //	Bytes  TopicBytesHeader; Holds, likewise; Slots [Capacity]Word; Extents [Capacity]Extent;
 //	       Data [Bytes]byte
 //
+// Where messages have time stamps, Stamps [Capacity]Word stand behind the slots.
+//
 // A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf. The
 // stride is a multiple of a word: the copy of a message reads and writes whole words.
 type Topic struct {
@@ -22,10 +24,11 @@ type Topic struct {
 	Capacity int          // messages kept
 	Bytes    int          // of a topic.Bytes
 	Holds    int          // subscribers that can hold publishers back
+	Stamped  bool         // messages have time stamps
 
-	HoldsAt, Slots, Extents int // offsets; 0 of a part that is not there
-	Items                   int // offset of the first item, or of Data
-	Stride                  int // from item to item; 0 in a topic.Bytes
+	HoldsAt, Slots, Stamps, Extents int // offsets; 0 of a part that is not there
+	Items                           int // offset of the first item, or of Data
+	Stride                          int // from item to item; 0 in a topic.Bytes
 }
 
 // NewTopic lays out a topic without spare room.
@@ -39,12 +42,7 @@ func SpacedTopic(item *format.Type, capacity, holds, stride int) (*Topic, error)
 		return nil, ErrSize
 	}
 	t := &Topic{Item: item, Capacity: capacity, Holds: holds, Stride: stride}
-	return t.lay(TopicName, TopicHeader, itemsField,
-		Part{Name: slotsField, Type: Word, Len: capacity},
-		Part{
-			Name: itemsField, Type: cellOf(topicCell, item, stride), Len: capacity,
-			Align: pairAlign,
-		})
+	return t, t.lay()
 }
 
 // NewTopicBytes lays out a topic.Bytes. bytes is a multiple of a word of 8 bytes.
@@ -53,35 +51,66 @@ func NewTopicBytes(capacity, bytes, holds int) (*Topic, error) {
 		return nil, ErrSize
 	}
 	t := &Topic{Capacity: capacity, Bytes: bytes, Holds: holds}
-	return t.lay(TopicBytesName, TopicBytesHeader, dataField,
-		Part{Name: slotsField, Type: Word, Len: capacity},
-		Part{Name: extentsField, Type: Extent, Len: capacity},
-		Part{Name: dataField, Type: octet, Len: bytes, Align: pairAlign})
+	return t, t.lay()
 }
 
-// lay lays out header, holds and parts. last is the name of the last part.
-func (t *Topic) lay(name string, header *format.Type, last string, parts ...Part) (*Topic, error) {
+// WithStamps returns the layout of a topic that is like t, with time stamps.
+func (t *Topic) WithStamps() (*Topic, error) {
+	s := *t
+	s.Stamped = true
+	return &s, s.lay()
+}
+
+// lay sets the type and the offsets, by the other fields.
+func (t *Topic) lay() error {
+	name, header, last := TopicName, TopicHeader, itemsField
+	if t.Item == nil {
+		name, header, last = TopicBytesName, TopicBytesHeader, dataField
+	}
 	all := []Part{{Name: topicField, Type: header}}
 	if t.Holds > 0 {
 		all = append(all, Part{Name: holdsField, Type: Hold, Len: t.Holds})
 	}
-	typ, err := Struct(name, append(all, parts...)...)
+	all = append(all, Part{Name: slotsField, Type: Word, Len: t.Capacity})
+	if t.Stamped {
+		all = append(all, Part{Name: stampsField, Type: Word, Len: t.Capacity})
+	}
+	if t.Item == nil {
+		all = append(all, Part{Name: extentsField, Type: Extent, Len: t.Capacity},
+			Part{Name: dataField, Type: octet, Len: t.Bytes, Align: pairAlign})
+	} else {
+		cell := cellOf(topicCell, t.Item, t.Stride)
+		all = append(all,
+			Part{Name: itemsField, Type: cell, Len: t.Capacity, Align: pairAlign})
+	}
+	typ, err := Struct(name, all...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.Type = typ
 	t.HoldsAt, t.Extents = max(0, Offset(typ, holdsField)), max(0, Offset(typ, extentsField))
+	t.Stamps = max(0, Offset(typ, stampsField))
 	t.Slots, t.Items = Offset(typ, slotsField), Offset(typ, last)
-	return t, nil
+	return nil
 }
 
 // TopicLike lays out a topic of items with the capacity, the holds and the stride of a stored one.
-// It is ErrNoTopic if stored is no topic.
+// It has time stamps if that one has. It is ErrNoTopic if stored is no topic.
 func TopicLike(stored, item *format.Type) (*Topic, error) {
 	if Stream(stored) != TopicName {
 		return nil, ErrNoTopic
 	}
-	return SpacedTopic(item, Len(stored, itemsField), Len(stored, holdsField), Stride(stored))
+	t, err := SpacedTopic(
+		item, Len(stored, itemsField), Len(stored, holdsField), Stride(stored))
+	return stampedLike(t, err, stored)
+}
+
+// stampedLike returns t, with time stamps if a stored topic has them.
+func stampedLike(t *Topic, err error, stored *format.Type) (*Topic, error) {
+	if err != nil || Len(stored, stampsField) == 0 {
+		return t, err
+	}
+	return t.WithStamps()
 }
 
 // TopicBytesLike lays out a topic.Bytes with the sizes of a stored one. It is ErrNoTopic if stored
@@ -90,8 +119,9 @@ func TopicBytesLike(stored *format.Type) (*Topic, error) {
 	if Stream(stored) != TopicBytesName {
 		return nil, ErrNoTopic
 	}
-	return NewTopicBytes(
+	t, err := NewTopicBytes(
 		Len(stored, slotsField), Len(stored, dataField), Len(stored, holdsField))
+	return stampedLike(t, err, stored)
 }
 
 // TopicOf is the layout of a stored topic.Topic or topic.Bytes. It is ErrNoTopic unless that is, to

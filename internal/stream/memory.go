@@ -3,6 +3,7 @@ package stream
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
@@ -20,8 +21,9 @@ type TopicMemory struct {
 	Slots  []atomic.Uint64 // the words of the slots of the ring
 	// Size is that of an item as the caller knows it; other fields may be behind it, in its cell.
 	// It is 0 in a topic.Bytes.
-	Size int
-	m    *mem.Mapping
+	Size   int
+	m      *mem.Mapping
+	stamps []atomic.Uint64 // when messages were published, in ns since 1970; nil: not known
 }
 
 // TopicIn lays a topic over a mapping whose payload has the type t. It is layout.ErrNoTopic if that
@@ -38,6 +40,11 @@ func TopicIn(m *mem.Mapping, t *format.Type) (*TopicMemory, error) {
 	}
 	if tm.Slots, err = mem.SliceAt[atomic.Uint64](m, l.Slots, l.Capacity); err != nil {
 		return nil, err
+	}
+	if l.Stamped {
+		if tm.stamps, err = mem.SliceAt[atomic.Uint64](m, l.Stamps, l.Capacity); err != nil {
+			return nil, err
+		}
 	}
 	if l.Item == nil {
 		return tm, tm.bindBytes(holds)
@@ -70,6 +77,30 @@ func (t *TopicMemory) bindBytes(holds []ring.Hold) error {
 	t.Header = &h.BroadcastHeader
 	t.Ring, err = ring.NewBroadcastBytes(h, t.Slots, extents, holds, l.Bytes)
 	return err
+}
+
+// stamp writes the time of a position that the caller has claimed, if the topic has time stamps.
+func (t *TopicMemory) stamp(pos uint64) {
+	if t.stamps != nil {
+		t.stamps[t.Ring.Index(pos)].Store(uint64(time.Now().UnixNano()))
+	}
+}
+
+// Stamp returns when the message of a position was published, in nanoseconds since 1970; 0 if the
+// topic has no time stamps. As with Load, it counts only if the ring says so after it.
+func (t *TopicMemory) Stamp(pos uint64) int64 {
+	if t.stamps == nil {
+		return 0
+	}
+	return int64(t.stamps[t.Ring.Index(pos)].Load())
+}
+
+// TimeOf returns the time of a stamp, the zero time for 0.
+func TimeOf(stamp int64) time.Time {
+	if stamp == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, stamp)
 }
 
 // offset returns where the item of a position is in the payload.

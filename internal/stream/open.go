@@ -43,6 +43,7 @@ type Plan struct {
 	// Capacity, Bytes and Holds are what the caller asks for of a topic that is there; 0 is no
 	// claim.
 	Capacity, Bytes, Holds int
+	Stamped                bool // of a topic: a new one has time stamps, one that is there must
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
 	Visitor bool
 }

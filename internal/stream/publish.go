@@ -350,6 +350,7 @@ func (p *Publisher) finish(pos uint64) error {
 	if robust.RaceEnabled {
 		robust.Releasing(t.Object(), &t.Header.RecvArmed)
 	}
+	t.stamp(pos)
 	if err := p.ring.Publish(pos); err != nil {
 		return t.publishErrors.Corrupt(err)
 	}

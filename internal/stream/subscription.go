@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/errs"
@@ -87,6 +88,7 @@ type Subscription struct {
 
 	last     uint64 // the position of the message that was received last
 	received bool   // there is one
+	stamp    int64  // of that message; see TopicMemory.Stamp
 	lost     uint64
 	polls    uint32 // calls that do not block and found no message
 }
@@ -205,6 +207,14 @@ func (s *Subscription) Lost() uint64 { return s.lost }
 
 // Seq returns the position of the message that was received last.
 func (s *Subscription) Seq() (pos uint64, ok bool) { return s.last, s.received }
+
+// Next returns the position of the message that is received next or, while a call reads one in
+// place, of that one.
+func (s *Subscription) Next() uint64 { return s.reading().Pos() }
+
+// Time returns when the message that was received last was published; the zero time if there is
+// none, or if the topic has no time stamps.
+func (s *Subscription) Time() time.Time { return TimeOf(s.stamp) }
 
 // Errors returns the errors of receiving.
 func (s *Subscription) Errors() *Errors { return &s.t.receiveErrors }
@@ -396,7 +406,7 @@ func (s *Subscription) told() {
 // endOne is end without waking publishers.
 func (s *Subscription) endOne(pos uint64) bool {
 	step.Reach(step.TopicRead)
-	c := s.reading()
+	c, stamp := s.reading(), s.t.Stamp(pos)
 	if s.kind >= bytesInOrder {
 		if c.DoneBytes() != nil {
 			return false
@@ -406,7 +416,7 @@ func (s *Subscription) endOne(pos uint64) bool {
 	}
 	s.t.acquired()
 	s.prefetch(c)
-	s.last, s.received = pos, true
+	s.last, s.received, s.stamp = pos, true, stamp
 	return true
 }
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/shmembox/shmem"
@@ -29,7 +30,7 @@ type Topic struct {
 func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 	p.Kind, p.Item = layout.TopicName, item
 	p.New = func(stride int) (*format.Type, error) {
-		return typeOf(layout.SpacedTopic(item, capacity, holds, stride))
+		return p.topicType(layout.SpacedTopic(item, capacity, holds, stride))
 	}
 	p.Like = func(stored, item *format.Type) (*format.Type, error) {
 		l, err := layout.TopicLike(stored, item)
@@ -50,7 +51,7 @@ func OpenTopic(p Plan, item *format.Type, capacity, holds int) (*Topic, error) {
 func OpenTopicBytes(p Plan, capacity, bytes, holds int) (*Topic, error) {
 	p.Kind = layout.TopicBytesName
 	p.New = func(int) (*format.Type, error) {
-		return typeOf(layout.NewTopicBytes(capacity, bytes, holds))
+		return p.topicType(layout.NewTopicBytes(capacity, bytes, holds))
 	}
 	p.Like = func(stored, _ *format.Type) (*format.Type, error) {
 		l, err := layout.TopicBytesLike(stored)
@@ -67,7 +68,24 @@ func (p *Plan) claim(options string, l *layout.Topic) error {
 	return errors.Join(
 		Claim(options, "Capacity", l.Capacity, p.Capacity),
 		Claim(options, "Bytes", l.Bytes, p.Bytes),
-		Claim(options, "Holds", l.Holds, p.Holds))
+		Claim(options, "Holds", l.Holds, p.Holds),
+		p.claimStamps(options, l))
+}
+
+func (p *Plan) claimStamps(options string, l *layout.Topic) error {
+	if p.Stamped && !l.Stamped {
+		return fmt.Errorf("the segment was created without time stamps, %s.Stamped asks for them; "+
+			"leave the option out", options)
+	}
+	return nil
+}
+
+// topicType returns the type of a new topic, with time stamps if the plan says so.
+func (p *Plan) topicType(l *layout.Topic, err error) (*format.Type, error) {
+	if err == nil && p.Stamped {
+		l, err = l.WithStamps()
+	}
+	return typeOf(l, err)
 }
 
 func openTopic(p Plan) (*Topic, error) {
