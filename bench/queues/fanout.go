@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/topic"
@@ -31,6 +32,11 @@ func fanOut(subscribers int) (all []bench) {
 		group: publishing, name: fmt.Sprintf("bare ring, %d readers copy from it", subscribers),
 		n: 1_000_000, ownCPU: true,
 		here: &ringWriter{}, there: &ringReaders{count: subscribers},
+	}, bench{
+		group: publishing, name: fmt.Sprintf("bare ring that waits for %d readers", subscribers),
+		n: 1_000_000, ownCPU: true,
+		here:  &ringWriter{holds: subscribers},
+		there: &ringReaders{count: subscribers, hold: true},
 	})
 }
 
@@ -39,19 +45,27 @@ func topicOptions() *topic.Options {
 }
 
 // A copiedRing is the least that a topic does: a writer that stores a message and its position, and
-// readers that copy it and look at the position again. It waits for no reader.
+// readers that copy it and look at the position again. It waits for no reader, or for all: then each
+// reader stores its position, and a writer that has come round sleeps until half of the ring is free.
 type copiedRing struct {
 	Tail  atomic.Uint64
 	_     [120]byte
 	Ended atomic.Bool
 	_     [127]byte
+	Holds [64]struct {
+		Pos atomic.Uint64
+		_   [120]byte
+	}
 	Slots [capacity]struct {
 		Seq  atomic.Uint64
 		Data [8]atomic.Uint64
 	}
 }
 
-type ringWriter struct{ b *shmem.Box[copiedRing] }
+type ringWriter struct {
+	holds int // readers that it waits for
+	b     *shmem.Box[copiedRing]
+}
 
 func (x *ringWriter) open() {
 	var err error
@@ -62,8 +76,11 @@ func (x *ringWriter) open() {
 func (x *ringWriter) close() { x.b.Close() }
 
 func (x *ringWriter) run(n int) {
-	r := x.b.Value()
+	r, limit := x.b.Value(), uint64(0)
 	for i := range uint64(n) {
+		if x.holds > 0 && i >= limit {
+			limit = r.room(x.holds, i)
+		}
 		s := &r.Slots[i%capacity]
 		s.Seq.Store(2*i + 1)
 		for k := range s.Data {
@@ -75,8 +92,23 @@ func (x *ringWriter) run(n int) {
 	r.Ended.Store(true)
 }
 
+// room returns up to where there is room for the message at i and more.
+func (r *copiedRing) room(holds int, i uint64) uint64 {
+	for wait := false; ; wait = true {
+		low := i
+		for k := range holds {
+			low = min(low, r.Holds[k].Pos.Load())
+		}
+		if i+capacity/2 <= low+capacity || !wait && i < low+capacity {
+			return low + capacity
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 type ringReaders struct {
 	count int
+	hold  bool // the writer waits for them
 	b     *shmem.Box[copiedRing]
 }
 
@@ -91,13 +123,20 @@ func (x *ringReaders) close() { x.b.Close() }
 // run copies until the ring has ended. A reader with nothing to read yields.
 func (x *ringReaders) run(int) {
 	var wg sync.WaitGroup
-	for range x.count {
-		wg.Go(func() { readRing(x.b.Value()) })
+	for i := range x.count {
+		wg.Go(func() {
+			hold := new(atomic.Uint64)
+			if x.hold {
+				hold = &x.b.Value().Holds[i].Pos
+			}
+			readRing(x.b.Value(), hold)
+		})
 	}
 	wg.Wait()
 }
 
-func readRing(r *copiedRing) {
+// readRing stores its position to hold.
+func readRing(r *copiedRing, hold *atomic.Uint64) {
 	var v [8]uint64
 	for pos := uint64(0); !r.Ended.Load(); {
 		if t := r.Tail.Load(); t == pos {
@@ -114,6 +153,7 @@ func readRing(r *copiedRing) {
 			s.Seq.Load()
 		}
 		pos++
+		hold.Store(pos)
 	}
 }
 

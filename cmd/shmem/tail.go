@@ -155,7 +155,9 @@ func (c *tailCmd) followed(e *env, o *inspect.Observer, from uint64, w *messageW
 	if err != nil {
 		return err
 	}
-	err = follow(e.ctx, f, e.stdout.flush, func(m inspect.Message) error { return w.showAt(m.Published, m.Value) })
+	err = follow(e.ctx, f, e.stdout.flush, func(m inspect.Message) error {
+		return w.showAt(m.Published, m.Value)
+	})
 	if f.Lost() > 0 {
 		fmt.Fprintf(e.err, "shmem: %s: %d messages lost: publishers were a whole round ahead\n",
 			clean(c.Name), f.Lost())

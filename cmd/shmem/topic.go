@@ -43,7 +43,8 @@ func (e *env) createTopic(
 }
 
 // receiveHeld receives as a subscriber that holds publishers back. f gets each message in place,
-// its time stamp, and whether another one is ready behind it. It returns io.EOF at the end of the topic.
+// its time stamp, and whether another one is ready behind it. It returns io.EOF at the end of the
+// topic.
 func receiveHeld(
 	ctx context.Context, t *stream.Topic, f func(p []byte, stamp int64, more bool) error,
 ) error {

@@ -310,8 +310,8 @@ func tooBig(n, limit int) error {
 const longWait = 256
 
 // waitRoom waits until a publisher that found no room for n bytes, or an item, should try again. It
-// watches the processes that can hold it back: a subscriber whose hold is in the way, and publishers
-// that have claimed the same slot or the same bytes before.
+// watches the processes that can hold it back: a subscriber whose hold is in the way, and
+// publishers that have claimed the same slot or the same bytes before.
 //
 // Subscribers wake it when there is room for half of the topic. So it sleeps seldom, and does
 // not spin where that would be for long. A probe finds less room where that is all that comes.
