@@ -207,7 +207,7 @@ func run(args []string) error {
 	case o.check, o.setup:
 		return once(ctx, &c, o.setup)
 	}
-	slog.Info("JetStream acknowledges before its files are on disk; see sync_interval of the server")
+	slog.Info("JetStream acknowledges before its files are on disk: see sync_interval")
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	for ctx.Err() == nil {

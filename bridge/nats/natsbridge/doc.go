@@ -9,8 +9,8 @@
 //
 // # Routes
 //
-// A route is KIND:NAME, or KIND:NAME=SEGMENT where the segment here has another name than the route.
-// Only what is named is sent or received.
+// A route is KIND:NAME, or KIND:NAME=SEGMENT where the segment here has another name than the
+// route. Only what is named is sent or received.
 //
 //   - box: the latest value goes to a key of a bucket, by its revision. Values that follow each
 //     other fast are conflated. A mirror that another process writes is put right, and counted.

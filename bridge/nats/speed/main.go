@@ -1,5 +1,5 @@
-// Command speed measures the bridge beside bare nats.go, in one run: both hosts and both ways are in
-// this process, the server in another, so the figures are to be compared with each other only.
+// Command speed measures the bridge beside bare nats.go, in one run. Both hosts and both ways are
+// in this process, the server in another. The figures are to be compared with each other only.
 package main
 
 import (
