@@ -87,6 +87,7 @@ byte units[OBJS];
 bool armed[OBJS];
 bool interest[AS], pending[AS], rung[AS];
 byte baton[AS];                 /* 1 + the object; 0: none */
+bool again[AS];                 /* the baton was rung again: its waker may have died */
 
 /* of the processes */
 bool mu[AS];                    /* the mutex of the bucket */
@@ -250,7 +251,11 @@ inline wakeN(c, ob, own) {
 					:: else
 					fi
 #endif
-				:: k == 2 -> busy = true
+				:: k == 2 -> busy = true;
+					if
+					:: !again[i] && baton[i] == 1 + ob -> atomic { again[i] = true; rung[i] = true }  /* one: ring again */
+					:: else
+					fi
 				:: k == 3 -> atomic { pending[i] = true; rung[i] = true }
 #ifdef STOP_AT_OTHER
 					; n = 0
@@ -470,7 +475,7 @@ end_park:
 		fi;
 
 leading:
-		atomic { rung[a] = false; chosen = pending[a]; pending[a] = false; b = baton[a]; baton[a] = 0 };
+		atomic { rung[a] = false; chosen = pending[a]; pending[a] = false; b = baton[a]; baton[a] = 0; again[a] = false };
 drained:
 		if
 		:: b != 0 -> carry()
@@ -491,7 +496,7 @@ drained:
 end_asleep:
 		atomic {
 			if
-			:: rung[a] -> rung[a] = false; chosen = pending[a]; pending[a] = false; b = baton[a]; baton[a] = 0
+			:: rung[a] -> rung[a] = false; chosen = pending[a]; pending[a] = false; b = baton[a]; baton[a] = 0; again[a] = false
 			:: GIVES_UP(g) -> failed = true; goto pass
 #ifdef BACKSTOP
 			:: anyReadyAt(a) -> chosen = true
@@ -506,7 +511,7 @@ leave:
 #ifndef LOSE_STRANDED
 		if
 		:: last ->
-			d_step { b = baton[a]; baton[a] = 0 };              /* one: stranded */
+			d_step { b = baton[a]; baton[a] = 0; again[a] = false };              /* one: stranded */
 			if
 			:: b != 0 ->
 				mine = (b == 1 + OBJ(g) && !failed);
