@@ -44,6 +44,7 @@ func claims(kind string) map[string]claim {
 		"Bytes":    {128, 256, "Bytes 128", "256"},
 		"Holds":    {2, 3, "Holds 2", "3"},
 		"Single":   {nil, true, "without Single", "Single"},
+		"Stamped":  {nil, true, "without time stamps", "Stamped"},
 	}
 }
 
@@ -80,6 +81,9 @@ func kinds() map[string]kind {
 		}},
 		"topic": {new(topic.Options), func(o any) (interface{ Close() error }, error) {
 			return topic.Open[point]("f", o.(*topic.Options))
+		}},
+		"topic of bytes": {new(topic.BytesOptions), func(o any) (interface{ Close() error }, error) {
+			return topic.OpenBytes("f", o.(*topic.BytesOptions))
 		}},
 	}
 }
