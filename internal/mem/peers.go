@@ -99,6 +99,13 @@ func (m *Mapping) Identify(self format.ID) {
 	m.setLockID()
 }
 
+// ChangeSlot says that the attachment has another slot from the next Resume on. The mapping is
+// drained.
+func (m *Mapping) ChangeSlot(self format.ID) {
+	m.Peers.Self = self
+	m.Waiters.Store(nil) // they are rung by the slot
+}
+
 // setLockID allows locks to be taken, where the payload can be written.
 func (m *Mapping) setLockID() {
 	if m.write && m.Peers != nil {

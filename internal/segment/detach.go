@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
@@ -29,7 +28,8 @@ import (
 //     unread messages of a shared queue (DetachUnread). Leak writes Kept instead (LeakWord)
 //  6. cleanup: write Dropped into the owner word (DetachDropped) and unlink the name
 //     (DetachUnlink)
-//  7. lock the slot again, if step 3 unlocked it (DetachRelock): no other attachment can come
+//  7. lock the slot again, if step 3 unlocked it (DetachRelock), or another one, if a passive
+//     attachment has come into it: no other can come any more
 //  8. leave the gate (DetachRelease). Where the name was unlinked tell the others (DetachTold;
 //     see told.go); in all other cases ring what waits for events (DetachCounted)
 //  9. cleanup: drop the value (DetachDrop)
@@ -305,14 +305,31 @@ func (l *leaving) cleanUp() (cleanup bool, err error) {
 func (l *leaving) relock() error {
 	err := l.file.Lock(sys.SlotByte+int64(l.id.Slot()), false)
 	if err == sys.ErrHeld {
-		return fmt.Errorf("%w; a process that may only read the file has locked its slot: "+
-			"the value was not dropped", errs.Busy)
+		return l.move()
 	}
 	if err != nil {
 		return err
 	}
 	l.hasSlot = true
 	return l.file.WriteAt(l.slotRecord(0), l.slotOff(int(l.id.Slot())))
+}
+
+// move does step 7 where another attachment shares the byte of the slot: a passive one that has
+// come since step 3, or one that may only read the file. It takes another slot.
+func (l *leaving) move() error {
+	t := tails.Get().(*tail)
+	defer tails.Put(t)
+	err := t.read(l.file, l.stat)
+	to := &Attachment{control: l.control, cfg: l.cfg, noCleanup: l.noCleanup}
+	if err == nil {
+		err = to.takeSlot(t)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the value was not dropped", err)
+	}
+	l.m.ChangeSlot(to.id)
+	l.hasSlot = true
+	return nil
 }
 
 // unlinkName unlinks the name if it still leads to this segment. The gate is held.

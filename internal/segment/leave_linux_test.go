@@ -116,6 +116,35 @@ func TestSlotOfAnother(t *testing.T) {
 	}
 }
 
+// TestSlotOfPassive: while the last attachment is on its way to the gate a passive one has come into
+// its slot, and stays. The first drops all the same, in a slot of its own.
+func TestSlotOfPassive(t *testing.T) {
+	d := dir(t)
+	a := open(t, d, createdShared)
+	last := open(t, d)
+	var other *Attachment
+	once(t, map[step.Point]func(){
+		step.DetachUnlock: func() {
+			other = open(t, d, passive)
+			last.Abandon()
+		},
+	})
+	drops := 0
+	a.Bind(Binding{Drop: func() {
+		drops++
+		p := other.Mapping().Peers
+		if id := a.m.LockID(); id.Slot() == other.id.Slot() || !p.Alive(id) || !p.Alive(other.id) {
+			t.Errorf("Drop locks as %v beside %v, alive: %v", id, other.id, p.Alive(id))
+		}
+	}})
+	if err := a.Detach(false); err != nil {
+		t.Error(err)
+	}
+	if other.id.Slot() != 0 || drops != 1 || exists(d) {
+		t.Errorf("passive in slot %d, %d drops, the name exists: %v", other.id.Slot(), drops, exists(d))
+	}
+}
+
 // longQueue makes a request one for a queue that is too long to be looked through under the gate.
 func longQueue(t *testing.T) func(*Request) {
 	t.Helper()
