@@ -197,8 +197,10 @@ func (s *Subscription) giveUp() {
 	}
 	s.cursor.Leave()
 	step.Reach(step.TopicLeft)
-	if s.t.Ring.CanClaim() { // no other hold may move soon
-		wait.Wake(s.t.M, &s.t.Header.SendArmed)
+	// Publishers wait for more room than there may be now, and no other hold may move soon. So they
+	// are made to probe.
+	if s.t.Header.SendArmed.Load()&1 != 0 && s.t.Ring.CanClaim() {
+		wait.RingAll(s.t.M)
 	}
 }
 
