@@ -61,3 +61,39 @@ func TestCloseLeavesLittleRoom(t *testing.T) {
 	c.Expect(t, "published <nil>")
 	check(t, c.Wait())
 }
+
+// TestCanceledWithLittleRoom: a publisher whose context ends publishes if there is room, though less
+// than it waits for.
+func TestCanceledWithLittleRoom(t *testing.T) {
+	defer step.Hook(nil)
+	for _, own := range []bool{false, true} {
+		tp := open[int](t, shmemtest.Dir(t), 8, 1)
+		p, err := tp.Publisher()
+		check(t, err)
+		publish := p.Publish
+		if own {
+			publish = tp.Publish
+		}
+		s := subscribe(t, tp, topic.Now)
+		for i := range tp.Cap() {
+			check(t, tp.TryPublish(i))
+		}
+		armed := make(chan struct{})
+		once := sync.OnceFunc(func() { close(armed) })
+		step.Hook(func(p step.Point) {
+			if p == step.WaitArmed {
+				once()
+			}
+		})
+		ctx, cancel := context.WithCancel(background)
+		published := make(chan error)
+		go func() { published <- publish(ctx, 8) }()
+		<-armed
+		_, err = s.TryRecv()
+		check(t, err)
+		cancel()
+		check(t, <-published)
+		want(t, publish(ctx, 9), context.Canceled)
+		check(t, s.Close())
+	}
+}

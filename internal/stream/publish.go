@@ -279,7 +279,7 @@ func (p *Publisher) reserve(ctx context.Context, n int) (pos uint64, off int, er
 				return 0, 0, ErrFull
 			}
 			if err := p.waitRoom(ctx, n); err != nil {
-				return 0, 0, err
+				return p.lastTry(ctx, n, err)
 			}
 		case ring.ErrBusy:
 			if !Tries(ctx) {
@@ -300,6 +300,16 @@ func (p *Publisher) reserve(ctx context.Context, n int) (pos uint64, off int, er
 			return 0, 0, errEndClosed
 		}
 	}
+}
+
+// lastTry is for a wait that has ended by err. There may be room, though less than it was for.
+func (p *Publisher) lastTry(ctx context.Context, n int, err error) (pos uint64, off int, _ error) {
+	if ctx != nil && ctx.Err() != nil {
+		if pos, off, e := p.claimSized(n); e == nil {
+			return pos, off, nil
+		}
+	}
+	return 0, 0, err
 }
 
 func tooBig(n, limit int) error {
