@@ -2,6 +2,7 @@ package topic_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -95,6 +96,62 @@ func stamps(t *testing.T, dir, name string, s timed, publish, receive []func() e
 			if len(all) != 1 || !all[0].Published.Equal(at) {
 				t.Errorf("%s: inspect has %v, want %v", name, all, at)
 			}
+		}
+	}
+	check(t, s.Close())
+}
+
+// TestTimeInPlace: inside the function of RecvFunc the time is that of its message, which counts
+// afterwards only if the message is received.
+func TestTimeInPlace(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	for _, holds := range []int{0, 1} {
+		tp, err := topic.Create[int]("items", &topic.Options{
+			Dir: dir, Capacity: 2, Holds: holds, Stamped: true, Lifetime: shmem.Owned,
+		})
+		check(t, err)
+		s := subscribe(t, tp, topic.Now)
+		timesInPlace(t, s, func() error { return tp.Publish(background, 1) },
+			func(f func() error) error {
+				return s.RecvFunc(background, func(*int) error { return f() })
+			})
+		check(t, tp.Close())
+
+		tb, err := topic.CreateBytes("bytes", &topic.BytesOptions{
+			Dir: dir, Capacity: 2, Bytes: 64, Holds: holds, Stamped: true, Lifetime: shmem.Owned,
+		})
+		check(t, err)
+		b, err := tb.Subscribe(topic.Now)
+		check(t, err)
+		timesInPlace(t, b, func() error { return tb.Publish(background, []byte("x")) },
+			func(f func() error) error {
+				return b.RecvFunc(background, func([]byte) error { return f() })
+			})
+		check(t, tb.Close())
+	}
+}
+
+// timesInPlace receives two messages in place, each at the second try.
+func timesInPlace(
+	t *testing.T, s timed, publish func() error, receive func(func() error) error,
+) {
+	t.Helper()
+	oops := errors.New("oops")
+	var last time.Time
+	for range 2 {
+		before := time.Now().Round(0)
+		check(t, publish())
+		after := time.Now().Round(0)
+		var inside time.Time
+		want(t, receive(func() error { inside = s.Time(); return oops }), oops)
+		if inside.Before(before) || inside.After(after) || !s.Time().Equal(last) {
+			t.Errorf("inside %v, published from %v to %v; then %v, want %v", inside, before, after,
+				s.Time(), last)
+		}
+		again := inside
+		check(t, receive(func() error { again = s.Time(); return nil }))
+		if last = s.Time(); !again.Equal(inside) || !last.Equal(inside) {
+			t.Errorf("%v, then %v and %v", inside, again, last)
 		}
 	}
 	check(t, s.Close())

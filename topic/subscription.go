@@ -155,8 +155,9 @@ func (s *Subscription[T]) Lost() uint64 { return s.core.Lost() }
 func (s *Subscription[T]) Seq() (seq uint64, ok bool) { return s.core.Seq() }
 
 // Time returns when the message that was received last was published, by the wall clock of the
-// publisher's process when it had written the message. It is the zero time if there is none, or in
-// a topic without Options.Stamped. A clock that is set can make later messages earlier.
+// publisher's process when it had written the message. Inside the function of a RecvFunc it is that
+// of the message that the function reads. It is the zero time if there is none, or in a topic
+// without Options.Stamped. A clock that is set can make later messages earlier.
 func (s *Subscription[T]) Time() time.Time { return s.core.Time() }
 
 // Close ends the subscription; publishers no longer wait for it. Any goroutine may call it. A Recv

@@ -88,7 +88,7 @@ type Subscription struct {
 
 	last     uint64 // the position of the message that was received last
 	received bool   // there is one
-	stamp    int64  // of that message; see TopicMemory.Stamp
+	stamp    int64  // of that message, or of one that is read in place; see TopicMemory.Stamp
 	lost     uint64
 	polls    uint32 // calls that do not block and found no message
 }
@@ -214,8 +214,8 @@ func (s *Subscription) Seq() (pos uint64, ok bool) { return s.last, s.received }
 // place, of that one.
 func (s *Subscription) Next() uint64 { return s.reading().Pos() }
 
-// Time returns when the message that was received last was published; the zero time if there is
-// none, or if the topic has no time stamps.
+// Time returns when the message that was received last was published, or that which a call reads in
+// place; the zero time if there is none, or if the topic has no time stamps.
 func (s *Subscription) Time() time.Time { return TimeOf(s.stamp) }
 
 // Errors returns the errors of receiving.
@@ -350,7 +350,12 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 	if err != nil {
 		return s.t.receiveErrors.Of(err)
 	}
-	if err := read(pos); err != nil {
+	if s.t.stamps == nil {
+		err = read(pos)
+	} else {
+		err = s.readStamped(pos, read)
+	}
+	if err != nil {
 		return err
 	}
 	ring.OrderLoads()
@@ -358,6 +363,14 @@ func (s *Subscription) RecvFunc(ctx context.Context, read func(pos uint64) error
 		return s.t.receiveErrors.Of(ErrLost)
 	}
 	return nil
+}
+
+// readStamped calls read, and meanwhile Time tells of its message.
+func (s *Subscription) readStamped(pos uint64, read func(pos uint64) error) error {
+	last := s.stamp
+	defer func() { s.stamp = last }() // end sets it, if the message is received
+	s.stamp = s.t.Stamp(pos)
+	return read(pos)
 }
 
 // pin begins a call, which unpin ends.
