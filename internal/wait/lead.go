@@ -18,6 +18,7 @@ import (
 type Lead struct {
 	m    *mem.Mapping
 	held atomic.Bool // the token of the leader is here
+	over atomic.Bool // Release was called: the token does not stay here
 }
 
 // NewLead returns a Lead of m, which has a slot. It takes the lead if that is free.
@@ -34,12 +35,22 @@ func NewLead(m *mem.Mapping) *Lead {
 // take reports whether the caller has the token of the leader now.
 func (x *Lead) take() bool { return x != nil && x.held.CompareAndSwap(true, false) }
 
-// Release lets other waiters lead. A later wait with x takes the lead again if that is free.
+// Release lets other waiters lead, at once or when the present use of x ends. Later waits do not
+// keep the lead.
 func (x *Lead) Release() {
+	x.over.Store(true)
 	if x.take() {
 		l := lotOf(x.m)
 		l.leadToken <- struct{}{}
 		l.offerLead()
+	}
+}
+
+// keep keeps the token for the next use.
+func (x *Lead) keep() {
+	x.held.Store(true)
+	if x.over.Load() {
+		x.Release()
 	}
 }
 
@@ -48,7 +59,7 @@ func (x *Lead) Attend() {
 	if !x.take() {
 		return
 	}
-	defer x.held.Store(true) // also when memory faults
+	defer x.keep() // also when memory faults
 	l := lotOf(x.m)
 	set := l.slot.Pending.Load()
 	if set != 0 {
@@ -69,7 +80,7 @@ func (x *Lead) Attend() {
 // giveBack puts the token of the leader back, or keeps it for the next wait.
 func (l *parkingLot) giveBack(x *Lead) {
 	if x != nil {
-		x.held.Store(true)
+		x.keep()
 		return
 	}
 	l.leadToken <- struct{}{}
