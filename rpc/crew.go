@@ -144,6 +144,9 @@ func (s *service) take(i int, w calls.Word) bool {
 		return false
 	}
 	at := c.at.Add(1)
+	if s.taking.Err() != nil {
+		s.forsake(at) // the standby may be gone
+	}
 	if !c.awake.Load() && c.awake.CompareAndSwap(false, true) {
 		c.kick <- struct{}{}
 	}
@@ -160,6 +163,14 @@ func (s *service) take(i int, w calls.Word) bool {
 	}
 	s.over(now)
 	return mine
+}
+
+// forsake ends the watch during a handler, when no more calls are taken: no reply waits for it. at
+// is that of the crew.
+func (s *service) forsake(at uint64) {
+	if at&1 == 1 && s.crew.at.CompareAndSwap(at, at+1) {
+		s.flush()
+	}
 }
 
 // over counts a handler that has returned, and began at a time since started.
@@ -200,6 +211,7 @@ func (s *service) waitForHandler() bool {
 // standby passes the watch when the one on watch runs a handler for long.
 func (s *service) standby() {
 	c := &s.crew
+	defer func() { s.forsake(c.at.Load()) }()
 	timer := time.NewTimer(lookTime)
 	defer timer.Stop()
 	for {
