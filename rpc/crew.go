@@ -127,6 +127,9 @@ func (s *service) watch() bool {
 		}
 	}
 	s.flush()
+	if s.t.AnyReady() { // the caller may have been woken for it
+		wait.WakeN(s.M, &s.header.ReadyArmed, 1)
+	}
 	return false
 }
 
