@@ -328,8 +328,11 @@ func (m *mirror) put(ctx context.Context) error {
 	return nil
 }
 
-// check puts the mirror right if another process has written it.
+// check puts the mirror right if another process has written it. One that was removed is made anew.
 func (m *mirror) check(ctx context.Context) error {
+	if m.box != nil && closed(m.box.a.Unlinked()) {
+		return errBegin
+	}
 	if m.box == nil || m.box.v.Version() == m.version {
 		return nil
 	}

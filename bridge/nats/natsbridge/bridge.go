@@ -1,12 +1,14 @@
 package natsbridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +75,9 @@ func New(nc *nats.Conn, opts *Options) (*Bridge, error) {
 			return nil, errors.New("natsbridge: an option is negative; use 0 for the default")
 		}
 	}
+	if !plain(o.Prefix) || strings.Contains(o.Prefix, ".") {
+		return nil, fmt.Errorf("natsbridge: prefix %q; use letters, digits, - and _", o.Prefix)
+	}
 	if o.Keep == 0 {
 		o.Keep = 1 << 20
 	}
@@ -126,7 +131,8 @@ func (b *Bridge) Stats() (all []RouteStats) {
 
 // Run runs all routes until ctx is done, and then lets what is in flight end. A route that is
 // refused, or that another bridge has taken over, stops or is tried again without effect on the
-// others. Run returns nil when ctx is done.
+// others. Run returns nil when ctx is done, or when all routes were taken over; an error if the
+// connection was closed.
 func (b *Bridge) Run(ctx context.Context) error {
 	defer b.link.watch(b.nc)()
 	var wg sync.WaitGroup
@@ -134,17 +140,20 @@ func (b *Bridge) Run(ctx context.Context) error {
 		wg.Go(func() { b.keepUp(ctx, r) })
 	}
 	wg.Wait()
+	if ctx.Err() == nil && b.nc.IsClosed() {
+		return fmt.Errorf("natsbridge: %w", cmp.Or(b.nc.LastError(), nats.ErrConnectionClosed))
+	}
 	return nil
 }
 
 // keepUp runs a route, and begins it anew after each failure, with a growing, random pause: many
 // bridges that come back at once would overwhelm the server.
 func (b *Bridge) keepUp(ctx context.Context, r *route) {
-	pause := 20 * time.Millisecond
+	pause, told := 20*time.Millisecond, ""
 	for ctx.Err() == nil {
 		begun := time.Now()
 		err := b.session(ctx, r)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || b.nc.IsClosed() {
 			break
 		}
 		state := "waiting"
@@ -164,11 +173,12 @@ func (b *Bridge) keepUp(ctx context.Context, r *route) {
 		r.stats.resets.Add(1)
 		r.stats.inFlight.Store(0)
 		r.stats.set(state, err)
-		if !errors.Is(err, fs.ErrNotExist) {
+		if text := fmt.Sprint(err); text != told && !errors.Is(err, fs.ErrNotExist) {
+			told = text
 			b.o.Logger.Warn("route begins anew", "route", r.String(), "error", err)
 		}
 		if time.Since(begun) > time.Second {
-			pause = 20 * time.Millisecond
+			pause, told = 20*time.Millisecond, ""
 		}
 		sleep(ctx, pause+rand.N(pause))
 		pause = min(2*pause, 500*time.Millisecond)
@@ -207,6 +217,16 @@ func (b *Bridge) routeFunc(r *route) func(context.Context, *route, jetstream.Key
 		return b.queueOut
 	}
 	return b.queueIn
+}
+
+// closed reports whether a channel is closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

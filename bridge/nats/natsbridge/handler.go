@@ -1,7 +1,9 @@
 package natsbridge
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -14,8 +16,8 @@ import (
 const stalled = 5 * time.Second
 
 // Handler serves /healthz, which is 200 while the process runs, /readyz and /metrics. /readyz is
-// 503 while the connection is cut, and while a route is refused, stopped, or without progress for
-// 5 seconds; the reason is in the body. A route that waits for its segment is ready.
+// 503 while the connection is cut, and while a route is refused, fails, is stopped, or makes no
+// progress for 5 seconds; the reason is in the body. A route that waits for its segment is ready.
 func (b *Bridge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -37,12 +39,14 @@ func (b *Bridge) Handler() http.Handler {
 // unready returns why the bridge is not ready; nothing if it is.
 func (b *Bridge) unready(now time.Time) (why []string) {
 	if !b.nc.IsConnected() {
-		why = append(why, "the connection is cut")
+		why = append(why, fmt.Sprintf("the connection is cut%s", b.said()))
 	}
 	for _, s := range b.Stats() {
 		switch {
-		case s.State == "refused" || s.State == "stopped" || s.State == "cut":
-			why = append(why, fmt.Sprintf("%s: %s: %q", s.Route, s.State, fmt.Sprint(s.Err)))
+		case s.State == "refused" || s.State == "stopped" || s.State == "cut" ||
+			s.State == "waiting" && s.Err != nil && !errors.Is(s.Err, fs.ErrNotExist):
+			why = append(why, fmt.Sprintf("%s: %s: %q%s", s.Route, s.State, fmt.Sprint(s.Err),
+				b.said()))
 		case s.State == "running" && s.Progress.Unix() > 0 && s.InFlight+s.Lag > 0 &&
 			now.Sub(s.Progress) > stalled:
 			why = append(why, fmt.Sprintf("%s: no progress for %v", s.Route,
@@ -50,6 +54,15 @@ func (b *Bridge) unready(now time.Time) (why []string) {
 		}
 	}
 	return why
+}
+
+// said returns what the server has refused last, or why the connection failed, as a part of a
+// sentence: a request without permission has no other answer.
+func (b *Bridge) said() string {
+	if err := b.nc.LastError(); err != nil {
+		return fmt.Sprintf("; the connection says %q", err.Error())
+	}
+	return ""
 }
 
 // A collector is the metrics of a bridge.

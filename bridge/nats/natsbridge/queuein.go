@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,8 +56,11 @@ func (b *Bridge) queueIn(ctx context.Context, r *route, kv jetstream.KeyValue) e
 	if err != nil {
 		return err
 	}
-	return b.receive(ctx, r, cons, x.take)
+	return b.receive(ctx, r, cons, x.gone, x.take)
 }
+
+// gone reports whether the mirror was removed.
+func (x *storer) gone() bool { return x.q != nil && closed(x.q.unlinked()) }
 
 func (x *storer) close() {
 	if x.q != nil {
@@ -96,6 +100,9 @@ func (x *storer) settle(ctx context.Context) error {
 // slot of a sender that died is not skipped.
 func (x *storer) wasSent(number, skipped uint64) (sent, known bool, err error) {
 	o, err := inspect.Open(x.b.o.Dir, x.r.segment)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, true, nil // the mirror was removed
+	}
 	if err != nil {
 		return false, false, err
 	}
@@ -203,6 +210,9 @@ func (x *storer) send(ctx context.Context, msg jetstream.Msg, body []byte) error
 		cancel()
 		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return err
+		}
+		if x.gone() {
+			return errBegin
 		}
 		x.r.stats.moved()
 		if err := msg.InProgress(); err != nil {

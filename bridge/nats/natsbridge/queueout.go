@@ -48,11 +48,12 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 			return err
 		}
 	}
+	session := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.way = make(chan shipment, b.o.Leases)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.finish(ctx, stop) })
+	wg.Go(func() { s.finish(ctx, session, stop) })
 	r.stats.set("running", nil)
 	err = s.ship(ctx)
 	close(s.way)
@@ -116,8 +117,20 @@ func (s *shipper) put(l loan) error {
 	return nil
 }
 
-// finish ends the leases: of what was accepted, and of what was not.
-func (s *shipper) finish(ctx context.Context, stop context.CancelCauseFunc) {
+// ends waits for what is on its way when the bridge is stopped, and reports whether it was accepted.
+func ends(f jetstream.PubAckFuture, limit <-chan time.Time) bool {
+	select {
+	case <-f.Ok():
+		return true
+	case <-f.Err():
+	case <-limit:
+	}
+	return false
+}
+
+// finish ends the leases: of what was accepted, and of what was not. When the bridge is stopped it
+// waits for what is on its way.
+func (s *shipper) finish(ctx, session context.Context, stop context.CancelCauseFunc) {
 	for x := range s.way {
 		limit := time.NewTimer(look)
 		accepted := false
@@ -132,6 +145,8 @@ func (s *shipper) finish(ctx context.Context, stop context.CancelCauseFunc) {
 		case <-limit.C:
 			stop(errors.New("no acknowledgement"))
 		case <-ctx.Done():
+			accepted = session.Err() != nil && context.Cause(ctx) != errCut &&
+				ends(x.future, limit.C)
 		}
 		limit.Stop()
 		s.r.stats.inFlight.Add(-1)

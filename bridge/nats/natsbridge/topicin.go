@@ -37,19 +37,35 @@ func (b *Bridge) topicIn(ctx context.Context, r *route, kv jetstream.KeyValue) e
 	defer x.close()
 	// The frame that was about to be applied comes again: a part of it may be missing.
 	start := max(s.words().mark().Stream.Load(), 1)
-	cons, err := b.js.OrderedConsumer(ctx, r.stream(b.o.Prefix), jetstream.OrderedConsumerConfig{
+	// It is not an OrderedConsumer, which begins anew by itself: on a connection that is cut and
+	// does not know it yet this takes 10 s and more, and cannot be stopped.
+	cons, err := b.js.CreateConsumer(ctx, r.stream(b.o.Prefix), jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
-		InactiveThreshold: 30 * time.Second,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 30 * time.Second,
+		MemoryStorage: true, Replicas: 1,
 	})
 	if err != nil {
 		return err
 	}
-	return b.receive(ctx, r, cons, x.take)
+	last := uint64(0)
+	return b.receive(ctx, r, cons, x.gone, func(
+		ctx context.Context, msg jetstream.Msg, md *jetstream.MsgMetadata,
+	) error {
+		if last++; md.Sequence.Consumer != last {
+			return errBegin // a message was lost on the way
+		}
+		return x.take(ctx, msg, md)
+	})
 }
 
-// receive calls take with each message of a consumer.
+// gone reports whether the mirror was removed.
+func (x *receiver) gone() bool {
+	return x.t != nil && closed(x.t.Segment.Unlinked())
+}
+
+// receive calls take with each message of a consumer. A mirror that was removed is made anew.
 func (b *Bridge) receive(
-	ctx context.Context, r *route, cons jetstream.Consumer,
+	ctx context.Context, r *route, cons jetstream.Consumer, gone func() bool,
 	take func(context.Context, jetstream.Msg, *jetstream.MsgMetadata) error,
 ) error {
 	it, err := cons.Messages(jetstream.PullMaxMessages(500),
@@ -73,6 +89,9 @@ func (b *Bridge) receive(
 			return err
 		}
 		r.stats.lag.Store(int64(md.NumPending))
+		if gone() {
+			return errBegin
+		}
 		if err := take(ctx, msg, md); err != nil {
 			return err
 		}
@@ -144,6 +163,7 @@ func (x *receiver) begin(ctx context.Context, f *frame, seq uint64) (skip uint64
 	case seq < was:
 		x.r.stats.duplicates.Add(1)
 		return math.MaxUint64, nil
+	case seq == was && x.anew(m): // the whole frame
 	case seq == was:
 		skip, err = x.published(ctx, m)
 		x.r.stats.duplicates.Add(int64(skip))
@@ -161,6 +181,12 @@ func (x *receiver) begin(ctx context.Context, f *frame, seq uint64) (skip uint64
 	}
 	w.setMark(seq, st.Published, st.Skipped)
 	return 0, nil
+}
+
+// anew reports whether the mirror was removed and made anew since a mark.
+func (x *receiver) anew(m *mark) bool {
+	st, err := x.t.State()
+	return err == nil && st.Published < m.Local.Load()
 }
 
 // published returns how many messages were published since a mark. The slot of a bridge that died
