@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,14 +120,14 @@ func (c *config) checkURL() error {
 	for s := range strings.SplitSeq(c.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(s))
 		if err != nil || u.Host == "" {
-			return fmt.Errorf("-url %q is no URL such as tls://host:4222", s)
+			return errors.New("-url has no URL such as tls://host:4222")
 		}
 		host := u.Hostname()
 		ip := net.ParseIP(host)
 		local := host == "localhost" || ip != nil && ip.IsLoopback()
 		if !local && u.Scheme != "tls" && u.Scheme != "wss" && c.CA == "" && !c.Plain {
 			return fmt.Errorf("-url %s: another machine without TLS; use tls:// or -ca, "+
-				"or -plain where the network is trusted", s)
+				"or -plain where the network is trusted", u.Redacted())
 		}
 	}
 	return nil
@@ -143,6 +144,8 @@ func (c *config) connect() (*nats.Conn, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			slog.Warn("nats", "error", err)
 		}),
+		// A user who is not known yet, or no more, may be later.
+		nats.IgnoreAuthErrorAbort(), nats.ReconnectErrHandler(told()),
 	}
 	if c.Creds != "" {
 		o = append(o, nats.UserCredentials(c.Creds))
@@ -154,6 +157,17 @@ func (c *config) connect() (*nats.Conn, error) {
 		o = append(o, nats.ClientCert(c.Cert, c.Key))
 	}
 	return nats.Connect(c.URL, o...)
+}
+
+// told logs why connecting fails, once for each reason.
+func told() nats.ConnErrHandler {
+	last := ""
+	return func(_ *nats.Conn, err error) {
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			slog.Warn("the server cannot be reached", "error", err)
+		}
+	}
 }
 
 // bridge returns a bridge of these settings.
@@ -207,24 +221,34 @@ func run(args []string) error {
 	case o.check, o.setup:
 		return once(ctx, &c, o.setup)
 	}
-	slog.Info("JetStream acknowledges before its files are on disk: see sync_interval")
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	slog.Info("JetStream acknowledges before its files are on disk: see sync_interval")
+	return reloading(ctx, args, c, hup)
+}
+
+// reloading serves until ctx is done, and reads the settings again at each signal.
+func reloading(ctx context.Context, args []string, c config, hup <-chan os.Signal) error {
 	for ctx.Err() == nil {
 		session, end := context.WithCancel(ctx)
+		defer end()
 		done := make(chan error, 1)
 		go func() { done <- serve(session, &c) }()
-		select {
-		case err := <-done:
-			end()
-			return err
-		case <-hup:
+		for again := false; !again; {
+			select {
+			case err := <-done:
+				return err
+			case <-hup:
+			}
 			next, _, err := read(args)
+			if err == nil {
+				err = next.try()
+			}
 			if err != nil {
 				slog.Error("the settings stay as they are", "error", err)
-			} else {
-				c = next
+				continue
 			}
+			c, again = next, true
 			end()
 			if err := <-done; err != nil {
 				return err
@@ -232,6 +256,17 @@ func run(args []string) error {
 		}
 	}
 	return nil
+}
+
+// try returns what is wrong with settings, before they replace others.
+func (c *config) try() error {
+	nc, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_, err = c.bridge(nc)
+	return err
 }
 
 // serve runs a bridge until ctx is done.
@@ -271,6 +306,11 @@ func once(ctx context.Context, c *config, setup bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if !nc.IsConnected() {
+		if err := nc.FlushWithContext(ctx); err != nil {
+			return fmt.Errorf("the server: %w: %w", err, cmp.Or(nc.LastError(), err))
+		}
+	}
 	if setup {
 		return b.Setup(ctx)
 	}
