@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -44,7 +45,9 @@ func (b *Bridge) unready(now time.Time) (why []string) {
 	for _, s := range b.Stats() {
 		switch {
 		case s.State == "refused" || s.State == "stopped" || s.State == "cut" ||
-			s.State == "waiting" && s.Err != nil && !errors.Is(s.Err, fs.ErrNotExist):
+			s.State == "waiting" && s.Err != nil && !errors.Is(s.Err, fs.ErrNotExist) ||
+			s.State == "waiting" && s.Err == nil &&
+				errors.Is(b.nc.LastError(), nats.ErrPermissionViolation):
 			why = append(why, fmt.Sprintf("%s: %s: %q%s", s.Route, s.State, fmt.Sprint(s.Err),
 				b.said()))
 		case s.State == "running" && s.Progress.Unix() > 0 && s.InFlight+s.Lag > 0 &&
