@@ -117,7 +117,8 @@ func (s *shipper) put(l loan) error {
 	return nil
 }
 
-// ends waits for what is on its way when the bridge is stopped, and reports whether it was accepted.
+// ends waits for what is on its way when the bridge is stopped. It reports whether that was
+// accepted.
 func ends(f jetstream.PubAckFuture, limit <-chan time.Time) bool {
 	select {
 	case <-f.Ok():
