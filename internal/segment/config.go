@@ -57,8 +57,8 @@ func (c Config) withDefaults() (*Config, error) {
 	if c.Dir == "" {
 		c.Dir = sys.DefaultDir
 		if err := sys.MakeDefaultDir(); err != nil {
-			return nil, fmt.Errorf("directory %s: %w; it must belong to this user alone (mode 0700), "+
-				"or set Options.Dir to another one", c.Dir, err)
+			return nil, fmt.Errorf("directory %s: %w; it must belong to this user alone "+
+				"(mode 0700), or set Options.Dir to another one", c.Dir, err)
 		}
 	}
 	if !filepath.IsAbs(c.Dir) {

@@ -150,7 +150,8 @@ func (w *worker) attachFile(at *attachment) {
 	began := time.Now()
 	seg, err := shmem.FromFile(f, o)
 	if !w.expect("FromFile", err, began, fs.ErrNotExist) {
-		if errors.Is(err, fs.ErrNotExist) && !sys.ReopensByName && at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
+		if errors.Is(err, fs.ErrNotExist) && !sys.ReopensByName &&
+			at.id != 0 && w.a.segments[at.id].ended.Load() == 0 {
 			w.violate(vanished, "segment %d is gone, and its owner did not close: %v", at.id, err)
 		}
 		return

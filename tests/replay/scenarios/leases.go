@@ -16,8 +16,8 @@ import (
 // losing: receivers have messages on leases that outlive calls, and some of them for too long: by
 // their own fault, or because they are stopped. Such a lease ends, and the message goes to another
 // receiver, perhaps of the same process. A lease that ends with Done is the last one on its
-// message, and each message has one. The order of leases is that of their deliveries: a process that
-// is stopped in Take may return a lease that is lost already.
+// message, and each message has one. The order of leases is that of their deliveries: a process
+// that is stopped in Take may return a lease that is lost already.
 func losing(r *world.Run) {
 	const limit = 20 * time.Millisecond
 	o := &queue.Options{Capacity: 2, Slots: 8, LeaseTimeout: limit}
@@ -56,7 +56,7 @@ func losing(r *world.Run) {
 			case err != nil:
 				must(err, "Done")
 			case l.Deliveries() < last[m]:
-				world.Fail("lease %d on message %#x is done with, of %d", l.Deliveries(), m, last[m])
+				world.Fail("lease %d of %d on message %#x is done with", l.Deliveries(), last[m], m)
 			default:
 				done[m]++
 			}

@@ -89,7 +89,7 @@ func (f *File) Name() string { return f.name }
 func (f *File) Fd() uintptr  { return uintptr(f.fd) }
 
 // Stat describes the open file.
-func (f *File) Stat() (FileInfo, error) { return Stat("/proc/self/fd/" + strconv.Itoa(int(f.fd))) }
+func (f *File) Stat() (FileInfo, error) { return Stat("/proc/self/fd/" + strconv.Itoa(f.fd)) }
 
 func (f *File) Close() error {
 	if f.proc {
