@@ -190,13 +190,17 @@ func (s *service) drain(cancel context.CancelFunc) {
 	s.crew.done.Wait()
 }
 
-// followDeaths frees what clients have that die, at once.
+// followDeaths frees what clients have that die, at once. The first event is of an attachment that
+// lives: until then a client may have come, called and died.
 func (s *service) followDeaths() {
+	first := true
 	for e, err := range s.Segment.Events(s.base) {
 		if err != nil {
 			return
 		}
-		if e.Kind == shmem.Died || e.Kind == shmem.Left { // a loop over a stream leaves its slot
+		// A loop over a stream leaves its slot.
+		if first || e.Kind == shmem.Died || e.Kind == shmem.Left {
+			first = false
 			s.sweep()
 			s.cancelTasks() // also of a process that died before it could tell
 		}
