@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 
@@ -183,6 +184,19 @@ func (c *config) bridge(nc *nats.Conn) (*natsbridge.Bridge, error) {
 	return b, err
 }
 
+// open connects, and makes the bridge.
+func (c *config) open() (*nats.Conn, *natsbridge.Bridge, error) {
+	nc, err := c.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := c.bridge(nc)
+	if err != nil {
+		nc.Close()
+	}
+	return nc, b, err
+}
+
 func main() {
 	err := run(os.Args[1:])
 	switch {
@@ -196,7 +210,7 @@ func main() {
 // quoted returns the text of an error, in which other programs may have written, for a terminal.
 func quoted(err error) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) { // also what turns the direction of text
 			return '?'
 		}
 		return r
@@ -260,26 +274,20 @@ func reloading(ctx context.Context, args []string, c config, hup <-chan os.Signa
 
 // try returns what is wrong with settings, before they replace others.
 func (c *config) try() error {
-	nc, err := c.connect()
-	if err != nil {
-		return err
+	nc, _, err := c.open()
+	if err == nil {
+		nc.Close()
 	}
-	defer nc.Close()
-	_, err = c.bridge(nc)
 	return err
 }
 
 // serve runs a bridge until ctx is done.
 func serve(ctx context.Context, c *config) error {
-	nc, err := c.connect()
+	nc, b, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	b, err := c.bridge(nc)
-	if err != nil {
-		return err
-	}
 	if c.HTTP != "" {
 		s := &http.Server{Addr: c.HTTP, Handler: b.Handler(), ReadHeaderTimeout: 5 * time.Second}
 		l, err := net.Listen("tcp", c.HTTP)
@@ -295,15 +303,11 @@ func serve(ctx context.Context, c *config) error {
 
 // once is -check and -setup.
 func once(ctx context.Context, c *config, setup bool) error {
-	nc, err := c.connect()
+	nc, b, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	b, err := c.bridge(nc)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if !nc.IsConnected() {

@@ -46,7 +46,4 @@ var (
 
 	// OpenRinger returns what rings bells.
 	_ func() (*Ringer, error) = OpenRinger
-
-	// SweepBells removes what bells of processes that were killed have left behind.
-	_ func() = SweepBells
 )

@@ -1,4 +1,4 @@
-//go:build !linux && !darwin
+//go:build !(darwin || (linux && portable))
 
 package sys
 
@@ -7,17 +7,16 @@ import (
 	"time"
 )
 
-// MaxSpin is that of Linux.
+// MaxSpin is about what parking and waking a thread by a futex cost.
 const MaxSpin = 20 * time.Microsecond
 
-// A Bell is never made on this system.
+// A Bell is never made here: on Linux a doorbell is a futex word.
 type Bell struct{}
 
 func BellName(Stat, int, uint32) string    { return "" }
 func OpenBell(string) (*Bell, error)       { return nil, errors.ErrUnsupported }
 func (*Bell) Wait(time.Duration) (ok bool) { return false }
 func (*Bell) Close()                       {}
-func SweepBells()                          {}
 
 // A Ringer is never made here.
 type Ringer struct{}

@@ -62,7 +62,7 @@ func OpenBell(name string) (*Bell, error) {
 	if err != nil {
 		return nil, err
 	}
-	sweepOnce(dir)
+	sweepOnce.Do(func() { sweepBells(dir) })
 	fd, err := datagramSocket()
 	if err != nil {
 		return nil, err
@@ -132,16 +132,7 @@ func (r *Ringer) Ring(name string) {
 func (r *Ringer) Close() { _ = unix.Close(r.fd) }
 
 // sweepOnce sweeps when the process makes its first bell.
-var sweepOnce = func() func(string) {
-	var once sync.Once
-	return func(dir string) { once.Do(func() { sweepBells(dir) }) }
-}()
-
-func SweepBells() {
-	if dir := bellPath(); dir != "" {
-		sweepBells(dir)
-	}
-}
+var sweepOnce sync.Once
 
 // sweepAge is how old what is swept must be: a bell has its name some moments before it can be
 // reached.

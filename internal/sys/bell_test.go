@@ -91,7 +91,7 @@ func TestSweepBells(t *testing.T) {
 	wantErr(t, "Link", os.WriteFile(young, nil, 0o600), nil)
 	defer os.Remove(young)
 	left.Close()
-	sys.SweepBells()
+	sys.Sweep()
 	if _, err := os.Lstat(kept); err != nil {
 		t.Errorf("what is young is removed: %v", err)
 	}
@@ -99,7 +99,7 @@ func TestSweepBells(t *testing.T) {
 	for _, p := range []string{kept, usedName, young} {
 		wantErr(t, "Utimes", unix.Utimes(p, old), nil)
 	}
-	sys.SweepBells()
+	sys.Sweep()
 	if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what no process has is left: %v", err)
 	}

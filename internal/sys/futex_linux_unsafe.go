@@ -12,9 +12,6 @@ import (
 // HasFutex: a doorbell is a futex word, see bell.go.
 const HasFutex = true
 
-// MaxSpin is about what parking and waking a thread by a futex cost.
-const MaxSpin = 20 * time.Microsecond
-
 const (
 	futexWait = 0 // without FUTEX_PRIVATE_FLAG: the waker may be another process
 	futexWake = 1

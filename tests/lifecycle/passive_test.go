@@ -114,7 +114,7 @@ func TestPassiveIsNoLastOne(t *testing.T) {
 	check(t, c.Segment().Leak())
 	check(t, b.Close())
 	if info, err := shmem.Stat(dir, "p"); err != nil || info.State != shmem.Garbage {
-		t.Errorf("%v, %v: the orphan of a dead owner is garbage, whoever looked", info.State, err)
+		t.Errorf("%v, %v: the orphan of a dead owner is garbage, also after a look", info.State, err)
 	}
 	reclaim(t, dir)
 	wantNames(t, dir)

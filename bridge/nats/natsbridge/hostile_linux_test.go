@@ -20,7 +20,7 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// A wire dials connections that can freeze: nothing comes through, and nobody is told.
+// A wire dials connections that can freeze: nothing comes through, and neither end is told.
 type wire struct{ frozen sync.RWMutex }
 
 func (w *wire) Dial(network, address string) (net.Conn, error) {
