@@ -13,13 +13,10 @@ import (
 // bells are the doorbells of the attachments to a segment, where a doorbell is no futex word. Each
 // generation of a slot has a bell of its own. All methods work on nil: then there is none.
 type bells struct {
-	file  sys.FD
 	names []atomic.Pointer[bellName]
 	rings atomic.Pointer[sys.Ringer] // nil until the first ring
 
 	mu     sync.Mutex
-	stat   sys.Stat  // guarded by mu
-	known  bool      // guarded by mu
 	own    *sys.Bell // of this attachment; guarded by mu
 	closed bool      // guarded by mu
 }
@@ -30,8 +27,8 @@ type bellName struct {
 	name string
 }
 
-func newBells(file sys.FD, slots int) *bells {
-	return &bells{file: file, names: make([]atomic.Pointer[bellName], slots)}
+func newBells(slots int) *bells {
+	return &bells{names: make([]atomic.Pointer[bellName], slots)}
 }
 
 // bellsOf returns the bells of the segment that the slot belongs to, nil if there are none.
@@ -45,34 +42,18 @@ func bellsOf(s *Slot) *bells {
 
 // name returns the name of the slot's bell.
 func (b *bells) name(s *Slot) string {
-	p := Of(s).Peers
+	m := Of(s)
+	p := m.Peers
 	first := uintptr(unsafe.Pointer(unsafe.SliceData(p.slots)))
 	i := p.Len() - 1 - int((uintptr(unsafe.Pointer(s))-first)/unsafe.Sizeof(*s))
 	gen := s.Gen.Load() & format.GenMask
 	if n := b.names[i].Load(); n != nil && n.gen == gen {
 		return n.name
 	}
-	st, ok := b.fileStat()
-	if !ok {
-		return ""
-	}
-	name := sys.BellName(st, i, gen)
+	file := m.FileID()
+	name := sys.BellName(sys.Stat{Dev: file.Dev, Ino: file.Ino}, i, gen)
 	b.names[i].Store(&bellName{gen, name})
 	return name
-}
-
-// fileStat describes the segment's file.
-func (b *bells) fileStat() (sys.Stat, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.known {
-		st, err := b.file.Stat()
-		if err != nil {
-			return sys.Stat{}, false
-		}
-		b.stat, b.known = st, true
-	}
-	return b.stat, true
 }
 
 // wait waits for a ring of this attachment's bell, which it makes at the first call, while the
@@ -94,7 +75,7 @@ func (b *bells) open(s *Slot) *sys.Bell {
 	name := b.name(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.own == nil && !b.closed && name != "" {
+	if b.own == nil && !b.closed {
 		b.own, _ = sys.OpenBell(name)
 	}
 	return b.own
@@ -105,9 +86,8 @@ func (b *bells) ring(s *Slot) {
 	if b == nil {
 		return
 	}
-	r, name := b.ringer(), b.name(s)
-	if r != nil && name != "" {
-		r.Ring(name)
+	if r := b.ringer(); r != nil {
+		r.Ring(b.name(s))
 	}
 }
 

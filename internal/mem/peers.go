@@ -76,7 +76,7 @@ func (m *Mapping) JoinPeers(file sys.FD, self format.ID, h *format.Header) error
 	}
 	m.Peers = &Peers{Self: self, Words: words, slots: slots, file: file}
 	if !sys.HasFutex {
-		m.Peers.bells = newBells(file, len(slots))
+		m.Peers.bells = newBells(len(slots))
 	}
 	m.setLockID()
 	return nil
