@@ -371,12 +371,7 @@ func (l *parkingLot) serve(w *waiter, tick bool) {
 		s.Sleeping.Store(0)
 		bell := l.bell.value() // before pending, as in lead
 		set := s.Pending.Swap(0)
-		if set == ^uint64(0) {
-			l.probeAll()
-		}
-		if s.Baton.Load() != 0 {
-			l.carry(s.Baton.Swap(0), false)
-		}
+		l.accept(set)
 		if now := clock(); tick && now-l.lastScan >= backstop {
 			l.lastScan, set = now, ^uint64(0)
 		}

@@ -65,14 +65,9 @@ func (x *Lead) Attend() {
 	if set != 0 {
 		set = l.slot.Pending.Swap(0)
 	}
-	if set == ^uint64(0) {
-		l.probeAll()
-	}
-	if l.slot.Baton.Load() != 0 {
-		l.carry(l.slot.Baton.Swap(0), false)
-	}
-	if clock()-l.lastScan >= backstop {
-		l.lastScan, set = clock(), ^uint64(0)
+	l.accept(set)
+	if now := clock(); now-l.lastScan >= backstop {
+		l.lastScan, set = now, ^uint64(0)
 	}
 	l.dispatch(set)
 }

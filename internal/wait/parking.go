@@ -178,6 +178,16 @@ func (l *parkingLot) ringLocal(set uint64) {
 	}
 }
 
+// accept does what comes before dispatch of the buckets that a leader has found pending.
+func (l *parkingLot) accept(set uint64) {
+	if set == ^uint64(0) {
+		l.probeAll() // a ring for all: an attachment has died, perhaps
+	}
+	if l.slot.Baton.Load() != 0 {
+		l.carry(l.slot.Baton.Swap(0), false)
+	}
+}
+
 // dispatch chooses the waiters in a set of buckets whose conditions hold, and arms for the others.
 func (l *parkingLot) dispatch(set uint64) {
 	for ; set != 0; set &= set - 1 {
@@ -389,12 +399,7 @@ func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
 	for {
 		bell := l.bell.value() // before pending: a ring that comes later changes it
 		set := s.Pending.Swap(0)
-		if set == ^uint64(0) {
-			l.probeAll() // a ring for all: an attachment has died, perhaps
-		}
-		if s.Baton.Load() != 0 {
-			l.carry(s.Baton.Swap(0), false)
-		}
+		l.accept(set)
 		if set != 0 {
 			l.dispatch(set)
 		}
