@@ -220,19 +220,9 @@ func TestKilledAtRandom(t *testing.T) {
 // its client.
 func freeSlots(t *testing.T, dir string) *rpc.Client[bookQuery, bookQuery] {
 	t.Helper()
-	o, err := inspect.Open(dir, "s")
-	check(t, err)
-	defer o.Close()
-	for end := time.Now().Add(longWait); ; time.Sleep(time.Millisecond) {
-		st, err := o.CallStats()
-		check(t, err)
-		if st.Waiting+st.Running+st.Clients == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("calls are left: %+v", st)
-		}
-	}
+	waitForStats(t, dir, func(st *inspect.CallStats) bool {
+		return st.Waiting+st.Running+st.Clients == 0
+	})
 	d := dial[bookQuery, bookQuery](t, dir, rpc.DialOptions{})
 	ended := make(chan error)
 	for i := range uint64(8) {

@@ -18,9 +18,9 @@ type callContext struct {
 	deadline time.Time // zero: none
 
 	mu       sync.Mutex
-	canceled bool            // guarded by mu
-	inner    context.Context // nil: Done was not called; guarded by mu
-	stop     context.CancelFunc
+	canceled bool               // guarded by mu
+	inner    context.Context    // nil: Done was not called; guarded by mu
+	stop     context.CancelFunc // of inner
 }
 
 // contextOf returns the context of the handler of a call.

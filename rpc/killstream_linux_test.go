@@ -62,17 +62,23 @@ func TestKillServerBeforeBegun(t *testing.T) {
 // waitForCalls waits until n calls wait for a server.
 func waitForCalls(t *testing.T, dir string, n int) {
 	t.Helper()
+	waitForStats(t, dir, func(st *inspect.CallStats) bool { return st.Waiting == n })
+}
+
+// waitForStats waits until ok reports true.
+func waitForStats(t *testing.T, dir string, ok func(*inspect.CallStats) bool) {
+	t.Helper()
 	o, err := inspect.Open(dir, "s")
 	check(t, err)
 	defer o.Close()
 	for end := time.Now().Add(longWait); ; time.Sleep(time.Millisecond) {
 		st, err := o.CallStats()
 		check(t, err)
-		if st.Waiting == n {
+		if ok(st) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("not %d calls wait: %+v", n, st)
+			t.Fatalf("%+v", st)
 		}
 	}
 }
