@@ -15,6 +15,18 @@ import (
 
 func init() { roles = append(roles, shmemtest.Role{Name: "late", Run: lateRole}) }
 
+// armed hooks the steps, and returns a channel that is closed when a goroutine waits.
+func armed() <-chan struct{} {
+	armed := make(chan struct{})
+	once := sync.OnceFunc(func() { close(armed) })
+	step.Hook(func(p step.Point) {
+		if p == step.WaitArmed {
+			once()
+		}
+	})
+	return armed
+}
+
 // lateRole publishes to a full topic, closes the subscription that is in the way while another one
 // leaves room for less than half, and says that the publisher has gone on. No waiter looks by
 // itself.
@@ -37,13 +49,7 @@ func lateRole(c *shmemtest.Conn) error {
 	if _, err := second.TryRecv(); err != nil {
 		return err
 	}
-	armed := make(chan struct{})
-	once := sync.OnceFunc(func() { close(armed) })
-	step.Hook(func(p step.Point) {
-		if p == step.WaitArmed {
-			once()
-		}
-	})
+	armed := armed()
 	published := make(chan error)
 	go func() { published <- tp.Publish(context.Background(), 8) }()
 	<-armed
@@ -78,13 +84,7 @@ func TestCanceledWithLittleRoom(t *testing.T) {
 		for i := range tp.Cap() {
 			check(t, tp.TryPublish(i))
 		}
-		armed := make(chan struct{})
-		once := sync.OnceFunc(func() { close(armed) })
-		step.Hook(func(p step.Point) {
-			if p == step.WaitArmed {
-				once()
-			}
-		})
+		armed := armed()
 		ctx, cancel := context.WithCancel(background)
 		published := make(chan error)
 		go func() { published <- publish(ctx, 8) }()
