@@ -95,7 +95,8 @@ func TestPassive(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// TestPassiveIsNoLastOne: neither is what a passive attachment leaves its own, nor what it stays with.
+// TestPassiveIsNoLastOne: a passive attachment keeps no segment alive and cleans none up, whether it
+// leaves first or last. It cannot own, create or leak one.
 func TestPassiveIsNoLastOne(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	o := &shmem.Options{Dir: dir, Lifetime: shmem.Shared}
