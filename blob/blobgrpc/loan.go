@@ -40,7 +40,7 @@ func (l *lender) lend(b *blob.Buffer) (*lent, error) {
 	is := &lent{l, b, all, addressOf(all), done}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lent) == 0 && l.high == 0 {
+	if l.high == 0 {
 		l.low = is.from
 	}
 	l.low, l.high = min(l.low, is.from), max(l.high, is.from+uintptr(len(all)))
@@ -160,9 +160,6 @@ func loansOf(ctx context.Context) *loans {
 	l, _ := ctx.Value(loansKey{}).(*loans)
 	return l
 }
-
-// newInbox returns the inbox of a stream, which ends with l.
-func (l *loans) newInbox() *loan { return l.inbox.sub() }
 
 func (l *loans) release() {
 	l.taken.release()

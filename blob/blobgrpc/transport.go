@@ -178,7 +178,7 @@ func messagesCodec(ctx context.Context) codec {
 	if l == nil {
 		return codec{}
 	}
-	return codec{adopt: l.newInbox().renew}
+	return codec{adopt: l.inbox.sub().renew}
 }
 
 func (c *client) stream(

@@ -50,11 +50,8 @@ func mirrorBox(dir, name string, t *format.Type) (*box, error) {
 		Name: name, Create: true, Attach: true, Size: t.Size, Schema: t,
 		Config: segment.Config{Dir: dir, DefaultLifetime: format.LifetimeKept, Append: true},
 	})
-	if errors.Is(err, shmem.ErrMismatch) {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, refusedType(err)
 	}
 	return &box{a, t, value.OfStored(a, t)}, nil
 }
@@ -119,16 +116,13 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := putSchema(ctx, kv, x.t); err != nil {
 		return err
 	}
-	gone := x.a.Unlinked()
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
 	r.stats.set("running", nil)
 	for {
-		select {
-		case <-gone:
+		if closed(x.a.Unlinked()) {
 			return errBegin
-		default:
 		}
 		version := x.v.Version()
 		if !p.has || version != p.sent {
@@ -212,7 +206,8 @@ func wrongLast(err error) bool {
 	if !errors.As(err, &a) {
 		return errors.Is(err, jetstream.ErrKeyExists)
 	}
-	return a.ErrorCode == 10071 || a.ErrorCode == 10070 || a.ErrorCode == 10164
+	return a.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		a.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
 // boxIn mirrors a key to a box.
@@ -236,7 +231,7 @@ func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 			if e == nil { // all that was there has come
 				continue
 			}
-			if err := m.take(ctx, e.Value(), e.Revision()); err != nil {
+			if err := m.take(ctx, e.Value()); err != nil {
 				return err
 			}
 		case <-tick.C:
@@ -258,7 +253,6 @@ type mirror struct {
 	box         *box
 	state       *state
 	fingerprint uint64
-	revision    uint64
 	version     uint64 // of the mirror, after it was stored
 	last        []byte
 }
@@ -271,7 +265,7 @@ func (m *mirror) close() {
 }
 
 // take stores a value.
-func (m *mirror) take(ctx context.Context, b []byte, revision uint64) error {
+func (m *mirror) take(ctx context.Context, b []byte) error {
 	f, body, err := parseFrame(codes[kindBox], b)
 	if err != nil {
 		return fmt.Errorf("%w: key %s: %w", ErrRefused, m.r.key(), err)
@@ -291,7 +285,6 @@ func (m *mirror) take(ctx context.Context, b []byte, revision uint64) error {
 	if err := m.put(ctx); err != nil {
 		return err
 	}
-	m.revision = revision
 	m.r.stats.sent.Add(1)
 	return nil
 }

@@ -120,9 +120,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	all := c.b.Stats()
 	for i := range metrics {
 		m := &metrics[i]
+		desc := m.desc()
 		for j := range all {
 			n := float64(m.of(&all[j]))
-			ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, n, all[j].Route)
+			ch <- prometheus.MustNewConstMetric(desc, m.kind, n, all[j].Route)
 		}
 	}
 }

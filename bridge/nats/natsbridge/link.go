@@ -15,15 +15,15 @@ var errCut = errors.New("the connection is cut")
 // its way then never comes, and a watch that goes on by itself comes back late.
 type link struct {
 	mu      sync.Mutex
-	changed chan struct{}                   // closed at the next change; guarded by mu
-	stops   map[int]context.CancelCauseFunc // of sessions; guarded by mu
-	next    int                             // guarded by mu
+	changed chan struct{} // closed at the next change; guarded by mu
+	// stops end sessions, by their contexts; guarded by mu.
+	stops map[context.Context]context.CancelCauseFunc
 }
 
 // watch follows the connection until the function that it returns is called.
 func (l *link) watch(nc *nats.Conn) (end func()) {
 	l.mu.Lock()
-	l.changed, l.stops = make(chan struct{}), map[int]context.CancelCauseFunc{}
+	l.changed, l.stops = make(chan struct{}), map[context.Context]context.CancelCauseFunc{}
 	l.mu.Unlock()
 	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	done := make(chan struct{})
@@ -68,13 +68,11 @@ func (l *link) session(
 		changed := l.changed
 		if nc.IsConnected() {
 			ctx, stop := context.WithCancelCause(ctx)
-			id := l.next
-			l.next++
-			l.stops[id] = stop
+			l.stops[ctx] = stop
 			l.mu.Unlock()
 			return ctx, func() {
 				l.mu.Lock()
-				delete(l.stops, id)
+				delete(l.stops, ctx)
 				l.mu.Unlock()
 				stop(nil)
 			}, nil

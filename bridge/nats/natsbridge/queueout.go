@@ -119,21 +119,19 @@ func (s *shipper) put(l loan) error {
 
 // ends waits for what is on its way when the bridge is stopped. It reports whether that was
 // accepted.
-func ends(f jetstream.PubAckFuture, limit <-chan time.Time) bool {
+func ends(f jetstream.PubAckFuture) bool {
 	select {
 	case <-f.Ok():
 		return true
 	case <-f.Err():
-	case <-limit:
+		return false
 	}
-	return false
 }
 
 // finish ends the leases: of what was accepted, and of what was not. When the bridge is stopped it
-// waits for what is on its way.
+// waits for what is on its way. A future without an acknowledgement fails after look.
 func (s *shipper) finish(ctx, session context.Context, stop context.CancelCauseFunc) {
 	for x := range s.way {
-		limit := time.NewTimer(look)
 		accepted := false
 		select {
 		case a := <-x.future.Ok():
@@ -143,13 +141,9 @@ func (s *shipper) finish(ctx, session context.Context, stop context.CancelCauseF
 			}
 		case err := <-x.future.Err():
 			stop(err)
-		case <-limit.C:
-			stop(errors.New("no acknowledgement"))
 		case <-ctx.Done():
-			accepted = session.Err() != nil && context.Cause(ctx) != errCut &&
-				ends(x.future, limit.C)
+			accepted = session.Err() != nil && context.Cause(ctx) != errCut && ends(x.future)
 		}
-		limit.Stop()
 		s.r.stats.inFlight.Add(-1)
 		if !accepted {
 			_ = x.loan.Back(0)

