@@ -104,13 +104,17 @@ type putter struct {
 
 // boxOut sends a box.
 func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	inc, err := incarnation(b.o.Dir, r.segment)
+	if err != nil {
+		return err
+	}
 	x, err := watchBox(b.o.Dir, r.segment)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	p := &putter{r: r, kv: kv, box: x, me: rand.Uint64(), val: make([]byte, x.t.Size)}
-	if p.inc, err = incarnation(b.o.Dir, r.segment); err != nil {
+	p := &putter{r: r, kv: kv, box: x, me: rand.Uint64(), inc: inc, val: make([]byte, x.t.Size)}
+	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
 	if err := putSchema(ctx, kv, x.t); err != nil {

@@ -3,6 +3,7 @@ package natsbridge
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/bridge/nats/embedded"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -133,6 +135,20 @@ func TestBox(t *testing.T) {
 	until(t, "the value of the next owner", is(point{3, 4}))
 }
 
+// TestIncarnation: a segment that was made anew while a bridge attached is noticed.
+func TestIncarnation(t *testing.T) {
+	x := newSite(t)
+	openBox[point](t, x.a)
+	inc, err := incarnation(x.a, "p")
+	check(t, err)
+	check(t, same(x.a, "p", inc))
+	check(t, shmem.Remove(x.a, "p"))
+	openBox[point](t, x.a)
+	if err := same(x.a, "p", inc); !errors.Is(err, errBegin) {
+		t.Error(err)
+	}
+}
+
 // TestTwoWriters: the bridge that began later has the route, the former stops.
 func TestTwoWriters(t *testing.T) {
 	ctx, x := t.Context(), newSite(t)
@@ -167,6 +183,26 @@ func TestRefused(t *testing.T) {
 	err = hasError(t, x.run(x.a, "box:odd", true), ErrRefused)
 	if !strings.Contains(err.Error(), "field In[].N ") {
 		t.Error(err)
+	}
+	for _, open := range []func() (io.Closer, error){
+		func() (io.Closer, error) {
+			return topic.OpenBytes("lines", &topic.BytesOptions{Dir: x.a})
+		},
+		func() (io.Closer, error) { return queue.Open[point]("jobs", &queue.Options{Dir: x.a}) },
+		func() (io.Closer, error) {
+			return queue.Open[point]("single", &queue.Options{Dir: x.a, Single: true})
+		},
+		func() (io.Closer, error) {
+			return kv.Open[int64, point]("map", &kv.Options{Dir: x.a})
+		},
+	} {
+		c, err := open()
+		check(t, err)
+		defer c.Close()
+	}
+	for _, route := range []string{"topic:lines", "topic:jobs", "box:lines", "box:jobs", "queue:lines",
+		"queue:single", "box:map"} {
+		_ = hasError(t, x.run(x.a, route, true), ErrRefused)
 	}
 	owner := openBox[point](t, x.a)
 	check(t, owner.Store(ctx, point{1, 2}))

@@ -163,8 +163,14 @@ func TestWaits(t *testing.T) {
 	check(t, <-done)
 }
 
-// TestStop: a bridge that is stopped waits for what is on its way.
+// TestStop: a bridge that is stopped waits for what is on its way, and not for long where the server
+// says nothing any more.
 func TestStop(t *testing.T) {
+	t.Run("accepted", func(t *testing.T) { testStop(t, true) })
+	t.Run("frozen", func(t *testing.T) { testStop(t, false) })
+}
+
+func testStop(t *testing.T, accepted bool) {
 	ctx, x, w := t.Context(), newSite(t), &wire{}
 	q, err := queue.Open[point]("p", &queue.Options{Dir: x.a})
 	check(t, err)
@@ -180,13 +186,26 @@ func TestStop(t *testing.T) {
 	go func() { done <- b.Run(run) }()
 	until(t, "it runs", func() bool { return b.Stats()[0].State == "running" })
 	w.frozen.Lock()
-	check(t, q.Send(ctx, point{1, 0}))
-	until(t, "a message on its way", func() bool { return b.Stats()[0].InFlight == 1 })
+	const n = 8
+	for range n {
+		check(t, q.Send(ctx, point{1, 0}))
+	}
+	until(t, "messages on their way", func() bool { return b.Stats()[0].InFlight == n })
 	stop()
+	if !accepted {
+		select {
+		case err := <-done:
+			check(t, err)
+		case <-time.After(3 * look):
+			t.Error("the bridge waits")
+		}
+		w.frozen.Unlock()
+		return
+	}
 	time.Sleep(50 * time.Millisecond)
 	w.frozen.Unlock()
 	check(t, <-done)
-	if s := b.Stats()[0]; s.Acked != 1 || q.Len() != 0 {
+	if s := b.Stats()[0]; s.Acked != n || q.Len() != 0 {
 		t.Errorf("%d acknowledged, %d left", s.Acked, q.Len())
 	}
 }

@@ -33,13 +33,17 @@ type shipment struct {
 
 // queueOut sends a queue.
 func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	inc, err := incarnation(b.o.Dir, r.segment)
+	if err != nil {
+		return err
+	}
 	q, err := attachMessages(b.o.Dir, r.segment)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = q.close() }()
-	s := &shipper{b: b, r: r, q: q, me: rand.Uint64(), fingerprint: bytesPrint}
-	if s.inc, err = incarnation(b.o.Dir, r.segment); err != nil {
+	s := &shipper{b: b, r: r, q: q, me: rand.Uint64(), inc: inc, fingerprint: bytesPrint}
+	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
 	if t := q.item(); t != nil {

@@ -103,3 +103,13 @@ func incarnation(dir, name string) (uint64, error) {
 	info, err := shmem.Stat(dir, name)
 	return uint64(info.Created.UnixNano()), err
 }
+
+// same returns errBegin if a name leads to another incarnation now. What was attached to in between
+// could be either: its positions under a wrong incarnation would be taken for duplicates.
+func same(dir, name string, inc uint64) error {
+	now, err := incarnation(dir, name)
+	if err == nil && now != inc {
+		return errBegin
+	}
+	return err
+}

@@ -38,6 +38,10 @@ type sender struct {
 
 // topicOut sends a topic.
 func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	inc, err := incarnation(b.o.Dir, r.segment)
+	if err != nil {
+		return err
+	}
 	t, err := stream.OpenTopic(stream.Plan{
 		Op: "topic attach", Name: r.segment, Mode: stream.Attach,
 		Options: &shmem.Options{Dir: b.o.Dir, Passive: true},
@@ -46,8 +50,8 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 		return refusedType(err)
 	}
 	defer t.Close()
-	s := &sender{b: b, r: r, t: t, me: rand.Uint64()}
-	if s.inc, err = incarnation(b.o.Dir, r.segment); err != nil {
+	s := &sender{b: b, r: r, t: t, me: rand.Uint64(), inc: inc}
+	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
 	if err := putSchema(ctx, kv, t.Layout.Item); err != nil {
