@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -263,13 +262,7 @@ func (w *watched) cacheLine() error {
 		}
 		shown = v.json()
 	}
-	line, err := json.Marshal(shown)
-	if err != nil || bytes.Equal(line, w.lastJSON) {
-		return err
-	}
-	w.lastJSON = line
-	_, err = w.raw.Write(append(safeJSON(line), '\n'))
-	return err
+	return w.line(json.Marshal(shown))
 }
 
 // cacheFrame shows the counters and as many entries as fit, or the entry of a key.

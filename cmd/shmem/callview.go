@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -95,13 +94,7 @@ func (w *watched) serviceLine() error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(jsonCallStatsOf(w.o.Type(), stats))
-	if err != nil || bytes.Equal(line, w.lastJSON) {
-		return err
-	}
-	w.lastJSON = line
-	_, err = w.raw.Write(append(safeJSON(line), '\n'))
-	return err
+	return w.line(json.Marshal(jsonCallStatsOf(w.o.Type(), stats)))
 }
 
 // serviceFrame shows the counters, and how many calls are handled a second.
@@ -110,18 +103,23 @@ func (w *watched) serviceFrame() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return w.partFrame(stats.Handled, callParts(stats))
+}
+
+// partFrame shows counters, and the rate of n, which only grows.
+func (w *watched) partFrame(n uint64, parts [][2]string) (string, error) {
 	st, err := w.o.Status()
 	if err != nil {
 		return "", err
 	}
 	rate, now := "", time.Now()
 	if !w.at.IsZero() {
-		rate = perSecond(float64(stats.Handled-w.sent)/now.Sub(w.at).Seconds()) + "/s"
+		rate = perSecond(float64(n-w.sent)/now.Sub(w.at).Seconds()) + "/s"
 	}
-	w.sent, w.at = stats.Handled, now
+	w.sent, w.at = n, now
 	return w.head(st, typeName(w.o.Type()), rate, now) +
 		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers))) + "\n\n" +
-		partLines(w.style, w.width, callParts(stats)), nil
+		partLines(w.style, w.width, parts), nil
 }
 
 // callText is the counters of a service on one line.

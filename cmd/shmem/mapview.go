@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -205,30 +204,18 @@ func (w *watched) mapLine() error {
 	if err := w.followMap(); err != nil {
 		return err
 	}
-	var line []byte
 	if w.cmd.Path != "" {
 		v, err := w.entryOf(w.o, w.cmd.Name, w.cmd.Path)
 		if err != nil {
 			return err
 		}
-		if line, err = json.Marshal(jsonValue{v}); err != nil {
-			return err
-		}
-	} else {
-		v, err := mapOf(w.o, someEntries)
-		if err != nil {
-			return err
-		}
-		if line, err = json.Marshal(v.json(w.o.Type())); err != nil {
-			return err
-		}
+		return w.line(json.Marshal(jsonValue{v}))
 	}
-	if bytes.Equal(line, w.lastJSON) {
-		return nil
+	v, err := mapOf(w.o, someEntries)
+	if err != nil {
+		return err
 	}
-	w.lastJSON = line
-	_, err := w.raw.Write(append(safeJSON(line), '\n'))
-	return err
+	return w.line(json.Marshal(v.json(w.o.Type())))
 }
 
 func (w *watched) followMap() error {

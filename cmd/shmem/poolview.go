@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
@@ -84,13 +82,7 @@ func (w *watched) poolLine() error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(jsonPoolStatsOf(stats))
-	if err != nil || bytes.Equal(line, w.lastJSON) {
-		return err
-	}
-	w.lastJSON = line
-	_, err = w.raw.Write(append(safeJSON(line), '\n'))
-	return err
+	return w.line(json.Marshal(jsonPoolStatsOf(stats)))
 }
 
 // poolFrame shows the counters, and how many buffers are taken a second.
@@ -99,21 +91,11 @@ func (w *watched) poolFrame() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	st, err := w.o.Status()
-	if err != nil {
-		return "", err
-	}
-	rate, now, taken := "", time.Now(), uint64(0)
+	taken := uint64(0)
 	for _, c := range stats.Classes {
 		taken += c.Taken
 	}
-	if !w.at.IsZero() {
-		rate = perSecond(float64(taken-w.sent)/now.Sub(w.at).Seconds()) + "/s"
-	}
-	w.sent, w.at = taken, now
-	return w.head(st, typeName(w.o.Type()), rate, now) +
-		w.style.faint(fmt.Sprintf("%d attached", len(st.Peers))) + "\n\n" +
-		partLines(w.style, w.width, poolParts(stats)), nil
+	return w.partFrame(taken, poolParts(stats))
 }
 
 // mostHolders is how many holders of buffers stat names.

@@ -215,18 +215,14 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		if err != nil {
 			return fail(err)
 		}
-		for _, p := range callParts(st) {
-			j.Lines = append(j.Lines, jsonValueLine{Label: p[0], Text: p[1]})
-		}
+		j.Lines = linesOf(callParts(st))
 	case isPool(o):
 		j.Title = "Buffers"
 		st, err := poolOf(o)
 		if err != nil {
 			return fail(err)
 		}
-		for _, p := range poolParts(st) {
-			j.Lines = append(j.Lines, jsonValueLine{Label: p[0], Text: p[1]})
-		}
+		j.Lines = linesOf(poolParts(st))
 	case isStream(o):
 		j.Title = "Last messages"
 		v, err := streamOf(o, lastMessages)
@@ -241,6 +237,14 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		j.value(o, width)
 	}
 	return j
+}
+
+// linesOf are counters, each on a line with its label.
+func linesOf(parts [][2]string) (all []jsonValueLine) {
+	for _, p := range parts {
+		all = append(all, jsonValueLine{Label: p[0], Text: p[1]})
+	}
+	return all
 }
 
 // value adds the lines of a value.

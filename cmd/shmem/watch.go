@@ -246,7 +246,11 @@ func (w *watched) streamLine() error {
 	if err != nil {
 		return err
 	}
-	line, err := v.MarshalJSON()
+	return w.line(v.MarshalJSON())
+}
+
+// line prints a line of JSON if it is not the last one.
+func (w *watched) line(line []byte, err error) error {
 	if err != nil || bytes.Equal(line, w.lastJSON) {
 		return err
 	}
