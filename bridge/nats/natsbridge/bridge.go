@@ -50,7 +50,8 @@ type Bridge struct {
 
 // ErrOtherWriter is returned when another bridge has taken a route over: it began later, so the
 // route is its.
-var ErrOtherWriter = errors.New("another bridge sends this route")
+var ErrOtherWriter = errors.New("another bridge sends this route; " +
+	"to take it back, start this one again")
 
 // errBegin ends a session of a route, which begins anew.
 var errBegin = errors.New("begin anew")

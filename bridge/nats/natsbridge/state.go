@@ -51,7 +51,8 @@ func openState(dir string, r *route) (*state, error) {
 	name := r.segment + stateSuffix
 	x, err := shmem.Open[words](name, &shmem.Options{Dir: dir, Slots: 1, Lifetime: shmem.Kept})
 	if errors.Is(err, shmem.ErrNoSlot) {
-		return nil, fmt.Errorf("%w: another bridge has the mirror %s", ErrRefused, r.segment)
+		return nil, fmt.Errorf("%w: another bridge has the mirror %s; end that one first", ErrRefused,
+			r.segment)
 	}
 	if err != nil {
 		return nil, err
