@@ -130,8 +130,8 @@ func (b *Bridge) Stats() (all []RouteStats) {
 	return all
 }
 
-// Run runs all routes until ctx is done, and then lets what is in flight end. A route that is
-// refused, or that another bridge has taken over, stops or is tried again without effect on the
+// Run runs all routes until ctx is done, and then lets what queues have in flight end. A route that
+// is refused, or that another bridge has taken over, stops or is tried again without effect on the
 // others. Run returns nil when ctx is done, or when all routes were taken over; an error if the
 // connection was closed.
 func (b *Bridge) Run(ctx context.Context) error {
