@@ -315,8 +315,8 @@ func (l *leaving) relock() error {
 }
 
 // move does step 7 where another attachment shares the byte of the slot: a passive one that has
-// come since step 3, or one that may only read the file. It takes another slot, for the locks of the
-// mapping. l.id stays that of the former slot, which is the other's now: no later step uses it.
+// come since step 3, or one that may only read the file. It takes another slot, for the locks of
+// the mapping. l.id stays that of the former slot, which is the other's now: no later step uses it.
 func (l *leaving) move() error {
 	t := tails.Get().(*tail)
 	defer tails.Put(t)
