@@ -159,9 +159,15 @@ func (c blockedCall) closeWhile(
 	b, v := openClosing(t, dir)
 	wantErr(t, "hold", c.hold(peer), nil)
 	var all sync.WaitGroup
-	begun := make(chan bool)
+	var once sync.Once
+	waits := make(chan bool) // a call that begins after Close faults
+	step.Hook(func(p step.Point) {
+		if p == step.WaitInterest {
+			once.Do(func() { close(waits) })
+		}
+	})
+	defer step.Hook(nil)
 	all.Go(func() {
-		close(begun)
 		err := c.call(v)
 		if got = err == nil; got {
 			err = c.undo(v)
@@ -170,8 +176,8 @@ func (c blockedCall) closeWhile(
 			wantErr(t, "the call", err, shmem.ErrClosed)
 		}
 	})
-	<-begun
-	time.Sleep(100 * time.Microsecond)
+	<-waits
+	time.Sleep(50 * time.Microsecond)
 	all.Go(func() {
 		time.Sleep(after)
 		wantErr(t, "Close", b.Close(), nil)
