@@ -144,13 +144,13 @@ type bareRing[T any] struct {
 
 func (x *bareRing[T]) close() { x.seg.Close() }
 
-func (x *bareRing[T]) openRing(here bool) {
+func (x *bareRing[T]) openRing(here bool, name string) {
 	const itemsAt = 1024
 	var err error
 	if here {
-		x.seg, err = shmem.CreateSegment(*base+"bare", itemsAt+capacity*mem.SizeOf[T](), nil)
+		x.seg, err = shmem.CreateSegment(*base+name, itemsAt+capacity*mem.SizeOf[T](), nil)
 	} else {
-		x.seg, err = shmem.AttachSegment(*base+"bare", nil)
+		x.seg, err = shmem.AttachSegment(*base+name, nil)
 	}
 	must(err)
 	m := segment.Shmem.Attachment(x.seg).Mapping()
@@ -172,7 +172,7 @@ type ringSender[T any] struct {
 }
 
 func (x *ringSender[T]) open() {
-	x.openRing(true)
+	x.openRing(true, "bare")
 	var err error
 	x.s, err = x.ring.Sender(1, noneAlive)
 	must(err)
@@ -202,7 +202,7 @@ type ringReceiver[T any] struct {
 }
 
 func (x *ringReceiver[T]) open() {
-	x.openRing(false)
+	x.openRing(false, "bare")
 	var err error
 	x.r, err = x.ring.Receiver(1, noneAlive)
 	must(err)

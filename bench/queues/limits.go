@@ -37,6 +37,10 @@ func limits() (all []limit) {
 		"round trip/queue, Single, TryRecv in a loop", "round trip/bare cache line bounce")
 	add(1.3, "round trip, spinning; two words by hand",
 		"round trip/queue, TryRecv in a loop", "round trip/bare cache line bounce")
+	add(1.3, "round trip, spinning, `Single`; bare rings",
+		"round trip/queue, Single, TryRecv in a loop", "round trip/bare rings, spinning")
+	add(1.3, "round trip, spinning; bare rings",
+		"round trip/queue, TryRecv in a loop", "round trip/bare rings, spinning")
 	const group = "messages of 4096 bytes/"
 	add(2, "4 KiB in place, `Single`; the bare ring", group+"Bytes, Single, in place",
 		group+"bare ring, spinning, in place")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
+	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/segment"
 	"github.com/shmembox/shmem/queue"
 )
@@ -35,6 +36,8 @@ func roundTrips() (all []bench) {
 			here: &wordTrip{here: true}, there: &wordTrip{}},
 		bench{group: group, name: "bare cache line bounce", n: 200_000,
 			here: &wordTrip{here: true, spin: true}, there: &wordTrip{spin: true}},
+		bench{group: group, name: "bare rings, spinning", n: 100_000,
+			here: &ringTrip{here: true}, there: &ringTrip{}},
 		bench{group: group, name: "Unix socket", n: 20_000,
 			here: &socketTrip{here: true}, there: &socketTrip{}},
 	)
@@ -135,6 +138,61 @@ func (x *wordTrip) send(v uint32) {
 	if !x.spin {
 		mem.FutexWake(x.mine)
 	}
+}
+
+// ringTrip has a bare ring for each direction: a message lies beside the index that publishes it.
+type ringTrip struct {
+	here    bool
+	out, in bareRing[small]
+	s       *ring.Sender
+	r       *ring.Receiver
+}
+
+func (x *ringTrip) open() {
+	x.out.openRing(x.here, "out")
+	x.in.openRing(x.here, "in")
+	if !x.here {
+		x.out, x.in = x.in, x.out
+	}
+	var err error
+	x.s, err = x.out.ring.Sender(1, noneAlive)
+	must(err)
+	x.r, err = x.in.ring.Receiver(1, noneAlive)
+	must(err)
+}
+
+func (x *ringTrip) close() {
+	x.out.close()
+	x.in.close()
+}
+
+func (x *ringTrip) run(n int) {
+	for range n {
+		if x.here {
+			x.send(small{})
+			x.recv()
+		} else {
+			x.send(x.recv())
+		}
+	}
+}
+
+func (x *ringTrip) send(v small) {
+	i, ok := x.s.Next()
+	for ; !ok; i, ok = x.s.Next() {
+		_, _, _ = x.s.Reserve(1)
+	}
+	x.out.items[i] = v
+	x.s.PublishNext()
+}
+
+func (x *ringTrip) recv() small {
+	i, ok := x.r.Next()
+	for ; !ok; i, ok = x.r.Next() {
+	}
+	v := x.in.items[i]
+	x.r.ReleaseNext()
+	return v
 }
 
 // socketTrip has a Unix socket.
