@@ -298,6 +298,9 @@ func serve(ctx context.Context, c *config) error {
 		defer s.Close()
 	}
 	slog.Info("bridge runs", "out", c.Out, "in", c.In)
+	watched, end := context.WithCancel(ctx)
+	defer end()
+	go watchdog(watched, b.Alive)
 	return b.Run(ctx)
 }
 

@@ -4,6 +4,8 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -15,9 +17,30 @@ type Server struct{ s *server.Server }
 // Start starts a server on the loopback interface, whose streams are in the directory store. Port
 // -1 is any.
 func Start(store string, port int) (*Server, error) {
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: store, NoSigs: true, NoLog: true,
+	return Run(&server.Options{Port: port, StoreDir: store})
+}
+
+// Join starts a server of a cluster on the loopback interface: the i-th, which clients reach at
+// ports[i] and the others at links[i]. The server is named s and its number.
+func Join(store string, i int, ports, links []int) (*Server, error) {
+	var routes []string
+	for _, port := range links {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
+	}
+	return Run(&server.Options{
+		ServerName: fmt.Sprintf("s%d", i), Port: ports[i], StoreDir: store,
+		Cluster: server.ClusterOpts{
+			Name: "cluster", Host: "127.0.0.1", Port: links[i], NoAdvertise: true,
+		},
+		Routes: server.RoutesFromStr(strings.Join(routes, ",")),
 	})
+}
+
+// Run starts a server of such options on the loopback interface, with JetStream. It waits until
+// clients can connect.
+func Run(o *server.Options) (*Server, error) {
+	o.Host, o.JetStream, o.NoSigs, o.NoLog = "127.0.0.1", true, true, true
+	s, err := server.NewServer(o)
 	if err != nil {
 		return nil, err
 	}

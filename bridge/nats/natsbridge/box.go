@@ -10,8 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/segment"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/value"
 )
 
@@ -120,10 +122,16 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := putSchema(ctx, kv, x.t); err != nil {
 		return err
 	}
+	return b.claimed(ctx, r, kv, p.run)
+}
+
+// run sends the box until an error.
+func (p *putter) run(ctx context.Context) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	r.stats.set("running", nil)
+	x := p.box
+	p.r.stats.set("running", nil)
 	for {
 		if closed(x.a.Unlinked()) {
 			return errBegin
@@ -134,14 +142,14 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 				return err
 			}
 		}
-		r.stats.moved()
+		p.r.stats.moved()
 		if err := x.wait(ctx, p.sent, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
 }
 
-// begin finds out what is at the key. A bridge that begins later takes over.
+// begin finds out what is at the key.
 func (p *putter) begin(ctx context.Context) error {
 	e, err := p.kv.Get(ctx, p.r.key())
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
@@ -150,11 +158,8 @@ func (p *putter) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, _, err := parseFrame(codes[kindBox], e.Value())
-	if p.r.began(f.writer) && err == nil {
-		return fmt.Errorf("%w: revision %d", ErrOtherWriter, e.Revision())
-	}
 	p.revision = e.Revision()
+	step.Reach(at.BoxOutBegun)
 	return nil
 }
 
@@ -163,12 +168,12 @@ func (p *putter) put(ctx context.Context, version uint64) error {
 	if err := p.box.load(ctx, p.val); err != nil {
 		return err
 	}
+	step.Reach(at.BoxOutLoaded)
 	f := frame{kind: codes[kindBox], fingerprint: p.box.t.Fingerprint(), incarnation: p.inc,
 		sequence: version, writer: p.me}
 	p.buf = append(f.append(p.buf[:0]), p.val...)
 	p.r.stats.inFlight.Store(1)
 	c, cancel := context.WithTimeout(ctx, 2*time.Second)
-	p.r.begin(p.me)
 	revision, err := p.kv.Update(c, p.r.key(), p.buf, p.revision)
 	cancel()
 	if err != nil && wrongLast(err) {
@@ -177,6 +182,7 @@ func (p *putter) put(ctx context.Context, version uint64) error {
 	if err != nil {
 		return err
 	}
+	step.Reach(at.BoxOutPut)
 	p.r.stats.inFlight.Store(0)
 	if p.has && version > p.sent {
 		p.r.stats.conflated.Add(int64(version - p.sent - 1))
@@ -195,13 +201,10 @@ func (p *putter) mine(ctx context.Context, version uint64, cause error) (uint64,
 		return 0, err
 	}
 	f, _, err := parseFrame(codes[kindBox], e.Value())
-	switch {
-	case err != nil || !p.r.wrote(f.writer):
-		return 0, fmt.Errorf("%w: revision %d: %w", ErrOtherWriter, e.Revision(), cause)
-	case f.writer == p.me && f.sequence == version:
+	if err == nil && f.writer == p.me && f.sequence == version {
 		return e.Revision(), nil
 	}
-	return 0, errBegin
+	return 0, cause
 }
 
 // wrongLast reports whether the server refused a message because another one came before.
@@ -216,12 +219,16 @@ func wrongLast(err error) bool {
 
 // boxIn mirrors a key to a box.
 func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) error {
+	created, err := bucketCreated(ctx, kv)
+	if err != nil {
+		return err
+	}
 	w, err := kv.Watch(ctx, r.key(), jetstream.IgnoreDeletes())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = w.Stop() }()
-	m := &mirror{b: b, r: r, kv: kv}
+	m := &mirror{b: b, r: r, kv: kv, bucket: created}
 	defer m.close()
 	r.stats.set("running", nil)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -235,7 +242,7 @@ func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 			if e == nil { // all that was there has come
 				continue
 			}
-			if err := m.take(ctx, e.Value()); err != nil {
+			if err := m.take(ctx, e); err != nil {
 				return err
 			}
 		case <-tick.C:
@@ -249,13 +256,27 @@ func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 	}
 }
 
+// bucketCreated returns when the bucket was created. Revisions belong to one bucket.
+func bucketCreated(ctx context.Context, kv jetstream.KeyValue) (uint64, error) {
+	s, err := kv.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	b, ok := s.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, fmt.Errorf("%w: the bucket %s is no stream", ErrRefused, s.Bucket())
+	}
+	return uint64(b.StreamInfo().Created.UnixNano()), nil
+}
+
 // A mirror is a box that follows a key.
 type mirror struct {
 	b           *Bridge
 	r           *route
 	kv          jetstream.KeyValue
+	bucket      uint64 // when it was created
 	box         *box
-	state       *state
+	state       *state[boxWords]
 	fingerprint uint64
 	version     uint64 // of the mirror, after it was stored
 	last        []byte
@@ -269,18 +290,24 @@ func (m *mirror) close() {
 }
 
 // take stores a value.
-func (m *mirror) take(ctx context.Context, b []byte) error {
-	f, body, err := parseFrame(codes[kindBox], b)
+func (m *mirror) take(ctx context.Context, e jetstream.KeyValueEntry) error {
+	f, body, err := parseFrame(codes[kindBox], e.Value())
 	if err != nil {
 		return fmt.Errorf("%w: key %s: %w", ErrRefused, m.r.key(), err)
 	}
+	step.Reach(at.BoxInReceived)
 	if m.box == nil || f.fingerprint != m.fingerprint {
 		if err := m.open(ctx, f.fingerprint); err != nil {
 			return err
 		}
+		step.Reach(at.BoxInOpened)
 	}
 	if len(body) != m.box.t.Size {
 		return fmt.Errorf("%w: %d bytes, its type has %d", ErrRefused, len(body), m.box.t.Size)
+	}
+	if m.older(e.Revision()) {
+		m.r.stats.duplicates.Add(1)
+		return nil
 	}
 	m.last = append(m.last[:0], body...)
 	if err := m.check(ctx); err != nil {
@@ -289,8 +316,24 @@ func (m *mirror) take(ctx context.Context, b []byte) error {
 	if err := m.put(ctx); err != nil {
 		return err
 	}
+	step.Reach(at.BoxInStored)
 	m.r.stats.sent.Add(1)
 	return nil
+}
+
+// older reports whether a revision is older than one that the mirror has had: a server that lags
+// behind has sent it. Else it notes that the revision is applied.
+func (m *mirror) older(revision uint64) bool {
+	w := m.state.words()
+	if w.Bucket.Load() != m.bucket {
+		w.Revision.Store(0)
+		w.Bucket.Store(m.bucket)
+	}
+	if revision < w.Revision.Load() {
+		return true
+	}
+	w.Revision.Store(revision)
+	return false
 }
 
 // open opens the mirror for values of that type.
@@ -304,7 +347,7 @@ func (m *mirror) open(ctx context.Context, fingerprint uint64) error {
 	}
 	m.close()
 	m.box = nil
-	s, err := openState(m.b.o.Dir, m.r)
+	s, err := openState[boxWords](m.b.o.Dir, m.r)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
 )
 
 // Options say how a Bridge works. A nil *Options, and the zero value of each field, is the default.
@@ -28,8 +31,8 @@ type Options struct {
 	NoSetup bool
 	// Leases is how many messages of a queue are on the way at most. Default: 256.
 	Leases int
-	// Pack is how many bytes of messages of a topic go into one frame at most; 1 sends each alone.
-	// Nothing waits for a frame to fill. Default: 32 KiB.
+	// Pack is how many bytes of messages of a topic or queue go into one frame at most; 1 sends
+	// each alone. Nothing waits for a frame to fill. Default: 32 KiB.
 	Pack int
 	// Capacity is that of topics and queues that are created as mirrors. Default: 4096.
 	Capacity int
@@ -108,13 +111,6 @@ func (b *Bridge) add(routes []string, out bool) error {
 				return fmt.Errorf("natsbridge: %w: %q and %q are about one segment; "+
 					"leave one of them out", ErrRoute, other, r)
 			}
-		}
-		if out {
-			r.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncTimeout(look),
-				jetstream.WithPublishAsyncMaxPending(max(b.o.Leases, window)+1))
-		}
-		if err != nil {
-			return err
 		}
 		r.stats.set("waiting", nil)
 		b.routes = append(b.routes, r)
@@ -196,6 +192,11 @@ func (b *Bridge) session(ctx context.Context, r *route) error {
 	defer stop()
 	kv, err := b.prepare(ctx, r)
 	if err == nil {
+		step.Reach(at.Prepared)
+		if !r.out {
+			go b.follow(ctx, r, kv)
+			go b.live(ctx, r)
+		}
 		err = b.routeFunc(r)(ctx, r, kv)
 	}
 	if context.Cause(ctx) != nil {

@@ -13,15 +13,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// stalled is for how long a route may be without progress.
-const stalled = 5 * time.Second
+// stalled is for how long a route may be without progress. Tests change it.
+var stalled = 5 * time.Second
 
-// Handler serves /healthz, which is 200 while the process runs, /readyz and /metrics. /readyz is
+// hung is for how long the loop of a route may not run. It waits for nothing that takes as long.
+const hung = 30 * time.Second
+
+// Alive returns an error if a route hangs: its loop did not run for 30 seconds, which is a fault of
+// the bridge. A watchdog that asks for it, or gets no answer, ends the process.
+func (b *Bridge) Alive() error { return b.aliveAt(time.Now()) }
+
+func (b *Bridge) aliveAt(now time.Time) error {
+	for _, s := range b.Stats() {
+		if s.State == "running" && !s.Turn.IsZero() && now.Sub(s.Turn) > hung {
+			return fmt.Errorf("natsbridge: %s hangs since %s; restart the process", s.Route,
+				s.Turn.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// Handler serves /healthz, which is 200 while Alive returns nil, /readyz and /metrics. /readyz is
 // 503 while the connection is cut, and while a route is refused, fails, is stopped, or makes no
 // progress for 5 seconds; the reason is in the body. A route that waits for its segment is ready.
+// So is one whose origin is silent: the body says since when.
 func (b *Bridge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := b.Alive(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -30,6 +52,11 @@ func (b *Bridge) Handler() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ok")
+		for _, s := range b.Stats() {
+			if since, stale := s.Stale(time.Now()); stale {
+				fmt.Fprintf(w, "%s: stale since %s\n", s.Route, since.Format(time.RFC3339))
+			}
+		}
 	})
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collector{b})
@@ -50,7 +77,7 @@ func (b *Bridge) unready(now time.Time) (why []string) {
 				errors.Is(b.nc.LastError(), nats.ErrPermissionViolation):
 			why = append(why, fmt.Sprintf("%s: %s: %q%s", s.Route, s.State, fmt.Sprint(s.Err),
 				b.said()))
-		case s.State == "running" && s.Progress.Unix() > 0 && s.InFlight+s.Lag > 0 &&
+		case s.State == "running" && !s.Progress.IsZero() && s.InFlight+s.Lag > 0 &&
 			now.Sub(s.Progress) > stalled:
 			why = append(why, fmt.Sprintf("%s: no progress for %v", s.Route,
 				now.Sub(s.Progress).Round(time.Second)))
@@ -74,34 +101,48 @@ type collector struct{ b *Bridge }
 type metric struct {
 	name, help string
 	kind       prometheus.ValueType
-	of         func(*RouteStats) int64
+	of         func(*RouteStats) float64
 }
 
 var metrics = []metric{
 	{"sent_total", "Messages or values put, or stored in a mirror.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Sent }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Sent) }},
 	{"acknowledged_total", "Messages or frames that the server accepted.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Acked }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Acked) }},
 	{"conflated_total", "Values replaced by a newer one before they were sent.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Conflated }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Conflated) }},
 	{"lost_total", "Messages that the ring of a topic lost at the origin.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Lost }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Lost) }},
 	{"duplicates_total", "Messages removed because they had come before.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Duplicates }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Duplicates) }},
 	{"redelivered_total", "Messages delivered again.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Redelivered }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Redelivered) }},
 	{"resets_total", "Times that the route began anew.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Resets }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Resets) }},
 	{"other_writer_total", "Times that another bridge wrote the same key or stream.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.OtherWriter }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.OtherWriter) }},
 	{"local_writes_total", "Changes of a mirror that were put right.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.LocalWrites }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.LocalWrites) }},
 	{"poison_total", "Messages moved to the dead letters.",
-		prometheus.CounterValue, func(s *RouteStats) int64 { return s.Poison }},
+		prometheus.CounterValue, func(s *RouteStats) float64 { return float64(s.Poison) }},
 	{"in_flight", "Messages sent and not accepted yet.",
-		prometheus.GaugeValue, func(s *RouteStats) int64 { return s.InFlight }},
+		prometheus.GaugeValue, func(s *RouteStats) float64 { return float64(s.InFlight) }},
 	{"lag", "Messages that wait in the stream.",
-		prometheus.GaugeValue, func(s *RouteStats) int64 { return s.Lag }},
+		prometheus.GaugeValue, func(s *RouteStats) float64 { return float64(s.Lag) }},
+	{"running", "1 while the route runs, 0 while it waits, is cut, refused or stopped.",
+		prometheus.GaugeValue, func(s *RouteStats) float64 {
+			if s.State == "running" {
+				return 1
+			}
+			return 0
+		}},
+	{"origin_seconds", "When the bridge that sends last said that it lives, Unix time; 0: never.",
+		prometheus.GaugeValue, func(s *RouteStats) float64 {
+			if s.Origin.IsZero() {
+				return 0
+			}
+			return float64(s.Origin.UnixNano()) / 1e9
+		}},
 }
 
 func (m *metric) desc() *prometheus.Desc {
@@ -122,8 +163,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		m := &metrics[i]
 		desc := m.desc()
 		for j := range all {
-			n := float64(m.of(&all[j]))
-			ch <- prometheus.MustNewConstMetric(desc, m.kind, n, all[j].Route)
+			ch <- prometheus.MustNewConstMetric(desc, m.kind, m.of(&all[j]), all[j].Route)
 		}
 	}
 }

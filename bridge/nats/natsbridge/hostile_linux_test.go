@@ -163,8 +163,8 @@ func TestWaits(t *testing.T) {
 	check(t, <-done)
 }
 
-// TestStop: a bridge that is stopped waits for what is on its way, and not for long where the server
-// says nothing any more.
+// TestStop: a bridge that is stopped waits for what is on its way, and not for long where the
+// server says nothing any more.
 func TestStop(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) { testStop(t, true) })
 	t.Run("frozen", func(t *testing.T) { testStop(t, false) })

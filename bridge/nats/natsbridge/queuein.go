@@ -10,13 +10,22 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
 	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
 )
 
 // ackWait is after which time the server delivers a message again that was not acknowledged. A
 // message that waits for room in the mirror says in time that it is still being worked on.
 const ackWait = 2 * time.Second
+
+// ackPending is how many frames the server delivers before one of them is acknowledged.
+const ackPending = 1 << 12
+
+// pullQueue is how many frames wait here: while the mirror is full each has to be said to be worked
+// on.
+const pullQueue = 64
 
 // settleFor is how long a bridge looks for what the one before has done.
 const settleFor = 5 * time.Second
@@ -30,33 +39,37 @@ type storer struct {
 	b           *Bridge
 	r           *route
 	kv          jetstream.KeyValue
-	s           *state
+	s           *queueState
 	q           messages // nil: not opened yet
 	fingerprint uint64
 	size        int    // of an item; -1: any
 	sent        uint64 // messages of the mirror
+	incarnation uint64 // of the last frame
+	table       int    // its table
+	messages    []message
+	waiting     []arrival // those that are not acknowledged
 }
 
 // queueIn mirrors a work-queue stream to a queue.
 func (b *Bridge) queueIn(ctx context.Context, r *route, kv jetstream.KeyValue) error {
-	s, err := openState(b.o.Dir, r)
+	s, err := openState[queueWords](b.o.Dir, r)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	x := &storer{b: b, r: r, kv: kv, s: s}
+	x := &storer{b: b, r: r, kv: kv, s: &queueState{s}, table: -1}
 	defer x.close()
 	if err := x.settle(ctx); err != nil {
 		return err
 	}
 	cons, err := b.js.CreateOrUpdateConsumer(ctx, r.stream(b.o.Prefix), jetstream.ConsumerConfig{
 		Durable: "bridge", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-		MaxAckPending: remembered / 4,
+		MaxAckPending: ackPending,
 	})
 	if err != nil {
 		return err
 	}
-	return b.receive(ctx, r, cons, x.gone, x.take)
+	return b.receive(ctx, r, cons, pullQueue, x.gone, x.takeAll)
 }
 
 // gone reports whether the mirror was removed.
@@ -68,15 +81,15 @@ func (x *storer) close() {
 	}
 }
 
-// key names a message of the origin. It is never 0.
-func key(f *frame) uint64 { return (f.incarnation*0x9e3779b97f4a7c15 ^ f.sequence) | 1<<63 }
-
 // settle finds out whether the message that a bridge was about to send when it died was sent.
 func (x *storer) settle(ctx context.Context) error {
 	w := x.s.words()
-	k := w.Key.Load()
-	done := &w.Done[w.Position.Load()%remembered]
-	if k == 0 || done.Load() == k {
+	if w.Intent.Load() == 0 {
+		return nil
+	}
+	t, position := &w.Tables[w.Table.Load()%origins], w.Position.Load()
+	if t.has(position) {
+		w.Intent.Store(0)
 		return nil
 	}
 	for begun := time.Now(); time.Since(begun) < settleFor && ctx.Err() == nil; {
@@ -86,9 +99,10 @@ func (x *storer) settle(ctx context.Context) error {
 		}
 		if known {
 			if sent {
-				done.Store(k)
+				t.add(position)
 			}
-			w.Key.Store(0)
+			w.Intent.Store(0)
+			step.Reach(at.QueueInSettled)
 			return nil
 		}
 		sleep(ctx, 5*time.Millisecond)
@@ -165,45 +179,98 @@ func (x *storer) open(ctx context.Context, fingerprint uint64) error {
 	return err
 }
 
-// take sends one message.
-func (x *storer) take(ctx context.Context, msg jetstream.Msg, md *jetstream.MsgMetadata) error {
-	f, body, err := parseFrame(codes[kindQueue], msg.Data())
-	if err == nil && (x.q == nil || f.fingerprint != x.fingerprint) {
-		if err := x.open(ctx, f.fingerprint); err != nil {
+// takeAll sends the messages of some frames.
+func (x *storer) takeAll(ctx context.Context, all []arrival) error {
+	for i := range all {
+		step.Reach(at.QueueInReceived)
+		x.waiting = all[i:]
+		if err := x.take(ctx, &all[i]); err != nil {
+			return err
+		}
+		x.r.stats.moved()
+	}
+	return nil
+}
+
+// take sends the messages of a frame.
+func (x *storer) take(ctx context.Context, a *arrival) error {
+	f, err := x.parse(ctx, a)
+	if errors.Is(err, errFrame) {
+		return x.bury(ctx, a, err)
+	}
+	if err != nil {
+		return err
+	}
+	if a.md.NumDelivered > 1 {
+		x.r.stats.redelivered.Add(1)
+	}
+	if x.table < 0 || x.incarnation != f.incarnation {
+		x.incarnation, x.table = f.incarnation, x.s.table(f.incarnation)
+	}
+	for i := range x.messages {
+		if err := x.once(ctx, &x.messages[i]); err != nil {
 			return err
 		}
 	}
-	if err == nil && x.size >= 0 && len(body) != x.size {
-		err = fmt.Errorf("%w: %d bytes, a message has %d", errFrame, len(body), x.size)
-	}
-	if err != nil {
-		return x.bury(ctx, msg, err)
-	}
-	if md.NumDelivered > 1 {
-		x.r.stats.redelivered.Add(1)
-	}
-	w, k := x.s.words(), key(&f)
-	done := &w.Done[f.sequence%remembered]
-	if done.Load() == k {
-		x.r.stats.duplicates.Add(1)
-		return msg.Ack()
-	}
-	w.Key.Store(0)
-	w.Position.Store(f.sequence)
-	w.Local.Store(x.sent)
-	w.Key.Store(k)
-	if err := x.send(ctx, msg, body); err != nil {
-		return err
-	}
-	x.sent++
-	done.Store(k)
-	x.r.stats.sent.Add(1)
-	return msg.Ack()
+	step.Reach(at.QueueInApplied)
+	err = a.ack()
+	step.Reach(at.QueueInAcked)
+	return err
 }
 
-// send sends to the mirror. While it is full the server is told that the message is being worked
-// on, so that it waits: the stream fills, then the queue at the origin.
-func (x *storer) send(ctx context.Context, msg jetstream.Msg, body []byte) error {
+// parse finds the messages of a frame, and opens the mirror for them. The error is errFrame if they
+// can never be read.
+func (x *storer) parse(ctx context.Context, a *arrival) (f frame, err error) {
+	var body []byte
+	if f, body, err = anyFrame(a.msg.Data); err != nil {
+		return f, err
+	}
+	if x.messages, err = appendMessages(x.messages[:0], &f, body); err != nil {
+		return f, err
+	}
+	if x.q == nil || f.fingerprint != x.fingerprint {
+		if err := x.open(ctx, f.fingerprint); err != nil {
+			return f, err
+		}
+		step.Reach(at.QueueInOpened)
+	}
+	for _, m := range x.messages {
+		if x.size >= 0 && len(m.body) != x.size {
+			return f, fmt.Errorf("%w: %d bytes, a message has %d", errFrame, len(m.body), x.size)
+		}
+	}
+	return f, nil
+}
+
+// once sends a message that was not sent before. What it is about to do is noted before it does.
+func (x *storer) once(ctx context.Context, m *message) error {
+	w := x.s.words()
+	t := &w.Tables[x.table]
+	if t.has(m.position) {
+		x.r.stats.duplicates.Add(1)
+		return nil
+	}
+	t.reach(m.position)
+	w.Table.Store(uint64(x.table))
+	w.Position.Store(m.position)
+	w.Local.Store(x.sent)
+	w.Intent.Store(1)
+	step.Reach(at.QueueInIntent)
+	if err := x.send(ctx, m.body); err != nil {
+		return err
+	}
+	step.Reach(at.QueueInSent)
+	x.sent++
+	t.add(m.position)
+	step.Reach(at.QueueInDone)
+	w.Intent.Store(0)
+	x.r.stats.sent.Add(1)
+	return nil
+}
+
+// send sends to the mirror. While it is full the server is told that what it has delivered is being
+// worked on, so that it waits: the stream fills, then the queue at the origin.
+func (x *storer) send(ctx context.Context, body []byte) error {
 	for {
 		wait, cancel := context.WithTimeout(ctx, ackWait/4)
 		err := x.q.send(wait, body)
@@ -215,22 +282,25 @@ func (x *storer) send(ctx context.Context, msg jetstream.Msg, body []byte) error
 			return errBegin
 		}
 		x.r.stats.moved()
-		if err := msg.InProgress(); err != nil {
-			return err
+		for i := range x.waiting {
+			if err := x.waiting[i].inProgress(); err != nil {
+				return err
+			}
 		}
 	}
 }
 
 // bury moves a message that cannot be read to the dead letters.
-func (x *storer) bury(ctx context.Context, msg jetstream.Msg, cause error) error {
+func (x *storer) bury(ctx context.Context, a *arrival, cause error) error {
 	m := &nats.Msg{
-		Subject: x.b.o.Prefix + ".dead." + x.r.name, Data: msg.Data(),
+		Subject: x.b.o.Prefix + ".dead." + x.r.name, Data: a.msg.Data,
 		Header: nats.Header{"Shmem-Cause": {cause.Error()}},
 	}
 	if _, err := x.b.js.PublishMsg(ctx, m); err != nil {
 		return err
 	}
+	step.Reach(at.QueueInBuried)
 	x.r.stats.poison.Add(1)
 	x.b.o.Logger.Warn("dead letter", "route", x.r.String(), "error", cause)
-	return msg.Term()
+	return a.term()
 }

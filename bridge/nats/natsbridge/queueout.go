@@ -9,10 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/stream"
+	"github.com/shmembox/shmem/queue"
 )
 
 // A shipper sends the messages of a queue. It has each on a lease until the stream has accepted it.
@@ -22,13 +25,12 @@ type shipper struct {
 	q           messages
 	fingerprint uint64
 	me, inc     uint64
-	way         chan shipment
-}
+	pipe        *pipe
+	buf         []byte
+	next        loan // taken, for the next frame; nil: none
 
-// A shipment is a message on its way.
-type shipment struct {
-	loan   loan
-	future jetstream.PubAckFuture
+	mu  sync.Mutex
+	way map[uint64][]loan // by the number of their frame; guarded by mu
 }
 
 // queueOut sends a queue.
@@ -42,7 +44,8 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 		return err
 	}
 	defer func() { _ = q.close() }()
-	s := &shipper{b: b, r: r, q: q, me: rand.Uint64(), inc: inc, fingerprint: bytesPrint}
+	s := &shipper{b: b, r: r, q: q, me: rand.Uint64(), inc: inc, fingerprint: bytesPrint,
+		way: map[uint64][]loan{}}
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
@@ -52,16 +55,27 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 			return err
 		}
 	}
-	session := ctx
-	ctx, stop := context.WithCancelCause(ctx)
+	return b.claimed(ctx, r, kv, s.run)
+}
+
+// run sends the queue until an error.
+func (s *shipper) run(session context.Context) error {
+	b, r := s.b, s.r
+	ctx, stop := context.WithCancelCause(session)
 	defer stop(nil)
-	s.way = make(chan shipment, b.o.Leases)
-	var wg sync.WaitGroup
-	wg.Go(func() { s.finish(ctx, session, stop) })
+	p, end, err := newPipe(ctx, b.nc, r.subject(b.o.Prefix), r.stream(b.o.Prefix), b.o.Leases,
+		s.accepted, stop)
+	if err != nil {
+		return err
+	}
+	s.pipe = p
 	r.stats.set("running", nil)
 	err = s.ship(ctx)
-	close(s.way)
-	wg.Wait()
+	if session.Err() != nil && context.Cause(ctx) != errCut { // the bridge is stopped
+		p.drain()
+	}
+	end()
+	s.giveUp()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -71,90 +85,129 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 // ship puts messages on their way until an error.
 func (s *shipper) ship(ctx context.Context) error {
 	for {
-		wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		l, err := s.q.take(wait)
-		cancel()
-		s.r.stats.moved()
+		room := s.pipe.room()
+		if room == 0 {
+			return ctx.Err()
+		}
+		loans, err := s.take(ctx, room)
+		s.r.stats.turned()
+		if len(loans) > 0 && (err == nil || errors.Is(err, context.DeadlineExceeded)) &&
+			ctx.Err() == nil {
+			if err := s.put(loans); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, l := range loans {
+			_ = l.Back(0)
+		}
 		switch {
 		case ctx.Err() != nil:
-			if err == nil {
-				_ = l.Back(0)
-			}
 			return ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded):
-			continue
 		case err == io.EOF || errors.Is(err, shmem.ErrUnlinked):
 			sleep(ctx, 100*time.Millisecond)
 			return errBegin
 		case errors.Is(err, shmem.ErrBadOption):
 			return fmt.Errorf("%w: %w", ErrRefused, err)
-		case err != nil:
+		default:
 			return err
 		}
+	}
+}
+
+// take waits for a message, and takes all that are there: as many as go into one frame. A part of
+// the leases is left for the next frame, so that one is on its way while another one is filled.
+func (s *shipper) take(ctx context.Context, room int) (loans []loan, err error) {
+	wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	l := s.next
+	if s.next = nil; l == nil {
+		l, err = s.q.take(wait)
+	}
+	size := frameLen
+	for err == nil {
+		size += messageLen + len(l.Bytes())
+		if len(loans) > 0 && size > s.b.o.Pack {
+			s.next = l
+			return loans, nil
+		}
+		if loans = append(loans, l); len(loans) >= min(room, s.b.o.Leases/4) {
+			return loans, nil
+		}
+		l, err = s.q.take(stream.Try{})
+	}
+	if len(loans) > 0 && errors.Is(err, queue.ErrEmpty) {
+		err = nil
+	}
+	return loans, err
+}
+
+// put puts the messages of a frame on their way. One alone has an id, by which the server removes
+// duplicates; the frame of several is rarely filled in the same way again.
+func (s *shipper) put(loans []loan) error {
+	step.Reach(at.QueueOutTaken)
+	f := frame{kind: codes[kindQueue], fingerprint: s.fingerprint, incarnation: s.inc,
+		sequence: loans[0].Position(), writer: s.me}
+	key, id := "", ""
+	if len(loans) > 1 {
+		f.kind = packed
+	} else {
+		key, id = jetstream.MsgIDHeader, fmt.Sprintf("%x.%x", s.inc, f.sequence)
+	}
+	s.buf = f.append(s.buf[:0])
+	for _, l := range loans {
 		if l.Deliveries() > 1 {
 			s.r.stats.redelivered.Add(1)
 		}
-		if err := s.put(l); err != nil {
-			_ = l.Back(0)
-			return err
+		if len(loans) > 1 {
+			s.buf = appendMessage(s.buf, l.Position(), l.Bytes())
+		} else {
+			s.buf = append(s.buf, l.Bytes()...)
 		}
 	}
-}
-
-// put puts one message on its way. If as many are on the way as there may be leases it waits.
-func (s *shipper) put(l loan) error {
-	f := frame{kind: codes[kindQueue], fingerprint: s.fingerprint, incarnation: s.inc,
-		sequence: l.Position(), writer: s.me}
-	b := l.Bytes()
-	buf := append(f.append(make([]byte, 0, frameLen+len(b))), b...)
-	m := &nats.Msg{Subject: s.r.subject(s.b.o.Prefix), Data: buf, Header: nats.Header{
-		jetstream.MsgIDHeader: {fmt.Sprintf("%x.%x", s.inc, l.Position())},
-	}}
-	future, err := s.r.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0),
-		jetstream.WithStallWait(look))
-	if err != nil {
+	s.mu.Lock()
+	s.way[s.pipe.number()] = loans
+	s.mu.Unlock()
+	if err := s.pipe.put(s.buf, len(loans), key, id); err != nil {
 		return err
 	}
-	s.r.stats.sent.Add(1)
-	s.r.stats.inFlight.Add(1)
-	s.way <- shipment{l, future} // finish takes all, whatever becomes of them
+	s.r.stats.sent.Add(int64(len(loans)))
+	s.r.stats.inFlight.Add(int64(len(loans)))
+	step.Reach(at.QueueOutSent)
 	return nil
 }
 
-// ends waits for what is on its way when the bridge is stopped. It reports whether that was
-// accepted.
-func ends(f jetstream.PubAckFuture) bool {
-	select {
-	case <-f.Ok():
-		return true
-	case <-f.Err():
-		return false
+// accepted ends the leases of a frame that the stream has.
+func (s *shipper) accepted(n uint64, duplicate bool) {
+	step.Reach(at.QueueOutAccepted)
+	s.mu.Lock()
+	loans := s.way[n]
+	delete(s.way, n)
+	s.mu.Unlock()
+	for _, l := range loans {
+		_ = l.Done() // a lease that was ended is redelivered, and removed at the receiver
+		step.Reach(at.QueueOutDone)
 	}
+	if duplicate {
+		s.r.stats.duplicates.Add(int64(len(loans)))
+	}
+	s.r.stats.acked.Add(int64(len(loans)))
+	s.r.stats.inFlight.Add(-int64(len(loans)))
+	s.r.stats.moved()
 }
 
-// finish ends the leases: of what was accepted, and of what was not. When the bridge is stopped it
-// waits for what is on its way. A future without an acknowledgement fails after look.
-func (s *shipper) finish(ctx, session context.Context, stop context.CancelCauseFunc) {
-	for x := range s.way {
-		accepted := false
-		select {
-		case a := <-x.future.Ok():
-			accepted = true
-			if a.Duplicate {
-				s.r.stats.duplicates.Add(1)
-			}
-		case err := <-x.future.Err():
-			stop(err)
-		case <-ctx.Done():
-			accepted = session.Err() != nil && context.Cause(ctx) != errCut && ends(x.future)
+// giveUp returns the messages of which it is not known that the stream has them.
+func (s *shipper) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, loans := range s.way {
+		for _, l := range loans {
+			_ = l.Back(0)
 		}
-		s.r.stats.inFlight.Add(-1)
-		if !accepted {
-			_ = x.loan.Back(0)
-			continue
-		}
-		s.r.stats.acked.Add(1)
-		s.r.stats.moved()
-		_ = x.loan.Done() // a lease that was ended is redelivered, and removed at the receiver
+	}
+	clear(s.way)
+	if s.next != nil {
+		_ = s.next.Back(0)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/shmembox/shmem"
 )
 
@@ -28,9 +26,9 @@ type route struct {
 	kind, name string
 	segment    string // its name here
 	out        bool
-	js         jetstream.JetStream // of what it publishes
 	stats      counters
-	writers    writers
+	claim      claim
+	living     living
 }
 
 func parseRoute(s string, out bool) (*route, error) {

@@ -10,8 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/step"
 )
 
 // ErrRefused is returned when a segment cannot be bridged: its type has fields that change without
@@ -36,6 +38,7 @@ func schemaKey(fingerprint uint64) string { return fmt.Sprintf("schema.%016x", f
 func putSchema(ctx context.Context, kv jetstream.KeyValue, t *format.Type) error {
 	b := append(here(), t.AppendBinary(nil)...)
 	_, err := kv.Create(ctx, schemaKey(t.Fingerprint()), b)
+	step.Reach(at.Typed)
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return nil
 	}

@@ -6,59 +6,223 @@ import (
 	"sync/atomic"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
 )
 
 // stateSuffix ends the name of the box beside a mirror.
 const stateSuffix = ".bridge"
 
-// remembered is how many messages of a queue are remembered: more than can be on the way.
-const remembered = 1 << 14
+// boxWords are what a bridge keeps beside the mirror of a box: the revision that is applied or
+// about to be, in the bucket that was created then. A server that lags behind may send an older
+// one.
+type boxWords struct {
+	Life             life
+	Bucket, Revision atomic.Uint64
+}
 
-// words are what a bridge keeps beside a mirror, so that it knows after a death what was applied.
-type words struct {
-	// Of a topic: the frame that is applied or about to be is that of the mark Which&1. The other
-	// one is written first, then Which: so a mark is whole.
+// topicWords are what a bridge keeps beside the mirror of a topic, so that it knows after a death
+// what was applied.
+type topicWords struct {
+	Life life
+	// The frames that are applied or about to be are those of the mark Which&1. The other one is
+	// written first, then Which: so a mark is whole.
 	Which atomic.Uint64
 	Marks [2]mark
 	// Lost is what the topic lost at the origin in that incarnation.
 	Incarnation, Lost atomic.Uint64
-
-	// Of a queue: Key is the message that is about to be sent, as the queue's message number Local;
-	// Position is that of the origin.
-	Key, Position, Local, Skipped atomic.Uint64
-	Done                          [remembered]atomic.Uint64 // keys by position
 }
 
-// A mark is a frame of a topic, and what was published to the mirror and skipped in it before.
-type mark struct{ Stream, Local, Skipped atomic.Uint64 }
+// A mark is frames of a topic that follow each other, and what was published to the mirror and
+// skipped in it before.
+type mark struct {
+	Stream, Local, Skipped atomic.Uint64
+	Frames                 atomic.Uint64 // how many
+	// Ends are how many messages are to be published up to the end of each frame.
+	Ends [batchMost]atomic.Uint64
+}
 
-func (w *words) mark() *mark { return &w.Marks[w.Which.Load()&1] }
+// applied returns how many whole frames n messages are, and how many of the next one.
+func (m *mark) applied(n uint64) (frames int, skip uint64) {
+	before := uint64(0)
+	for frames < int(min(m.Frames.Load(), batchMost)) {
+		end := m.Ends[frames].Load()
+		if end > n {
+			return frames, n - min(before, n)
+		}
+		before = end
+		frames++
+	}
+	return frames, 0
+}
 
-// setMark makes a frame the one that is about to be applied.
-func (w *words) setMark(seq, local, skipped uint64) {
+func (w *boxWords) life() *life   { return &w.Life }
+func (w *topicWords) life() *life { return &w.Life }
+func (w *queueWords) life() *life { return &w.Life }
+
+// words are the contents of a state.
+type words[W any] interface {
+	*W
+	life() *life
+}
+
+// A state is the box beside a mirror. It has one slot, so that a mirror has one bridge.
+type state[W any] struct {
+	r   *route
+	box *shmem.Box[W]
+}
+
+func openState[W any, P words[W]](dir string, r *route) (*state[W], error) {
+	name := r.segment + stateSuffix
+	x, err := shmem.Open[W](name, &shmem.Options{Dir: dir, Slots: 1, Lifetime: shmem.Kept})
+	if errors.Is(err, shmem.ErrNoSlot) {
+		return nil, fmt.Errorf("%w: another bridge has the mirror %s; end that one first",
+			ErrRefused, r.segment)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.living.set(P(x.Value()).life())
+	return &state[W]{r, x}, nil
+}
+
+func (s *state[W]) words() *W { return s.box.Value() }
+
+func (s *state[W]) close() {
+	s.r.living.set(nil)
+	_ = s.box.Close()
+}
+
+// A topicState is the state of a topic.
+type topicState struct{ *state[topicWords] }
+
+func (s *topicState) mark() *mark {
+	w := s.words()
+	return &w.Marks[w.Which.Load()&1]
+}
+
+// setMark makes frames the ones that are about to be applied. ends are where each ends in the
+// messages of a batch, of which the first are there already.
+func (s *topicState) setMark(seq, local, skipped uint64, there int, ends []int) {
+	w := s.words()
 	next := w.Which.Load() + 1
 	m := &w.Marks[next&1]
 	m.Stream.Store(seq)
 	m.Local.Store(local)
 	m.Skipped.Store(skipped)
+	m.Frames.Store(uint64(len(ends)))
+	for i, end := range ends {
+		m.Ends[i].Store(uint64(end - there))
+	}
+	step.Reach(at.TopicInMarking)
 	w.Which.Store(next)
 }
 
-// A state is the box beside a mirror. It has one slot, so that a mirror has one bridge.
-type state struct{ box *shmem.Box[words] }
-
-func openState(dir string, r *route) (*state, error) {
-	name := r.segment + stateSuffix
-	x, err := shmem.Open[words](name, &shmem.Options{Dir: dir, Slots: 1, Lifetime: shmem.Kept})
-	if errors.Is(err, shmem.ErrNoSlot) {
-		return nil, fmt.Errorf("%w: another bridge has the mirror %s; end that one first", ErrRefused,
-			r.segment)
+// lost counts what a topic lost at the origin before a frame. A frame that comes again counts once.
+func (s *topicState) lost(r *route, f *frame) {
+	w := s.words()
+	if w.Incarnation.Swap(f.incarnation) != f.incarnation {
+		w.Lost.Store(0)
 	}
-	if err != nil {
-		return nil, err
+	if was := w.Lost.Load(); f.lost > was {
+		w.Lost.Store(f.lost)
+		r.stats.lost.Add(int64(f.lost - was))
 	}
-	return &state{x}, nil
 }
 
-func (s *state) words() *words { return s.box.Value() }
-func (s *state) close()        { _ = s.box.Close() }
+const (
+	origins    = 8       // queues that send to one mirror, of which positions are remembered
+	remembered = 1 << 18 // positions of each
+)
+
+// queueWords are what a bridge keeps beside the mirror of a queue.
+type queueWords struct {
+	Life life
+	// Intent is not 0 while a message is about to be sent as the queue's message number Local: the
+	// position of an origin's table.
+	Intent, Table, Position, Local, Skipped atomic.Uint64
+	Clock                                   atomic.Uint64 // counts changes of the table
+	Tables                                  [origins]table
+}
+
+// A table remembers the messages of one incarnation of a queue by their positions: those of the
+// last ones up to the highest. Before the highest is raised the places of the new ones are cleared.
+type table struct {
+	Incarnation, Highest atomic.Uint64
+	Used                 atomic.Uint64 // when, by Clock
+	Seen                 [remembered / 64]atomic.Uint64
+}
+
+// A queueState is the state of a queue.
+type queueState struct{ *state[queueWords] }
+
+// table returns the index of an incarnation's table. If there is none the table that was not used
+// for longest is forgotten.
+func (s *queueState) table(incarnation uint64) int {
+	w := s.words()
+	least := 0
+	for i := range w.Tables {
+		t := &w.Tables[i]
+		if t.Incarnation.Load() == incarnation {
+			t.Used.Store(w.Clock.Add(1))
+			return i
+		}
+		if t.Used.Load() < w.Tables[least].Used.Load() {
+			least = i
+		}
+	}
+	t := &w.Tables[least]
+	t.Incarnation.Store(0)
+	for j := range t.Seen {
+		t.Seen[j].Store(0)
+	}
+	t.Highest.Store(0)
+	t.Used.Store(w.Clock.Add(1))
+	step.Reach(at.QueueInForgot)
+	t.Incarnation.Store(incarnation)
+	return least
+}
+
+func place(position uint64) (word int, bit uint64) {
+	at := position % remembered
+	return int(at / 64), 1 << (at % 64)
+}
+
+// has reports whether a position is remembered.
+func (t *table) has(position uint64) bool {
+	highest := t.Highest.Load()
+	if position > highest || highest-position >= remembered {
+		return false
+	}
+	word, bit := place(position)
+	return t.Seen[word].Load()&bit != 0
+}
+
+// reach makes a position one that can be remembered.
+func (t *table) reach(position uint64) {
+	highest := t.Highest.Load()
+	if position <= highest {
+		return
+	}
+	if position-highest >= remembered {
+		for j := range t.Seen {
+			t.Seen[j].Store(0)
+		}
+	} else {
+		for p := highest + 1; p <= position; p++ {
+			word, bit := place(p)
+			t.Seen[word].And(^bit)
+		}
+	}
+	t.Highest.Store(position)
+}
+
+// add remembers a position. One that is older than all that can be remembered is not.
+func (t *table) add(position uint64) {
+	t.reach(position)
+	if t.Highest.Load()-position >= remembered {
+		return
+	}
+	word, bit := place(position)
+	t.Seen[word].Or(bit)
+}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -19,24 +20,30 @@ type receiver struct {
 	b    *Bridge
 	r    *route
 	kv   jetstream.KeyValue
-	s    *state
+	s    *topicState
 	t    *stream.Topic // nil: not opened yet
 	item *format.Type  // of the origin
 
 	fingerprint uint64
+	order       uint64 // of the last message, as the consumer counts
+	settled     bool   // from and skip are known
+	from        uint64 // the first frame that is not applied as a whole
+	skip        uint64 // how many messages of it are
+	frames      []int  // where each frame of the batch ends in messages
+	messages    [][]byte
 }
 
 // topicIn mirrors a stream to a topic.
 func (b *Bridge) topicIn(ctx context.Context, r *route, kv jetstream.KeyValue) error {
-	s, err := openState(b.o.Dir, r)
+	s, err := openState[topicWords](b.o.Dir, r)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	x := &receiver{b: b, r: r, kv: kv, s: s}
+	x := &receiver{b: b, r: r, kv: kv, s: &topicState{s}}
 	defer x.close()
-	// The frame that was about to be applied comes again: a part of it may be missing.
-	start := max(s.words().mark().Stream.Load(), 1)
+	// The frames that were about to be applied come again: a part of them may be missing.
+	start := max(x.s.mark().Stream.Load(), 1)
 	// It is not an OrderedConsumer, which begins anew by itself: on a connection that is cut and
 	// does not know it yet this takes 10 s and more, and cannot be stopped.
 	cons, err := b.js.CreateConsumer(ctx, r.stream(b.o.Prefix), jetstream.ConsumerConfig{
@@ -47,15 +54,7 @@ func (b *Bridge) topicIn(ctx context.Context, r *route, kv jetstream.KeyValue) e
 	if err != nil {
 		return err
 	}
-	last := uint64(0)
-	return b.receive(ctx, r, cons, x.gone, func(
-		ctx context.Context, msg jetstream.Msg, md *jetstream.MsgMetadata,
-	) error {
-		if last++; md.Sequence.Consumer != last {
-			return errBegin // a message was lost on the way
-		}
-		return x.take(ctx, msg, md)
-	})
+	return b.receive(ctx, r, cons, pullTopic, x.gone, x.take)
 }
 
 // gone reports whether the mirror was removed.
@@ -63,36 +62,35 @@ func (x *receiver) gone() bool {
 	return x.t != nil && closed(x.t.Segment.Unlinked())
 }
 
-// receive calls take with each message of a consumer. A mirror that was removed is made anew.
+// pullTopic is how many frames the server sends before it is asked for more.
+const pullTopic = 512
+
+// receive calls take with the messages of a consumer. A mirror that was removed is made anew.
 func (b *Bridge) receive(
-	ctx context.Context, r *route, cons jetstream.Consumer, gone func() bool,
-	take func(context.Context, jetstream.Msg, *jetstream.MsgMetadata) error,
+	ctx context.Context, r *route, cons jetstream.Consumer, most int, gone func() bool,
+	take func(context.Context, []arrival) error,
 ) error {
-	it, err := cons.Messages(jetstream.PullMaxMessages(500),
-		jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(5*time.Second))
+	p, err := newPull(b.nc, cons, most)
 	if err != nil {
 		return err
 	}
-	defer it.Stop()
-	defer context.AfterFunc(ctx, it.Stop)()
+	defer p.close()
 	r.stats.set("running", nil)
+	var all []arrival
 	for {
-		msg, err := it.Next()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
+		clear(all)
+		if all, err = p.next(ctx, all[:0]); err != nil {
 			return err
 		}
-		md, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		r.stats.lag.Store(int64(md.NumPending))
+		r.stats.turned()
 		if gone() {
 			return errBegin
 		}
-		if err := take(ctx, msg, md); err != nil {
+		if len(all) == 0 {
+			continue
+		}
+		r.stats.lag.Store(int64(all[len(all)-1].md.NumPending))
+		if err := take(ctx, all); err != nil {
 			return err
 		}
 		r.stats.moved()
@@ -125,62 +123,138 @@ func (x *receiver) open(ctx context.Context, fingerprint uint64) error {
 	return nil
 }
 
-// take publishes the messages of one frame.
-func (x *receiver) take(ctx context.Context, msg jetstream.Msg, md *jetstream.MsgMetadata) error {
-	f, body, err := parseFrame(codes[kindTopic], msg.Data())
-	if err != nil {
-		return fmt.Errorf("%w: message %d: %w", ErrRefused, md.Sequence.Stream, err)
-	}
-	if x.t == nil || f.fingerprint != x.fingerprint {
-		if err := x.open(ctx, f.fingerprint); err != nil {
+// take publishes the messages of some frames.
+func (x *receiver) take(ctx context.Context, all []arrival) error {
+	step.Reach(at.TopicInReceived)
+	for len(all) > 0 {
+		n, err := x.batch(ctx, all)
+		if err != nil {
 			return err
 		}
+		all = all[n:]
 	}
-	size := 8 + x.item.Size
-	if len(body)%size != 0 {
-		return fmt.Errorf("%w: message %d: %d bytes, a message has %d", ErrRefused,
-			md.Sequence.Stream, len(body), size)
-	}
-	skip, err := x.begin(ctx, &f, md.Sequence.Stream)
-	if err != nil {
-		return err
-	}
-	n := len(body)/size - int(min(skip, uint64(len(body)/size)))
-	body = body[len(body)-n*size:]
-	done, err := x.t.Own.PublishBatch(ctx, n, nil, func(pos uint64, _, i int) {
-		x.t.Store(pos, body[i*size+8:(i+1)*size])
-	})
-	x.r.stats.sent.Add(int64(done))
-	return err
+	return nil
 }
 
-// begin notes that a frame is about to be applied. It returns how many of its messages are there:
-// all, if it comes again, or those that a bridge had published before it died.
-func (x *receiver) begin(ctx context.Context, f *frame, seq uint64) (skip uint64, err error) {
-	w := x.s.words()
-	m := w.mark()
-	switch was := m.Stream.Load(); {
-	case seq < was:
-		x.r.stats.duplicates.Add(1)
-		return math.MaxUint64, nil
-	case seq == was && x.anew(m): // the whole frame
-	case seq == was:
-		skip, err = x.published(ctx, m)
-		x.r.stats.duplicates.Add(int64(skip))
-		return skip, err
+// batch publishes the frames at the beginning of all that one mark can stand for: they follow each
+// other in the stream, and are of one incarnation. It returns how many it has done with.
+func (x *receiver) batch(ctx context.Context, all []arrival) (done int, err error) {
+	x.frames, x.messages = x.frames[:0], x.messages[:0]
+	var first, last frame
+	for i := range all {
+		a := &all[i]
+		f, body, err := parseFrame(codes[kindTopic], a.msg.Data)
+		if err != nil {
+			return 0, fmt.Errorf("%w: message %d: %w", ErrRefused, a.md.Sequence.Stream, err)
+		}
+		if i > 0 && (f.fingerprint != first.fingerprint || f.incarnation != first.incarnation ||
+			a.md.Sequence.Stream != all[0].md.Sequence.Stream+uint64(i)) {
+			break
+		}
+		if x.order++; a.md.Sequence.Consumer != x.order {
+			return 0, errBegin // a message was lost on the way
+		}
+		if i == 0 {
+			first = f
+			if err := x.ready(ctx, f.fingerprint); err != nil {
+				return 0, err
+			}
+		}
+		if err := x.split(body); err != nil {
+			return 0, fmt.Errorf("%w: message %d: %w", ErrRefused, a.md.Sequence.Stream, err)
+		}
+		x.frames, last = append(x.frames, len(x.messages)), f
+	}
+	return len(x.frames), x.apply(ctx, all[0].md.Sequence.Stream, &last)
+}
+
+// ready opens the mirror, and finds out what was applied before.
+func (x *receiver) ready(ctx context.Context, fingerprint uint64) error {
+	if x.t == nil || fingerprint != x.fingerprint {
+		if err := x.open(ctx, fingerprint); err != nil {
+			return err
+		}
+		step.Reach(at.TopicInOpened)
+	}
+	if x.settled {
+		return nil
+	}
+	m := x.s.mark()
+	x.from, x.skip = m.Stream.Load(), 0
+	if x.from != 0 && !x.anew(m) {
+		n, err := x.published(ctx, m)
+		if err != nil {
+			return err
+		}
+		frames, skip := m.applied(n)
+		x.from += uint64(frames)
+		x.skip = skip
+	}
+	x.settled = true
+	step.Reach(at.TopicInSettled)
+	return nil
+}
+
+// split appends the messages of a frame's body.
+func (x *receiver) split(body []byte) error {
+	size := 8 + x.item.Size
+	if len(body)%size != 0 {
+		return fmt.Errorf("%d bytes, a message has %d", len(body), size)
+	}
+	for ; len(body) > 0; body = body[size:] {
+		x.messages = append(x.messages, body[8:size:size])
+	}
+	return nil
+}
+
+// apply publishes the messages of the batch whose first frame has that sequence.
+func (x *receiver) apply(ctx context.Context, seq uint64, last *frame) error {
+	frames, messages, cut := x.frames, x.messages, 0
+	for len(frames) > 0 && seq < x.from { // these are applied
+		cut, frames, seq = frames[0], frames[1:], seq+1
+	}
+	if len(frames) > 0 && seq == x.from {
+		cut += int(min(x.skip, uint64(frames[0]-cut)))
+	}
+	x.r.stats.duplicates.Add(int64(cut))
+	if len(frames) == 0 {
+		return nil
 	}
 	st, err := x.t.State()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if w.Incarnation.Swap(f.incarnation) != f.incarnation {
-		w.Lost.Store(0)
+	x.s.lost(x.r, last)
+	x.s.setMark(seq, st.Published, st.Skipped, cut, frames)
+	step.Reach(at.TopicInMarked)
+	messages = messages[cut:]
+	n, err := x.publish(ctx, messages)
+	x.r.stats.sent.Add(int64(n))
+	step.Reach(at.TopicInPublished)
+	return err
+}
+
+// publish publishes messages to the mirror, and returns how many it has published. Where a
+// subscriber of the mirror holds it back it waits, and says that it runs.
+func (x *receiver) publish(ctx context.Context, all [][]byte) (done int, err error) {
+	put := func(pos uint64, _, i int) { x.t.Store(pos, all[done+i]) }
+	for done < len(all) {
+		wait, cancel := context.WithTimeout(ctx, time.Second)
+		n, err := x.t.Own.PublishBatch(wait, len(all)-done, nil, put)
+		cancel()
+		done += n
+		x.r.stats.turned()
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			if x.gone() {
+				return done, errBegin
+			}
+		default:
+			return done, err
+		}
 	}
-	if was := w.Lost.Swap(f.lost); f.lost > was {
-		x.r.stats.lost.Add(int64(f.lost - was))
-	}
-	w.setMark(seq, st.Published, st.Skipped)
-	return 0, nil
+	return done, nil
 }
 
 // anew reports whether the mirror was removed and made anew since a mark.

@@ -8,19 +8,18 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
-const (
-	window = 512             // frames of a topic that are on the way at most
-	look   = 5 * time.Second // how long a publish may take before the route begins anew
-)
+const window = 512 // frames of a topic that are on the way at most
 
 // A sender sends a topic to its stream, each frame on condition that the one before is the last of
 // the stream. So the stream is a prefix of the topic; what fails is sent again from the ring.
@@ -33,7 +32,7 @@ type sender struct {
 	last    uint64 // sequence in the stream
 	lost    uint64 // of the incarnation, before this subscription
 	counted uint64 // of the subscription's losses
-	futures chan jetstream.PubAckFuture
+	pipe    *pipe
 }
 
 // topicOut sends a topic.
@@ -57,28 +56,33 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	if err := putSchema(ctx, kv, t.Layout.Item); err != nil {
 		return err
 	}
+	return b.claimed(ctx, r, kv, s.run)
+}
+
+// run sends the topic until an error.
+func (s *sender) run(ctx context.Context) error {
+	b, r := s.b, s.r
 	from, err := s.resume(ctx)
 	if err != nil {
 		return err
 	}
-	if s.sub, err = t.Subscribe(from, stream.NoHold); err != nil {
+	if s.sub, err = s.t.Subscribe(from, stream.NoHold); err != nil {
 		return err
 	}
 	defer s.sub.Close()
-	r.stats.set("running", nil)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	s.futures = make(chan jetstream.PubAckFuture, window)
-	done := make(chan struct{})
-	go func() { defer close(done); s.acknowledge(ctx, stop) }()
+	p, end, err := newPipe(ctx, b.nc, r.subject(b.o.Prefix), r.stream(b.o.Prefix), window,
+		s.accepted, stop)
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.pipe = p
+	r.stats.set("running", nil)
 	err = s.send(ctx)
-	close(s.futures)
-	<-done
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
-	}
-	if wrongLast(err) { // an acknowledgement that was lost, or another bridge: resume tells
-		return errBegin
 	}
 	return err
 }
@@ -103,12 +107,10 @@ func (s *sender) resume(ctx context.Context) (from stream.Start, err error) {
 		return from, err
 	}
 	s.last = m.Sequence
+	step.Reach(at.TopicOutResumed)
 	f, _, err := parseFrame(codes[kindTopic], m.Data)
 	if err != nil {
 		return from, fmt.Errorf("%w: the last message of the stream: %w", ErrRefused, err)
-	}
-	if s.r.began(f.writer) {
-		return from, fmt.Errorf("%w: frame %d", ErrOtherWriter, m.Sequence)
 	}
 	if f.incarnation == s.inc {
 		from, s.lost = stream.Start{After: true, Seq: f.sequence}, f.lost
@@ -120,17 +122,20 @@ func (s *sender) resume(ctx context.Context) (from stream.Start, err error) {
 func (s *sender) send(ctx context.Context) error {
 	size := 8 + s.t.Size
 	most := max((s.b.o.Pack-frameLen)/size, 1)
-	var seq uint64
+	buf := make([]byte, frameLen+most*size)
+	get := func(pos uint64, i int) {
+		at := buf[frameLen+i*size:]
+		binary.BigEndian.PutUint64(at, pos)
+		s.t.Load(pos, at[8:size])
+	}
 	for {
-		buf := make([]byte, frameLen+most*size)
+		if s.pipe.room() == 0 {
+			return ctx.Err()
+		}
 		wait, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		n, err := s.sub.RecvBatch(wait, most, func(pos uint64, i int) {
-			at := buf[frameLen+i*size:]
-			binary.BigEndian.PutUint64(at, pos)
-			s.t.Load(pos, at[8:size])
-		})
+		n, err := s.sub.RecvBatch(wait, most, get)
 		cancel()
-		s.r.stats.moved()
+		s.r.stats.turned()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -142,12 +147,13 @@ func (s *sender) send(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		seq, _ = s.sub.Seq()
+		seq, _ := s.sub.Seq()
 		s.count()
+		step.Reach(at.TopicOutRead)
 		f := frame{kind: codes[kindTopic], fingerprint: s.t.Layout.Item.Fingerprint(),
 			incarnation: s.inc, sequence: seq, lost: s.lost + s.counted, writer: s.me}
 		f.append(buf[:0])
-		if err := s.publish(ctx, buf[:frameLen+n*size]); err != nil {
+		if err := s.publish(buf[:frameLen+n*size]); err != nil {
 			return err
 		}
 		s.r.stats.sent.Add(int64(n))
@@ -162,37 +168,21 @@ func (s *sender) count() {
 }
 
 // publish puts a frame on its way.
-func (s *sender) publish(ctx context.Context, b []byte) error {
-	f, err := s.r.js.PublishMsgAsync(
-		&nats.Msg{Subject: s.r.subject(s.b.o.Prefix), Data: b},
-		jetstream.WithExpectLastSequence(s.last), jetstream.WithRetryAttempts(0),
-		jetstream.WithStallWait(look))
+func (s *sender) publish(b []byte) error {
+	err := s.pipe.put(b, 1, jetstream.ExpectedLastSeqHeader, strconv.FormatUint(s.last, 10))
 	if err != nil {
 		return err
 	}
 	s.last++
 	s.r.stats.inFlight.Add(1)
-	select {
-	case s.futures <- f:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	step.Reach(at.TopicOutSent)
+	return nil
 }
 
-// acknowledge waits for acknowledgements, in their order, and ends the session at an error. A
-// future without an acknowledgement fails after look.
-func (s *sender) acknowledge(ctx context.Context, stop context.CancelCauseFunc) {
-	for f := range s.futures {
-		select {
-		case <-f.Ok():
-			s.r.begin(s.me)
-			s.r.stats.acked.Add(1)
-			s.r.stats.inFlight.Add(-1)
-			s.r.stats.moved()
-		case err := <-f.Err():
-			stop(err)
-		case <-ctx.Done():
-		}
-	}
+// accepted notes that the stream has one more frame.
+func (s *sender) accepted(uint64, bool) {
+	step.Reach(at.TopicOutAcked)
+	s.r.stats.acked.Add(1)
+	s.r.stats.inFlight.Add(-1)
+	s.r.stats.moved()
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -19,47 +16,28 @@ import (
 	"github.com/shmembox/shmem/topic"
 )
 
-// A process is a child that can be killed and started again.
-type process struct {
-	args []string
-	cmd  *exec.Cmd
-	in   io.Closer
-}
-
-func (p *process) start() error {
-	p.cmd = exec.Command("/proc/self/exe", p.args...)
-	p.cmd.Stderr, p.cmd.Stdout = os.Stderr, os.Stderr
-	in, err := p.cmd.StdinPipe()
-	p.in = in
-	if err != nil {
-		return err
-	}
-	return p.cmd.Start()
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
-	_ = p.in.Close()
-}
-
 // A result is what came out.
 type result struct {
 	plan
 	topicSent, topicGot, topicGaps, topicTwice uint64
 	queueSent, queueGot, queueTwice            uint64
 	boxSeen, boxBack                           uint64
+	stepKills, libraryKills                    uint64
+	times                                      *times
 }
 
 func (r *result) lost() uint64 { return r.queueSent - (r.queueGot - r.queueTwice) }
 
 func (r *result) String() string {
-	return fmt.Sprintf("kills: %d of bridges, %d of servers, %d of owners; %d cuts\n"+
+	return fmt.Sprintf("kills: %d of bridges, %d of servers, %d of owners, %d at steps of the "+
+		"bridge, %d at steps of the library; %d cuts, %d holds; %d replicas\n"+
 		"topic: sent %d, received %d, gaps %d, twice %d\n"+
 		"queue: sent %d, received %d, lost %d, twice %d\n"+
-		"box: %d values seen, %d went back",
-		r.bridges, r.servers, r.owners, r.cuts, r.topicSent, r.topicGot, r.topicGaps,
-		r.topicTwice, r.queueSent, r.queueGot, r.lost(), r.queueTwice, r.boxSeen, r.boxBack)
+		"box: %d values seen, %d went back%v",
+		r.bridges, r.servers, r.owners, r.stepKills, r.libraryKills, r.cuts, r.holds, r.replicas,
+		r.topicSent, r.topicGot, r.topicGaps,
+		r.topicTwice, r.queueSent, r.queueGot, r.lost(), r.queueTwice, r.boxSeen,
+		r.boxBack, r.times)
 }
 
 func (r *result) err() error {
@@ -71,20 +49,22 @@ func (r *result) err() error {
 
 // A world is all processes of a run, and the directories of two hosts.
 type world struct {
-	p                      plan
-	a, b, store            string
-	proxy                  *proxy
-	server, owner, out, in *process
-	r                      result
-	rnd                    *rand.Rand
-	ticks                  *topic.Topic[item]
-	jobs                   *queue.Queue[item]
+	p              plan
+	a, b, store    string
+	servers        *servers
+	owner, out, in *process
+	r              result
+	rnd            *rand.Rand
+	ticks          *topic.Topic[item]
+	jobs           *queue.Queue[item]
+	through        through
+	times          times
 }
 
 // run does what the plan says, waits until all has arrived, and returns what came out.
 func run(ctx context.Context, p plan) (*result, error) {
 	w := &world{p: p, rnd: rand.New(rand.NewPCG(p.seed, 1))}
-	w.r.plan = p
+	w.r.plan, w.r.times = p, &w.times
 	defer w.close()
 	if err := w.open(); err != nil {
 		return nil, err
@@ -95,7 +75,7 @@ func run(ctx context.Context, p plan) (*result, error) {
 	defer enough()
 	done := make(chan struct{})
 	count := 0
-	for _, f := range []func(context.Context) error{w.recvTopic, w.recvQueue, w.watchBox} {
+	for _, f := range []func(context.Context) error{w.recvTopic, w.recvQueue, w.watchBox, w.bare} {
 		count++
 		go func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -106,9 +86,11 @@ func run(ctx context.Context, p plan) (*result, error) {
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- w.send(sending) }()
-	w.harm(ctx)
+	err := w.harm(ctx)
 	enough()
-	err := <-sent
+	if serr := <-sent; err == nil {
+		err = serr
+	}
 	if err == nil {
 		err = w.drain(ctx)
 	}
@@ -132,16 +114,9 @@ func (w *world) open() (err error) {
 	if w.store, err = os.MkdirTemp("", "bridge-stress-"); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if w.servers, err = startServers(w.p.replicas, w.store); err != nil {
 		return err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	if w.proxy, err = newProxy(fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
-		return err
-	}
-	url := "nats://" + w.proxy.l.Addr().String()
 	w.ticks, err = topic.Open[item]("ticks", &topic.Options{Dir: w.a, Capacity: 1 << 17})
 	if err != nil {
 		return err
@@ -150,11 +125,11 @@ func (w *world) open() (err error) {
 	if err != nil {
 		return err
 	}
-	w.server = &process{args: []string{"server", w.store, strconv.Itoa(port)}}
+	replicas := strconv.Itoa(w.p.replicas)
 	w.owner = &process{args: []string{"owner", w.a}}
-	w.out = &process{args: []string{"out", url, w.a}}
-	w.in = &process{args: []string{"in", url, w.b}}
-	for _, p := range []*process{w.server, w.owner, w.out, w.in} {
+	w.out = &process{args: []string{"out", w.servers.url, w.a, replicas}}
+	w.in = &process{args: []string{"in", w.servers.url, w.b, replicas}}
+	for _, p := range []*process{w.owner, w.out, w.in} {
 		if err := p.start(); err != nil {
 			return err
 		}
@@ -163,13 +138,13 @@ func (w *world) open() (err error) {
 }
 
 func (w *world) close() {
-	for _, p := range []*process{w.owner, w.out, w.in, w.server} {
+	for _, p := range []*process{w.owner, w.out, w.in} {
 		if p != nil && p.cmd != nil && p.cmd.Process != nil {
 			p.kill()
 		}
 	}
-	if w.proxy != nil {
-		w.proxy.close()
+	if w.servers != nil {
+		w.servers.close()
 	}
 	if w.ticks != nil {
 		_ = w.ticks.Close()
@@ -185,46 +160,112 @@ func (w *world) close() {
 }
 
 // harm kills and cuts in a random order.
-func (w *world) harm(ctx context.Context) {
-	var all []func()
-	again := func(p *process) func() {
-		return func() { p.kill(); _ = p.start() }
+func (w *world) harm(ctx context.Context) error {
+	if err := w.recovered(ctx, "", false, time.Now()); err != nil { // all runs
+		return err
 	}
-	for i := range w.p.bridges {
-		all = append(all, again([]*process{w.out, w.in}[i%2]))
+	deaths, library, err := parseDeaths(w.p.steps)
+	if err != nil {
+		return err
 	}
-	for range w.p.servers {
-		all = append(all, again(w.server))
+	if library {
+		more, err := w.library(ctx)
+		if err != nil {
+			return err
+		}
+		deaths = append(deaths, more...)
 	}
-	for range w.p.owners {
-		all = append(all, again(w.owner))
-	}
-	for range w.p.cuts {
-		all = append(all, func() {
-			w.proxy.set(true)
-			time.Sleep(100*time.Millisecond + rand.N(max(w.p.cut-100*time.Millisecond, 1)))
-			w.proxy.set(false)
-		})
+	all := w.kills(ctx)
+	for _, d := range deaths {
+		for range w.p.each {
+			all = append(all, func() error { return w.die(ctx, d) })
+		}
 	}
 	w.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, f := range all {
 		time.Sleep(time.Duration(w.rnd.Int64N(int64(2*w.p.pause) + 1)))
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
-		f()
+		if err := f(); err != nil {
+			return err
+		}
 	}
+	return w.recovered(ctx, "", false, time.Now())
+}
+
+// kills are what harm does beside kills at steps.
+func (w *world) kills(ctx context.Context) (all []func() error) {
+	for i := range w.p.bridges {
+		all = append(all, []*process{w.out, w.in}[i%2].again)
+	}
+	for i := range w.p.servers {
+		all = append(all, func() error { return w.killServer(ctx, i) })
+	}
+	for range w.p.owners {
+		all = append(all, w.owner.again)
+	}
+	for range w.p.cuts {
+		all = append(all, func() error { return w.breakLink(ctx, afterCut, w.servers.set) })
+	}
+	for range w.p.holds {
+		all = append(all, func() error { return w.breakLink(ctx, afterHold, w.servers.hold) })
+	}
+	return all
+}
+
+// breakLink breaks the link for 0.1 s to the plan's longest cut.
+func (w *world) breakLink(ctx context.Context, harm string, broken func(bool)) error {
+	whole := w.whole()
+	broken(true)
+	sleep(ctx, 100*time.Millisecond+rand.N(max(w.p.cut-100*time.Millisecond, 1)))
+	broken(false)
+	return w.recovered(ctx, harm, whole, time.Now())
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// killServer kills a server and starts it again. In a cluster it is the leader of a stream, and the
+// others take over before it is there again.
+func (w *world) killServer(ctx context.Context, i int) error {
+	streams := []string{"KV_shmem", "shmem_topic_ticks", "shmem_queue_jobs"}
+	w.servers.whole(ctx, streams...)
+	p, err := w.servers.leader(ctx, streams[i%len(streams)])
+	if err != nil {
+		return nil // there is none just now
+	}
+	whole, since := w.whole(), time.Now()
+	p.kill()
+	if len(w.servers.all) > 1 {
+		err = w.recovered(ctx, afterServer, whole, since)
+	}
+	if err == nil {
+		err = p.start()
+	}
+	if err == nil {
+		err = p.ready()
+	}
+	if err == nil && len(w.servers.all) == 1 {
+		err = w.recovered(ctx, afterServer, whole, since)
+	}
+	return err
 }
 
 // send publishes and sends until ctx is done.
 func (w *world) send(ctx context.Context) error {
 	always := context.Background()
 	for n := uint64(0); ctx.Err() == nil; n++ {
-		if err := w.ticks.Publish(always, item{N: n}); err != nil {
+		v := item{N: n, At: time.Now().UnixNano()}
+		if err := w.ticks.Publish(always, v); err != nil {
 			return err
 		}
 		atomic.AddUint64(&w.r.topicSent, 1)
-		switch err := w.jobs.Send(ctx, item{N: n}); {
+		switch err := w.jobs.Send(ctx, v); {
 		case err == nil:
 			atomic.AddUint64(&w.r.queueSent, 1)
 		case ctx.Err() != nil:
@@ -285,6 +326,7 @@ func (w *world) recvTopic(ctx context.Context) error {
 			w.r.topicTwice++
 		}
 		next = v.N + 1
+		later(&w.through.topic, v.At)
 		atomic.AddUint64(&w.r.topicGot, 1)
 	}
 	return nil
@@ -302,9 +344,13 @@ func (w *world) recvQueue(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if v.N&strange != 0 {
+			continue
+		}
 		if seen[v.N] {
 			w.r.queueTwice++
 		}
+		later(&w.through.queue, v.At)
 		seen[v.N] = true
 		atomic.AddUint64(&w.r.queueGot, 1)
 	}
@@ -330,6 +376,7 @@ func (w *world) watchBox(ctx context.Context) error {
 			w.r.boxSeen++
 		}
 		last = v.N
+		later(&w.through.box, v.At)
 	}
 	return nil
 }

@@ -1,0 +1,175 @@
+package natsbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
+)
+
+// claimCode is the kind in the frame of a claim.
+const claimCode = 20
+
+var (
+	beatEvery  = 2 * time.Second // how often a bridge that sends says so; tests change it
+	staleAfter = 3 * beatEvery   // after which silence a mirror counts as stale
+)
+
+// A claim is a key that names the bridge that sends a route, and says every beatEvery that it
+// lives. The bridge that claims a route last has it: the next beat of another one fails, idle or
+// not. A queue has no claim, since several bridges may send it; its key says that one of them
+// lives.
+type claim struct {
+	r        *route
+	kv       jetstream.KeyValue
+	me       uint64 // of this bridge and route, while it runs
+	revision uint64 // of the key as this bridge wrote it; 0: never
+	beats    uint64
+}
+
+// liveKey is the key of a route's claim.
+func (r *route) liveKey() string { return "live." + r.kind + "." + r.name }
+
+// claimed runs f while the route is this bridge's. An error ErrOtherWriter says that another bridge
+// has claimed it later.
+func (b *Bridge) claimed(
+	ctx context.Context, r *route, kv jetstream.KeyValue, f func(context.Context) error,
+) error {
+	c := &r.claim
+	c.r, c.kv = r, kv
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	step.Reach(at.Claimed)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.keep(ctx, stop)
+	}()
+	err := f(ctx)
+	cause := context.Cause(ctx)
+	stop(nil)
+	<-ended
+	if errors.Is(cause, ErrOtherWriter) {
+		return cause
+	}
+	if wrongLast(err) { // an acknowledgement that was lost, or another bridge: the claim tells
+		if err = c.check(ctx); err == nil {
+			err = errBegin
+		}
+	}
+	return err
+}
+
+// begin claims the route, or finds out whether it is this bridge's still.
+func (c *claim) begin(ctx context.Context) error {
+	if c.me == 0 {
+		c.me = rand.Uint64() | 1
+	}
+	if c.revision != 0 && c.r.kind != kindQueue {
+		return c.check(ctx)
+	}
+	var err error
+	c.revision, err = c.kv.Put(ctx, c.r.liveKey(), c.frame())
+	return err
+}
+
+func (c *claim) frame() []byte {
+	c.beats++
+	return (&frame{kind: claimCode, sequence: c.beats, writer: c.me}).append(nil)
+}
+
+// keep says every beatEvery that the route is this bridge's, until ctx is done.
+func (c *claim) keep(ctx context.Context, stop context.CancelCauseFunc) {
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := c.beat(ctx); errors.Is(err, ErrOtherWriter) {
+			stop(err)
+			return
+		}
+		step.Reach(at.Beat)
+	}
+}
+
+// beat writes the key once more. Any other error than ErrOtherWriter is one of the connection.
+func (c *claim) beat(ctx context.Context) error {
+	if c.r.kind == kindQueue {
+		_, err := c.kv.Put(ctx, c.r.liveKey(), c.frame())
+		return err
+	}
+	revision, err := c.kv.Update(ctx, c.r.liveKey(), c.frame(), c.revision)
+	switch {
+	case err == nil:
+		c.revision = revision
+	case wrongLast(err):
+		return c.check(ctx)
+	}
+	return err
+}
+
+// check reads whether the route is this bridge's. A server that lags behind may return an older
+// claim than that of this bridge: it is asked again.
+func (c *claim) check(ctx context.Context) error {
+	for range 50 {
+		e, err := c.kv.Get(ctx, c.r.liveKey())
+		if errors.Is(err, jetstream.ErrKeyNotFound) { // the bucket was made anew
+			c.revision, err = c.kv.Put(ctx, c.r.liveKey(), c.frame())
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		f, _, err := parseFrame(claimCode, e.Value())
+		switch {
+		case err == nil && f.writer == c.me:
+			c.revision = e.Revision()
+			return nil
+		case e.Revision() > c.revision:
+			return fmt.Errorf("%w: claim %d", ErrOtherWriter, e.Revision())
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+	return errBegin
+}
+
+// follow notes the beats of the bridge that sends a route which comes in, until ctx is done.
+func (b *Bridge) follow(ctx context.Context, r *route, kv jetstream.KeyValue) {
+	w, err := kv.Watch(ctx, r.liveKey())
+	if err != nil {
+		b.o.Logger.Warn("the origin cannot be watched", "route", r.String(), "error", err)
+		return
+	}
+	defer func() { _ = w.Stop() }()
+	fresh := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return
+			case e == nil: // what follows is new
+				fresh = true
+			case fresh:
+				r.stats.origin.Store(time.Now().UnixNano())
+			default: // how old it is only the server's clock says
+				r.stats.origin.Store(min(e.Created().UnixNano(), time.Now().UnixNano()))
+			}
+		}
+	}
+}
