@@ -42,8 +42,10 @@ type Message struct {
 }
 
 var (
-	errNoMessage = errors.New("blobgrpc: no message of protocol buffers")
-	errNoFrame   = errors.New("blobgrpc: not a frame")
+	errNoMessage = errors.New(
+		"blobgrpc: no message of protocol buffers; use another codec for this service")
+	errNoFrame = errors.New(
+		"blobgrpc: not a frame; both sides need blobgrpc of the same version")
 )
 
 func (codec) Name() string { return Name }
