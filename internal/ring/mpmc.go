@@ -120,6 +120,9 @@ func (r *MPMC) ClaimN(self uint32, n int) (pos uint64, k int, err error) {
 				continue
 			}
 			k := r.run("claim.slot", t, n, free, claimed, self)
+			if lap&cleanLaps >= cleanLaps-1 { // the run may reach the next lap
+				r.cleanMarks(t, k)
+			}
 			advance("claim.advance", &r.h.Tail, t, t+uint64(k))
 			return t, k, nil
 		case w == plain(end, lap):
@@ -215,6 +218,9 @@ func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
 		// twice.
 		if (t-r.head.Load() < r.n || word(access.Load("claim.look", s)) == plain(free, lap)) &&
 			access.CAS("claim.slot", s, uint64(plain(free, lap)), uint64(mine)) {
+			if lap&cleanLaps == cleanLaps {
+				r.cleanMarks(t, 1)
+			}
 			return Next{t, int(i), s, mine}, true
 		}
 		w := word(access.Load("claim.look", s))
@@ -487,7 +493,7 @@ func (r *MPMC) Stats() MPMCStats {
 		Sent: r.h.Tail.Load(), Ended: HasEnded(&r.h.Closed),
 		Skipped: r.h.Skipped.Load(), Returned: r.h.Returned.Load(),
 	}
-	r.inUse(func(w word) {
+	r.inUse(func(_ uint64, w word) bool {
 		switch w.state() {
 		case ready:
 			s.Ready++
@@ -500,19 +506,35 @@ func (r *MPMC) Stats() MPMCStats {
 				s.Leased++
 			}
 		}
+		return true
 	})
 	return s
 }
 
-// inUse calls f with the words of the positions in use, from the first that may be leased on.
-func (r *MPMC) inUse(f func(word)) {
+// Waiting returns the slot of the first message that waits to be taken, -1 if there is none.
+func (r *MPMC) Waiting() (slot int) {
+	slot = -1
+	r.inUse(func(i uint64, w word) bool {
+		if w.state() == ready || w.leased() && w.id() == 0 {
+			slot = int(i)
+		}
+		return slot < 0
+	})
+	return slot
+}
+
+// inUse calls f with slots and words of the positions in use, from the first that may be leased on,
+// while f returns true.
+func (r *MPMC) inUse(f func(i uint64, w word) bool) {
 	settled, head, tail := r.h.Settled.Load(), r.h.Head.Load(), r.h.Tail.Load()
 	p := max(min(settled, head), before(tail, r.n))
 	for last := p + r.n; p < last; p++ {
 		i, lap := r.at(p)
 		w := word(r.slot(i).Load())
 		if s := w.state(); w.ahead(lap) == 0 && s != free && s != end {
-			f(w)
+			if !f(i, w) {
+				return
+			}
 		} else if p >= tail {
 			return
 		}

@@ -149,6 +149,9 @@ func (r *MPMCBytes) measure(self uint32, size uint64) (pos uint64, off int, err 
 		uint64(named(claimed, lap, self))) {
 		return 0, 0, ErrBusy // closed meanwhile
 	}
+	if lap&cleanLaps == cleanLaps {
+		r.q.cleanMarks(t, 1)
+	}
 	advance("claim.advance", &r.h.Tail, t, t+1)
 	return t, int(start % r.size), nil
 }
@@ -233,11 +236,13 @@ func (r *MPMCBytes) Retake(self uint32, now int64) (pos uint64, deliveries int, 
 }
 func (r *MPMCBytes) SetMarks(marks []atomic.Uint64) error     { return r.q.SetMarks(marks) }
 func (r *MPMCBytes) Stamp(self uint32, pos uint64, now int64) { r.q.Stamp(self, pos, now) }
+func (r *MPMCBytes) Index(pos uint64) int                     { return r.q.Index(pos) }
 func (r *MPMCBytes) Close()                                   { r.q.Close() }
 func (r *MPMCBytes) Closed() bool                             { return r.q.Closed() }
 func (r *MPMCBytes) Len() int                                 { return r.q.Len() }
 func (r *MPMCBytes) Cap() int                                 { return r.q.Cap() }
 func (r *MPMCBytes) Stats() MPMCStats                         { return r.q.Stats() }
+func (r *MPMCBytes) Waiting() int                             { return r.q.Waiting() }
 func (r *MPMCBytes) NoLease() bool                            { return r.q.NoLease() }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)       { return r.q.Stuck() }
 
