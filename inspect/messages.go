@@ -16,7 +16,7 @@ type Message struct {
 	// a queue.Bytes that is Single it counts bytes.
 	Seq  uint64
 	Time time.Time // when the message was read
-	// Of a topic with time stamps (topic.Options.Stamped): when the message was published.
+	// Where messages have time stamps (Options.Stamped): when the message was published, or sent.
 	Published time.Time
 	Value     Value // from a Follower: valid until its next call
 	// Of a queue: how often it was delivered and not consumed. It waits for redelivery.
@@ -76,56 +76,47 @@ func (o *Observer) topicMessages(n int) ([]Message, error) {
 	if size := t.Layout.Item.Size; size > MaxSnapshot {
 		return nil, tooLarge(int64(size))
 	}
-	stamps := map[uint64]int64{}
-	at := func(pos uint64, _ int) (Value, bool) {
+	at := func(pos uint64, _ int) (m Message, ok bool) {
 		if !t.Ring.Valid(pos) {
-			return Value{}, false
+			return m, false
 		}
 		b := make([]byte, t.Layout.Item.Size)
 		t.Load(pos, b)
-		stamps[pos] = t.Stamp(pos)
-		return Value{t.Layout.Item, b, 0, nil}, t.Ring.Valid(pos)
+		m.Value, m.Published = Value{t.Layout.Item, b, 0, nil}, stream.TimeOf(t.Stamp(pos))
+		return m, t.Ring.Valid(pos)
 	}
-	return published(backwards(t.Ring.Now(), t.Ring.Oldest(), n, at), stamps), nil
+	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, at), nil
 }
 
 // topicBytes copies the last n messages of a topic.Bytes.
 func topicBytes(t *stream.TopicMemory, n int) []Message {
-	stamps := map[uint64]int64{}
-	at := func(pos uint64, room int) (Value, bool) {
+	at := func(pos uint64, room int) (m Message, ok bool) {
 		off, size, ok := t.Ring.Message(pos)
 		if !ok || size > room {
-			return Value{}, false
+			return m, false
 		}
-		b := t.AppendBytes(nil, off, size)
-		stamps[pos] = t.Stamp(pos)
-		return Value{b: b}, t.Ring.Kept(pos)
+		m.Value.b = t.AppendBytes(nil, off, size)
+		m.Published = stream.TimeOf(t.Stamp(pos))
+		return m, t.Ring.Kept(pos)
 	}
-	return published(backwards(t.Ring.Now(), t.Ring.Oldest(), n, at), stamps)
-}
-
-// published fills in when messages of a topic were published.
-func published(all []Message, stamps map[uint64]int64) []Message {
-	for i := range all {
-		all[i].Published = stream.TimeOf(stamps[all[i].Seq])
-	}
-	return all
+	return backwards(t.Ring.Now(), t.Ring.Oldest(), n, at)
 }
 
 // backwards collects up to n messages from positions below now, down to oldest, and returns them
 // oldest first. at copies the message at a position, if it has no more than room bytes; it reports
 // false if there is none, also if the message was taken or overwritten while it was copied.
-func backwards(now, oldest uint64, n int, at func(pos uint64, room int) (Value, bool),
+func backwards(now, oldest uint64, n int, at func(pos uint64, room int) (Message, bool),
 ) (all []Message) {
 	room := MaxSnapshot
 	for pos := now; pos > oldest && len(all) < n && room > 0; {
 		pos--
-		v, ok := at(pos, room)
+		m, ok := at(pos, room)
 		if !ok {
 			continue
 		}
-		all = append(all, Message{Seq: pos, Time: time.Now(), Value: v})
-		room -= len(v.b) + messageCost
+		m.Seq, m.Time = pos, time.Now()
+		all = append(all, m)
+		room -= len(m.Value.b) + messageCost
 	}
 	slices.Reverse(all)
 	return all

@@ -28,6 +28,8 @@ type queueView struct {
 	slots   ring.Slots
 	marks   []atomic.Uint64
 	extents []ring.Extent // of a queue.Bytes: where the bytes of each message are
+
+	stamps []atomic.Uint64 // when messages were sent; nil: not known, or with the messages
 }
 
 // queue lays a queueView over the mapping, which is pinned. o.t is the type of a queue.
@@ -43,6 +45,11 @@ func (o *Observer) queue() (*queueView, error) {
 		return nil, tooLarge(int64(l.Item.Size))
 	}
 	q := &queueView{m: o.m, layout: l}
+	if l.Stamps != 0 {
+		if q.stamps, err = mem.SliceAt[atomic.Uint64](o.m, l.Stamps, l.Capacity); err != nil {
+			return nil, err
+		}
+	}
 	if l.Single {
 		q.single, err = mem.At[ring.SPSCHeader](o.m, 0)
 		return q, err
@@ -72,6 +79,14 @@ func (q *queueView) word(pos uint64) uint64 { return q.slots.At(uint64(q.slot(po
 func (q *queueView) byteAt(pos uint64) int {
 	return q.layout.Items + int(
 		pos%uint64(q.layout.Bytes))
+}
+
+// sent returns when the message of a position was sent; the zero time if the stamps do not say it.
+func (q *queueView) sent(pos uint64) time.Time {
+	if q.stamps == nil {
+		return time.Time{}
+	}
+	return stream.TimeOf(int64(q.stamps[q.slot(pos)].Load()))
 }
 
 // load copies the item of a position, which a sender may overwrite meanwhile.
@@ -112,21 +127,18 @@ func (q *queueView) sharedMessages(n int) []Message {
 		}
 		now++
 	}
-	all := backwards(now, now-min(now, room), n, func(pos uint64, most int) (v Value, ok bool) {
+	return backwards(now, now-min(now, room), n, func(pos uint64, most int) (m Message, ok bool) {
 		if !q.waits(pos) {
-			return v, false
+			return m, false
 		}
 		if q.layout.Item != nil {
-			v = q.load(pos)
-		} else if v, ok = q.loadExtent(pos, most); !ok {
-			return v, false
+			m.Value = q.load(pos)
+		} else if m.Value, ok = q.loadExtent(pos, most); !ok {
+			return m, false
 		}
-		return v, q.waits(pos)
+		m.Published, m.Delivered = q.sent(pos), q.delivered(pos)
+		return m, q.waits(pos)
 	})
-	for i, m := range all {
-		all[i].Delivered = q.delivered(m.Seq)
-	}
-	return all
 }
 
 // delivered returns how often the message of a position, which waits, was delivered.
@@ -168,9 +180,9 @@ func (q *queueView) bytesUsed() (sum uint64) {
 func (q *queueView) singleMessages(n int) []Message {
 	head, tail := q.single.Head.Load(), q.single.Tail.Load()
 	return backwards(min(tail, head+uint64(q.layout.Capacity)), head, n,
-		func(pos uint64, _ int) (Value, bool) {
-			v := q.load(pos)
-			return v, q.single.Head.Load() <= pos
+		func(pos uint64, _ int) (Message, bool) {
+			m := Message{Value: q.load(pos), Published: q.sent(pos)}
+			return m, q.single.Head.Load() <= pos
 		})
 }
 
@@ -193,9 +205,7 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 		records, err := q.records(head, n)
 		var all []Message
 		for _, r := range records {
-			b := make([]byte, r.size)
-			q.m.LoadPart(b, q.byteAt(r.pos)+recordHeader)
-			all = append(all, Message{Seq: r.pos, Time: time.Now(), Value: Value{b: b}})
+			all = append(all, q.messageOf(r))
 		}
 		if q.single.Head.Load() == head {
 			return all, err
@@ -203,6 +213,26 @@ func (q *queueView) singleBytes(n int) ([]Message, error) {
 	}
 	return nil, fmt.Errorf("%w: the receiver is faster than the messages can be copied",
 		shmem.ErrContended)
+}
+
+// stampBytes is what the stamp of a record takes, before the message.
+func (q *queueView) stampBytes() uint64 {
+	if !q.layout.Stamped {
+		return 0
+	}
+	return 8
+}
+
+// messageOf copies the message of a record.
+func (q *queueView) messageOf(r record) Message {
+	b := make([]byte, r.size)
+	q.m.LoadPart(b, q.byteAt(r.pos)+recordHeader)
+	m := Message{Seq: r.pos, Time: time.Now(), Value: Value{b: b}}
+	if q.layout.Stamped {
+		m.Published = stream.TimeOf(int64(binary.NativeEndian.Uint64(b)))
+		m.Value.b = b[q.stampBytes():]
+	}
+	return m
 }
 
 // records walks the records from head to the tail, and returns the last n of them. The error, and
@@ -219,7 +249,8 @@ func (q *queueView) records(head uint64, n int) (found []record, err error) {
 			pos += rest
 			continue
 		}
-		if size > rest || recordHeader+roundUp8(size) > min(rest, tail-pos) {
+		if size < q.stampBytes() || size > rest ||
+			recordHeader+roundUp8(size) > min(rest, tail-pos) {
 			return nil, fmt.Errorf("%w: a record of %d bytes at %d", shmem.ErrCorrupt, size, pos)
 		}
 		found = append(found, record{pos, size})

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -29,6 +30,9 @@ type Stats struct {
 	Redelivered uint64 // because the receiver died; in a Single queue, how often it died
 	Sending     int    // messages that are being sent; 0 in a Single queue
 	Receiving   int    // being received, or waiting for redelivery; 0 in a Single queue
+	// OldestSent is when the oldest message was sent that waits to be received, in a queue with
+	// time stamps. It is the zero time if none waits.
+	OldestSent time.Time
 	// of a queue.Bytes: what its messages occupy, their headers and padding included
 	Bytes    uint64
 	BytesCap uint64 // of a queue.Bytes or topic.Bytes: what they can occupy
@@ -127,6 +131,7 @@ func (o *Observer) queueStats(st *Stats) error {
 		}
 	}
 	st.Depth = st.Sent - min(st.Received, st.Sent)
+	st.OldestSent = q.oldest()
 	switch {
 	case q.layout.Item != nil:
 	case st.Single:

@@ -226,6 +226,9 @@ func (c *scan) stream(name string, st *inspect.Status) {
 		c.put(queueSent, float64(s.Sent), name)
 		c.put(queueReceived, float64(s.Received), name)
 	}
+	if !s.OldestSent.IsZero() {
+		c.put(queueOldestAge, max(0, c.start.Sub(s.OldestSent)).Seconds(), name)
+	}
 	c.put(queueSkipped, float64(s.Skipped), name)
 	c.put(queueRedelivered, float64(s.Redelivered), name)
 }

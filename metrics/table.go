@@ -145,6 +145,9 @@ var (
 		"Messages sent; of a dead-letter queue, the dead letters.", "segment")
 	queueReceived = counter("queue_received_messages_total",
 		"Messages received.", "segment")
+	queueOldestAge = gauge("queue_oldest_message_age_seconds",
+		"How long ago the oldest message was sent that waits, in a queue with time stamps.",
+		"segment")
 	queueDepthBytes = gauge("queue_depth_bytes",
 		"Bytes that the messages of a queue.Bytes take.", "segment")
 	queueCapacityBytes = gauge("queue_capacity_bytes",

@@ -96,8 +96,9 @@ func (q *anyItems) Send(ctx context.Context, write func([]byte) error) error {
 	return s.publish(r)
 }
 
-// Recv receives a message that read reads in place. If read fails the message is redelivered.
-func (q *anyItems) Recv(ctx context.Context, read func([]byte) error) error {
+// Recv receives a message that read reads in place, with the time when it was sent. If read fails
+// the message is redelivered.
+func (q *anyItems) Recv(ctx context.Context, read func([]byte, time.Time) error) error {
 	end, err := q.form.receiver(ctx)
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (q *anyItems) Recv(ctx context.Context, read func([]byte) error) error {
 			_ = end.redeliver(r, q.form.attached().care.delay)
 		}
 	}()
-	if err := read(q.item(r.first)); err != nil {
+	if err := read(q.item(r.first), stream.TimeOf(r.sent)); err != nil {
 		return err
 	}
 	done = true
@@ -129,6 +130,7 @@ type anyLoan struct {
 func (l *anyLoan) Bytes() []byte                  { return l.value }
 func (l *anyLoan) Position() uint64               { return l.r.pos }
 func (l *anyLoan) Deliveries() int                { return l.r.lease.deliveries }
+func (l *anyLoan) Time() time.Time                { return stream.TimeOf(l.r.sent) }
 func (l *anyLoan) Done() error                    { return l.done() }
 func (l *anyLoan) Back(delay time.Duration) error { return l.back(delay) }
 
@@ -140,7 +142,7 @@ func (q *anyItems) Take(ctx context.Context) (stream.Loan, error) {
 	}
 	defer end.leave()
 	a := q.form.attached()
-	k, ok := end.(interface{ keep(r run) })
+	k, ok := q.form.(lender)
 	if !ok {
 		return nil, a.recvErrors.Of(errSingle)
 	}
@@ -150,7 +152,7 @@ func (q *anyItems) Take(ctx context.Context) (stream.Loan, error) {
 	}
 	a.M.MarkExposed()
 	k.keep(r)
-	return &anyLoan{loan{a, end, r}, q.item(r.first)}, nil
+	return &anyLoan{loan{a, k, r}, q.item(r.first)}, nil
 }
 
 // Unlinked is Queue.Unlinked.

@@ -11,6 +11,7 @@ type attachment struct {
 	stream.Attachment
 	sendErrors, recvErrors stream.Errors
 	care                   care
+	stamps                 stamps
 }
 
 // init prepares a. size names the options that bound the queue.

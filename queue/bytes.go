@@ -37,7 +37,7 @@ func (q *Bytes) Send(ctx context.Context, p []byte) error {
 		return err
 	}
 	defer s.leave()
-	return q.send(ctx, s, p)
+	return q.send(ctx, s, p, 0)
 }
 
 // TrySend is Send that returns ErrFull where Send would block.
@@ -221,13 +221,14 @@ func (q *Bytes) Leak() error { return q.Segment().Leak() }
 
 // The methods below move messages, as those of Queue.
 
-func (q *Bytes) send(ctx context.Context, s byteSender, p []byte) error {
+// send sends with a stamp, 0 for that of now.
+func (q *Bytes) send(ctx context.Context, s byteSender, p []byte, sent int64) error {
 	b, pos, err := s.reserve(ctx, len(p))
 	if err != nil {
 		return err
 	}
 	mem.Copy(b, p)
-	return s.publish(pos, len(p), false)
+	return s.publish(pos, len(p), false, sent)
 }
 
 func (q *Bytes) sendFunc(ctx context.Context, s byteSender, n int, f func([]byte) error) error {
@@ -245,7 +246,7 @@ func (q *Bytes) sendFunc(ctx context.Context, s byteSender, n int, f func([]byte
 		return err
 	}
 	written = true
-	return s.publish(pos, n, false)
+	return s.publish(pos, n, false, 0)
 }
 
 func (q *Bytes) sendBatch(ctx context.Context, s byteSender, ps [][]byte) (n int, err error) {
@@ -261,7 +262,7 @@ func (q *Bytes) sendBatch(ctx context.Context, s byteSender, ps [][]byte) (n int
 			return i, err
 		}
 		mem.Copy(b, p)
-		if err := s.publish(pos, len(p), i < len(ps)-1); err != nil {
+		if err := s.publish(pos, len(p), i < len(ps)-1, 0); err != nil {
 			return i, err
 		}
 	}
@@ -275,6 +276,7 @@ func (q *Bytes) take(ctx context.Context, end byteReceiver) ([]byte, run, error)
 		if err != nil || q.dead == nil || !q.bury(end, b, r) {
 			return b, r, err
 		}
+		forget(end)
 		if err := q.form.attached().buried(ctx, buried); err != nil {
 			return nil, run{}, err
 		}

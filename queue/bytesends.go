@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/shmembox/shmem/internal/stream"
 )
@@ -39,7 +40,7 @@ func (s *BytesSender) Send(ctx context.Context, p []byte) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
-	return s.q.send(ctx, s.end, p)
+	return s.q.send(ctx, s.end, p, 0)
 }
 
 // TrySend is Send that returns ErrFull where Send would block.
@@ -102,7 +103,7 @@ func (r *BytesReceiver) Recv(ctx context.Context, buf []byte) ([]byte, error) {
 func (r *BytesReceiver) TryRecv(buf []byte) ([]byte, error) { return r.Recv(stream.Try{}, buf) }
 
 // RecvFunc receives a message that f reads in place. See Bytes.RecvFunc. f must not use the
-// BytesReceiver.
+// BytesReceiver, except for Time.
 func (r *BytesReceiver) RecvFunc(ctx context.Context, f func([]byte) error) error {
 	if !r.section.Enter() {
 		return r.closed()
@@ -132,6 +133,9 @@ func (r *BytesReceiver) Take(ctx context.Context) (*BytesLease, error) {
 
 // TryTake is Take that returns ErrEmpty where Take would block.
 func (r *BytesReceiver) TryTake() (*BytesLease, error) { return r.Take(stream.Try{}) }
+
+// Time returns when the message was sent that was received last. See Receiver.Time.
+func (r *BytesReceiver) Time() time.Time { return stream.TimeOf(r.end.sent()) }
 
 // Wait waits until Recv has a message or io.EOF to return. See Queue.Wait.
 func (r *BytesReceiver) Wait(ctx context.Context) error {

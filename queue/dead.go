@@ -38,8 +38,10 @@ func (q *Queue[T]) letters(o *Options) error {
 	}
 	there := *o
 	there.DeadLetters, there.Single, there.Reserve, there.Lifetime = "", false, 0, 0
+	there.Stamped = false
 	here := there
 	there.Capacity, here.Capacity = 0, q.capacity
+	here.Stamped = q.form.attached().stamps != nil
 	to, err := openDead(
 		func() (*Queue[T], error) { return Attach[T](o.DeadLetters, &there) },
 		func() (*Queue[T], error) { return Open[T](o.DeadLetters, &here) })
@@ -56,7 +58,9 @@ func (q *Bytes) letters(o *BytesOptions) error {
 	}
 	there := *o
 	there.DeadLetters, there.Single, there.Lifetime = "", false, 0
+	there.Stamped = false
 	here := there
+	here.Stamped = q.form.attached().stamps != nil
 	there.Capacity, there.Bytes, here.Bytes = 0, 0, max(q.MaxLen(), o.Bytes)
 	to, err := openDead(
 		func() (*Bytes, error) { return AttachBytes(o.DeadLetters, &there) },
@@ -96,21 +100,40 @@ func (q *Queue[T]) bury(end itemReceiver, r run) bool {
 	if r.lease.deliveries <= q.dead.most {
 		return false
 	}
-	err := q.dead.to.SendFunc(stream.Try{}, func(v *T) error {
-		mem.Assign(v, q.item(r.first))
-		return nil
-	})
-	if err != nil {
+	if q.dead.to.move(q.item(r.first), r.sent) != nil {
 		return false
 	}
 	step.Reach(step.QueueDead)
 	return end.release(r) == nil
 }
 
+// move sends a message of another queue, with its stamp. It does not block.
+func (q *Queue[T]) move(v *T, sent int64) error {
+	s, err := q.form.sender(stream.Try{})
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	return q.sendFunc(stream.Try{}, s, sent, func(to *T) error {
+		mem.Assign(to, v)
+		return nil
+	})
+}
+
 func (q *Bytes) bury(end byteReceiver, b []byte, r run) bool {
-	if r.lease.deliveries <= q.dead.most || q.dead.to.TrySend(b) != nil {
+	if r.lease.deliveries <= q.dead.most || q.dead.to.move(b, r.sent) != nil {
 		return false
 	}
 	step.Reach(step.QueueDead)
 	return end.release(r) == nil
+}
+
+// move is move of a Queue.
+func (q *Bytes) move(b []byte, sent int64) error {
+	s, err := q.form.sender(stream.Try{})
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	return q.send(stream.Try{}, s, b, sent)
 }

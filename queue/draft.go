@@ -132,7 +132,7 @@ func (q *Bytes) Reserve(ctx context.Context, n int) (*BytesDraft, error) {
 	a.M.MarkExposed()
 	step.Reach(step.QueueReserved)
 	return &BytesDraft{b, claim{
-		q: a, publish: func() error { return s.publish(pos, n, false) },
+		q: a, publish: func() error { return s.publish(pos, n, false, 0) },
 		cancel: func() { s.cancel(pos) },
 	}}, nil
 }

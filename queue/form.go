@@ -56,6 +56,9 @@ type run struct {
 	first int    // its index
 	n     int
 	lease lease // of a receiver
+	// In a queue with time stamps: when the last message was sent that a receiver has. Of a sender:
+	// the stamp to write; 0: that of now.
+	sent int64
 }
 
 // An itemSender is the sending end of a queue of items.
@@ -77,6 +80,8 @@ type itemReceiver interface {
 	take(ctx context.Context, n int) (run, error)
 	// release consumes a run: its slots are free.
 	release(r run) error
+	// sent returns the stamp of the message that a Receiver has received last, or reads in place.
+	sent() int64
 	// redeliver ends a lease on one message without consuming it. The message is redelivered after
 	// a delay; a Single queue has no delays.
 	redeliver(r run, delay time.Duration) error
@@ -99,8 +104,9 @@ type byteSender interface {
 	// reserve claims room for a message of n bytes in one piece.
 	reserve(ctx context.Context, n int) (b []byte, pos uint64, err error)
 	// publish hands the message of n bytes to the receivers. With more it may leave that to the
-	// next call of publish or flush: another message comes soon.
-	publish(pos uint64, n int, more bool) error
+	// next call of publish or flush: another message comes soon. sent is the stamp to write; 0:
+	// that of now.
+	publish(pos uint64, n int, more bool, sent int64) error
 	flush()
 	cancel(pos uint64)
 	peerWatcher
@@ -120,6 +126,15 @@ type byteReceiver interface {
 	// message before, and returns the error of that.
 	another(r run) (b []byte, next run, err error)
 	peerWatcher
+	release(r run) error
+	redeliver(r run, delay time.Duration) error
+	sent() int64
+}
+
+// A lender is a form that has leases that outlive a call: it is its own end.
+type lender interface {
+	// keep says since when this attachment has a message that it keeps.
+	keep(r run)
 	release(r run) error
 	redeliver(r run, delay time.Duration) error
 }

@@ -275,6 +275,7 @@ func (c killCase) create(t *testing.T, dir string) killQueue {
 		}
 	}
 	o := &queue.BytesOptions{Lifetime: shmem.Owned, Dir: dir, Single: c.single, Capacity: 8, Bytes: 256}
+	o.Stamped = c.prefix == "bytes-ends-"
 	b, err := queue.CreateBytes("q", o)
 	check(t, err)
 	t.Cleanup(func() { check(t, b.Close()) })

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/stream"
 )
 
 // errSingle is the cause of Take on a Single queue.
@@ -33,11 +34,8 @@ type BytesLease struct {
 // A loan is what a Lease and a BytesLease have in common.
 type loan struct {
 	q   *attachment
-	end interface {
-		release(r run) error
-		redeliver(r run, delay time.Duration) error
-	}
-	r run
+	end lender
+	r   run
 }
 
 // Value returns the message, in its slot. It must not be used after Done or Back, nor after Close.
@@ -52,6 +50,12 @@ func (l *Lease[T]) Deliveries() int { return l.r.lease.deliveries }
 // has it: with the queue's time of creation (see shmem.Info) it names the message. Some numbers are
 // left out.
 func (l *Lease[T]) Position() uint64 { return l.r.pos }
+
+// Time returns when the message was sent, by the wall clock of the sender's process when it had
+// written the message. It stays the same when the message is redelivered, and when it is moved to
+// the dead-letter queue. It is the zero time in a queue without Options.Stamped. A clock that is
+// set can make later messages earlier.
+func (l *Lease[T]) Time() time.Time { return stream.TimeOf(l.r.sent) }
 
 // Done consumes the message and frees its slot. The errors are ErrLeaseLost if the lease has ended
 // before, and ErrClosed.
@@ -71,6 +75,9 @@ func (l *BytesLease) Deliveries() int { return l.r.lease.deliveries }
 
 // Position is Lease.Position.
 func (l *BytesLease) Position() uint64 { return l.r.pos }
+
+// Time is Lease.Time.
+func (l *BytesLease) Time() time.Time { return stream.TimeOf(l.r.sent) }
 
 // Done is Lease.Done.
 func (l *BytesLease) Done() error { return l.done() }
@@ -97,7 +104,7 @@ func (l *loan) back(delay time.Duration) error {
 // lend takes a message for a Lease.
 func (q *Queue[T]) lend(ctx context.Context, end itemReceiver) (*Lease[T], error) {
 	a := q.form.attached()
-	e, ok := end.(interface{ keep(r run) })
+	l, ok := q.form.(lender)
 	if !ok {
 		return nil, a.recvErrors.Of(errSingle)
 	}
@@ -106,13 +113,13 @@ func (q *Queue[T]) lend(ctx context.Context, end itemReceiver) (*Lease[T], error
 		return nil, err
 	}
 	a.M.MarkExposed()
-	e.keep(r)
-	return &Lease[T]{q.item(r.first), loan{a, end, r}}, nil
+	l.keep(r)
+	return &Lease[T]{q.item(r.first), loan{a, l, r}}, nil
 }
 
 func (q *Bytes) lend(ctx context.Context, end byteReceiver) (*BytesLease, error) {
 	a := q.form.attached()
-	e, ok := end.(interface{ keep(r run) })
+	l, ok := q.form.(lender)
 	if !ok {
 		return nil, a.recvErrors.Of(errSingle)
 	}
@@ -121,6 +128,6 @@ func (q *Bytes) lend(ctx context.Context, end byteReceiver) (*BytesLease, error)
 		return nil, err
 	}
 	a.M.MarkExposed()
-	e.keep(r)
-	return &BytesLease{b, loan{a, end, r}}, nil
+	l.keep(r)
+	return &BytesLease{b, loan{a, l, r}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/notes"
@@ -61,6 +62,7 @@ type manyRing interface {
 	Sweep() bool
 	NoLease() bool
 	Stats() ring.MPMCStats
+	Waiting() (slot int)
 	Len() int
 	Cap() int
 	Close()
@@ -81,8 +83,20 @@ func (q *many) stats() Stats {
 		Capacity: q.ring.Cap(), Depth: s.Ready, Sending: s.Claimed,
 		Receiving: s.Leased + s.ToRedeliver,
 		Sent:      s.Sent, Received: q.header.Head.Load(),
-		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Ended,
+		Skipped: s.Skipped, Redelivered: s.Returned, Ended: s.Ended, OldestSent: q.oldest(),
 	}
+}
+
+// oldest returns when the first message that waits was sent; see Stats.
+func (q *many) oldest() time.Time {
+	if q.stamps == nil {
+		return time.Time{}
+	}
+	i := q.ring.Waiting()
+	if i < 0 {
+		return time.Time{}
+	}
+	return stream.TimeOf(int64(q.stamps[i].Load()))
 }
 
 func (q *many) endStream() {

@@ -50,6 +50,9 @@ func (q *manyBytes) bind(l *layout.Queue) error {
 	if err := q.mpmc.SetMarks(marks); err != nil {
 		return err
 	}
+	if err := q.bindStamps(l); err != nil {
+		return err
+	}
 	q.bindMany(&h.MPMCHeader, q.mpmc, math.MaxInt)
 	q.gate = &h.Gate
 	return nil
@@ -73,17 +76,18 @@ func (q *manyBytes) receiver(context.Context) (byteReceiver, error) {
 }
 
 func (q *manyBytes) newSender(stop *stream.Stop) (byteSender, func(), error) {
-	return &manyBytesEnd{q, stop}, func() {}, nil
+	return &manyBytesEnd{manyBytes: q, stop: stop}, func() {}, nil
 }
 
 func (q *manyBytes) newReceiver(stop *stream.Stop) (byteReceiver, func(), error) {
-	return &manyBytesEnd{q, stop}, func() {}, nil
+	return &manyBytesEnd{manyBytes: q, stop: stop}, func() {}, nil
 }
 
 // A manyBytesEnd is the end of a BytesSender or BytesReceiver.
 type manyBytesEnd struct {
 	*manyBytes
 	stop *stream.Stop
+	last lastSent // of a BytesReceiver
 }
 
 func (q *manyBytes) watchPeer() {}
@@ -93,8 +97,38 @@ func (e *manyBytesEnd) reserve(ctx context.Context, n int) ([]byte, uint64, erro
 }
 
 func (e *manyBytesEnd) take(ctx context.Context) ([]byte, run, error) {
-	return e.manyBytes.take(e.stop.With(ctx))
+	b, r, err := e.manyBytes.take(e.stop.With(ctx))
+	if err == nil {
+		e.last.took(r.sent)
+	}
+	return b, r, err
 }
+
+func (e *manyBytesEnd) another(r run) ([]byte, run, error) {
+	b, next, err := e.manyBytes.another(r)
+	if b != nil {
+		e.last.took(next.sent)
+	} else if err != nil {
+		e.last.forget()
+	}
+	return b, next, err
+}
+
+func (e *manyBytesEnd) release(r run) error {
+	err := e.manyBytes.release(r)
+	if err != nil {
+		e.last.forget()
+	}
+	return err
+}
+
+func (e *manyBytesEnd) redeliver(r run, delay time.Duration) error {
+	e.last.forget()
+	return e.manyBytes.redeliver(r, delay)
+}
+
+func (e *manyBytesEnd) forget()     { e.last.forget() }
+func (e *manyBytesEnd) sent() int64 { return e.last.stamp }
 
 func (e *manyBytesEnd) wait(ctx context.Context) error {
 	return e.manyBytes.wait(e.stop.With(ctx))
@@ -152,7 +186,10 @@ func tooBig(n, limit int) error {
 	return fmt.Errorf("%w: %d bytes, MaxLen is %d; see BytesOptions.Bytes", ErrTooBig, n, limit)
 }
 
-func (q *manyBytes) publish(pos uint64, _ int, _ bool) error {
+func (q *manyBytes) publish(pos uint64, _ int, _ bool, sent int64) error {
+	if q.stamps != nil {
+		q.stamps.write(run{first: q.mpmc.Index(pos), n: 1, sent: sent})
+	}
 	step.Reach(step.QueueWritten)
 	if robust.RaceEnabled {
 		robust.Releasing(q.Object(), &q.header.RecvArmed)
@@ -184,7 +221,7 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, r run, err error) {
 			}
 		}
 		if err == nil {
-			if b, err = q.message(r); err == nil {
+			if b, err = q.message(&r); err == nil {
 				break
 			}
 		}
@@ -212,7 +249,7 @@ func (q *manyBytes) another(r run) (b []byte, next run, err error) {
 	}
 	step.Reach(step.QueueTaken)
 	next = run{pos: pos, lease: lease{deliveries: 1}}
-	b, corrupt := q.message(next)
+	b, corrupt := q.message(&next)
 	if err := q.release(r); err != nil {
 		_ = q.redeliver(next, 0)
 		return nil, next, err
@@ -223,16 +260,22 @@ func (q *manyBytes) another(r run) (b []byte, next run, err error) {
 	return b, next, nil
 }
 
-// message returns the bytes of a message that this call has taken. One whose extent is corrupt is
-// released: no receiver could read it.
-func (q *manyBytes) message(r run) ([]byte, error) {
+// message returns the bytes of a message that this call has taken, and finds its stamp. One whose
+// extent is corrupt is released: no receiver could read it.
+func (q *manyBytes) message(r *run) ([]byte, error) {
 	off, n, err := q.mpmc.Message(r.pos)
 	if err != nil {
-		_ = q.consume(r)
+		_ = q.consume(*r)
 		return nil, err
+	}
+	if q.stamps != nil {
+		r.sent = q.stamps.of(run{first: q.mpmc.Index(r.pos), n: 1})
 	}
 	return q.data[off : off+n : off+n], nil
 }
+
+// sent returns nothing; see manyItems.
+func (q *manyBytes) sent() int64 { return 0 }
 
 func (q *manyBytes) release(r run) error {
 	step.Reach(step.QueueRead)

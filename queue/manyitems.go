@@ -40,6 +40,9 @@ func (q *manyItems) bind(l *layout.Queue) error {
 	if err := q.mpmc.SetMarks(marks); err != nil {
 		return err
 	}
+	if err := q.bindStamps(l); err != nil {
+		return err
+	}
 	q.bindMany(h, q.mpmc, l.Capacity)
 	q.canSend = q.mpmc.CanClaim
 	q.alike = true
@@ -61,17 +64,18 @@ func (q *manyItems) receiver(context.Context) (itemReceiver, error) {
 }
 
 func (q *manyItems) newSender(stop *stream.Stop) (itemSender, func(), error) {
-	return &manyItemsEnd{q, stop}, func() {}, nil
+	return &manyItemsEnd{manyItems: q, stop: stop}, func() {}, nil
 }
 
 func (q *manyItems) newReceiver(stop *stream.Stop) (itemReceiver, func(), error) {
-	return &manyItemsEnd{q, stop}, func() {}, nil
+	return &manyItemsEnd{manyItems: q, stop: stop}, func() {}, nil
 }
 
 // A manyItemsEnd is the end of a Sender or Receiver.
 type manyItemsEnd struct {
 	*manyItems
 	stop *stream.Stop
+	last lastSent // of a Receiver
 }
 
 func (e *manyItemsEnd) claim(ctx context.Context, n int) (run, error) {
@@ -79,8 +83,28 @@ func (e *manyItemsEnd) claim(ctx context.Context, n int) (run, error) {
 }
 
 func (e *manyItemsEnd) take(ctx context.Context, n int) (run, error) {
-	return e.manyItems.take(e.stop.With(ctx), n)
+	r, err := e.manyItems.take(e.stop.With(ctx), n)
+	if err == nil {
+		e.last.took(r.sent)
+	}
+	return r, err
 }
+
+func (e *manyItemsEnd) release(r run) error {
+	err := e.manyItems.release(r)
+	if err != nil {
+		e.last.forget()
+	}
+	return err
+}
+
+func (e *manyItemsEnd) redeliver(r run, delay time.Duration) error {
+	e.last.forget()
+	return e.manyItems.redeliver(r, delay)
+}
+
+func (e *manyItemsEnd) forget()     { e.last.forget() }
+func (e *manyItemsEnd) sent() int64 { return e.last.stamp }
 
 func (e *manyItemsEnd) wait(ctx context.Context) error {
 	return e.manyItems.wait(e.stop.With(ctx))
@@ -104,6 +128,9 @@ func (q *manyItems) claim(ctx context.Context, n int) (r run, err error) {
 }
 
 func (q *manyItems) publish(r run) error {
+	if q.stamps != nil {
+		q.stamps.write(r)
+	}
 	step.Reach(step.QueueWritten)
 	if robust.RaceEnabled {
 		robust.Releasing(q.Object(), &q.header.RecvArmed)
@@ -144,8 +171,14 @@ func (q *manyItems) take(ctx context.Context, n int) (r run, err error) {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
 	}
 	r.first = q.mpmc.Index(r.pos)
+	if q.stamps != nil {
+		r.sent = q.stamps.of(r)
+	}
 	return r, nil
 }
+
+// sent returns nothing: the calls of the queue's own methods are those of many goroutines.
+func (q *manyItems) sent() int64 { return 0 }
 
 func (q *manyItems) release(r run) error {
 	step.Reach(step.QueueRead)

@@ -65,7 +65,7 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Queue[T], error
 	}
 	p.Options, p.Item, p.Reserve = c.segment, item, c.reserve
 	p.create = func(stride int) (*layout.Queue, error) {
-		return layout.SpacedQueue(item, c.capacity, c.single, stride)
+		return c.stamp(layout.SpacedQueue(item, c.capacity, c.single, stride))
 	}
 	p.like = layout.QueueLike
 	p.check = c.check
@@ -98,11 +98,11 @@ func (q *Queue[T]) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Queue) (er
 	if l.Stride == mem.SizeOf[T]() {
 		q.items, err = mem.SliceAt[T](m, l.Items, l.Capacity)
 	}
-	if l.Cell == mem.SizeOf[T]() {
+	q.rest = l.Cell != mem.SizeOf[T]()
+	if !q.rest && !l.Stamped {
 		q.many, _ = q.form.(*manyItems)
 		return err
 	}
-	q.rest = true
 	switch f := q.form.(type) {
 	case *manyItems:
 		q.many = &slowly.many
@@ -158,7 +158,7 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 	}
 	p.Options = c.segment
 	p.create = func(int) (*layout.Queue, error) {
-		return layout.NewBytes(c.capacity, c.bytes, c.single)
+		return c.stamp(layout.NewBytes(c.capacity, c.bytes, c.single))
 	}
 	p.like = func(stored, _ *format.Type) (*layout.Queue, error) {
 		return layout.BytesLike(stored)

@@ -57,6 +57,10 @@ type Options struct {
 	// attachment (or its Sender or Receiver). Until then other callers get ErrTaken, unless its
 	// process dies. Where the queue exists and is not Single, asking for it is an error.
 	Single bool
+	// Stamped makes each message carry when it was sent; see Lease.Time and Receiver.Time. It costs
+	// the sender a look at the clock. Default: false. Where the queue exists, Stamped that is set
+	// must be what it was created with.
+	Stamped bool
 
 	// Reserve is spare room behind each message, in bytes, for fields that later versions of T
 	// append. Default: none. Where the queue exists, a Reserve that is set must be the one it was
@@ -133,6 +137,9 @@ type BytesOptions struct {
 	Bytes int
 	// Single limits the queue to one sender and one receiver at a time, as in Options.
 	Single bool
+	// Stamped makes each message carry when it was sent; see Options.Stamped. In a Single queue
+	// each message takes 8 bytes more then, and Bytes must be at least 48.
+	Stamped bool
 
 	// LeaseTimeout is how long a receiver of any process may have a message in RecvFunc or by Take.
 	// After that a receiver or sender of this attachment that waits makes the message be
@@ -192,7 +199,7 @@ type config struct {
 	segment         *shmem.Options
 	capacity, bytes int
 	reserve         int
-	single          bool
+	single, stamped bool
 	claims          claims
 	care            care
 	most            int    // deliveries
@@ -215,14 +222,26 @@ func (c *config) check(l *layout.Queue) error {
 		err = errors.Join(err, fmt.Errorf("the segment was created without Single, "+
 			"%s.Single asks for it; leave the option out", c.options))
 	}
+	if c.stamped {
+		err = errors.Join(err, stream.ClaimStamps(c.options, l.Stamped))
+	}
 	return err
+}
+
+// stamp returns the layout of a new queue, with time stamps if the options say so.
+func (c *config) stamp(l *layout.Queue, err error) (*layout.Queue, error) {
+	if err != nil || !c.stamped {
+		return l, err
+	}
+	return l.WithStamps()
 }
 
 func (o *Options) config() (config, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	c := config{capacity: o.Capacity, reserve: o.Reserve, single: o.Single, most: o.MaxDeliveries}
+	c := config{capacity: o.Capacity, reserve: o.Reserve, most: o.MaxDeliveries}
+	c.single, c.stamped = o.Single, o.Stamped
 	c.care = care{o.RetryDelay, o.LeaseTimeout}
 	c.claims.capacity = o.Capacity
 	c.segment = &shmem.Options{
@@ -240,7 +259,8 @@ func (o *BytesOptions) config() (config, error) {
 	if o == nil {
 		o = new(BytesOptions)
 	}
-	c := config{capacity: o.Capacity, bytes: o.Bytes, single: o.Single, most: o.MaxDeliveries}
+	c := config{capacity: o.Capacity, bytes: o.Bytes, most: o.MaxDeliveries}
+	c.single, c.stamped = o.Single, o.Stamped
 	c.care = care{o.RetryDelay, o.LeaseTimeout}
 	c.claims = claims{o.Capacity, o.Bytes}
 	c.segment = &shmem.Options{
@@ -281,10 +301,14 @@ func (c *config) fill(options string) error {
 			c.bytes)
 	}
 	c.bytes = (c.bytes + 7) &^ 7
-	if c.single && c.bytes < layout.MinSingleBytes {
+	least := layout.MinSingleBytes
+	if c.stamped {
+		least = layout.MinStampedBytes
+	}
+	if c.single && c.bytes < least {
 		return fmt.Errorf("%w: %s.Bytes %d: too few for a message of a Single queue; use at "+
 			"least %d",
-			shmem.ErrBadOption, options, c.bytes, layout.MinSingleBytes)
+			shmem.ErrBadOption, options, c.bytes, least)
 	}
 	return nil
 }

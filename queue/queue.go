@@ -87,7 +87,7 @@ func (q *Queue[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 		return err
 	}
 	defer s.leave()
-	return q.sendFunc(ctx, s, f)
+	return q.sendFunc(ctx, s, 0, f)
 }
 
 // SendBatch sends all of vs in order, and blocks while there is no room. It sends as many at once
@@ -309,11 +309,15 @@ func (q *Queue[T]) prefetchMessage(pos uint64) {
 	mem.Prefetch(q.cells.At(i))
 }
 
-func (q *Queue[T]) sendFunc(ctx context.Context, s itemSender, f func(*T) error) error {
+// sendFunc sends with a stamp, 0 for that of now.
+func (q *Queue[T]) sendFunc(
+	ctx context.Context, s itemSender, sent int64, f func(*T) error,
+) error {
 	r, err := s.claim(ctx, 1)
 	if err != nil {
 		return err
 	}
+	r.sent = sent
 	written := false
 	defer func() {
 		if !written {
@@ -430,6 +434,7 @@ func (q *Queue[T]) take(ctx context.Context, end itemReceiver, n int) (run, erro
 		if err != nil || q.dead == nil || !q.bury(end, r) {
 			return r, err
 		}
+		forget(end)
 		if err := q.form.attached().buried(ctx, buried); err != nil {
 			return run{}, err
 		}

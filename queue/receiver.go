@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/shmembox/shmem/internal/stream"
 )
@@ -58,7 +59,7 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 }
 
 // RecvFunc receives a message that f reads in place. See Queue.RecvFunc. f must not use the
-// Receiver.
+// Receiver, except for Time.
 func (r *Receiver[T]) RecvFunc(ctx context.Context, f func(*T) error) error {
 	if !r.section.Enter() {
 		return r.closed()
@@ -88,6 +89,11 @@ func (r *Receiver[T]) Take(ctx context.Context) (*Lease[T], error) {
 
 // TryTake is Take that returns ErrEmpty where Take would block.
 func (r *Receiver[T]) TryTake() (*Lease[T], error) { return r.Take(stream.Try{}) }
+
+// Time returns when the message was sent that was received last, of a batch the last one; see
+// Lease.Time. Inside the function of a RecvFunc it is that of the message that the function reads.
+// It is the zero time if there is none, or in a queue without Options.Stamped.
+func (r *Receiver[T]) Time() time.Time { return stream.TimeOf(r.end.sent()) }
 
 // Wait waits until Recv has a message or io.EOF to return. See Queue.Wait.
 func (r *Receiver[T]) Wait(ctx context.Context) error {

@@ -59,7 +59,7 @@ func (s *Sender[T]) SendFunc(ctx context.Context, f func(*T) error) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
-	return s.q.sendFunc(ctx, s.end, f)
+	return s.q.sendFunc(ctx, s.end, 0, f)
 }
 
 // SendBatch sends all of vs in order. See Queue.SendBatch.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem/internal/fence"
 	"github.com/shmembox/shmem/internal/format"
@@ -25,7 +26,8 @@ type single struct {
 	size               int // items, or bytes, there is room for
 	depth              int // messages there is room for, for wait.YieldLines
 	sendSide, recvSide singleSide
-	fullHead           atomic.Uint64 // header.Head when the sender found no room
+	fullHead           atomic.Uint64           // header.Head when the sender found no room
+	stampAt            func(head uint64) int64 // the stamp of a message; nil: there are none
 }
 
 // A singleSide is one end of a Single queue, as this attachment sees it.
@@ -96,7 +98,20 @@ func (q *single) stats() Stats {
 		Skipped: q.sendSide.deaths.Load(), Redelivered: q.recvSide.deaths.Load(),
 		Ended:     ring.HasEnded(&h.Closed),
 		HasSender: q.holds(&q.sendSide), HasReceiver: q.holds(&q.recvSide),
+		OldestSent: q.oldest(head, tail),
 	}
+}
+
+// oldest returns when the message at the head was sent; see Stats.
+func (q *single) oldest(head, tail uint64) time.Time {
+	if q.stampAt == nil || head == tail {
+		return time.Time{}
+	}
+	stamp := q.stampAt(head)
+	if q.header.Head.Load() != head { // it was received meanwhile
+		return time.Time{}
+	}
+	return stream.TimeOf(stamp)
 }
 
 // holds reports whether a live process has that end.

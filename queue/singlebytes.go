@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/binary"
 	"math"
 	"time"
 
@@ -13,10 +14,14 @@ import (
 	"github.com/shmembox/shmem/internal/stream"
 )
 
+// stampSize is what a time stamp takes before a message.
+const stampSize = 8
+
 // singleBytes is the form of a Bytes for one sender and one receiver.
 type singleBytes struct {
 	single
 	spsc        *ring.SPSCBytes
+	stamp       int                 // bytes of the stamp before each message, 0 or stampSize
 	ownSender   *singleByteSender   // of the queue's own methods; guarded by sendSide.lock
 	ownReceiver *singleByteReceiver // likewise; guarded by recvSide.lock
 }
@@ -29,11 +34,15 @@ func (q *singleBytes) bind(l *layout.Queue) error {
 	if err != nil {
 		return err
 	}
+	if l.Stamped {
+		q.stamp = stampSize
+		q.stampAt = func(head uint64) int64 { return stream.RecordStamp(q.M, l, head) }
+	}
 	q.spsc, err = ring.NewSPSCBytes(q.header, data)
 	return err
 }
 
-func (q *singleBytes) maxLen() int   { return q.spsc.Max() }
+func (q *singleBytes) maxLen() int   { return q.spsc.Max() - q.stamp }
 func (q *singleBytes) capacity() int { return q.size }
 
 func (q *singleBytes) sender(ctx context.Context) (byteSender, error) {
@@ -112,6 +121,7 @@ type singleByteSender struct {
 	ring *ring.ByteSender
 	stop *stream.Stop // of a BytesSender
 	held bool         // messages are written and not published
+	sent []byte       // where the stamp of the reserved message is
 }
 
 func (s *singleByteSender) leave() { s.q.sendSide.lock.unlock() }
@@ -131,7 +141,8 @@ func (s *singleByteSender) reserve(ctx context.Context, n int) ([]byte, uint64, 
 		}
 		if err == nil {
 			step.Reach(step.QueueClaimed)
-			return b, 0, nil
+			s.sent = b[:q.stamp]
+			return b[q.stamp:], 0, nil
 		}
 		if err == ring.ErrTooBig {
 			return nil, 0, q.sendErrors.Of(tooBig(n, q.maxLen()))
@@ -149,12 +160,18 @@ func (s *singleByteSender) try(n int) ([]byte, error) {
 	if s.q.header.Closed.Load() != 0 {
 		return nil, ring.ErrClosed
 	}
-	return s.ring.Reserve(n)
+	if n < 0 || n > s.q.maxLen() {
+		return nil, ring.ErrTooBig
+	}
+	return s.ring.Reserve(n + s.q.stamp)
 }
 
-func (s *singleByteSender) publish(_ uint64, n int, more bool) error {
+func (s *singleByteSender) publish(_ uint64, n int, more bool, sent int64) error {
+	if len(s.sent) > 0 {
+		binary.NativeEndian.PutUint64(s.sent, uint64(stampNow(sent)))
+	}
 	step.Reach(step.QueueWritten)
-	s.ring.Commit(n)
+	s.ring.Commit(n + s.q.stamp)
 	s.q.sendSide.waiter.count++
 	if s.held = true; !more {
 		s.flush()
@@ -191,6 +208,7 @@ type singleByteReceiver struct {
 	q    *singleBytes
 	ring *ring.ByteReceiver
 	stop *stream.Stop // of a BytesReceiver
+	last lastSent
 }
 
 func (r *singleByteReceiver) leave() { r.q.recvSide.lock.unlock() }
@@ -199,7 +217,7 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err err
 	q := r.q
 	var backoff stream.Backoff
 	for gone := false; ; gone = q.recvSide.waiter.peerGone() {
-		b, err = r.ring.Next()
+		b, err = r.next(&m)
 		if err == nil {
 			break
 		}
@@ -220,11 +238,25 @@ func (r *singleByteReceiver) take(ctx context.Context) (b []byte, m run, err err
 	return b, m, nil
 }
 
+// next returns the next message, and finds its stamp.
+func (r *singleByteReceiver) next(m *run) ([]byte, error) {
+	b, err := r.ring.Next()
+	if err != nil || r.q.stamp == 0 {
+		return b, err
+	}
+	if len(b) < stampSize {
+		return nil, ring.ErrCorrupt
+	}
+	m.sent = int64(binary.NativeEndian.Uint64(b))
+	r.last.took(m.sent)
+	return b[stampSize:], nil
+}
+
 func (r *singleByteReceiver) watchPeer() { r.q.watchPeer(&r.q.recvSide, &r.q.sendSide) }
 
 // another releases nothing: release consumes all that was taken.
 func (r *singleByteReceiver) another(m run) (b []byte, next run, err error) {
-	b, err = r.ring.Next()
+	b, err = r.next(&m)
 	if err != nil {
 		return nil, m, nil // the next call finds out
 	}
@@ -251,8 +283,11 @@ func (r *singleByteReceiver) release(run) error {
 // redeliver makes the message of take, which is not released, the next one again.
 func (r *singleByteReceiver) redeliver(run, time.Duration) error {
 	r.ring.Rewind()
+	r.last.forget()
 	return nil
 }
+
+func (r *singleByteReceiver) sent() int64 { return r.last.stamp }
 
 func (r *singleByteReceiver) wait(ctx context.Context) error {
 	return r.q.waitReceiver(r.stop.With(ctx))

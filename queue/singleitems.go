@@ -27,6 +27,14 @@ func (q *singleItems) bind(l *layout.Queue) (err error) {
 		return err
 	}
 	q.quick = q.header
+	if err := q.bindStamps(l); err != nil {
+		return err
+	}
+	if q.stamps != nil {
+		q.stampAt = func(head uint64) int64 {
+			return int64(q.stamps[head%uint64(len(q.stamps))].Load())
+		}
+	}
 	q.spsc, err = ring.NewSPSC(q.header, l.Capacity)
 	return err
 }
@@ -74,7 +82,7 @@ func (q *singleItems) receiver(ctx context.Context) (itemReceiver, error) {
 func (q *singleItems) takeReceiver() error {
 	r, err := ownSide(&q.single, &q.recvSide, q.spsc.Receiver)
 	if err == nil {
-		q.ownReceiver = &singleItemReceiver{q, r, nil, q.quick, q.M}
+		q.ownReceiver = &singleItemReceiver{q: q, ring: r, header: q.quick, m: q.M}
 	}
 	return err
 }
@@ -92,7 +100,7 @@ func (q *singleItems) newReceiver(stop *stream.Stop) (itemReceiver, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
-	return &singleItemReceiver{q, r, stop, q.quick, q.M}, r.Leave, nil
+	return &singleItemReceiver{q: q, ring: r, stop: stop, header: q.quick, m: q.M}, r.Leave, nil
 }
 
 // A singleItemSender is the sending end. One goroutine at a time calls its methods.
@@ -128,6 +136,9 @@ func (s *singleItemSender) claim(ctx context.Context, n int) (r run, err error) 
 
 func (s *singleItemSender) publish(r run) error {
 	q := s.q
+	if q.stamps != nil {
+		q.stamps.write(r)
+	}
 	step.Reach(step.QueueWritten)
 	if robust.RaceEnabled {
 		robust.Releasing(q.Object(), &q.header.RecvArmed)
@@ -159,6 +170,7 @@ type singleItemReceiver struct {
 	stop   *stream.Stop     // of a Receiver
 	header *ring.SPSCHeader // quick of q
 	m      *mem.Mapping     // of q
+	last   lastSent
 }
 
 func (r *singleItemReceiver) leave() { r.q.recvSide.lock.unlock() }
@@ -178,6 +190,10 @@ func (r *singleItemReceiver) take(ctx context.Context, n int) (m run, err error)
 	if robust.RaceEnabled {
 		robust.Acquired(q.Object(), &q.header.RecvArmed)
 	}
+	if q.stamps != nil {
+		m.sent = q.stamps.of(m)
+		r.last.took(m.sent)
+	}
 	return m, nil
 }
 
@@ -196,8 +212,13 @@ func (r *singleItemReceiver) release(m run) error {
 // light reports whether a message can be released without a barrier.
 func (r *singleItemReceiver) light() bool { return fence.Light && r.header.SendWait.Load() == 0 }
 
-// redeliver has nothing to do: a message that is not released stays.
-func (r *singleItemReceiver) redeliver(run, time.Duration) error { return nil }
+// redeliver has little to do: a message that is not released stays.
+func (r *singleItemReceiver) redeliver(run, time.Duration) error {
+	r.last.forget()
+	return nil
+}
+
+func (r *singleItemReceiver) sent() int64 { return r.last.stamp }
 
 func (r *singleItemReceiver) wait(ctx context.Context) error {
 	return r.q.waitReceiver(r.stop.With(ctx))

@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/shmembox/shmem"
+import (
+	"time"
+
+	"github.com/shmembox/shmem"
+)
 
 // Stats are the state of a queue at one moment. Messages count from its creation, over all
 // processes. In a Single Bytes the fields marked with * count bytes.
@@ -14,6 +18,10 @@ type Stats struct {
 	Skipped     uint64 // not sent because the sender died; in a Single queue: senders that died
 	Redelivered uint64 // because the receiver died; in a Single queue: receivers that died
 	Ended       bool   // by End
+
+	// OldestSent is when the oldest message was sent that waits to be received, in a queue with
+	// Options.Stamped. It is the zero time if none waits.
+	OldestSent time.Time
 
 	// HasSender and HasReceiver report whether a live process has that end of a Single queue.
 	HasSender, HasReceiver bool

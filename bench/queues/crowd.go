@@ -16,10 +16,16 @@ import (
 // crowds are the cases in which k goroutines send and k receive, in one process.
 func crowds[T any](what string, k, n int) []bench {
 	group := fmt.Sprintf("%s, %d senders and %d receivers in one process", what, k, k)
-	return []bench{
+	all := []bench{
 		{group: group, name: "queue, Sender and Receiver", n: n, here: &queueCrowd[T]{k: k}},
 		{group: group, name: "Go channel", n: n, here: &channelCrowd[T]{k: k}},
 	}
+	for kind, name := range bareKinds {
+		x := &bareCrowd[T]{k: k}
+		x.kind = kind
+		all = append(all, bench{group: group, name: name, n: n, here: x})
+	}
+	return all
 }
 
 // each calls f in k goroutines, and waits for them.

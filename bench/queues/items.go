@@ -41,6 +41,11 @@ func items[T any](group string, batch, n int) (all []bench) {
 	add("bare ring, spinning", n, &ringSender[T]{batch: batch}, &ringReceiver[T]{batch: batch})
 	if batch == 1 {
 		add("Go channel, one process", n/2, &goChannel[T]{}, nil)
+		for kind, name := range bareKinds {
+			s, r := &bareSender[T]{}, &bareReceiver[T]{}
+			s.kind, r.kind = kind, kind
+			add(name, n/2, s, r)
+		}
 	}
 	for _, k := range []struct {
 		name string

@@ -58,7 +58,7 @@ func benches() []bench {
 	var all []bench
 	all = append(all, items[small]("8 bytes one by one", 1, 3_000_000)...)
 	all = append(all, items[line]("64 bytes one by one", 1, 2_000_000)...)
-	for _, k := range []int{2, 4} {
+	for _, k := range []int{1, 2, 4} {
 		all = append(all, crowds[small]("8 bytes", k, 1_000_000)...)
 		all = append(all, crowds[line]("64 bytes", k, 1_000_000)...)
 	}

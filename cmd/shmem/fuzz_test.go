@@ -234,15 +234,16 @@ func images(t testing.TB) map[string][]byte {
 	s, err := shmem.CreateSegment("raw", 5000, &shmem.Options{Dir: dir, Slots: 4})
 	keep("raw", s, err)
 	for _, single := range []bool{false, true} {
-		name := fmt.Sprintf("%v", single)
+		name, stamped := fmt.Sprintf("%v", single), single // each form once, with stamps or without
 		q, err := queue.Create[Job]("queue-"+name,
-			&queue.Options{Dir: dir, Slots: 4, Capacity: 4, Single: single})
+			&queue.Options{Dir: dir, Slots: 4, Capacity: 4, Single: single, Stamped: !stamped})
 		if err == nil {
 			err = q.Send(ctx, Job{1})
 		}
 		keep("queue-"+name, q, err)
 		p, err := queue.CreateBytes("bytes-"+name,
-			&queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 256, Single: single})
+			&queue.BytesOptions{Dir: dir, Slots: 4, Capacity: 4, Bytes: 256, Single: single,
+				Stamped: stamped})
 		if err == nil {
 			err = p.Send(ctx, []byte("esc \x1b[31m"))
 		}

@@ -128,8 +128,8 @@ func (e *env) receiver(name string, o *inspect.Observer) source {
 	}
 	return func(idle func() error, f func(inspect.Message) error) error {
 		n := uint64(0)
-		return e.receiveItems(name, t.Item(), idle, func(v inspect.Value) error {
-			m := inspect.Message{Seq: n, Time: time.Now(), Value: v}
+		return e.receiveItems(name, t.Item(), idle, func(sent time.Time, v inspect.Value) error {
+			m := inspect.Message{Seq: n, Time: time.Now(), Published: sent, Value: v}
 			n++
 			return f(m)
 		})

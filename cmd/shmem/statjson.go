@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
 )
@@ -63,7 +65,8 @@ type jsonQueueStats struct {
 	Redelivered count64     `json:"redelivered"`
 	Sending     int         `json:"sending"`
 	Receiving   int         `json:"receiving"`
-	Bytes       count64     `json:"bytes,omitempty"` // of a queue.Bytes
+	OldestSent  *moment     `json:"oldestSent,omitempty"` // of a queue with time stamps
+	Bytes       count64     `json:"bytes,omitempty"`      // of a queue.Bytes
 	Single      bool        `json:"single,omitempty"`
 	Sender      *jsonHolder `json:"sender,omitempty"`   // of a Single queue
 	Receiver    *jsonHolder `json:"receiver,omitempty"` // of a Single queue
@@ -93,7 +96,7 @@ func jsonStatsOf(s *inspect.Stats) *jsonStats {
 	} else {
 		j.jsonQueueStats = &jsonQueueStats{
 			count64(s.Sent), count64(s.Received), count64(s.Depth), count64(s.Redelivered),
-			s.Sending, s.Receiving,
+			s.Sending, s.Receiving, momentOf(s.OldestSent),
 			count64(s.Bytes), s.Single,
 			jsonHolderOf(s.Sender), jsonHolderOf(s.Receiver),
 		}
@@ -106,11 +109,17 @@ func jsonLeaseOf(l inspect.Lease) jsonLease {
 		jsonHolder: jsonHolder(l.Holder), Oldest: count64(l.Oldest), Blocks: l.Blocks,
 		Deliveries: l.Deliveries,
 	}
-	if !l.Since.IsZero() {
-		since := moment(l.Since)
-		j.Since = &since
-	}
+	j.Since = momentOf(l.Since)
 	return j
+}
+
+// momentOf returns nil for the zero time.
+func momentOf(t time.Time) *moment {
+	if t.IsZero() {
+		return nil
+	}
+	m := moment(t)
+	return &m
 }
 
 // jsonHolderOf returns nil for no holder.

@@ -402,12 +402,16 @@ func statsText(s *inspect.Stats) string {
 func isTopic(s *inspect.Stats) bool { return strings.HasPrefix(s.Kind, "topic.") }
 
 func queueText(s *inspect.Stats) string {
-	if s.Single && s.BytesCap > 0 { // here all counters are bytes
-		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting", s.Sent, s.Received,
-			s.Bytes, s.BytesCap)
+	oldest := ""
+	if !s.OldestSent.IsZero() {
+		oldest = ", the oldest for " + since(s.OldestSent)
 	}
-	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting", s.Sent, s.Received, s.Depth,
-		s.Capacity)
+	if s.Single && s.BytesCap > 0 { // here all counters are bytes
+		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting%s", s.Sent, s.Received,
+			s.Bytes, s.BytesCap, oldest)
+	}
+	text := fmt.Sprintf("%d sent, %d received, %d of %d waiting%s", s.Sent, s.Received, s.Depth,
+		s.Capacity, oldest)
 	if s.BytesCap > 0 {
 		text += fmt.Sprintf(", %d of %d bytes", s.Bytes, s.BytesCap)
 	}

@@ -47,16 +47,22 @@ func noCounters(o *inspect.Observer) error {
 // head is the line of the type and the counters.
 func (v streamView) head() string { return typeName(v.t) + "  " + statsText(v.stats) }
 
-// lines are the messages, each on a line of at most width columns, after its number.
+// lines are the messages, each on a line of at most width columns, after its number and, if it has a
+// time stamp, its age.
 func (v streamView) lines(s style, width int) (all []string) {
-	long := 0
-	for _, m := range v.messages {
+	long, wide := 0, 0
+	ages := make([]string, len(v.messages)) // of messages with time stamps
+	for i, m := range v.messages {
 		long = max(long, len(fmt.Sprint(m.Seq)))
+		if !m.Published.IsZero() {
+			ages[i] = since(m.Published)
+			wide = max(wide, 2+len(ages[i]))
+		}
 	}
-	for _, m := range v.messages {
-		room := max(width-long-3, 20)
+	for i, m := range v.messages {
+		room := max(width-long-wide-3, 20)
 		text := cut(clean(messageText(m.Value, room)), room)
-		all = append(all, s.cyan(lpad(fmt.Sprint(m.Seq), long))+"  "+text)
+		all = append(all, s.cyan(lpad(fmt.Sprint(m.Seq), long))+lpad(ages[i], wide)+"  "+text)
 	}
 	return all
 }
@@ -84,8 +90,9 @@ func (v streamView) text(e *env) string {
 }
 
 type jsonMessage struct {
-	Seq   count64 `json:"seq"`
-	Value any     `json:"value"`
+	Seq       count64 `json:"seq"`
+	Published *moment `json:"published,omitempty"` // or sent; if messages have time stamps
+	Value     any     `json:"value"`
 }
 
 type jsonStream struct {
@@ -106,7 +113,7 @@ func (v streamView) MarshalJSON() ([]byte, error) {
 		if m.Value.Kind() == inspect.Raw {
 			value = jsonOfBytes(m.Value.Bytes())
 		}
-		j.Messages = append(j.Messages, jsonMessage{count64(m.Seq), value})
+		j.Messages = append(j.Messages, jsonMessage{count64(m.Seq), momentOf(m.Published), value})
 	}
 	return json.Marshal(j)
 }

@@ -25,7 +25,7 @@ type tailCmd struct {
 	Wait  bool   `help:"Wait until it is there."`
 	Raw   bool   `xor:"form" help:"The bytes of each message as they are, without a newline behind it."`
 	JSON  bool   `name:"json" xor:"form" help:"A line of JSON for each message of a topic or typed queue."`
-	Time  bool   `xor:"form" help:"Before each message of a topic with time stamps, when it was published."`
+	Time  bool   `xor:"form" help:"Before each message that has a time stamp, when it was published or sent."`
 	From  string `default:"now" placeholder:"WHERE" help:"Where in a topic to begin: now, oldest, or a sequence number."`
 	Hold  bool   `help:"Make the publishers of a topic wait for this one, if it was made for that: nothing is lost."`
 	Count int    `short:"n" help:"End after so many messages."`
@@ -235,12 +235,19 @@ type messageWriter struct {
 
 // showAt is show of a message that was published at that time; the zero time is not known.
 func (w *messageWriter) showAt(at time.Time, v inspect.Value) error {
-	if w.cmd.Time && !at.IsZero() {
-		if _, err := fmt.Fprintf(w.env.out, "%s ", at.UTC().Format(stampLayout)); err != nil {
-			return err
-		}
+	if err := w.cmd.time(w.env, at); err != nil {
+		return err
 	}
 	return w.show(v)
+}
+
+// time begins the line of a message with its time, with --time and if that is known.
+func (c *tailCmd) time(e *env, at time.Time) error {
+	if !c.Time || at.IsZero() {
+		return nil
+	}
+	_, err := fmt.Fprintf(e.out, "%s ", at.UTC().Format(stampLayout))
+	return err
 }
 
 // stampLayout is RFC 3339 with all nine digits, so that messages stand below each other.
@@ -311,7 +318,7 @@ func (c *tailCmd) items(e *env, item *inspect.Type) (ended bool, err error) {
 			"--from and --hold are for topics, and %s is none", c.Name)}
 	}
 	w := &messageWriter{cmd: c, env: e}
-	err = e.receiveItems(c.Name, item, e.stdout.flush, w.show)
+	err = e.receiveItems(c.Name, item, e.stdout.flush, w.showAt)
 	if flushed := e.stdout.flush(); flushed != nil {
 		return false, fileError(flushed)
 	}
@@ -324,10 +331,10 @@ func (c *tailCmd) items(e *env, item *inspect.Type) (ended bool, err error) {
 	return false, err
 }
 
-// receiveItems calls f for each message of a typed queue until the stream ends, and idle before it
-// waits for one. A message is consumed although f returns errEnough. It is redelivered if f fails.
+// receiveItems calls f for each message of a typed queue, with the time when it was sent if that is
+// known, until the stream ends, and idle before it waits for one. A message is consumed although f returns errEnough. It is redelivered if f fails.
 func (e *env) receiveItems(name string, item *inspect.Type, idle func() error,
-	f func(inspect.Value) error) (err error) {
+	f func(time.Time, inspect.Value) error) (err error) {
 	q, err := stream.AttachItems(name, e.opts())
 	if err != nil {
 		return err
@@ -335,10 +342,10 @@ func (e *env) receiveItems(name string, item *inspect.Type, idle func() error,
 	defer func() { err = errors.Join(err, q.Close()) }()
 	for {
 		enough := false
-		err := q.Recv(e.ctx, func(p []byte) error {
+		err := q.Recv(e.ctx, func(p []byte, sent time.Time) error {
 			v, err := item.Of(bytes.Clone(p))
 			if err == nil {
-				err = f(v)
+				err = f(sent, v)
 			}
 			if enough = err == errEnough; enough {
 				return nil
@@ -370,15 +377,22 @@ func (c *tailCmd) queue(e *env) (ended bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
+	r, err := q.Receiver()
+	if err != nil {
+		return false, err
+	}
 	write := func(p []byte) error {
 		if c.Raw {
 			_, err := e.raw.Write(p)
 			return err
 		}
+		if err := c.time(e, r.Time()); err != nil {
+			return err
+		}
 		return e.line(p)
 	}
 	for n := 0; c.Count == 0 || n < c.Count; n++ {
-		err := q.RecvFunc(e.ctx, write)
+		err := r.RecvFunc(e.ctx, write)
 		switch {
 		case errors.Is(err, io.EOF):
 			return true, nil

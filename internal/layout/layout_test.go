@@ -249,6 +249,47 @@ func TestStamps(t *testing.T) {
 	}
 }
 
+// TestQueueStamps: a queue with time stamps is read back as one, and has a stamp for each message. In
+// a Single queue of bytes the data begin where they do without stamps.
+func TestQueueStamps(t *testing.T) {
+	small, large := of(t, reflect.TypeFor[uint64]()), of(t, reflect.TypeFor[[9]uint64]())
+	for _, single := range []bool{false, true} {
+		a, err1 := layout.NewQueue(small, 5, single)
+		b, err2 := layout.NewQueue(large, 5, single)
+		c, err3 := layout.NewBytes(5, 80, single)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		for _, plain := range []*layout.Queue{a, b, c} {
+			want, err := plain.WithStamps()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := layout.QueueOf(stored(t, want.Type))
+			if err != nil || !got.Stamped || got.Stamps != want.Stamps || got.Items != want.Items ||
+				got.Slots != want.Slots || got.Marks != want.Marks || got.Deaths != plain.Deaths ||
+				got.Capacity != plain.Capacity || got.Bytes != plain.Bytes ||
+				got.Stride != plain.Stride || got.WordStep != plain.WordStep {
+				t.Errorf("%v: got %+v, want %+v", err, got, want)
+			}
+			n := 5
+			if single && plain.Item == nil {
+				n = 0
+				if want.Items != plain.Items || want.Items != layout.SingleData() {
+					t.Errorf("data at %d and %d", want.Items, plain.Items)
+				}
+			}
+			if k := layout.Len(want.Type, "Stamps"); k != n || want.Stamps%8 != 0 || plain.Stamped ||
+				want.Type.Fingerprint() == plain.Type.Fingerprint() {
+				t.Errorf("%d stamps at %d, %+v", k, want.Stamps, plain)
+			}
+		}
+	}
+	if _, err := (&layout.Queue{Single: true, Bytes: 40}).WithStamps(); err != layout.ErrSize {
+		t.Error(err)
+	}
+}
+
 // stored returns the type as a segment gives it back.
 func stored(t *testing.T, l *format.Type) *format.Type {
 	t.Helper()

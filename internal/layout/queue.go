@@ -23,6 +23,7 @@ const (
 	topicField  = "Topic"
 
 	deathsField  = "Ends"
+	stampedEnds  = "StampedEnds" // in place of deathsField, in a Single queue.Bytes with stamps
 	holdsField   = "Holds"
 	slotsField   = "Slots"
 	stampsField  = "Stamps"
@@ -37,8 +38,12 @@ const (
 const pairAlign = 128
 
 // MinSingleBytes is the least number of bytes of a Single queue.Bytes that can carry a message of
-// one byte: a message has at most half of the ring, less a record header of 8 bytes.
-const MinSingleBytes = 32
+// one byte: a message has at most half of the ring, less a record header of 8 bytes. With time
+// stamps it takes 8 bytes more.
+const (
+	MinSingleBytes  = 32
+	MinStampedBytes = 48
+)
 
 // Errors of a type that is not laid out as it should be.
 var (
@@ -56,6 +61,10 @@ var (
 //	               Data [Bytes]byte
 //	Bytes, Single  SingleHeader, Ends Deaths, Data [Bytes]byte
 //
+// Where messages have time stamps, Stamps [Capacity]Word stand before the marks, of a Single queue
+// before the items. In a Single queue.Bytes the stamp stands before the bytes of each message, and
+// Ends is called StampedEnds: the data begin at the same offset.
+//
 // A cell is an item or, where there is spare room behind it, the item in a struct; see cellOf. In a
 // slot the word stands before the cell: both are on one cache line. See slotOf.
 type Queue struct {
@@ -64,9 +73,10 @@ type Queue struct {
 	Item     *format.Type // nil: a queue.Bytes
 	Capacity int          // messages; 0 in a Single queue.Bytes, which is bounded by Bytes alone
 	Bytes    int          // of a queue.Bytes
+	Stamped  bool         // messages have time stamps
 
-	Deaths, Slots, Marks, Extents int // offsets
-	Items                         int // offset of the first item, or of Data
+	Deaths, Slots, Stamps, Marks, Extents int // offsets
+	Items                                 int // offset of the first item, or of Data
 
 	WordStep int // words from one word of Slots to the next
 	Stride   int // from item to item; 0 in a queue.Bytes
@@ -84,50 +94,25 @@ func SpacedQueue(item *format.Type, capacity int, single bool, stride int) (*Que
 	if !fits(item, stride) {
 		return nil, ErrSize
 	}
-	q := &Queue{
-		Single: single, Item: item, Capacity: capacity, WordStep: 1, Stride: stride, Cell: stride,
-	}
-	items := Part{
-		Name: itemsField, Type: cellOf(queueCell, item, stride), Len: capacity, Align: pairAlign,
-	}
-	if single {
-		return q.lay(QueueName, Part{Name: singleField, Type: SingleHeader},
-			Part{Name: deathsField, Type: Deaths}, items)
-	}
-	slot := slotOf(item, stride)
-	if slot == nil {
-		return q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
-			Part{Name: slotsField, Type: Word, Len: capacity},
-			Part{Name: leasesField, Type: Word, Len: capacity}, items)
-	}
-	items.Type = slot
-	q.WordStep, q.Stride = slot.Size/wordSize, slot.Size
-	q, err := q.lay(QueueName, Part{Name: manyField, Type: ManyHeader},
-		Part{Name: leasesField, Type: Word, Len: capacity}, items)
-	if err == nil {
-		q.Slots = q.Items
-		q.Items += wordSize
-	}
-	return q, err
+	q := &Queue{Single: single, Item: item, Capacity: capacity, Cell: stride}
+	return q, q.lay()
 }
 
 // NewBytes lays out a queue.Bytes. A Single one has no capacity in messages, and at least
 // MinSingleBytes.
 func NewBytes(capacity, bytes int, single bool) (*Queue, error) {
-	if single && bytes < MinSingleBytes {
-		return nil, ErrSize
-	}
-	q := &Queue{Single: single, Capacity: capacity, Bytes: bytes, WordStep: 1}
-	data := Part{Name: dataField, Type: octet, Len: bytes, Align: pairAlign}
+	q := &Queue{Single: single, Capacity: capacity, Bytes: bytes}
 	if single {
 		q.Capacity = 0
-		return q.lay(BytesName, Part{Name: singleField, Type: SingleHeader},
-			Part{Name: deathsField, Type: Deaths}, data)
 	}
-	return q.lay(BytesName, Part{Name: manyField, Type: ManyBytesHeader},
-		Part{Name: slotsField, Type: Word, Len: capacity},
-		Part{Name: leasesField, Type: Word, Len: capacity},
-		Part{Name: extentsField, Type: Extent, Len: capacity}, data)
+	return q, q.lay()
+}
+
+// WithStamps returns the layout of a queue that is like q, with time stamps.
+func (q *Queue) WithStamps() (*Queue, error) {
+	s := *q
+	s.Stamped = true
+	return &s, s.lay()
 }
 
 // SingleData is where the bytes of a Single queue.Bytes begin, whatever their number is.
@@ -139,32 +124,88 @@ var SingleData = sync.OnceValue(func() int {
 	return q.Items
 })
 
-func (q *Queue) lay(name string, parts ...Part) (*Queue, error) {
-	for _, p := range parts[1:] {
+// lay sets the type and the offsets, by the other fields.
+func (q *Queue) lay() error {
+	name, parts := QueueName, q.itemParts
+	if q.Item == nil {
+		name, parts = BytesName, q.byteParts
+	}
+	q.WordStep, q.Stride = 1, q.Cell
+	all := parts()
+	for _, p := range all[1:] {
 		if p.Type != Deaths && p.Len < 1 {
-			return nil, ErrSize
+			return ErrSize
 		}
 	}
-	t, err := Struct(name, parts...)
+	t, err := Struct(name, all...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	q.Type = t
-	for _, f := range t.Fields {
-		switch f.Name {
-		case deathsField:
-			q.Deaths = f.Offset
-		case slotsField:
-			q.Slots = f.Offset
-		case leasesField:
-			q.Marks = f.Offset
-		case extentsField:
-			q.Extents = f.Offset
-		case itemsField, dataField:
-			q.Items = f.Offset
-		}
+	q.place()
+	return nil
+}
+
+// words is a part with a word for each message.
+func (q *Queue) words(name string) Part { return Part{Name: name, Type: Word, Len: q.Capacity} }
+
+// stamps are the part with the time stamps, if there is one.
+func (q *Queue) stamps() []Part {
+	if !q.Stamped {
+		return nil
 	}
-	return q, nil
+	return []Part{q.words(stampsField)}
+}
+
+// itemParts are the parts of a queue.Queue.
+func (q *Queue) itemParts() []Part {
+	items := Part{
+		Name: itemsField, Type: cellOf(queueCell, q.Item, q.Cell), Len: q.Capacity,
+		Align: pairAlign,
+	}
+	if q.Single {
+		all := []Part{{Name: singleField, Type: SingleHeader}, {Name: deathsField, Type: Deaths}}
+		return append(append(all, q.stamps()...), items)
+	}
+	all := []Part{{Name: manyField, Type: ManyHeader}}
+	if slot := slotOf(q.Item, q.Cell); slot != nil {
+		items.Type = slot
+		q.WordStep, q.Stride = slot.Size/wordSize, slot.Size
+	} else {
+		all = append(all, q.words(slotsField))
+	}
+	return append(append(all, q.stamps()...), q.words(leasesField), items)
+}
+
+// byteParts are the parts of a queue.Bytes.
+func (q *Queue) byteParts() []Part {
+	data := Part{Name: dataField, Type: octet, Len: q.Bytes, Align: pairAlign}
+	if q.Single {
+		ends, least := deathsField, MinSingleBytes
+		if q.Stamped {
+			ends, least = stampedEnds, MinStampedBytes
+		}
+		if q.Bytes < least {
+			data.Len = 0
+		}
+		return []Part{{Name: singleField, Type: SingleHeader}, {Name: ends, Type: Deaths}, data}
+	}
+	all := []Part{{Name: manyField, Type: ManyBytesHeader}, q.words(slotsField)}
+	return append(append(all, q.stamps()...), q.words(leasesField),
+		Part{Name: extentsField, Type: Extent, Len: q.Capacity}, data)
+}
+
+// place sets the offsets, by the type.
+func (q *Queue) place() {
+	offset := func(name string) int { return max(0, Offset(q.Type, name)) }
+	q.Deaths = max(offset(deathsField), offset(stampedEnds))
+	q.Slots, q.Stamps = offset(slotsField), offset(stampsField)
+	q.Marks, q.Extents = offset(leasesField), offset(extentsField)
+	q.Items = max(offset(itemsField), offset(dataField))
+	if q.WordStep > 1 { // a word begins each slot
+		q.Slots = q.Items
+		q.Items += wordSize
+	}
 }
 
 // QueueLike lays out a queue.Queue of items with the form, the capacity and the cells of a stored
@@ -173,7 +214,17 @@ func QueueLike(stored, item *format.Type) (*Queue, error) {
 	if Stream(stored) != QueueName {
 		return nil, ErrNoQueue
 	}
-	return SpacedQueue(item, Len(stored, itemsField), First(stored) == singleField, Stride(stored))
+	q, err := SpacedQueue(
+		item, Len(stored, itemsField), First(stored) == singleField, Stride(stored))
+	return q.stampedLike(err, stored)
+}
+
+// stampedLike returns q, with time stamps if a stored queue has them.
+func (q *Queue) stampedLike(err error, stored *format.Type) (*Queue, error) {
+	if err != nil || Offset(stored, stampsField) < 0 && Offset(stored, stampedEnds) < 0 {
+		return q, err
+	}
+	return q.WithStamps()
 }
 
 // BytesLike lays out a queue.Bytes with the form and the sizes of a stored one. It is ErrNoQueue if
@@ -182,7 +233,9 @@ func BytesLike(stored *format.Type) (*Queue, error) {
 	if Stream(stored) != BytesName {
 		return nil, ErrNoQueue
 	}
-	return NewBytes(Len(stored, slotsField), Len(stored, dataField), First(stored) == singleField)
+	q, err := NewBytes(
+		Len(stored, slotsField), Len(stored, dataField), First(stored) == singleField)
+	return q.stampedLike(err, stored)
 }
 
 // QueueOf is the layout of a stored queue.Queue or queue.Bytes. It is ErrNoQueue unless that is, to

@@ -27,9 +27,9 @@ import (
 //   - due: the message is returned, or its new holder has not changed the mark yet. It can be taken
 //     from that time on, and the deliveries that are counted have ended.
 //
-// A mark of another lap says nothing: the message is new. Taking a new message writes no mark. A mark
-// has the low bits of a lap only, so an old one would count again after 2^18 laps. Producers clear
-// old marks before: see cleanMarks.
+// A mark of another lap says nothing: the message is new. Taking a new message writes no mark. A
+// mark has the low bits of a lap only, so an old one would count again after 2^18 laps. Producers
+// clear old marks before: see cleanMarks.
 //
 //	bits 46 to 63  low bits of the lap
 //	bits 38 to 45  deliveries; 255: or more
@@ -108,9 +108,9 @@ func (r *MPMC) remark(i uint64, m, next Mark) bool {
 		access.CAS("mark.change", &r.marks[i], uint64(m), uint64(next))
 }
 
-// cleanLaps says in which laps producers clear marks: where these bits of the lap are set. There are
-// four such laps before a mark counts again; a producer that is killed before it has cleared the
-// mark leaves that to the next one.
+// cleanLaps says in which laps producers clear marks: where these bits of the lap are set. There
+// are four such laps before a mark counts again; a producer that is killed before it has cleared
+// the mark leaves that to the next one.
 const cleanLaps = 1<<(64-markLapShift-2) - 1
 
 // cleanMarks clears the marks of k positions from pos on, which the caller has claimed: no message

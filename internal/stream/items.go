@@ -15,8 +15,9 @@ type Items interface {
 	Type() *format.Type
 	// Send sends a message that write writes in place. The bytes are zero before that.
 	Send(ctx context.Context, write func([]byte) error) error
-	// Recv receives a message that read reads in place.
-	Recv(ctx context.Context, read func([]byte) error) error
+	// Recv receives a message that read reads in place. The time is when it was sent; the zero time
+	// in a queue without time stamps.
+	Recv(ctx context.Context, read func([]byte, time.Time) error) error
 	// Take receives a message on a lease that outlives the call; see queue.Queue.Take.
 	Take(ctx context.Context) (Loan, error)
 	// Unlinked returns a channel that is closed when the name no longer leads to the queue.
@@ -34,6 +35,7 @@ type Loan interface {
 	Bytes() []byte // in place
 	Position() uint64
 	Deliveries() int
+	Time() time.Time
 	Done() error
 	Back(delay time.Duration) error
 }

@@ -69,11 +69,12 @@ func (p *Plan) claim(options string, l *layout.Topic) error {
 		Claim(options, "Capacity", l.Capacity, p.Capacity),
 		Claim(options, "Bytes", l.Bytes, p.Bytes),
 		Claim(options, "Holds", l.Holds, p.Holds),
-		p.claimStamps(options, l))
+		ClaimStamps(options, l.Stamped || !p.Stamped))
 }
 
-func (p *Plan) claimStamps(options string, l *layout.Topic) error {
-	if p.Stamped && !l.Stamped {
+// ClaimStamps is Claim of the option Stamped, which asks for time stamps.
+func ClaimStamps(options string, has bool) error {
+	if !has {
 		return fmt.Errorf("the segment was created without time stamps, %s.Stamped asks for them; "+
 			"leave the option out", options)
 	}

@@ -97,7 +97,9 @@ func open(dir string) (*closers, error) {
 	jobs, err := queue.Open[int64]("jobs",
 		&queue.Options{Dir: dir, Capacity: 16, Lifetime: shmem.Kept})
 	c.add(jobs, err)
-	lines, err := queue.OpenBytes("lines", &queue.BytesOptions{Dir: dir, Lifetime: shmem.Kept})
+	lines, err := queue.OpenBytes("lines", &queue.BytesOptions{
+		Dir: dir, Lifetime: shmem.Kept, Stamped: true,
+	})
 	c.add(lines, err)
 	single, err := queue.OpenBytes("single",
 		&queue.BytesOptions{Dir: dir, Single: true, Lifetime: shmem.Kept})
