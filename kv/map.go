@@ -77,31 +77,44 @@ func open[K comparable, V any](name string, mode stream.Mode, opts *Options) (*M
 		return nil, p.Error(err)
 	}
 	p.Options = c.segment
-	p.New = func(int) (*format.Type, error) { return typeOf(layoutOf(key, value, &c)) }
+	m := &Map[K, V]{keys: newKeyForm(key)}
+	if err := m.c.open(p, key, value, &c); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// open opens a map of those types.
+func (c *core) open(p *stream.Plan, key, value *format.Type, o *config) error {
+	p.New = func(int) (*format.Type, error) { return typeOf(layoutOf(key, value, o)) }
 	p.Like = func(stored, _ *format.Type) (*format.Type, error) {
 		l, err := layout.MapLike(stored, key, value)
 		if err == nil {
-			err = c.check(l)
+			err = o.check(l)
 		}
 		if err == nil {
 			err = differences(stored, l)
 		}
 		return typeOf(l, err)
 	}
+	return c.attach(p)
+}
+
+// attach opens a map by a plan.
+func (c *core) attach(p *stream.Plan) error {
 	seg, mapping, t, err := p.Open()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := &Map[K, V]{keys: newKeyForm(key)}
-	l, err := layout.MapLike(t, key, value)
+	l, err := layout.MapOf(t)
 	if err == nil {
-		err = m.c.bind(seg, mapping, l)
+		err = c.bind(seg, mapping, l)
 	}
 	if err != nil {
 		_ = seg.Close()
-		return nil, p.Error(err)
+		return p.Error(err)
 	}
-	return m, nil
+	return nil
 }
 
 // differences returns how keys and values differ from those of the map that is stored.

@@ -29,12 +29,12 @@ func attachItems(name string, opts *shmem.Options) (stream.Items, error) {
 	return p.openAny()
 }
 
-// openItems is attachItems, which creates the queue if there is none.
+// openItems is attachItems, which creates the queue if there is none. A new one is kept.
 func openItems(
 	name string, opts *shmem.Options, item *format.Type, capacity int,
 ) (stream.Items, error) {
 	p := newPlan(name, stream.Open, layout.QueueName)
-	p.Options, p.Item = opts, item
+	p.Options, p.Item, p.Kept = opts, item, true
 	p.create = func(stride int) (*layout.Queue, error) {
 		return layout.SpacedQueue(item, capacity, false, stride)
 	}

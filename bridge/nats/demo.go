@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/bridge/nats/embedded"
 	"github.com/shmembox/shmem/bridge/nats/natsbridge"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -22,8 +24,17 @@ type reading struct {
 	At int64 // Unix nanoseconds
 }
 
+// A user is a key of the map of sessions.
+type user = shmem.Text[[16]byte]
+
+// userName returns one of a hundred names.
+func userName(n int64) (u user) {
+	_ = u.Set(fmt.Sprintf("user-%02d", n%100))
+	return u
+}
+
 // demo runs a server and two hosts, which are directories, and shows what arrives at the second.
-func demo(ctx context.Context) error {
+func demo(ctx context.Context, w io.Writer) error {
 	root, err := os.MkdirTemp("/dev/shm", "shmem-bridge-")
 	if err != nil {
 		return err
@@ -45,12 +56,12 @@ func demo(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	fmt.Printf("server %s, host a %s, host b %s\n", s.URL(), a, b)
+	fmt.Fprintf(w, "server %s, host a %s, host b %s\n", s.URL(), a, b)
 	ends := []func(context.Context) error{
 		func(ctx context.Context) error { return host(ctx, s.URL(), a, true) },
 		func(ctx context.Context) error { return host(ctx, s.URL(), b, false) },
 		func(ctx context.Context) error { return produce(ctx, a) },
-		func(ctx context.Context) error { return show(ctx, b) },
+		func(ctx context.Context) error { return show(ctx, w, b) },
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -87,13 +98,13 @@ func host(ctx context.Context, url, dir string, out bool) error {
 	if out {
 		add = b.Out
 	}
-	if err := add("box:cfg", "topic:ticks", "queue:jobs"); err != nil {
+	if err := add("box:cfg", "topic:ticks", "queue:jobs", "map:sessions"); err != nil {
 		return err
 	}
 	return b.Run(ctx)
 }
 
-// produce changes a box, and sends to a topic and a queue, ten times a second.
+// produce changes a box and a map, and sends to a topic and a queue, ten times a second.
 func produce(ctx context.Context, dir string) error {
 	cfg, err := shmem.Open[reading]("cfg", &shmem.Options{Dir: dir})
 	if err != nil {
@@ -110,6 +121,11 @@ func produce(ctx context.Context, dir string) error {
 		return err
 	}
 	defer jobs.Close()
+	users, err := kv.Open[user, reading]("sessions", &kv.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer users.Close()
 	for n := int64(1); ; n++ {
 		v := reading{N: n, At: time.Now().UnixNano()}
 		if err := cfg.Store(ctx, v); err != nil {
@@ -121,6 +137,10 @@ func produce(ctx context.Context, dir string) error {
 		if err := jobs.Send(ctx, v); err != nil {
 			return err
 		}
+		// Each of the users goes two seconds after it was seen last.
+		if err := users.SetFor(ctx, userName(n), v, 2*time.Second); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -130,7 +150,7 @@ func produce(ctx context.Context, dir string) error {
 }
 
 // show prints a line each second: what the mirrors have.
-func show(ctx context.Context, dir string) error {
+func show(ctx context.Context, w io.Writer, dir string) error {
 	cfg, err := shmem.AttachWait[reading](ctx, "cfg", &shmem.Options{Dir: dir, Passive: true})
 	if err != nil {
 		return err
@@ -146,6 +166,12 @@ func show(ctx context.Context, dir string) error {
 		return err
 	}
 	defer jobs.Close()
+	users, err := kv.AttachWait[user, reading](
+		ctx, "sessions", &kv.Options{Dir: dir, Passive: true})
+	if err != nil {
+		return err
+	}
+	defer users.Close()
 	go func() {
 		for _, err := range jobs.All(ctx) {
 			if err != nil {
@@ -168,7 +194,14 @@ func show(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("host b: box cfg %d, topic ticks %d, queue jobs: %d done\n", v.N, tick.N,
-			st.Received)
+		here := 0
+		for _, err := range users.All() {
+			if err != nil {
+				return err
+			}
+			here++
+		}
+		fmt.Fprintf(w, "host b: box cfg %d, topic ticks %d, queue jobs: %d done, "+
+			"map sessions: %d users\n", v.N, tick.N, st.Received, here)
 	}
 }

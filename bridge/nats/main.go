@@ -1,4 +1,4 @@
-// Command nats bridges boxes, topics and queues to other machines over NATS JetStream; see
+// Command nats bridges boxes, topics, queues and maps to other machines over NATS JetStream; see
 // docs/bridge.md.
 package main
 
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,7 +78,7 @@ func flags(c *config, o *options) *flag.FlagSet {
 	f.IntVar(&c.Leases, "leases", c.Leases, "messages of a queue on the way (default 256)")
 	f.BoolVar(&c.NoSetup, "no-setup", c.NoSetup, "create no bucket or stream")
 	f.StringVar(&c.HTTP, "http", c.HTTP, "serve /healthz, /readyz and /metrics at this address")
-	f.Var(list{&c.Out}, "out", "send a segment: box:NAME, topic:NAME, queue:NAME; repeatable")
+	f.Var(list{&c.Out}, "out", "send a segment: box:, topic:, queue: or map:NAME; repeatable")
 	f.Var(list{&c.In}, "in", "mirror a segment, KIND:NAME or KIND:NAME=SEGMENT; repeatable")
 	return f
 }
@@ -97,6 +98,9 @@ func read(args []string) (c config, o options, err error) {
 		d.DisallowUnknownFields()
 		if err := d.Decode(&c); err != nil {
 			return c, o, fmt.Errorf("%s: %w", o.file, err)
+		}
+		if _, err := d.Token(); err != io.EOF {
+			return c, o, fmt.Errorf("%s: more than one value", o.file)
 		}
 	}
 	f := flags(&c, &o)
@@ -149,6 +153,11 @@ func (c *config) connect() (*nats.Conn, error) {
 		nats.IgnoreAuthErrorAbort(), nats.ReconnectErrHandler(told()),
 	}
 	if c.Creds != "" {
+		f, err := os.Open(c.Creds) // the client would try again and again
+		if err != nil {
+			return nil, err
+		}
+		_ = f.Close()
 		o = append(o, nats.UserCredentials(c.Creds))
 	}
 	if c.CA != "" {
@@ -231,9 +240,9 @@ func run(args []string) error {
 	}
 	switch {
 	case o.embedded:
-		return demo(ctx)
+		return demo(ctx, os.Stdout)
 	case o.check, o.setup:
-		return once(ctx, &c, o.setup)
+		return once(ctx, os.Stdout, &c, o.setup)
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -256,7 +265,7 @@ func reloading(ctx context.Context, args []string, c config, hup <-chan os.Signa
 			}
 			next, _, err := read(args)
 			if err == nil {
-				err = next.try()
+				err = next.try(&c)
 			}
 			if err != nil {
 				slog.Error("the settings stay as they are", "error", err)
@@ -272,13 +281,21 @@ func reloading(ctx context.Context, args []string, c config, hup <-chan os.Signa
 	return nil
 }
 
-// try returns what is wrong with settings, before they replace others.
-func (c *config) try() error {
+// try returns what is wrong with settings, before they replace those that are used.
+func (c *config) try(used *config) error {
 	nc, _, err := c.open()
-	if err == nil {
-		nc.Close()
+	if err != nil {
+		return err
 	}
-	return err
+	nc.Close()
+	if c.HTTP == "" || c.HTTP == used.HTTP {
+		return nil
+	}
+	l, err := net.Listen("tcp", c.HTTP)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // serve runs a bridge until ctx is done.
@@ -294,6 +311,7 @@ func serve(ctx context.Context, c *config) error {
 		if err != nil {
 			return err
 		}
+		defer l.Close()
 		go func() { _ = s.Serve(l) }()
 		defer s.Close()
 	}
@@ -305,7 +323,7 @@ func serve(ctx context.Context, c *config) error {
 }
 
 // once is -check and -setup.
-func once(ctx context.Context, c *config, setup bool) error {
+func once(ctx context.Context, w io.Writer, c *config, setup bool) error {
 	nc, b, err := c.open()
 	if err != nil {
 		return err
@@ -322,7 +340,7 @@ func once(ctx context.Context, c *config, setup bool) error {
 		return b.Setup(ctx)
 	}
 	for _, s := range b.Stats() {
-		fmt.Println(s.Route)
+		fmt.Fprintln(w, s.Route)
 	}
 	for _, s := range c.Out {
 		_, name, _ := strings.Cut(s, ":")
@@ -330,12 +348,12 @@ func once(ctx context.Context, c *config, setup bool) error {
 			name = local
 		}
 		if _, err := shmem.Stat(c.Dir, name); err != nil {
-			fmt.Printf("%s: %s (it is bridged once it is there)\n", name, quoted(err))
+			fmt.Fprintf(w, "%s: %s (it is bridged once it is there)\n", name, quoted(err))
 		}
 	}
 	if err := nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("the server: %w", err)
 	}
-	fmt.Println("the server answers")
+	fmt.Fprintln(w, "the server answers")
 	return nil
 }

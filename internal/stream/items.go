@@ -40,8 +40,8 @@ type Loan interface {
 	Back(delay time.Duration) error
 }
 
-// OpenItems attaches to the queue of a name, or creates it for items of that type. Package queue
-// sets it.
+// OpenItems attaches to the queue of a name, or creates it for items of that type. A new one is
+// kept. Package queue sets it.
 var OpenItems func(
 	name string, opts *shmem.Options, item *format.Type, capacity int,
 ) (Items, error)

@@ -46,6 +46,8 @@ type Plan struct {
 	Stamped                bool // of a topic: a new one has time stamps, one that is there must
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
 	Visitor bool
+	// Kept makes the lifetime of a segment that is created shmem.Kept where Options leaves it open.
+	Kept bool
 }
 
 // Open opens a segment, and returns it with its mapping and its type. Every error is a
@@ -64,6 +66,9 @@ func (p *Plan) open() (*segment.Attachment, error) {
 		return nil, err
 	}
 	config.DefaultLifetime = format.LifetimeShared
+	if p.Kept {
+		config.DefaultLifetime = format.LifetimeKept
+	}
 	r := segment.Request{
 		Name: p.Name, Config: config,
 		Create: p.Mode != Attach, Attach: p.Mode != Create, NoCleanup: p.Visitor,

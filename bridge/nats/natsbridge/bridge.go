@@ -215,6 +215,10 @@ func (b *Bridge) routeFunc(r *route) func(context.Context, *route, jetstream.Key
 		return b.topicOut
 	case r.kind == kindTopic:
 		return b.topicIn
+	case r.kind == kindMap && r.out:
+		return b.mapOut
+	case r.kind == kindMap:
+		return b.mapIn
 	case r.out:
 		return b.queueOut
 	}

@@ -62,6 +62,20 @@ func newSite(t *testing.T) *site {
 // run runs a bridge of one route until the test ends.
 func (x *site) run(dir, route string, out bool) *Bridge {
 	x.t.Helper()
+	b, end := x.begin(dir, route, out)
+	x.t.Cleanup(end)
+	return b
+}
+
+// start runs a bridge of one route until end is called.
+func (x *site) start(dir, route string, out bool) (end func()) {
+	x.t.Helper()
+	_, end = x.begin(dir, route, out)
+	return end
+}
+
+func (x *site) begin(dir, route string, out bool) (b *Bridge, end func()) {
+	x.t.Helper()
 	b, err := New(x.nc, &Options{Dir: dir, Capacity: 16})
 	check(x.t, err)
 	if out {
@@ -72,13 +86,12 @@ func (x *site) run(dir, route string, out bool) *Bridge {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
-	x.t.Cleanup(func() {
+	return b, func() {
 		stop()
 		if err := <-done; err != nil {
 			x.t.Error(err)
 		}
-	})
-	return b
+	}
 }
 
 // until waits until f reports true.
@@ -397,7 +410,7 @@ func TestRemembered(t *testing.T) {
 
 // TestRoutes: what is no route, and a segment that has two.
 func TestRoutes(t *testing.T) {
-	for _, s := range []string{"", "box", "box:", "map:x", "box:a/b", "box:a=", "box:.a", "box:a..b",
+	for _, s := range []string{"", "box", "box:", "maps:x", "map:a.b", "box:a/b", "box:a=", "box:.a", "box:a..b",
 		"topic:a.", "queue:\x1b[2J", "box:a b", "box:a>"} {
 		if _, err := parseRoute(s, true); !errors.Is(err, ErrRoute) {
 			t.Errorf("%q: %v", s, err)
@@ -423,4 +436,37 @@ func FuzzFrame(f *testing.F) {
 			t.Error(x, len(body))
 		}
 	})
+}
+
+// TestMirrorFirst: a program may have made the mirror before the bridge comes.
+func TestMirrorFirst(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	for _, dir := range []string{x.a, x.b} {
+		b, err := shmem.Open[point]("b", &shmem.Options{Dir: dir})
+		check(t, err)
+		defer b.Close()
+		p, err := topic.Open[point]("t", &topic.Options{Dir: dir})
+		check(t, err)
+		defer p.Close()
+		q, err := queue.Open[point]("q", &queue.Options{Dir: dir})
+		check(t, err)
+		defer q.Close()
+		l, err := queue.OpenBytes("l", &queue.BytesOptions{Dir: dir})
+		check(t, err)
+		defer l.Close()
+		m := openMap[int64, point](t, dir, "m", kv.Options{})
+		if dir == x.b {
+			break
+		}
+		check(t, b.Store(ctx, point{1, 0}))
+		check(t, p.Publish(ctx, point{1, 0}))
+		check(t, q.Send(ctx, point{1, 0}))
+		check(t, l.Send(ctx, []byte("1")))
+		check(t, m.Set(ctx, 1, point{1, 0}))
+	}
+	for _, r := range []string{"box:b", "topic:t", "queue:q", "queue:l", "map:m"} {
+		x.run(x.a, r, true)
+		in := x.run(x.b, r, false)
+		until(t, r, func() bool { return in.Stats()[0].Sent == 1 })
+	}
 }

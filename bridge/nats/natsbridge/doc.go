@@ -1,4 +1,4 @@
-// Package natsbridge mirrors boxes, topics and queues of ShmemBox between machines, over NATS
+// Package natsbridge mirrors boxes, topics, queues and maps of ShmemBox between machines, over NATS
 // JetStream. It knows no Go types: each segment has its schema, which travels with the data.
 //
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
@@ -18,6 +18,9 @@
 //     is counted in the frames. A host that comes late gets all that the stream keeps.
 //   - queue: its messages go to a work-queue stream, at-least-once. The receiver removes duplicates
 //     by the message's position. A message that it cannot read goes to a stream of dead letters.
+//   - map: the entries of a kv.Map go to a bucket of its own, with the times at which they expire.
+//     Both sides compare all that they have when they begin. A mirror that another process changes
+//     is put right, and counted.
 //
 // # Deaths and cuts
 //

@@ -10,14 +10,18 @@ import (
 //
 //	0  magic "SHMB"   4 version 1   5 kind   6 length of the frame (u16)
 //	8  fingerprint of the type      16 incarnation: when the segment was created
-//	24 sequence: version of a box, number of a topic's last message, position in a queue
-//	32 lost: messages of a topic that were lost before, since the incarnation
+//	24 sequence: version of a box or map, number of a topic's last message, position in a queue
+//	32 lost: messages of a topic that were lost before, since the incarnation;
+//	   of an entry of a map: when it expires, in ns since 1970, or 0
 //	40 writer: a random number of one run of a bridge
+//	48 of an entry of a map: its key
 //
 // It is in the body and not in headers: a key-value bucket has none.
 type frame struct {
 	kind                                             byte
 	fingerprint, incarnation, sequence, lost, writer uint64
+
+	key []byte
 }
 
 // packed is the kind of a frame with several messages of a queue: each is its position, its length
@@ -28,6 +32,7 @@ const (
 	frameLen     = 48
 	frameVersion = 1
 	frameMagic   = "SHMB"
+	longestFrame = 1<<16 - 1
 )
 
 // errFrame is returned for what is no frame of this version.
@@ -37,11 +42,11 @@ var errFrame = errors.New("not a frame of a bridge")
 func (f *frame) append(b []byte) []byte {
 	b = append(b, frameMagic...)
 	b = append(b, frameVersion, f.kind)
-	b = binary.BigEndian.AppendUint16(b, frameLen)
+	b = binary.BigEndian.AppendUint16(b, uint16(frameLen+len(f.key)))
 	for _, v := range []uint64{f.fingerprint, f.incarnation, f.sequence, f.lost, f.writer} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	return b
+	return append(b, f.key...)
 }
 
 // parseFrame returns the frame of b and what stands behind it. Another process may have written b.
@@ -65,7 +70,7 @@ func anyFrame(b []byte) (f frame, body []byte, err error) {
 		return f, nil, fmt.Errorf("%w: a frame of %d in %d bytes", errFrame, n, len(b))
 	}
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[8+8*i:]) }
-	return frame{b[5], at(0), at(1), at(2), at(3), at(4)}, b[n:], nil
+	return frame{b[5], at(0), at(1), at(2), at(3), at(4), b[frameLen:n]}, b[n:], nil
 }
 
 // appendMessage appends a message of a packed frame.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -93,16 +94,22 @@ func attachMessages(dir, name string) (messages, error) {
 	return nil, fmt.Errorf("%w: %s is no queue", ErrRefused, name)
 }
 
+// mirrorBytes is how many bytes there are in the mirror of a queue or topic of bytes.
+const mirrorBytes = 16 << 20
+
 // mirrorMessages opens the mirror of a queue of items of that type; nil: of bytes.
 func (b *Bridge) mirrorMessages(name string, item *format.Type) (messages, error) {
 	if item == nil {
-		q, err := queue.OpenBytes(name, &queue.BytesOptions{
-			Dir: b.o.Dir, Lifetime: shmem.Kept, Capacity: b.o.Capacity, Bytes: 16 << 20,
-		})
+		q, err := queue.AttachBytes(name, &queue.BytesOptions{Dir: b.o.Dir})
+		if errors.Is(err, fs.ErrNotExist) {
+			q, err = queue.OpenBytes(name, &queue.BytesOptions{
+				Dir: b.o.Dir, Lifetime: shmem.Kept, Capacity: b.o.Capacity, Bytes: mirrorBytes,
+			})
+		}
 		return byteQueue{q}, refusedType(err)
 	}
 	q, err := stream.OpenItems(name, &shmem.Options{
-		Dir: b.o.Dir, Lifetime: shmem.Kept, Append: true, Undo: shmem.UndoNever,
+		Dir: b.o.Dir, Append: true, Undo: shmem.UndoNever,
 	}, item, b.o.Capacity)
 	return itemQueue{q}, refusedType(err)
 }

@@ -13,10 +13,11 @@ const (
 	kindBox   = "box"
 	kindTopic = "topic"
 	kindQueue = "queue"
+	kindMap   = "map"
 )
 
 // codes are the kinds in a frame.
-var codes = map[string]byte{kindBox: 1, kindTopic: 2, kindQueue: 3}
+var codes = map[string]byte{kindBox: 1, kindTopic: 2, kindQueue: 3, kindMap: 4}
 
 // ErrRoute is returned when a route is not KIND:NAME or KIND:NAME=SEGMENT.
 var ErrRoute = errors.New("not a route")
@@ -38,8 +39,12 @@ func parseRoute(s string, out bool) (*route, error) {
 		local = name
 	}
 	if codes[kind] == 0 || !ok || !plain(name) || !plain(local) {
-		return nil, fmt.Errorf("%w: %q; use box:NAME, topic:NAME or queue:NAME, "+
+		return nil, fmt.Errorf("%w: %q; use box:NAME, topic:NAME, queue:NAME or map:NAME, "+
 			"and =SEGMENT where the segment has another name", ErrRoute, s)
+	}
+	if kind == kindMap && strings.Contains(name, ".") {
+		return nil, fmt.Errorf("%w: %q: the name of a bucket has no dots; use map:%s=%s",
+			ErrRoute, s, strings.ReplaceAll(name, ".", "-"), local)
 	}
 	return &route{kind: kind, name: name, segment: local, out: out}, nil
 }
@@ -75,3 +80,6 @@ func (r *route) subject(prefix string) string { return prefix + "." + r.kind + "
 func (r *route) stream(prefix string) string {
 	return prefix + "_" + r.kind + "_" + strings.ReplaceAll(r.name, ".", "=")
 }
+
+// bucket is the name of the bucket of a map.
+func (r *route) bucket(prefix string) string { return prefix + "_" + r.kind + "_" + r.name }

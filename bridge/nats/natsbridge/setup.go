@@ -45,6 +45,8 @@ func (b *Bridge) setupRoute(ctx context.Context, r *route) error {
 	switch r.kind {
 	case kindBox:
 		return nil
+	case kindMap:
+		return b.setupMap(ctx, r)
 	case kindQueue:
 		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
 		c.Duplicates = duplicates
@@ -57,6 +59,28 @@ func (b *Bridge) setupRoute(ctx context.Context, r *route) error {
 		}
 	}
 	return b.createStream(ctx, c)
+}
+
+// markers is how long the bucket of a map keeps that a key was removed. A bridge that was away for
+// longer compares all keys.
+const markers = time.Minute
+
+// setupMap creates the bucket of a map. A server before 2.11 removes no entry that has expired, and
+// keeps the markers of removed ones.
+func (b *Bridge) setupMap(ctx context.Context, r *route) error {
+	c := jetstream.KeyValueConfig{
+		Bucket: r.bucket(b.o.Prefix), History: 1, Storage: jetstream.FileStorage,
+		Replicas: b.o.Replicas, LimitMarkerTTL: markers,
+	}
+	_, err := b.js.CreateKeyValue(ctx, c)
+	if errors.Is(err, jetstream.ErrLimitMarkerTTLNotSupported) {
+		c.LimitMarkerTTL = 0
+		_, err = b.js.CreateKeyValue(ctx, c)
+	}
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return nil
+	}
+	return err
 }
 
 // createStream creates a stream. One that is there stays as it is.

@@ -56,6 +56,10 @@ func (m *mark) applied(n uint64) (frames int, skip uint64) {
 	return frames, 0
 }
 
+// mapWords are what a bridge keeps beside the mirror of a map.
+type mapWords struct{ Life life }
+
+func (w *mapWords) life() *life   { return &w.Life }
 func (w *boxWords) life() *life   { return &w.Life }
 func (w *topicWords) life() *life { return &w.Life }
 func (w *queueWords) life() *life { return &w.Life }

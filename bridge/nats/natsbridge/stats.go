@@ -9,7 +9,7 @@ import (
 // counters are those of a route.
 type counters struct {
 	sent, acked, conflated, lost, duplicates, redelivered, resets, otherWriter, localWrites,
-	poison, inFlight, lag atomic.Int64
+	poison, inFlight, lag, noRoom, evicted atomic.Int64
 	progress atomic.Int64 // Unix nanoseconds of the last message, or of being found idle
 	turn     atomic.Int64 // Unix nanoseconds of the last turn of the route's loop
 	origin   atomic.Int64 // Unix nanoseconds of the last sign of the bridge that sends; 0: none
@@ -59,6 +59,8 @@ type RouteStats struct {
 	Poison      int64     // messages that could not be read, and went to the dead letters
 	InFlight    int64     // sent and not accepted yet
 	Lag         int64     // messages that wait in the stream
+	NoRoom      int64     // entries that the mirror of a map has no room for now
+	Evicted     int64     // entries that the mirror of a map has evicted to make room
 	Progress    time.Time // of the last message, or when it was found that there is none
 	Turn        time.Time // when the route's loop was last seen to run
 	// Origin is when the bridge that sends a route last said that it lives, of a route that comes
@@ -94,6 +96,7 @@ func (r *route) snapshot() RouteStats {
 		Redelivered: c.redelivered.Load(), Resets: c.resets.Load(),
 		OtherWriter: c.otherWriter.Load(), LocalWrites: c.localWrites.Load(),
 		Poison: c.poison.Load(), InFlight: c.inFlight.Load(), Lag: c.lag.Load(),
+		NoRoom: c.noRoom.Load(), Evicted: c.evicted.Load(),
 		Progress: moment(c.progress.Load()), Turn: moment(c.turn.Load()),
 		Origin: moment(c.origin.Load()),
 	}

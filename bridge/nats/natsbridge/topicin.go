@@ -112,9 +112,8 @@ func (x *receiver) open(ctx context.Context, fingerprint uint64) error {
 	x.close()
 	x.t = nil
 	t, err := stream.OpenTopic(stream.Plan{
-		Op: "topic open", Name: x.r.segment, Mode: stream.Open, Options: &shmem.Options{
-			Dir: x.b.o.Dir, Lifetime: shmem.Kept, Append: true, Undo: shmem.UndoNever,
-		},
+		Op: "topic open", Name: x.r.segment, Mode: stream.Open, Kept: true,
+		Options: &shmem.Options{Dir: x.b.o.Dir, Append: true, Undo: shmem.UndoNever},
 	}, item, x.b.o.Capacity, 0)
 	if err != nil {
 		return refusedType(err)
