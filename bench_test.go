@@ -18,11 +18,6 @@ import (
 	"github.com/shmembox/shmem/shmemtest"
 )
 
-type page struct {
-	N uint64
-	_ [4096 - 8]byte
-}
-
 // bare does by hand what Open and Close do, without their guarantees: the floor of their cost.
 func bare(b *testing.B, path string, create bool) {
 	flags := syscall.O_RDWR | syscall.O_CLOEXEC
@@ -211,8 +206,6 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
-
-var loaded page
 
 // BenchmarkAccess compares the ways to the value with a plain copy of it.
 func BenchmarkAccess(b *testing.B) {

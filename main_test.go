@@ -28,6 +28,12 @@ var (
 
 type guest = boxtest.Guest
 
+// A page is as large as a page of most machines.
+type page struct {
+	N uint64
+	_ [4096 - 8]byte
+}
+
 func opened[T any](t testing.TB, b *shmem.Box[T], err error) *shmem.Box[T] {
 	t.Helper()
 	return boxtest.Opened(t, b, err)
@@ -47,3 +53,6 @@ func exists(dir, name string) bool {
 	_, err := os.Lstat(filepath.Join(dir, name))
 	return err == nil
 }
+
+// loaded keeps what a test loads.
+var loaded page

@@ -1,5 +1,3 @@
-//go:build linux
-
 package inspect_test
 
 import (
@@ -10,11 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
 )
@@ -220,4 +220,24 @@ func TestFollowGrows(t *testing.T) {
 	}
 	want(2, "{N 2, More 3}")
 	want(2, "{N 4, More 0}")
+}
+
+// All of a message follows from N.
+type message struct {
+	N    uint64
+	Tail [200]uint64
+}
+
+// sharedDir returns a directory in memory, where the system has that.
+func sharedDir(t *testing.T) string {
+	root := sys.DefaultDir
+	if sys.DiskOnly {
+		root = ""
+	}
+	dir, err := os.MkdirTemp(root, "polyglot-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

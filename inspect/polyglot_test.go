@@ -312,15 +312,6 @@ func TestPolyglot(t *testing.T) {
 	t.Run("broken", func(t *testing.T) { tornInAll(t, languages(t, typ, false)) })
 }
 
-func sharedDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "polyglot-")
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 func wholeInAll(t *testing.T, all []language) {
 	dir := sharedDir(t)
 	path := filepath.Join(dir, "poly")
@@ -581,12 +572,6 @@ func polyOwner(c *shmemtest.Conn) error {
 	c.Send("up")
 	_, err = c.Recv()
 	return err
-}
-
-// All of a message follows from N.
-type message struct {
-	N    uint64
-	Tail [200]uint64
 }
 
 // listener follows a topic, and is ready when it has seen message 7.

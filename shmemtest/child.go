@@ -367,7 +367,7 @@ func (c *Child) Kill() {
 	}
 }
 
-// Stop stops the child (SIGSTOP). On Linux it returns when no thread of the child runs.
+// Stop stops the child (SIGSTOP, or on Windows NtSuspendProcess). On Linux it returns when no thread of the child runs.
 func (c *Child) Stop() error {
 	if stopSignal == nil {
 		return fmt.Errorf("%s: stop: %w", c.name, errors.ErrUnsupported)
@@ -406,7 +406,7 @@ func (c *Child) Signal(s os.Signal) error {
 
 func (c *Child) signal(s os.Signal) (err error) {
 	if !c.group {
-		return c.cmd.Process.Signal(s)
+		return signalProcess(c.cmd.Process, s)
 	}
 	onProcessThread(func() {
 		if leaders[c.pid] != c {
@@ -480,9 +480,16 @@ func (c *Child) cleanup() {
 	c.mu.Unlock()
 }
 
-// Killed reports whether an error of Wait or Close says that the child was killed (SIGKILL). It
-// reports false on systems without signals.
+// Killed reports whether an error of Wait or Close says that the child was killed: by Kill or Die,
+// or by SIGKILL.
 func Killed(err error) bool {
 	x, ok := errors.AsType[*exec.ExitError](err)
 	return ok && endedBy(x.ProcessState, os.Kill)
+}
+
+// Die ends this process at once, as SIGKILL does: no deferred function runs, and no other goroutine
+// goes on. A Role calls it to die at a chosen place. It does not return.
+func Die() {
+	die()
+	select {}
 }

@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package shmemtest
 
@@ -12,6 +12,14 @@ var stopSignal, continueSignal, quitSignal os.Signal
 
 func prepare(*syscall.SysProcAttr) {}
 
+func signalProcess(p *os.Process, s os.Signal) error { return p.Signal(s) }
+
 func signalGroup(p *os.Process, s os.Signal) error { return p.Signal(s) }
 
 func endedBy(*os.ProcessState, os.Signal) bool { return false }
+
+func die() {
+	if p, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = p.Kill()
+	}
+}

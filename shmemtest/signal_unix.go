@@ -21,6 +21,8 @@ func prepare(attr *syscall.SysProcAttr) {
 	dieWithParent(attr)
 }
 
+func signalProcess(p *os.Process, s os.Signal) error { return p.Signal(s) }
+
 func signalGroup(p *os.Process, s os.Signal) error {
 	n, ok := s.(syscall.Signal)
 	if !ok {
@@ -33,3 +35,5 @@ func endedBy(s *os.ProcessState, sig os.Signal) bool {
 	w, ok := s.Sys().(syscall.WaitStatus)
 	return ok && w.Signaled() && w.Signal() == sig
 }
+
+func die() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }

@@ -3,7 +3,6 @@
 package shmemtest
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
@@ -22,6 +21,13 @@ func endProcesses()           {}
 func openFiles() []string     { return nil }
 func mappedFiles() []string   { return nil }
 
+// makeBase makes this process's directory. What a process that was killed leaves there takes no
+// memory.
 func makeBase() (string, *os.File, error) {
-	return "", nil, errors.New("this system has no /dev/shm")
+	path, err := os.MkdirTemp("", "shmemtest-")
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err := os.Open(os.DevNull) // there is nothing to be locked
+	return path, lock, err
 }

@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"internal/format":            {},
 	"internal/layout":            {"internal/format"},
 	"internal/ring":              {"internal/step", "internal/access"},
-	"internal/sys":               {"golang.org/x/sys/unix", "golang.org/x/sys/cpu"},
+	"internal/sys":               {"golang.org/x/sys/unix", "golang.org/x/sys/windows", "golang.org/x/sys/cpu"},
 	"internal/fence":             {"internal/sys"},
 	"internal/mem":               {"internal/notes", "internal/errs", "internal/sys", "internal/format"},
 	"internal/wait":              {"internal/errs", "internal/step", "internal/sys", "internal/format", "internal/layout", "internal/mem"},

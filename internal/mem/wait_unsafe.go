@@ -64,7 +64,7 @@ func (s *Slot) Rouse() {
 }
 
 // SleepTakesThread tells that each goroutine in Sleep keeps a thread.
-const SleepTakesThread = sys.HasFutex
+const SleepTakesThread = sys.HasFutex || sys.BellTakesThread
 
 // MaxFutexes is the length of the longest Futexes.
 const MaxFutexes = sys.MaxFutexes

@@ -29,6 +29,9 @@ func checkName(name, path string) error {
 	case name[0] == '.':
 		return fmt.Errorf("%w: it begins with a dot", errs.BadName)
 	}
+	if why := sys.NameProblem(name); why != "" {
+		return fmt.Errorf("%w: %s", errs.BadName, why)
+	}
 	for i, c := range name {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_',
@@ -64,7 +67,7 @@ func locate(name string, c *Config) (string, error) {
 
 // join is filepath.Join for an absolute directory, most often one that needs no cleaning.
 func join(dir, name string) string {
-	if strings.HasSuffix(dir, "/") || strings.Contains(dir, "//") || strings.Contains(dir, "/.") {
+	if filepath.Separator != '/' || strings.HasSuffix(dir, "/") || strings.Contains(dir, "//") || strings.Contains(dir, "/.") {
 		return filepath.Join(dir, name)
 	}
 	return dir + "/" + name

@@ -98,8 +98,9 @@ func newOpening(r Request) (*opening, error) {
 
 func supported() error {
 	if !sys.Supported {
-		return fmt.Errorf("%w: segments need Linux or macOS, whose kernels free the locks of an "+
-			"open file when its process dies, and 64-bit atomics of the processor (on arm GOARM=7)",
+		return fmt.Errorf("%w: segments need Linux, macOS or Windows on 64 bits, whose kernels "+
+			"free the locks of an open file when its process dies, and 64-bit atomics of the "+
+			"processor (on arm GOARM=7)",
 			errors.ErrUnsupported)
 	}
 	return nil

@@ -1,5 +1,3 @@
-//go:build linux
-
 package segment
 
 import (
@@ -423,7 +421,7 @@ func TestContended(t *testing.T) {
 func TestWithDefaults(t *testing.T) {
 	got, err := Config{}.withDefaults()
 	want := Config{
-		Dir: "/dev/shm", Timeout: 5 * time.Second, Mode: 0o600, Slots: 256, Populate: 64 << 20, UndoLimit: 1 << 20,
+		Dir: sys.DefaultDir, Timeout: 5 * time.Second, Mode: 0o600, Slots: 256, Populate: 64 << 20, UndoLimit: 1 << 20,
 		Lifetime: format.LifetimeOwned, DefaultLifetime: format.LifetimeOwned,
 	}
 	if err != nil || *got != want {

@@ -13,6 +13,9 @@ import "time"
 // doorbell of this system.
 var _ time.Duration = MaxSpin
 
+// BellTakesThread tells that a goroutine in Bell.Wait keeps a thread.
+var _ bool = BellTakesThread
+
 // A bell is what a *Bell does.
 type bell interface {
 	// Wait waits for a ring, at most for d. A ring that came before counts. It reports false if the

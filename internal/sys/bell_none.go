@@ -1,4 +1,4 @@
-//go:build !(darwin || (linux && portable))
+//go:build !(darwin || windows || (linux && portable))
 
 package sys
 
@@ -9,6 +9,9 @@ import (
 
 // MaxSpin is about what parking and waking a thread by a futex cost.
 const MaxSpin = 20 * time.Microsecond
+
+// BellTakesThread: see bell.go.
+const BellTakesThread = false
 
 // A Bell is never made here: on Linux a doorbell is a futex word.
 type Bell struct{}

@@ -18,6 +18,9 @@ import (
 // MaxSpin is about what a datagram and the wake-up of a goroutine by the network poller cost.
 const MaxSpin = 60 * time.Microsecond
 
+// BellTakesThread: see bell.go.
+const BellTakesThread = false
+
 // bellRoot is the same for all processes of the machine, whatever their environment.
 const bellRoot = "/tmp"
 

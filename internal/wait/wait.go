@@ -63,12 +63,6 @@ const (
 // backstop is Backstop, except in tests that must see a waiter rung.
 var backstop time.Duration = Backstop
 
-// processStart is the origin of times that are stored as numbers.
-var processStart = time.Now()
-
-// clock returns the time since processStart. It costs half of what time.Now does.
-func clock() time.Duration { return time.Since(processStart) }
-
 // Options of Until.
 type Options struct {
 	// Probe is called from time to time while the goroutine waits, to find what no process rings

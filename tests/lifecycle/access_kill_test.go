@@ -1,5 +1,3 @@
-//go:build linux
-
 package lifecycle_test
 
 import (
@@ -7,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -123,8 +119,7 @@ func changerRole(c *shmemtest.Conn) error {
 		}
 		c.Send("step %s", p)
 		if n++; n-1 == deadly {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	return changes[a[0]].do(box)

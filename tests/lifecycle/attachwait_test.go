@@ -1,5 +1,3 @@
-//go:build linux
-
 package lifecycle_test
 
 import (
@@ -176,18 +174,4 @@ func TestAttachWaitErrors(t *testing.T) {
 	wantErr(t, err, shmem.ErrBadOption, "Capacity")
 	_, err = topic.AttachWait[int](context.Background(), "w", &topic.Options{Dir: dir, Holds: -1})
 	wantErr(t, err, shmem.ErrBadOption, "Holds")
-}
-
-// A process of another user that may only read the file is told too.
-func TestUnlinkedReader(t *testing.T) {
-	dir := sticky(t)
-	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Mode: 0o644})
-	b = opened(t, b, err)
-	c := other(t, "read until unlinked", dir)
-	c.Expect(t, "reads, peers 1 <nil>, id 0, lifetime owned")
-	check(t, b.Close())
-	c.Expect(t, "unlinked: linked false")
-	c.Expect(t, "events: true")
-	c.Expect(t, "end")
-	check(t, c.Wait())
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package lifecycle_test
 
 import (
@@ -7,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -280,27 +278,11 @@ func TestEventsOfMany(t *testing.T) {
 	}
 }
 
-// Processes in other PID namespaces are seen too.
-func TestEventsOfOtherNamespace(t *testing.T) {
-	a := pidNamespace(t)
-	dir := shmemtest.Dir(t)
-	s := openSegment(t, dir, shmem.Shared)
-	log := follow(t, s)
-	log.want(t, shmem.Attached, s.ID())
-	inside := shmemtest.Command{Role: "peer", Args: []string{dir}, SysProcAttr: a}.Start(t)
-	id := askID(t, inside)
-	if e := log.want(t, shmem.Attached, id); e.Peer.PID != 1 {
-		t.Errorf("the peer is %+v", e.Peer)
-	}
-	inside.Kill()
-	log.want(t, shmem.Died, id)
-}
-
 // A file that is renamed, or removed by rm, has lost its name.
 func TestEventsOfName(t *testing.T) {
 	for _, how := range []func(dir string) error{
-		func(dir string) error { return syscall.Unlink(dir + "/s") },
-		func(dir string) error { return syscall.Rename(dir+"/s", dir+"/t") },
+		func(dir string) error { return os.Remove(dir + "/s") },
+		func(dir string) error { return os.Rename(dir+"/s", dir+"/t") },
 		func(dir string) error { return shmem.Remove(dir, "s") },
 	} {
 		dir := shmemtest.Dir(t)

@@ -344,3 +344,33 @@ func TestOwnUnreadableFile(t *testing.T) {
 	wantErr(t, err, fs.ErrPermission, "directory "+dir, "Options.Dir")
 	check(t, os.Chmod(dir, 0o700))
 }
+
+// A process of another user that may only read the file is told too.
+func TestUnlinkedReader(t *testing.T) {
+	dir := sticky(t)
+	b, err := shmem.Create[point]("p", &shmem.Options{Dir: dir, Mode: 0o644})
+	b = opened(t, b, err)
+	c := other(t, "read until unlinked", dir)
+	c.Expect(t, "reads, peers 1 <nil>, id 0, lifetime owned")
+	check(t, b.Close())
+	c.Expect(t, "unlinked: linked false")
+	c.Expect(t, "events: true")
+	c.Expect(t, "end")
+	check(t, c.Wait())
+}
+
+// Processes in other PID namespaces are seen too.
+func TestEventsOfOtherNamespace(t *testing.T) {
+	a := pidNamespace(t)
+	dir := shmemtest.Dir(t)
+	s := openSegment(t, dir, shmem.Shared)
+	log := follow(t, s)
+	log.want(t, shmem.Attached, s.ID())
+	inside := shmemtest.Command{Role: "peer", Args: []string{dir}, SysProcAttr: a}.Start(t)
+	id := askID(t, inside)
+	if e := log.want(t, shmem.Attached, id); e.Peer.PID != 1 {
+		t.Errorf("the peer is %+v", e.Peer)
+	}
+	inside.Kill()
+	log.want(t, shmem.Died, id)
+}

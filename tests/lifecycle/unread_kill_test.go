@@ -1,5 +1,3 @@
-//go:build linux
-
 package lifecycle_test
 
 import (
@@ -8,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -115,8 +111,7 @@ func unreadVictim(c *shmemtest.Conn) error {
 	step.Hook(func(p step.Point) {
 		c.Send("step %s", p)
 		if n++; n-1 == deadly {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	return unreadScenarios[i].do(&reader{conn: c, opts: queue.Options{Dir: a[1], Capacity: 4}})

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -171,8 +169,7 @@ func peer(c *shmemtest.Conn) error {
 			return
 		}
 		if left--; left == 0 {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	if c.Args()[1] == "write" {

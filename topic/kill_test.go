@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,8 +24,7 @@ func victim(c *shmemtest.Conn) error {
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	switch op {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -507,12 +506,6 @@ var local psync.Mutex
 func TestTakeover(t *testing.T) {
 	t.Run("told", func(t *testing.T) { takeover(t, shmemtest.Command{}, true) })
 	t.Run("looking", func(t *testing.T) { takeover(t, shmemtest.Command{}, false) })
-	t.Run("from another PID namespace", func(t *testing.T) {
-		if os.Getuid() != 0 || os.Getenv(shmemtest.WrapEnv) != "" {
-			t.Skip("a PID namespace needs root, and no emulator")
-		}
-		takeover(t, shmemtest.Command{SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}}, true)
-	})
 }
 
 // takeover kills holders of a lock while another attachment waits for it. The times are for people:

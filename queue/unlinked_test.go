@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,8 +28,7 @@ func taker(c *shmemtest.Conn) error {
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	switch how {

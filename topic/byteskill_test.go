@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,8 +28,7 @@ func bytesVictim(c *shmemtest.Conn) error {
 	}
 	kill := func(p string) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	}
 	step.Hook(func(p step.Point) { kill(string(p)) })

@@ -2,8 +2,6 @@ package queue_test
 
 import (
 	"fmt"
-	"os"
-	"syscall"
 	"testing"
 
 	"github.com/shmembox/shmem"
@@ -19,8 +17,7 @@ func grower(c *shmemtest.Conn) error {
 	at := step.Point(c.Args()[1])
 	step.Hook(func(p step.Point) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	o := options(c.Args()[0])

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -282,8 +280,7 @@ func eater(c *shmemtest.Conn) error {
 	for {
 		err := q.RecvFunc(background, func(v *int64) error {
 			if *v == 13 {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
+				shmemtest.Die()
 			}
 			return nil
 		})
@@ -434,8 +431,7 @@ func init() { roles = append(roles, shmemtest.Role{Name: "revoker", Run: revoker
 func revoker(c *shmemtest.Conn) error {
 	step.Hook(func(p step.Point) {
 		if p == step.QueueRevoked {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	_, err := inspect.EndLeases("q", &shmem.Options{Dir: c.Args()[0]}, 0)

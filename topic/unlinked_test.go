@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,8 +27,7 @@ func taker(c *shmemtest.Conn) error {
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	if how == "remove" {

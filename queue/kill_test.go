@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -53,8 +51,7 @@ func victim(c *shmemtest.Conn) error {
 	}
 	step.Hook(func(p step.Point) {
 		if p == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			shmemtest.Die()
 		}
 	})
 	return fmt.Errorf("%s went on: %v", op, run())

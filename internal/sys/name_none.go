@@ -1,0 +1,5 @@
+//go:build !windows
+
+package sys
+
+func NameProblem(string) string { return "" }
