@@ -22,6 +22,8 @@ type bucket struct {
 	name   string
 	prefix string // of the subjects
 	ttl    bool   // messages can have a time to live
+
+	created uint64 // Unix nanoseconds; revisions belong to one bucket
 }
 
 // headName is the key of the frame without a body that says which bridge sends the map, and which
@@ -37,7 +39,8 @@ func (b *Bridge) openBucket(ctx context.Context, r *route) (*bucket, error) {
 	}
 	return &bucket{
 		js: b.js, stream: s, name: name, prefix: "$KV." + name + ".",
-		ttl: s.CachedInfo().Config.AllowMsgTTL,
+		ttl:     s.CachedInfo().Config.AllowMsgTTL,
+		created: uint64(s.CachedInfo().Created.UnixNano()),
 	}, nil
 }
 

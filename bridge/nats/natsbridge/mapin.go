@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -21,8 +23,10 @@ type copier struct {
 	kv     jetstream.KeyValue
 	bucket *bucket
 
+	s       *state[mapWords]
 	order   uint64 // of the last message, as the consumer counts
 	pending uint64 // messages that there were when it began
+	begun   time.Time
 
 	mu     sync.Mutex
 	m      stream.Entries // nil: not opened yet; this and what follows is guarded by mu
@@ -30,10 +34,15 @@ type copier struct {
 	keys   map[string]*copied
 	parts  []copiedPart
 	round  uint64
-	loaded bool      // all that the bucket had has come
-	late   []*copied // there was no room for them
-	room   bool      // there may be by now
-	tried  time.Time // when room was looked for last
+	loaded bool   // all that the bucket had has come, and the mirror has nothing else
+	come   bool   // all that was pending has come
+	upTo   uint64 // the revision up to which a bridge before this one has applied all
+	high   uint64 // highest revision that has come
+
+	doubtful map[string]change // what upTo includes, and the mirror is different
+	late     []*copied         // there was no room for them
+	room     bool              // there may be by now
+	tried    time.Time         // when room was looked for last
 
 	evicted uint64 // by the mirror, as it was counted last
 }
@@ -56,6 +65,14 @@ type copied struct {
 	inLate   bool
 }
 
+// A change is a message of the bucket.
+type change struct {
+	name     string
+	removed  bool
+	data     []byte
+	revision uint64
+}
+
 // mirrorLook is how often a mirror is looked at.
 const mirrorLook = 20 * time.Millisecond
 
@@ -66,11 +83,20 @@ func (b *Bridge) mapIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 		return err
 	}
 	defer s.close()
-	c := &copier{b: b, r: r, kv: kv, keys: map[string]*copied{}}
+	c := &copier{
+		b: b, r: r, kv: kv, s: s, begun: time.Now(),
+		keys: map[string]*copied{}, doubtful: map[string]change{},
+	}
 	defer c.close()
 	if c.bucket, err = b.openBucket(ctx, r); err != nil {
 		return err
 	}
+	w := s.words()
+	if w.Bucket.Load() != c.bucket.created {
+		w.Revision.Store(0)
+		w.Bucket.Store(c.bucket.created)
+	}
+	c.upTo = w.Revision.Load()
 	m, err := c.bucket.last(ctx, headName)
 	if err != nil {
 		return err
@@ -131,11 +157,12 @@ func (c *copier) open(ctx context.Context, b []byte) error {
 	}
 	c.m, c.t, c.evicted = m, t, m.Evicted()
 	c.parts = make([]copiedPart, m.Layout().Stripes)
-	return c.compare()
+	step.Reach(at.MapInOpened)
+	return c.note()
 }
 
-// compare notes what the mirror has.
-func (c *copier) compare() error {
+// note notes what the mirror has.
+func (c *copier) note() error {
 	for i := range c.parts {
 		p := &c.parts[i]
 		p.version, p.keys = c.m.Version(i), map[*copied]bool{}
@@ -156,6 +183,7 @@ func (c *copier) compare() error {
 
 // take applies messages of the bucket.
 func (c *copier) take(ctx context.Context, all []arrival) error {
+	step.Reach(at.MapInReceived)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range all {
@@ -163,27 +191,16 @@ func (c *copier) take(ctx context.Context, all []arrival) error {
 		if c.order++; a.md.Sequence.Consumer != c.order {
 			return errBegin // a message was lost on the way
 		}
-		err := c.apply(ctx, c.bucket.nameOf(a.msg.Subject), a.msg.Header.Get, a.msg.Data,
-			a.md.Sequence.Stream)
-		if err == nil && (c.order >= c.pending || a.md.NumPending == 0) {
-			err = c.all(ctx)
-		}
+		err := c.receive(ctx, change{
+			c.bucket.nameOf(a.msg.Subject), removes(a.msg.Header.Get), a.msg.Data,
+			a.md.Sequence.Stream,
+		})
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// all removes what the bucket does not have, once all that it had has come.
-func (c *copier) all(ctx context.Context) error {
-	if c.loaded || c.m == nil {
-		return nil
-	}
-	c.loaded = true
-	for _, x := range c.keys {
-		if x.revision == 0 {
-			if err := c.remove(ctx, x); err != nil {
+		if c.order >= c.pending || a.md.NumPending == 0 {
+			c.come = true
+			if err := c.compare(ctx); err != nil {
 				return err
 			}
 		}
@@ -191,41 +208,89 @@ func (c *copier) all(ctx context.Context) error {
 	return nil
 }
 
-// apply applies a message.
-func (c *copier) apply(
-	ctx context.Context, name string, header func(string) string, b []byte, revision uint64,
-) error {
+// receive applies a change, or keeps it until the bucket is known to be at upTo: a server that lags
+// behind sends what the mirror has had before, and would make it go back.
+func (c *copier) receive(ctx context.Context, m change) error {
 	switch {
-	case name == headName && removes(header):
+	case m.name == headName && m.removed:
 		return nil
-	case name == headName:
-		f, _, err := parseFrame(codes[kindMap], b)
+	case m.name == headName:
+		f, _, err := parseFrame(codes[kindMap], m.data)
 		if c.m == nil || err == nil && f.fingerprint != c.t.fingerprint {
 			return errBegin
 		}
+		c.high = max(c.high, m.revision)
 		return nil
 	case c.m == nil: // it is of no bridge
 		return nil
 	}
-	x := c.keys[name]
-	if removes(header) {
+	c.high = max(c.high, m.revision)
+	if !c.loaded && m.revision <= c.upTo && c.differs(&m) {
+		c.doubtful[m.name] = m
+		return nil
+	}
+	delete(c.doubtful, m.name)
+	if w := c.s.words(); m.revision > w.Revision.Load() {
+		w.Revision.Store(m.revision)
+	}
+	return c.apply(ctx, &m)
+}
+
+// differs reports whether the mirror is not as a change makes it.
+func (c *copier) differs(m *change) bool {
+	x := c.keys[m.name]
+	if m.removed || x == nil {
+		return m.removed == (x != nil)
+	}
+	f, value, err := c.t.entry(m.name, m.data)
+	return err == nil && x.sum != sumOf(value, int64(f.lost))
+}
+
+// compare makes the mirror be as the bucket was when the bridge began, once all of that has come.
+// What the bucket had last by then may be gone from it; so it waits no longer than settleFor.
+func (c *copier) compare(ctx context.Context) error {
+	if c.loaded || !c.come || c.m == nil || c.high < c.upTo && time.Since(c.begun) < settleFor {
+		return nil
+	}
+	c.loaded = true
+	for _, m := range c.doubtful {
+		if err := c.apply(ctx, &m); err != nil {
+			return err
+		}
+	}
+	c.doubtful = nil
+	for _, x := range c.keys {
+		if x.revision == 0 { // the bucket does not have it
+			if err := c.remove(ctx, x); err != nil {
+				return err
+			}
+		}
+	}
+	step.Reach(at.MapInCompared)
+	return nil
+}
+
+// apply applies a change.
+func (c *copier) apply(ctx context.Context, m *change) error {
+	x := c.keys[m.name]
+	if m.removed {
 		if x == nil {
 			return nil
 		}
 		return c.remove(ctx, x)
 	}
-	f, value, err := c.t.entry(name, b)
+	f, value, err := c.t.entry(m.name, m.data)
 	if err != nil { // the bridge that sends the map puts the key right
-		c.refuse(ctx, name, f.fingerprint, err)
+		c.refuse(ctx, m.name, f.fingerprint, err)
 		return nil
 	}
 	expires := int64(f.lost)
 	if x == nil {
-		x = &copied{name: name, key: f.key, part: -1}
-		c.keys[name] = x
+		x = &copied{name: m.name, key: f.key, part: -1}
+		c.keys[m.name] = x
 	}
 	sum := sumOf(value, expires)
-	if x.revision = revision; x.sum == sum && !x.out {
+	if x.revision = m.revision; x.sum == sum && !x.out {
 		return nil
 	}
 	x.sum, x.expires = sum, expires
@@ -273,6 +338,7 @@ func (c *copier) set(ctx context.Context, x *copied, value []byte) error {
 	case err != nil:
 		return err
 	}
+	step.Reach(at.MapInStored)
 	x.out = false
 	x.part = c.m.Part(x.key)
 	c.parts[x.part].keys[x] = true
@@ -298,6 +364,7 @@ func (c *copier) remove(ctx context.Context, x *copied) error {
 		return err
 	}
 	if found {
+		step.Reach(at.MapInRemoved)
 		c.changed(i, was)
 		c.r.stats.sent.Add(1)
 	}
@@ -343,11 +410,11 @@ func (c *copier) guard(ctx context.Context) error {
 func (c *copier) look(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.m == nil || !c.loaded {
-		return nil
-	}
-	if closed(c.m.Unlinked()) {
+	if c.m != nil && closed(c.m.Unlinked()) {
 		return errBegin
+	}
+	if err := c.compare(ctx); err != nil || !c.loaded {
+		return err
 	}
 	c.round++
 	for i := range c.parts {
@@ -450,12 +517,18 @@ func (c *copier) retry(ctx context.Context) error {
 		if c.keys[x.name] != x || !x.out {
 			continue
 		}
-		if _, err := c.again(ctx, x); err != nil {
+		tried, err := c.again(ctx, x)
+		if err != nil {
 			return err
 		}
-		if x.out && x.inLate { // there is none
+		switch {
+		case !tried: // the bucket tells more soon, or lags behind
+			x.inLate = true
+			c.late = append(c.late, x)
+		case x.out: // there is no room
 			c.late = append(c.late, late[i+1:]...)
-			break
+			c.r.stats.noRoom.Store(int64(len(c.late)))
+			return nil
 		}
 	}
 	c.r.stats.noRoom.Store(int64(len(c.late)))

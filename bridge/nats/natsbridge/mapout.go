@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -141,6 +143,7 @@ func (k *keeper) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	step.Reach(at.MapOutLoaded)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	echoes := make(chan echo, mapWindow)
@@ -181,6 +184,7 @@ func (k *keeper) takeOver(ctx context.Context) error {
 		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
 	if err == nil {
 		k.head = ack.Sequence
+		step.Reach(at.MapOutHeaded)
 	}
 	return err
 }
@@ -504,12 +508,14 @@ func (k *keeper) sendOne(x *kept) error {
 	x.due, x.onWay, x.next, x.echo = false, true, nil, 0
 	k.onWay++
 	k.r.stats.sent.Add(1)
+	step.Reach(at.MapOutSent)
 	k.way <- journey{k: x, future: f} // it has room for all that are on the way
 	return nil
 }
 
 // ended notes what became of a put.
 func (k *keeper) ended(ctx context.Context, j journey) error {
+	step.Reach(at.MapOutEnded)
 	x := j.k
 	x.onWay = false
 	k.onWay--
@@ -517,7 +523,7 @@ func (k *keeper) ended(ctx context.Context, j journey) error {
 	case j.err != nil && !wrongLast(j.err):
 		return j.err
 	case j.err != nil, x.echo > j.seq:
-		if err := k.learn(ctx, x); err != nil {
+		if err := k.learn(ctx, x, x.echo); err != nil {
 			return err
 		}
 	default:
@@ -576,14 +582,15 @@ func (k *keeper) heard(ctx context.Context, e echo) error {
 	case e.revision <= x.revision:
 		return nil
 	}
-	err := k.learn(ctx, x)
+	err := k.learn(ctx, x, e.revision)
 	k.forget(x)
 	return err
 }
 
 // learn finds out what a key of the bucket has, which is not what this bridge has put last: the
-// server may have removed what expired, or another program wrote it.
-func (k *keeper) learn(ctx context.Context, x *kept) error {
+// server may have removed what expired, or another program wrote it. A server that lags behind, and
+// has not seen the revision least yet, is asked again.
+func (k *keeper) learn(ctx context.Context, x *kept, least uint64) error {
 	head, err := k.bucket.last(ctx, headName)
 	switch {
 	case err != nil:
@@ -592,6 +599,10 @@ func (k *keeper) learn(ctx context.Context, x *kept) error {
 		return errBegin // the claim tells whose the route is
 	}
 	m, err := k.bucket.last(ctx, x.name)
+	for begun := time.Now(); err == nil && (m == nil || m.Sequence < least) &&
+		time.Since(begun) < time.Second && ctx.Err() == nil; m, err = k.bucket.last(ctx, x.name) {
+		sleep(ctx, 20*time.Millisecond)
+	}
 	if err != nil {
 		return err
 	}

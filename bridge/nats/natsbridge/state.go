@@ -56,8 +56,12 @@ func (m *mark) applied(n uint64) (frames int, skip uint64) {
 	return frames, 0
 }
 
-// mapWords are what a bridge keeps beside the mirror of a map.
-type mapWords struct{ Life life }
+// mapWords are what a bridge keeps beside the mirror of a map: the revision up to which all is
+// applied or about to be, in the bucket that was created then.
+type mapWords struct {
+	Life             life
+	Bucket, Revision atomic.Uint64
+}
 
 func (w *mapWords) life() *life   { return &w.Life }
 func (w *boxWords) life() *life   { return &w.Life }

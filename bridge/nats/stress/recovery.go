@@ -12,12 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// through is when the newest value, message of the topic and of the queue that came through was
-// sent, and the newest message of bare nats.go that the server accepted; Unix nanoseconds.
-type through struct{ box, topic, queue, bare atomic.Int64 }
+// through is when the newest value, entry of the map, message of the topic and of the queue that
+// came through was sent, and the newest message of bare nats.go that the server accepted; Unix nanoseconds.
+type through struct{ box, entries, topic, queue, bare atomic.Int64 }
 
 func (t *through) each() map[string]*atomic.Int64 {
-	return map[string]*atomic.Int64{"box": &t.box, "topic": &t.topic, "queue": &t.queue,
+	return map[string]*atomic.Int64{"box": &t.box, "map": &t.entries, "topic": &t.topic, "queue": &t.queue,
 		"bare nats.go": &t.bare}
 }
 
@@ -47,7 +47,7 @@ func (t *times) String() string {
 	defer t.mu.Unlock()
 	var b strings.Builder
 	for _, harm := range []string{afterCut, afterHold, afterServer} {
-		for _, kind := range []string{"bare nats.go", "box", "topic", "queue"} {
+		for _, kind := range []string{"bare nats.go", "box", "map", "topic", "queue"} {
 			if d := slices.Sorted(slices.Values(t.all[harm][kind])); len(d) > 0 {
 				at := func(p int) time.Duration {
 					return d[(len(d)-1)*p/100].Round(time.Millisecond)

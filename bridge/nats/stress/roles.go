@@ -29,7 +29,7 @@ type item struct {
 }
 
 // routes are what goes from one directory to the other.
-var routes = []string{"box:cfg", "topic:ticks", "queue:jobs"}
+var routes = []string{"box:cfg", "topic:ticks", "queue:jobs", "map:users"}
 
 // roles are what a child process does, by its first argument.
 var roles = map[string]func(ctx context.Context, args []string) error{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -22,6 +23,7 @@ type result struct {
 	topicSent, topicGot, topicGaps, topicTwice uint64
 	queueSent, queueGot, queueTwice            uint64
 	boxSeen, boxBack                           uint64
+	mapSeen, mapBack                           uint64
 	stepKills, libraryKills                    uint64
 	times                                      *times
 }
@@ -33,15 +35,16 @@ func (r *result) String() string {
 		"bridge, %d at steps of the library; %d cuts, %d holds; %d replicas\n"+
 		"topic: sent %d, received %d, gaps %d, twice %d\n"+
 		"queue: sent %d, received %d, lost %d, twice %d\n"+
-		"box: %d values seen, %d went back%v",
+		"box: %d values seen, %d went back\n"+
+		"map: %d values seen, %d went back%v",
 		r.bridges, r.servers, r.owners, r.stepKills, r.libraryKills, r.cuts, r.holds, r.replicas,
 		r.topicSent, r.topicGot, r.topicGaps,
 		r.topicTwice, r.queueSent, r.queueGot, r.lost(), r.queueTwice, r.boxSeen,
-		r.boxBack, r.times)
+		r.boxBack, r.mapSeen, r.mapBack, r.times)
 }
 
 func (r *result) err() error {
-	if r.topicGaps+r.topicTwice+r.lost()+r.queueTwice+r.boxBack > 0 || r.topicGot != r.topicSent {
+	if r.topicGaps+r.topicTwice+r.lost()+r.queueTwice+r.boxBack+r.mapBack > 0 || r.topicGot != r.topicSent {
 		return errors.New("something was lost, came twice or went back")
 	}
 	return nil
@@ -57,6 +60,7 @@ type world struct {
 	rnd            *rand.Rand
 	ticks          *topic.Topic[item]
 	jobs           *queue.Queue[item]
+	users          *kv.Map[uint64, item]
 	through        through
 	times          times
 }
@@ -75,7 +79,9 @@ func run(ctx context.Context, p plan) (*result, error) {
 	defer enough()
 	done := make(chan struct{})
 	count := 0
-	for _, f := range []func(context.Context) error{w.recvTopic, w.recvQueue, w.watchBox, w.bare} {
+	for _, f := range []func(context.Context) error{
+		w.recvTopic, w.recvQueue, w.watchBox, w.watchMap, w.bare,
+	} {
 		count++
 		go func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -125,6 +131,9 @@ func (w *world) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if w.users, err = openMap(w.a); err != nil {
+		return err
+	}
 	replicas := strconv.Itoa(w.p.replicas)
 	w.owner = &process{args: []string{"owner", w.a}}
 	w.out = &process{args: []string{"out", w.servers.url, w.a, replicas}}
@@ -151,6 +160,9 @@ func (w *world) close() {
 	}
 	if w.jobs != nil {
 		_ = w.jobs.Close()
+	}
+	if w.users != nil {
+		_ = w.users.Close()
 	}
 	for _, dir := range []string{w.a, w.b, w.store} {
 		if dir != "" && filepath.IsAbs(dir) {
@@ -233,7 +245,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // killServer kills a server and starts it again. In a cluster it is the leader of a stream, and the
 // others take over before it is there again.
 func (w *world) killServer(ctx context.Context, i int) error {
-	streams := []string{"KV_shmem", "shmem_topic_ticks", "shmem_queue_jobs"}
+	streams := []string{"KV_shmem", "shmem_topic_ticks", "shmem_queue_jobs", "KV_shmem_map_users"}
 	w.servers.whole(ctx, streams...)
 	p, err := w.servers.leader(ctx, streams[i%len(streams)])
 	if err != nil {
@@ -265,6 +277,9 @@ func (w *world) send(ctx context.Context) error {
 			return err
 		}
 		atomic.AddUint64(&w.r.topicSent, 1)
+		if err := w.change(always, v); err != nil {
+			return err
+		}
 		switch err := w.jobs.Send(ctx, v); {
 		case err == nil:
 			atomic.AddUint64(&w.r.queueSent, 1)
@@ -290,7 +305,7 @@ func (w *world) drain(ctx context.Context) error {
 		case atomic.LoadUint64(&w.r.topicGot) >= w.r.topicSent &&
 			atomic.LoadUint64(&w.r.queueGot) >= w.r.queueSent:
 			time.Sleep(300 * time.Millisecond) // what comes twice comes now
-			return nil
+			return w.sameMaps(ctx)
 		case now != last:
 			last, since = now, time.Now()
 		case time.Since(since) > 45*time.Second:

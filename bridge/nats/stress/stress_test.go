@@ -36,7 +36,7 @@ func TestKills(t *testing.T) {
 func TestSteps(t *testing.T) {
 	r, err := run(t.Context(), plan{
 		steps: "topicin.marking,topicin.marked,topicin.published,queuein.intent,queuein.sent," +
-			"queuein.applied,queueout.accepted,topicout.sent,boxin.stored",
+			"queuein.applied,queueout.accepted,topicout.sent,boxin.stored,mapin.compared,mapout.ended",
 		each: 1, replicas: 1, rate: 2 * time.Millisecond, seed: uint64(time.Now().UnixNano())})
 	if r != nil {
 		t.Log(r)
@@ -44,7 +44,7 @@ func TestSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.stepKills != 9 {
-		t.Errorf("%d deaths at 9 steps", r.stepKills)
+	if r.stepKills != 11 {
+		t.Errorf("%d deaths at 11 steps", r.stepKills)
 	}
 }

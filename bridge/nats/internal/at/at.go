@@ -46,6 +46,17 @@ const (
 	QueueInAcked    step.Point = "queuein.acked"    // the frame is acknowledged
 	QueueInSettled  step.Point = "queuein.settled"  // whether the last intent was sent is known
 	QueueInBuried   step.Point = "queuein.buried"   // a dead letter is stored; its frame still is
+
+	MapOutHeaded step.Point = "mapout.headed" // the bucket says that this bridge sends the map
+	MapOutLoaded step.Point = "mapout.loaded" // what the bucket has is known
+	MapOutSent   step.Point = "mapout.sent"   // a change is on its way
+	MapOutEnded  step.Point = "mapout.ended"  // the bucket has it; its revision is not noted
+
+	MapInReceived step.Point = "mapin.received" // changes have come; the mirror is as before
+	MapInOpened   step.Point = "mapin.opened"   // the mirror is open
+	MapInCompared step.Point = "mapin.compared" // the mirror has what the bucket had at first
+	MapInStored   step.Point = "mapin.stored"   // the mirror has one more entry
+	MapInRemoved  step.Point = "mapin.removed"  // the mirror has one entry less
 )
 
 // Out lists the points of a bridge that sends.
@@ -54,6 +65,7 @@ var Out = []step.Point{
 	BoxOutBegun, BoxOutLoaded, BoxOutPut,
 	TopicOutResumed, TopicOutRead, TopicOutSent, TopicOutAcked,
 	QueueOutTaken, QueueOutSent, QueueOutAccepted, QueueOutDone,
+	MapOutHeaded, MapOutLoaded, MapOutSent, MapOutEnded,
 }
 
 // In lists the points of a bridge that mirrors.
@@ -64,10 +76,12 @@ var In = []step.Point{
 	TopicInPublished,
 	QueueInReceived, QueueInOpened, QueueInForgot, QueueInIntent, QueueInSent, QueueInDone,
 	QueueInApplied, QueueInAcked, QueueInSettled, QueueInBuried,
+	MapInReceived, MapInOpened, MapInCompared, MapInStored, MapInRemoved,
 }
 
 // Once lists the points that a bridge reaches when it begins, and seldom later.
 var Once = []step.Point{
 	Prepared, Typed, Claimed, Beat, BoxOutBegun, TopicOutResumed, BoxInOpened, TopicInOpened,
 	TopicInSettled, QueueInOpened, QueueInForgot, QueueInSettled, QueueInBuried,
+	MapOutHeaded, MapOutLoaded, MapInOpened, MapInCompared,
 }
