@@ -119,6 +119,9 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
+	if err := b.tooLarge(x.t.Size); err != nil {
+		return err
+	}
 	if err := putSchema(ctx, kv, x.t); err != nil {
 		return err
 	}

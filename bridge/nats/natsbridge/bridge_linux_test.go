@@ -252,8 +252,8 @@ func TestRefused(t *testing.T) {
 		check(t, err)
 		defer c.Close()
 	}
-	for _, route := range []string{"topic:lines", "topic:jobs", "box:lines", "box:jobs", "queue:lines",
-		"queue:single", "box:map"} {
+	for _, route := range []string{"topic:jobs", "topic:map", "queue:map", "box:lines", "box:jobs",
+		"queue:lines", "queue:single", "box:map", "map:jobs", "map:lines"} {
 		_ = hasError(t, x.run(x.a, route, true), ErrRefused)
 	}
 	owner := openBox[point](t, x.a)

@@ -29,6 +29,7 @@ type messages interface {
 	take(ctx context.Context) (loan, error)
 	send(ctx context.Context, b []byte) error
 	item() *format.Type // nil: raw bytes
+	most() int          // bytes of the largest message
 	unlinked() <-chan struct{}
 	close() error
 }
@@ -38,6 +39,7 @@ type itemQueue struct{ q stream.Items }
 
 func (x itemQueue) take(ctx context.Context) (loan, error) { return x.q.Take(ctx) }
 func (x itemQueue) item() *format.Type                     { return x.q.Type() }
+func (x itemQueue) most() int                              { return x.q.Type().Size }
 func (x itemQueue) unlinked() <-chan struct{}              { return x.q.Unlinked() }
 func (x itemQueue) close() error                           { return x.q.Close() }
 
@@ -63,20 +65,29 @@ func (x byteQueue) take(ctx context.Context) (loan, error) {
 
 func (x byteQueue) send(ctx context.Context, b []byte) error { return x.q.Send(ctx, b) }
 func (x byteQueue) item() *format.Type                       { return nil }
+func (x byteQueue) most() int                                { return x.q.MaxLen() }
 func (x byteQueue) unlinked() <-chan struct{}                { return x.q.Unlinked() }
 func (x byteQueue) close() error                             { return x.q.Close() }
 
+// streamKind returns the kind of a segment that is a queue or topic, "" of another one.
+func streamKind(dir, name string) (string, error) {
+	o, err := inspect.Open(dir, name)
+	if err != nil {
+		return "", err
+	}
+	defer o.Close()
+	if t := o.Type(); t != nil {
+		return t.Stream(), nil
+	}
+	return "", nil
+}
+
 // attachMessages attaches to a queue that goes out.
 func attachMessages(dir, name string) (messages, error) {
-	o, err := inspect.Open(dir, name)
+	kind, err := streamKind(dir, name)
 	if err != nil {
 		return nil, err
 	}
-	kind := ""
-	if t := o.Type(); t != nil {
-		kind = t.Stream()
-	}
-	_ = o.Close()
 	switch kind {
 	case layout.QueueName:
 		q, err := stream.AttachItems(name, &shmem.Options{Dir: dir, Passive: true})

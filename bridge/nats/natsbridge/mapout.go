@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -104,11 +103,8 @@ func (b *Bridge) mapOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err != nil {
 		return err
 	}
-	// Header, subject and the line of the protocol need some room too.
-	most := b.nc.MaxPayload() - 2*longestKey
-	if n := int64(frameLen + t.Key.Size + t.Value.Size); n > most {
-		return fmt.Errorf("%w: an entry has %d bytes, the server takes %d; "+
-			"raise its max_payload", ErrRefused, n, most)
+	if err := b.tooLarge(t.Key.Size + t.Value.Size); err != nil {
+		return err
 	}
 	if err := putSchema(ctx, kv, t.Type); err != nil {
 		return err

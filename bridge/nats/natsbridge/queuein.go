@@ -152,20 +152,19 @@ func (x *storer) wasSent(number, skipped uint64) (sent, known bool, err error) {
 func (x *storer) open(ctx context.Context, fingerprint uint64) error {
 	var item *format.Type
 	var err error
-	x.size = -1
+	size := -1
 	if fingerprint != bytesPrint {
 		if item, err = getSchema(ctx, x.kv, fingerprint); err != nil {
 			return err
 		}
-		x.size = item.Size
+		size = item.Size
 	}
-	x.close()
-	x.q = nil
 	q, err := x.b.mirrorMessages(x.r.segment, item)
 	if err != nil {
 		return err
 	}
-	x.q, x.fingerprint = q, fingerprint
+	x.close()
+	x.q, x.fingerprint, x.size = q, fingerprint, size
 	o, err := inspect.Open(x.b.o.Dir, x.r.segment)
 	if err != nil {
 		return err
@@ -208,7 +207,7 @@ func (x *storer) take(ctx context.Context, a *arrival) error {
 		x.incarnation, x.table = f.incarnation, x.s.table(f.incarnation)
 	}
 	for i := range x.messages {
-		if err := x.once(ctx, &x.messages[i]); err != nil {
+		if err := x.once(ctx, &f, &x.messages[i]); err != nil {
 			return err
 		}
 	}
@@ -230,7 +229,7 @@ func (x *storer) parse(ctx context.Context, a *arrival) (f frame, err error) {
 	}
 	if x.q == nil || f.fingerprint != x.fingerprint {
 		if err := x.open(ctx, f.fingerprint); err != nil {
-			return f, err
+			return f, x.b.unfit(ctx, x.r, f.fingerprint, err)
 		}
 		step.Reach(at.QueueInOpened)
 	}
@@ -243,12 +242,22 @@ func (x *storer) parse(ctx context.Context, a *arrival) (f frame, err error) {
 }
 
 // once sends a message that was not sent before. What it is about to do is noted before it does.
-func (x *storer) once(ctx context.Context, m *message) error {
+func (x *storer) once(ctx context.Context, f *frame, m *message) error {
 	w := x.s.words()
 	t := &w.Tables[x.table]
 	if t.has(m.position) {
 		x.r.stats.duplicates.Add(1)
 		return nil
+	}
+	if most := x.q.most(); len(m.body) > most {
+		alone := *f
+		alone.kind, alone.sequence = codes[kindQueue], m.position
+		err := x.dead(ctx, append(alone.append(nil), m.body...),
+			fmt.Errorf("%d bytes, the mirror takes %d", len(m.body), most))
+		if err == nil {
+			t.add(m.position)
+		}
+		return err
 	}
 	t.reach(m.position)
 	w.Table.Store(uint64(x.table))
@@ -292,8 +301,16 @@ func (x *storer) send(ctx context.Context, body []byte) error {
 
 // bury moves a message that cannot be read to the dead letters.
 func (x *storer) bury(ctx context.Context, a *arrival, cause error) error {
+	if err := x.dead(ctx, a.msg.Data, cause); err != nil {
+		return err
+	}
+	return a.term()
+}
+
+// dead stores a dead letter.
+func (x *storer) dead(ctx context.Context, data []byte, cause error) error {
 	m := &nats.Msg{
-		Subject: x.b.o.Prefix + ".dead." + x.r.name, Data: a.msg.Data,
+		Subject: x.b.o.Prefix + ".dead." + x.r.name, Data: data,
 		Header: nats.Header{"Shmem-Cause": {cause.Error()}},
 	}
 	if _, err := x.b.js.PublishMsg(ctx, m); err != nil {
@@ -302,5 +319,5 @@ func (x *storer) bury(ctx context.Context, a *arrival, cause error) error {
 	step.Reach(at.QueueInBuried)
 	x.r.stats.poison.Add(1)
 	x.b.o.Logger.Warn("dead letter", "route", x.r.String(), "error", cause)
-	return a.term()
+	return nil
 }

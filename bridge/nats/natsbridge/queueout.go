@@ -51,6 +51,9 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	}
 	if t := q.item(); t != nil {
 		s.fingerprint = t.Fingerprint()
+		if err := b.tooLarge(messageLen + t.Size); err != nil {
+			return err
+		}
 		if err := putSchema(ctx, kv, t); err != nil {
 			return err
 		}
@@ -125,10 +128,18 @@ func (s *shipper) take(ctx context.Context, room int) (loans []loan, err error) 
 	if s.next = nil; l == nil {
 		l, err = s.q.take(wait)
 	}
-	size := frameLen
+	size, pack := frameLen, min(s.b.o.Pack, s.b.maxFrame())
 	for err == nil {
+		if s.b.tooLarge(messageLen+len(l.Bytes())) != nil {
+			s.hold(l)
+			if len(loans) > 0 {
+				return loans, nil
+			}
+			l, err = s.q.take(wait)
+			continue
+		}
 		size += messageLen + len(l.Bytes())
-		if len(loans) > 0 && size > s.b.o.Pack {
+		if len(loans) > 0 && size > pack {
 			s.next = l
 			return loans, nil
 		}
@@ -141,6 +152,21 @@ func (s *shipper) take(ctx context.Context, room int) (loans []loan, err error) 
 		err = nil
 	}
 	return loans, err
+}
+
+// largeFor is for how long a message that the server does not take stays in the queue, before it is
+// redelivered: by then the server may take more. Tests change it.
+var largeFor = 5 * time.Second
+
+// hold returns a message that is larger than the server takes. Others go on.
+func (s *shipper) hold(l loan) {
+	err := s.b.tooLarge(messageLen + len(l.Bytes()))
+	if l.Deliveries() <= 1 {
+		s.r.stats.poison.Add(1)
+	}
+	s.b.o.Logger.Warn("a message stays in its queue", "route", s.r.String(),
+		"position", l.Position(), "error", err)
+	_ = l.Back(largeFor)
 }
 
 // put puts the messages of a frame on their way. One alone has an id, by which the server removes

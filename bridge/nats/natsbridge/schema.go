@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/step"
@@ -66,6 +67,58 @@ func getSchema(
 		return nil, fmt.Errorf("%w: type %016x: %w", ErrRefused, fingerprint, err)
 	}
 	return t, nil
+}
+
+// unfit returns what becomes of a message whose type the mirror cannot have, for a cause. If the
+// bridge that sends has this type now, the route is refused, and nothing is lost: it goes on once
+// the mirror is made anew. Else only this message is refused, which is errFrame: another program
+// wrote it, or the segment had this type before.
+func (b *Bridge) unfit(
+	ctx context.Context, r *route, fingerprint uint64, cause error,
+) error {
+	if errors.Is(cause, jetstream.ErrKeyNotFound) { // a bridge stores the type first
+		return fmt.Errorf("%w: it has type %016x, which the bucket does not know; the mirror %s",
+			errFrame, fingerprint, b.describe(r.segment))
+	}
+	if !errors.Is(cause, ErrRefused) {
+		return cause
+	}
+	s, err := b.js.Stream(ctx, r.stream(b.o.Prefix))
+	if err != nil {
+		return cause
+	}
+	last, err := s.GetLastMsgForSubject(ctx, r.subject(b.o.Prefix))
+	if err != nil {
+		return cause
+	}
+	if f, _, err := anyFrame(last.Data); err != nil || f.fingerprint == fingerprint {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", errFrame, cause)
+}
+
+// describe returns the type of a segment as the end of a sentence.
+func (b *Bridge) describe(name string) string {
+	o, err := inspect.Open(b.o.Dir, name)
+	if err != nil {
+		return "is not there yet"
+	}
+	defer o.Close()
+	t := o.Type()
+	if t == nil {
+		return "is raw bytes"
+	}
+	item := t.Item()
+	if item == nil {
+		return "is a " + t.Stream()
+	}
+	text := item.String()
+	if b, err := item.AppendBinary(nil); err == nil {
+		if f, err := format.Decode(b); err == nil {
+			text = f.String()
+		}
+	}
+	return "is a " + t.Stream() + " of " + text
 }
 
 // checkBox returns an error for a type whose fields change without a new version of the box.

@@ -31,6 +31,7 @@ type receiver struct {
 	skip        uint64 // how many messages of it are
 	frames      []int  // where each frame of the batch ends in messages
 	messages    [][]byte
+	parsed      []message
 }
 
 // topicIn mirrors a stream to a topic.
@@ -104,20 +105,22 @@ func (x *receiver) close() {
 }
 
 // open opens the mirror.
-func (x *receiver) open(ctx context.Context, fingerprint uint64) error {
-	item, err := getSchema(ctx, x.kv, fingerprint)
-	if err != nil {
-		return err
-	}
-	x.close()
-	x.t = nil
-	t, err := stream.OpenTopic(stream.Plan{
+func (x *receiver) open(ctx context.Context, fingerprint uint64) (err error) {
+	p := stream.Plan{
 		Op: "topic open", Name: x.r.segment, Mode: stream.Open, Kept: true,
 		Options: &shmem.Options{Dir: x.b.o.Dir, Append: true, Undo: shmem.UndoNever},
-	}, item, x.b.o.Capacity, 0)
+	}
+	var item *format.Type
+	var t *stream.Topic
+	if fingerprint == bytesPrint {
+		t, err = stream.OpenTopicBytes(p, x.b.o.Capacity, mirrorBytes, 0)
+	} else if item, err = getSchema(ctx, x.kv, fingerprint); err == nil {
+		t, err = stream.OpenTopic(p, item, x.b.o.Capacity, 0)
+	}
 	if err != nil {
 		return refusedType(err)
 	}
+	x.close()
 	x.t, x.item, x.fingerprint = t, item, fingerprint
 	return nil
 }
@@ -136,42 +139,58 @@ func (x *receiver) take(ctx context.Context, all []arrival) error {
 }
 
 // batch publishes the frames at the beginning of all that one mark can stand for: they follow each
-// other in the stream, and are of one incarnation. It returns how many it has done with.
+// other in the stream, and are of one incarnation. It returns how many it has done with. A message
+// that cannot be read is left out.
 func (x *receiver) batch(ctx context.Context, all []arrival) (done int, err error) {
 	x.frames, x.messages = x.frames[:0], x.messages[:0]
 	var first, last frame
 	for i := range all {
 		a := &all[i]
 		f, body, err := parseFrame(codes[kindTopic], a.msg.Data)
-		if err != nil {
-			return 0, fmt.Errorf("%w: message %d: %w", ErrRefused, a.md.Sequence.Stream, err)
-		}
-		if i > 0 && (f.fingerprint != first.fingerprint || f.incarnation != first.incarnation ||
+		if i > 0 && (err != nil || f.fingerprint != first.fingerprint ||
+			f.incarnation != first.incarnation ||
 			a.md.Sequence.Stream != all[0].md.Sequence.Stream+uint64(i)) {
+			break
+		}
+		if err == nil && i == 0 {
+			first = f
+			err = x.ready(ctx, f.fingerprint)
+		}
+		there := len(x.messages)
+		if err == nil {
+			err = x.split(body)
+		}
+		if errors.Is(err, errFrame) && i > 0 {
+			x.messages = x.messages[:there]
 			break
 		}
 		if x.order++; a.md.Sequence.Consumer != x.order {
 			return 0, errBegin // a message was lost on the way
 		}
-		if i == 0 {
-			first = f
-			if err := x.ready(ctx, f.fingerprint); err != nil {
-				return 0, err
-			}
+		if errors.Is(err, errFrame) {
+			x.refuse(a, err)
+			return 1, nil
 		}
-		if err := x.split(body); err != nil {
-			return 0, fmt.Errorf("%w: message %d: %w", ErrRefused, a.md.Sequence.Stream, err)
+		if err != nil {
+			return 0, err
 		}
 		x.frames, last = append(x.frames, len(x.messages)), f
 	}
 	return len(x.frames), x.apply(ctx, all[0].md.Sequence.Stream, &last)
 }
 
+// refuse notes a message that cannot be read. The stream keeps it.
+func (x *receiver) refuse(a *arrival, cause error) {
+	x.r.stats.poison.Add(1)
+	x.b.o.Logger.Warn("message refused", "route", x.r.String(),
+		"sequence", a.md.Sequence.Stream, "error", cause)
+}
+
 // ready opens the mirror, and finds out what was applied before.
 func (x *receiver) ready(ctx context.Context, fingerprint uint64) error {
 	if x.t == nil || fingerprint != x.fingerprint {
 		if err := x.open(ctx, fingerprint); err != nil {
-			return err
+			return x.b.unfit(ctx, x.r, fingerprint, err)
 		}
 		step.Reach(at.TopicInOpened)
 	}
@@ -194,14 +213,34 @@ func (x *receiver) ready(ctx context.Context, fingerprint uint64) error {
 	return nil
 }
 
-// split appends the messages of a frame's body.
+// split appends the messages of a frame's body. One that is larger than the mirror takes is left
+// out.
 func (x *receiver) split(body []byte) error {
+	if x.item == nil {
+		return x.splitBytes(body)
+	}
 	size := 8 + x.item.Size
 	if len(body)%size != 0 {
-		return fmt.Errorf("%d bytes, a message has %d", len(body), size)
+		return fmt.Errorf("%w: %d bytes, a message has %d", errFrame, len(body), size)
 	}
 	for ; len(body) > 0; body = body[size:] {
 		x.messages = append(x.messages, body[8:size:size])
+	}
+	return nil
+}
+
+func (x *receiver) splitBytes(body []byte) (err error) {
+	if x.parsed, err = appendMessages(x.parsed[:0], &frame{kind: packed}, body); err != nil {
+		return err
+	}
+	for _, m := range x.parsed {
+		if most := x.t.Layout.Bytes; len(m.body) > most {
+			x.r.stats.poison.Add(1)
+			x.b.o.Logger.Warn("message refused", "route", x.r.String(), "number", m.position,
+				"error", fmt.Errorf("%d bytes, the mirror takes %d", len(m.body), most))
+			continue
+		}
+		x.messages = append(x.messages, m.body)
 	}
 	return nil
 }
@@ -239,7 +278,13 @@ func (x *receiver) publish(ctx context.Context, all [][]byte) (done int, err err
 	put := func(pos uint64, _, i int) { x.t.Store(pos, all[done+i]) }
 	for done < len(all) {
 		wait, cancel := context.WithTimeout(ctx, time.Second)
-		n, err := x.t.Own.PublishBatch(wait, len(all)-done, nil, put)
+		var n int
+		var err error
+		if x.item == nil {
+			n, err = x.t.Own.PublishBytesBatch(wait, all[done:])
+		} else {
+			n, err = x.t.Own.PublishBatch(wait, len(all)-done, nil, put)
+		}
 		cancel()
 		done += n
 		x.r.stats.turned()
