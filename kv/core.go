@@ -24,6 +24,7 @@ type core struct {
 	t       *table.Table
 	header  *table.Header
 	stripes []table.Stripe
+	cellsAt int // where the cells are in the payload
 	object  robust.Object
 	marks   bool // reads are marked
 }
@@ -31,7 +32,7 @@ type core struct {
 // bind lays c over the mapping of a segment.
 func (c *core) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Map) error {
 	c.Init(seg, m)
-	c.layout = l
+	c.layout, c.cellsAt = l, l.CellsAt
 	c.object = robust.Object{M: m, Me: format.ID(c.Self)}
 	c.marks = l.Evicting && c.Writes
 	shape, p, err := stream.MapParts(m, l)
@@ -88,32 +89,54 @@ func (c *core) fail(op string, err error) error {
 	return &shmem.Error{Op: "map " + op, Name: c.Segment.Name(), Err: err}
 }
 
-// get copies the value of a key to dst.
-func (c *core) get(key []uint64, dst []byte) (table.Entry, bool, error) {
-	none := table.Entry{Cell: -1}
-	if !c.M.Pin() {
-		return none, false, shmem.ErrClosed
+// get copies the value of a key to dst. The cell of the entry is -1 if there is none.
+//
+// It does not pin the mapping: that takes two locked instructions, between which the processor
+// cannot begin the next call while this one waits for memory.
+func (c *core) get(key []uint64, dst []byte) (table.Entry, error) {
+	if mem.PinReads {
+		if !c.M.Pin() {
+			return table.Entry{Cell: -1}, shmem.ErrClosed
+		}
+		defer c.M.Unpin()
 	}
-	defer c.M.Unpin()
 	hash := table.Hash(c.t.Seed(0), key)
+	e, found := c.t.First(hash, key)
+	if found {
+		c.M.Load(dst, c.valueAt(e.Cell))
+		found = c.t.Valid(e) && (e.Expires == 0 || !c.t.Expired(e)) && (!c.marks || c.t.Used(e))
+	}
+	var err error
+	if !found {
+		e, err = c.find(hash, key, dst)
+	}
+	if c.M.Closed() {
+		return table.Entry{Cell: -1}, shmem.ErrClosed
+	}
+	return e, err
+}
+
+// find is get of an entry that is not so easily found. The memory may be closed meanwhile.
+func (c *core) find(hash uint64, key []uint64, dst []byte) (table.Entry, error) {
 	for range mostTries {
 		e, err := c.t.Find(hash, key)
 		if err != nil || e.Cell < 0 {
-			return none, false, err
+			return table.Entry{Cell: -1}, err
 		}
 		c.M.Load(dst, c.valueAt(e.Cell))
 		if !c.t.Valid(e) {
 			continue
 		}
 		if e.Expires != 0 && c.t.Expired(e) {
-			return none, false, nil
+			return table.Entry{Cell: -1}, nil
 		}
-		if c.marks {
+		if c.marks && !c.t.Used(e) && c.M.Pin() {
 			c.t.MarkUsed(e)
+			c.M.Unpin()
 		}
-		return e, true, nil
+		return e, nil
 	}
-	return none, false, table.ErrBusy
+	return table.Entry{Cell: -1}, table.ErrBusy
 }
 
 // mostTries bounds the tries to copy a value. Each further one means that the value was replaced
@@ -121,7 +144,7 @@ func (c *core) get(key []uint64, dst []byte) (table.Entry, bool, error) {
 const mostTries = 1 << 12
 
 // valueAt returns where the value of a cell is in the payload.
-func (c *core) valueAt(cell int) int { return c.layout.CellsAt + c.t.ValueAt(cell) }
+func (c *core) valueAt(cell int) int { return c.cellsAt + c.t.ValueAt(cell) }
 
 // held is a stripe that a call has locked, and the slot of its key.
 type held struct {

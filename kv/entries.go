@@ -58,7 +58,7 @@ func (m *entries) Part(key []byte) int {
 	if seed == 0 {
 		return -1
 	}
-	return m.c.t.StripeOf(table.Hash(seed, m.keys.encode(nil, key)))
+	return m.c.t.StripeOf(table.Hash(seed, m.keys.encode(new([inlineWords]uint64), key)))
 }
 
 // Version returns how often a stripe was changed.
@@ -136,7 +136,7 @@ func (m *entries) entry(e table.Entry) entry {
 
 // Set stores a value.
 func (m *entries) Set(ctx context.Context, key, value []byte, expires int64) error {
-	words := m.keys.encode(nil, key)
+	words := m.keys.encode(new([inlineWords]uint64), key)
 	h, err := m.c.begin(ctx, words)
 	if err != nil {
 		return m.c.fail("set", err)
@@ -147,7 +147,7 @@ func (m *entries) Set(ctx context.Context, key, value []byte, expires int64) err
 
 // Delete removes an entry.
 func (m *entries) Delete(ctx context.Context, key []byte) (found bool, err error) {
-	h, err := m.c.begin(ctx, m.keys.encode(nil, key))
+	h, err := m.c.begin(ctx, m.keys.encode(new([inlineWords]uint64), key))
 	if err != nil {
 		return false, m.c.fail("delete", err)
 	}

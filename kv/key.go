@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"encoding/binary"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/internal/mem"
 )
 
 // inlineWords is how long a key may be, in words, for its words to be on the stack.
@@ -31,41 +31,35 @@ func newKeyForm(t *format.Type) keyForm {
 	return f
 }
 
-// encode writes the words of a key into buf if it is large enough, and returns them.
-func (f *keyForm) encode(buf []uint64, b []byte) []uint64 {
-	key := buf
-	if f.words > len(buf) {
+// encode writes the words of a key into buf, whose words are zero, if it is large enough. It
+// returns them.
+func (f *keyForm) encode(buf *[inlineWords]uint64, b []byte) []uint64 {
+	if f.words > inlineWords || f.spans != nil {
+		return f.encodeParts(buf, b)
+	}
+	copy(mem.WordBytes(buf[:]), b)
+	return buf[:f.words]
+}
+
+// encodeParts is encode of a key that is long, or of which not all bytes count.
+func (f *keyForm) encodeParts(buf *[inlineWords]uint64, b []byte) []uint64 {
+	key := buf[:]
+	if f.words > len(key) {
 		key = make([]uint64, f.words)
 	}
 	key = key[:f.words]
-	if f.spans != nil {
-		all := make([]byte, 8*f.words)
-		for _, s := range f.spans {
-			copy(all[s.Off:s.Off+s.Len], b[s.Off:])
-		}
-		b = all
+	all := mem.WordBytes(key)
+	if f.spans == nil {
+		copy(all, b)
 	}
-	i := 0
-	for ; len(b) >= 8; b = b[8:] {
-		key[i] = binary.NativeEndian.Uint64(b)
-		i++
-	}
-	if len(b) > 0 {
-		var last [8]byte
-		copy(last[:], b)
-		key[i] = binary.NativeEndian.Uint64(last[:])
+	for _, s := range f.spans {
+		copy(all[s.Off:s.Off+s.Len], b[s.Off:])
 	}
 	return key
 }
 
 // decode writes a key to the bytes of a K.
-func decode(b []byte, key []uint64) {
-	for _, w := range key {
-		var word [8]byte
-		binary.NativeEndian.PutUint64(word[:], w)
-		b = b[copy(b, word[:]):]
-	}
-}
+func decode(b []byte, key []uint64) { copy(b, mem.WordBytes(key)) }
 
 // keyType returns the schema of a type of keys.
 func keyType(t reflect.Type) (*format.Type, error) {

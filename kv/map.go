@@ -59,7 +59,8 @@ func AttachWait[K comparable, V any](ctx context.Context, name string, opts *Opt
 }
 
 func plan(name string, mode stream.Mode) *stream.Plan {
-	return &stream.Plan{Op: "map " + string(mode), Name: name, Mode: mode, Kind: layout.MapName}
+	return &stream.Plan{Op: "map " + string(mode), Name: name, Mode: mode, Kind: layout.MapName,
+		Unpinned: true}
 }
 
 func open[K comparable, V any](name string, mode stream.Mode, opts *Options) (*Map[K, V], error) {
@@ -162,12 +163,19 @@ func (m *Map[K, V]) Get(k K) (v V, found bool, err error) {
 
 // GetTo is Get into *v. It copies a large value once. If there is none *v is undefined.
 func (m *Map[K, V]) GetTo(k K, v *V) (found bool, err error) {
-	var buf [inlineWords]uint64
-	_, found, err = m.c.get(m.keys.encode(buf[:], mem.Bytes(&k)), mem.Bytes(v))
+	var key []uint64
+	if m.keys.spans == nil {
+		key = mem.AsWords(&k)
+	}
+	if key == nil {
+		var buf [inlineWords]uint64
+		key = m.keys.encode(&buf, mem.Bytes(&k))
+	}
+	e, err := m.c.get(key, mem.Bytes(v))
 	if err != nil {
 		return false, m.c.fail("get", err)
 	}
-	return found, nil
+	return e.Cell >= 0, nil
 }
 
 // Set stores a value. It replaces the value that is there, and the time at which it expires: the
@@ -183,7 +191,7 @@ func (m *Map[K, V]) SetFor(ctx context.Context, k K, v V, ttl time.Duration) err
 	if err != nil {
 		return m.c.fail("set", err)
 	}
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return m.c.fail("set", err)
@@ -195,7 +203,7 @@ func (m *Map[K, V]) SetFor(ctx context.Context, k K, v V, ttl time.Duration) err
 // Swap stores a value as Set does, and returns the one that was there.
 func (m *Map[K, V]) Swap(ctx context.Context, k K, v V) (old V, found bool, err error) {
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return old, false, m.c.fail("swap", err)
@@ -218,7 +226,7 @@ func (m *Map[K, V]) Update(
 	ctx context.Context, k K, f func(v *V, found bool) (keep bool, err error),
 ) error {
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return m.c.fail("update", err)
@@ -249,7 +257,7 @@ func (m *Map[K, V]) Expire(ctx context.Context, k K, ttl time.Duration) (found b
 		return false, m.c.fail("expire", err)
 	}
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return false, m.c.fail("expire", err)
@@ -266,7 +274,7 @@ func (m *Map[K, V]) Expire(ctx context.Context, k K, ttl time.Duration) (found b
 // Delete removes an entry. It reports false if there is none.
 func (m *Map[K, V]) Delete(ctx context.Context, k K) (found bool, err error) {
 	var buf [inlineWords]uint64
-	h, err := m.c.begin(ctx, m.keys.encode(buf[:], mem.Bytes(&k)))
+	h, err := m.c.begin(ctx, m.keys.encode(&buf, mem.Bytes(&k)))
 	if err != nil {
 		return false, m.c.fail("delete", err)
 	}

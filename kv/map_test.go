@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -520,4 +521,39 @@ func BenchmarkMap(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestCloseWhileGetting: calls of Get during and after Close return ErrClosed, or what is there,
+// also where another map lies at the same addresses by then.
+func TestCloseWhileGetting(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	const keys = 50
+	for range 50 {
+		m := open[uint64, [9]uint64](t, dir, kv.Options{Capacity: keys})
+		for k := range uint64(keys) {
+			check(t, m.Set(background, k, [9]uint64{k, 8: k}))
+		}
+		var getting, all sync.WaitGroup
+		for range 4 {
+			getting.Add(1)
+			all.Go(func() {
+				for n := uint64(0); ; n++ {
+					v, found, err := m.Get(n % keys)
+					if errors.Is(err, shmem.ErrClosed) && !found && v == [9]uint64{} {
+						return
+					}
+					if err != nil || !found || v[0] != n%keys || v[8] != n%keys {
+						t.Errorf("%v, %v, %v for %d", v, found, err, n%keys)
+						return
+					}
+					if n == 0 {
+						getting.Done()
+					}
+				}
+			})
+		}
+		getting.Wait()
+		check(t, m.Close())
+		all.Wait()
+	}
 }

@@ -24,7 +24,7 @@ func Add[K comparable, N Number](
 		return 0, m.c.fail("add", errTTL)
 	}
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return 0, m.c.fail("add", err)
@@ -47,7 +47,7 @@ func Add[K comparable, N Number](
 // returns the greater one. The expiry of an entry that is there stays. NaN is greater than nothing.
 func Max[K comparable, N Number](ctx context.Context, m *Map[K, N], k K, n N) (N, error) {
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return 0, m.c.fail("max", err)
@@ -74,7 +74,7 @@ func CompareAndSwap[K, V comparable](
 	ctx context.Context, m *Map[K, V], k K, old, next V,
 ) (swapped bool, err error) {
 	var buf [inlineWords]uint64
-	key := m.keys.encode(buf[:], mem.Bytes(&k))
+	key := m.keys.encode(&buf, mem.Bytes(&k))
 	h, err := m.c.begin(ctx, key)
 	if err != nil {
 		return false, m.c.fail("compare and swap", err)

@@ -18,7 +18,7 @@ import (
 // value. It ends with an error: that of ctx, shmem.ErrClosed when the map is closed, or one of Get.
 func (m *Map[K, V]) Watch(ctx context.Context, k K) iter.Seq2[*V, error] {
 	return func(yield func(*V, error) bool) {
-		key := m.keys.encode(make([]uint64, m.keys.words), mem.Bytes(&k))
+		key := m.keys.encode(new([inlineWords]uint64), mem.Bytes(&k))
 		last, first := table.Entry{Cell: -1}, true
 		for {
 			err := errs.Context(ctx)
@@ -27,7 +27,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, k K) iter.Seq2[*V, error] {
 			e := table.Entry{Cell: -1}
 			if err == nil {
 				seen = m.c.changesOf(key)
-				e, _, err = m.c.get(key, mem.Bytes(&v))
+				e, err = m.c.get(key, mem.Bytes(&v))
 			}
 			if err != nil {
 				yield(nil, m.c.fail("watch", err))

@@ -14,8 +14,7 @@ import (
 type mapPayload struct {
 	Map     table.Header
 	Stripes [2]table.Stripe
-	Buckets [8]atomic.Uint64
-	_       [64]byte
+	Buckets [16]atomic.Uint64
 	Marks   [1]atomic.Uint64
 	_       [120]byte
 	Cells   [7]struct {

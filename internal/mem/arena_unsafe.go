@@ -45,15 +45,21 @@ type space struct {
 
 	mu       sync.Mutex // guards the fields down to standIns, and writers of others
 	start    unsafe.Pointer
-	used     uintptr               // bytes that were carved
-	size     uintptr               // bytes that are reserved
-	closed   bool                  // the arena cannot grow
-	free     map[uintptr][]uintptr // offsets of free regions, by length
+	used     uintptr              // bytes that were carved
+	size     uintptr              // bytes that are reserved
+	closed   bool                 // the arena cannot grow
+	free     map[region][]uintptr // offsets of free regions
 	retired  retired
 	unnamed  *leaf               // of leaves without mappings
 	standIns map[string]*Mapping // stand-ins of retired mappings, by segment name
 
 	others atomic.Pointer[[]*Mapping] // outside the arena, by address; replaced under mu
+}
+
+// A region says which mappings can lie in a free part of the arena.
+type region struct {
+	length uintptr
+	zeros  bool // it reads as zero, see Spec.Unpinned; else it faults
 }
 
 // noBase is a base so far from all addresses that none seems to lie in the arena: the readers of
@@ -68,17 +74,18 @@ func init() { arena.base.Store(noBase) }
 func roundUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
 // carve returns n bytes of reserved address space at a multiple of align, nil if the arena has
-// none. n and align are multiples of a step.
-func (a *space) carve(n, align uintptr) unsafe.Pointer {
+// none. n and align are multiples of a step. With zeros it may read as zero.
+func (a *space) carve(n, align uintptr, zeros bool) unsafe.Pointer {
 	if n > maxInArena {
 		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f := a.free[n]
+	as := region{n, zeros}
+	f := a.free[as]
 	for i := len(f) - 1; i >= 0; i-- {
 		if p := unsafe.Add(a.start, f[i]); uintptr(p)%align == 0 {
-			a.free[n] = slices.Delete(f, i, i+1)
+			a.free[as] = slices.Delete(f, i, i+1)
 			return p
 		}
 	}
@@ -123,14 +130,16 @@ func (a *space) grow(n uintptr) bool {
 	return true
 }
 
-// giveBack makes a carved region free again. No user may have a pointer into it.
-func (a *space) giveBack(p unsafe.Pointer, n uintptr) {
+// giveBack makes a carved region free again, which reads as zero with zeros. No user may have a
+// pointer into it.
+func (a *space) giveBack(p unsafe.Pointer, n uintptr, zeros bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.free == nil {
-		a.free = map[uintptr][]uintptr{}
+		a.free = map[region][]uintptr{}
 	}
-	a.free[n] = append(a.free[n], uintptr(p)-uintptr(a.start))
+	as := region{n, zeros}
+	a.free[as] = append(a.free[as], uintptr(p)-uintptr(a.start))
 }
 
 // keep takes a region out of use for good: its addresses were exposed, and its memory is retired.
@@ -164,11 +173,11 @@ func (a *space) retire(off, n uintptr) {
 			continue
 		}
 		if here < hugeSize {
-			_ = sys.Retire(address(huge*hugeSize), hugeSize)
+			_ = sys.Retire(address(huge*hugeSize), hugeSize, false)
 		}
 		large := huge * hugeSize / largeSize
 		if complete(r.large, large, 1, largeSize/hugeSize) {
-			_ = sys.Retire(address(large*largeSize), largeSize)
+			_ = sys.Retire(address(large*largeSize), largeSize, false)
 		}
 		if complete(r.leaf, leaf, 1, leafSize/hugeSize) {
 			a.shareLeaf(leaf)

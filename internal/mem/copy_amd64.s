@@ -24,6 +24,60 @@ next:
 	JNZ  next
 	RET
 
+// func load(dst, src unsafe.Pointer, n uintptr)
+// src is aligned to words; the word with the last bytes is loaded as a whole.
+TEXT ·load(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	CMPQ CX, $64
+	JLT  words
+	CMPQ CX, ·stringsFrom(SB)
+	JCC  string
+blocks:
+	MOVOU 0(SI), X0
+	MOVOU 16(SI), X1
+	MOVOU 32(SI), X2
+	MOVOU 48(SI), X3
+	MOVOU X0, 0(DI)
+	MOVOU X1, 16(DI)
+	MOVOU X2, 32(DI)
+	MOVOU X3, 48(DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $64, CX
+	CMPQ CX, $64
+	JGE  blocks
+words:
+	CMPQ CX, $8
+	JLT  bytes
+	MOVQ 0(SI), AX
+	MOVQ AX, 0(DI)
+	ADDQ $8, SI
+	ADDQ $8, DI
+	SUBQ $8, CX
+	JMP  words
+bytes:
+	TESTQ CX, CX
+	JZ   done
+	MOVQ 0(SI), AX
+byte:
+	MOVB AX, 0(DI)
+	SHRQ $8, AX
+	INCQ DI
+	DECQ CX
+	JNZ  byte
+done:
+	RET
+string:
+	MOVQ CX, AX
+	ANDQ $~63, CX
+	SUBQ CX, AX
+	CLD
+	REP; MOVSB
+	MOVQ AX, CX
+	JMP  words
+
 // func copyString(dst, src unsafe.Pointer, n uintptr)
 TEXT ·copyString(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI

@@ -15,6 +15,9 @@ const blocks = true
 //go:noescape
 func copyBlocks(dst, src unsafe.Pointer, n uintptr)
 
+//go:noescape
+func load(dst, src unsafe.Pointer, n uintptr)
+
 // stringsFrom is the number of bytes from which REP MOVSB copies faster to cache lines that another
 // core has. It asks for a cache line without fetching its contents, unlike Go's memmove. On
 // processors without fast strings it is never reached.

@@ -94,19 +94,7 @@ func (m *Mapping) PrefetchWriteAt(off int) { prefetchWrite(unsafe.Add(m.base, of
 
 // Load copies len(dst) bytes from off to dst, in memory of this process. off is a multiple of 8.
 func (m *Mapping) Load(dst []byte, off int) {
-	p := unsafe.Add(m.base, off)
-	if n := uintptr(len(dst)) &^ 63; blocks && n > 0 {
-		copyMany(unsafe.Pointer(unsafe.SliceData(dst)), p, n)
-		dst, p = dst[n:], unsafe.Add(p, n)
-	}
-	for ; uintptr(len(dst)) >= word; dst, p = dst[word:], unsafe.Add(p, word) {
-		putLocal(dst, loadWord(p))
-	}
-	if len(dst) > 0 {
-		var last [8]byte
-		putLocal(last[:], loadWord(p))
-		copy(dst, last[:])
-	}
+	load(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Add(m.base, off), uintptr(len(dst)))
 }
 
 // LoadPart is Load for any offset. It reads the whole words that contain the bytes.

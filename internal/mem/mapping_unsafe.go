@@ -40,6 +40,7 @@ type Mapping struct {
 	exposed atomic.Bool // the user may have a pointer into the memory
 	overlay *overlay    // race builds: the heap memory that the mapping lies over
 	arena   bool        // the memory is part of the arena
+	zeros   bool        // see Spec.Unpinned
 	carved  uintptr     // bytes of the arena that it has
 
 	// Peers.Self if locks can be taken: the payload can be written, and no Drain has begun
@@ -73,6 +74,9 @@ const (
 	drained  = retiring + 1 // no call is in flight, and Drain has its pin
 )
 
+// PinReads tells that memory must be pinned while it is read, whatever Spec.Unpinned says.
+const PinReads = overlays || !sys.RetiresToZeros
+
 // UnlockTime is how long DrainUnlocked waits for the holders of locks.
 const UnlockTime = 100 * time.Millisecond
 
@@ -88,6 +92,12 @@ type Spec struct {
 	Slot    bool  // the control block can be written although the payload cannot
 	Huge    bool  // lie so that huge pages are possible, see HugePages
 
+	// Unpinned lets callers read the memory without a pin, unless PinReads: when it is retired it
+	// reads as zero, and later only mappings that are as long and Unpinned too lie there. A caller
+	// that has read asks Closed. If that is false it has read the memory of the mapping; else it
+	// ignores what it has read.
+	Unpinned bool
+
 	Notes *notes.Notes // of what is done after deaths; nil: none
 }
 
@@ -102,7 +112,7 @@ func Map(s Spec) (*Mapping, error) {
 	m := &Mapping{
 		length:  roundUp(delta+uintptr(s.Length), page),
 		payload: uintptr(s.Payload), delta: delta, write: s.Write,
-		name: s.Name, notes: s.Notes,
+		name: s.Name, notes: s.Notes, zeros: s.Unpinned && !PinReads,
 	}
 	m.phase.Store(newPhase())
 	if err := m.place(s); err != nil {
@@ -132,7 +142,7 @@ func (m *Mapping) place(s Spec) (err error) {
 		align = hugeSize // a huge page is one in the file as well as in the address space
 	}
 	m.carved = roundUp(m.length, align)
-	at := arena.carve(m.carved, align)
+	at := arena.carve(m.carved, align, m.zeros)
 	m.arena = at != nil
 	if at == nil && align == hugeSize {
 		at, err = sys.Reserve(nil, m.carved+align, false)
@@ -143,7 +153,7 @@ func (m *Mapping) place(s Spec) (err error) {
 	}
 	m.base, err = sys.Map(at, m.length, s.File, off, write)
 	if err != nil && m.arena {
-		arena.giveBack(at, m.carved)
+		arena.giveBack(at, m.carved, m.zeros)
 	}
 	return err
 }
@@ -165,13 +175,14 @@ func (m *Mapping) unplace() {
 	}
 	// If Retire fails the pages stay mapped: a leak is better than other memory under an old
 	// pointer.
-	if err := sys.Retire(m.base, m.length); err != nil || !m.arena {
+	if err := sys.Retire(m.base, m.length, m.zeros); err != nil || !m.arena {
 		return
 	}
-	if m.exposed.Load() {
+	switch {
+	case !m.exposed.Load():
+		arena.giveBack(m.base, m.carved, m.zeros)
+	case !m.zeros:
 		arena.keep(m.base, m.carved)
-	} else {
-		arena.giveBack(m.base, m.carved)
 	}
 }
 

@@ -179,6 +179,38 @@ func TestNotExposed(t *testing.T) {
 	}
 }
 
+// TestUnpinned: memory that is read without a pin reads as zero when it is retired, and its addresses
+// are used again by such mappings of the same length only.
+func TestUnpinned(t *testing.T) {
+	if PinReads {
+		t.Log("race builds pin")
+		return
+	}
+	fd := file(t, 8192)
+	spec := Spec{File: fd, Payload: 4096, Length: 4096, Write: true, Unpinned: true}
+	first := mapped(t, spec)
+	p, err := At[uint64](first, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*p = 7
+	first.Drain()
+	first.Retire()
+	if *p != 0 || !first.Closed() {
+		t.Errorf("%d in retired memory, closed is %v", *p, first.Closed())
+	}
+	for range 10 {
+		spec.Unpinned = false
+		if m := mapped(t, spec); m.base == first.base {
+			t.Fatal("a mapping lies there whose end faults")
+		}
+	}
+	spec.Unpinned = true
+	if m := mapped(t, spec); m.base != first.base || *p != 7 {
+		t.Errorf("%d; the addresses are not used again", *p)
+	}
+}
+
 func needsFaults(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SHMEMTEST_WRAP") != "" {

@@ -3,6 +3,7 @@ package mem
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"unsafe"
 )
 
@@ -121,6 +122,23 @@ func SizeOf[T any]() int { return int(unsafe.Sizeof(*(*T)(nil))) }
 // Bytes returns the memory of a value without Go pointers.
 func Bytes[T any](p *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
+}
+
+// unaligned tells that the processor loads words from any address.
+const unaligned = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
+
+// AsWords returns the memory of a value as words. It returns nil if the value is not made of whole
+// words, or not where words can be loaded.
+func AsWords[T any](p *T) []uint64 {
+	if unsafe.Sizeof(*p)%8 != 0 || !unaligned && unsafe.Alignof(*p)%8 != 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint64)(unsafe.Pointer(p)), unsafe.Sizeof(*p)/8)
+}
+
+// WordBytes returns the memory of words.
+func WordBytes(words []uint64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))
 }
 
 // Elements returns the array *p as a slice. It returns nil if A is not an array of T.

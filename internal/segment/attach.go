@@ -259,6 +259,7 @@ func (a *Attachment) mapSize(slot bool) (err error) {
 	a.m, err = mem.Map(mem.Spec{
 		Name: a.name, File: a.file, Length: int(size),
 		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages, Notes: a.cfg.notes,
+		Unpinned: a.cfg.Unpinned,
 	})
 	return mapError(err)
 }

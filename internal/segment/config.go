@@ -39,6 +39,7 @@ type Config struct {
 
 	Populate  int  // largest payload that is made present; default: 64 MiB; negative: none
 	HugePages bool // ask for huge pages
+	Unpinned  bool // the memory is read without a pin: see mem.Spec
 
 	Logger *slog.Logger // gets notes of deaths and losses; default: none
 	notes  *notes.Notes // for Logger; nil without it

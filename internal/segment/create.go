@@ -402,6 +402,7 @@ func (a *Attachment) mapFile(slot bool) (err error) {
 		Name: a.name, File: a.file,
 		Payload: int(h.PayloadCap), Length: int(h.TotalSize), Control: int(h.ControlOff),
 		Write: !a.cfg.ReadOnly, Slot: slot, Huge: a.cfg.HugePages, Notes: a.cfg.notes,
+		Unpinned: a.cfg.Unpinned,
 	})
 	return mapError(err)
 }

@@ -44,6 +44,8 @@ type Plan struct {
 	// claim.
 	Capacity, Bytes, Holds int
 	Stamped                bool // of a topic: a new one has time stamps, one that is there must
+	// Unpinned lets the memory be read without a pin: see mem.Spec.
+	Unpinned bool
 	// Visitor leaves the cleanup of a segment whose owner died to other attachments.
 	Visitor bool
 	// Kept makes the lifetime of a segment that is created shmem.Kept where Options leaves it open.
@@ -65,7 +67,7 @@ func (p *Plan) open() (*segment.Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.DefaultLifetime = format.LifetimeShared
+	config.DefaultLifetime, config.Unpinned = format.LifetimeShared, p.Unpinned
 	if p.Kept {
 		config.DefaultLifetime = format.LifetimeKept
 	}

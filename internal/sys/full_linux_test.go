@@ -34,7 +34,7 @@ func TestFutex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sys.Retire(p, page)
+	defer sys.Retire(p, page, false)
 	word := (*uint32)(p)
 	start := time.Now()
 	sys.FutexWait(word, 1, time.Hour) // the value differs: it returns at once

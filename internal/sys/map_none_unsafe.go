@@ -13,7 +13,10 @@ func Reserve(unsafe.Pointer, uintptr, bool) (unsafe.Pointer, error) {
 func Map(unsafe.Pointer, uintptr, FD, int64, bool) (unsafe.Pointer, error) {
 	return nil, errors.ErrUnsupported
 }
-func Retire(unsafe.Pointer, uintptr) error        { return errors.ErrUnsupported }
+
+const RetiresToZeros = false
+
+func Retire(unsafe.Pointer, uintptr, bool) error  { return errors.ErrUnsupported }
 func ProtectRead(unsafe.Pointer, uintptr) error   { return errors.ErrUnsupported }
 func Populate(unsafe.Pointer, uintptr, bool) bool { return false }
 func HugePages(unsafe.Pointer, uintptr)           {}

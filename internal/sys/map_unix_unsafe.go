@@ -34,8 +34,14 @@ func Map(addr unsafe.Pointer, n uintptr, fd FD, off int64, write bool) (unsafe.P
 	return unix.MmapPtr(int(fd), off, addr, n, prot, flags)
 }
 
-func Retire(addr unsafe.Pointer, n uintptr) error {
-	_, err := unix.MmapPtr(-1, 0, addr, n, unix.PROT_NONE, reserveFlags|unix.MAP_FIXED)
+const RetiresToZeros = true
+
+func Retire(addr unsafe.Pointer, n uintptr, zeros bool) error {
+	prot := unix.PROT_NONE
+	if zeros {
+		prot = unix.PROT_READ
+	}
+	_, err := unix.MmapPtr(-1, 0, addr, n, prot, reserveFlags|unix.MAP_FIXED)
 	return err
 }
 

@@ -13,9 +13,9 @@ var (
 	_ func(addr unsafe.Pointer, n uintptr, fd FD, off int64, write bool) (unsafe.Pointer,
 		error) = Map
 
-	// Retire replaces a mapping by address space that faults. So a stale pointer into the mapping
-	// never leads to other memory.
-	_ func(addr unsafe.Pointer, n uintptr) error = Retire
+	// Retire replaces a mapping by address space that faults, or with zeros reads as zero, if
+	// RetiresToZeros. So a stale pointer into the mapping never leads to other memory.
+	_ func(addr unsafe.Pointer, n uintptr, zeros bool) error = Retire
 
 	// ProtectRead makes mapped pages read-only.
 	_ func(addr unsafe.Pointer, n uintptr) error = ProtectRead

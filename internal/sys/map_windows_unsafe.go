@@ -74,8 +74,11 @@ func occupy(addr, n uintptr) error {
 	return err
 }
 
+// RetiresToZeros: a view is unmapped before its addresses are occupied.
+const RetiresToZeros = false
+
 // Retire returns an error for space that is no view: it faults already.
-func Retire(addr unsafe.Pointer, n uintptr) error {
+func Retire(addr unsafe.Pointer, n uintptr, _ bool) error {
 	if err := windows.UnmapViewOfFile(uintptr(addr)); err != nil {
 		return err
 	}

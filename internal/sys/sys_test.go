@@ -245,7 +245,7 @@ func TestMap(t *testing.T) {
 	if *b != 8 || !faults(func() { *b = 9 }) {
 		t.Error("a read-only mapping can be written")
 	}
-	wantErr(t, "Retire", sys.Retire(p, page), nil)
+	wantErr(t, "Retire", sys.Retire(p, page, false), nil)
 	if !faults(func() { got[0] = *b }) {
 		t.Error("a retired mapping does not fault")
 	}

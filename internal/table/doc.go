@@ -24,11 +24,16 @@
 // If the process dies the next holder of the lock calls Repair. Before step 4 the change is undone;
 // after it the rest is done. Whether step 4 was reached is seen from the chain.
 //
-// A reader loads the version, follows the chain, and loads the version again. If it is the same, at
-// most one change was made meanwhile, since every change is followed by another version before the
-// next one, also after a death. A cell is written only after the version that follows its removal,
-// so the chain that the reader has followed was whole. It then copies the value, and checks that
-// the cell's generation is what it was: a cell gets another one before it is written again.
+// A reader first looks at the cell that the bucket leads to: it loads the link, the cell's
+// generation, and the link again. If the link is the same, the entry counted then and was whole. So
+// what the reader loads from now on is of that entry, if the generation is the same at the end.
+//
+// If the key is not that of the entry the reader loads the version, follows the chain, and loads
+// the version again. If it is the same, at most one change was made meanwhile, since every change
+// is followed by another version before the next one, also after a death. A cell is written only
+// after the version that follows its removal, so the chain that the reader has followed was whole.
+// It then copies the value, and checks that the cell's generation is what it was: a cell gets
+// another one before it is written again.
 //
 // Everything is ready to use when all its bytes are zero.
 package table

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem/internal/access"
+	"github.com/shmembox/shmem/internal/access/accesstest"
 	"github.com/shmembox/shmem/internal/robust"
 )
 
@@ -16,6 +17,8 @@ type memory struct {
 	shape Shape
 	parts Parts
 	locks []atomic.Uint64
+	// broken replaces Table.First, if it is not nil: see TestBrokenIsCaught.
+	broken func(t *Table, hash uint64, key []uint64) (Entry, bool)
 }
 
 func newMemory(s Shape) *memory {
@@ -79,6 +82,8 @@ type caller struct {
 	m   *memory
 	t   *Table
 	now int64
+	// first is Table.First, or a broken one.
+	first func(hash uint64, key []uint64) (Entry, bool)
 }
 
 func (m *memory) caller(w *world, id uint64, evict bool) *caller {
@@ -89,6 +94,10 @@ func (m *memory) caller(w *world, id uint64, evict bool) *caller {
 	})
 	if err != nil {
 		panic(err)
+	}
+	c.first = c.t.First
+	if m.broken != nil {
+		c.first = func(hash uint64, key []uint64) (Entry, bool) { return m.broken(c.t, hash, key) }
 	}
 	return c
 }
@@ -169,10 +178,16 @@ func (c *caller) remove(key uint64) int {
 
 func (c *caller) get(key uint64) int {
 	k := []uint64{key}
-	for {
-		e, err := c.t.Find(Hash(1, k), k)
-		if err != nil {
-			panic(err)
+	for first := true; ; first = false {
+		e, found := Entry{}, false
+		if first {
+			e, found = c.first(Hash(1, k), k)
+		}
+		if !found {
+			var err error
+			if e, err = c.t.Find(Hash(1, k), k); err != nil {
+				panic(err)
+			}
 		}
 		if e.Cell < 0 {
 			return 0
@@ -292,8 +307,17 @@ func get(key uint64) op      { return op{kind: "get", key: key} }
 
 // aCase has actors with scripts at a table with entries.
 func aCase(shape Shape, evict bool, first []op, scripts ...script) func(w *world) func() error {
+	return aCaseWith(nil, shape, evict, first, scripts...)
+}
+
+// aCaseWith is aCase with a broken Table.First.
+func aCaseWith(
+	broken func(t *Table, hash uint64, key []uint64) (Entry, bool),
+	shape Shape, evict bool, first []op, scripts ...script,
+) func(w *world) func() error {
 	return func(w *world) func() error {
 		m := newMemory(shape)
+		m.broken = broken
 		state := map[uint64]byte{}
 		c := m.caller(w, 1000, evict)
 		for _, o := range first {
@@ -447,6 +471,10 @@ func TestEveryOrder(t *testing.T) {
 		script{put(0, 3), put(0, 4)}, script{get(0), get(0)}))
 	exhaust(t, "insert, get", 1, aCase(one, false, []op{put(0, 1)},
 		script{put(1, 3)}, script{get(1), get(0)}))
+	exhaust(t, "replace twice, get", 1, aCase(two, false, []op{put(a[0], 1)},
+		script{put(a[0], 3), put(a[0], 4)}, script{get(a[0])}))
+	exhaust(t, "another key in the cell of a replaced one", 1, aCase(two, false, []op{put(a[0], 1)},
+		script{put(a[0], 3), put(a[1], 4)}, script{get(a[0])}))
 	exhaust(t, "remove, get", 1, aCase(one, false, []op{put(0, 1), put(1, 2)},
 		script{remove(0), put(2, 5)}, script{get(1), get(2)}))
 	exhaust(t, "two writers of a stripe", 2, aCase(one, false, []op{put(0, 1)},
@@ -470,4 +498,41 @@ func TestEveryOrder(t *testing.T) {
 		script{put(a[1], 3)}, script{put(b[1], 4)}))
 	exhaust(t, "evict, get", 1, aCase(two, true, []op{put(a[0], 1), put(b[0], 2)},
 		script{put(a[1], 3)}, script{get(b[0]), get(a[0])}))
+}
+
+// TestBrokenIsCaught: the explorer finds what a reader would do wrong that takes the first cell of a
+// chain without looking at the link again, or that compares the key before that.
+func TestBrokenIsCaught(t *testing.T) {
+	if robust.RaceEnabled && !full {
+		t.Log("not now: see TestEveryOrder")
+		return
+	}
+	find := func(t *Table, hash uint64, key []uint64, again bool) (e Entry, found bool) {
+		link := t.bucket(hash)
+		first := access.Load("first", link)
+		if first == 0 {
+			return e, false
+		}
+		e.Cell = int(first) - 1
+		e.Gen = access.Load("first gen", t.word(e.Cell, cellGen))
+		found = access.Load("first hash", t.word(e.Cell, cellHash)) == hash && t.hasKey(e.Cell, key)
+		if again && access.Load("first again", link) != first {
+			return e, false
+		}
+		e.Expires = int64(access.Load("first expires", t.word(e.Cell, cellExpires)))
+		return e, found
+	}
+	build := func(again bool) func(w *world) func() error {
+		return aCaseWith(func(t *Table, hash uint64, key []uint64) (Entry, bool) {
+			return find(t, hash, key, again)
+		}, two, false, []op{put(keysOf(0)[0], 1)},
+			script{put(keysOf(0)[0], 3), put(keysOf(0)[0], 4)}, script{get(keysOf(0)[0])})
+	}
+	accesstest.Caught(t, "one look at the link", 1, build(false))
+	a := keysOf(0)
+	accesstest.Caught(t, "the key is compared before the second look", 1,
+		aCaseWith(func(t *Table, hash uint64, key []uint64) (Entry, bool) {
+			return find(t, hash, key, true)
+		}, two, false, []op{put(a[0], 1)},
+			script{put(a[0], 3), put(a[1], 4)}, script{get(a[0])}))
 }

@@ -43,10 +43,13 @@ func (t *Table) Valid(e Entry) bool {
 // Expired reports whether the entry is gone by now.
 func (t *Table) Expired(e Entry) bool { return e.Expires != 0 && e.Expires <= t.room.Now() }
 
+// Used reports whether it is recorded that an entry was read.
+func (t *Table) Used(e Entry) bool { return access.Load("used", t.word(e.Cell, cellUsed)) != 0 }
+
 // MarkUsed records that an entry was read. Others are evicted before it.
 func (t *Table) MarkUsed(e Entry) {
-	if used := t.word(e.Cell, cellUsed); access.Load("used", used) == 0 {
-		access.Release("used", used, 1)
+	if !t.Used(e) {
+		access.Release("used", t.word(e.Cell, cellUsed), 1)
 	}
 }
 

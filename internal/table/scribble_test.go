@@ -40,6 +40,10 @@ func scribbled(t *testing.T, seed uint64, data []byte) {
 	for k := range uint64(30) {
 		key := []uint64{k}
 		hash := Hash(1, key)
+		if e, found := tb.First(hash, key); found {
+			m.read(tb, e.Cell)
+			tb.Valid(e)
+		}
 		if e, err := tb.Find(hash, key); err == nil && e.Cell >= 0 {
 			m.read(tb, e.Cell)
 			tb.MarkUsed(e)

@@ -37,10 +37,11 @@ func ShapeOf(capacity, key, value int) (Shape, error) {
 	if capacity < 1 || capacity > MaxCapacity || key < 1 || value < 1 {
 		return Shape{}, ErrShape
 	}
-	buckets := 1 << bits.Len(uint(capacity-1))
+	// At least two for each entry: a reader finds the first key of a chain sooner than others.
+	buckets := 1 << bits.Len(uint(2*capacity-1))
 	return Shape{
 		Capacity: capacity, Buckets: buckets,
-		Stripes: min(max(buckets/4, 1), maxStripes), Key: key, Value: value,
+		Stripes: min(max(buckets/8, 1), maxStripes), Key: key, Value: value,
 	}, nil
 }
 
@@ -80,10 +81,16 @@ type Table struct {
 	stripes []Stripe
 	buckets []atomic.Uint64
 	marks   []atomic.Uint64
-	cells   []atomic.Uint64
+	base    base // of the cells
 	room    Room
-	stride  int
-	valueAt int // word of a cell at which the value begins
+
+	cells      uint64 // their number
+	bucketMask uint64
+	stripeMask uint64
+	stride     int // words of a cell
+	size       int // bytes of a cell
+	keyWords   int
+	valueAt    int // word of a cell at which the value begins
 
 	last  atomic.Uint32 // the word of Marks in which a free cell was found last
 	quiet quiet
@@ -97,38 +104,37 @@ func New(s Shape, p Parts, room Room) (*Table, error) {
 	}
 	return &Table{
 		Shape: s, header: p.Header, stripes: p.Stripes, buckets: p.Buckets, marks: p.Marks,
-		cells: p.Cells, room: room,
-		stride: s.Stride(), valueAt: CellWords + s.KeyWords(),
+		base: baseOf(p.Cells), room: room,
+		cells: uint64(s.Cells()), bucketMask: uint64(s.Buckets - 1),
+		stripeMask: uint64(s.Stripes - 1), stride: s.Stride(), size: wordSize * s.Stride(),
+		keyWords: s.KeyWords(),
+		valueAt:  CellWords + s.KeyWords(),
 	}, nil
 }
 
-// word returns a word of a cell.
-func (t *Table) word(cell, w int) *atomic.Uint64 { return &t.cells[cell*t.stride+w] }
-
 // ValueAt returns where the value of a cell begins, in bytes from the beginning of the cells.
-func (t *Table) ValueAt(cell int) int { return 8 * (cell*t.stride + t.valueAt) }
+func (t *Table) ValueAt(cell int) int {
+	return wordSize * (cell*t.stride + t.valueAt)
+}
 
 // cellIn returns the cell that a link leads to, -1 if it ends the chain.
 func (t *Table) cellIn(link uint64) (int, error) {
-	if link > uint64(t.Cells()) {
+	if link > t.cells {
 		return -1, ErrCorrupt
 	}
 	return int(link) - 1, nil
 }
 
 func (t *Table) bucket(hash uint64) *atomic.Uint64 {
-	return &t.buckets[hash&uint64(t.Buckets-1)]
+	return &t.buckets[hash&t.bucketMask]
 }
 
 // StripeOf returns the number of the stripe of a hash.
-func (t *Table) StripeOf(hash uint64) int { return int(hash & uint64(t.Stripes-1)) }
+func (t *Table) StripeOf(hash uint64) int { return int(hash & t.stripeMask) }
 
 // Seed returns the seed of the hash, which it chooses, from random, if it is not chosen yet. A
 // random of 0 chooses none.
 func (t *Table) Seed(random uint64) uint64 {
-	if s := t.header.Seed.Load(); s != 0 {
-		return s
-	}
 	if random != 0 {
 		t.header.Seed.CompareAndSwap(0, random)
 	}
@@ -191,7 +197,7 @@ func (t *Table) spare(stripe int) (int, error) {
 // version has not changed meanwhile.
 func (t *Table) find(hash uint64, key []uint64) (link *atomic.Uint64, cell int, err error) {
 	link = t.bucket(hash)
-	for range t.Cells() + 1 {
+	for range t.cells + 1 {
 		cell, err = t.cellIn(access.Load("link", link))
 		if cell < 0 {
 			return link, -1, err
@@ -205,7 +211,7 @@ func (t *Table) find(hash uint64, key []uint64) (link *atomic.Uint64, cell int, 
 }
 
 func (t *Table) hasKey(cell int, key []uint64) bool {
-	words := t.cells[cell*t.stride+CellWords:][:len(key)]
+	words := t.key(cell)[:len(key)]
 	for i := range key {
 		if access.Load("key", &words[i]) != key[i] {
 			return false

@@ -42,6 +42,8 @@ const (
 	CellWords          // their number
 )
 
+const wordSize = 8 // bytes
+
 // freed is the state of a cell that has been owned and is free. A cell that was never owned has
 // state 0. Other states are 1 + the stripe that owns the cell.
 const freed = 1 << 32
