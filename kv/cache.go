@@ -111,9 +111,14 @@ func (c *Cache[K]) bind(seg *shmem.Segment, m *mem.Mapping, t *format.Type) erro
 	c.at.Init(seg, m)
 	c.object, c.logAt = c.at.Object(), l.LogAt
 	var p cache.Parts
-	c.c, p, err = stream.CacheIn(m, l, now)
+	if c.c, p, err = stream.CacheIn(m, l, now); err != nil {
+		return err
+	}
 	c.shards = p.Shards
-	return err
+	if c.at.Self != 0 {
+		c.c.CountAt(int(format.ID(c.at.Self).Slot()))
+	}
+	return nil
 }
 
 var errCacheClosed = errs.NamedClosed("cache")
@@ -150,37 +155,38 @@ func (c *Cache[K]) Append(dst []byte, k K) (value []byte, found bool, err error)
 	defer m.Unpin()
 	key := mem.KeyBytes(k)
 	hash := cache.Hash(c.c.Seed(0), key)
+	var e cache.Entry
 	for range mostTries {
-		e, found, err := c.c.Find(hash, key)
+		found, err := c.c.Find(hash, key, &e)
 		if err != nil {
 			return dst, false, c.fail("get", err)
 		}
 		if !found || e.Expires != 0 && c.c.Expired(&e) {
-			c.count(hash, false)
+			if c.at.Writes {
+				c.c.Count(false)
+			}
 			return dst, false, nil
 		}
-		if e.ValueLen > cap(dst)-len(dst) && !c.c.Valid(&e) {
-			continue // the length may be that of another entry
+		n := len(dst) + e.ValueLen
+		all := dst
+		if n > cap(dst) {
+			if !c.c.Valid(&e) {
+				continue // the length may be that of another entry
+			}
+			all = slices.Grow(dst, e.ValueLen)
 		}
-		all := slices.Grow(dst, e.ValueLen)[:len(dst)+e.ValueLen]
+		all = all[:n]
 		m.Load(all[len(dst):], c.logAt+e.Value)
 		if !c.c.Valid(&e) {
 			continue
 		}
 		if c.at.Writes {
 			c.c.MarkUsed(&e)
+			c.c.Count(true)
 		}
-		c.count(hash, true)
 		return all, true, nil
 	}
 	return dst, false, c.fail("get", cache.ErrBusy)
-}
-
-// count counts a call that read, if this attachment may write.
-func (c *Cache[K]) count(hash uint64, hit bool) {
-	if c.at.Writes {
-		c.c.Count(hash, hit)
-	}
 }
 
 // View calls f with the value of a key, if there is one, and returns the error of f. The bytes are

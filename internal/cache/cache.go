@@ -79,9 +79,9 @@ type Parts struct {
 type Cache struct {
 	Shape
 	header *Header
-	shards []Shard
 	index  []atomic.Uint64
-	log    []atomic.Uint64
+	each   []shard
+	reads  *Shard // has the counters of this process's reads
 	lap    uint64 // distance between the beginnings of two laps
 	spare  uint64 // words that are kept free for entries that were read
 	now    func() int64
@@ -93,11 +93,24 @@ func New(s Shape, p Parts, now func() int64) (*Cache, error) {
 		len(p.Index) != s.Shards*s.Buckets*Ways || len(p.Log) != s.Shards*s.Words {
 		return nil, ErrShape
 	}
-	return &Cache{
-		Shape: s, header: p.Header, shards: p.Shards, index: p.Index, log: p.Log,
-		lap: 1 << bits.Len(uint(s.Words-1)), spare: uint64(s.Words / 32), now: now,
-	}, nil
+	c := &Cache{
+		Shape: s, header: p.Header, index: p.Index, each: make([]shard, s.Shards),
+		reads: &p.Shards[0],
+		lap:   1 << bits.Len(uint(s.Words-1)), spare: uint64(s.Words / 32), now: now,
+	}
+	for i := range c.each {
+		n := s.Buckets * Ways
+		c.each[i] = shard{
+			Shard: &p.Shards[i], logAt: i * s.Words,
+			index: p.Index[i*n:][:n:n], log: p.Log[i*s.Words:][:s.Words:s.Words],
+		}
+	}
+	return c, nil
 }
+
+// CountAt chooses the counters of reads for process n: while there are no more processes than
+// shards each has its own, and so none waits for a cache line of another one.
+func (c *Cache) CountAt(n int) { c.reads = c.each[n&(c.Shards-1)].Shard }
 
 // Max returns the most bytes that a key and its value may have together.
 func (c *Cache) Max() int { return (c.Words - EntryWords - 2) * wordSize }
@@ -105,9 +118,6 @@ func (c *Cache) Max() int { return (c.Words - EntryWords - 2) * wordSize }
 // Seed returns the seed of the hash, which it chooses, from random, if it is not chosen yet. A
 // random of 0 chooses none.
 func (c *Cache) Seed(random uint64) uint64 {
-	if s := c.header.Seed.Load(); s != 0 {
-		return s
-	}
 	if random != 0 {
 		c.header.Seed.CompareAndSwap(0, random)
 	}
@@ -116,14 +126,14 @@ func (c *Cache) Seed(random uint64) uint64 {
 
 // Hash returns the hash of a key.
 func Hash(seed uint64, key []byte) uint64 {
-	h, n := table.HashBegin(seed), len(key)
-	for ; len(key) >= wordSize; key = key[wordSize:] {
-		h = table.HashWord(h, binary.NativeEndian.Uint64(key))
+	h, i := table.HashBegin(seed), 0
+	for ; i+wordSize <= len(key); i += wordSize {
+		h = table.HashWord(h, binary.NativeEndian.Uint64(key[i:]))
 	}
-	if len(key) > 0 {
-		h = table.HashWord(h, lastWord(key))
+	if i < len(key) {
+		h = table.HashWord(h, lastWord(key[i:]))
 	}
-	return table.HashEnd(h, n)
+	return table.HashEnd(h, len(key))
 }
 
 // lastWord returns up to 7 bytes of a key as a word that ends with zeros.
@@ -143,19 +153,22 @@ type shard struct {
 	*Shard
 	index []atomic.Uint64
 	log   []atomic.Uint64
+	logAt int // where its log begins in the log of all shards
 }
 
-func (c *Cache) shard(i int) shard {
-	n := c.Buckets * Ways
-	return shard{&c.shards[i], c.index[i*n:][:n:n], c.log[i*c.Words:][:c.Words:c.Words]}
-}
+// A bucket is a part of an index.
+type bucket = [Ways]atomic.Uint64
 
-// buckets returns the first words of the two buckets in which a hash can be.
-func (c *Cache) buckets(hash uint64) (one, two int) {
+// buckets returns the two buckets in which a hash can be.
+func (c *Cache) buckets(s *shard, hash uint64) (one, two *bucket) {
 	n := uint64(c.Buckets)
 	other := hash * 0x9e3779b97f4a7c15
-	return int(hash>>32*n>>32) * Ways, int(other>>32*n>>32) * Ways
+	return (*bucket)(s.index[hash>>32*n>>32*Ways:]), (*bucket)(s.index[other>>32*n>>32*Ways:])
 }
+
+// wayOf returns the word of a bucket at which the search for a hash begins. An entry is there if
+// the word was free, so that a reader finds it at once.
+func wayOf(hash uint64) int { return int(hash >> 20 % Ways) }
 
 // An entry is the header of an entry as it was read.
 type entry struct {
@@ -172,7 +185,7 @@ func (c *Cache) entryAt(s *shard, pos uint64) (e entry, ok bool) {
 	if off+EntryWords > uint64(len(s.log)) {
 		return e, false
 	}
-	words := s.log[off:][:EntryWords]
+	words := (*[EntryWords]atomic.Uint64)(s.log[off:])
 	sizes := access.Load("sizes", &words[entrySizes])
 	e = entry{
 		key: sizes >> 32, value: uint64(uint32(sizes)),
@@ -187,13 +200,15 @@ func (c *Cache) hasKey(s *shard, pos uint64, e *entry, hash uint64, key []byte) 
 	if e.hash != hash || e.key != uint64(len(key)) {
 		return false
 	}
-	words := s.log[pos&(c.lap-1)+EntryWords:]
-	for ; len(key) >= wordSize; key, words = key[wordSize:], words[1:] {
-		if access.Load("key", &words[0]) != binary.NativeEndian.Uint64(key) {
+	words := s.log[pos&(c.lap-1)+EntryWords:][:wordsOf(e.key)]
+	i := 0
+	for ; i+wordSize <= len(key); i += wordSize {
+		word := binary.NativeEndian.Uint64(key[i:])
+		if access.Load("key", &words[uint(i)/wordSize]) != word {
 			return false
 		}
 	}
-	return len(key) == 0 || access.Load("key", &words[0]) == lastWord(key)
+	return i == len(key) || access.Load("key", &words[uint(i)/wordSize]) == lastWord(key[i:])
 }
 
 // intact reports whether an entry can be at a position, and has not been overwritten. It says so of

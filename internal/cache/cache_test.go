@@ -17,7 +17,8 @@ func (w *world) put(t testing.TB, key string, size int, expires int64) {
 }
 
 func (w *world) has(key string) bool {
-	e, found, err := w.c.Find(Hash(1, []byte(key)), []byte(key))
+	var e Entry
+	found, err := w.c.Find(Hash(1, []byte(key)), []byte(key), &e)
 	if found {
 		w.c.MarkUsed(&e)
 	}
@@ -186,7 +187,8 @@ func scribbled(t *testing.T, seed uint64, data []byte) {
 		key := []byte(fmt.Sprint(i))
 		hash := Hash(1, key)
 		for range 3 {
-			e, found, err := w.c.Find(hash, key)
+			var e Entry
+			found, err := w.c.Find(hash, key, &e)
 			if err != nil || !found {
 				continue
 			}

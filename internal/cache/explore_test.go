@@ -201,7 +201,8 @@ func (w *world) get(k uint64) {
 	from := w.newest(k)
 	hash := Hash(1, keyOf(k))
 	for {
-		e, found, err := w.c.Find(hash, keyOf(k))
+		var e Entry
+		found, err := w.c.Find(hash, keyOf(k), &e)
 		if err != nil {
 			w.fail("key %d: %v", k, err)
 			return

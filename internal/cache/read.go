@@ -17,62 +17,83 @@ type Entry struct {
 	KeyLen, ValueLen int
 	Expires          int64 // in ns since 1970; 0: never
 
-	shard int
-	pos   uint64
-	link  link
-	slot  *atomic.Uint64
+	s    *Shard
+	pos  uint64
+	link link
+	slot *atomic.Uint64
 }
 
-// Find finds the entry of a key. The caller asks Expired, copies the value, and then asks Valid. If
-// that is false it begins anew.
-func (c *Cache) Find(hash uint64, key []byte) (e Entry, found bool, err error) {
-	i := c.ShardOf(hash)
-	s := c.shard(i)
-	one, two := c.buckets(hash)
+// Find finds the entry of a key, and writes it to *e. The caller asks Expired, copies the value,
+// and then asks Valid. If that is false it begins anew.
+func (c *Cache) Find(hash uint64, key []byte, e *Entry) (found bool, err error) {
+	s := &c.each[c.ShardOf(hash)]
+	one, two := c.buckets(s, hash)
 	for range mostTries {
-		again := false
-		for _, first := range [2]int{one, two} {
-			for way := range Ways {
-				slot := &s.index[first+way]
-				l := link(access.Load("link", slot))
-				if !l.leads(hash) {
-					continue
-				}
-				at, ok := c.entryAt(&s, l.pos())
-				if ok && c.hasKey(&s, l.pos(), &at, hash, key) {
-					return c.found(i, l, slot, &at), true, nil
-				}
-				if s.intact(l.pos()) {
-					if !ok {
-						return e, false, ErrCorrupt
-					}
-					continue // another key
-				}
-				// It was overwritten while it was read. The key has another entry if its link has
-				// changed, else none.
-				again = again || link(access.Load("link again", slot))&^used != l&^used
+		seen, err := c.findIn(s, one, hash, key, e)
+		if seen != isThere && err == nil {
+			was := seen
+			if seen, err = c.findIn(s, two, hash, key, e); seen == notThere {
+				seen = was
 			}
 		}
-		if !again {
-			return e, false, nil
+		if err != nil || seen != hasChanged {
+			return seen == isThere, err
 		}
 	}
-	return e, false, ErrBusy
+	return false, ErrBusy
 }
 
-func (c *Cache) found(shard int, l link, slot *atomic.Uint64, at *entry) Entry {
-	key := (shard*c.Words + int(l.pos()&(c.lap-1)) + EntryWords) * wordSize
-	return Entry{
-		Key: key, KeyLen: int(at.key),
-		Value: key + int(wordsOf(at.key))*wordSize, ValueLen: int(at.value),
-		Expires: at.expires, shard: shard, pos: l.pos(), link: l, slot: slot,
+// sight is what a reader has seen of a key in a bucket.
+type sight uint8
+
+const (
+	notThere   sight = iota
+	hasChanged       // it was overwritten while it was read, and the key has another entry
+	isThere
+)
+
+// findIn is Find in one bucket.
+func (c *Cache) findIn(s *shard, b *bucket, hash uint64, key []byte, e *Entry) (sight, error) {
+	result, way := notThere, wayOf(hash)
+	for range Ways {
+		slot := &b[way%Ways]
+		way++
+		l := link(access.Load("link", slot))
+		if !l.leads(hash) {
+			continue
+		}
+		at, ok := c.entryAt(s, l.pos())
+		if ok && c.hasKey(s, l.pos(), &at, hash, key) {
+			c.found(s, l, slot, &at, e)
+			return isThere, nil
+		}
+		if s.intact(l.pos()) {
+			if !ok {
+				return notThere, ErrCorrupt
+			}
+			continue // another key
+		}
+		// It was overwritten while it was read. The key has another entry if its link has changed,
+		// else none.
+		if link(access.Load("link again", slot))&^used != l&^used {
+			result = hasChanged
+		}
 	}
+	return result, nil
+}
+
+func (c *Cache) found(s *shard, l link, slot *atomic.Uint64, at *entry, e *Entry) {
+	e.Key = (s.logAt + int(l.pos()&(c.lap-1)) + EntryWords) * wordSize
+	e.KeyLen, e.ValueLen = int(at.key), int(at.value)
+	e.Value = e.Key + int(wordsOf(at.key))*wordSize
+	e.Expires = at.expires
+	e.s, e.pos, e.link, e.slot = s.Shard, l.pos(), l, slot
 }
 
 // Valid reports whether what was copied from an entry since it was found is the entry's.
 func (c *Cache) Valid(e *Entry) bool {
-	s := &c.shards[e.shard]
-	return access.Load("low again", &s.Low) <= e.pos && e.pos < access.Load("tail again", &s.Tail)
+	return access.Load("low again", &e.s.Low) <= e.pos &&
+		e.pos < access.Load("tail again", &e.s.Tail)
 }
 
 // Expired reports whether the entry is gone by now.
@@ -86,12 +107,11 @@ func (c *Cache) MarkUsed(e *Entry) {
 }
 
 // Count counts a call that read.
-func (c *Cache) Count(hash uint64, hit bool) {
-	s := &c.shards[c.ShardOf(hash)]
+func (c *Cache) Count(hit bool) {
 	if hit {
-		s.Hits.Add(1)
+		c.reads.Hits.Add(1)
 	} else {
-		s.Misses.Add(1)
+		c.reads.Misses.Add(1)
 	}
 }
 
@@ -103,16 +123,16 @@ func (c *Cache) Links() int { return len(c.index) }
 func (c *Cache) At(i int) (e Entry, ok bool) {
 	slot := &c.index[i]
 	l := link(access.Load("link", slot))
-	n := i / (c.Buckets * Ways)
-	s := c.shard(n)
+	s := &c.each[i/(c.Buckets*Ways)]
 	if l == 0 {
 		return e, false
 	}
-	at, ok := c.entryAt(&s, l.pos())
+	at, ok := c.entryAt(s, l.pos())
 	if !ok || !s.intact(l.pos()) {
 		return e, false
 	}
-	return c.found(n, l, slot, &at), true
+	c.found(s, l, slot, &at, &e)
+	return e, true
 }
 
 // Stats are the counters of all shards. They are exact while no process makes calls.
@@ -124,8 +144,8 @@ type Stats struct {
 
 // Stats returns the counters.
 func (c *Cache) Stats() (st Stats) {
-	for i := range c.shards {
-		s := &c.shards[i]
+	for i := range c.each {
+		s := c.each[i].Shard
 		st.Entries += min(s.Count.Load(), uint64(c.Buckets*Ways))
 		st.Bytes += min(s.Bytes.Load(), uint64(c.Words)*wordSize)
 		st.Changes += s.Changes.Load()

@@ -48,10 +48,10 @@ func (c *Cache) overwritten(pos, n uint64) uint64 { return pos + n - c.lap }
 // was replaced or removed.
 func (c *Cache) slot(s *shard, hash, pos uint64) (*atomic.Uint64, link) {
 	want := newLink(hash, pos)
-	one, two := c.buckets(hash)
-	for _, first := range [2]int{one, two} {
+	one, two := c.buckets(s, hash)
+	for _, b := range [2]*bucket{one, two} {
 		for way := range Ways {
-			w := &s.index[first+way]
+			w := &b[(wayOf(hash)+way)%Ways]
 			if l := link(access.Load("link", w)); l&^used == want {
 				return w, l
 			}
@@ -80,13 +80,13 @@ func (c *Cache) Begin(hash uint64, key []byte, value int, expires int64) (ch Cha
 		return ch, ErrTooBig
 	}
 	i := c.ShardOf(hash)
-	s := c.shard(i)
+	s := &c.each[i]
 	ch = Change{shard: i, hash: hash, key: key}
 	ch.e = entry{key: uint64(len(key)), value: uint64(value), hash: hash, expires: expires}
-	c.check(&s)
+	c.check(s)
 	n := ch.e.words()
-	ch.pos = c.room(&s, n)
-	c.fill(&s, ch.pos, &ch.e)
+	ch.pos = c.room(s, n)
+	c.fill(s, ch.pos, &ch.e)
 	off := ch.pos & (c.lap - 1)
 	fillKey(s.log[off+EntryWords:], key)
 	at := off + EntryWords + wordsOf(ch.e.key)
@@ -185,11 +185,11 @@ func (c *Cache) fill(s *shard, pos uint64, e *entry) {
 
 // Commit makes the entry count, whose value the caller has written.
 func (c *Cache) Commit(ch *Change) {
-	s := c.shard(ch.shard)
+	s := &c.each[ch.shard]
 	step.Reach(step.CacheFilled)
 	access.Release("append", &s.Tail, c.after(ch.pos, ch.e.words()))
 	step.Reach(step.CacheAppended)
-	w, old, had := c.target(&s, ch.hash, ch.key)
+	w, old, had := c.target(s, ch.hash, ch.key)
 	access.Release("commit", w, uint64(newLink(ch.hash, ch.pos)))
 	step.Reach(step.CacheLinked)
 	bump(&s.Changes)
@@ -200,7 +200,7 @@ func (c *Cache) Commit(ch *Change) {
 	case other:
 		bump(&s.Evicted)
 	}
-	c.count(&s, entries, int64(ch.e.key+ch.e.value)-int64(old.key+old.value))
+	c.count(s, entries, int64(ch.e.key+ch.e.value)-int64(old.key+old.value))
 	step.Reach(step.CacheCounted)
 }
 
@@ -216,18 +216,20 @@ const (
 // target returns the word of the index for a key: the one it has, a free one, or that of the oldest
 // entry in its buckets. old is the entry to which the word leads, if any.
 func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old entry, had kept) {
-	one, two := c.buckets(hash)
+	one, two := c.buckets(s, hash)
 	var free [2]*atomic.Uint64
 	var room [2]int
 	var oldest *atomic.Uint64
 	var least link
 	low, tail := access.Load("low", &s.Low), access.Load("tail", &s.Tail)
-	for i, first := range [2]int{one, two} {
+	for i, b := range [2]*bucket{one, two} {
 		for way := range Ways {
-			w := &s.index[first+way]
+			w := &b[(wayOf(hash)+way)%Ways]
 			l := link(access.Load("link", w))
 			if l == 0 || l.pos() < low || l.pos() >= tail {
-				free[i] = w
+				if room[i] == 0 {
+					free[i] = w
+				}
 				room[i]++
 				continue
 			}
@@ -254,30 +256,30 @@ func (c *Cache) target(s *shard, hash uint64, key []byte) (w *atomic.Uint64, old
 
 // Remove removes the entry of a key, and reports whether there was one that had not expired.
 func (c *Cache) Remove(hash uint64, key []byte) (found bool) {
-	s := c.shard(c.ShardOf(hash))
-	c.check(&s)
-	w, old, had := c.target(&s, hash, key)
+	s := &c.each[c.ShardOf(hash)]
+	c.check(s)
+	w, old, had := c.target(s, hash, key)
 	if had != same {
 		return false
 	}
 	access.Release("remove", w, 0)
 	step.Reach(step.CacheRemoved)
 	bump(&s.Changes)
-	c.count(&s, -1, -int64(old.key+old.value))
+	c.count(s, -1, -int64(old.key+old.value))
 	return old.expires == 0 || old.expires > c.now()
 }
 
 // Clear removes all entries of a shard, one after the other.
 func (c *Cache) Clear(shard int) {
-	s := c.shard(shard)
-	c.check(&s)
+	s := &c.each[shard]
+	c.check(s)
 	for i := range s.index {
 		if access.Load("link", &s.index[i]) != 0 {
 			access.Release("remove", &s.index[i], 0)
 			step.Reach(step.CacheRemoved)
 		}
 	}
-	access.Release("pass", &s.Low, c.tail(&s)) // after the links: a reader of one tries again
+	access.Release("pass", &s.Low, c.tail(s)) // after the links: a reader of one tries again
 	access.Release("count", &s.Count, 0)
 	access.Release("bytes", &s.Bytes, 0)
 	bump(&s.Changes)
@@ -321,15 +323,15 @@ func (c *Cache) reset(s *shard) {
 
 // Repair counts again what a holder that died has left. The entries are whole: see the package.
 func (c *Cache) Repair(shard int) {
-	s := c.shard(shard)
-	c.check(&s)
+	s := &c.each[shard]
+	c.check(s)
 	var entries, bytes uint64
 	for i := range s.index {
 		l := link(access.Load("link", &s.index[i]))
 		if l == 0 {
 			continue
 		}
-		if e, ok := c.entryAt(&s, l.pos()); ok && s.intact(l.pos()) {
+		if e, ok := c.entryAt(s, l.pos()); ok && s.intact(l.pos()) {
 			entries++
 			bytes += e.key + e.value
 		} else {
