@@ -79,7 +79,6 @@ func (s *service) pass() {
 // work has the watch until it loses it, then rests until it has it again.
 func (s *service) work() {
 	c := &s.crew
-	defer c.lead.Release()
 	turn := make(chan struct{}, 1)
 	for s.watch() {
 		c.mu.Lock()
@@ -140,13 +139,18 @@ func (s *service) take(i int, w calls.Word) bool {
 	if s.streams || c.quick.Load() < trusted || now-time.Duration(c.last.Load()) > isBusy {
 		s.flush()
 		s.pass()
+		returned := false
+		defer s.exited(i, w, 0, now, &returned)
 		if s.handle(i, w) {
 			wait.Wake(s.M, &s.t.Slot(i).Armed)
 		}
+		returned = true
 		s.over(now)
 		return false
 	}
 	at := c.at.Add(1)
+	returned := false
+	defer s.exited(i, w, at, now, &returned)
 	if s.taking.Err() != nil {
 		s.forsake(at) // the standby may be gone
 	}
@@ -154,6 +158,7 @@ func (s *service) take(i int, w calls.Word) bool {
 		c.kick <- struct{}{}
 	}
 	replied := s.handle(i, w)
+	returned = true
 	mine := c.at.CompareAndSwap(at, at+1)
 	if armed := &s.t.Slot(i).Armed; replied && mine {
 		c.owed[c.owing] = armed
@@ -166,6 +171,26 @@ func (s *service) take(i int, w calls.Word) bool {
 	}
 	s.over(now)
 	return mine
+}
+
+// exited ends the call of a handler that has ended its goroutine, and lets another goroutine go on
+// in its place. Deferred functions of the handler have run, so the slot is free to be used. at is that
+// of the crew if the goroutine has the watch, else 0. A handler that panics ends the process.
+func (s *service) exited(i int, w calls.Word, at uint64, began time.Duration, returned *bool) {
+	if *returned {
+		return
+	}
+	if r := recover(); r != nil {
+		panic(r)
+	}
+	if s.finish(i, w, errExited) {
+		wait.Wake(s.M, &s.t.Slot(i).Armed)
+	}
+	if at != 0 && s.crew.at.CompareAndSwap(at, at+1) {
+		s.flush()
+		s.pass()
+	}
+	s.over(began)
 }
 
 // forsake ends the watch during a handler, when no more calls are taken: no reply waits for it. at

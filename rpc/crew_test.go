@@ -3,8 +3,10 @@ package rpc_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem/rpc"
 	"github.com/shmembox/shmem/shmemtest"
@@ -89,6 +91,32 @@ func TestContext(t *testing.T) {
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			t.Error(ctx.Err())
+		}
+	}
+}
+
+// TestGoexit: the call of a handler that ends its goroutine fails, and others go on, whether the
+// goroutine waits for calls itself or not, and with one handler at a time too.
+func TestGoexit(t *testing.T) {
+	for _, handlers := range []int{1, 4} {
+		dir := shmemtest.Dir(t)
+		serve(t, dir, rpc.ServeOptions{Calls: 4, Handlers: handlers}, func(
+			ctx context.Context, q *query, r *reply,
+		) error {
+			if q.Do == exit {
+				runtime.Goexit()
+			}
+			return handle(ctx, q, r)
+		})
+		c := dial[query, reply](t, dir, rpc.DialOptions{})
+		for i := range uint64(20) {
+			quick(t, c, 1+i%3*10)
+			ctx, cancel := context.WithTimeout(background, time.Minute)
+			var h *rpc.HandlerError
+			if err := c.Call(ctx, &query{Do: exit}, new(reply)); !errors.As(err, &h) {
+				t.Fatal(err)
+			}
+			cancel()
 		}
 	}
 }

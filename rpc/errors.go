@@ -144,6 +144,7 @@ var (
 		Text:     "the reply is too large; create the service with a larger reply",
 		Sentinel: ErrTooLarge,
 	}
+	errExited  = errors.New("rpc: the handler has ended its goroutine, by runtime.Goexit")
 	errServers = &errs.Worded{
 		Text: fmt.Sprintf("%d attachments serve already, and there can be no more; end one of "+
 			"them", calls.MaxServers),

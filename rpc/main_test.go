@@ -39,6 +39,7 @@ const (
 	refuse    // return errRefused
 	wait      // until a value is sent to release
 	meta      // reply with the metadata
+	exit      // end the goroutine
 )
 
 type reply struct {

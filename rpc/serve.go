@@ -25,7 +25,8 @@ import (
 //
 // When ctx is done Serve takes no more calls, and waits for its handlers; see ServeOptions.Grace.
 // Calls that no server has begun are left to other servers. If the name is taken from the service
-// Serve returns shmem.ErrUnlinked, after its handlers. A handler that panics ends the process.
+// Serve returns shmem.ErrUnlinked, after its handlers. A handler that panics ends the process; the
+// call of one that ends its goroutine, by runtime.Goexit, fails.
 func Serve[Q, R any](
 	ctx context.Context, name string, handler func(ctx context.Context, q *Q, r *R) error,
 	opts *ServeOptions,
@@ -236,12 +237,16 @@ func (s *service) handle(i int, w calls.Word) (done bool) {
 	if s.t.IsCanceled(i, w) {
 		ctx.cancel()
 	}
-	err := s.run(ctx, i, w)
+	return s.finish(i, w, s.run(ctx, i, w))
+}
+
+// finish ends a call, of which the handler returned err. It reports as handle does.
+func (s *service) finish(i int, w calls.Word, err error) (done bool) {
 	if err != nil {
 		s.fail(i, err)
 		s.record.Failed.Add(1)
 	} else {
-		slot.Status.Store(replied)
+		s.t.Slot(i).Status.Store(replied)
 	}
 	s.running[i].Store(nil)
 	s.record.Handled.Add(1)
