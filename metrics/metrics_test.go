@@ -106,7 +106,7 @@ func TestEveryMetric(t *testing.T) {
 		}
 	}
 	expect(t, got, map[string]float64{
-		"segments live": 9, "segments foreign": 1, "memory_bytes foreign": 8192,
+		"segments live": 10, "segments foreign": 1, "memory_bytes foreign": 8192,
 		"findings wedged critical":   2,
 		"segment_attachments config": 2, "segment_slots config": 256,
 		"segment_info jobs queue.Queue int64 live kept metrics.test": 1,
@@ -119,6 +119,7 @@ func TestEveryMetric(t *testing.T) {
 		"map_entries users": 1, "cache_entries pages": 0, "segment_size_bytes raw": 4096,
 		"pool_size_bytes images": 4096, "pool_used_bytes images": 1024,
 		"pool_fullest_ratio images": 0.25, "pool_taken_buffers_total images": 1,
+		"service_servers squares": 1, "service_handled_calls_total squares": 1,
 		"segments_omitted user": 0, "owner_deaths_total": 0,
 	})
 	if got["queue_sent_bytes_total single"] == 0 || got["queue_depth_bytes lines"] == 0 {

@@ -55,6 +55,9 @@ func (c *scan) segment(o *inspect.Observer, st *inspect.Status) {
 	if m, err := o.CacheStats(); err == nil && m != nil {
 		c.cache(name, m)
 	}
+	if s, err := o.CallStats(); err == nil && s != nil {
+		c.service(name, s)
+	}
 	if p, err := o.PoolStats(); err == nil && p != nil {
 		c.pool(name, p)
 	}
@@ -72,7 +75,7 @@ func kindOf(o *inspect.Observer, st *inspect.Status) string {
 	if key, _ := t.MapTypes(); key != nil {
 		return "kv.Map"
 	}
-	if t.Name() == "kv.Cache" || t.Name() == "blob.Pool" {
+	if t.Name() == "kv.Cache" || t.Name() == "blob.Pool" || t.Name() == "rpc.Service" {
 		return t.Name()
 	}
 	return "box"
@@ -278,6 +281,20 @@ func (c *scan) cache(name string, m *inspect.CacheStats) {
 	c.put(cacheEvicted, float64(m.Evicted), name)
 	c.put(cacheExpired, float64(m.Expired), name)
 	c.put(cacheRepaired, float64(m.Repaired), name)
+}
+
+// service adds the samples of a service.
+func (c *scan) service(name string, s *inspect.CallStats) {
+	c.put(serviceServers, float64(s.Servers), name)
+	c.put(serviceClients, float64(s.Clients), name)
+	c.put(serviceCapacity, float64(s.Capacity), name)
+	c.put(serviceWaiting, float64(s.Waiting), name)
+	c.put(serviceRunning, float64(s.Running), name)
+	c.put(serviceOldest, s.Oldest.Seconds(), name)
+	c.put(serviceHandled, float64(s.Handled), name)
+	c.put(serviceFailed, float64(s.Failed), name)
+	c.put(serviceFreed, float64(s.Freed), name)
+	c.put(serviceRequeued, float64(s.Requeued), name)
 }
 
 // pool adds the samples of a pool of buffers.

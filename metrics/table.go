@@ -218,6 +218,30 @@ var (
 		"Times that a process had died over a change of the cache.", "segment")
 )
 
+// Services of calls.
+var (
+	serviceServers = gauge("service_servers",
+		"Processes that serve.", "segment")
+	serviceClients = gauge("service_clients",
+		"Processes that have calls now.", "segment")
+	serviceCapacity = gauge("service_capacity_calls",
+		"Calls that there is room for at a time.", "segment")
+	serviceWaiting = gauge("service_waiting_calls",
+		"Calls that no server has begun.", "segment")
+	serviceRunning = gauge("service_running_calls",
+		"Calls whose handlers run.", "segment")
+	serviceOldest = gauge("service_oldest_call_seconds",
+		"How long the oldest of these calls has been there; 0: there is none.", "segment")
+	serviceHandled = counter("service_handled_calls_total",
+		"Calls that were replied to.", "segment")
+	serviceFailed = counter("service_failed_calls_total",
+		"Calls for which the handler returned an error.", "segment")
+	serviceFreed = counter("service_freed_calls_total",
+		"Calls whose clients died.", "segment")
+	serviceRequeued = counter("service_requeued_calls_total",
+		"Calls that went to another server when theirs died.", "segment")
+)
+
 // Pools of buffers.
 var (
 	poolSize = gauge("pool_size_bytes",

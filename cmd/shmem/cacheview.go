@@ -97,6 +97,26 @@ func cacheText(s *inspect.CacheStats) string {
 	return text
 }
 
+// cacheParts are the counters of a cache, each with its label.
+func cacheParts(s *inspect.CacheStats) (all [][2]string) {
+	add := func(label, format string, args ...any) {
+		all = append(all, [2]string{label, fmt.Sprintf(format, args...)})
+	}
+	add("entries", "%d", s.Entries)
+	add("bytes", "%s of %s", size(int64(s.Bytes)), size(int64(s.Size)))
+	hits := "-"
+	if reads := s.Hits + s.Misses; reads > 0 {
+		hits = fmt.Sprintf("%.1f%%", 100*float64(s.Hits)/float64(reads))
+	}
+	add("hits", "%d, of all reads %s", s.Hits, hits)
+	add("misses", "%d", s.Misses)
+	add("changes", "%d", s.Changes)
+	add("evicted", "%d", s.Evicted)
+	add("expired", "%d, whose room was needed", s.Expired)
+	add("repaired", "%d, left by processes that died", s.Repaired)
+	return all
+}
+
 func misses(n uint64) string {
 	if n == 1 {
 		return "1 miss"

@@ -203,8 +203,9 @@ func TestKinds(t *testing.T) {
 			t.Errorf("the page shows %s as %s, want %s", name, kindOf(r), kind)
 		}
 		if _, body := get(t, url+"/api/segment?id="+rowID(r)); kind == kindService &&
-			!strings.Contains(body, `{"title":"Calls","lines":[{"depth":0,"label":"calls"`) ||
-			kind == kindBlob && !strings.Contains(body, `"title":"Buffers","lines":[{"depth":0,"label":"`) {
+			!strings.Contains(body, `"counters":[{"label":"calls",`) ||
+			kind == kindCache && !strings.Contains(body, `"counters":[{"label":"entries",`) ||
+			kind == kindBlob && !strings.Contains(body, `"counters":[{"label":"`) {
 			t.Errorf("the page shows of %s %s", name, body)
 		}
 	}

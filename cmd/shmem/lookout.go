@@ -234,8 +234,9 @@ func (t *tracked) again(full bool) bool {
 	if !full {
 		st, err := t.o.Glance()
 		if err == nil && st.Linked && sameUsers(st, t.st) {
-			t.quiet = sameTraffic(st, t.st)
-			t.note(st)
+			counters := t.count()
+			t.quiet = sameTraffic(st, t.st) && sameTally(counters, t.tally)
+			t.note(st, counters)
 			t.row.glanced(st)
 			return true
 		}
@@ -245,7 +246,7 @@ func (t *tracked) again(full bool) bool {
 		return false
 	}
 	t.quiet = false
-	t.note(st)
+	t.note(st, t.count())
 	t.row.Info = st.Info
 	t.row.glanced(st)
 	return true
@@ -525,18 +526,14 @@ func (l *lookout) detail(id string, s *servedRow, values bool) ([]byte, error) {
 	}
 	j := jsonServed{jsonStat: jsonStatus(st, o.Type(), nil), ID: id, Kind: kindOf(s.row),
 		Lines: jsonLines(statLines(st, o.Type(), nil)), Findings: []jsonFind{},
-		Attachments: []psProcess{}, History: append([]jsonSample{}, s.samples...)}
-	if counters, err := o.MapStats(); err == nil && counters != nil {
-		j.Map = jsonMapStatsOf(o.Type(), counters)
-		j.Lines = append(j.Lines, jsonText{"entries", mapText(counters), "plain"})
-	}
-	if calls, err := o.CallStats(); err == nil && calls != nil {
-		j.Calls = jsonCallStatsOf(o.Type(), calls)
-		j.Lines = append(j.Lines, jsonText{"calls", callText(calls), "plain"})
-	}
-	if counters, err := o.CacheStats(); err == nil && counters != nil {
-		j.Cache = jsonCacheStatsOf(counters)
-		j.Lines = append(j.Lines, jsonText{"entries", cacheText(counters), "plain"})
+		Counters: []jsonText{}, Attachments: []psProcess{},
+		History: append([]jsonSample{}, s.samples...)}
+	if counters, err := tallyOf(o); err == nil {
+		j.jsonTally = counters.json(o.Type())
+		if line := counters.line(); line.label != "" {
+			j.Lines = append(j.Lines, jsonLines([]statLine{line})...)
+		}
+		j.Counters = jsonParts(counters.parts())
 	}
 	for _, f := range l.head.Findings {
 		if f.ID == id {

@@ -86,6 +86,19 @@ func mapText(s *inspect.MapStats) string {
 	return text
 }
 
+// mapParts are the counters of a map, each with its label.
+func mapParts(s *inspect.MapStats) (all [][2]string) {
+	add := func(label, format string, args ...any) {
+		all = append(all, [2]string{label, fmt.Sprintf(format, args...)})
+	}
+	add("entries", "%d of %d", s.Len, s.Capacity)
+	add("changes", "%d", s.Changes)
+	add("evicted", "%d", s.Evicted)
+	add("expired", "%d, whose room was needed", s.Expired)
+	add("repaired", "%d, left by processes that died", s.Repaired)
+	return all
+}
+
 // mapName is the type of a map.
 func mapName(key, value *inspect.Type) string {
 	return "kv.Map[" + cut(key.String(), 30) + ", " + cut(value.String(), 60) + "]"

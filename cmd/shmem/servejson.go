@@ -73,7 +73,8 @@ type jsonServed struct {
 	jsonStat
 	ID          string       `json:"id"`
 	Kind        string       `json:"kind"`
-	Lines       []jsonText   `json:"lines"` // the report of stat
+	Lines       []jsonText   `json:"lines"`    // the report of stat
+	Counters    []jsonText   `json:"counters"` // of a map, cache, service or pool
 	Findings    []jsonFind   `json:"findings"`
 	Attachments []psProcess  `json:"attachments"`
 	History     []jsonSample `json:"history"`
@@ -168,6 +169,15 @@ func jsonLines(lines []statLine) (all []jsonText) {
 	return all
 }
 
+// jsonParts are counters, each with its label.
+func jsonParts(parts [][2]string) []jsonText {
+	all := []jsonText{}
+	for _, p := range parts {
+		all = append(all, jsonText{p[0], p[1], "plain"})
+	}
+	return all
+}
+
 // shownLines bounds how many lines of a value, messages or entries a page shows.
 const shownLines = 400
 
@@ -209,20 +219,8 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		if more := v.stats.Len - len(v.entries); more > 0 {
 			j.Note = fmt.Sprintf("%d more", more)
 		}
-	case isService(o):
-		j.Title = "Calls"
-		st, err := serviceOf(o)
-		if err != nil {
-			return fail(err)
-		}
-		j.Lines = linesOf(callParts(st))
-	case isPool(o):
-		j.Title = "Buffers"
-		st, err := poolOf(o)
-		if err != nil {
-			return fail(err)
-		}
-		j.Lines = linesOf(poolParts(st))
+	case isService(o), isPool(o):
+		return nil // all that there is to be seen are the counters
 	case isStream(o):
 		j.Title = "Last messages"
 		v, err := streamOf(o, lastMessages)
@@ -237,14 +235,6 @@ func shownOf(o *inspect.Observer) *jsonShown {
 		j.value(o, width)
 	}
 	return j
-}
-
-// linesOf are counters, each on a line with its label.
-func linesOf(parts [][2]string) (all []jsonValueLine) {
-	for _, p := range parts {
-		all = append(all, jsonValueLine{Label: p[0], Text: p[1]})
-	}
-	return all
 }
 
 // value adds the lines of a value.

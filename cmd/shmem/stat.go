@@ -40,50 +40,16 @@ func (c *statCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	counters, err := o.MapStats()
-	if err != nil {
-		return err
-	}
-	cached, err := o.CacheStats()
-	if err != nil {
-		return err
-	}
-	calls, err := o.CallStats()
-	if err != nil {
-		return err
-	}
-	buffers, err := o.PoolStats()
+	counters, err := tallyOf(o)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		j := jsonStatus(st, o.Type(), held)
-		if counters != nil {
-			j.Map = jsonMapStatsOf(o.Type(), counters)
-		}
-		if cached != nil {
-			j.Cache = jsonCacheStatsOf(cached)
-		}
-		if calls != nil {
-			j.Calls = jsonCallStatsOf(o.Type(), calls)
-		}
-		if buffers != nil {
-			j.Pool = jsonPoolStatsOf(buffers)
-		}
+		j.jsonTally = counters.json(o.Type())
 		return e.json(j)
 	}
-	kind := statLine{}
-	switch {
-	case counters != nil:
-		kind = statLine{label: "entries", text: mapText(counters)}
-	case cached != nil:
-		kind = statLine{label: "entries", text: cacheText(cached)}
-	case calls != nil:
-		kind = statLine{label: "calls", text: callText(calls)}
-	case buffers != nil:
-		kind = statLine{label: "buffers", text: poolText(buffers)}
-	}
-	e.showStat(st, o.Type(), kind, held)
+	e.showStat(st, o.Type(), counters.line(), held)
 	return nil
 }
 

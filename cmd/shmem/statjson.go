@@ -133,32 +133,29 @@ func jsonHolderOf(h inspect.Holder) *jsonHolder {
 
 type jsonStat struct {
 	jsonInfo
-	Linked     bool            `json:"linked"`
-	Fate       string          `json:"fate"`
-	ID         string          `json:"id,omitempty"`
-	OwnerWord  string          `json:"ownerWord,omitempty"`
-	OwnerSlot  int             `json:"ownerSlot"`
-	CreatorPID int             `json:"creatorPid,omitempty"`
-	CreatorNS  count64         `json:"creatorPidNamespace,omitempty"`
-	PayloadCap num             `json:"payloadCap"`
-	ControlOff num             `json:"controlOff"`
-	ImageOff   num             `json:"imageOff"`
-	SlotsHigh  int             `json:"slotsHigh"`
-	PageSize   int             `json:"pageSize"`
-	WordSize   int             `json:"wordSize"`
-	Version    count64         `json:"version"`
-	Stats      *jsonStats      `json:"stats,omitempty"` // of a queue or topic
-	Map        *jsonMapStats   `json:"map,omitempty"`   // of a kv.Map
-	Cache      *jsonCacheStats `json:"cache,omitempty"` // of a kv.Cache
-	Calls      *jsonCallStats  `json:"calls,omitempty"` // of a service of package rpc
-	Pool       *jsonPoolStats  `json:"pool,omitempty"`  // of a blob.Pool
-	Changing   bool            `json:"changing"`
-	Lock       jsonLock        `json:"lock"`
-	Readers    []jsonHolder    `json:"readers"`
-	Locks      []jsonLock      `json:"locks"`     // all that are not idle, at most 1000
-	MoreLocks  int             `json:"moreLocks"` // locks beside these
-	SlotList   []jsonSlot      `json:"slotList"`
-	Decl       string          `json:"declaration,omitempty"`
+	Linked     bool       `json:"linked"`
+	Fate       string     `json:"fate"`
+	ID         string     `json:"id,omitempty"`
+	OwnerWord  string     `json:"ownerWord,omitempty"`
+	OwnerSlot  int        `json:"ownerSlot"`
+	CreatorPID int        `json:"creatorPid,omitempty"`
+	CreatorNS  count64    `json:"creatorPidNamespace,omitempty"`
+	PayloadCap num        `json:"payloadCap"`
+	ControlOff num        `json:"controlOff"`
+	ImageOff   num        `json:"imageOff"`
+	SlotsHigh  int        `json:"slotsHigh"`
+	PageSize   int        `json:"pageSize"`
+	WordSize   int        `json:"wordSize"`
+	Version    count64    `json:"version"`
+	Stats      *jsonStats `json:"stats,omitempty"` // of a queue or topic
+	jsonTally
+	Changing  bool         `json:"changing"`
+	Lock      jsonLock     `json:"lock"`
+	Readers   []jsonHolder `json:"readers"`
+	Locks     []jsonLock   `json:"locks"`     // all that are not idle, at most 1000
+	MoreLocks int          `json:"moreLocks"` // locks beside these
+	SlotList  []jsonSlot   `json:"slotList"`
+	Decl      string       `json:"declaration,omitempty"`
 }
 
 // jsonStatus is the report of stat. Lists are never null.

@@ -23,12 +23,15 @@ type topCmd struct {
 }
 
 func (*topCmd) Help() string {
-	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box, and
-messages of a queue or topic, a second and in all. DEPTH is how full a queue is, or how far behind
-the slowest subscriber of a topic is of those that hold publishers back. LOST counts messages that
-were skipped or redelivered because a process died, and messages that subscribers were too slow for.
-HELD is the holder of the box's lock and how long it was seen, the first lock of psync that is held,
-or that slowest subscriber; WAIT says how many processes wait for something.
+	return `Sorted by traffic, unless --sort or the key s says otherwise: changes of a box or map,
+messages of a queue or topic, calls of a service, reads and changes of a cache, a second and in all.
+DEPTH is how full a queue, map or cache is, how many calls a service has, or how far behind the
+slowest subscriber of a topic is of those that hold publishers back. LOST counts messages that were
+skipped or redelivered because a process died, messages that subscribers were too slow for, entries
+that were evicted, and calls whose client or server died. HELD is the holder of the box's lock and
+how long it was seen, the first lock of psync that is held, or that slowest subscriber; of a service
+the age of its oldest call, busy handlers and clients; of a cache its hits. WAIT says how many
+processes wait for something.
 
 Arrows, PgUp, PgDn, Home and End select a row, and Enter shows all about it, as stat does; Esc goes
 back. / filters by what a row shows, s sorts by the next thing, p pauses, q ends it (and Ctrl-C).`
@@ -69,6 +72,7 @@ type tracked struct {
 	fresh bool              // o has just been opened, and read in full
 	file  fileKey
 	st    *inspect.Status // nil at first
+	tally tally           // of a map, cache, service or pool, read after st
 	at    time.Time       // when st was read
 	total uint64          // changes or messages at that time
 	rate  float64         // of these, a second
@@ -160,15 +164,24 @@ func (t *tracked) update() {
 		look, t.fresh = t.o.Glance, false
 	}
 	if st, err := look(); err == nil {
-		t.note(st)
+		t.note(st, t.count())
 	}
 }
 
+// count reads the counters of the segment. If that fails they are zero.
+func (t *tracked) count() tally {
+	counters, err := tallyOf(t.o)
+	if err != nil {
+		return tally{}
+	}
+	return counters
+}
+
 // note keeps what was read, and the rate since it was read before.
-func (t *tracked) note(st *inspect.Status) {
-	now, n := time.Now(), counter(st)
+func (t *tracked) note(st *inspect.Status, counters tally) {
+	now, n := time.Now(), counter(st)+counters.total()
 	if t.st != nil {
-		t.rate = float64(n-t.total) / now.Sub(t.at).Seconds()
+		t.rate = float64(int64(n-t.total)) / now.Sub(t.at).Seconds()
 	}
 	holder := inspect.Holder{}
 	if len(st.Lock.Holders) > 0 {
@@ -180,7 +193,7 @@ func (t *tracked) note(st *inspect.Status) {
 	if t.rates = append(t.rates, t.rate); len(t.rates) > 2*maxRates {
 		t.rates = append(t.rates[:0], t.rates[maxRates:]...)
 	}
-	t.st, t.at, t.total, t.seen = st, now, n, true
+	t.st, t.tally, t.at, t.total, t.seen = st, counters, now, n, true
 }
 
 // total is the number of messages that were sent or published.
@@ -271,6 +284,11 @@ func (all tracking) order(r row, by string) float64 {
 	case by == "wait":
 		return float64(waiters(t.st))
 	}
+	if used, of := t.tally.room(); of > 0 && by == "depth" {
+		return float64(used) / float64(of)
+	} else if of > 0 && by == "lost" {
+		return float64(t.tally.lost())
+	}
 	if s := t.st.Stats; s != nil && by == "depth" {
 		return float64(s.Depth+s.Lag) / float64(max(s.Capacity, 1))
 	} else if s != nil && by == "lost" {
@@ -283,7 +301,10 @@ func (all tracking) order(r row, by string) float64 {
 func topCells(r row, t *tracked) []string {
 	rate, sum, depth, lost, held, wait, attached := "-", "-", "-", "-", "-", "-", "-"
 	if t != nil && t.st != nil {
-		rate, sum, wait = "0", count(counter(t.st)), strconv.Itoa(waiters(t.st))
+		rate, sum, wait = "0", count(t.total), strconv.Itoa(waiters(t.st))
+		if depth = t.tally.roomText(); depth != "-" {
+			lost = count(t.tally.lost())
+		}
 		if t.rate != 0 {
 			rate = perSecond(t.rate)
 		}
@@ -326,6 +347,9 @@ func (t *tracked) heldText() string {
 	}
 	if s := t.st.Stats; s != nil && s.Holds > 0 {
 		return holderName(s.SlowestHolder)
+	}
+	if text := t.tally.doing(); text != "" {
+		return text
 	}
 	return lockText(t.st.Locks)
 }
@@ -373,6 +397,7 @@ type jsonTopRow struct {
 	Holder    *jsonHolder `json:"holder,omitempty"` // whom others wait for
 	HeldMS    num         `json:"heldMs"`           // how long that one was seen
 	Waiting   int         `json:"waiting"`          // attachments that wait for something
+	jsonTally
 }
 
 func jsonTopOf(rows []row, all tracking) jsonTop {
@@ -389,7 +414,10 @@ func jsonTopRowOf(r row, t *tracked) jsonTopRow {
 	if t == nil || t.st == nil {
 		return row
 	}
-	row.PerSecond, row.Total, row.Waiting = t.rate, count64(counter(t.st)), waiters(t.st)
+	row.PerSecond, row.Total, row.Waiting = t.rate, count64(t.total), waiters(t.st)
+	if t.o != nil {
+		row.jsonTally = t.tally.json(t.o.Type())
+	}
 	if s := t.st.Stats; s != nil {
 		row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
 		row.Lost = count64(lossOf(s))

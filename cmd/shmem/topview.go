@@ -187,13 +187,11 @@ func (v *topView) detailFrame() string {
 		fmt.Fprintln(&b, clean(reason(err)))
 		return b.String()
 	}
-	kind := statLine{}
-	if counters, err := o.MapStats(); err == nil && counters != nil {
-		kind = statLine{label: "entries", text: mapText(counters)}
-	} else if calls, err := o.CallStats(); err == nil && calls != nil {
-		kind = statLine{label: "calls", text: callText(calls)}
+	counters, err := tallyOf(o)
+	if err != nil {
+		fmt.Fprintln(&b, clean(reason(err)))
 	}
-	sub.showStat(st, o.Type(), kind, nil)
+	sub.showStat(st, o.Type(), counters.line(), nil)
 	return b.String()
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/rpc"
 	"github.com/shmembox/shmem/shmemtest"
 	"github.com/shmembox/shmem/topic"
 )
@@ -28,8 +29,8 @@ type config struct {
 }
 
 // A Stage is a directory with segments: config (a box), jobs (a queue), lines (a queue.Bytes),
-// single (a Single queue.Bytes), ticks (a topic), users (a map), pages (a cache), raw (bytes) and
-// foreign (a file).
+// single (a Single queue.Bytes), ticks (a topic), users (a map), pages (a cache), images (a pool),
+// squares (a service), raw (bytes) and foreign (a file).
 //
 // Child holds config.Mu, has taken one of two jobs, and is a subscriber of ticks two messages
 // behind.
@@ -116,16 +117,43 @@ func open(dir string) (*closers, error) {
 		Dir: dir, Classes: []blob.Class{{Size: 1024, Count: 4}}, Lifetime: shmem.Kept,
 	})
 	c.add(images, err)
+	served := serve(dir)
+	c.add(served, nil)
+	squares, err := rpc.Dial[int64, int64](ctx, "squares", &rpc.DialOptions{Dir: dir})
+	c.add(squares, err)
 	if c.err != nil {
 		c.close()
 		return c, c.err
 	}
 	_, err = images.TryTake(10) // until the pool is closed
 	return c, errors.Join(
-		err,
+		err, squares.Call(ctx, new(int64), new(int64)),
 		jobs.Send(ctx, 1), jobs.Send(ctx, 2),
 		lines.Send(ctx, []byte("one line")), single.Send(ctx, []byte("another")),
 		ticks.Publish(ctx, 1), users.Set(ctx, 1, 2))
+}
+
+// A server serves "squares" until it is closed.
+type server struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func serve(dir string) *server {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &server{cancel, make(chan error, 1)}
+	go func() {
+		s.ended <- rpc.Serve(ctx, "squares", func(_ context.Context, q, r *int64) error {
+			*r = *q * *q
+			return nil
+		}, &rpc.ServeOptions{Dir: dir})
+	}()
+	return s
+}
+
+func (s *server) Close() error {
+	s.cancel()
+	return <-s.ended
 }
 
 // run is the child: it holds what a Stage says, until it is killed.

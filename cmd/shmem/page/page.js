@@ -272,6 +272,18 @@ function typeOf(x) {
   return (x.type || '') + (x.item ? '[' + x.item + ']' : '');
 }
 
+// roomOf is how much there is of the room of a segment, and the text of both; null if it has none.
+function roomOf(x) {
+  const room = (used, of, text) => of ? { used: Number(used), of: Number(of), text: text(used) + ' of ' + text(of) } : null;
+  const sum = (list, key) => list.reduce((n, c) => n + c[key], 0);
+  if (x.capacity) return room(x.depth, x.capacity, count);
+  if (x.calls) return room(x.calls.waiting + x.calls.running, x.calls.capacity, count);
+  if (x.cache) return room(x.cache.bytes, x.cache.size, bytes);
+  if (x.map) return room(x.map.len, x.map.capacity, count);
+  if (x.pool) return room(sum(x.pool.classes, 'used'), sum(x.pool.classes, 'count'), count);
+  return null;
+}
+
 // Columns: key, head, class, what to sort by, text, and optionally what to draw.
 const columns = [
   { key: 'name', head: 'Name', by: (x) => x.name },
@@ -280,7 +292,7 @@ const columns = [
   { key: 'owner', head: 'Owner', cls: 'long', by: (x) => x.ownerText, text: (x) => x.ownerText === '-' ? '' : x.ownerText },
   { key: 'attached', head: 'Attached', cls: 'num', by: (x) => x.attached.length, text: (x) => x.attached.length || '' },
   { key: 'rate', head: 'Per second', cls: 'num', by: (x) => x.perSecond },
-  { key: 'depth', head: 'Depth', cls: 'num', by: (x) => x.capacity ? Number(x.depth) / x.capacity : -1 },
+  { key: 'depth', head: 'Depth', cls: 'num', by: (x) => { const r = roomOf(x); return r ? r.used / r.of : -1; } },
   { key: 'lag', head: 'Lag', cls: 'num', by: (x) => Number(x.lag), text: (x) => Number(x.lag) ? count(x.lag) : '' },
   { key: 'lost', head: 'Lost', cls: 'num', by: (x) => Number(x.lost), text: (x) => Number(x.lost) ? count(x.lost) : '' },
   { key: 'held', head: 'Held by', cls: 'long', by: (x) => x.held, text: (x) => x.held },
@@ -347,9 +359,10 @@ function fillRow(tr, x) {
   const moves = x.rates.some((v) => v > 0);
   c.spark.style.visibility = moves ? '' : 'hidden';
   if (moves) c.spark.draw(x.rates, 40);
-  setText(c.number, x.capacity ? count(x.depth) + ' of ' + count(x.capacity) : '');
-  c.meter.hidden = !x.capacity;
-  if (x.capacity) c.meter.value = Math.min(1, Number(x.depth) / x.capacity);
+  const room = roomOf(x);
+  setText(c.number, room ? room.text : '');
+  c.meter.hidden = !room || !!x.cache; // a cache is to be full
+  if (room) c.meter.value = Math.min(1, room.used / room.of);
   for (const col of columns) if (col.text) setText(c[col.key], col.text(x));
   c.held.className = x.held.startsWith('dead') ? 'bad' : '';
   for (const td of tr.cells) if (td.dataset.label) td.classList.toggle('none', td.textContent.trim() === '' || td.textContent === '0' || td.textContent.trim() === '0');
@@ -424,7 +437,7 @@ function card(title, wide, ...children) {
 
 function makeDetail(d) {
   const p = { name: el('bdi'), kind: el('span', { class: 'tag' }), state: el('span', { class: 'tag' }),
-    findings: el('ul', { class: 'findings' }), about: el('dl'), who: el('tbody', { role: 'rowgroup' }), type: el('pre', { tabindex: '0', 'aria-label': 'Schema' }),
+    findings: el('ul', { class: 'findings' }), about: el('dl'), counters: el('dl'), who: el('tbody', { role: 'rowgroup' }), type: el('pre', { tabindex: '0', 'aria-label': 'Schema' }),
     value: el('pre', { tabindex: '0', 'aria-label': 'Value' }), plots: {} };
   d.append(crumbs(), el('div', { class: 'title' }, el('h1', {}, p.name), p.kind, p.state));
   p.findingsBox = el('section', { 'aria-label': 'Findings' }, p.findings);
@@ -438,11 +451,12 @@ function makeDetail(d) {
   const heads = ['Process', 'User', 'Holds', 'Waits for', 'If it died'].map((h) => el('th', { scope: 'col', role: 'columnheader' }, h));
   p.whoBox = card('Attached', true, el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Attached processes' },
     el('table', { class: 'cardy', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), p.who)));
+  p.countBox = card('Counters', false, p.counters);
   p.typeBox = card('Schema', false, p.type);
   p.valueTitle = el('h2');
   p.valueBox = el('section', { class: 'card' }, p.valueTitle, p.value);
   d.append(p.findingsBox, el('section', { 'aria-label': 'Traffic' }, tileList),
-    el('div', { class: 'cards' }, p.whoBox, card('About', false, p.about), p.valueBox, p.typeBox));
+    el('div', { class: 'cards' }, p.whoBox, card('About', false, p.about), p.countBox, p.valueBox, p.typeBox));
   return p;
 }
 
@@ -463,11 +477,9 @@ function fillDetail(p, x) {
     setText(big, last ? text[key](last[key]) : '–');
     svg.draw(values, 45);
   }
-  const lines = JSON.stringify(x.lines);
-  if (p.about.dataset.key !== lines) {
-    p.about.dataset.key = lines;
-    p.about.replaceChildren(...x.lines.flatMap((l) => [el('dt', {}, l.label), el('dd', { class: l.tone }, l.text)]));
-  }
+  setTerms(p.about, x.lines);
+  p.countBox.hidden = !x.counters.length;
+  setTerms(p.counters, x.counters);
   p.whoBox.hidden = !x.attachments.length;
   p.who.replaceChildren(...x.attachments.map(attachmentRow));
   p.typeBox.hidden = !x.declaration;
@@ -480,6 +492,14 @@ function fillDetail(p, x) {
       l.label && el('span', { class: 'v-label' }, l.label), l.label && l.text && '  ', l.text,
       l.note && el('span', { class: 'v-note' }, '  ' + l.note)]).concat(x.shown.note ? [[el('span', { class: 'v-note' }, x.shown.note)]] : []));
   }
+}
+
+// setTerms fills a dl with labels and texts if these have changed.
+function setTerms(dl, lines) {
+  const key = JSON.stringify(lines);
+  if (dl.dataset.key === key) return;
+  dl.dataset.key = key;
+  dl.replaceChildren(...lines.flatMap((l) => [el('dt', {}, l.label), el('dd', { class: l.tone }, l.text)]));
 }
 
 // setLines fills a pre with lines if their text has changed.
