@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -94,7 +93,14 @@ func cacherOf(b *testing.B, name, dir string) cacher {
 	case "map+RWMutex":
 		return &guarded{m: map[string][]byte{}}
 	}
-	c, err := kv.CreateCache[[]byte]("c", &kv.CacheOptions{Dir: dir, Size: cacheBytes, Mean: 80})
+	if name == "floor-cache" {
+		c, end := openFloorCache(b, dir)
+		b.Cleanup(end)
+		return c
+	}
+	c, err := kv.CreateCache[[]byte]("c", &kv.CacheOptions{
+		Dir: dir, Size: cacheBytes, Mean: 80, HugePages: name == "kv.Cache-huge",
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -109,10 +115,10 @@ func bytesOf(buf []byte, i uint64) []byte {
 }
 
 // workCache makes n calls, and returns how many of them found an entry.
-func workCache(c cacher, entries, n int, pick func() uint64) (hits int) {
+func workCache(c cacher, n int, pick func() int) (hits int) {
 	kb, v, dst := make([]byte, 0, 16), make([]byte, 64), make([]byte, 0, 64)
 	for i := range n {
-		k := bytesOf(kb, pick()%uint64(entries))
+		k := bytesOf(kb, uint64(pick()))
 		if i%20 >= readsOf20 {
 			c.set(k, v)
 		} else if len(c.get(dst, k)) == len(v) {
@@ -134,33 +140,26 @@ func cachePeer(c *shmemtest.Conn) error {
 	if err != nil {
 		return err
 	}
-	var entries int
-	if _, err := fmt.Sscan(c.Args()[1], &entries); err != nil {
-		return err
-	}
-	var ended atomic.Bool
-	go func() {
-		_, _ = c.Recv()
-		ended.Store(true)
-	}()
-	c.Send("ready")
-	pick := picks(entries, uint64(os.Getpid()))[c.Args()[2]]
-	for !ended.Load() {
-		workCache(sharedCache{s}, entries, 100, pick)
-	}
-	return s.Close()
+	work := func(n int, pick func() int) { workCache(sharedCache{s}, n, pick) }
+	return callUntilEnded(c, work, s.Close)
 }
 
 func BenchmarkCaches(b *testing.B) {
 	for _, how := range []string{"uniform", "zipf"} {
 		for _, goroutines := range []int{1, 2} {
-			for _, name := range []string{"kv.Cache", "fastcache", "freecache", "map+RWMutex"} {
+			for _, name := range []string{
+				"kv.Cache", "kv.Cache-huge", "floor-cache", "fastcache", "freecache", "map+RWMutex",
+			} {
 				b.Run(fmt.Sprintf("%s/%d/%s", how, goroutines, name), func(b *testing.B) {
 					cacheInProcess(b, name, how, goroutines)
 				})
 			}
 		}
-		b.Run(how+"/2/kv.Cache-processes", func(b *testing.B) { cacheTwoProcesses(b, how) })
+		for _, name := range []string{"kv.Cache", "floor-cache"} {
+			b.Run(how+"/2/"+name+"-processes", func(b *testing.B) {
+				cacheTwoProcesses(b, name, how)
+			})
+		}
 	}
 }
 
@@ -168,15 +167,14 @@ func cacheInProcess(b *testing.B, name, how string, goroutines int) {
 	entries := size(b)
 	c := cacherOf(b, name, shmemtest.Dir(b))
 	fillCache(c, entries)
+	picks := pickers(how, entries, goroutines)
 	runtime.GC() // of the caches before this one
 	var hits atomic.Int64
 	since := cpu(b)
 	b.ResetTimer()
 	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() {
-			hits.Add(int64(workCache(c, entries, b.N/goroutines, picks(entries, uint64(g))[how])))
-		})
+	for _, pick := range picks {
+		wg.Go(func() { hits.Add(int64(workCache(c, b.N/goroutines, pick))) })
 	}
 	wg.Wait()
 	reportCPU(b, since)
@@ -184,16 +182,17 @@ func cacheInProcess(b *testing.B, name, how string, goroutines int) {
 }
 
 // cacheTwoProcesses measures one process beside another one that makes the same calls.
-func cacheTwoProcesses(b *testing.B, how string) {
+func cacheTwoProcesses(b *testing.B, name, how string) {
 	entries := size(b)
 	dir := shmemtest.Dir(b)
-	c := cacherOf(b, "kv.Cache", dir)
+	c := cacherOf(b, name, dir)
 	fillCache(c, entries)
-	p := shmemtest.Start(b, "cachePeer", dir, fmt.Sprint(entries), how)
+	pick := picksOf(how, entries, 1)
+	p := shmemtest.Start(b, name, dir, fmt.Sprint(entries), how)
 	p.Expect(b, "ready")
 	since := cpu(b)
 	b.ResetTimer()
-	workCache(c, entries, b.N, picks(entries, 1)[how])
+	workCache(c, b.N, pick)
 	b.StopTimer()
 	reportCPU(b, since)
 	if err := p.Close(); err != nil {

@@ -48,8 +48,14 @@ func size(b *testing.B) int {
 }
 
 func TestMain(m *testing.M) {
-	shmemtest.Main(m, shmemtest.Role{Name: "peer", Run: peer, Optional: true},
-		shmemtest.Role{Name: "cachePeer", Run: cachePeer, Optional: true})
+	roles := map[string]func(*shmemtest.Conn) error{
+		"kv.Map": peer, "floor": floorPeer, "kv.Cache": cachePeer, "floor-cache": floorCachePeer,
+	}
+	var all []shmemtest.Role
+	for name, run := range roles {
+		all = append(all, shmemtest.Role{Name: name, Run: run, Optional: true})
+	}
+	shmemtest.Main(m, all...)
 }
 
 // A contender is a map.
@@ -137,9 +143,9 @@ func fill(c contender, n int) {
 }
 
 // work makes n calls.
-func work(c contender, entries, n int, pick func() uint64) {
+func work(c contender, n int, pick func() int) {
 	for i := range n {
-		k := keyOf(pick() % uint64(entries))
+		k := keyOf(uint64(pick()))
 		if i%20 < readsOf20 {
 			c.get(k)
 		} else {
@@ -148,11 +154,36 @@ func work(c contender, entries, n int, pick func() uint64) {
 	}
 }
 
-// picks are how keys are chosen.
-func picks(entries int, seed uint64) map[string]func() uint64 {
+// picksOf returns a function that chooses keys. They were drawn before, so that drawing costs
+// nothing.
+func picksOf(how string, entries int, seed uint64) func() int {
+	const most = 1 << 18
+	drawn := make([]uint32, most)
+	if entries < full {
+		drawn = drawn[:1<<10]
+	}
 	r := rand.New(rand.NewPCG(seed, 1))
 	z := rand.NewZipf(r, 1.1, 1, uint64(entries-1))
-	return map[string]func() uint64{"uniform": r.Uint64, "zipf": z.Uint64}
+	for i := range drawn {
+		if how == "zipf" {
+			drawn[i] = uint32(z.Uint64())
+		} else {
+			drawn[i] = uint32(r.IntN(entries))
+		}
+	}
+	i, mask := 0, len(drawn)-1
+	return func() int {
+		i++
+		return int(drawn[i&mask])
+	}
+}
+
+// pickers are the functions of so many goroutines.
+func pickers(how string, entries, goroutines int) (all []func() int) {
+	for g := range goroutines {
+		all = append(all, picksOf(how, entries, uint64(g)))
+	}
+	return all
 }
 
 // peer makes calls at the map until its parent ends it.
@@ -161,34 +192,44 @@ func peer(c *shmemtest.Conn) error {
 	if err != nil {
 		return err
 	}
+	return callUntilEnded(c, func(n int, pick func() int) { work(&shared{m}, n, pick) }, m.Close)
+}
+
+// callUntilEnded makes calls until the parent ends this process. Its arguments are the directory,
+// the number of entries and how keys are chosen.
+func callUntilEnded(c *shmemtest.Conn, work func(n int, pick func() int), end func() error) error {
 	var entries int
 	if _, err := fmt.Sscan(c.Args()[1], &entries); err != nil {
 		return err
 	}
+	pick := picksOf(c.Args()[2], entries, uint64(os.Getpid()))
 	var ended atomic.Bool
 	go func() {
 		_, _ = c.Recv()
 		ended.Store(true)
 	}()
 	c.Send("ready")
-	pick := picks(entries, uint64(os.Getpid()))[c.Args()[2]]
 	for !ended.Load() {
-		work(&shared{m}, entries, 100, pick)
+		work(100, pick)
 	}
-	return m.Close()
+	return end()
 }
 
 func BenchmarkMaps(b *testing.B) {
 	for _, how := range []string{"uniform", "zipf"} {
 		b.Run(how+"/1/map", func(b *testing.B) { inProcess(b, "map", how, 1) })
-		for _, name := range []string{"kv.Map", "map+RWMutex", "sync.Map", "xsync", "otter"} {
+		for _, name := range []string{
+			"kv.Map", "kv.Map-huge", "floor", "map+RWMutex", "sync.Map", "xsync", "otter",
+		} {
 			for _, goroutines := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%s/%d/%s", how, goroutines, name), func(b *testing.B) {
 					inProcess(b, name, how, goroutines)
 				})
 			}
 		}
-		b.Run(how+"/2/kv.Map-processes", func(b *testing.B) { twoProcesses(b, how) })
+		for _, name := range []string{"kv.Map", "floor"} {
+			b.Run(how+"/2/"+name+"-processes", func(b *testing.B) { twoProcesses(b, name, how) })
+		}
 	}
 }
 
@@ -206,7 +247,14 @@ func contenderOf(b *testing.B, name, dir string) contender {
 	case "otter":
 		return otterCache{otter.Must(&otter.Options[key, value]{MaximumSize: 2 * full})}
 	}
-	m, err := kv.Create[key, value]("m", &kv.Options{Dir: dir, Capacity: full})
+	if name == "floor" {
+		f, end := openFloor(b, dir)
+		b.Cleanup(end)
+		return f
+	}
+	m, err := kv.Create[key, value]("m", &kv.Options{
+		Dir: dir, Capacity: full, HugePages: name == "kv.Map-huge",
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -218,12 +266,13 @@ func inProcess(b *testing.B, name, how string, goroutines int) {
 	entries := size(b)
 	c := contenderOf(b, name, shmemtest.Dir(b))
 	fill(c, entries)
+	picks := pickers(how, entries, goroutines)
 	runtime.GC() // of the maps before this one
 	since := cpu(b)
 	b.ResetTimer()
 	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() { work(c, entries, b.N/goroutines, picks(entries, uint64(g))[how]) })
+	for _, pick := range picks {
+		wg.Go(func() { work(c, b.N/goroutines, pick) })
 	}
 	wg.Wait()
 	reportCPU(b, since)
@@ -244,16 +293,17 @@ func reportCPU(b *testing.B, since time.Duration) {
 }
 
 // twoProcesses measures one process beside another one that makes the same calls.
-func twoProcesses(b *testing.B, how string) {
+func twoProcesses(b *testing.B, name, how string) {
 	entries := size(b)
 	dir := shmemtest.Dir(b)
-	c := contenderOf(b, "kv.Map", dir)
+	c := contenderOf(b, name, dir)
 	fill(c, entries)
-	p := shmemtest.Start(b, "peer", dir, fmt.Sprint(entries), how)
+	pick := picksOf(how, entries, 1)
+	p := shmemtest.Start(b, name, dir, fmt.Sprint(entries), how)
 	p.Expect(b, "ready")
 	since := cpu(b)
 	b.ResetTimer()
-	work(c, entries, b.N, picks(entries, 1)[how])
+	work(c, b.N, pick)
 	b.StopTimer()
 	reportCPU(b, since)
 	if err := p.Close(); err != nil {

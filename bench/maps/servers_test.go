@@ -38,13 +38,13 @@ func (r redisCache) set(k, v []byte) {
 }
 
 // pipelined makes n calls, a hundred at a time.
-func (r redisCache) pipelined(entries, n int, pick func() uint64) {
+func (r redisCache) pipelined(n int, pick func() int) {
 	const most = 100
 	v := make([]byte, 64)
 	for sent := 0; sent < n; {
 		batch := min(most, n-sent)
 		for i := range batch {
-			k := bytesOf(make([]byte, 0, 16), pick()%uint64(entries))
+			k := bytesOf(make([]byte, 0, 16), uint64(pick()))
 			var err error
 			if (sent+i)%20 >= readsOf20 {
 				err = r.c.Send("SET", k, v)
@@ -187,6 +187,7 @@ func serve(b *testing.B, how string, clients, pid int, client func(b *testing.B)
 	} else {
 		fillCache(all[0], entries)
 	}
+	picks := pickers(how, entries, clients)
 	before := int64(0)
 	if pid != 0 {
 		before = cpuOf(pid)
@@ -196,11 +197,10 @@ func serve(b *testing.B, how string, clients, pid int, client func(b *testing.B)
 	var wg sync.WaitGroup
 	for g, c := range all {
 		wg.Go(func() {
-			pick := picks(entries, uint64(g))[how]
 			if p, ok := c.(pipeline); ok {
-				p.pipelined(entries, b.N/clients, pick)
+				p.pipelined(b.N/clients, picks[g])
 			} else {
-				workCache(c, entries, b.N/clients, pick)
+				workCache(c, b.N/clients, picks[g])
 			}
 		})
 	}
