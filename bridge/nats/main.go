@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -315,11 +316,24 @@ func serve(ctx context.Context, c *config) error {
 		go func() { _ = s.Serve(l) }()
 		defer s.Close()
 	}
+	defer moreThreads(len(c.Out))()
 	slog.Info("bridge runs", "out", c.Out, "in", c.In)
 	watched, end := context.WithCancel(ctx)
 	defer end()
 	go watchdog(watched, b.Alive)
 	return b.Run(ctx)
+}
+
+// moreThreads lets so many more threads run Go code, until the function that it returns is called.
+// Each route that sends waits in the kernel for its segment, and the runtime counts such a thread
+// as running for up to 10 ms. With as many routes as CPUs no thread would look at the network.
+func moreThreads(routes int) (end func()) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return func() {}
+	}
+	was := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(was + routes)
+	return func() { runtime.GOMAXPROCS(was) }
 }
 
 // once is -check and -setup.

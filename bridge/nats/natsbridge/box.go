@@ -176,7 +176,7 @@ func (p *putter) put(ctx context.Context, version uint64) error {
 		sequence: version, writer: p.me}
 	p.buf = append(f.append(p.buf[:0]), p.val...)
 	p.r.stats.inFlight.Store(1)
-	c, cancel := context.WithTimeout(ctx, 2*time.Second)
+	c, cancel := context.WithTimeout(ctx, apiFor)
 	revision, err := p.kv.Update(c, p.r.key(), p.buf, p.revision)
 	cancel()
 	if err != nil && wrongLast(err) {
@@ -226,38 +226,44 @@ func (b *Bridge) boxIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 	if err != nil {
 		return err
 	}
-	w, err := kv.Watch(ctx, r.key(), jetstream.IgnoreDeletes())
+	// It is not a watch of nats.go, which begins anew by itself, late, and has one value at a time.
+	cons, err := b.js.CreateConsumer(ctx, "KV_"+b.o.Prefix, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		FilterSubject:     "$KV." + b.o.Prefix + "." + r.key(),
+		InactiveThreshold: 30 * time.Second, MemoryStorage: true, Replicas: 1,
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.Stop() }()
+	p, err := newPull(b.nc, cons, pullBox)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	p.tick = tick.C
 	m := &mirror{b: b, r: r, kv: kv, bucket: created}
 	defer m.close()
 	r.stats.set("running", nil)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	var all []arrival
 	for {
-		select {
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("the watch has ended")
-			}
-			if e == nil { // all that was there has come
-				continue
-			}
-			if err := m.take(ctx, e); err != nil {
-				return err
-			}
-		case <-tick.C:
-			if err := m.check(ctx); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+		clear(all)
+		if all, err = p.next(ctx, all[:0]); err != nil {
+			return err
+		}
+		if err := m.takeLast(ctx, all); err != nil {
+			return err
+		}
+		if err := m.check(ctx); err != nil {
+			return err
 		}
 		r.stats.moved()
 	}
 }
+
+// pullBox is how many values wait here. All but the last of those that have come are left out.
+const pullBox = 64
 
 // bucketCreated returns when the bucket was created. Revisions belong to one bucket.
 func bucketCreated(ctx context.Context, kv jetstream.KeyValue) (uint64, error) {
@@ -292,9 +298,22 @@ func (m *mirror) close() {
 	}
 }
 
+// takeLast stores the last of some values. The mark of a key that was deleted is none.
+func (m *mirror) takeLast(ctx context.Context, all []arrival) error {
+	for len(all) > 0 && all[len(all)-1].msg.Header.Get("KV-Operation") != "" {
+		all = all[:len(all)-1]
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	m.r.stats.conflated.Add(int64(len(all) - 1))
+	last := &all[len(all)-1]
+	return m.take(ctx, last.msg.Data, last.md.Sequence.Stream)
+}
+
 // take stores a value.
-func (m *mirror) take(ctx context.Context, e jetstream.KeyValueEntry) error {
-	f, body, err := parseFrame(codes[kindBox], e.Value())
+func (m *mirror) take(ctx context.Context, b []byte, revision uint64) error {
+	f, body, err := parseFrame(codes[kindBox], b)
 	if err != nil {
 		return fmt.Errorf("%w: key %s: %w", ErrRefused, m.r.key(), err)
 	}
@@ -308,7 +327,7 @@ func (m *mirror) take(ctx context.Context, e jetstream.KeyValueEntry) error {
 	if len(body) != m.box.t.Size {
 		return fmt.Errorf("%w: %d bytes, its type has %d", ErrRefused, len(body), m.box.t.Size)
 	}
-	if m.older(e.Revision()) {
+	if m.older(revision) {
 		m.r.stats.duplicates.Add(1)
 		return nil
 	}

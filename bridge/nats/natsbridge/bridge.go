@@ -56,6 +56,10 @@ type Bridge struct {
 var ErrOtherWriter = errors.New("another bridge sends this route; " +
 	"to take it back, start this one again")
 
+// apiFor is how long a request to the server may take. A cluster that elects a leader answers none,
+// and forgets it.
+const apiFor = time.Second
+
 // errBegin ends a session of a route, which begins anew.
 var errBegin = errors.New("begin anew")
 
@@ -89,7 +93,7 @@ func New(nc *nats.Conn, opts *Options) (*Bridge, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	b.js, err = jetstream.New(nc)
+	b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(apiFor))
 	return b, err
 }
 
@@ -128,8 +132,9 @@ func (b *Bridge) Stats() (all []RouteStats) {
 
 // Run runs all routes until ctx is done, and then lets what queues have in flight end. A route that
 // is refused, or that another bridge has taken over, stops or is tried again without effect on the
-// others. Run returns nil when ctx is done, or when all routes were taken over; an error if the
-// connection was closed.
+// others. Each route that sends has a thread that waits in the kernel; see runtime.GOMAXPROCS where
+// there are as many as CPUs. Run returns nil when ctx is done, or when all routes were taken over;
+// an error if the connection was closed.
 func (b *Bridge) Run(ctx context.Context) error {
 	defer b.link.watch(b.nc)()
 	var wg sync.WaitGroup

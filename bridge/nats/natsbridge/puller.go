@@ -29,6 +29,7 @@ type pull struct {
 	most    int // messages that the server may send before it is asked for more
 	owed    int // messages that the server was asked for
 	quiet   *time.Timer
+	tick    <-chan time.Time // next returns at each; nil: none
 }
 
 // An arrival is a message of a stream.
@@ -51,7 +52,7 @@ func newPull(nc *nats.Conn, cons jetstream.Consumer, most int) (*pull, error) {
 	info := cons.CachedInfo()
 	// Two requests at most are open, so the channel is never full.
 	p := &pull{nc: nc, ch: make(chan *nats.Msg, 4*most), most: most, ask: ask,
-		quiet:   time.NewTimer(pullFor),
+		quiet:   time.NewTimer(2*pullBeat + pullBeat/2),
 		subject: "$JS.API.CONSUMER.MSG.NEXT." + info.Stream + "." + info.Name}
 	p.sub, err = nc.ChanSubscribe(nc.NewInbox(), p.ch)
 	return p, err
@@ -71,13 +72,15 @@ func (p *pull) next(ctx context.Context, to []arrival) ([]arrival, error) {
 		}
 		p.owed += p.most
 	}
-	p.quiet.Reset(2*pullBeat + pullBeat/2)
 	select {
 	case m := <-p.ch:
+		p.quiet.Reset(2*pullBeat + pullBeat/2)
 		var err error
 		if to, err = p.take(m, to); err != nil {
 			return to, err
 		}
+	case <-p.tick:
+		return to, nil
 	case <-p.quiet.C:
 		return to, errors.New("the server says nothing any more")
 	case <-ctx.Done():

@@ -12,6 +12,9 @@ import (
 // whatever the server has forgotten.
 const duplicates = 2 * time.Minute
 
+// createFor is how long it may take to create a bucket or stream.
+const createFor = 10 * time.Second
+
 // Setup creates the bucket and the streams of all routes. With Options.NoSetup it is what a process
 // with more permissions calls once.
 func (b *Bridge) Setup(ctx context.Context) error {
@@ -27,6 +30,8 @@ func (b *Bridge) Setup(ctx context.Context) error {
 }
 
 func (b *Bridge) setupBucket(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, createFor)
+	defer cancel()
 	_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: b.o.Prefix, History: 1, Storage: jetstream.FileStorage, Replicas: b.o.Replicas,
 	})
@@ -85,7 +90,13 @@ func (b *Bridge) setupMap(ctx context.Context, r *route) error {
 
 // createStream creates a stream. One that is there stays as it is.
 func (b *Bridge) createStream(ctx context.Context, c jetstream.StreamConfig) error {
-	_, err := b.js.CreateStream(ctx, c)
+	_, err := b.js.Stream(ctx, c.Name)
+	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, createFor)
+	defer cancel()
+	_, err = b.js.CreateStream(ctx, c)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil
 	}

@@ -1,5 +1,7 @@
-// Command speed measures the bridge beside bare nats.go, in one run. Both hosts and both ways are
-// in this process, the server in another. The figures are to be compared with each other only.
+// Command speed measures the bridge beside bare nats.go. Both hosts and both ways are in this
+// process, the server in another. Each round measures all, one after the other, and the bare
+// publishing that the others are compared with before and after each of them: what else the machine
+// does falls on both. The medians of the ratios are printed.
 package main
 
 import (
@@ -10,18 +12,13 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/pprof"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/bridge/nats/embedded"
-	"github.com/shmembox/shmem/bridge/nats/natsbridge"
-	"github.com/shmembox/shmem/queue"
-	"github.com/shmembox/shmem/topic"
 )
 
 // A message has 64 bytes.
@@ -30,10 +27,28 @@ type message struct {
 	Pad [56]byte
 }
 
-// A bench is a server, a connection of each host, and their directories.
+// A bench is a server, and the directories of two hosts.
 type bench struct {
 	url, a, b string
-	n         int
+	server    int // process
+	serial    int // makes names
+}
+
+// A way is something that moves n messages.
+type way struct {
+	name string
+	aim  float64 // of the ratio to bare publishing; 0: none
+	more int     // times n
+	do   func(ctx context.Context, x *bench, n int) (figure, error)
+}
+
+var ways = []way{
+	{"topic, packed", 3, 4, topicPacked},
+	{"topic, each alone", 0.3, 1, topicAlone},
+	{"  bare nats.go, as much done", 0, 1, bareOrdered},
+	{"queue, 256 leases", 0.3, 4, queuePacked},
+	{"queue, each alone", 0, 1, queueAlone},
+	{"  bare nats.go, as much done", 0, 1, bareWork},
 }
 
 func main() {
@@ -43,18 +58,30 @@ func main() {
 		}
 		return
 	}
-	n := flag.Int("n", 50_000, "messages of each kind")
-	rounds := flag.Int("rounds", 3, "rounds")
+	n := flag.Int("n", 10_000, "messages of each kind a round; where they are packed four times as many")
+	rounds := flag.Int("rounds", 9, "rounds")
+	only := flag.String("only", "", "measure only what begins so, and box")
+	profile := flag.String("cpuprofile", "", "write a profile to this file")
 	flag.Parse()
-	for range *rounds {
-		if err := run(*n); err != nil {
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
 			log.Fatal(err)
 		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			log.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if err := run(context.Background(), *n, *rounds, *only); err != nil {
+		log.Print(err)
 	}
 }
 
-func run(n int) error {
-	x := &bench{n: n}
+func run(ctx context.Context, n, rounds int, only string) error {
+	// As the command does: both hosts, and the program that waits for the mirror, are here.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	x := &bench{}
 	store, err := os.MkdirTemp("", "bridge-speed-")
 	if err != nil {
 		return err
@@ -66,42 +93,91 @@ func run(n int) error {
 		}
 		defer os.RemoveAll(*dir)
 	}
-	end, err := x.server(store)
+	end, err := x.start(store)
 	if err != nil {
 		return err
 	}
 	defer end()
-	ctx := context.Background()
-	raw, err := x.request()
-	if err != nil {
-		return err
-	}
-	box, err := x.box(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("request and reply p50 %v, box p50 %v: %.2f times\n", raw, box,
-		float64(box)/float64(raw))
-	base, err := timed(n, func() error { return x.publish(ctx) })
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%-28s %v\n", "bare asynchronous publish", base)
-	for _, c := range []struct {
-		name string
-		do   func() error
-	}{
-		{"topic, packed", func() error { return x.topic(ctx, "packed", 0) }},
-		{"topic, each alone", func() error { return x.topic(ctx, "alone", 1) }},
-		{"queue, 256 leases", func() error { return x.queue(ctx) }},
-	} {
-		f, err := timed(n, c.do)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+	if only == "" || only == "box" {
+		if err := x.box(ctx, 200*rounds); err != nil {
+			return err
 		}
-		fmt.Printf("%-28s %v: %.2f times\n", c.name, f, f.rate/base.rate)
+	}
+	base, all := series{}, make([]series, len(ways))
+	for range rounds {
+		before, err := bare(ctx, x, n)
+		if err != nil {
+			return err
+		}
+		base.figures = append(base.figures, before)
+		for i, w := range ways {
+			if !strings.HasPrefix(w.name, only) {
+				continue
+			}
+			f, err := w.do(ctx, x, n*w.more)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			after, err := bare(ctx, x, n)
+			if err != nil {
+				return err
+			}
+			base.figures = append(base.figures, after)
+			all[i].figures = append(all[i].figures, f)
+			all[i].ratios = append(all[i].ratios, 2*f.rate/(before.rate+after.rate))
+			before = after
+		}
+	}
+	fmt.Printf("%-30s %10s %8s %16s %6s %12s %12s\n", "64 B, medians", "a second", "ratio",
+		"least to most", "aim", "CPU here", "CPU server")
+	base.print("bare asynchronous publish", 0)
+	for i, w := range ways {
+		all[i].print(w.name, w.aim)
 	}
 	return nil
+}
+
+// A figure is messages a second, and the CPU of this process and of the server a message.
+type figure struct {
+	rate         float64
+	here, server time.Duration
+}
+
+// A series is what some rounds have measured.
+type series struct {
+	figures []figure
+	ratios  []float64
+}
+
+func (s *series) print(name string, aim float64) {
+	if len(s.figures) == 0 {
+		return
+	}
+	fmt.Printf("%-30s %10.0f", name, median(s.figures, func(f figure) float64 { return f.rate }))
+	if len(s.ratios) > 0 {
+		fmt.Printf(" %8.2f %16s", median(s.ratios, func(r float64) float64 { return r }),
+			fmt.Sprintf("%.2f to %.2f", slices.Min(s.ratios), slices.Max(s.ratios)))
+	} else {
+		fmt.Printf(" %8s %16s", "1", "")
+	}
+	want := ""
+	if aim > 0 {
+		want = fmt.Sprint(aim)
+	}
+	cpu := func(of func(figure) time.Duration) time.Duration {
+		return time.Duration(median(s.figures, func(f figure) float64 { return float64(of(f)) }))
+	}
+	fmt.Printf(" %6s %12v %12v\n", want, cpu(func(f figure) time.Duration { return f.here }),
+		cpu(func(f figure) time.Duration { return f.server }))
+}
+
+func median[T any](all []T, of func(T) float64) float64 {
+	var v []float64
+	for _, x := range all {
+		v = append(v, of(x))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
 // serve is the child process with the server. It ends with its parent.
@@ -115,8 +191,8 @@ func serve(store string) error {
 	return nil
 }
 
-// server starts a server in a process of its own.
-func (x *bench) server(store string) (end func(), err error) {
+// start starts a server in a process of its own.
+func (x *bench) start(store string) (end func(), err error) {
 	cmd := exec.Command("/proc/self/exe", "server", store)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -137,218 +213,36 @@ func (x *bench) server(store string) (end func(), err error) {
 		end()
 		return nil, err
 	}
+	x.server = cmd.Process.Pid
 	return end, nil
 }
 
-// A figure is messages a second, and the CPU of this process a message.
-type figure struct {
-	rate float64
-	cpu  time.Duration
-}
-
-func (f figure) String() string { return fmt.Sprintf("%.0f a second, CPU %v", f.rate, f.cpu) }
-
-func timed(n int, f func() error) (figure, error) {
-	cpu, begun := used(), time.Now()
+// timed measures f, which moves n messages.
+func (x *bench) timed(n int, f func() error) (figure, error) {
+	here, there, begun := used(os.Getpid()), used(x.server), time.Now()
 	err := f()
 	d := time.Since(begun)
-	return figure{float64(n) / d.Seconds(), (used() - cpu) / time.Duration(n)}, err
+	return figure{float64(n) / d.Seconds(), (used(os.Getpid()) - here) / time.Duration(n),
+		(used(x.server) - there) / time.Duration(n)}, err
 }
 
-// used returns the CPU time of this process.
-func used() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+// used returns the CPU time of a process, in steps of 10 ms.
+func used(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
 		return 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	rest := string(b[strings.LastIndexByte(string(b), ')')+1:])
+	fields := strings.Fields(rest) // from the third on; see proc(5)
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		return 0
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// request returns the median of a request and its reply.
-func (x *bench) request() (time.Duration, error) {
-	nc, err := nats.Connect(x.url)
-	if err != nil {
-		return 0, err
-	}
-	defer nc.Close()
-	other, err := nats.Connect(x.url)
-	if err != nil {
-		return 0, err
-	}
-	defer other.Close()
-	_, err = other.Subscribe("echo", func(m *nats.Msg) { _ = m.Respond(m.Data) })
-	if err != nil {
-		return 0, err
-	}
-	if err := other.Flush(); err != nil {
-		return 0, err
-	}
-	return median(1000, func() error {
-		_, err := nc.Request("echo", make([]byte, 64), 5*time.Second)
-		return err
-	})
-}
-
-func median(n int, f func() error) (time.Duration, error) {
-	var all []time.Duration
-	for range n {
-		begun := time.Now()
-		if err := f(); err != nil {
-			return 0, err
-		}
-		all = append(all, time.Since(begun))
-	}
-	slices.Sort(all)
-	return all[n/2], nil
-}
-
-// hosts runs a route between the two hosts until end is called.
-func (x *bench) hosts(ctx context.Context, route string, pack int) (
-	out, in *natsbridge.Bridge, end func(), err error,
-) {
-	ctx, stop := context.WithCancel(ctx)
-	var conns []*nats.Conn
-	done := make(chan error, 2)
-	end = func() {
-		stop()
-		for _, nc := range conns {
-			<-done
-			defer nc.Close()
-		}
-	}
-	for _, dir := range []string{x.a, x.b} {
-		nc, err := nats.Connect(x.url)
-		if err != nil {
-			return nil, nil, end, err
-		}
-		b, err := natsbridge.New(nc, &natsbridge.Options{Dir: dir, Pack: pack, Capacity: 8192})
-		if err != nil {
-			return nil, nil, end, err
-		}
-		if dir == x.a {
-			out, err = b, b.Out(route)
-		} else {
-			in, err = b, b.In(route)
-		}
-		if err != nil {
-			return nil, nil, end, err
-		}
-		conns = append(conns, nc)
-		go func() { done <- b.Run(ctx) }()
-	}
-	return out, in, end, nil
-}
-
-// box returns the median of the time from a Store to the change of the mirror.
-func (x *bench) box(ctx context.Context) (time.Duration, error) {
-	from, err := shmem.Create[message]("cfg", &shmem.Options{Dir: x.a})
-	if err != nil {
-		return 0, err
-	}
-	defer from.Close()
-	if err := from.Store(ctx, message{}); err != nil {
-		return 0, err
-	}
-	_, _, end, err := x.hosts(ctx, "box:cfg", 0)
-	defer end()
-	if err != nil {
-		return 0, err
-	}
-	to, err := shmem.AttachWait[message](ctx, "cfg", &shmem.Options{Dir: x.b})
-	if err != nil {
-		return 0, err
-	}
-	defer to.Close()
-	time.Sleep(300 * time.Millisecond)
-	n := uint64(0)
-	return median(1000, func() error {
-		n++
-		seen := to.Version()
-		if err := from.Store(ctx, message{N: n}); err != nil {
-			return err
-		}
-		return to.Wait(ctx, seen)
-	})
-}
-
-// publish publishes messages as nats.go does by itself.
-func (x *bench) publish(ctx context.Context) error {
-	nc, err := nats.Connect(x.url)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(512))
-	if err != nil {
-		return err
-	}
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "raw", Subjects: []string{"raw"},
-		Storage: jetstream.FileStorage})
-	if err != nil {
-		return err
-	}
-	b := make([]byte, 64)
-	for range x.n {
-		if _, err := js.PublishAsync("raw", b, jetstream.WithStallWait(time.Minute)); err != nil {
-			return err
-		}
-	}
-	<-js.PublishAsyncComplete()
-	return nil
-}
-
-// topic sends messages that are in a topic until the mirror has all.
-func (x *bench) topic(ctx context.Context, name string, pack int) error {
-	t, err := topic.Create[message](name, &topic.Options{Dir: x.a, Capacity: x.n})
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	if _, err := t.PublishBatch(ctx, make([]message, x.n)); err != nil {
-		return err
-	}
-	_, in, end, err := x.hosts(ctx, "topic:"+name, pack)
-	defer end()
-	if err != nil {
-		return err
-	}
-	for in.Stats()[0].Sent < int64(x.n) {
-		time.Sleep(time.Millisecond)
-	}
-	return nil
-}
-
-// queue sends messages through both queues until the last is received.
-func (x *bench) queue(ctx context.Context) error {
-	from, err := queue.Create[message]("jobs", &queue.Options{Dir: x.a, Capacity: 8192})
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	_, _, end, err := x.hosts(ctx, "queue:jobs", 0)
-	defer end()
-	if err != nil {
-		return err
-	}
-	sent := make(chan error, 1)
-	go func() {
-		for range x.n {
-			if err := from.Send(ctx, message{}); err != nil {
-				sent <- err
-				return
-			}
-		}
-		sent <- nil
-	}()
-	to, err := queue.AttachWait[message](ctx, "jobs", &queue.Options{Dir: x.b})
-	if err != nil {
-		return err
-	}
-	defer to.Close()
-	for range x.n {
-		if _, err := to.Recv(ctx); err != nil {
-			return err
-		}
-	}
-	return <-sent
+// name returns a new name.
+func (x *bench) name(kind string) string {
+	x.serial++
+	return fmt.Sprintf("%s%d", kind, x.serial)
 }

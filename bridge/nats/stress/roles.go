@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -148,6 +149,7 @@ func bridge(ctx context.Context, args []string, out bool) error {
 	if err := hook(); err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(routes))
 	nc, err := connect(args[0])
 	if err != nil {
 		return err
