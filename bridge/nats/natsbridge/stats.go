@@ -20,6 +20,7 @@ type counters struct {
 }
 
 func (c *counters) set(state string, err error) {
+	c.turned()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state, c.err = state, err
