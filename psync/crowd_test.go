@@ -230,6 +230,32 @@ func TestUnservable(t *testing.T) {
 	}
 }
 
+// TestNoPermits: a request for no permits does not wait, whatever the others do, and needs no room.
+func TestNoPermits(t *testing.T) {
+	path, _, v := newSeg(t)
+	all := crowd(t, path, psync.MaxHolders)
+	wantErr(t, "SetLimit", v.sem.SetLimit(2*psync.MaxHolders), nil)
+	for _, h := range all {
+		wantErr(t, "Acquire", h.sem.Acquire(soon(t), 1), nil)
+	}
+	var noContext context.Context
+	none := func(when string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		wantErr(t, when+": Acquire of none", v.sem.Acquire(ctx, 0), nil)
+		wantErr(t, when+": Acquire of none, no context", v.sem.Acquire(noContext, 0), nil)
+		ok, err := v.sem.TryAcquire(0)
+		if !ok || err != nil {
+			t.Errorf("%s: TryAcquire of none: %v, %v", when, ok, err)
+		}
+		wantErr(t, when+": Release of none", v.sem.Release(0), nil)
+	}
+	none("no room")
+	wantErr(t, "SetLimit", v.sem.SetLimit(2), nil)
+	none("less than is held")
+}
+
 // reserve lets a child wait for 3 permits of 3, one of which v has, until they are reserved.
 func reserve(t *testing.T, path string, v *value) *shmemtest.Child {
 	wantErr(t, "SetLimit", v.sem.SetLimit(3), nil)
@@ -241,7 +267,7 @@ func reserve(t *testing.T, path string, v *value) *shmemtest.Child {
 		wantErr(t, "TryAcquire", err, nil)
 		if !ok {
 			// The child may have been changing the table, not waiting: let it end that.
-			wantErr(t, "Acquire of none", v.sem.Acquire(soon(t), 0), nil)
+			wantErr(t, "Release of none", v.sem.Release(0), nil)
 			return c
 		}
 		wantErr(t, "Release", v.sem.Release(1), nil)

@@ -87,7 +87,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n uint32) error {
 
 func (s *Semaphore) acquire(ctx context.Context, n uint32) error {
 	o, err := robust.ToLock(s)
-	if err != nil {
+	if err != nil || n == 0 {
 		return err
 	}
 	return o.Take(
@@ -133,8 +133,8 @@ func (s *Semaphore) waitInTurn(ctx context.Context, o robust.Object, n uint32) e
 	}
 }
 
-// TryAcquire takes n permits if they are free and not reserved, and reports whether it did. It
-// never waits: it also returns false while another living process is changing the table of permits,
+// TryAcquire takes n permits if they are free and not reserved, and reports whether it did; with n
+// of 0 it takes nothing and reports true. It never waits: it also returns false while another living process is changing the table of permits,
 // which takes only a moment unless that process is stopped in it. It returns [ErrNoRoom] as Acquire
 // does.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
@@ -148,7 +148,7 @@ func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 // tryAcquire is TryAcquire. It returns ErrNotHeld if the permits are not free.
 func (s *Semaphore) tryAcquire(n uint32) error {
 	o, err := robust.ToLock(s)
-	if err != nil {
+	if err != nil || n == 0 {
 		return err
 	}
 	return o.Take(func() error {
@@ -199,7 +199,7 @@ func (s *Semaphore) release(n uint32) error {
 		return err
 	}
 	step.Reach(step.SemBackOut)
-	if p == nil {
+	if p == nil && n > 0 {
 		if o.M == nil && s.hasForeignHolder() {
 			return ErrNotShared
 		}
