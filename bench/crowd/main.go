@@ -43,6 +43,7 @@ type table struct {
 var tables = []table{
 	{"alone", alone},
 	{"roundtrip", roundTrips},
+	{"mappings", manyMappings},
 	{"messages", messages},
 	{"unlock", unlocks},
 	{"shares", shares},
@@ -111,6 +112,7 @@ var roles = []struct {
 	{"receive", receive},
 	{"lock", lockRole},
 	{"pong", pong},
+	{"mapped", mappedRole},
 	{"permit", permit},
 }
 
@@ -142,8 +144,13 @@ func median[T cmp.Ordered](all []T) (m T) {
 	if len(all) == 0 {
 		return m
 	}
+	return percentile(all, 50)
+}
+
+// percentile returns the n-th percentile of what was measured.
+func percentile[T cmp.Ordered](all []T, n int) T {
 	all = slices.Sorted(slices.Values(all))
-	return all[len(all)/2]
+	return all[len(all)*n/100]
 }
 
 // micro is a time in microseconds.

@@ -82,7 +82,8 @@ func (f *Futexes) Add(w *atomic.Uint32, val uint32) {
 }
 
 // Sleep sleeps until one of the words is woken, or differs from its value. It can return too early.
-func (f *Futexes) Sleep() error { return sys.FutexWaitAny(f.list) }
+// It returns the index of the word that was woken; -1: it is not known.
+func (f *Futexes) Sleep() (int, error) { return sys.FutexWaitAny(f.list) }
 
 // HaveFutexes reports whether the system can sleep on several words at once.
 func HaveFutexes() bool { return sys.HaveFutexWaitAny() }

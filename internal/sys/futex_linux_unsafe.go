@@ -52,14 +52,18 @@ func NewFutex(addr *uint32, val uint32) Futex {
 }
 
 // FutexWaitAny sleeps until one of the words is woken, or differs from its value. It can return too
-// early. The error says that it cannot sleep, such as EFAULT for a word that is not there.
-func FutexWaitAny(list []Futex) error {
-	_, _, e := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(unsafe.SliceData(list))),
+// early. It returns the index of the word that was woken; -1: it is not known. The error says that
+// it cannot sleep, such as EFAULT for a word that is not there.
+func FutexWaitAny(list []Futex) (int, error) {
+	i, _, e := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(unsafe.SliceData(list))),
 		uintptr(len(list)), 0, 0, 0, 0)
-	if e == 0 || e == unix.EAGAIN || e == unix.EINTR {
-		return nil
+	switch e {
+	case 0:
+		return int(i), nil
+	case unix.EAGAIN, unix.EINTR:
+		return -1, nil
 	}
-	return e
+	return -1, e
 }
 
 // HaveFutexWaitAny reports whether the kernel has the call (Linux 5.16), and allows it.

@@ -26,7 +26,7 @@ func FutexWake(*uint32, int) {}
 func NewFutex(*uint32, uint32) Futex { return Futex{} }
 
 // FutexWaitAny returns an error.
-func FutexWaitAny([]Futex) error { return errors.ErrUnsupported }
+func FutexWaitAny([]Futex) (int, error) { return -1, errors.ErrUnsupported }
 
 // HaveFutexWaitAny reports false.
 func HaveFutexWaitAny() bool { return false }

@@ -71,7 +71,7 @@ func asleep(all []mapped) {
 func TestManyMappings(t *testing.T) {
 	wait.WithoutBackstop(t)
 	before := threads(t)
-	n := 300
+	n := 1000
 	if !wait.HaveSentries() {
 		n = 100 // further leaders poll, and do not say that they sleep
 	}

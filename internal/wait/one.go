@@ -233,7 +233,11 @@ func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (c choic
 // enter counts a waiter that is not chosen. b.mu is held.
 func (b *bucket) enter(w *waiter, slot *mem.Slot) {
 	w.chosen = false
-	if b.unchosen++; b.unchosen == 1 && slot != nil {
+	if b.unchosen++; b.unchosen > 1 {
+		return
+	}
+	b.occupied.Or(1 << w.k)
+	if slot != nil {
 		slot.Interest.Or(1 << w.k)
 	}
 }
@@ -244,7 +248,11 @@ func (b *bucket) choose(w *waiter, slot *mem.Slot) {
 		return
 	}
 	w.chosen = true
-	if b.unchosen--; b.unchosen == 0 && slot != nil {
+	if b.unchosen--; b.unchosen > 0 {
+		return
+	}
+	b.occupied.And(^(uint64(1) << w.k))
+	if slot != nil {
 		slot.Interest.And(^(uint64(1) << w.k))
 	}
 }

@@ -25,6 +25,8 @@ type parkingLot struct {
 	lastScan  time.Duration          // of all waiters by a leader, which writes it; by clock
 	waiting   atomic.Int32           // how many are registered
 
+	occupied atomic.Uint64 // the buckets that have waiters that are not chosen
+
 	watches watches
 	gave    atomic.Bool // it has given batons, and watches those that got them
 	guests  guests      // members of groups, see Group
@@ -34,6 +36,7 @@ type parkingLot struct {
 // A bucket holds the waiters for the objects of one hash.
 type bucket struct {
 	mu         sync.Mutex
+	occupied   *atomic.Uint64         // of the parking lot; its bit is changed under mu
 	first      *waiter                // in the order in which they came; guarded by mu
 	last       *waiter                // guarded by mu
 	unchosen   int                    // waiters that are not chosen; guarded by mu
@@ -118,6 +121,15 @@ func (l *parkingLot) check(w *waiter) bool {
 // ordinary is the parking lot of ordinary memory.
 var ordinary parkingLot
 
+func init() { ordinary.open() }
+
+// open makes the buckets ready.
+func (l *parkingLot) open() {
+	for i := range l.buckets {
+		l.buckets[i].occupied = &l.occupied
+	}
+}
+
 // lotOf returns the parking lot of m, which it makes at the first call. m is nil or has a slot.
 func lotOf(m *mem.Mapping) *parkingLot {
 	if m == nil {
@@ -132,6 +144,7 @@ func lotOf(m *mem.Mapping) *parkingLot {
 		leadToken: make(chan struct{}, 1), lastScan: clock(),
 	}
 	l.leadToken <- struct{}{}
+	l.open()
 	a := any(l)
 	if m.Waiters.CompareAndSwap(nil, &a) {
 		onDrain := l.onDrain
@@ -190,7 +203,7 @@ func (l *parkingLot) accept(set uint64) {
 
 // dispatch chooses the waiters in a set of buckets whose conditions hold, and arms for the others.
 func (l *parkingLot) dispatch(set uint64) {
-	for ; set != 0; set &= set - 1 {
+	for set &= l.occupied.Load(); set != 0; set &= set - 1 {
 		k := bits.TrailingZeros64(set)
 		l.watchAll(k, l.buckets[k].dispatch(l.slot))
 	}

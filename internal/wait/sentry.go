@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,11 +17,17 @@ import (
 //
 //  1. Under mu load every bell, ring the leaders of those that differ, and note the values.
 //  2. Sleep until one of them is woken or differs from its note, or the control word does.
+//  3. Look first at the bell that the kernel says was woken: its leader does not wait for the rest.
+//
+// After it has rung it yields, so that the leaders go on at once in its thread. Else they would
+// wait until Go has started another thread, or has found this one asleep.
 type sentry struct {
 	control atomic.Uint32 // changes with the berths; a futex word
 
 	mu     sync.Mutex
 	berths []*berth // guarded by mu
+
+	listed []*berth // those whose bells are in the list, behind the control word; only run uses it
 }
 
 // maxBerths leaves room for the control word.
@@ -41,7 +48,7 @@ type berth struct {
 	m      *mem.Mapping
 	slot   *mem.Slot
 	seen   uint32        // the bell when the sentry looked last; guarded by sentry.mu
-	lost   bool          // the memory has faulted; guarded by sentry.mu
+	lost   bool          // the memory has faulted, or the berth was given up; guarded by sentry.mu
 	rung   chan struct{} // holds one ring
 	member *waiter       // leads without sleeping here; nil: none; guarded by sentry.mu
 	timer  *time.Timer   // only the leader uses it
@@ -85,6 +92,7 @@ func (b *berth) leave() {
 	s := b.sentry
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	b.lost = true
 	s.berths = slices.DeleteFunc(s.berths, func(x *berth) bool { return x == b })
 	if len(s.berths) == 0 {
 		sentries.all = slices.DeleteFunc(sentries.all, func(x *sentry) bool { return x == s })
@@ -100,38 +108,67 @@ func (s *sentry) changed() {
 
 func (s *sentry) run() {
 	var list mem.Futexes
-	for s.look(&list) {
-		if err := list.Sleep(); err != nil {
+	for {
+		left, rang := s.look(&list)
+		if !left {
+			return
+		}
+		if rang {
+			runtime.Gosched()
+		}
+		woken, err := list.Sleep()
+		if err != nil {
 			time.Sleep(firstPoll) // the next look finds out why, or polls
+		}
+		if woken > 0 && s.lookAt(woken-1) {
+			runtime.Gosched()
 		}
 	}
 }
 
-// look rings the leaders whose bells have changed, and lists what to sleep on. It reports false if
-// no berth is left.
-func (s *sentry) look(list *mem.Futexes) bool {
+// look rings the leaders whose bells have changed, and lists what to sleep on. left: a berth is
+// left; rang: a leader was rung.
+func (s *sentry) look(list *mem.Futexes) (left, rang bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list.Reset()
 	list.Add(&s.control, s.control.Load())
+	s.listed = s.listed[:0]
 	for _, b := range s.berths {
-		if b.lost {
-			continue
-		}
-		bell := b.seen
-		b.lost = b.m.Guard(func() { bell = b.slot.Bell.Load() }) != nil
-		if bell != b.seen || b.lost { // a leader whose memory is lost finds that by itself
-			b.seen = bell
-			b.ring()
-			if b.member != nil {
-				b.member.group.push(b.member, false)
-			}
+		if b.check() {
+			rang = true
 		}
 		if !b.lost {
-			list.Add(&b.slot.Bell, bell)
+			list.Add(&b.slot.Bell, b.seen)
+			s.listed = append(s.listed, b)
 		}
 	}
-	return len(s.berths) > 0
+	return len(s.berths) > 0, rang
+}
+
+// lookAt rings the leader of a berth that is listed, if its bell has changed.
+func (s *sentry) lookAt(i int) (rang bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return i < len(s.listed) && s.listed[i].check()
+}
+
+// check rings the leader if the bell has changed, which it reports. The sentry's mu is held.
+func (b *berth) check() (rang bool) {
+	if b.lost {
+		return false
+	}
+	bell := b.seen
+	b.lost = b.m.Guard(func() { bell = b.slot.Bell.Load() }) != nil
+	if bell == b.seen && !b.lost {
+		return false
+	}
+	b.seen = bell
+	b.ring() // a leader whose memory is lost finds that by itself
+	if b.member != nil {
+		b.member.group.push(b.member, false)
+	}
+	return true
 }
 
 func (b *berth) ring() {
@@ -148,11 +185,22 @@ func (b *berth) ringFor(w *waiter) {
 	b.member = w
 }
 
+// together returns a time of at most d, so that leaders whose times are long look at the same
+// moments. A thousand of them that wake one by one, ten times a second each, would keep a CPU busy.
+func together(d time.Duration) time.Duration {
+	const every = 20 * time.Millisecond
+	if d >= 2*every {
+		d -= (clock() + d) % every
+	}
+	return d
+}
+
 // sleep is that of a doorbell.
 func (b *berth) sleep(seen uint32, d time.Duration) {
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
 	if b.slot.Bell.Load() == seen {
+		d = together(d)
 		if b.timer == nil {
 			b.timer = time.NewTimer(d)
 		} else {

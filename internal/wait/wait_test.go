@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
@@ -476,5 +477,30 @@ func TestProber(t *testing.T) {
 				t.Fatal("a waiter does not find what others found")
 			}
 		}
+	}
+}
+
+// BenchmarkParked is a wait for another process, without what the kernel and the Go scheduler do.
+func BenchmarkParked(b *testing.B) {
+	_, s, v := newSeg(b)
+	o := &v.o[0]
+	bit := uint64(1) << layout.Bucket(uintptr(mem.Offset(s.M, &o.armed)))
+	wait.WakeInstead(s.M, func(slot *mem.Slot) { // as another process does
+		o.word.Add(1)
+		armed := o.armed.Load()
+		slot.Pending.Or(bit)
+		slot.Bell.Add(1)
+		o.armed.CompareAndSwap(armed, armed&^1)
+	})
+	ctx, old := context.Background(), o.word.Load()
+	ready := func() bool { return o.word.Load() != old }
+	probe := func() bool { return false }
+	b.ReportAllocs()
+	for b.Loop() {
+		err := wait.Until(ctx, s.M, &o.armed, ready, wait.Options{NoSpin: true, Probe: probe})
+		if err != nil {
+			b.Fatal(err)
+		}
+		old++
 	}
 }

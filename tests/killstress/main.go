@@ -3,10 +3,12 @@
 // Command killstress has many processes use the locks of psync, and the waiting below them, in one
 // segment, and kills them at random: from outside, and by themselves at random steps of the
 // protocols. It checks that no value under a lock is seen half changed without ErrOwnerDied, that
-// no permit is lost or granted twice, and that no waiter misses a wake-up. It exits with 1 on a
+// no permit is lost or granted twice, that no waiter misses a wake-up, and that no waiter sees a
+// lock stand still for longer than -within, whichever processes died. It exits with 1 on a
 // violation.
 //
 //	go run ./tests/killstress -for 60s
+//	go run ./tests/killstress -for 1h -kills 20000 -within 500ms
 package main
 
 import (
@@ -28,6 +30,7 @@ import (
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/sys"
 	"github.com/shmembox/shmem/internal/wait"
 	"github.com/shmembox/shmem/internal/wait/waittest"
 	"github.com/shmembox/shmem/psync"
@@ -62,12 +65,19 @@ type shared struct {
 	// Counts.
 	ops, died, suicides atomic.Uint64
 	slowest             [kinds]atomic.Int64 // nanoseconds
+
+	progress [kinds]atomic.Int64  // uptime in ns when a process last got, or was about to free, it
+	still    [kinds]atomic.Int64  // ns, the longest time that a waiter saw no progress
+	late     [kinds]atomic.Uint64 // such times of more than wait.Backstop
 }
 
 var (
-	length  = flag.Duration("for", 5*time.Second, "how long")
-	procs   = flag.Int("procs", 8, "processes at a time")
-	every   = flag.Duration("every", 3*time.Millisecond, "time between kills")
+	length = flag.Duration("for", 5*time.Second, "how long")
+	procs  = flag.Int("procs", 8, "processes at a time")
+	kills  = flag.Int("kills", 0, "end after so many processes have died; 0: after -for")
+	every  = flag.Duration("every", 3*time.Millisecond, "time between kills")
+	within = flag.Duration("within", 2*time.Second,
+		"the longest time that a lock may stand still while a process waits for it; 0: any")
 	suicide = flag.Int("suicide", 3000,
 		"a process kills itself at one in so many steps; 0: never")
 	goroutines = flag.Int("goroutines", 4, "goroutines of each process")
@@ -154,7 +164,8 @@ func (c *crowd) start(i int) error {
 	return nil
 }
 
-// killLoop kills a process at every tick and starts another for each that has ended.
+// killLoop kills a process at every tick and starts another for each that has ended, until -for is
+// over or -kills processes have ended.
 func (c *crowd) killLoop() error {
 	end, tick := time.After(*length), time.NewTicker(*every)
 	defer tick.Stop()
@@ -162,7 +173,7 @@ func (c *crowd) killLoop() error {
 		select {
 		case i := <-c.ended:
 			c.ends++
-			if err := c.start(i); err != nil {
+			if err := c.start(i); err != nil || *kills > 0 && c.ends >= *kills {
 				return err
 			}
 		case <-tick.C:
@@ -197,6 +208,7 @@ func summarise(v *shared, c *crowd) error {
 	fmt.Printf("%d dead holders met\n", v.died.Load())
 	fmt.Printf("the slowest: mutex %v, rwmutex %v, semaphore %v, box lock %v, once %v\n",
 		slowest(mutex), slowest(rwmutex), slowest(semaphore), slowest(boxLock), slowest(once))
+	standstill := v.printStill()
 	fmt.Printf("violations: %d torn values, %d permits too many, %d wake-ups lost, %d stuck\n",
 		v.torn.Load(), v.over.Load(), v.lost.Load(), v.stuck.Load())
 	if n, err := v.sem.Available(); n != permits || err != nil {
@@ -205,7 +217,25 @@ func summarise(v *shared, c *crowd) error {
 	if v.torn.Load()+v.over.Load()+v.lost.Load()+v.stuck.Load() != 0 {
 		return errors.New("there are violations")
 	}
+	if *within > 0 && standstill > *within {
+		return fmt.Errorf("a lock stood still for %v, more than -within %v", standstill, *within)
+	}
 	return nil
+}
+
+// printStill prints how long locks stood still while a process waited for them, and returns the
+// longest time. It is more than the time from the death of a process to the progress of the next
+// one: it begins with the last progress before the death.
+func (v *shared) printStill() (longest time.Duration) {
+	fmt.Printf("the longest without progress while a process waited (how often more than %v):",
+		wait.Backstop)
+	for k, name := range names {
+		d := time.Duration(v.still[k].Load())
+		longest = max(longest, d)
+		fmt.Printf(" %s %v (%d)", name, d.Round(time.Microsecond), v.late[k].Load())
+	}
+	fmt.Println()
+	return longest
 }
 
 func die() {
@@ -225,6 +255,11 @@ const (
 	waiting
 	kinds
 )
+
+// names of what printStill prints.
+var names = []string{
+	mutex: "mutex", rwmutex: "rwmutex", semaphore: "semaphore", boxLock: "box lock", once: "once",
+}
 
 // A worker is what the goroutines of one process share.
 type worker struct {
@@ -296,6 +331,33 @@ func (w *worker) operate(k kind) {
 	}
 }
 
+// get calls lock, which waits, and notes how long none made progress meanwhile. To be told of a
+// death is progress.
+func (w *worker) get(k kind, lock func() error) error {
+	began := int64(uptime())
+	err := lock()
+	now := int64(uptime())
+	still := now - max(w.progress[k].Swap(now), began)
+	if still > int64(wait.Backstop) {
+		w.late[k].Add(1)
+	}
+	for old := w.still[k].Load(); still > old; old = w.still[k].Load() {
+		if w.still[k].CompareAndSwap(old, still) {
+			break
+		}
+	}
+	return err
+}
+
+// free notes that what was locked is about to be freed, and calls unlock.
+func (w *worker) free(k kind, unlock func() error) error {
+	w.progress[k].Store(int64(uptime()))
+	return unlock()
+}
+
+// uptime is the same in all processes.
+func uptime() time.Duration { return sys.Uptime(time.Now()) }
+
 // check counts a torn pair.
 func (p *pair) check(v *shared) {
 	if a, b := p.a.Load(), p.b.Load(); a != b {
@@ -321,7 +383,7 @@ func (p *pair) repair() error { p.b.Store(p.a.Load()); return nil }
 
 func (w *worker) mutex(ctx context.Context) error {
 	for {
-		err := w.mu.Lock(ctx)
+		err := w.get(mutex, func() error { return w.mu.Lock(ctx) })
 		if errors.Is(err, psync.ErrOwnerDied) {
 			w.died.Add(1)
 			if err := w.mu.Recover(ctx, w.byMu.repair); err != nil {
@@ -333,7 +395,7 @@ func (w *worker) mutex(ctx context.Context) error {
 			return err
 		}
 		w.byMu.change(w.shared)
-		return w.mu.Unlock()
+		return w.free(mutex, w.mu.Unlock)
 	}
 }
 
@@ -343,7 +405,7 @@ func (w *worker) rwmutex(ctx context.Context) error {
 		lock, unlock, f = w.rw.Lock, w.rw.Unlock, w.byRW.change
 	}
 	for {
-		err := lock(ctx)
+		err := w.get(rwmutex, func() error { return lock(ctx) })
 		if errors.Is(err, psync.ErrOwnerDied) {
 			w.died.Add(1)
 			if err := w.rw.Recover(ctx, w.byRW.repair); err != nil {
@@ -355,7 +417,7 @@ func (w *worker) rwmutex(ctx context.Context) error {
 			return err
 		}
 		f(w.shared)
-		return unlock()
+		return w.free(rwmutex, unlock)
 	}
 }
 
@@ -364,7 +426,8 @@ func (w *worker) semaphore(ctx context.Context) error {
 	if rand.IntN(8) == 0 {
 		n = permits // it is served beside many that want one
 	}
-	if err := w.sem.Acquire(ctx, uint32(n)); err != nil {
+	err := w.get(semaphore, func() error { return w.sem.Acquire(ctx, uint32(n)) })
+	if err != nil {
 		return err
 	}
 	var mine []*atomic.Uint32
@@ -381,7 +444,7 @@ func (w *worker) semaphore(ctx context.Context) error {
 	for _, c := range mine {
 		c.Store(0)
 	}
-	return w.sem.Release(uint32(n))
+	return w.free(semaphore, func() error { return w.sem.Release(uint32(n)) })
 }
 
 // takeCell takes a cell that is empty or a dead process's. There is one cell for each permit, and a
@@ -422,7 +485,8 @@ func (w *worker) boxLock(ctx context.Context) error {
 		return w.boxWrite(ctx, func() { w.byBox.change(w.shared) })
 	}
 	for {
-		died, err := w.box.RLock(ctx)
+		var died bool
+		err := w.get(boxLock, func() (err error) { died, err = w.box.RLock(ctx); return err })
 		if err != nil {
 			return err
 		}
@@ -434,12 +498,12 @@ func (w *worker) boxLock(ctx context.Context) error {
 		}
 	}
 	w.byBox.check(w.shared)
-	w.box.RUnlock()
-	return nil
+	return w.free(boxLock, func() error { w.box.RUnlock(); return nil })
 }
 
 func (w *worker) boxWrite(ctx context.Context, f func()) error {
-	died, err := w.box.Lock(ctx)
+	var died bool
+	err := w.get(boxLock, func() (err error) { died, err = w.box.Lock(ctx); return err })
 	if err != nil {
 		return err
 	}
@@ -448,20 +512,24 @@ func (w *worker) boxWrite(ctx context.Context, f func()) error {
 		_ = w.byBox.repair()
 	}
 	f()
-	return w.box.Unlock()
+	return w.free(boxLock, w.box.Unlock)
 }
 
-// runOnce calls Do of one of the Onces. Half of the functions kill the process.
+// runOnce calls Do of one of the Onces.
 func (w *worker) runOnce(ctx context.Context) error {
 	i := rand.IntN(len(w.once))
-	return w.once[i].Do(ctx, func() error {
-		w.ran[i].Add(1)
-		if rand.IntN(2) == 0 {
-			return nil
-		}
-		die()
-		return nil
+	return w.get(once, func() error {
+		return w.once[i].Do(ctx, func() error { return w.runOrDie(i) })
 	})
+}
+
+// runOrDie is the function of a Once: half of the calls kill the process.
+func (w *worker) runOrDie(i int) error {
+	w.ran[i].Add(1)
+	if rand.IntN(2) == 1 {
+		die()
+	}
+	return nil
 }
 
 // wait waits for a word to change, or changes it. A waiter with a long limit must be woken before
