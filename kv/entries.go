@@ -70,6 +70,18 @@ func (m *entries) Version(part int) uint64 {
 	return m.c.t.Version(part)
 }
 
+// Versions appends those of all stripes.
+func (m *entries) Versions(to []uint64) []uint64 {
+	if !m.c.M.Pin() {
+		return to
+	}
+	defer m.c.M.Unpin()
+	for i := range m.c.stripes {
+		to = append(to, m.c.t.Version(i))
+	}
+	return to
+}
+
 // Each calls f with the entries of a stripe.
 func (m *entries) Each(part int, f func(key, value []byte, expires int64)) error {
 	var list []entry

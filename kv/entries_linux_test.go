@@ -49,6 +49,9 @@ func TestEntries(t *testing.T) {
 	if e.Version(part) != version+1 || e.Changes() != changes+1 {
 		t.Error(e.Version(part), version, e.Changes(), changes)
 	}
+	if all := e.Versions(nil); len(all) != l.Stripes || all[part] != version+1 {
+		t.Error(all)
+	}
 	check(t, e.Wait(background, changes))
 	key[3] = 0
 	n := 0

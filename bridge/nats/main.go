@@ -62,6 +62,7 @@ type options struct {
 // flags defines the flags, which write to c and o.
 func flags(c *config, o *options) *flag.FlagSet {
 	f := flag.NewFlagSet("nats", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // main says what is wrong
 	f.StringVar(&o.file, "c", "", "read a JSON file of settings; SIGHUP reads it again")
 	f.BoolVar(&o.embedded, "embedded", false, "show all with a server and two hosts of its own")
 	f.BoolVar(&o.check, "check", false, "say what would be bridged, try the server, and end")
@@ -211,6 +212,9 @@ func main() {
 	err := run(os.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		f := flags(&config{}, &options{})
+		f.SetOutput(os.Stdout)
+		f.Usage()
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "nats: %s\n", quoted(err))
 		os.Exit(1)

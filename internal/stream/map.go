@@ -48,6 +48,8 @@ type Entries interface {
 	Part(key []byte) int
 	// Version returns how often a part was changed. Expiry is no change.
 	Version(part int) uint64
+	// Versions appends those of all parts to a slice.
+	Versions(to []uint64) []uint64
 	// Each calls f with the entries of a part. The slices are f's. An entry is as it was at one
 	// moment; one that is stored or removed meanwhile may be left out.
 	Each(part int, f func(key, value []byte, expires int64)) error

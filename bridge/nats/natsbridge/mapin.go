@@ -44,7 +44,8 @@ type copier struct {
 	room     bool              // there may be by now
 	tried    time.Time         // when room was looked for last
 
-	evicted uint64 // by the mirror, as it was counted last
+	evicted  uint64   // by the mirror, as it was counted last
+	versions []uint64 // of the parts
 }
 
 type copiedPart struct {
@@ -417,8 +418,9 @@ func (c *copier) look(ctx context.Context) error {
 		return err
 	}
 	c.round++
-	for i := range c.parts {
-		if c.m.Version(i) == c.parts[i].version {
+	c.versions = c.m.Versions(c.versions[:0])
+	for i, version := range c.versions {
+		if version == c.parts[i].version {
 			continue
 		}
 		if err := c.lookAt(ctx, i); err != nil {

@@ -35,9 +35,12 @@ type keeper struct {
 	parts   []part
 	changes uint64 // of the map, when it was looked at last
 	looked  bool   // it was
-	round   uint64
-	took    time.Duration // of the last look
-	at      time.Time     // when it ended
+	dirty   bool   // it is to be looked at
+
+	versions []uint64 // of the parts
+	round    uint64
+	took     time.Duration // of the last look
+	at       time.Time     // when it ended
 
 	dels, puts []*kept // what is to be sent
 	onWay      int
@@ -315,7 +318,19 @@ func (k *keeper) keep(ctx context.Context, echoes <-chan echo, changed <-chan st
 		case e := <-echoes:
 			err = k.heard(ctx, e)
 		case <-changed:
+			k.dirty = true
 		case <-timer.C:
+			k.dirty = k.dirty || k.m.Changes() != k.changes
+		}
+		for more := true; more && err == nil; { // all that has come
+			select {
+			case j := <-k.acks:
+				err = k.ended(ctx, j)
+			case e := <-echoes:
+				err = k.heard(ctx, e)
+			default:
+				more = false
+			}
 		}
 		if err == nil && closed(k.m.Unlinked()) {
 			err = errBegin
@@ -341,47 +356,50 @@ func (k *keeper) pause() time.Duration {
 	if len(k.expiring) > 0 {
 		d = min(d, time.Until(time.Unix(0, k.expiring[0].at)))
 	}
-	if !k.looked || k.m.Changes() != k.changes { // the look was put off
+	if k.dirty && !k.busy() {
 		d = min(d, k.took)
 	}
 	return max(d, 0)
 }
 
+// busy reports whether there is so much to be sent that a look at the map can wait.
+func (k *keeper) busy() bool { return k.onWay+len(k.puts)+len(k.dels) >= mapWindow }
+
 // look finds what has changed in the map. It leaves it at that while much is to be sent: what
 // changes meanwhile is conflated. It takes at most half of the time.
 func (k *keeper) look() error {
 	k.expire()
-	now := k.m.Changes()
-	if k.looked && now == k.changes || k.onWay+len(k.puts)+len(k.dels) >= mapWindow ||
-		time.Since(k.at) < k.took {
+	if !k.dirty || k.busy() || time.Since(k.at) < k.took {
 		return nil
 	}
 	begun := time.Now()
 	k.round++
-	found := 0
-	for i := range k.parts {
-		n, err := k.lookAt(i)
+	k.dirty = false
+	k.versions = k.m.Versions(k.versions[:0])
+	found, all := 0, uint64(0)
+	for i, version := range k.versions {
+		all += version
+		if version == k.parts[i].version {
+			continue
+		}
+		n, err := k.lookAt(i, version)
 		if err != nil {
 			return err
 		}
 		found += n
 	}
-	if n := int64(now-k.changes) - int64(found); k.looked && n > 0 {
+	if n := int64(all-k.changes) - int64(found); k.looked && n > 0 {
 		k.r.stats.conflated.Add(n)
 	}
-	k.changes, k.looked = now, true
+	k.changes, k.looked = all, true
 	k.at = time.Now()
 	k.took = k.at.Sub(begun)
 	return nil
 }
 
 // lookAt finds what has changed in a part.
-func (k *keeper) lookAt(i int) (found int, err error) {
+func (k *keeper) lookAt(i int, version uint64) (found int, err error) {
 	p := &k.parts[i]
-	version := k.m.Version(i)
-	if version == p.version {
-		return 0, nil
-	}
 	var here []*kept
 	err = k.m.Each(i, func(key, value []byte, expires int64) {
 		name := keyName(k.t.Key, key)
@@ -627,7 +645,7 @@ func (k *keeper) learn(ctx context.Context, x *kept, least uint64) error {
 	}
 	if x.part >= 0 { // the next look puts it right
 		p := &k.parts[x.part]
-		p.version, k.looked = neverLooked, false
+		p.version, k.dirty = neverLooked, true
 		p.keys = append(p.keys, x)
 	}
 	return nil

@@ -77,7 +77,11 @@ func (b *Bridge) setupMap(ctx context.Context, r *route) error {
 		Bucket: r.bucket(b.o.Prefix), History: 1, Storage: jetstream.FileStorage,
 		Replicas: b.o.Replicas, LimitMarkerTTL: markers,
 	}
-	_, err := b.js.CreateKeyValue(ctx, c)
+	_, err := b.js.Stream(ctx, "KV_"+c.Bucket)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = b.js.CreateKeyValue(ctx, c)
 	if errors.Is(err, jetstream.ErrLimitMarkerTTLNotSupported) {
 		c.LimitMarkerTTL = 0
 		_, err = b.js.CreateKeyValue(ctx, c)
