@@ -40,7 +40,7 @@ func (q *queueView) oldestShared() (least int64) {
 			continue
 		}
 		stamp := int64(q.stamps[i].Load())
-		if word.Load() == w && (least == 0 || stamp < least) {
+		if word.Load() == w && stamp != 0 && (least == 0 || stamp < least) {
 			least = stamp
 		}
 	}

@@ -62,7 +62,7 @@ type manyRing interface {
 	Sweep() bool
 	NoLease() bool
 	Stats() ring.MPMCStats
-	Waiting() (slot int)
+	Oldest(stamps []atomic.Uint64) int64
 	Len() int
 	Cap() int
 	Close()
@@ -87,16 +87,12 @@ func (q *many) stats() Stats {
 	}
 }
 
-// oldest returns when the first message that waits was sent; see Stats.
+// oldest returns when the oldest message that waits was sent; see Stats.
 func (q *many) oldest() time.Time {
 	if q.stamps == nil {
 		return time.Time{}
 	}
-	i := q.ring.Waiting()
-	if i < 0 {
-		return time.Time{}
-	}
-	return stream.TimeOf(int64(q.stamps[i].Load()))
+	return stream.TimeOf(q.ring.Oldest(q.stamps))
 }
 
 func (q *many) endStream() {

@@ -354,3 +354,33 @@ func TestStampedSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestOldestSent: the oldest message that waits is the one with the least stamp, wherever it is. In
+// a dead-letter queue, or where a sender was slow, it is not the first one.
+func TestOldestSent(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	q := open[int](t, dir, func(o *queue.Options) { o.Stamped, o.Capacity = true, 4 })
+	b := openBytes(t, dir, func(o *queue.BytesOptions) { o.Stamped, o.Capacity = true, 4 })
+	draft, err := q.Reserve(background)
+	check(t, err)
+	draftBytes, err := b.Reserve(background, 4)
+	check(t, err)
+	check(t, errors.Join(q.Send(background, 2), b.Send(background, []byte("text"))))
+	before := time.Now().Round(0)
+	for !time.Now().Round(0).After(before) {
+		time.Sleep(time.Millisecond)
+	}
+	check(t, errors.Join(draft.Send(), draftBytes.Send()))
+	for name, stats := range map[string]func() (queue.Stats, error){"q": q.Stats, "b": b.Stats} {
+		o, err := inspect.Open(dir, name)
+		check(t, err)
+		s, err := o.Stats()
+		check(t, errors.Join(err, o.Close()))
+		here, err := stats()
+		check(t, err)
+		if !here.OldestSent.Equal(s.OldestSent) || here.OldestSent.After(before) {
+			t.Errorf("%s: the oldest is of %v, by inspect of %v; want one before %v", name,
+				here.OldestSent, s.OldestSent, before)
+		}
+	}
+}

@@ -332,7 +332,8 @@ func (c *tailCmd) items(e *env, item *inspect.Type) (ended bool, err error) {
 }
 
 // receiveItems calls f for each message of a typed queue, with the time when it was sent if that is
-// known, until the stream ends, and idle before it waits for one. A message is consumed although f returns errEnough. It is redelivered if f fails.
+// known, until the stream ends, and idle before it waits for one. A message is consumed although f
+// returns errEnough. It is redelivered if f fails.
 func (e *env) receiveItems(name string, item *inspect.Type, idle func() error,
 	f func(time.Time, inspect.Value) error) (err error) {
 	q, err := stream.AttachItems(name, e.opts())

@@ -493,7 +493,7 @@ func (r *MPMC) Stats() MPMCStats {
 		Sent: r.h.Tail.Load(), Ended: HasEnded(&r.h.Closed),
 		Skipped: r.h.Skipped.Load(), Returned: r.h.Returned.Load(),
 	}
-	r.inUse(func(_ uint64, w word) bool {
+	r.inUse(func(_ uint64, w word) {
 		switch w.state() {
 		case ready:
 			s.Ready++
@@ -506,35 +506,35 @@ func (r *MPMC) Stats() MPMCStats {
 				s.Leased++
 			}
 		}
-		return true
 	})
 	return s
 }
 
-// Waiting returns the slot of the first message that waits to be taken, -1 if there is none.
-func (r *MPMC) Waiting() (slot int) {
-	slot = -1
-	r.inUse(func(i uint64, w word) bool {
-		if w.state() == ready || w.leased() && w.id() == 0 {
-			slot = int(i)
+// Oldest returns the least of the stamps, one a slot, of the messages that wait to be taken. A message
+// without a stamp, 0, does not count. It returns 0 if none waits. Messages have stamps in any order:
+// one that waits for redelivery, or whose producer was slow, may be older than those before it.
+func (r *MPMC) Oldest(stamps []atomic.Uint64) (least int64) {
+	r.inUse(func(i uint64, w word) {
+		if w.state() != ready && (!w.leased() || w.id() != 0) {
+			return
 		}
-		return slot < 0
+		stamp := int64(stamps[i].Load())
+		if stamp != 0 && (least == 0 || stamp < least) && word(r.slot(i).Load()) == w {
+			least = stamp
+		}
 	})
-	return slot
+	return least
 }
 
-// inUse calls f with slots and words of the positions in use, from the first that may be leased on,
-// while f returns true.
-func (r *MPMC) inUse(f func(i uint64, w word) bool) {
+// inUse calls f with slots and words of the positions in use, from the first that may be leased on.
+func (r *MPMC) inUse(f func(i uint64, w word)) {
 	settled, head, tail := r.h.Settled.Load(), r.h.Head.Load(), r.h.Tail.Load()
 	p := max(min(settled, head), before(tail, r.n))
 	for last := p + r.n; p < last; p++ {
 		i, lap := r.at(p)
 		w := word(r.slot(i).Load())
 		if s := w.state(); w.ahead(lap) == 0 && s != free && s != end {
-			if !f(i, w) {
-				return
-			}
+			f(i, w)
 		} else if p >= tail {
 			return
 		}

@@ -242,7 +242,7 @@ func (r *MPMCBytes) Closed() bool                             { return r.q.Close
 func (r *MPMCBytes) Len() int                                 { return r.q.Len() }
 func (r *MPMCBytes) Cap() int                                 { return r.q.Cap() }
 func (r *MPMCBytes) Stats() MPMCStats                         { return r.q.Stats() }
-func (r *MPMCBytes) Waiting() int                             { return r.q.Waiting() }
+func (r *MPMCBytes) Oldest(stamps []atomic.Uint64) int64      { return r.q.Oldest(stamps) }
 func (r *MPMCBytes) NoLease() bool                            { return r.q.NoLease() }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)       { return r.q.Stuck() }
 
