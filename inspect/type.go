@@ -40,8 +40,8 @@ func (k Kind) String() string {
 }
 
 // A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a
-// segment has no schema, or has lost it meanwhile. Of a nil one Name, String, Stream, Item, MapTypes
-// and CallTypes return zero values, and no other methods may be called.
+// segment has no schema, or has lost it meanwhile. Of a nil one Name, String, Stream, Item,
+// MapTypes and CallTypes return zero values, and no other methods may be called.
 type Type struct{ t *format.Type }
 
 // A Field is a field of a struct.
