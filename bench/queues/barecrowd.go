@@ -5,6 +5,7 @@ package main
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/access"
@@ -225,18 +226,34 @@ func (x *crowdRing[T]) claimSeldom(
 	}
 }
 
-// patience is how often a side of a bare ring tries before it lets another goroutine run.
-const patience = 64
+// A bareWait is what a side of a bare ring does that finds it full or empty. As our queue does, it
+// rests after a burst, so that the other side gets ahead: where both are at the same cache line,
+// both are slower than one alone. Then it tries for a moment, and lets another goroutine run.
+type bareWait struct{ burst, tries int }
+
+func (w *bareWait) moved() { w.burst, w.tries = w.burst+1, 0 }
+
+func (w *bareWait) again() {
+	if w.burst >= 16 {
+		for began := time.Now(); time.Since(began) < 3*time.Microsecond; {
+		}
+	} else if w.tries++; w.tries%64 == 0 {
+		runtime.Gosched()
+	}
+	w.burst = 0
+}
 
 // sendAll sends n messages.
 func (x *crowdRing[T]) sendAll(id uint64, n int) {
 	h := bareHand{id: id}
 	var v T
-	for i, tries := 0, 0; i < n; {
+	var w bareWait
+	for i := 0; i < n; {
 		if x.send(&h, &v) {
-			i, tries = i+1, 0
-		} else if tries++; tries%patience == 0 {
-			runtime.Gosched()
+			i++
+			w.moved()
+		} else {
+			w.again()
 		}
 	}
 }
@@ -245,11 +262,13 @@ func (x *crowdRing[T]) sendAll(id uint64, n int) {
 func (x *crowdRing[T]) recvAll(id uint64, n int) {
 	h := bareHand{id: id}
 	var v T
-	for i, tries := 0, 0; i < n; {
+	var w bareWait
+	for i := 0; i < n; {
 		if x.recv(&h, &v) {
-			i, tries = i+1, 0
-		} else if tries++; tries%patience == 0 {
-			runtime.Gosched()
+			i++
+			w.moved()
+		} else {
+			w.again()
 		}
 	}
 }
