@@ -262,7 +262,7 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 				return e.sendErrors.Corrupt(err)
 			}
 			wait.WakeN(e.M, &e.header.RecvArmed, 1)
-			q.prefetchRoom(n.Pos)
+			q.prefetchRoom(n.Pos, n.Index)
 			return nil
 		}
 	} else {
@@ -285,9 +285,9 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 	return s.publish(r)
 }
 
-// prefetchRoom asks for the cache lines that a sender at pos comes to soon.
-func (q *Queue[T]) prefetchRoom(pos uint64) {
-	word, i, ok := q.many.mpmc.RoomAhead(pos)
+// prefetchRoom asks for the cache lines that a sender at pos, slot at, comes to soon.
+func (q *Queue[T]) prefetchRoom(pos uint64, at int) {
+	word, i, ok := q.many.mpmc.RoomAhead(pos, at)
 	if !ok {
 		return
 	}
@@ -297,9 +297,9 @@ func (q *Queue[T]) prefetchRoom(pos uint64) {
 	mem.PrefetchWrite(q.cells.At(i))
 }
 
-// prefetchMessage asks for the cache lines that a receiver at pos comes to soon.
-func (q *Queue[T]) prefetchMessage(pos uint64) {
-	word, i, ok := q.many.mpmc.MessageAhead(pos)
+// prefetchMessage asks for the cache lines that a receiver at pos, slot at, comes to soon.
+func (q *Queue[T]) prefetchMessage(pos uint64, at int) {
+	word, i, ok := q.many.mpmc.MessageAhead(pos, at)
 	if !ok {
 		return
 	}
@@ -403,7 +403,7 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 			if e.header.Closed.Load() != 0 {
 				wait.Wake(e.M, &e.header.RecvArmed) // as in released
 			}
-			q.prefetchMessage(n.Pos)
+			q.prefetchMessage(n.Pos, n.Index)
 			return nil
 		}
 	} else if e := end.(*singleItemReceiver); e.light() {

@@ -5,22 +5,14 @@ import "sync/atomic"
 // Ahead is how many slots ahead a caller of the functions below prefetches cache lines. Otherwise
 // claiming and taking wait for each cache line on its way from another core.
 //
-// The functions return hints: a slot, and its word if the word begins a cache line. A prefetch of a
+// The functions return hints: a slot, and its word if the word begins a cache line. Where an item
+// is beside its word, a hint for the word would be one more for the same cache line. A prefetch of a
 // cache line that the other side uses slows both sides. So the functions check how far the other
 // side is, at most once in Ahead positions.
 const Ahead = 16
 
 // wordLine is how many words of slots share a cache line.
 const wordLine = 8
-
-// ahead is the function of that name. Where an item is beside its word, a hint for the word would
-// be one more for the same cache line.
-func (s *Slots) ahead(i uint64) (word *atomic.Uint64, slot int) {
-	if s.shift != 0 {
-		return nil, int(i)
-	}
-	return ahead(s.words, i)
-}
 
 // ahead returns the hint for slot i.
 func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
@@ -30,11 +22,10 @@ func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	return word, int(i)
 }
 
-// RoomAhead returns the hint for the producer that has claimed pos. ok reports whether there is
-// room that far.
-func (r *MPMC) RoomAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
-	to := pos + Ahead
-	if to-r.head.Load() >= r.n {
+// RoomAhead returns the hint for the producer that has claimed pos, slot at. ok reports whether there is room
+// that far.
+func (r *MPMC) RoomAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
+	if to := pos + Ahead; to-r.head.Load() >= r.n {
 		if pos%Ahead != 0 {
 			return nil, 0, false
 		}
@@ -44,16 +35,13 @@ func (r *MPMC) RoomAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
 			return nil, 0, false
 		}
 	}
-	i, _ := r.at(to)
-	word, slot = r.slots.ahead(i)
-	return word, slot, true
+	return r.slotAhead(at)
 }
 
-// MessageAhead returns the hint for the consumer that has taken pos. ok reports whether there are
+// MessageAhead returns the hint for the consumer that has taken pos, slot at. ok reports whether there are
 // messages that far.
-func (r *MPMC) MessageAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool) {
-	to := pos + Ahead
-	if to >= r.tail.Load() {
+func (r *MPMC) MessageAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
+	if to := pos + Ahead; to >= r.tail.Load() {
 		if pos%Ahead != 0 {
 			return nil, 0, false
 		}
@@ -63,8 +51,17 @@ func (r *MPMC) MessageAhead(pos uint64) (word *atomic.Uint64, slot int, ok bool)
 			return nil, 0, false
 		}
 	}
-	i, _ := r.at(to)
-	word, slot = r.slots.ahead(i)
+	return r.slotAhead(at)
+}
+
+// slotAhead returns the hint for the slot that is Ahead of slot at. There is none at the end of the ring.
+func (r *MPMC) slotAhead(at int) (word *atomic.Uint64, slot int, ok bool) {
+	if slot = at + Ahead; slot >= r.Cap() {
+		return nil, 0, false
+	}
+	if r.slots.shift == 0 && slot%wordLine == 0 {
+		word = &r.slots.words[slot]
+	}
 	return word, slot, true
 }
 

@@ -109,7 +109,7 @@ func newCircle(n int) circle {
 
 func (c *circle) at(pos uint64) (i, lap uint64) {
 	if c.power {
-		return pos & (c.n - 1), pos >> c.shift
+		return pos & (c.n - 1), pos >> (c.shift & 63)
 	}
 	return pos % c.n, pos / c.n
 }
