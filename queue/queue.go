@@ -56,7 +56,8 @@ func (q *Queue[T]) put(slot int, v *T) {
 //
 // The errors are the context's, ErrEnded after End, ErrUnlinked, ErrTaken in a Single queue that
 // has another sender, ErrClosed, ErrReadOnly and ErrCorrupt. A receiver that dies holding a message
-// is found after at most 100 ms, when senders have come round to its slot.
+// is found after at most 100 ms, when senders have come round to its slot. Calls that wait have no
+// place in a line: beside TrySend in a loop Send can wait for longer than its turn.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
 	s, err := q.form.sender(ctx)
 	if err != nil {

@@ -76,7 +76,8 @@ func openBytes(name string, mode stream.Mode, opts *BytesOptions) (*Bytes, error
 //
 // Publish blocks while a subscription holds it back (BytesOptions.Holds), or while another
 // publisher has not finished a message that it began in the same slot or the same bytes one lap
-// ago. A dead process that blocks it is found after at most 100 ms.
+// ago. A dead process that blocks it is found after at most 100 ms. Beside TryPublish in a loop it
+// can wait for seconds; see Topic.Publish.
 //
 // The errors are ErrTooBig, the context's, ErrEnded after End, ErrUnlinked, ErrClosed, ErrReadOnly
 // and ErrCorrupt.
