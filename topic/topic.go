@@ -87,8 +87,8 @@ func open[T any](name string, mode stream.Mode, opts *Options) (*Topic[T], error
 //
 // Publish blocks while a subscription holds it back (Options.Holds), or while another publisher has
 // not finished the message that it began in the same slot one lap ago. A dead process that blocks
-// it is found after at most 100 ms. Calls that wait have no place in a line: where another publisher
-// takes each place at once, by TryPublish in a loop, Publish can wait for seconds.
+// it is found after at most 100 ms. Calls that wait have no place in a line: where another
+// publisher takes each place at once, by TryPublish in a loop, Publish can wait for seconds.
 //
 // The errors are the context's, ErrEnded after End, ErrUnlinked, ErrClosed, ErrReadOnly and
 // ErrCorrupt.

@@ -14,9 +14,9 @@ import (
 )
 
 // The bare rings for many senders and receivers are what a queue for many costs at the least. They
-// have the memory of ours: an item of up to 56 bytes is on one cache line with the word of its slot.
-// They check nothing, wake no process and see no death. A side that finds the ring full, or empty,
-// tries for a moment, and then lets another goroutine run. The rings differ in the claim.
+// have the memory of ours: an item of up to 56 bytes is on one cache line with the word of its
+// slot. They check nothing, wake no process and see no death. See bareWait for what a side does
+// that finds the ring full or empty. The rings differ in the claim.
 const (
 	// One compare-and-swap of the index claims a position (Vyukov's ring). What a process claimed
 	// that dies then is lost: no other process can tell whose it was, or that it died.
@@ -119,7 +119,7 @@ func (x *crowdRing[T]) send(h *bareHand, v *T) bool {
 		pos, ok = x.claimIndex(x.tail, free)
 	case bareNamed:
 		pos, ok = x.claimNamed(x.tail, h, free, false)
-	default:
+	case bareSeldom:
 		pos, ok = x.claimSeldom(x.tail, h, free, false)
 	}
 	if !ok {
@@ -142,7 +142,7 @@ func (x *crowdRing[T]) recv(h *bareHand, v *T) bool {
 		pos, ok = x.claimIndex(x.head, full)
 	case bareNamed:
 		pos, ok = x.claimNamed(x.head, h, full, true)
-	default:
+	case bareSeldom:
 		pos, ok = x.claimSeldom(x.head, h, full, true)
 	}
 	if !ok {

@@ -45,8 +45,9 @@ func topicOptions() *topic.Options {
 }
 
 // A copiedRing is the least that a topic does: a writer that stores a message and its position, and
-// readers that copy it and look at the position again. It waits for no reader, or for all: then each
-// reader stores its position, and a writer that has come round sleeps until half of the ring is free.
+// readers that copy it and look at the position again. It waits for no reader, or for all: then
+// each reader stores its position, and a writer that has come round sleeps until half of the ring
+// is free.
 type copiedRing struct {
 	Tail  atomic.Uint64
 	_     [120]byte

@@ -286,8 +286,8 @@ func (k *checkup) stream(r row, st *inspect.Status) {
 	if full := percent(s.Depth, uint64(s.Capacity)); full >= k.cmd.Full && !wedged && !s.Ended {
 		n, waits := k.waitingFor(st, "room")
 		t := trouble{Level: warning, Kind: "full-queue", Segment: r.Name, Waiting: n,
-			Cause: fmt.Sprintf("%d of %d messages wait: its receivers are too slow, or there are "+
-				"none%s", s.Depth, s.Capacity, waits), Command: k.command("ps")}
+			Cause: fmt.Sprintf("%d of %d messages wait%s: its receivers are too slow, or there "+
+				"are none%s", s.Depth, s.Capacity, oldestText(s), waits), Command: k.command("ps")}
 		if n > 0 {
 			t.Level = critical
 		}

@@ -402,10 +402,7 @@ func statsText(s *inspect.Stats) string {
 func isTopic(s *inspect.Stats) bool { return strings.HasPrefix(s.Kind, "topic.") }
 
 func queueText(s *inspect.Stats) string {
-	oldest := ""
-	if !s.OldestSent.IsZero() {
-		oldest = ", the oldest for " + since(s.OldestSent)
-	}
+	oldest := oldestText(s)
 	if s.Single && s.BytesCap > 0 { // here all counters are bytes
 		return fmt.Sprintf("%d bytes sent, %d received, %d of %d waiting%s", s.Sent, s.Received,
 			s.Bytes, s.BytesCap, oldest)
@@ -416,6 +413,14 @@ func queueText(s *inspect.Stats) string {
 		text += fmt.Sprintf(", %d of %d bytes", s.Bytes, s.BytesCap)
 	}
 	return text
+}
+
+// oldestText is how long the oldest message waits, if that is known.
+func oldestText(s *inspect.Stats) string {
+	if s.OldestSent.IsZero() {
+		return ""
+	}
+	return ", the oldest for " + since(s.OldestSent)
 }
 
 func topicText(s *inspect.Stats) string {

@@ -47,8 +47,8 @@ func noCounters(o *inspect.Observer) error {
 // head is the line of the type and the counters.
 func (v streamView) head() string { return typeName(v.t) + "  " + statsText(v.stats) }
 
-// lines are the messages, each on a line of at most width columns, after its number and, if it has a
-// time stamp, its age.
+// lines are the messages, each on a line of at most width columns, after its number and, if it has
+// a time stamp, its age.
 func (v streamView) lines(s style, width int) (all []string) {
 	long, wide := 0, 0
 	ages := make([]string, len(v.messages)) // of messages with time stamps

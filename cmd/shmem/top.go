@@ -397,6 +397,8 @@ type jsonTopRow struct {
 	Holder    *jsonHolder `json:"holder,omitempty"` // whom others wait for
 	HeldMS    num         `json:"heldMs"`           // how long that one was seen
 	Waiting   int         `json:"waiting"`          // attachments that wait for something
+	// when the oldest message that waits was sent, of a queue with time stamps
+	OldestSent *moment `json:"oldestSent,omitempty"`
 	jsonTally
 }
 
@@ -420,6 +422,7 @@ func jsonTopRowOf(r row, t *tracked) jsonTopRow {
 	}
 	if s := t.st.Stats; s != nil {
 		row.Depth, row.Capacity = count64(s.Depth+s.Lag), s.Capacity
+		row.OldestSent = momentOf(s.OldestSent)
 		row.Lost = count64(lossOf(s))
 		row.Holder = jsonHolderOf(s.SlowestHolder)
 	}

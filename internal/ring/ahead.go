@@ -6,8 +6,8 @@ import "sync/atomic"
 // claiming and taking wait for each cache line on its way from another core.
 //
 // The functions return hints: a slot, and its word if the word begins a cache line. Where an item
-// is beside its word, a hint for the word would be one more for the same cache line. A prefetch of a
-// cache line that the other side uses slows both sides. So the functions check how far the other
+// is beside its word, a hint for the word would be one more for the same cache line. A prefetch of
+// a cache line that the other side uses slows both sides. So the functions check how far the other
 // side is, at most once in Ahead positions.
 const Ahead = 16
 
@@ -22,8 +22,8 @@ func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	return word, int(i)
 }
 
-// RoomAhead returns the hint for the producer that has claimed pos, slot at. ok reports whether there is room
-// that far.
+// RoomAhead returns the hint for the producer that has claimed pos, slot at. ok reports whether
+// there is room that far.
 func (r *MPMC) RoomAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
 	if to := pos + Ahead; to-r.head.Load() >= r.n {
 		if pos%Ahead != 0 {
@@ -38,8 +38,8 @@ func (r *MPMC) RoomAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok 
 	return r.slotAhead(at)
 }
 
-// MessageAhead returns the hint for the consumer that has taken pos, slot at. ok reports whether there are
-// messages that far.
+// MessageAhead returns the hint for the consumer that has taken pos, slot at. ok reports whether
+// there are messages that far.
 func (r *MPMC) MessageAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
 	if to := pos + Ahead; to >= r.tail.Load() {
 		if pos%Ahead != 0 {
@@ -54,7 +54,8 @@ func (r *MPMC) MessageAhead(pos uint64, at int) (word *atomic.Uint64, slot int, 
 	return r.slotAhead(at)
 }
 
-// slotAhead returns the hint for the slot that is Ahead of slot at. There is none at the end of the ring.
+// slotAhead returns the hint for the slot that is Ahead of slot at. There is none at the end of the
+// ring.
 func (r *MPMC) slotAhead(at int) (word *atomic.Uint64, slot int, ok bool) {
 	if slot = at + Ahead; slot >= r.Cap() {
 		return nil, 0, false

@@ -160,3 +160,40 @@ func TestMarksWrapEveryOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestLimitAfterManyLaps: a lease is not as old as that on the message 2^18 laps before.
+func TestLimitAfterManyLaps(t *testing.T) {
+	const me, now, limit = 5, 1_800_000_000_000, 5000
+	r := withMarks(startAt(1, 7))
+	send := func() {
+		if pos, err := r.Claim(me); err != nil || r.Publish(me, pos) != nil {
+			t.Fatal(err)
+		}
+	}
+	send()
+	pos, err := r.Take(me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Stamp(me, pos, now-1e6)
+	if err := r.ReleaseFence(me, pos); err != nil {
+		t.Fatal(err)
+	}
+	for range lapsOfMarks - 1 {
+		send()
+		consume(t, r)
+	}
+	send()
+	if pos, err = r.Take(me); err != nil {
+		t.Fatal(err)
+	}
+	alive := func(uint32) bool { return true }
+	for _, at := range []int64{now, now + 1500} {
+		if _, back, _ := r.Mend(Care{Alive: alive, Now: at, Limit: limit}); back != 0 {
+			t.Errorf("the lease ended after %d ms, the limit is %d", at-now, limit)
+		}
+	}
+	if err := r.ReleaseFence(me, pos); err != nil {
+		t.Error(err)
+	}
+}

@@ -510,9 +510,10 @@ func (r *MPMC) Stats() MPMCStats {
 	return s
 }
 
-// Oldest returns the least of the stamps, one a slot, of the messages that wait to be taken. A message
-// without a stamp, 0, does not count. It returns 0 if none waits. Messages have stamps in any order:
-// one that waits for redelivery, or whose producer was slow, may be older than those before it.
+// Oldest returns the least of the stamps, one a slot, of the messages that wait to be taken. A
+// message without a stamp, 0, does not count. It returns 0 if none waits. Messages have stamps in
+// any order: one that waits for redelivery, or whose producer was slow, may be older than those
+// before it.
 func (r *MPMC) Oldest(stamps []atomic.Uint64) (least int64) {
 	r.inUse(func(i uint64, w word) {
 		if w.state() != ready && (!w.leased() || w.id() != 0) {
