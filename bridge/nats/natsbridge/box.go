@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -95,12 +96,13 @@ func (b *box) wait(ctx context.Context, seen uint64, most time.Duration) error {
 // A putter sends a box. It has one value in flight, so what changes meanwhile is conflated.
 type putter struct {
 	r        *route
+	js       jetstream.JetStream
 	kv       jetstream.KeyValue
 	box      *box
 	me, inc  uint64
-	revision uint64 // of the key, as this bridge knows it
-	sent     uint64 // the version that was sent last
-	has      bool   // there is one
+	revision atomic.Uint64 // of the key, as this bridge knows it; the claim reads it too
+	sent     uint64        // the version that was sent last
+	has      bool          // there is one
 	buf, val []byte
 }
 
@@ -115,7 +117,8 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 		return err
 	}
 	defer x.close()
-	p := &putter{r: r, kv: kv, box: x, me: rand.Uint64(), inc: inc, val: make([]byte, x.t.Size)}
+	p := &putter{r: r, js: b.js, kv: kv, box: x, me: rand.Uint64(), inc: inc,
+		val: make([]byte, x.t.Size)}
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := putSchema(ctx, kv, x.t); err != nil {
 		return err
 	}
-	return b.claimed(ctx, r, kv, p.run)
+	return b.claimed(ctx, r, kv, p.run, hasSchema(kv, x.t.Fingerprint()), p.there)
 }
 
 // run sends the box until an error.
@@ -155,15 +158,34 @@ func (p *putter) run(ctx context.Context) error {
 // begin finds out what is at the key.
 func (p *putter) begin(ctx context.Context) error {
 	e, err := p.kv.Get(ctx, p.r.key())
-	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
-		return nil
+	switch {
+	case err == nil:
+		p.revision.Store(e.Revision())
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		if err := p.marker(ctx); err != nil {
+			return err
+		}
+	default:
+		return err
 	}
+	step.Reach(at.BoxOutBegun)
+	return nil
+}
+
+// marker finds out whether the key was deleted: what comes next follows the marker of that.
+func (p *putter) marker(ctx context.Context) error {
+	s, err := p.js.Stream(ctx, "KV_"+p.kv.Bucket())
 	if err != nil {
 		return err
 	}
-	p.revision = e.Revision()
-	step.Reach(at.BoxOutBegun)
-	return nil
+	m, err := s.GetLastMsgForSubject(ctx, "$KV."+p.kv.Bucket()+"."+p.r.key())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err == nil {
+		p.revision.Store(m.Sequence)
+	}
+	return err
 }
 
 // put sends the value, which has that version or a later one.
@@ -177,7 +199,7 @@ func (p *putter) put(ctx context.Context, version uint64) error {
 	p.buf = append(f.append(p.buf[:0]), p.val...)
 	p.r.stats.inFlight.Store(1)
 	c, cancel := context.WithTimeout(ctx, apiFor)
-	revision, err := p.kv.Update(c, p.r.key(), p.buf, p.revision)
+	revision, err := p.kv.Update(c, p.r.key(), p.buf, p.revision.Load())
 	cancel()
 	if err != nil && wrongLast(err) {
 		revision, err = p.mine(ctx, version, err)
@@ -190,10 +212,27 @@ func (p *putter) put(ctx context.Context, version uint64) error {
 	if p.has && version > p.sent {
 		p.r.stats.conflated.Add(int64(version - p.sent - 1))
 	}
-	p.revision, p.sent, p.has = revision, version, true
+	p.revision.Store(revision)
+	p.sent, p.has = version, true
 	p.r.stats.sent.Add(1)
 	p.r.stats.acked.Add(1)
 	return nil
+}
+
+// there is the proof that the key has what was put last.
+func (p *putter) there(ctx context.Context) (bool, error) {
+	revision := p.revision.Load()
+	if revision == 0 { // nothing was put yet
+		return true, nil
+	}
+	e, err := p.kv.Get(ctx, p.r.key())
+	if p.revision.Load() != revision { // a put finds out itself
+		return true, nil
+	}
+	if err == nil && e.Revision() > revision && p.r.claim.missed > 0 {
+		p.r.stats.otherWriter.Add(1)
+	}
+	return err == nil && e.Revision() == revision, err
 }
 
 // mine returns the revision of a value that was put by this bridge, although the acknowledgement

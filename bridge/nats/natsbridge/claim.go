@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem/bridge/nats/internal/at"
@@ -31,18 +32,25 @@ type claim struct {
 	me       uint64 // of this bridge and route, while it runs
 	revision uint64 // of the key as this bridge wrote it; 0: never
 	beats    uint64
+	missed   int // beats in a row at which something was missing
 }
+
+// A proof reports whether the server has what this bridge has put there. An error that is not one
+// of the context says that it has not.
+type proof func(ctx context.Context) (bool, error)
 
 // liveKey is the key of a route's claim.
 func (r *route) liveKey() string { return "live." + r.kind + "." + r.name }
 
 // claimed runs f while the route is this bridge's. An error ErrOtherWriter says that another bridge
-// has claimed it later.
+// has claimed it later. A proof that fails ends f with errBegin: a bucket that was purged, or made
+// anew, says nothing of it.
 func (b *Bridge) claimed(
 	ctx context.Context, r *route, kv jetstream.KeyValue, f func(context.Context) error,
+	proofs ...proof,
 ) error {
 	c := &r.claim
-	c.r, c.kv = r, kv
+	c.r, c.kv, c.missed = r, kv, 0
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
@@ -52,13 +60,13 @@ func (b *Bridge) claimed(
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.keep(ctx, stop)
+		c.keep(ctx, stop, proofs)
 	}()
 	err := f(ctx)
 	cause := context.Cause(ctx)
 	stop(nil)
 	<-ended
-	if errors.Is(cause, ErrOtherWriter) {
+	if errors.Is(cause, ErrOtherWriter) || errors.Is(cause, errBegin) {
 		return cause
 	}
 	if wrongLast(err) { // an acknowledgement that was lost, or another bridge: the claim tells
@@ -88,7 +96,7 @@ func (c *claim) frame() []byte {
 }
 
 // keep says every beatEvery that the route is this bridge's, until ctx is done.
-func (c *claim) keep(ctx context.Context, stop context.CancelCauseFunc) {
+func (c *claim) keep(ctx context.Context, stop context.CancelCauseFunc, proofs []proof) {
 	t := time.NewTicker(beatEvery)
 	defer t.Stop()
 	for {
@@ -97,7 +105,11 @@ func (c *claim) keep(ctx context.Context, stop context.CancelCauseFunc) {
 			return
 		case <-t.C:
 		}
-		if err := c.beat(ctx); errors.Is(err, ErrOtherWriter) {
+		err := c.beat(ctx)
+		if err == nil || !errors.Is(err, ErrOtherWriter) {
+			err = c.prove(ctx, proofs)
+		}
+		if err != nil {
 			stop(err)
 			return
 		}
@@ -119,6 +131,26 @@ func (c *claim) beat(ctx context.Context) error {
 		return c.check(ctx)
 	}
 	return err
+}
+
+// prove returns errBegin if a proof has failed at two beats: a server that lags behind catches up.
+func (c *claim) prove(ctx context.Context, proofs []proof) error {
+	for _, has := range proofs {
+		ok, err := has(ctx)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded),
+			errors.Is(err, nats.ErrTimeout):
+			return nil // it is not known
+		case err == nil && ok:
+			continue
+		}
+		if c.missed++; c.missed >= 2 {
+			return errBegin
+		}
+		return nil
+	}
+	c.missed = 0
+	return nil
 }
 
 // check reads whether the route is this bridge's. A server that lags behind may return an older

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,7 +30,7 @@ type keeper struct {
 	js     jetstream.JetStream // of what is put without waiting
 	me     uint64
 	inc    uint64
-	head   uint64 // revision of the head
+	head   atomic.Uint64 // revision of the head; the claim reads it too
 
 	keys    map[string]*kept
 	parts   []part
@@ -129,7 +130,7 @@ func (b *Bridge) mapOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if k.bucket, err = b.openBucket(ctx, r); err != nil {
 		return err
 	}
-	return b.claimed(ctx, r, kv, k.run)
+	return b.claimed(ctx, r, kv, k.run, hasSchema(kv, t.fingerprint), k.headed)
 }
 
 // run takes the bucket over, and keeps it until an error.
@@ -182,10 +183,20 @@ func (k *keeper) takeOver(ctx context.Context) error {
 	ack, err := k.b.js.Publish(ctx, k.bucket.prefix+headName, f.append(nil),
 		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
 	if err == nil {
-		k.head = ack.Sequence
+		k.head.Store(ack.Sequence)
 		step.Reach(at.MapOutHeaded)
 	}
 	return err
+}
+
+// headed is the proof that the bucket has the head: one that was purged does not say so.
+func (k *keeper) headed(ctx context.Context) (bool, error) {
+	head := k.head.Load()
+	if head == 0 { // it is not put yet
+		return true, nil
+	}
+	m, err := k.bucket.last(ctx, headName)
+	return m != nil && m.Sequence == head, err
 }
 
 // errLoaded ends the consumer of what the bucket has.
@@ -206,7 +217,7 @@ func (k *keeper) load(ctx context.Context) (last uint64, err error) {
 			if name != headName && !removes(m.Header.Get) {
 				k.found(name, m.Data, last)
 			}
-			if last >= k.head { // what comes after the head, the echo tells
+			if last >= k.head.Load() { // what comes after the head, the echo tells
 				return errLoaded
 			}
 		}
@@ -581,7 +592,7 @@ func (k *keeper) heard(ctx context.Context, e echo) error {
 	x := k.keys[e.name]
 	switch {
 	case e.name == headName:
-		if e.revision == k.head {
+		if e.revision == k.head.Load() {
 			return nil
 		}
 		return errBegin // the claim tells whose the route is
@@ -609,7 +620,7 @@ func (k *keeper) learn(ctx context.Context, x *kept, least uint64) error {
 	switch {
 	case err != nil:
 		return err
-	case head == nil || head.Sequence > k.head:
+	case head == nil || head.Sequence > k.head.Load():
 		return errBegin // the claim tells whose the route is
 	}
 	m, err := k.bucket.last(ctx, x.name)

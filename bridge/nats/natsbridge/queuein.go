@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -309,10 +311,8 @@ func (x *storer) bury(ctx context.Context, a *arrival, cause error) error {
 
 // dead stores a dead letter.
 func (x *storer) dead(ctx context.Context, data []byte, cause error) error {
-	m := &nats.Msg{
-		Subject: x.b.o.Prefix + ".dead." + x.r.name, Data: data,
-		Header: nats.Header{"Shmem-Cause": {cause.Error()}},
-	}
+	m := letter(data, cause.Error(), int(x.b.nc.MaxPayload()))
+	m.Subject = x.b.o.Prefix + ".dead." + x.r.name
 	if _, err := x.b.js.PublishMsg(ctx, m); err != nil {
 		return err
 	}
@@ -320,4 +320,19 @@ func (x *storer) dead(ctx context.Context, data []byte, cause error) error {
 	x.r.stats.poison.Add(1)
 	x.b.o.Logger.Warn("dead letter", "route", x.r.String(), "error", cause)
 	return nil
+}
+
+// letter returns a dead letter of so many bytes at most. Another program may have written a message
+// that leaves no room for the cause: its end is cut, and a header says how long it was.
+func letter(data []byte, cause string, most int) *nats.Msg {
+	const header, least = 100, 200 // bytes of the header without the cause, and for the cause
+	if room := max(most-header-len(data), least); len(cause) > room {
+		cause = strings.ToValidUTF8(cause[:room], "")
+	}
+	m := &nats.Msg{Header: nats.Header{"Shmem-Cause": {cause}}, Data: data}
+	if room := max(most-header-len(cause), 0); len(data) > room {
+		m.Data = data[:room]
+		m.Header.Set("Shmem-Length", strconv.Itoa(len(data)))
+	}
+	return m
 }

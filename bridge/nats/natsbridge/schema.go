@@ -46,6 +46,14 @@ func putSchema(ctx context.Context, kv jetstream.KeyValue, t *format.Type) error
 	return err
 }
 
+// hasSchema is the proof that the bucket has a type.
+func hasSchema(kv jetstream.KeyValue, fingerprint uint64) proof {
+	return func(ctx context.Context) (bool, error) {
+		_, err := kv.Get(ctx, schemaKey(fingerprint))
+		return err == nil, err
+	}
+}
+
 // getSchema returns the type of a fingerprint. Another machine wrote it.
 func getSchema(
 	ctx context.Context, kv jetstream.KeyValue, fingerprint uint64,

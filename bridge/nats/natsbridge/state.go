@@ -31,13 +31,18 @@ type topicWords struct {
 	Marks [2]mark
 	// Lost is what the topic lost at the origin in that incarnation.
 	Incarnation, Lost atomic.Uint64
+	// Created is when the stream was created that the marks are about.
+	Created atomic.Uint64
 }
 
 // A mark is frames of a topic that follow each other, and what was published to the mirror and
 // skipped in it before.
 type mark struct {
 	Stream, Local, Skipped atomic.Uint64
-	Frames                 atomic.Uint64 // how many
+	// First is the number of the first message that is to be published, and Next that of the one
+	// behind the frames, both of that incarnation of the topic.
+	Incarnation, First, Next atomic.Uint64
+	Frames                   atomic.Uint64 // how many
 	// Ends are how many messages are to be published up to the end of each frame.
 	Ends [batchMost]atomic.Uint64
 }
@@ -109,21 +114,44 @@ func (s *topicState) mark() *mark {
 	return &w.Marks[w.Which.Load()&1]
 }
 
+// A marking is what a mark says, beside the ends of its frames.
+type marking struct {
+	stream, local, skipped   uint64
+	incarnation, first, next uint64
+}
+
 // setMark makes frames the ones that are about to be applied. ends are where each ends in the
 // messages of a batch, of which the first are there already.
-func (s *topicState) setMark(seq, local, skipped uint64, there int, ends []int) {
+func (s *topicState) setMark(is marking, there int, ends []int) {
 	w := s.words()
 	next := w.Which.Load() + 1
 	m := &w.Marks[next&1]
-	m.Stream.Store(seq)
-	m.Local.Store(local)
-	m.Skipped.Store(skipped)
+	m.Stream.Store(is.stream)
+	m.Local.Store(is.local)
+	m.Skipped.Store(is.skipped)
+	m.Incarnation.Store(is.incarnation)
+	m.First.Store(is.first)
+	m.Next.Store(is.next)
 	m.Frames.Store(uint64(len(ends)))
 	for i, end := range ends {
 		m.Ends[i].Store(uint64(end - there))
 	}
 	step.Reach(at.TopicInMarking)
 	w.Which.Store(next)
+}
+
+// follow makes the marks those of the stream that was created then. If they are about another one,
+// which was removed, its frames count as applied: they do not come again.
+func (s *topicState) follow(created uint64) {
+	w := s.words()
+	if w.Created.Load() == created {
+		return
+	}
+	if m := s.mark(); m.Stream.Load() != 0 {
+		next := m.Next.Load()
+		s.setMark(marking{incarnation: m.Incarnation.Load(), first: next, next: next}, 0, nil)
+	}
+	w.Created.Store(created)
 }
 
 // lost counts what a topic lost at the origin before a frame. A frame that comes again counts once.

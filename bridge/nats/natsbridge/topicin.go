@@ -2,6 +2,7 @@ package natsbridge
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -30,8 +31,11 @@ type receiver struct {
 	from        uint64 // the first frame that is not applied as a whole
 	skip        uint64 // how many messages of it are
 	frames      []int  // where each frame of the batch ends in messages
-	messages    [][]byte
+	messages    []message
 	parsed      []message
+	bodies      [][]byte
+	// next is the number of the first message of the incarnation that was not taken yet.
+	incarnation, next uint64
 }
 
 // topicIn mirrors a stream to a topic.
@@ -43,6 +47,11 @@ func (b *Bridge) topicIn(ctx context.Context, r *route, kv jetstream.KeyValue) e
 	defer s.close()
 	x := &receiver{b: b, r: r, kv: kv, s: &topicState{s}}
 	defer x.close()
+	info, err := b.js.Stream(ctx, r.stream(b.o.Prefix))
+	if err != nil {
+		return err
+	}
+	x.s.follow(uint64(info.CachedInfo().Created.UnixNano()))
 	// The frames that were about to be applied come again: a part of them may be missing.
 	start := max(x.s.mark().Stream.Load(), 1)
 	// It is not an OrderedConsumer, which begins anew by itself: on a connection that is cut and
@@ -82,6 +91,9 @@ func (b *Bridge) receive(
 		clear(all)
 		if all, err = p.next(ctx, all[:0]); err != nil {
 			return err
+		}
+		if len(all) == 0 { // another host may have taken what there was
+			r.stats.lag.Store(0)
 		}
 		r.stats.turned()
 		if gone() {
@@ -144,6 +156,7 @@ func (x *receiver) take(ctx context.Context, all []arrival) error {
 func (x *receiver) batch(ctx context.Context, all []arrival) (done int, err error) {
 	x.frames, x.messages = x.frames[:0], x.messages[:0]
 	var first, last frame
+	begin := uint64(0) // the number of the first message that is new
 	for i := range all {
 		a := &all[i]
 		f, body, err := parseFrame(codes[kindTopic], a.msg.Data)
@@ -154,11 +167,13 @@ func (x *receiver) batch(ctx context.Context, all []arrival) (done int, err erro
 		}
 		if err == nil && i == 0 {
 			first = f
-			err = x.ready(ctx, f.fingerprint)
+			if err = x.ready(ctx, f.fingerprint); err == nil {
+				begin = x.since(f.incarnation)
+			}
 		}
 		there := len(x.messages)
 		if err == nil {
-			err = x.split(body)
+			err = x.split(&f, body)
 		}
 		if errors.Is(err, errFrame) && i > 0 {
 			x.messages = x.messages[:there]
@@ -176,7 +191,16 @@ func (x *receiver) batch(ctx context.Context, all []arrival) (done int, err erro
 		}
 		x.frames, last = append(x.frames, len(x.messages)), f
 	}
-	return len(x.frames), x.apply(ctx, all[0].md.Sequence.Stream, &last)
+	return len(x.frames), x.apply(ctx, all[0].md.Sequence.Stream, begin, &last)
+}
+
+// since returns the number of the first message of an incarnation that was not applied. What comes
+// next is of that incarnation.
+func (x *receiver) since(incarnation uint64) uint64 {
+	if x.incarnation != incarnation {
+		x.incarnation, x.next = incarnation, 0
+	}
+	return x.next
 }
 
 // refuse notes a message that cannot be read. The stream keeps it.
@@ -199,6 +223,7 @@ func (x *receiver) ready(ctx context.Context, fingerprint uint64) error {
 	}
 	m := x.s.mark()
 	x.from, x.skip = m.Stream.Load(), 0
+	x.incarnation, x.next = m.Incarnation.Load(), m.First.Load()
 	if x.from != 0 && !x.anew(m) {
 		n, err := x.published(ctx, m)
 		if err != nil {
@@ -213,40 +238,50 @@ func (x *receiver) ready(ctx context.Context, fingerprint uint64) error {
 	return nil
 }
 
-// split appends the messages of a frame's body. One that is larger than the mirror takes is left
-// out.
-func (x *receiver) split(body []byte) error {
+// split appends the messages of a frame's body. It leaves out those that came before, which a
+// sender sends again to a stream that was purged or made anew, and one that is larger than the
+// mirror takes.
+func (x *receiver) split(f *frame, body []byte) (err error) {
 	if x.item == nil {
-		return x.splitBytes(body)
+		x.parsed, err = appendMessages(x.parsed[:0], &frame{kind: packed}, body)
+	} else {
+		x.parsed, err = appendItems(x.parsed[:0], x.item.Size, body)
 	}
-	size := 8 + x.item.Size
-	if len(body)%size != 0 {
-		return fmt.Errorf("%w: %d bytes, a message has %d", errFrame, len(body), size)
-	}
-	for ; len(body) > 0; body = body[size:] {
-		x.messages = append(x.messages, body[8:size:size])
-	}
-	return nil
-}
-
-func (x *receiver) splitBytes(body []byte) (err error) {
-	if x.parsed, err = appendMessages(x.parsed[:0], &frame{kind: packed}, body); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, m := range x.parsed {
-		if most := x.t.Layout.Bytes; len(m.body) > most {
+		switch {
+		case m.position < x.next:
+			x.r.stats.duplicates.Add(1)
+			continue
+		case x.item == nil && len(m.body) > x.t.Layout.Bytes:
 			x.r.stats.poison.Add(1)
 			x.b.o.Logger.Warn("message refused", "route", x.r.String(), "number", m.position,
-				"error", fmt.Errorf("%d bytes, the mirror takes %d", len(m.body), most))
+				"error", fmt.Errorf("%d bytes, the mirror takes %d", len(m.body), x.t.Layout.Bytes))
 			continue
 		}
-		x.messages = append(x.messages, m.body)
+		x.messages = append(x.messages, m)
 	}
+	x.next = max(x.next, f.sequence+1)
 	return nil
 }
 
-// apply publishes the messages of the batch whose first frame has that sequence.
-func (x *receiver) apply(ctx context.Context, seq uint64, last *frame) error {
+// appendItems appends the messages of a frame of a topic of items.
+func appendItems(all []message, size int, body []byte) ([]message, error) {
+	size += 8
+	if len(body)%size != 0 {
+		return all, fmt.Errorf("%w: %d bytes, a message has %d", errFrame, len(body), size)
+	}
+	for ; len(body) > 0; body = body[size:] {
+		all = append(all, message{binary.BigEndian.Uint64(body), body[8:size:size]})
+	}
+	return all, nil
+}
+
+// apply publishes the messages of the batch whose first frame has that sequence. begin is the
+// number of the first message that is new.
+func (x *receiver) apply(ctx context.Context, seq, begin uint64, last *frame) error {
 	frames, messages, cut := x.frames, x.messages, 0
 	for len(frames) > 0 && seq < x.from { // these are applied
 		cut, frames, seq = frames[0], frames[1:], seq+1
@@ -263,7 +298,10 @@ func (x *receiver) apply(ctx context.Context, seq uint64, last *frame) error {
 		return err
 	}
 	x.s.lost(x.r, last)
-	x.s.setMark(seq, st.Published, st.Skipped, cut, frames)
+	if cut > 0 {
+		begin = messages[cut-1].position + 1
+	}
+	x.s.setMark(marking{seq, st.Published, st.Skipped, x.incarnation, begin, x.next}, cut, frames)
 	step.Reach(at.TopicInMarked)
 	messages = messages[cut:]
 	n, err := x.publish(ctx, messages)
@@ -274,7 +312,12 @@ func (x *receiver) apply(ctx context.Context, seq uint64, last *frame) error {
 
 // publish publishes messages to the mirror, and returns how many it has published. Where a
 // subscriber of the mirror holds it back it waits, and says that it runs.
-func (x *receiver) publish(ctx context.Context, all [][]byte) (done int, err error) {
+func (x *receiver) publish(ctx context.Context, list []message) (done int, err error) {
+	all := x.bodies[:0]
+	for _, m := range list {
+		all = append(all, m.body)
+	}
+	x.bodies = all
 	put := func(pos uint64, _, i int) { x.t.Store(pos, all[done+i]) }
 	for done < len(all) {
 		wait, cancel := context.WithTimeout(ctx, time.Second)

@@ -85,6 +85,7 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
+	var proofs []proof
 	if item := t.Layout.Item; item != nil {
 		if err := b.tooLarge(8 + item.Size); err != nil {
 			return err
@@ -92,8 +93,9 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 		if err := putSchema(ctx, kv, item); err != nil {
 			return err
 		}
+		proofs = append(proofs, hasSchema(kv, item.Fingerprint()))
 	}
-	return b.claimed(ctx, r, kv, s.run)
+	return b.claimed(ctx, r, kv, s.run, proofs...)
 }
 
 // run sends the topic until an error.

@@ -1,0 +1,212 @@
+package natsbridge
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/kv"
+	"github.com/shmembox/shmem/queue"
+	"github.com/shmembox/shmem/topic"
+)
+
+// TestStreamRemoved: a topic whose stream is purged or removed goes on, and nothing of what the
+// ring has comes twice.
+func TestStreamRemoved(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	from, err := topic.Open[point]("p", &topic.Options{Dir: x.a, Capacity: 64})
+	check(t, err)
+	defer from.Close()
+	n := int64(0)
+	publish := func() {
+		n++
+		check(t, from.Publish(ctx, point{n, 0}))
+	}
+	publish()
+	end := x.start(x.a, "topic:p", true)
+	in := x.run(x.b, "topic:p", false)
+	arrives := func() {
+		t.Helper()
+		until(t, "a message", func() bool { return in.Stats()[0].Sent >= n })
+		if sent := in.Stats()[0].Sent; sent != n {
+			t.Fatalf("%d messages, want %d", sent, n)
+		}
+	}
+	arrives()
+	for range 5 {
+		publish()
+		arrives()
+	}
+	end()
+	s, err := js.Stream(ctx, "shmem_topic_p")
+	check(t, err)
+	check(t, s.Purge(ctx))
+	publish()
+	end = x.start(x.a, "topic:p", true)
+	arrives()
+	for range 5 {
+		publish()
+		arrives()
+	}
+	end()
+	check(t, js.DeleteStream(ctx, "shmem_topic_p"))
+	publish()
+	end = x.start(x.a, "topic:p", true)
+	defer end()
+	arrives()
+	publish()
+	arrives()
+}
+
+// TestBucketRemoved: what a bucket has lost, or another program wrote there, is put right while
+// nothing changes at the origin. So a late host gets it.
+func TestBucketRemoved(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	box := openBox[point](t, x.a)
+	check(t, box.Store(ctx, point{1, 2}))
+	m := openMap[int64, point](t, x.a, "m", kv.Options{})
+	check(t, m.Set(ctx, 1, point{3, 4}))
+	q, err := queue.Open[point]("q", &queue.Options{Dir: x.a})
+	check(t, err)
+	defer q.Close()
+	all := map[string]*Bridge{}
+	for _, r := range []string{"box:p", "map:m", "queue:q"} {
+		b := x.run(x.a, r, true)
+		until(t, r, func() bool { return b.Stats()[0].State == "running" })
+		all[r] = b
+	}
+	until(t, "the value", func() bool { return all["box:p"].Stats()[0].Acked > 0 })
+	until(t, "the entry", func() bool { return all["map:m"].Stats()[0].Acked > 0 })
+	has := func(bucket, key string) func() bool {
+		return func() bool {
+			k, err := js.KeyValue(ctx, bucket)
+			if err != nil {
+				return false
+			}
+			_, err = k.Get(ctx, key)
+			return err == nil
+		}
+	}
+	right := func(what string) {
+		t.Helper()
+		until(t, what+": the box", has("shmem", "box.p"))
+		until(t, what+": the map", has("shmem_map_m", "1"))
+		until(t, what+": the type", has("shmem", schemaKey(typeOf[point](t))))
+	}
+	right("before")
+	bucket, err := js.Stream(ctx, "KV_shmem")
+	check(t, err)
+	entries, err := js.Stream(ctx, "KV_shmem_map_m")
+	check(t, err)
+	check(t, bucket.Purge(ctx))
+	check(t, entries.Purge(ctx))
+	right("purged")
+	check(t, js.DeleteStream(ctx, "KV_shmem"))
+	check(t, js.DeleteStream(ctx, "KV_shmem_map_m"))
+	right("removed")
+	k, err := js.KeyValue(ctx, "shmem")
+	check(t, err)
+	check(t, k.Delete(ctx, "box.p"))
+	right("deleted")
+	_, err = k.PutString(ctx, "box.p", "a stranger")
+	check(t, err)
+	until(t, "put right", func() bool {
+		e, err := k.Get(ctx, "box.p")
+		return err == nil && bytes.HasPrefix(e.Value(), []byte(frameMagic))
+	})
+	until(t, "it is counted", func() bool { return all["box:p"].Stats()[0].OtherWriter > 0 })
+}
+
+// TestStoppedTwice: a bridge that is stopped twice in the middle of one frame publishes none of its
+// messages twice.
+func TestStoppedTwice(t *testing.T) {
+	const n = 30
+	ctx, x := t.Context(), newSite(t)
+	from, err := topic.Open[point]("p", &topic.Options{Dir: x.a, Capacity: 64})
+	check(t, err)
+	defer from.Close()
+	for i := range int64(n) {
+		check(t, from.Publish(ctx, point{i, 0}))
+	}
+	x.run(x.a, "topic:p", true)
+	to, err := topic.Open[point]("p", &topic.Options{
+		Dir: x.b, Capacity: 16, Holds: 1, Lifetime: shmem.Kept,
+	})
+	check(t, err)
+	defer to.Close()
+	sub, err := to.Subscribe(topic.Now)
+	check(t, err)
+	defer sub.Close()
+	for range 3 {
+		in, end := x.begin(x.b, "topic:p", false)
+		until(t, "it waits for room", func() bool {
+			st, err := to.Stats()
+			return err == nil && st.Published == 16 && in.Stats()[0].State == "running"
+		})
+		time.Sleep(50 * time.Millisecond) // what it has settled is noted
+		end()
+	}
+	x.run(x.b, "topic:p", false)
+	for i := range int64(n) {
+		if v, err := sub.Recv(ctx); err != nil || v.X != i {
+			t.Fatal(v, i, err)
+		}
+	}
+}
+
+// TestShared: a host that shares a queue with another one is ready when the other has taken what
+// there was.
+func TestShared(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	from, err := queue.Open[point]("q", &queue.Options{Dir: x.a})
+	check(t, err)
+	defer from.Close()
+	check(t, from.Send(ctx, point{1, 2}))
+	x.run(x.a, "queue:q", true)
+	in := x.run(x.b, "queue:q", false)
+	until(t, "a message", func() bool { return in.Stats()[0].Sent == 1 })
+	in.routes[0].stats.lag.Store(3) // these were there as well
+	until(t, "no lag", func() bool { return in.Stats()[0].Lag == 0 })
+}
+
+// TestLargePoison: a message that cannot be read, as large as the server takes, does not hold up
+// those behind it.
+func TestLargePoison(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	from, err := queue.Open[point]("p", &queue.Options{Dir: x.a})
+	check(t, err)
+	defer from.Close()
+	x.run(x.a, "queue:p", true)
+	in := x.run(x.b, "queue:p", false)
+	until(t, "it runs", func() bool { return in.Stats()[0].State == "running" })
+	_, err = js.Publish(ctx, "shmem.queue.p", make([]byte, x.nc.MaxPayload()))
+	check(t, err)
+	check(t, from.Send(ctx, point{1, 1}))
+	until(t, "a message", func() bool { return in.Stats()[0].Sent == 1 })
+	until(t, "the poison", func() bool { return in.Stats()[0].Poison == 1 })
+}
+
+// TestLetter: a dead letter is no larger than the server takes, and its cause is there.
+func TestLetter(t *testing.T) {
+	for _, n := range []int{0, 10, 400, 489, 600, 900, 1000, 1024} {
+		for _, cause := range []string{"no frame", strings.Repeat("é", 500)} {
+			m := letter(make([]byte, n), cause, 1024)
+			if m.Size() > 1024 || !strings.HasPrefix(cause, m.Header.Get("Shmem-Cause")) ||
+				len(m.Header.Get("Shmem-Cause")) < 8 ||
+				(len(m.Data) < n) != (m.Header.Get("Shmem-Length") == strconv.Itoa(n)) {
+				t.Errorf("%d: %d %d %v", n, m.Size(), len(m.Data), m.Header)
+			}
+		}
+	}
+}
