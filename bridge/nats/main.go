@@ -276,11 +276,11 @@ func reloading(ctx context.Context, args []string, c config, hup <-chan os.Signa
 				slog.Error("the settings stay as they are", "error", err)
 				continue
 			}
-			c, again = next, true
 			end()
 			if err := <-done; err != nil {
 				return err
 			}
+			c, again = next, true
 		}
 	}
 	return nil

@@ -26,8 +26,8 @@ type bucket struct {
 	created uint64 // Unix nanoseconds; revisions belong to one bucket
 }
 
-// headName is the key of the frame without a body that says which bridge sends the map, and which
-// types it has. No entry has this name.
+// headName is the key of the frame without a body that says which bridge sends the map, which types
+// it has, and its capacity as the sequence. No entry has this name.
 const headName = "_bridge"
 
 // openBucket returns the bucket of a map.
@@ -83,25 +83,48 @@ func removes(get func(string) string) bool {
 // nameOf returns the key of a message of the bucket.
 func (k *bucket) nameOf(subject string) string { return strings.TrimPrefix(subject, k.prefix) }
 
-// A mapType is what a bridge needs to know of the types of a map.
+// A mapType is the types of the keys and values of a map. The schema that travels is that of a
+// struct of both, so maps of different capacity have the same one.
 type mapType struct {
-	*layout.Map
+	key, value *format.Type
+
+	schema      *format.Type
 	fingerprint uint64
 }
 
-// mapTypeOf returns that of the schema of a map.
-func mapTypeOf(t *format.Type) (*mapType, error) {
-	l, err := layout.MapOf(t)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: the segment is %s, not a map", ErrRefused, layout.Described(t))
-	case frameLen+l.Key.Size > longestFrame:
+func newMapType(key, value *format.Type) (*mapType, error) {
+	if frameLen+key.Size > longestFrame {
 		return nil, fmt.Errorf("%w: a key has %d bytes; the bridge takes %d", ErrRefused,
-			l.Key.Size, longestFrame-frameLen)
-	case nameless(l.Key):
+			key.Size, longestFrame-frameLen)
+	}
+	if nameless(key) {
 		return nil, fmt.Errorf("%w: all fields of a key are without a name", ErrRefused)
 	}
-	return &mapType{l, t.Fingerprint()}, nil
+	s, err := layout.Struct("kv.Entry", layout.Part{Name: "Key", Type: key},
+		layout.Part{Name: "Value", Type: value})
+	if err != nil {
+		return nil, fmt.Errorf("%w: key and value: %w", ErrRefused, err)
+	}
+	return &mapType{key, value, s, s.Fingerprint()}, nil
+}
+
+// mapTypeOf returns the types of a map from a schema. Another machine wrote it.
+func mapTypeOf(schema *format.Type) (*mapType, error) {
+	if schema.Kind == format.Struct && len(schema.Fields) == 2 {
+		t, err := newMapType(schema.Fields[0].Type, schema.Fields[1].Type)
+		if err != nil {
+			return nil, err
+		}
+		if t.fingerprint == schema.Fingerprint() {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the type %s is not that of the entries of a map", ErrRefused, schema)
+}
+
+// describe returns the types of keys and values.
+func (t *mapType) describe() string {
+	return "kv.Map[" + t.key.String() + ", " + t.value.String() + "]"
 }
 
 // entry returns the frame and value of a message, whose key in the bucket is that.
@@ -112,11 +135,11 @@ func (t *mapType) entry(name string, b []byte) (f frame, value []byte, err error
 		return f, nil, err
 	case f.fingerprint != t.fingerprint:
 		return f, nil, errOtherType
-	case len(f.key) != t.Key.Size || len(value) != t.Value.Size:
+	case len(f.key) != t.key.Size || len(value) != t.value.Size:
 		return f, nil, fmt.Errorf("%w: key and value of %d and %d bytes, want %d and %d", errFrame,
-			len(f.key), len(value), t.Key.Size, t.Value.Size)
+			len(f.key), len(value), t.key.Size, t.value.Size)
 	}
-	if is := keyName(t.Key, f.key); is != name {
+	if is := keyName(t.key, f.key); is != name {
 		return f, nil, fmt.Errorf("%w: it is that of %s", errFrame, is)
 	}
 	return f, value, nil

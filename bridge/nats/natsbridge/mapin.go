@@ -27,6 +27,7 @@ type copier struct {
 	order   uint64 // of the last message, as the consumer counts
 	pending uint64 // messages that there were when it began
 	begun   time.Time
+	head    uint64 // revision of the head
 
 	mu     sync.Mutex
 	m      stream.Entries // nil: not opened yet; this and what follows is guarded by mu
@@ -74,6 +75,9 @@ type change struct {
 	revision uint64
 }
 
+// maxCapacity is that of a map.
+const maxCapacity = 1 << 30
+
 // mirrorLook is how often a mirror is looked at.
 const mirrorLook = 20 * time.Millisecond
 
@@ -106,6 +110,7 @@ func (b *Bridge) mapIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 		if err := c.open(ctx, m.Data); err != nil {
 			return err
 		}
+		c.head = m.Sequence
 	}
 	cons, err := c.bucket.consumer(ctx, 0)
 	if err != nil {
@@ -152,7 +157,7 @@ func (c *copier) open(ctx context.Context, b []byte) error {
 	}
 	m, err := stream.OpenEntries(c.r.segment, &shmem.Options{
 		Dir: c.b.o.Dir, Undo: shmem.UndoNever,
-	}, t.Key, t.Value, t.Capacity())
+	}, t.key, t.value, int(min(max(f.sequence, 1), maxCapacity)))
 	if err != nil {
 		return refusedType(err)
 	}
@@ -169,7 +174,7 @@ func (c *copier) note() error {
 		p.version, p.keys = c.m.Version(i), map[*copied]bool{}
 		err := c.m.Each(i, func(key, value []byte, expires int64) {
 			x := &copied{
-				name: keyName(c.t.Key, key), key: key, part: i,
+				name: keyName(c.t.key, key), key: key, part: i,
 				sum: sumOf(value, expires), expires: expires,
 			}
 			c.keys[x.name] = x
@@ -281,6 +286,12 @@ func (c *copier) apply(ctx context.Context, m *change) error {
 		return c.remove(ctx, x)
 	}
 	f, value, err := c.t.entry(m.name, m.data)
+	if errors.Is(err, errOtherType) && m.revision < c.head {
+		if x != nil { // the map had another type: the bridge that sends it replaces the entry
+			x.revision = m.revision
+		}
+		return nil
+	}
 	if err != nil { // the bridge that sends the map puts the key right
 		c.refuse(ctx, m.name, f.fingerprint, err)
 		return nil
@@ -312,11 +323,6 @@ func (c *copier) refuse(ctx context.Context, name string, fingerprint uint64, er
 		err = fmt.Errorf("%w: it is %s, the map is %s", err, other, c.t.describe())
 	}
 	c.b.o.Logger.Warn("entry refused", "route", c.r.String(), "key", name, "error", err)
-}
-
-// describe returns the types of keys and values.
-func (t *mapType) describe() string {
-	return "kv.Map[" + t.Key.String() + ", " + t.Value.String() + "]"
 }
 
 // set stores an entry in the mirror. Without room it is late.
@@ -440,7 +446,7 @@ func (c *copier) lookAt(ctx context.Context, i int) error {
 	version := c.m.Version(i)
 	var wrong []*copied
 	err := c.m.Each(i, func(key, value []byte, expires int64) {
-		name := keyName(c.t.Key, key)
+		name := keyName(c.t.key, key)
 		x := c.keys[name]
 		switch {
 		case x == nil:

@@ -103,19 +103,20 @@ func (b *Bridge) mapOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
-	t, err := mapTypeOf(m.Layout().Type)
+	l := m.Layout()
+	t, err := newMapType(l.Key, l.Value)
 	if err != nil {
 		return err
 	}
-	if err := b.tooLarge(t.Key.Size + t.Value.Size); err != nil {
+	if err := b.tooLarge(l.Key.Size + l.Value.Size); err != nil {
 		return err
 	}
-	if err := putSchema(ctx, kv, t.Type); err != nil {
+	if err := putSchema(ctx, kv, t.schema); err != nil {
 		return err
 	}
 	k := &keeper{
 		b: b, r: r, m: m, t: t, inc: inc, keys: map[string]*kept{},
-		parts: make([]part, t.Stripes),
+		parts: make([]part, l.Stripes),
 		way:   make(chan journey, mapWindow), acks: make(chan journey, mapWindow),
 	}
 	for i := range k.parts {
@@ -167,7 +168,8 @@ func (k *keeper) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// takeOver says in the bucket that this bridge sends the map, and of which types it is.
+// takeOver says in the bucket that this bridge sends the map, of which types it is, and its
+// capacity.
 func (k *keeper) takeOver(ctx context.Context) error {
 	m, err := k.bucket.last(ctx, headName)
 	if err != nil {
@@ -178,7 +180,8 @@ func (k *keeper) takeOver(ctx context.Context) error {
 		revision = m.Sequence
 	}
 	f := frame{
-		kind: codes[kindMap], fingerprint: k.t.fingerprint, incarnation: k.inc, writer: k.me,
+		kind: codes[kindMap], fingerprint: k.t.fingerprint, incarnation: k.inc,
+		sequence: uint64(k.m.Layout().Capacity()), writer: k.me,
 	}
 	ack, err := k.b.js.Publish(ctx, k.bucket.prefix+headName, f.append(nil),
 		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
@@ -413,7 +416,7 @@ func (k *keeper) lookAt(i int, version uint64) (found int, err error) {
 	p := &k.parts[i]
 	var here []*kept
 	err = k.m.Each(i, func(key, value []byte, expires int64) {
-		name := keyName(k.t.Key, key)
+		name := keyName(k.t.key, key)
 		x := k.keys[name]
 		if x == nil {
 			x = &kept{name: name}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
+	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
 )
@@ -234,4 +237,70 @@ func TestTopicTakenBack(t *testing.T) {
 			t.Errorf("%d messages, want %d", sent, n+1)
 		}
 	}
+}
+
+// TestMapRemade: a map that is made anew with another capacity goes on; one with other types is
+// refused at the mirror with both shown, until that is removed.
+func TestMapRemade(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	in := x.run(x.b, "map:m", false)
+	for i, capacity := range []int{8, 20} {
+		from, err := kv.Open[int64, point]("m", &kv.Options{Dir: x.a, Capacity: capacity})
+		check(t, err)
+		check(t, from.Set(ctx, 1, point{1, 1}))
+		check(t, from.Set(ctx, 2+int64(i), point{2, 2}))
+		end := x.start(x.a, "map:m", true)
+		to := mirrorOf[int64, point](t, x.b, "m")
+		mirrored(t, from, to)
+		end()
+		check(t, from.Close())
+	}
+	other := openMap[int64, otherPoint](t, x.a, "m", kv.Options{Capacity: 8})
+	check(t, other.Set(ctx, 1, otherPoint{3, 3}))
+	out := x.run(x.a, "map:m", true)
+	err := hasError(t, in, ErrRefused)
+	if !strings.Contains(err.Error(), "Value.Y") || !strings.Contains(err.Error(), "Value.Z") {
+		t.Error(err)
+	}
+	check(t, shmem.Remove(x.b, "m"))
+	until(t, "a mirror", func() bool {
+		to, err := kv.Attach[int64, otherPoint]("m", &kv.Options{Dir: x.b})
+		if err != nil {
+			return false
+		}
+		defer to.Close()
+		v, found, err := to.Get(1)
+		return err == nil && found && v == otherPoint{3, 3}
+	})
+	if n := in.Stats()[0].Poison + out.Stats()[0].OtherWriter; n != 0 {
+		t.Errorf("%d entries were refused", n)
+	}
+}
+
+// FuzzEntry: bytes of others never panic, and an entry that passes has the sizes of its types.
+func FuzzEntry(f *testing.F) {
+	key, err := format.Of(reflect.TypeFor[struct {
+		A word
+		B [2]int32
+	}]())
+	check(f, err)
+	value, err := format.Of(reflect.TypeFor[point]())
+	check(f, err)
+	typ, err := newMapType(key, value)
+	check(f, err)
+	k := make([]byte, key.Size)
+	f.Add("=.0.0", append((&frame{
+		kind: codes[kindMap], fingerprint: typ.fingerprint, key: k,
+	}).append(nil), make([]byte, value.Size)...))
+	f.Fuzz(func(t *testing.T, name string, b []byte) {
+		f, v, err := typ.entry(name, b)
+		if err == nil && (len(f.key) != key.Size || len(v) != value.Size) {
+			t.Error(len(f.key), len(v))
+		}
+		for _, s := range [][]byte{b, f.key} {
+			if s, err := format.Decode(s); err == nil {
+				_, _ = mapTypeOf(s)
+			}
+		}
+	})
 }
