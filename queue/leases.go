@@ -105,20 +105,15 @@ func (q *many) returnAt(pos uint64, l lease, delay time.Duration) (err error) {
 // repairAfter repairs after a delay, when a message comes due. If this process dies before, others
 // find the message when they look for deaths.
 func (q *many) repairAfter(delay time.Duration) {
-	closing := q.M.Closing()
-	go func() {
-		t := time.NewTimer(delay + time.Millisecond)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-closing:
-			return
-		}
-		if q.M.Pin() {
-			defer q.M.Unpin()
-			_ = q.M.Guard(func() { q.Repair() })
-		}
-	}()
+	q.alarm.set(min(delay, ring.MaxDelay*time.Millisecond), q.M.Closing(), q.repairOnce)
+}
+
+// repairOnce is Repair for a goroutine that has not pinned the mapping.
+func (q *many) repairOnce() {
+	if q.M.Pin() {
+		defer q.M.Unpin()
+		_ = q.M.Guard(func() { q.Repair() })
+	}
 }
 
 // keep says since when this attachment has a message that it keeps.

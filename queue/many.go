@@ -39,6 +39,7 @@ type many struct {
 	depth  int // messages there is room for, for wait.YieldLines
 
 	redelivered redeliveries
+	alarm       alarm // rings when messages come due
 
 	alike        bool        // all senders wait for the same room: not in a Bytes
 	canRecv      func() bool // a receiver that waits should try again

@@ -79,8 +79,9 @@ type Options struct {
 	// delays go by the machine's date: to set that moves them.
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
-	// this attachment, or after this attachment has found the death of a receiver. Default: it is
-	// redelivered at once, before all others. A Single queue knows no delay.
+	// this attachment, or after this attachment has found the death of a receiver. A delay ends
+	// early when the queue is full because of the message. Default: it is redelivered at once,
+	// before all others. A Single queue knows no delay.
 	RetryDelay time.Duration
 	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
 	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is
@@ -148,8 +149,9 @@ type BytesOptions struct {
 	// delays go by the machine's date: to set that moves them.
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
-	// this attachment, or after this attachment has found the death of a receiver. Default: it is
-	// redelivered at once, before all others. A Single queue knows no delay.
+	// this attachment, or after this attachment has found the death of a receiver. A delay ends
+	// early when the queue is full because of the message. Default: it is redelivered at once,
+	// before all others. A Single queue knows no delay.
 	RetryDelay time.Duration
 	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
 	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is
