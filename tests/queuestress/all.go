@@ -42,7 +42,7 @@ func allModes() error {
 		c := exec.Command(self, "-mode", p.mode, "-batch", strconv.Itoa(p.batch),
 			"-messages", strconv.FormatUint(n, 10), "-for", duration.String(),
 			"-kills", strconv.Itoa(*kills), "-capacity", strconv.Itoa(*capacity), "-dir", *dir,
-			"-seed", strconv.FormatUint(*seed+uint64(i), 10))
+			fmt.Sprint("-stamped=", *stamped), "-seed", strconv.FormatUint(*seed+uint64(i), 10))
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := c.Run(); err != nil {

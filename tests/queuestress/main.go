@@ -39,6 +39,7 @@ var (
 	producers = flag.Int("producers", 2, "processes that send")
 	consumers = flag.Int("consumers", 2, "processes that receive")
 	capacity  = flag.Int("capacity", 256, "messages in the queue")
+	stamped   = flag.Bool("stamped", false, "messages have time stamps")
 	batch     = flag.Int("batch", 0, "messages a batch, by handles; 0: one by one and in place")
 	hostile   = flag.Bool("hostile", false, "write random bytes over the control words")
 	seed      = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")

@@ -34,7 +34,7 @@ func openPipe(create bool) (pipe, error) {
 		}
 		q, err := open(name, &queue.Options{
 			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
-			Single: *mode == "single",
+			Single: *mode == "single", Stamped: *stamped,
 		})
 		return &typedQueue{q: q, buf: make([]Message, max(*batch, 1))}, err
 	case "bytes", "bytes-single":
@@ -44,7 +44,7 @@ func openPipe(create bool) (pipe, error) {
 		}
 		q, err := open(name, &queue.BytesOptions{
 			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
-			Bytes: 100 * *capacity, Single: *mode == "bytes-single",
+			Bytes: 100 * *capacity, Single: *mode == "bytes-single", Stamped: *stamped,
 		})
 		if err != nil {
 			return nil, err
@@ -58,7 +58,7 @@ func openPipe(create bool) (pipe, error) {
 		}
 		t, err := open(name, &topic.BytesOptions{
 			Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity,
-			Bytes: 100 * *capacity, Holds: 2 * maxProcs,
+			Bytes: 100 * *capacity, Holds: 2 * maxProcs, Stamped: *stamped,
 		})
 		return &topicBytesPipe{t: t}, err
 	}
@@ -68,6 +68,7 @@ func openPipe(create bool) (pipe, error) {
 	}
 	t, err := open(name, &topic.Options{
 		Dir: *dir, Slots: 64, Lifetime: shmem.Owned, Capacity: *capacity, Holds: 2 * maxProcs,
+		Stamped: *stamped,
 	})
 	return &topicPipe{t: t}, err
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -31,7 +32,7 @@ func start(kind string, index int, fuse uint64, extra ...string) (*proc, error) 
 		"-mode", *mode, "-base", *base, "-dir", *dir,
 		"-messages", strconv.FormatUint(*messages, 10), "-batch", strconv.Itoa(*batch),
 		"-producers", strconv.Itoa(*producers), "-consumers", strconv.Itoa(*consumers),
-		"-capacity", strconv.Itoa(*capacity),
+		"-capacity", strconv.Itoa(*capacity), fmt.Sprint("-stamped=", *stamped),
 	}
 	p := &proc{kind: kind, index: index, ended: make(chan struct{})}
 	p.cmd = exec.Command(self, append(args, extra...)...)
