@@ -183,7 +183,7 @@ func (b *Bridge) keepUp(ctx context.Context, r *route) {
 			pause, told = 20*time.Millisecond, ""
 		}
 		sleep(ctx, pause+rand.N(pause))
-		pause = min(2*pause, 500*time.Millisecond)
+		pause = min(2*pause, 250*time.Millisecond)
 	}
 	r.stats.set("stopped", nil)
 }

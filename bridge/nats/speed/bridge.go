@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -105,6 +106,11 @@ func (x *bench) box(ctx context.Context, n int) error {
 		return err
 	}
 	defer stop()
+	ends, stop, err := x.ends(ctx, conns[:])
+	if err != nil {
+		return err
+	}
+	defer stop()
 	time.Sleep(300 * time.Millisecond)
 	ways := []struct {
 		name string
@@ -116,6 +122,7 @@ func (x *bench) box(ctx context.Context, n int) error {
 			return err
 		}, nil},
 		{"nats.go, KV put to watch", hand, nil},
+		{"  the same between two boxes", ends, nil},
 		{"box, Store to change", func(i int) error {
 			seen := to.Version()
 			if err := from.Store(ctx, message{N: uint64(i + 1)}); err != nil {
@@ -187,6 +194,64 @@ func (x *bench) hand(
 		}
 		return nil
 	}, func() { _ = w.Stop() }, nil
+}
+
+// ends does by hand what hand does, from the change of a box to that of another one: what it takes
+// beside the server to wake two waiters.
+func (x *bench) ends(
+	ctx context.Context, conns []*nats.Conn,
+) (f func(i int) error, stop func(), err error) {
+	from, err := shmem.Create[message]("from", &shmem.Options{Dir: x.a})
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := shmem.Create[message]("to", &shmem.Options{Dir: x.b})
+	if err != nil {
+		return nil, nil, err
+	}
+	var kvs [2]jetstream.KeyValue
+	for i, nc := range conns {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return nil, nil, err
+		}
+		if kvs[i], err = js.KeyValue(ctx, "shmem"); err != nil {
+			return nil, nil, err
+		}
+	}
+	w, err := kvs[1].Watch(ctx, "ends")
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for revision, seen := uint64(0), from.Version(); from.Wait(ctx, seen) == nil; {
+			seen = from.Version()
+			revision, _ = kvs[0].Update(ctx, "ends", make([]byte, 48+64), revision)
+		}
+	})
+	wg.Go(func() {
+		for e := range w.Updates() {
+			if e != nil {
+				_ = to.Store(ctx, message{})
+			}
+		}
+	})
+	f = func(int) error {
+		seen := to.Version()
+		if err := from.Store(ctx, message{}); err != nil {
+			return err
+		}
+		return to.Wait(ctx, seen)
+	}
+	return f, func() {
+		cancel()
+		_ = w.Stop()
+		wg.Wait()
+		_ = from.Close()
+		_ = to.Close()
+	}, nil
 }
 
 func topicPacked(ctx context.Context, x *bench, n int) (figure, error) { return x.topic(ctx, n, 0) }

@@ -80,7 +80,7 @@ func main() {
 
 func run(ctx context.Context, n, rounds int, only string) error {
 	// As the command does: both hosts, and the program that waits for the mirror, are here.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 4)
 	x := &bench{}
 	store, err := os.MkdirTemp("", "bridge-speed-")
 	if err != nil {
