@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -102,9 +103,10 @@ func TestMetrics(t *testing.T) {
 	}
 	is(last, "duplicates_total", 1)
 	is(last, "poison_total", 1)
-	for range 1000 { // more than the mirror has room for, each alone
+	for range 600 { // more than the 16 MiB of the mirror
 		f.sequence++
-		_, err := js.PublishAsync("shmem.queue.other", append(f.append(nil), "x"...))
+		_, err := js.PublishAsync("shmem.queue.other", append(f.append(nil), make([]byte, 40<<10)...),
+			jetstream.WithStallWait(time.Minute))
 		check(t, err)
 	}
 	some(last, "lag")
