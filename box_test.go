@@ -638,7 +638,7 @@ func TestMismatch(t *testing.T) {
 		open[limits](t, dir, "l")
 	}
 	_, err := shmem.Open[limits]("l", &shmem.Options{Dir: dir})
-	wantErr(t, err, shmem.ErrMismatch, "open l", "Limit", "uint64", "uint32", filepath.Base(os.Args[0])[:10], "ago")
+	wantErr(t, err, shmem.ErrMismatch, "open l", "Limit", "uint64", "uint32", filepath.Base(os.Args[0])[:8], "ago")
 	m, ok := errors.AsType[*shmem.MismatchError](err)
 	if !strings.HasSuffix(err.Error(), "its programs have ended") {
 		t.Errorf("no remedy: %v", err)

@@ -78,7 +78,7 @@ func open(dir, name string) (*Observer, error) {
 // openFile opens a segment by its name, or any file by its path. Symbolic links are followed only
 // in a path.
 func openFile(dir, name string) (file sys.FD, path string, err error) {
-	if strings.Contains(name, "/") {
+	if strings.Contains(name, "/") || strings.ContainsRune(name, filepath.Separator) {
 		path = name
 		file, err = sys.OpenAny(path, false)
 	} else {

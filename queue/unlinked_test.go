@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +58,7 @@ func (w way) take(t *testing.T, dir, name string) {
 	t.Helper()
 	c := shmemtest.Start(t, "taker", dir, name, w.how, string(w.dies))
 	err := c.Wait()
-	if killed := err != nil && strings.Contains(err.Error(), "killed"); killed != (w.dies != "") {
+	if killed := shmemtest.Killed(err); killed != (w.dies != "") {
 		t.Fatalf("the process that takes the name: %v", err)
 	}
 }

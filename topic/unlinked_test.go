@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -105,7 +104,7 @@ func TestUnlinked(t *testing.T) {
 				return
 			}
 			err := shmemtest.Start(t, "taker", dir, w.how, string(w.dies)).Wait()
-			if killed := err != nil && strings.Contains(err.Error(), "killed"); killed != (w.dies != "") {
+			if killed := shmemtest.Killed(err); killed != (w.dies != "") {
 				t.Fatalf("the process that takes the name: %v", err)
 			}
 		}

@@ -250,12 +250,20 @@ func (s *Sequence) compareSlot(i int, before format.Owner) (found []Event) {
 		found = append(found, Event{Attached, was.peer})
 	}
 	switch {
-	case now.pid == 0:
+	case now.pid == 0, !locked && s.hasLeft(i, now.gen):
 		found = append(found, gone(Left))
 	case !locked:
 		found = append(found, gone(Died))
 	}
 	return found
+}
+
+// hasLeft reports whether an attachment whose lock is gone has left: it clears its record before it
+// frees the lock, so the record that was read before may be older than the lock.
+func (s *Sequence) hasLeft(i int, gen uint32) bool {
+	now := recordOf(s.a.m.Peers.Slot(i))
+	return now.gen == gen && now.pid == 0 ||
+		now.gen == format.NextGen(gen) && now.flags&format.SlotUnclean == 0
 }
 
 // locked reports whether an attachment has the slot.

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
 	"github.com/shmembox/shmem/internal/ring"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 // What becomes of a segment is decided under the gate, by the owner word, the lifetime that the
@@ -249,7 +250,7 @@ func (o *opening) checkClaims(a *Attachment) error {
 		return differs("Slots", h.SlotCount, c.Slots)
 	case o.gid != noGroup && uint32(o.gid) != a.stat.GID:
 		return differs("Group", a.stat.GID, c.Group)
-	case c.Mode != 0 && c.Mode.Perm() != a.stat.Mode.Perm():
+	case sys.HasModes && c.Mode != 0 && c.Mode.Perm() != a.stat.Mode.Perm():
 		is, want := a.stat.Mode.Perm(), c.Mode.Perm()
 		return differs("Mode", fmt.Sprintf("%#o", is), fmt.Sprintf("%#o", want))
 	case reserve != 0 && uint64(reserve) != h.Reserve:
@@ -286,7 +287,7 @@ func (o *opening) foreignClaims(a *Attachment) error {
 		return none("Undo", "UndoAlways")
 	case o.gid != noGroup && uint32(o.gid) != a.stat.GID:
 		return differs("Group", a.stat.GID, c.Group)
-	case c.Mode != 0 && c.Mode.Perm() != mode:
+	case sys.HasModes && c.Mode != 0 && c.Mode.Perm() != mode:
 		return differs("Mode", fmt.Sprintf("%#o", mode), fmt.Sprintf("%#o", c.Mode.Perm()))
 	}
 	return nil

@@ -29,9 +29,6 @@ func checkName(name, path string) error {
 	case name[0] == '.':
 		return fmt.Errorf("%w: it begins with a dot", errs.BadName)
 	}
-	if why := sys.NameProblem(name); why != "" {
-		return fmt.Errorf("%w: %s", errs.BadName, why)
-	}
 	for i, c := range name {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_',
@@ -49,13 +46,16 @@ func checkName(name, path string) error {
 				"a name is made of letters, digits, dot, underscore and hyphen", errs.BadName, c, i)
 		}
 	}
+	if why := sys.NameProblem(name); why != "" {
+		return fmt.Errorf("%w: %s", errs.BadName, why)
+	}
 	return nil
 }
 
 // locate returns the path of a segment. The name of a foreign file may be any path. The path is
 // absolute: the program may change its directory before it closes the segment.
 func locate(name string, c *Config) (string, error) {
-	if c.Foreign && strings.Contains(name, "/") {
+	if c.Foreign && isPath(name) {
 		return filepath.Abs(name)
 	}
 	const remedy = "set the directory with Options.Dir, or name a path with Options.Foreign"
@@ -65,9 +65,15 @@ func locate(name string, c *Config) (string, error) {
 	return join(c.Dir, name), nil
 }
 
+// isPath reports whether a name is that of a file anywhere.
+func isPath(name string) bool {
+	return strings.Contains(name, "/") || strings.ContainsRune(name, filepath.Separator)
+}
+
 // join is filepath.Join for an absolute directory, most often one that needs no cleaning.
 func join(dir, name string) string {
-	if filepath.Separator != '/' || strings.HasSuffix(dir, "/") || strings.Contains(dir, "//") || strings.Contains(dir, "/.") {
+	if filepath.Separator != '/' ||
+		strings.HasSuffix(dir, "/") || strings.Contains(dir, "//") || strings.Contains(dir, "/.") {
 		return filepath.Join(dir, name)
 	}
 	return dir + "/" + name

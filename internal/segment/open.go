@@ -168,6 +168,10 @@ func FromFile(f *os.File, c Config) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !sys.PassesFiles {
+		return nil, fmt.Errorf("%w: this system cannot attach by an open file; "+
+			"open the segment by its name", errors.ErrUnsupported)
+	}
 	o.from = f
 	a, err := o.attachFile()
 	return a, explainLocks(err)

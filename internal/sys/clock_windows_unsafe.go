@@ -37,12 +37,25 @@ func newClock() clock {
 		before := sinceBoot()
 		c := clock{at: time.Now(), uptime: sinceBoot()}
 		if c.uptime == before {
-			if id := sharedWord(bootID); id != 0 { // Wine has none
-				c.boot = uint64(id)<<1 | 1
-			}
+			c.boot = boot()
 			return c
 		}
 	}
+}
+
+// boot returns a number of this start of the machine. Wine has none, but a time of its start, which
+// changes when the date of a machine is set.
+func boot() uint64 {
+	if id := sharedWord(bootID); id != 0 {
+		return uint64(id)<<1 | 1
+	}
+	var t [6]int64 // SYSTEM_TIMEOFDAY_INFORMATION, which begins with that time
+	err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation,
+		unsafe.Pointer(&t), uint32(unsafe.Sizeof(t)), nil)
+	if err != nil || t[0] == 0 {
+		return 0
+	}
+	return uint64(t[0]) | 1
 }
 
 var (

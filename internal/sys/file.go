@@ -61,6 +61,12 @@ var _ []string = Weaker
 // DiskOnly tells that the system has no file systems in memory.
 var _ bool = DiskOnly
 
+// HasModes tells that a file has permission bits and a group.
+var _ bool = HasModes
+
+// PassesFiles tells that a segment can be attached to by an open file of it.
+var _ bool = PassesFiles
+
 // The functions of files.
 var (
 	_ file = NoFD

@@ -13,6 +13,12 @@ import (
 // Supported reports whether named segments work on this system.
 const Supported = atomics64
 
+// HasModes and PassesFiles: see file.go.
+const (
+	HasModes    = true
+	PassesFiles = true
+)
+
 // retry calls f until no signal interrupts it.
 func retry(f func() error) error {
 	for {

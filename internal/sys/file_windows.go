@@ -33,6 +33,12 @@ var Weaker = []string{
 // DiskOnly: see file.go.
 const DiskOnly = true
 
+// HasModes and PassesFiles: see file.go.
+const (
+	HasModes    = false
+	PassesFiles = false
+)
+
 // ReopensByName: see file.go.
 const ReopensByName = false
 

@@ -4,6 +4,7 @@ package boxtest
 import (
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -67,12 +68,16 @@ func Segment(t testing.TB, s *shmem.Segment, err error) *shmem.Segment {
 	return s
 }
 
-// Names returns the names of the files in dir.
+// Names returns the names of the files in dir, without those that a system gives to removed files
+// until the last process leaves them.
 func Names(t testing.TB, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	Check(t, err)
 	for _, e := range entries {
+		if runtime.GOOS == "windows" && strings.HasPrefix(e.Name(), ".shmem-00000000") {
+			continue
+		}
 		list = append(list, e.Name())
 	}
 	return list

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -146,13 +147,15 @@ func TestAttachWaitErrors(t *testing.T) {
 	for kind, w := range waitKinds {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		s, err := w.wait(ctx, dir)
-		want := fmt.Sprintf("shmem: %s w: context deadline exceeded; there is no %s/w yet", w.op, dir)
+		want := fmt.Sprintf("shmem: %s w: context deadline exceeded; there is no %s yet", w.op,
+			filepath.Join(dir, "w"))
 		if s != nil || !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 			t.Errorf("%s: %v, %v", kind, s, err)
 		}
 		cancel()
-		_, err = w.wait(context.Background(), dir+"/none")
-		wantErr(t, err, fs.ErrNotExist, dir+"/none", "Options.Dir")
+		none := filepath.Join(dir, "none")
+		_, err = w.wait(context.Background(), none)
+		wantErr(t, err, fs.ErrNotExist, none, "Options.Dir")
 	}
 	for kind, w := range waitKinds {
 		for other, create := range waitKinds {

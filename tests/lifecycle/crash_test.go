@@ -380,6 +380,7 @@ func nameless(t *testing.T) bool {
 func TestKillMatrix(t *testing.T) {
 	dropLog = filepath.Join(t.TempDir(), "drops")
 	check(t, os.WriteFile(dropLog, nil, 0o666))
+	t.Cleanup(func() { check(t, os.Remove(dropLog)) })
 	reached := map[step.Point]bool{}
 	kills, ran := 0, 0
 	t.Run("at", func(t *testing.T) {
