@@ -109,7 +109,7 @@
 //
 // # Platforms
 //
-// Segments need Linux, 64 or 32 bits, either byte order. macOS is experimental: docs/ports.md says
-// what is weaker there. On other systems the package builds, and every function that would create
-// or attach to a segment returns [errors.ErrUnsupported].
+// Segments need Linux, 64 or 32 bits, either byte order. macOS and Windows, 64 bits, are
+// experimental: docs/ports.md says what is weaker there. On other systems the package builds, and
+// every function that would create or attach to a segment returns [errors.ErrUnsupported].
 package shmem

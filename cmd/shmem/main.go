@@ -44,6 +44,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/sys"
 )
 
 const intro = `See into shared memory: which segments there are, to which processes they belong,
@@ -56,7 +57,7 @@ const exitCodes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such segmen
 	"5 busy, 128 and the number of the signal."
 
 type cli struct {
-	Dir   string           `short:"d" default:"/dev/shm" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
+	Dir   string           `short:"d" default:"${dir}" env:"SHMEM_DIR" placeholder:"DIR" help:"Directory of the segments; default ${default}."`
 	In    int              `name:"pid" placeholder:"PID" help:"The directory as the process PID sees it, such as one in a container."`
 	Every bool             `name:"containers" help:"ls, ps, check, top: the directories of all containers too."`
 	Color string           `enum:"auto,always,never" default:"auto" placeholder:"WHEN" help:"Colours: auto (on a terminal, unless $$NO_COLOR is set), always, never."`
@@ -152,7 +153,7 @@ func run(args []string) int {
 // parser returns the parser of the command line, whose model completion and the man page use too.
 func parser(c *cli, options ...kong.Option) *kong.Kong {
 	p, err := kong.New(c, append(options, kong.Name("shmem"),
-		kong.Description(intro+"\n\n"+exitCodes), kong.Vars{"version": version()},
+		kong.Description(intro+"\n\n"+exitCodes), kong.Vars{"version": version(), "dir": sys.DefaultDir},
 		kong.Help(helpWithExamples),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 	if err != nil {

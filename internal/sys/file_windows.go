@@ -153,7 +153,7 @@ func open(path string, access, disposition, flags uint32) (FD, error) {
 
 func Open(path string, write bool) (FD, error) {
 	fd, err := open(path, access(write), windows.OPEN_EXISTING,
-		windows.FILE_FLAG_OPEN_REPARSE_POINT)
+		windows.FILE_FLAG_OPEN_REPARSE_POINT|directory(write))
 	if err != nil {
 		return NoFD, err
 	}
@@ -170,7 +170,15 @@ func OpenPath(path string) (FD, error) {
 }
 
 func OpenAny(path string, write bool) (FD, error) {
-	return open(path, access(write), windows.OPEN_EXISTING, 0)
+	return open(path, access(write), windows.OPEN_EXISTING, directory(write))
+}
+
+// directory returns the flag by which a directory can be opened, for reading.
+func directory(write bool) uint32 {
+	if write {
+		return 0
+	}
+	return windows.FILE_FLAG_BACKUP_SEMANTICS
 }
 
 var reopenFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReOpenFile")
