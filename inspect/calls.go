@@ -31,7 +31,7 @@ type CallStats struct {
 // CallTypes returns the types of the requests and replies of a service of package rpc, and nil if t
 // is none. Of bytes it is an array of the largest size.
 func (t *Type) CallTypes() (request, reply *Type) {
-	l, err := layout.CallsOf(t.t)
+	l, err := layout.CallsOf(t.schema())
 	if err != nil {
 		return nil, nil
 	}

@@ -31,7 +31,7 @@ type MapEntry struct {
 
 // MapTypes returns the types of the keys and values of a kv.Map, and nil if t is none.
 func (t *Type) MapTypes() (key, value *Type) {
-	l, err := layout.MapOf(t.t)
+	l, err := layout.MapOf(t.schema())
 	if err != nil {
 		return nil, nil
 	}

@@ -40,7 +40,8 @@ func (k Kind) String() string {
 }
 
 // A Type is the schema of a value, as it is stored in the segment. A *Type may be nil where a
-// segment has no schema; then its methods must not be called.
+// segment has no schema, or has lost it meanwhile. Of a nil one Name, String, Stream, Item,
+// MapTypes and CallTypes return zero values, and no other methods may be called.
 type Type struct{ t *format.Type }
 
 // A Field is a field of a struct.
@@ -82,9 +83,22 @@ func typeOf(t *format.Type) *Type {
 	return &Type{t}
 }
 
+// schema returns that of t, nil if t is nil.
+func (t *Type) schema() *format.Type {
+	if t == nil {
+		return nil
+	}
+	return t.t
+}
+
 // Name returns the name of the Go type with its package, and "" for types without one, such as
 // uint32.
-func (t *Type) Name() string { return t.t.Name }
+func (t *Type) Name() string {
+	if t == nil {
+		return ""
+	}
+	return t.t.Name
+}
 
 // Kind returns the kind of the type.
 func (t *Type) Kind() Kind { return kindOf(t.t) }
@@ -124,11 +138,11 @@ func (t *Type) Elem() *Type {
 // queue or topic,
 // and "" for other types. The value of such a type is the memory of the rings; Observer.Messages
 // returns the messages.
-func (t *Type) Stream() string { return layout.Stream(t.t) }
+func (t *Type) Stream() string { return layout.Stream(t.schema()) }
 
 // Item returns the type of the messages of a queue or topic. It returns nil for a queue.Bytes or
 // topic.Bytes, and for other types.
-func (t *Type) Item() *Type { return typeOf(layout.Item(t.t)) }
+func (t *Type) Item() *Type { return typeOf(layout.Item(t.schema())) }
 
 // Atomic reports whether t is a type of sync/atomic. Its values change without the box's lock.
 func (t *Type) Atomic() bool { return t.t.Atomic }
@@ -149,6 +163,9 @@ func (t *Type) Fields() iter.Seq[Field] {
 
 // String returns the type's name or, if it has none, its Go notation on one line.
 func (t *Type) String() string {
+	if t == nil {
+		return ""
+	}
 	if t.t.Name != "" {
 		return t.t.Name
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -76,6 +77,7 @@ type client struct {
 	core
 	idempotent, waiting bool
 	pending             sync.Pool // of *pending
+	calling             atomic.Int32
 }
 
 // A pending is a call that is being made. It is used again, with the slot that it had last.
@@ -185,6 +187,7 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 		i, w, ok := c.t.Take(c.Self, p.slot)
 		if ok {
 			p.slot, p.word, p.held, p.once, p.begun = i, w, true, false, false
+			c.calling.Add(1)
 			return p, nil
 		}
 		if !swept && c.sweep().Freed > 0 {
@@ -223,7 +226,7 @@ func (p *pending) wait(ctx context.Context, ready func() bool) error {
 		}
 	}
 	return wait.Until(ctx, c.M, &c.t.Slot(p.slot).Armed, ready, wait.Options{
-		Probe: p.probe, Watch: p.watch,
+		Probe: p.probe, Watch: p.watch, NoSpin: c.calling.Load() > 1,
 	})
 }
 
@@ -352,4 +355,5 @@ func (c *client) end(p *pending) {
 		wait.WakeN(c.M, &c.header.FreeArmed, 1)
 	}
 	c.pending.Put(p)
+	c.calling.Add(-1)
 }

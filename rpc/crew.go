@@ -174,8 +174,8 @@ func (s *service) take(i int, w calls.Word) bool {
 }
 
 // exited ends the call of a handler that has ended its goroutine, and lets another goroutine go on
-// in its place. Deferred functions of the handler have run, so the slot is free to be used. at is that
-// of the crew if the goroutine has the watch, else 0. A handler that panics ends the process.
+// in its place. Deferred functions of the handler have run, so the slot is free to be used. at is
+// that of the crew if the goroutine has the watch, else 0. A handler that panics ends the process.
 func (s *service) exited(i int, w calls.Word, at uint64, began time.Duration, returned *bool) {
 	if *returned {
 		return

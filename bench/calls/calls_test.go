@@ -5,7 +5,7 @@
 //	cd bench && go test -run xxx -bench . -count 5 ./calls
 //
 // The names have the size of the request and the number of callers. cpu-ns/op is the processor time
-// of both processes. "exchange" is the least there is: two processes that spin on two cache lines.
+// of both processes. "exchange" and "futex" are calls by hand: see floor_test.go.
 package calls_test
 
 import (
@@ -15,9 +15,7 @@ import (
 	"net"
 	netrpc "net/rpc"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +23,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/rpc"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -36,7 +33,8 @@ var background = context.Background()
 
 func TestMain(m *testing.M) {
 	shmemtest.Main(m, shmemtest.Role{Name: "echo", Run: echo, Optional: true},
-		shmemtest.Role{Name: "spinner", Run: spinner, Optional: true})
+		shmemtest.Role{Name: "spinner", Run: spinner, Optional: true},
+		shmemtest.Role{Name: "futexServer", Run: futexServer, Optional: true})
 }
 
 func check(b testing.TB, err error) {
@@ -182,8 +180,14 @@ func BenchmarkCalls(b *testing.B) {
 					measure(b, s.Pid(), size, all)
 				})
 			}
+			if size <= futexLargest {
+				b.Run(fmt.Sprintf("%d/%d/futex", size, callers), func(b *testing.B) {
+					futex(b, size, callers)
+				})
+			}
 		}
 	}
+	b.Run("64/1/exchange", exchange)
 }
 
 // measure makes b.N calls in all.
@@ -205,48 +209,4 @@ func measure(b *testing.B, pid, size int, all []caller) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(cpuOf(0)+cpuOf(pid)-since)/float64(b.N), "cpu-ns/op")
-}
-
-// lines are the request and the reply of the exchange by hand.
-type lines struct {
-	Request atomic.Uint64
-	_       [120]byte
-	Reply   atomic.Uint64
-	_       [120]byte
-}
-
-// spinner replies by hand.
-func spinner(c *shmemtest.Conn) error {
-	box, err := shmem.Attach[lines]("l", &shmem.Options{Dir: c.Args()[0]})
-	if err != nil {
-		return err
-	}
-	v := box.Value()
-	c.Send("ready")
-	for last := uint64(0); ; {
-		if n := v.Request.Load(); n != last {
-			last = n
-			v.Reply.Store(n)
-		}
-	}
-}
-
-// BenchmarkExchange is the exchange by hand. It needs two processors that do nothing else.
-func BenchmarkExchange(b *testing.B) {
-	dir := shmemtest.Dir(b)
-	box, err := shmem.Create[lines]("l", &shmem.Options{Dir: dir})
-	check(b, err)
-	defer box.Close()
-	s := shmemtest.Start(b, "spinner", dir)
-	defer s.Kill()
-	s.Expect(b, "ready")
-	v := box.Value()
-	for i := range uint64(b.N) {
-		v.Request.Store(i + 1)
-		for n := 0; v.Reply.Load() != i+1; n++ {
-			if n%1000 == 999 {
-				runtime.Gosched()
-			}
-		}
-	}
 }

@@ -119,7 +119,8 @@ func mapTypeOf(schema *format.Type) (*mapType, error) {
 			return t, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: the type %s is not that of the entries of a map", ErrRefused, schema)
+	return nil, fmt.Errorf("%w: the type %s is not that of the entries of a map",
+		ErrRefused, schema)
 }
 
 // describe returns the types of keys and values.

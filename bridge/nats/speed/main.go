@@ -58,7 +58,7 @@ func main() {
 		}
 		return
 	}
-	n := flag.Int("n", 10_000, "messages of each kind a round; where they are packed four times as many")
+	n := flag.Int("n", 10_000, "messages a round; four times as many where packed")
 	rounds := flag.Int("rounds", 9, "rounds")
 	only := flag.String("only", "", "measure only what begins so, and box")
 	profile := flag.String("cpuprofile", "", "write a profile to this file")

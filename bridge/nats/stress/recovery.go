@@ -13,7 +13,8 @@ import (
 )
 
 // through is when the newest value, entry of the map, message of the topic and of the queue that
-// came through was sent, and the newest message of bare nats.go that the server accepted; Unix nanoseconds.
+// came through was sent, and the newest message of bare nats.go that the server accepted; Unix
+// nanoseconds.
 type through struct{ box, entries, topic, queue, bare atomic.Int64 }
 
 func (t *through) each() map[string]*atomic.Int64 {
