@@ -175,7 +175,7 @@ func (b *Bridge) keepUp(ctx context.Context, r *route) {
 		r.stats.resets.Add(1)
 		r.stats.inFlight.Store(0)
 		r.stats.set(state, err)
-		if text := fmt.Sprint(err); text != told && !errors.Is(err, fs.ErrNotExist) {
+		if text := fmt.Sprint(err); err != nil && text != told && !errors.Is(err, fs.ErrNotExist) {
 			told = text
 			b.o.Logger.Warn("route begins anew", "route", r.String(), "error", err)
 		}
