@@ -3,11 +3,13 @@
 // Command lostwake has processes use all that can wait, and gives up many of the waits. Waiters
 // look by themselves only every minute. The processes work in short rounds, and no other call comes
 // at the end of one that would wake by chance what was not woken. So a wake-up that is lost shows:
-// a wait that is not given up then takes longer than 20 s, which is a violation. No process is
-// killed. It exits with 1 on a violation.
+// a wait that is not given up then takes longer than 20 s, which is a violation. At some steps of
+// the protocols a process naps, so that those of the others come in between. No process is killed.
+// It exits with 1 on a violation.
 //
 //	go run ./tests/lostwake                       until 1,000,000 waits were given up
 //	go run ./tests/lostwake -for 5s -procs 2
+//	go run ./tests/lostwake -flaw all -for 30s    shows that the checker finds planted flaws
 package main
 
 import (
@@ -27,10 +29,7 @@ import (
 	"github.com/shmembox/shmem/queue"
 )
 
-const (
-	permits = 3
-	patient = 20 * time.Second // for a wait that is not given up
-)
+const permits = 3
 
 // A value is what the processes share.
 type value struct {
@@ -53,7 +52,11 @@ var (
 	cancels = flag.Uint64("cancels", 1_000_000, "waits that are given up, at most")
 	procs   = flag.Int("procs", 4, "processes; half of them have GOMAXPROCS=1, the others 2")
 	load    = flag.Int("load", 0, "goroutines that only compute, besides")
-	worker  = flag.String("worker", "", "for the program's own use: the directory")
+	naps    = flag.Int("naps", 100, "a process naps at one in so many steps; 0: never")
+	patient = flag.Duration("patient", 20*time.Second, "for a wait that is not given up")
+	flaw    = flag.String("flaw", "",
+		"show that it finds these flaws of tests/replay: names separated by commas, or all")
+	worker = flag.String("worker", "", "for the program's own use: the directory")
 )
 
 func main() {
@@ -61,6 +64,8 @@ func main() {
 	var err error
 	if *worker != "" {
 		err = work(*worker)
+	} else if *flaw != "" {
+		err = catchFlaws()
 	} else {
 		err = run()
 	}
@@ -146,7 +151,8 @@ func run() error {
 
 // start starts a worker, and waits until it is ready.
 func start(dir string, i int) (*exec.Cmd, error) {
-	c := exec.Command("/proc/self/exe", "-worker", dir)
+	c := exec.Command("/proc/self/exe", "-worker", dir, "-naps", fmt.Sprint(*naps),
+		"-patient", patient.String())
 	c.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", 1+i%2))
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
 )
 
@@ -102,7 +103,10 @@ func condition(s shared, ctx context.Context) error {
 
 // work is the main function of a worker.
 func work(dir string) error {
-	wait.LookLate(time.Minute)
+	wait.LookLate(max(time.Minute, 3**patient))
+	if *naps > 0 {
+		step.Hook(nap)
+	}
 	s, err := open(dir)
 	if err != nil {
 		return err
@@ -118,6 +122,13 @@ func work(dir string) error {
 		}
 		s.round()
 		v.Arrived.Add(1)
+	}
+}
+
+// nap lets other processes do something at a step of a protocol.
+func nap(step.Point) {
+	if rand.IntN(*naps) == 0 {
+		time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
 	}
 }
 
@@ -180,7 +191,7 @@ func (s shared) tick(over chan struct{}) {
 
 // try does an operation, and reports whether it was done. With hasty it is given up after a moment.
 func (s shared) try(o operation, hasty bool) bool {
-	v, limit := s.box.Value(), patient
+	v, limit := s.box.Value(), *patient
 	if hasty {
 		limit = time.Duration(rand.IntN(100)) * time.Microsecond
 	}
