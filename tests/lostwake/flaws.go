@@ -14,9 +14,9 @@ import (
 	"github.com/shmembox/shmem/tests/replay"
 )
 
-// planted are the flaws of tests/replay that this program must find, each within seconds. It does not
-// find baton-lost-by-failing, baton-lost-behind-the-last and baton-counts-blindly: a wait must end
-// within the moment in which it is chosen. Those are for the simulator.
+// planted are the flaws of tests/replay that this program must find, each within seconds. It does
+// not find baton-lost-by-failing, baton-lost-behind-the-last and baton-counts-blindly: a wait must
+// end within the moment in which it is chosen. Those are for the simulator.
 var planted = []string{"unlock-wakes-none", "chosen-arms-for-none", "disarmed-though-left"}
 
 // catchFlaws builds this program with each flaw of -flaw, and runs it until it reports a violation.
