@@ -293,6 +293,8 @@ func (x *storer) send(ctx context.Context, body []byte) error {
 			return errBegin
 		}
 		x.r.stats.moved()
+		// These are in the stream too, until they are acknowledged.
+		x.r.stats.lag.Store(max(x.r.stats.lag.Load(), int64(len(x.waiting))))
 		for i := range x.waiting {
 			if err := x.waiting[i].inProgress(); err != nil {
 				return err
