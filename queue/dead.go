@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/stream"
@@ -22,11 +23,13 @@ type deadBytes struct {
 	to   *Bytes
 }
 
-// openDead attaches to the dead-letter queue, or creates it as the options say, with the capacity
-// of the queue.
-func openDead[Q any](attach, create func() (Q, error)) (q Q, err error) {
+// openDead attaches to the dead-letter queue, or opens it with the options of a new one, such as the
+// capacity of the queue. Another process may create it in between, with other options.
+func openDead[Q any](attach, open func() (Q, error)) (q Q, err error) {
 	if q, err = attach(); errors.Is(err, fs.ErrNotExist) {
-		q, err = create()
+		if q, err = open(); errors.Is(err, shmem.ErrMismatch) {
+			q, err = attach()
+		}
 	}
 	return q, err
 }
