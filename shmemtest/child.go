@@ -367,7 +367,8 @@ func (c *Child) Kill() {
 	}
 }
 
-// Stop stops the child (SIGSTOP, or on Windows NtSuspendProcess). On Linux it returns when no thread of the child runs.
+// Stop stops the child (SIGSTOP, or on Windows NtSuspendProcess). On Linux it returns when no
+// thread of the child runs.
 func (c *Child) Stop() error {
 	if stopSignal == nil {
 		return fmt.Errorf("%s: stop: %w", c.name, errors.ErrUnsupported)

@@ -58,7 +58,9 @@ func signalProcess(p *os.Process, s os.Signal) error {
 // signalGroup reaches the process alone: there are no groups.
 func signalGroup(p *os.Process, s os.Signal) error { return signalProcess(p, s) }
 
-func endedBy(p *os.ProcessState, s os.Signal) bool { return s == os.Kill && p.ExitCode() == killedCode }
+func endedBy(p *os.ProcessState, s os.Signal) bool {
+	return s == os.Kill && p.ExitCode() == killedCode
+}
 
 func die() {
 	if self, err := syscall.GetCurrentProcess(); err == nil {

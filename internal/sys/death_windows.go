@@ -69,7 +69,7 @@ func (r *reaper) add(p *Process) {
 
 // run waits until the list is empty.
 func (r *reaper) run() {
-	defer windows.CloseHandle(r.changed)
+	defer func() { _ = windows.CloseHandle(r.changed) }()
 	for {
 		watched, handles := r.watched()
 		if len(watched) == 0 {

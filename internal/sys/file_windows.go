@@ -24,8 +24,9 @@ var Weaker = []string{
 		"a file's owner, group and mode are not looked at",
 	"a wake-up is an event of the system, and a goroutine that waits has a thread: " +
 		"from 128 mappings on they poll",
-	"a segment cannot be passed on without its name, and foreign files are not supported",
-	"a file that is removed while it is in use stays, under a hidden name, until the last one leaves",
+	"no segment can be passed on by an open file (FromFile)",
+	"a file that is removed while it is in use stays, under a hidden name, until the last " +
+		"process leaves it",
 	"names that differ only in upper and lower case are one name",
 	"Select and waiting for a name or an event look from time to time",
 }
@@ -238,7 +239,8 @@ func (fd FD) stat() (Stat, error) {
 		return Stat{}, err
 	}
 	st := Stat{
-		Dev: uint64(i.VolumeSerialNumber), Ino: uint64(i.FileIndexHigh)<<32 | uint64(i.FileIndexLow),
+		Dev:  uint64(i.VolumeSerialNumber),
+		Ino:  uint64(i.FileIndexHigh)<<32 | uint64(i.FileIndexLow),
 		Size: int64(i.FileSizeHigh)<<32 | int64(i.FileSizeLow), Mode: 0o600,
 		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 		Modified: time.Unix(0, i.LastWriteTime.Nanoseconds()),
@@ -259,7 +261,7 @@ func Lstat(path string) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	defer windows.CloseHandle(h)
+	defer func() { _ = windows.CloseHandle(h) }()
 	return FD(h).stat()
 }
 

@@ -51,7 +51,7 @@ func Map(addr unsafe.Pointer, n uintptr, fd FD, off int64, write bool) (unsafe.P
 	if section == 0 {
 		return nil, err
 	}
-	defer windows.CloseHandle(section)
+	defer func() { _ = windows.CloseHandle(section) }()
 	// A view ends with a page, but it cannot be asked for beyond the end of the file.
 	if st, err := fd.Stat(); err == nil && st.Size > off {
 		n = min(n, uintptr(st.Size-off))

@@ -33,7 +33,8 @@ func CreateAnonymous(string) (FD, error) {
 	if err := MakeDefaultDir(); err != nil {
 		return NoFD, err
 	}
-	path := filepath.Join(DefaultDir, fmt.Sprintf(".shmem-%016x%016x", rand.Uint64(), rand.Uint64()))
+	name := fmt.Sprintf(".shmem-%016x%016x", rand.Uint64(), rand.Uint64())
+	path := filepath.Join(DefaultDir, name)
 	fd, err := open(path, access(true)|windows.DELETE, windows.CREATE_NEW,
 		windows.FILE_ATTRIBUTE_TEMPORARY|windows.FILE_FLAG_DELETE_ON_CLOSE)
 	if err == nil {
