@@ -320,3 +320,14 @@ func BenchmarkAllow(b *testing.B) {
 		}
 	})
 }
+
+// TestInfinity: the infinity of floating point numbers is Inf.
+func TestInfinity(t *testing.T) {
+	l := limit.New(new(limit.Bucket), limit.Limit(math.Inf(1)), 1)
+	if got := l.Tokens(); got != math.MaxFloat64 || l.Limit() != limit.Inf {
+		t.Errorf("%v tokens at %v", got, l.Limit())
+	}
+	if !l.AllowN(time.Now(), math.MaxInt) {
+		t.Error("not everything is allowed")
+	}
+}

@@ -22,7 +22,8 @@ var ErrBurst = errors.New("more tokens than the bucket holds")
 // a Limit at which the bucket takes more than a year to fill.
 type Limit float64
 
-// Inf is the infinite rate: everything is allowed, whatever the burst is.
+// Inf is the infinite rate: everything is allowed, whatever the burst is. The infinity of package
+// math is Inf too.
 const Inf = Limit(math.MaxFloat64)
 
 // Every returns the Limit of one token in each interval. It returns Inf if the interval is not
@@ -52,6 +53,9 @@ type Limiter struct {
 // burst below 1 allows nothing, unless r is Inf. The bucket is part of a box of this process, or
 // ordinary memory.
 func New(b *Bucket, r Limit, burst int) *Limiter {
+	if r > Inf {
+		r = Inf
+	}
 	l := &Limiter{b: b, m: mem.Of(b), rate: r, burst: max(burst, 0)}
 	l.depth, l.valid = depthOf(l.burst, r)
 	return l
