@@ -87,6 +87,68 @@ func (f floor) set(k key, v value) {
 	}
 }
 
+// floorChains is a table with chains, as a kv.Map is one: a reader waits for the bucket and then for
+// the entry. Only one goroutine stores a new key.
+type (
+	chainTable struct {
+		used    uint64
+		buckets [floorEntries]atomic.Uint64 // 1 + the first entry
+		next    [floorEntries]atomic.Uint64 // 1 + the entry behind it
+		entries [floorEntries / 2]floorEntry
+	}
+	floorChains struct{ t *chainTable }
+)
+
+func openFloorChains(tb testing.TB, dir string) (floorChains, func()) {
+	b, err := shmem.Open[chainTable]("floor", &shmem.Options{Dir: dir, Undo: shmem.UndoNever})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return floorChains{b.Value()}, func() { _ = b.Close() }
+}
+
+// find returns the entry of a key, nil if there is none, and the bucket.
+func (f floorChains) find(k key) (e *floorEntry, bucket *atomic.Uint64) {
+	bucket = &f.t.buckets[hashOf(k[0], k[1])%floorEntries]
+	for i := bucket.Load(); i != 0; i = f.t.next[i-1].Load() {
+		if e := &f.t.entries[i-1]; e.key == k {
+			return e, bucket
+		}
+	}
+	return nil, bucket
+}
+
+func (f floorChains) get(k key) (v value) {
+	e, _ := f.find(k)
+	for e != nil {
+		seq := e.seq.Load()
+		v = e.value
+		if seq&1 == 0 && e.seq.Load() == seq {
+			break
+		}
+	}
+	return v
+}
+
+func (f floorChains) set(k key, v value) {
+	e, bucket := f.find(k)
+	if e == nil {
+		i := f.t.used
+		f.t.used++
+		e = &f.t.entries[i]
+		e.key = k
+		f.t.next[i].Store(bucket.Load())
+		bucket.Store(i + 1)
+	}
+	for {
+		if seq := e.seq.Load(); seq&1 == 0 && e.seq.CompareAndSwap(seq, seq+1) {
+			e.value = v
+			e.seq.Store(seq + 2)
+			return
+		}
+	}
+}
+
 // A floorLog is a cache: a log of entries of one size, and an index of the positions.
 type floorLog struct {
 	tail  atomic.Uint64

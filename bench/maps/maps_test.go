@@ -219,7 +219,8 @@ func BenchmarkMaps(b *testing.B) {
 	for _, how := range []string{"uniform", "zipf"} {
 		b.Run(how+"/1/map", func(b *testing.B) { inProcess(b, "map", how, 1) })
 		for _, name := range []string{
-			"kv.Map", "kv.Map-huge", "floor", "map+RWMutex", "sync.Map", "xsync", "otter",
+			"kv.Map", "kv.Map-huge", "floor", "floor-chains", "map+RWMutex", "sync.Map", "xsync",
+			"otter",
 		} {
 			for _, goroutines := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%s/%d/%s", how, goroutines, name), func(b *testing.B) {
@@ -249,6 +250,11 @@ func contenderOf(b *testing.B, name, dir string) contender {
 	}
 	if name == "floor" {
 		f, end := openFloor(b, dir)
+		b.Cleanup(end)
+		return f
+	}
+	if name == "floor-chains" {
+		f, end := openFloorChains(b, dir)
 		b.Cleanup(end)
 		return f
 	}
