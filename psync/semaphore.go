@@ -134,9 +134,9 @@ func (s *Semaphore) waitInTurn(ctx context.Context, o robust.Object, n uint32) e
 }
 
 // TryAcquire takes n permits if they are free and not reserved, and reports whether it did; with n
-// of 0 it takes nothing and reports true. It never waits: it also returns false while another living
-// process is changing the table of permits, which takes only a moment unless that process is stopped
-// in it. It returns [ErrNoRoom] as Acquire does.
+// of 0 it takes nothing and reports true. It never waits: it also returns false while another
+// living process is changing the table of permits, which takes only a moment unless that process
+// is stopped in it. It returns [ErrNoRoom] as Acquire does.
 func (s *Semaphore) TryAcquire(n uint32) (bool, error) {
 	err := s.tryAcquire(n)
 	if errors.Is(err, ErrNotHeld) {
