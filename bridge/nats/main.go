@@ -119,6 +119,9 @@ func read(args []string) (c config, o options, err error) {
 	case len(c.Out)+len(c.In) == 0:
 		return c, o, errors.New("no route: use -out or -in; nothing is bridged that is not named")
 	}
+	if (c.Cert == "") != (c.Key == "") {
+		return c, o, errors.New("-cert and -key need each other")
+	}
 	return c, o, c.checkURL()
 }
 
@@ -252,6 +255,7 @@ func run(args []string) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	slog.Info("JetStream acknowledges before its files are on disk: see sync_interval")
+	defer context.AfterFunc(ctx, stopping)()
 	return reloading(ctx, args, c, hup)
 }
 
@@ -325,7 +329,13 @@ func serve(ctx context.Context, c *config) error {
 	watched, end := context.WithCancel(ctx)
 	defer end()
 	go watchdog(watched, b.Alive)
-	return b.Run(ctx)
+	if err := b.Run(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	// What starts processes again would let two bridges take their routes from each other for ever.
+	slog.Error("other bridges have all routes; start this one again to take them back")
+	<-ctx.Done()
+	return nil
 }
 
 // moreThreads lets so many more threads run Go code, until the function that it returns is called.
@@ -349,10 +359,9 @@ func once(ctx context.Context, w io.Writer, c *config, setup bool) error {
 	defer nc.Close()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if !nc.IsConnected() {
-		if err := nc.FlushWithContext(ctx); err != nil {
-			return fmt.Errorf("the server: %w: %w", err, cmp.Or(nc.LastError(), err))
-		}
+	if err := nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("the server cannot be reached: %w; see -url, -creds and -ca",
+			cmp.Or(nc.LastError(), err))
 	}
 	if setup {
 		return b.Setup(ctx)
@@ -369,8 +378,8 @@ func once(ctx context.Context, w io.Writer, c *config, setup bool) error {
 			fmt.Fprintf(w, "%s: %s (it is bridged once it is there)\n", name, quoted(err))
 		}
 	}
-	if err := nc.FlushWithContext(ctx); err != nil {
-		return fmt.Errorf("the server: %w", err)
+	if err := b.Check(ctx); err != nil {
+		return err
 	}
 	fmt.Fprintln(w, "the server answers")
 	return nil

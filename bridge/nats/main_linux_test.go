@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,7 @@ func TestRead(t *testing.T) {
 		`{"url": "nats://localhost:1"}`:         "no route",
 		`{"out": ["box:a"]}`:                    "no server",
 		`{"url": "nats://far:1", "in": ["x"]}`:  "without TLS",
+		`{"url": "tls://far:1", "in": ["x"], "cert": "c"}`: "need each other",
 	} {
 		file := filepath.Join(dir, "bad.json")
 		write(t, file, text)
@@ -125,6 +127,12 @@ func TestOnce(t *testing.T) {
 	url, a, _ := hosts(t)
 	c := &config{URL: url, Dir: a, Out: []string{"box:b", "topic:t=other", "queue:q", "map:m"}}
 	var out bytes.Buffer
+	least := *c
+	least.NoSetup = true
+	if err := once(ctx, &out, &least, false); err == nil || !strings.Contains(err.Error(), "-setup") {
+		t.Error(err)
+	}
+	out.Reset()
 	check(t, once(ctx, &out, c, false))
 	for _, want := range []string{"out box:b\n", "out topic:t\n", "out queue:q\n", "out map:m\n",
 		"other: ", "(it is bridged once it is there)", "the server answers"} {
@@ -143,13 +151,15 @@ func TestOnce(t *testing.T) {
 	for range 2 { // what is there stays
 		check(t, once(ctx, &out, c, true))
 	}
+	check(t, once(ctx, &out, &least, false))
 	if n := streams(t, js); n != 5 { // two buckets, and the dead letters
 		t.Errorf("-setup made %d streams, want 5", n)
 	}
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	if err := once(short, &out, &config{URL: "nats://127.0.0.1:1", Out: []string{"box:b"}}, false); err == nil {
-		t.Error("there is no server")
+	if err := once(short, &out, &config{URL: "nats://127.0.0.1:1", Out: []string{"box:b"}}, false); err == nil ||
+		!strings.Contains(err.Error(), "-url") {
+		t.Error(err)
 	}
 	if err := once(ctx, &out, &config{URL: url, Out: []string{"box"}}, false); err == nil {
 		t.Error("there is no such route")
@@ -188,10 +198,8 @@ func (b *buffer) count(s string) int {
 func TestReload(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	url, a, b := hosts(t)
-	var log buffer
-	was := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(was)
+	told := notified(t)
+	log := logged(t)
 	for _, name := range []string{"one", "two"} {
 		x, err := shmem.Open[int64](name, &shmem.Options{Dir: a})
 		check(t, err)
@@ -227,9 +235,83 @@ func TestReload(t *testing.T) {
 	write(t, file, settings(`"out": ["box:one", "box:two"], "http": "127.0.0.1:0"`))
 	hup <- nil
 	until(t, "the second", there("two"))
+	for told() != "READY=1" { // of the first
+	}
+	for s := told(); s != "READY=1"; s = told() {
+		if s == "STOPPING=1" {
+			t.Fatal("systemd ends a process that says so")
+		}
+	}
 	stop()
 	check(t, <-done)
 	check(t, <-ended)
+}
+
+// notified makes a socket of systemd, and returns a function that waits for the next message.
+func notified(t *testing.T) (next func() string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	check(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	t.Setenv("NOTIFY_SOCKET", name)
+	return func() string {
+		t.Helper()
+		b := make([]byte, 100)
+		check(t, l.SetReadDeadline(time.Now().Add(30*time.Second)))
+		n, err := l.Read(b)
+		check(t, err)
+		return string(b[:n])
+	}
+}
+
+// logged returns what is logged from now on.
+func logged(t *testing.T) *buffer {
+	t.Helper()
+	log, was := new(buffer), slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
+	t.Cleanup(func() { slog.SetDefault(was) })
+	return log
+}
+
+// TestTakenOver: a process whose routes another one has taken stays: what starts processes again
+// would make the two take them from each other for ever.
+func TestTakenOver(t *testing.T) {
+	url, a, _ := hosts(t)
+	log := logged(t)
+	x, err := shmem.Open[int64]("p", &shmem.Options{Dir: a})
+	check(t, err)
+	defer x.Close()
+	c := &config{URL: url, Dir: a, Out: []string{"box:p"}}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan error, 2)
+	go func() { done <- serve(ctx, c) }()
+	nc, err := nats.Connect(url)
+	check(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	check(t, err)
+	until(t, "it sends", func() bool {
+		k, err := js.KeyValue(ctx, "shmem")
+		if err != nil {
+			return false
+		}
+		_, err = k.Get(ctx, "box.p")
+		return err == nil
+	})
+	go func() { done <- serve(ctx, c) }()
+	until(t, "it is taken over", func() bool {
+		return log.count("other bridges have all routes") == 1
+	})
+	select {
+	case err := <-done:
+		t.Fatal("it has ended", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	stop()
+	check(t, <-done)
+	check(t, <-done)
 }
 
 // TestEmbedded: the demonstration shows all four live.

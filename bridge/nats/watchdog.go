@@ -13,7 +13,6 @@ import (
 // kills the process and starts it again.
 func watchdog(ctx context.Context, alive func() error) {
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	defer func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }()
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		if err != nil {
@@ -36,3 +35,7 @@ func watchdog(ctx context.Context, alive func() error) {
 		}
 	}
 }
+
+// stopping tells systemd that the process ends. A bridge that only reads its settings again does
+// not say so: systemd would kill it.
+func stopping() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }

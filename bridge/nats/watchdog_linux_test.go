@@ -70,6 +70,7 @@ func TestWatchdog(t *testing.T) {
 	}
 	stop()
 	<-done
+	stopping()
 	for s := got(30 * time.Second); s != "STOPPING=1"; s = got(30 * time.Second) {
 		if s == "" {
 			t.Fatal("no word of the end")

@@ -110,8 +110,8 @@ func (b *Bridge) add(routes []string, out bool) error {
 			return fmt.Errorf("natsbridge: %w", err)
 		}
 		for _, other := range b.routes {
-			if other.kind == r.kind && (other.name == r.name && other.out == out ||
-				other.segment == r.segment) {
+			if other.kind == r.kind && other.name == r.name && other.out == out ||
+				other.segment == r.segment {
 				return fmt.Errorf("natsbridge: %w: %q and %q are about one segment; "+
 					"leave one of them out", ErrRoute, other, r)
 			}

@@ -411,7 +411,7 @@ func TestRemembered(t *testing.T) {
 // TestRoutes: what is no route, and a segment that has two.
 func TestRoutes(t *testing.T) {
 	for _, s := range []string{"", "box", "box:", "maps:x", "map:a.b", "box:a/b", "box:a=", "box:.a", "box:a..b",
-		"topic:a.", "queue:\x1b[2J", "box:a b", "box:a>"} {
+		"topic:a.", "box:a.bridge", "box:a=b.bridge", "queue:\x1b[2J", "box:a b", "box:a>"} {
 		if _, err := parseRoute(s, true); !errors.Is(err, ErrRoute) {
 			t.Errorf("%q: %v", s, err)
 		}
@@ -419,8 +419,8 @@ func TestRoutes(t *testing.T) {
 	x := newSite(t)
 	b, err := New(x.nc, nil)
 	check(t, err)
-	check(t, b.Out("box:a", "topic:a"))
-	for _, err := range []error{b.Out("box:a"), b.In("box:b=a")} {
+	check(t, b.Out("box:a", "topic:a=c"))
+	for _, err := range []error{b.Out("box:a"), b.In("box:b=a"), b.In("topic:a"), b.Out("queue:c")} {
 		if !errors.Is(err, ErrRoute) {
 			t.Error(err)
 		}

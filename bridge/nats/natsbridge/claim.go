@@ -55,15 +55,15 @@ func (b *Bridge) claimed(
 		return err
 	}
 	step.Reach(at.Claimed)
-	ctx, stop := context.WithCancelCause(ctx)
+	mine, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.keep(ctx, stop, proofs)
+		c.keep(mine, stop, proofs)
 	}()
-	err := f(ctx)
-	cause := context.Cause(ctx)
+	err := f(mine)
+	cause := context.Cause(mine)
 	stop(nil)
 	<-ended
 	if errors.Is(cause, ErrOtherWriter) || errors.Is(cause, errBegin) {

@@ -2,8 +2,11 @@ package natsbridge
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,6 +164,53 @@ func TestStoppedTwice(t *testing.T) {
 			t.Fatal(v, i, err)
 		}
 	}
+}
+
+// TestStranger: a message of another program in the stream of a topic makes the route begin anew,
+// which is no failure.
+func TestStranger(t *testing.T) {
+	ctx, x := t.Context(), newSite(t)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	from, err := topic.Open[point]("p", &topic.Options{Dir: x.a})
+	check(t, err)
+	defer from.Close()
+	var log logBuffer
+	b, err := New(x.nc, &Options{Dir: x.a, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	check(t, err)
+	check(t, b.Out("topic:p"))
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	check(t, from.Publish(ctx, point{1, 2}))
+	until(t, "a message", func() bool { return b.Stats()[0].Acked == 1 })
+	_, err = js.Publish(ctx, "shmem.topic.p", []byte("a stranger"))
+	check(t, err)
+	check(t, from.Publish(ctx, point{3, 4}))
+	until(t, "another", func() bool { return b.Stats()[0].Acked == 2 })
+	stop()
+	check(t, <-done)
+	if s := log.String(); strings.Contains(s, "WARN") {
+		t.Error(s)
+	}
+}
+
+// A logBuffer is a strings.Builder for several goroutines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestShared: a host that shares a queue with another one is ready when the other has taken what

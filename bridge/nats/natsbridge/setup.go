@@ -3,8 +3,10 @@ package natsbridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -24,6 +26,37 @@ func (b *Bridge) Setup(ctx context.Context) error {
 	for _, r := range b.routes {
 		if err := b.setupRoute(ctx, r); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+const howSetup = "create it with Setup, which is -setup of the command"
+
+// Check returns an error if the server has no JetStream, or if the bucket or a stream is not there
+// and Options.NoSetup says that another process creates them. It creates nothing.
+func (b *Bridge) Check(ctx context.Context) error {
+	names := []string{"KV_" + b.o.Prefix}
+	for _, r := range b.routes {
+		switch r.kind {
+		case kindBox:
+		case kindMap:
+			names = append(names, "KV_"+r.bucket(b.o.Prefix))
+		default:
+			names = append(names, r.stream(b.o.Prefix))
+		}
+	}
+	for _, name := range names {
+		_, err := b.js.Stream(ctx, name)
+		switch {
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+			return fmt.Errorf("natsbridge: %w; start the server with JetStream, nats-server -js",
+				err)
+		case errors.Is(err, jetstream.ErrStreamNotFound) && b.o.NoSetup:
+			return fmt.Errorf("natsbridge: there is no stream %s; %s", name, howSetup)
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+		case err != nil:
+			return fmt.Errorf("natsbridge: stream %s: %w%s", name, err, b.said())
 		}
 	}
 	return nil
@@ -114,6 +147,9 @@ func (b *Bridge) prepare(ctx context.Context, r *route) (jetstream.KeyValue, err
 		if err = b.setupBucket(ctx); err == nil {
 			kv, err = b.js.KeyValue(ctx, b.o.Prefix)
 		}
+	}
+	if errors.Is(err, jetstream.ErrBucketNotFound) && b.o.NoSetup {
+		err = fmt.Errorf("%w: %s; %s", err, b.o.Prefix, howSetup)
 	}
 	if err != nil || b.o.NoSetup {
 		return kv, err
