@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,6 +50,8 @@ type Bridge struct {
 	o      Options
 	routes []*route
 	link   link
+
+	unknown atomic.Uint64 // the type that was looked for last and was not there
 }
 
 // ErrOtherWriter is returned when another bridge has taken a route over: it began later, so the

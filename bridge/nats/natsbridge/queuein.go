@@ -156,7 +156,7 @@ func (x *storer) open(ctx context.Context, fingerprint uint64) error {
 	var err error
 	size := -1
 	if fingerprint != bytesPrint {
-		if item, err = getSchema(ctx, x.kv, fingerprint); err != nil {
+		if item, err = x.b.schema(ctx, x.kv, fingerprint); err != nil {
 			return err
 		}
 		size = item.Size

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/kv"
 	"github.com/shmembox/shmem/queue"
 	"github.com/shmembox/shmem/topic"
@@ -162,6 +164,41 @@ func TestStoppedTwice(t *testing.T) {
 	for i := range int64(n) {
 		if v, err := sub.Recv(ctx); err != nil || v.X != i {
 			t.Fatal(v, i, err)
+		}
+	}
+}
+
+func init() { schemaFor = 100 * time.Millisecond }
+
+// TestTypeLate: a message that comes before its type, from a server that lags behind, is no poison.
+func TestTypeLate(t *testing.T) {
+	schemaFor = 30 * time.Second
+	defer func() { schemaFor = 100 * time.Millisecond }()
+	ctx, x := t.Context(), newSite(t)
+	var ins []*Bridge
+	for _, r := range []string{"topic:t", "queue:q"} {
+		in := x.run(x.b, r, false)
+		until(t, r, func() bool { return in.Stats()[0].State == "running" })
+		ins = append(ins, in)
+	}
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	point, err := format.Of(reflect.TypeFor[point]())
+	check(t, err)
+	f := frame{fingerprint: point.Fingerprint(), incarnation: 1}
+	for kind, number := range map[string]int{"topic.t": 8, "queue.q": 0} {
+		f.kind = codes[kind[:5]]
+		_, err = js.Publish(ctx, "shmem."+kind, append(f.append(nil), make([]byte, number+16)...))
+		check(t, err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	kv, err := js.KeyValue(ctx, "shmem")
+	check(t, err)
+	check(t, putSchema(ctx, kv, point))
+	for _, in := range ins {
+		until(t, "the message", func() bool { return in.Stats()[0].Sent+in.Stats()[0].Poison > 0 })
+		if n := in.Stats()[0].Poison; n > 0 {
+			t.Error(in.Stats()[0].Route, "is refused")
 		}
 	}
 }

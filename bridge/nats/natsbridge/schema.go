@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -75,6 +76,26 @@ func getSchema(
 		return nil, fmt.Errorf("%w: type %016x: %w", ErrRefused, fingerprint, err)
 	}
 	return t, nil
+}
+
+// schemaFor is for how long a bridge looks for the type of a message. A bridge stores the type
+// first, but a server that lags behind may not have it yet. Tests change it.
+var schemaFor = time.Second
+
+// schema is getSchema for a type that is about to be in the bucket. It waits once for each type.
+func (b *Bridge) schema(
+	ctx context.Context, kv jetstream.KeyValue, fingerprint uint64,
+) (*format.Type, error) {
+	for begun := time.Now(); ; sleep(ctx, schemaFor/20) {
+		t, err := getSchema(ctx, kv, fingerprint)
+		if !errors.Is(err, jetstream.ErrKeyNotFound) || b.unknown.Load() == fingerprint ||
+			ctx.Err() != nil {
+			return t, err
+		}
+		if time.Since(begun) > schemaFor {
+			b.unknown.Store(fingerprint)
+		}
+	}
 }
 
 // unfit returns what becomes of a message whose type the mirror cannot have, for a cause. If the

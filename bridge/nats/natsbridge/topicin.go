@@ -126,7 +126,7 @@ func (x *receiver) open(ctx context.Context, fingerprint uint64) (err error) {
 	var t *stream.Topic
 	if fingerprint == bytesPrint {
 		t, err = stream.OpenTopicBytes(p, x.b.o.Capacity, mirrorBytes, 0)
-	} else if item, err = getSchema(ctx, x.kv, fingerprint); err == nil {
+	} else if item, err = x.b.schema(ctx, x.kv, fingerprint); err == nil {
 		t, err = stream.OpenTopic(p, item, x.b.o.Capacity, 0)
 	}
 	if err != nil {
