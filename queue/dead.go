@@ -23,8 +23,8 @@ type deadBytes struct {
 	to   *Bytes
 }
 
-// openDead attaches to the dead-letter queue, or opens it with the options of a new one, such as the
-// capacity of the queue. Another process may create it in between, with other options.
+// openDead attaches to the dead-letter queue, or opens it with the options of a new one, such as
+// the capacity of the queue. Another process may create it in between, with other options.
 func openDead[Q any](attach, open func() (Q, error)) (q Q, err error) {
 	if q, err = attach(); errors.Is(err, fs.ErrNotExist) {
 		if q, err = open(); errors.Is(err, shmem.ErrMismatch) {

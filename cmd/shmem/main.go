@@ -153,7 +153,8 @@ func run(args []string) int {
 // parser returns the parser of the command line, whose model completion and the man page use too.
 func parser(c *cli, options ...kong.Option) *kong.Kong {
 	p, err := kong.New(c, append(options, kong.Name("shmem"),
-		kong.Description(intro+"\n\n"+exitCodes), kong.Vars{"version": version(), "dir": sys.DefaultDir},
+		kong.Description(intro+"\n\n"+exitCodes),
+		kong.Vars{"version": version(), "dir": sys.DefaultDir},
 		kong.Help(helpWithExamples),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 	if err != nil {
