@@ -16,6 +16,8 @@ const (
 	batchMost = 256         // messages that receive hands over at a time
 	pullBeat  = time.Second // how often the server says that it has nothing
 	pullFor   = 5 * time.Second
+	// pullBytes is how many bytes of messages wait here at most, where none is half as large.
+	pullBytes = 32 << 20
 )
 
 // A pull receives the messages of a consumer. It hands over all that have come at once, which a
@@ -45,6 +47,7 @@ func (a *arrival) term() error       { return a.msg.Respond([]byte("+TERM")) }
 func newPull(nc *nats.Conn, cons jetstream.Consumer, most int) (*pull, error) {
 	ask, err := json.Marshal(map[string]any{
 		"batch": most, "expires": pullFor, "idle_heartbeat": pullBeat,
+		"max_bytes": max(pullBytes, 2*nc.MaxPayload()),
 	})
 	if err != nil {
 		return nil, err
@@ -106,10 +109,13 @@ func (p *pull) take(m *nats.Msg, to []arrival) ([]arrival, error) {
 		return to, nats.ErrBadSubscription
 	}
 	if status := m.Header.Get("Status"); status != "" && m.Reply == "" || status == "100" {
-		switch status {
-		case "100": // a heartbeat
+		said := m.Header.Get("Description")
+		switch {
+		case status == "100": // a heartbeat
 			return to, nil
-		case "408", "404": // a request has ended
+		// A request has ended.
+		case status == "408", status == "404",
+			status == "409" && (said == "Message Size Exceeds MaxBytes" || said == "Batch Completed"):
 			n, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 			if err != nil {
 				n = p.owed
@@ -117,7 +123,7 @@ func (p *pull) take(m *nats.Msg, to []arrival) ([]arrival, error) {
 			p.owed = max(p.owed-n, 0)
 			return to, nil
 		}
-		return to, fmt.Errorf("the server: %s %s", status, m.Header.Get("Description"))
+		return to, fmt.Errorf("the server: %s %s", status, said)
 	}
 	md, err := m.Metadata()
 	if err != nil {

@@ -297,3 +297,41 @@ func TestLetter(t *testing.T) {
 		}
 	}
 }
+
+// TestPullBytes: a bridge has a bounded number of bytes of messages that wait, and gets them all.
+func TestPullBytes(t *testing.T) {
+	const n, size = 50, 1_000_000
+	ctx, x := t.Context(), newSite(t)
+	js, err := jetstream.New(x.nc)
+	check(t, err)
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "s", Storage: jetstream.MemoryStorage})
+	check(t, err)
+	for range n {
+		_, err := js.Publish(ctx, "s", make([]byte, size))
+		check(t, err)
+	}
+	for _, most := range []int{512, 8} {
+		cons, err := js.CreateConsumer(ctx, "s", jetstream.ConsumerConfig{
+			AckPolicy: jetstream.AckNonePolicy,
+		})
+		check(t, err)
+		p, err := newPull(x.nc, cons, most)
+		check(t, err)
+		defer p.close()
+		got := 0
+		for got < n {
+			all, err := p.next(ctx, nil)
+			check(t, err)
+			if got == 0 {
+				time.Sleep(300 * time.Millisecond) // more comes meanwhile
+			}
+			got += len(all)
+			if limit := pullBytes/size + 1; len(p.ch) > limit {
+				t.Fatalf("%d messages wait, want %d at most", len(p.ch), limit)
+			}
+		}
+		if got != n {
+			t.Errorf("%d messages, want %d", got, n)
+		}
+	}
+}
