@@ -182,6 +182,9 @@ func (c *claim) check(ctx context.Context) error {
 func (b *Bridge) follow(ctx context.Context, r *route, kv jetstream.KeyValue) {
 	w, err := kv.Watch(ctx, r.liveKey())
 	if err != nil {
+		if ctx.Err() != nil {
+			return
+		}
 		b.o.Logger.Warn("the origin cannot be watched", "route", r.String(), "error", err)
 		return
 	}

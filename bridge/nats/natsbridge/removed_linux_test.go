@@ -3,6 +3,7 @@ package natsbridge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
 	"strconv"
@@ -228,6 +229,31 @@ func TestStranger(t *testing.T) {
 	stop()
 	check(t, <-done)
 	if s := log.String(); strings.Contains(s, "WARN") {
+		t.Error(s)
+	}
+}
+
+// TestStateOfAnother: a mirror beside which another kind of route has left its state is refused, and
+// the log says so once.
+func TestStateOfAnother(t *testing.T) {
+	x := newSite(t)
+	s, err := openState[boxWords](x.b, &route{segment: "p"})
+	check(t, err)
+	s.close()
+	var log logBuffer
+	b, err := New(x.nc, &Options{Dir: x.b, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	check(t, err)
+	check(t, b.In("queue:p"))
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	until(t, "some tries", func() bool { return b.Stats()[0].Resets > 3 })
+	if s := b.Stats()[0]; !errors.Is(s.Err, ErrRefused) {
+		t.Error(s.State, s.Err)
+	}
+	stop()
+	check(t, <-done)
+	if s := log.String(); strings.Count(s, "WARN") != 1 {
 		t.Error(s)
 	}
 }

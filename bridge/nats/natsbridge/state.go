@@ -93,7 +93,7 @@ func openState[W any, P words[W]](dir string, r *route) (*state[W], error) {
 			ErrRefused, r.segment)
 	}
 	if err != nil {
-		return nil, err
+		return nil, refusedType(err)
 	}
 	r.living.set(P(x.Value()).life())
 	return &state[W]{r, x}, nil
