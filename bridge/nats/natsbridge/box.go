@@ -249,6 +249,10 @@ func (p *putter) mine(ctx context.Context, version uint64, cause error) (uint64,
 	return 0, cause
 }
 
+// wrongLastID is the code of the server's error that another message came before than the one with
+// the expected id.
+const wrongLastID = 10070
+
 // wrongLast reports whether the server refused a message because another one came before.
 func wrongLast(err error) bool {
 	var a *jetstream.APIError
@@ -256,7 +260,8 @@ func wrongLast(err error) bool {
 		return errors.Is(err, jetstream.ErrKeyExists)
 	}
 	return a.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		a.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+		a.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant ||
+		a.ErrorCode == wrongLastID
 }
 
 // boxIn mirrors a key to a box.

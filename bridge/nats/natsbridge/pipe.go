@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -112,22 +113,22 @@ func (p *pipe) number() uint64 {
 	return p.next
 }
 
-// put publishes data that takes so many units, of those that room has returned, with a header if
-// key is not empty. A pipe has headers of one key.
-func (p *pipe) put(data []byte, units int, key, value string) error {
+// put publishes data that takes so many units, of those that room has returned. header is keys and
+// values by turns; an empty value leaves its key out.
+func (p *pipe) put(data []byte, units int, header ...string) error {
 	p.mu.Lock()
 	n := p.next
 	p.next++
 	p.way[n] = units
 	p.free -= units
 	p.mu.Unlock()
-	p.m.Header = nil
-	if key != "" {
-		if p.header[key] == nil {
-			p.header[key] = make([]string, 1)
+	clear(p.header)
+	for kv := range slices.Chunk(header, 2) {
+		if kv[1] != "" {
+			p.header[kv[0]] = kv[1:]
 		}
-		p.header[key][0], p.m.Header = value, p.header
 	}
+	p.m.Header = p.header
 	p.m.Data, p.m.Reply = data, p.inbox+strconv.FormatUint(n, 36)
 	return p.nc.PublishMsg(&p.m)
 }

@@ -177,11 +177,11 @@ func (s *shipper) put(loans []loan) error {
 	step.Reach(at.QueueOutTaken)
 	f := frame{kind: codes[kindQueue], fingerprint: s.fingerprint, incarnation: s.inc,
 		sequence: loans[0].Position(), writer: s.me}
-	key, id := "", ""
+	id := ""
 	if len(loans) > 1 {
 		f.kind = packed
 	} else {
-		key, id = jetstream.MsgIDHeader, fmt.Sprintf("%x.%x", s.inc, f.sequence)
+		id = fmt.Sprintf("%x.%x", s.inc, f.sequence)
 	}
 	s.buf = f.append(s.buf[:0])
 	for _, l := range loans {
@@ -197,7 +197,7 @@ func (s *shipper) put(loans []loan) error {
 	s.mu.Lock()
 	s.way[s.pipe.number()] = loans
 	s.mu.Unlock()
-	if err := s.pipe.put(s.buf, len(loans), key, id); err != nil {
+	if err := s.pipe.put(s.buf, len(loans), jetstream.MsgIDHeader, id); err != nil {
 		return err
 	}
 	s.r.stats.sent.Add(int64(len(loans)))

@@ -14,6 +14,10 @@ import (
 // whatever the server has forgotten.
 const duplicates = 2 * time.Minute
 
+// fewest is the least time that the server accepts. The frames of a topic have ids to follow each
+// other by, and none comes twice: to remember them would take the server memory for nothing.
+const fewest = 100 * time.Millisecond
+
 // createFor is how long it may take to create a bucket or stream.
 const createFor = 10 * time.Second
 
@@ -85,6 +89,8 @@ func (b *Bridge) setupRoute(ctx context.Context, r *route) error {
 		return nil
 	case kindMap:
 		return b.setupMap(ctx, r)
+	case kindTopic:
+		c.Duplicates = fewest
 	case kindQueue:
 		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
 		c.Duplicates = duplicates

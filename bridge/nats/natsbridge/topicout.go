@@ -24,6 +24,10 @@ const window = 512 // frames of a topic that are on the way at most
 
 // A sender sends a topic to its stream, each frame on condition that the one before is the last of
 // the stream. So the stream is a prefix of the topic; what fails is sent again from the ring.
+//
+// The condition of the first frame of a run is the sequence of the frame that was read. That of the
+// others is the id of the one before too: a frame of an earlier run, which comes late, may find
+// another frame at the sequence that it expects.
 type sender struct {
 	b       *Bridge
 	r       *route
@@ -31,6 +35,7 @@ type sender struct {
 	sub     *stream.Subscription
 	me, inc uint64
 	last    uint64 // sequence in the stream
+	before  string // id of the frame that was sent last in this run; empty: none was
 	lost    uint64 // of the incarnation, before this subscription
 	counted uint64 // of the subscription's losses
 	pipe    *pipe
@@ -300,11 +305,14 @@ func (s *sender) count() {
 
 // publish puts a frame on its way.
 func (s *sender) publish(b []byte) error {
-	err := s.pipe.put(b, 1, jetstream.ExpectedLastSeqHeader, strconv.FormatUint(s.last, 10))
+	id := fmt.Sprintf("%x.%x", s.me, s.last)
+	err := s.pipe.put(b, 1, jetstream.ExpectedLastSeqHeader, strconv.FormatUint(s.last, 10),
+		jetstream.ExpectedLastMsgIDHeader, s.before, jetstream.MsgIDHeader, id)
 	if err != nil {
 		return err
 	}
 	s.last++
+	s.before = id
 	s.r.stats.inFlight.Add(1)
 	step.Reach(at.TopicOutSent)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -158,7 +159,15 @@ func bridge(ctx context.Context, args []string, out bool) error {
 	if err != nil {
 		return err
 	}
-	b, err := natsbridge.New(nc, &natsbridge.Options{Dir: args[1], Replicas: replicas})
+	o := &natsbridge.Options{Dir: args[1], Replicas: replicas}
+	if name := os.Getenv("SHMEM_BRIDGE_LOG"); name != "" { // to find out why something was lost
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		o.Logger = slog.New(slog.NewTextHandler(f, nil)).With("pid", os.Getpid(), "out", out)
+	}
+	b, err := natsbridge.New(nc, o)
 	if err != nil {
 		return err
 	}

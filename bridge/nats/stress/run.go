@@ -337,6 +337,9 @@ func (w *world) recvTopic(ctx context.Context) error {
 		switch {
 		case v.N > next:
 			w.r.topicGaps += v.N - next
+			fmt.Printf("%s topic: %d is missing before %d, sent at %s\n",
+				time.Now().Format(time.StampMicro), v.N-next, v.N,
+				time.Unix(0, v.At).Format(time.StampMicro))
 		case v.N < next:
 			w.r.topicTwice++
 		}
