@@ -224,6 +224,7 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, r run, err error) {
 			if b, err = q.message(&r); err == nil {
 				break
 			}
+			_ = q.consume(r) // no receiver could read it
 		}
 		if err := q.retryRecv(ctx, &t, err); err != nil {
 			q.passMessage(&t)
@@ -238,7 +239,8 @@ func (q *manyBytes) take(ctx context.Context) (b []byte, r run, err error) {
 	return b, r, nil
 }
 
-// another releases the message before: messages in between may be those of other receivers.
+// another releases the message before: messages in between may be those of other receivers. One
+// whose extent is corrupt is left to the next call, which returns the error.
 func (q *manyBytes) another(r run) (b []byte, next run, err error) {
 	if r.lease.kind != fresh {
 		return nil, r, nil
@@ -249,23 +251,21 @@ func (q *manyBytes) another(r run) (b []byte, next run, err error) {
 	}
 	step.Reach(step.QueueTaken)
 	next = run{pos: pos, lease: lease{deliveries: 1}}
-	b, corrupt := q.message(&next)
+	if b, err = q.message(&next); err != nil {
+		_ = q.redeliver(next, 0)
+		return nil, r, nil
+	}
 	if err := q.release(r); err != nil {
 		_ = q.redeliver(next, 0)
 		return nil, next, err
 	}
-	if corrupt != nil {
-		return nil, next, q.recvErrors.Corrupt(corrupt)
-	}
 	return b, next, nil
 }
 
-// message returns the bytes of a message that this call has taken, and finds its stamp. One whose
-// extent is corrupt is released: no receiver could read it.
+// message returns the bytes of a message that this call has taken, and finds its stamp.
 func (q *manyBytes) message(r *run) ([]byte, error) {
 	off, n, err := q.mpmc.Message(r.pos)
 	if err != nil {
-		_ = q.consume(*r)
 		return nil, err
 	}
 	if q.stamps != nil {
