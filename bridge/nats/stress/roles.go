@@ -23,6 +23,10 @@ import (
 	"github.com/shmembox/shmem/internal/step"
 )
 
+// room is how many messages of the topic fit in its ring, and in the mirrors: what comes after the
+// longest cut must not pass by the reader of the mirror.
+const room = 1 << 17
+
 // An item is a value and a message.
 type item struct {
 	N   uint64
@@ -159,7 +163,7 @@ func bridge(ctx context.Context, args []string, out bool) error {
 	if err != nil {
 		return err
 	}
-	o := &natsbridge.Options{Dir: args[1], Replicas: replicas}
+	o := &natsbridge.Options{Dir: args[1], Replicas: replicas, Capacity: room}
 	if name := os.Getenv("SHMEM_BRIDGE_LOG"); name != "" { // to find out why something was lost
 		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {

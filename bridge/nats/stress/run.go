@@ -44,7 +44,8 @@ func (r *result) String() string {
 }
 
 func (r *result) err() error {
-	if r.topicGaps+r.topicTwice+r.lost()+r.queueTwice+r.boxBack+r.mapBack > 0 || r.topicGot != r.topicSent {
+	wrong := r.topicGaps + r.topicTwice + r.lost() + r.queueTwice + r.boxBack + r.mapBack
+	if wrong > 0 || r.topicGot != r.topicSent {
 		return errors.New("something was lost, came twice or went back")
 	}
 	return nil
@@ -123,7 +124,7 @@ func (w *world) open() (err error) {
 	if w.servers, err = startServers(w.p.replicas, w.store); err != nil {
 		return err
 	}
-	w.ticks, err = topic.Open[item]("ticks", &topic.Options{Dir: w.a, Capacity: 1 << 17})
+	w.ticks, err = topic.Open[item]("ticks", &topic.Options{Dir: w.a, Capacity: room})
 	if err != nil {
 		return err
 	}
@@ -337,9 +338,9 @@ func (w *world) recvTopic(ctx context.Context) error {
 		switch {
 		case v.N > next:
 			w.r.topicGaps += v.N - next
-			fmt.Printf("%s topic: %d is missing before %d, sent at %s\n",
+			fmt.Printf("%s topic: %d missing before %d, sent at %s; the reader has lost %d\n",
 				time.Now().Format(time.StampMicro), v.N-next, v.N,
-				time.Unix(0, v.At).Format(time.StampMicro))
+				time.Unix(0, v.At).Format(time.StampMicro), s.Lost())
 		case v.N < next:
 			w.r.topicTwice++
 		}
