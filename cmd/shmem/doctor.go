@@ -111,8 +111,11 @@ func (d *doctor) directory() bool {
 	dir := d.e.dir
 	st, err := os.Stat(dir)
 	if err != nil || !st.IsDir() {
-		d.problem("directory", dir+" is no directory",
-			"mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs "+dir)
+		remedy := "mount a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs " + dir
+		if sys.DiskOnly {
+			remedy = "make a directory of this user there"
+		}
+		d.problem("directory", dir+" is no directory", remedy)
 		return false
 	}
 	m, err := sys.MountOf(dir)

@@ -139,6 +139,11 @@ func run(args []string) int {
 		return exitUsage
 	}
 	e.verb, _, _ = strings.Cut(k.Command(), " ")
+	if e.dir == sys.DefaultDir {
+		// Where it is the user's own the first program makes it. The command finds out if it is not
+		// there then.
+		_ = sys.MakeDefaultDir()
+	}
 	if e.verb != "serve" { // what a look leaves behind is little, and the command ends soon
 		debug.SetGCPercent(garbagePercent)
 	}
