@@ -52,8 +52,8 @@ func TestFairMutexDeath(t *testing.T) {
 		_ = holder.Process.Kill()
 		_ = holder.Wait()
 	}
-	mu.Lock()
-	mu.Unlock()
+	mu.Lock() // it is free after the last death
+	defer mu.Unlock()
 }
 
 func until(t *testing.T, ok func() bool) {

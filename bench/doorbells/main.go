@@ -35,10 +35,7 @@ func main() {
 	log.SetFlags(0)
 	flag.Parse()
 	if *echo != "" {
-		if err := answer(*echo); err != nil {
-			log.Fatal(err)
-		}
-		return
+		log.Fatal(answer(*echo))
 	}
 	dir, err := os.MkdirTemp("", "doorbells-")
 	if err == nil {
@@ -153,7 +150,7 @@ func address(dir, name string) *net.UnixAddr {
 	return &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unixgram"}
 }
 
-// answer answers each datagram.
+// answer answers each datagram until an error.
 func answer(dir string) error {
 	c, err := listen(dir, "b")
 	if err != nil {
