@@ -2,11 +2,11 @@ package kv
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/layout"
+	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/stream"
 	"github.com/shmembox/shmem/internal/table"
 )
@@ -137,11 +137,7 @@ func (m *entries) entry(e table.Entry) entry {
 	l := m.c.layout
 	words := make([]uint64, m.keys.words)
 	m.c.t.Key(e, words)
-	c := entry{make([]byte, 0, 8*len(words)), make([]byte, l.Value.Size), e.Expires}
-	for _, w := range words {
-		c.key = binary.NativeEndian.AppendUint64(c.key, w)
-	}
-	c.key = c.key[:l.Key.Size]
+	c := entry{mem.WordBytes(words)[:l.Key.Size], make([]byte, l.Value.Size), e.Expires}
 	m.c.M.Load(c.value, m.c.valueAt(e.Cell))
 	return c
 }

@@ -112,48 +112,46 @@ func (x *crowdRing[T]) word(pos uint64) *atomic.Uint64 { return &x.words[pos%cap
 
 // send sends v, or reports false if the ring is full.
 func (x *crowdRing[T]) send(h *bareHand, v *T) bool {
-	var pos uint64
-	var ok bool
-	switch x.kind {
-	case bareIndex:
-		pos, ok = x.claimIndex(x.tail, free)
-	case bareNamed:
-		pos, ok = x.claimNamed(x.tail, h, free, false)
-	case bareSeldom:
-		pos, ok = x.claimSeldom(x.tail, h, free, false)
-	}
+	pos, ok := x.claim(x.tail, h, free, false)
 	if !ok {
 		return false
 	}
 	*x.items.At(int(pos % capacity)) = *v
-	access.Release("", x.word(pos), plain(pos, full))
-	if x.kind == bareNamed {
-		x.tail.CompareAndSwap(pos, pos+1)
-	}
+	x.done(x.tail, pos, plain(pos, full))
 	return true
 }
 
 // recv receives a message into v, or reports false if the ring is empty.
 func (x *crowdRing[T]) recv(h *bareHand, v *T) bool {
-	var pos uint64
-	var ok bool
-	switch x.kind {
-	case bareIndex:
-		pos, ok = x.claimIndex(x.head, full)
-	case bareNamed:
-		pos, ok = x.claimNamed(x.head, h, full, true)
-	case bareSeldom:
-		pos, ok = x.claimSeldom(x.head, h, full, true)
-	}
+	pos, ok := x.claim(x.head, h, full, true)
 	if !ok {
 		return false
 	}
 	*v = *x.items.At(int(pos % capacity))
-	access.Release("", x.word(pos), plain(pos+capacity, free))
-	if x.kind == bareNamed {
-		x.head.CompareAndSwap(pos, pos+1)
-	}
+	x.done(x.head, pos, plain(pos+capacity, free))
 	return true
+}
+
+// claim claims the next position where the word of the slot is as state says.
+func (x *crowdRing[T]) claim(
+	index *atomic.Uint64, h *bareHand, state uint64, receiver bool,
+) (pos uint64, ok bool) {
+	switch x.kind {
+	case bareNamed:
+		return x.claimNamed(index, h, state, receiver)
+	case bareSeldom:
+		return x.claimSeldom(index, h, state, receiver)
+	default:
+		return x.claimIndex(index, state)
+	}
+}
+
+// done stores the word of a position that was claimed.
+func (x *crowdRing[T]) done(index *atomic.Uint64, pos, word uint64) {
+	access.Release("", x.word(pos), word)
+	if x.kind == bareNamed {
+		index.CompareAndSwap(pos, pos+1)
+	}
 }
 
 // claimIndex claims the next position where the word of the slot is as state says.

@@ -2,25 +2,30 @@
 
 #include "textflag.h"
 
+// COPY_BLOCK copies 64 bytes from SI to DI, and counts them in CX. Each aligned word is loaded and
+// stored by one access: an aligned 16-byte move is a single access on processors with AVX, and two
+// of 8 bytes on older ones.
+#define COPY_BLOCK \
+	MOVOU 0(SI), X0; \
+	MOVOU 16(SI), X1; \
+	MOVOU 32(SI), X2; \
+	MOVOU 48(SI), X3; \
+	MOVOU X0, 0(DI); \
+	MOVOU X1, 16(DI); \
+	MOVOU X2, 32(DI); \
+	MOVOU X3, 48(DI); \
+	ADDQ  $64, SI; \
+	ADDQ  $64, DI; \
+	SUBQ  $64, CX
+
 // func copyBlocks(dst, src unsafe.Pointer, n uintptr)
-// n is a multiple of 64 and not 0. Each aligned word is loaded and stored by one access: an aligned
-// 16-byte move is a single access on processors with AVX, and two of 8 bytes on older ones.
+// n is a multiple of 64 and not 0.
 TEXT ·copyBlocks(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 next:
-	MOVOU 0(SI), X0
-	MOVOU 16(SI), X1
-	MOVOU 32(SI), X2
-	MOVOU 48(SI), X3
-	MOVOU X0, 0(DI)
-	MOVOU X1, 16(DI)
-	MOVOU X2, 32(DI)
-	MOVOU X3, 48(DI)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $64, CX
+	COPY_BLOCK
 	JNZ  next
 	RET
 
@@ -35,17 +40,7 @@ TEXT ·load(SB), NOSPLIT, $0-24
 	CMPQ CX, ·stringsFrom(SB)
 	JCC  string
 blocks:
-	MOVOU 0(SI), X0
-	MOVOU 16(SI), X1
-	MOVOU 32(SI), X2
-	MOVOU 48(SI), X3
-	MOVOU X0, 0(DI)
-	MOVOU X1, 16(DI)
-	MOVOU X2, 32(DI)
-	MOVOU X3, 48(DI)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $64, CX
+	COPY_BLOCK
 	CMPQ CX, $64
 	JGE  blocks
 words:

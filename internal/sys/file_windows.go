@@ -55,7 +55,7 @@ func defaultDir() string {
 }
 
 // MakeDefaultDir makes a directory that inherits its access list from that of the user's profile:
-// nobody but the user and the administrators.
+// the user and the administrators alone may use it.
 func MakeDefaultDir() error {
 	if err := os.MkdirAll(DefaultDir, 0o700); err != nil {
 		return err

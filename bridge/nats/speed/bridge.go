@@ -112,11 +112,7 @@ func (x *bench) box(ctx context.Context, n int) error {
 	}
 	defer stop()
 	time.Sleep(300 * time.Millisecond)
-	ways := []struct {
-		name string
-		do   func(i int) error
-		all  []time.Duration
-	}{
+	return byTurns(n, []contender{
 		{"request and reply", func(int) error {
 			_, err := conns[0].Request("echo", make([]byte, 64), 5*time.Second)
 			return err
@@ -130,7 +126,18 @@ func (x *bench) box(ctx context.Context, n int) error {
 			}
 			return to.Wait(ctx, seen)
 		}, nil},
-	}
+	})
+}
+
+// A contender is one of those that box compares.
+type contender struct {
+	name string
+	do   func(i int) error
+	all  []time.Duration // how long each took
+}
+
+// byTurns does all ways n times, and prints how long they took beside the first one.
+func byTurns(n int, ways []contender) error {
 	for i := range n {
 		for j := range ways {
 			time.Sleep(200 * time.Microsecond) // the acknowledgement of the one before has come
@@ -156,20 +163,28 @@ func (x *bench) box(ctx context.Context, n int) error {
 	return nil
 }
 
+// buckets returns the bucket of the bridge by each of two connections.
+func buckets(ctx context.Context, conns []*nats.Conn) (kvs [2]jetstream.KeyValue, err error) {
+	for i, nc := range conns {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return kvs, err
+		}
+		if kvs[i], err = js.KeyValue(ctx, "shmem"); err != nil {
+			return kvs, err
+		}
+	}
+	return kvs, nil
+}
+
 // hand does by hand what a box needs: it puts a value at a revision, and waits until a watch on the
 // other connection has it.
 func (x *bench) hand(
 	ctx context.Context, conns []*nats.Conn,
 ) (f func(i int) error, stop func(), err error) {
-	var kvs [2]jetstream.KeyValue
-	for i, nc := range conns {
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return nil, nil, err
-		}
-		if kvs[i], err = js.KeyValue(ctx, "shmem"); err != nil {
-			return nil, nil, err
-		}
+	kvs, err := buckets(ctx, conns)
+	if err != nil {
+		return nil, nil, err
 	}
 	w, err := kvs[1].Watch(ctx, "hand")
 	if err != nil {
@@ -209,15 +224,9 @@ func (x *bench) ends(
 	if err != nil {
 		return nil, nil, err
 	}
-	var kvs [2]jetstream.KeyValue
-	for i, nc := range conns {
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return nil, nil, err
-		}
-		if kvs[i], err = js.KeyValue(ctx, "shmem"); err != nil {
-			return nil, nil, err
-		}
+	kvs, err := buckets(ctx, conns)
+	if err != nil {
+		return nil, nil, err
 	}
 	w, err := kvs[1].Watch(ctx, "ends")
 	if err != nil {
