@@ -3,6 +3,7 @@ package inspect
 import (
 	"time"
 
+	"github.com/shmembox/shmem/internal/ring"
 	"github.com/shmembox/shmem/internal/stream"
 )
 
@@ -14,7 +15,11 @@ func (q *queueView) oldest() time.Time {
 	case !q.layout.Stamped:
 		return time.Time{}
 	case q.header != nil:
-		return stream.TimeOf(q.oldestShared())
+		r, err := ring.NewMPMC(q.header, q.slots)
+		if err != nil {
+			return time.Time{}
+		}
+		return stream.TimeOf(r.Oldest(q.stamps))
 	}
 	head := q.single.Head.Load()
 	if q.single.Tail.Load() == head {
@@ -30,19 +35,4 @@ func (q *queueView) oldest() time.Time {
 		return time.Time{}
 	}
 	return stream.TimeOf(stamp)
-}
-
-func (q *queueView) oldestShared() (least int64) {
-	for i := range q.stamps {
-		word := q.slots.At(uint64(i))
-		w := word.Load()
-		if s := w >> stateShift; s != stateReady && (s != stateTaken || w&(1<<lapShift-1) != 0) {
-			continue
-		}
-		stamp := int64(q.stamps[i].Load())
-		if word.Load() == w && stamp != 0 && (least == 0 || stamp < least) {
-			least = stamp
-		}
-	}
-	return least
 }

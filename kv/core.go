@@ -146,6 +146,37 @@ const mostTries = 1 << 12
 // valueAt returns where the value of a cell is in the payload.
 func (c *core) valueAt(cell int) int { return c.cellsAt + c.t.ValueAt(cell) }
 
+// readBucket calls load with each entry of a bucket, and then keep, if what load has copied is whole
+// and has not expired. If an entry was changed meanwhile it calls reset, and begins anew.
+func (c *core) readBucket(bucket int, reset func(), load, keep func(table.Entry)) error {
+	if !c.M.Pin() {
+		return shmem.ErrClosed
+	}
+	defer c.M.Unpin()
+	var room [8]table.Entry
+	for range mostTries {
+		found, err := c.t.Bucket(bucket, room[:0])
+		if err != nil {
+			return err
+		}
+		reset()
+		whole := true
+		for _, e := range found {
+			load(e)
+			if whole = c.t.Valid(e); !whole {
+				break
+			}
+			if !c.t.Expired(e) {
+				keep(e)
+			}
+		}
+		if whole {
+			return nil
+		}
+	}
+	return table.ErrBusy
+}
+
 // held is a stripe that a call has locked, and the slot of its key.
 type held struct {
 	stripe  int

@@ -104,32 +104,11 @@ type entry struct {
 
 // bucket appends copies of the entries of a bucket to list.
 func (m *entries) bucket(bucket int, list []entry) ([]entry, error) {
-	if !m.c.M.Pin() {
-		return nil, shmem.ErrClosed
-	}
-	defer m.c.M.Unpin()
-	var room [8]table.Entry
-	for range mostTries {
-		found, err := m.c.t.Bucket(bucket, room[:0])
-		if err != nil {
-			return nil, err
-		}
-		list = list[:0]
-		whole := true
-		for _, e := range found {
-			c := m.entry(e)
-			if whole = m.c.t.Valid(e); !whole {
-				break
-			}
-			if !m.c.t.Expired(e) {
-				list = append(list, c)
-			}
-		}
-		if whole {
-			return list, nil
-		}
-	}
-	return nil, table.ErrBusy
+	var c entry
+	err := m.c.readBucket(bucket, func() { list = list[:0] },
+		func(e table.Entry) { c = m.entry(e) },
+		func(table.Entry) { list = append(list, c) })
+	return list, err
 }
 
 // entry copies an entry.

@@ -313,40 +313,22 @@ func (m *Map[K, V]) All() iter.Seq2[Entry[K, V], error] {
 
 // bucket appends copies of the entries of a bucket to list.
 func (m *Map[K, V]) bucket(bucket int, list []Entry[K, V]) ([]Entry[K, V], error) {
-	if !m.c.M.Pin() {
-		return nil, shmem.ErrClosed
-	}
-	defer m.c.M.Unpin()
-	var room [8]table.Entry
+	var c Entry[K, V]
 	key := make([]uint64, m.keys.words)
-	for range mostTries {
-		found, err := m.c.t.Bucket(bucket, room[:0])
-		if err != nil {
-			return nil, err
-		}
-		list = list[:0]
-		whole := true
-		for _, e := range found {
-			var c Entry[K, V]
+	err := m.c.readBucket(bucket, func() { list = list[:0] },
+		func(e table.Entry) {
+			c = Entry[K, V]{}
 			m.c.t.Key(e, key)
 			m.c.M.Load(mem.Bytes(&c.Value), m.c.valueAt(e.Cell))
-			if whole = m.c.t.Valid(e); !whole {
-				break
-			}
+		},
+		func(e table.Entry) {
 			if e.Expires != 0 {
-				if m.c.t.Expired(e) {
-					continue
-				}
 				c.Expires = time.Unix(0, e.Expires)
 			}
 			decode(mem.Bytes(&c.Key), key)
 			list = append(list, c)
-		}
-		if whole {
-			return list, nil
-		}
-	}
-	return nil, table.ErrBusy
+		})
+	return list, err
 }
 
 // Len returns the number of entries, with expired ones whose room was not needed yet. It is exact
