@@ -146,8 +146,8 @@ const mostTries = 1 << 12
 // valueAt returns where the value of a cell is in the payload.
 func (c *core) valueAt(cell int) int { return c.cellsAt + c.t.ValueAt(cell) }
 
-// readBucket calls load with each entry of a bucket, and then keep, if what load has copied is whole
-// and has not expired. If an entry was changed meanwhile it calls reset, and begins anew.
+// readBucket calls load with each entry of a bucket, and then keep, if what load has copied is
+// whole and has not expired. If an entry was changed meanwhile it calls reset, and begins anew.
 func (c *core) readBucket(bucket int, reset func(), load, keep func(table.Entry)) error {
 	if !c.M.Pin() {
 		return shmem.ErrClosed
