@@ -127,10 +127,11 @@ func TestMetadata(t *testing.T) {
 // reaches no other call.
 func TestGivenUp(t *testing.T) {
 	dir := shmemtest.Dir(t)
-	ended := make(chan error, 1)
+	began, ended := make(chan bool, 10), make(chan error, 10)
 	release := make(chan bool)
 	serve(t, dir, rpc.ServeOptions{Calls: 2}, func(ctx context.Context, q *query, r *reply) error {
 		if q.Do == wait {
+			began <- true
 			<-ctx.Done()
 			ended <- ctx.Err()
 			<-release
@@ -139,21 +140,34 @@ func TestGivenUp(t *testing.T) {
 		}
 		return handle(ctx, q, r)
 	})
+	defer close(release) // before the service ends, which waits for its handlers
 	c := dial[query, reply](t, dir, rpc.DialOptions{})
 	for _, timeout := range []bool{false, true} {
-		ctx, cancel := context.WithCancel(background)
-		want := context.Canceled
-		if timeout {
-			ctx, cancel = context.WithTimeout(background, 20*time.Millisecond)
-			want = context.DeadlineExceeded
-		} else {
-			time.AfterFunc(10*time.Millisecond, cancel)
-		}
 		var r reply
-		if err := c.Call(ctx, &query{Do: wait}, &r); !errors.Is(err, want) {
-			t.Fatal(err)
+		if timeout {
+			// A call that is given up before a handler has it runs none.
+			for d, has := 20*time.Millisecond, false; !has; d *= 2 {
+				ctx, cancel := context.WithTimeout(background, d)
+				err := c.Call(ctx, &query{Do: wait}, &r)
+				cancel()
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal(err)
+				}
+				select {
+				case has = <-began:
+				default:
+				}
+			}
+		} else {
+			ctx, cancel := context.WithCancel(background)
+			go func() {
+				<-began
+				cancel()
+			}()
+			if err := c.Call(ctx, &query{Do: wait}, &r); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
 		}
-		cancel()
 		if err := <-ended; err == nil {
 			t.Error("the handler's context is not done")
 		}
