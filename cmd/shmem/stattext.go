@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -447,8 +448,11 @@ func endText(h inspect.Holder) string {
 }
 
 // userName reads /etc/passwd. Package os/user would ask the C library, and the command is to be a
-// static program.
+// static program. Where files belong to no user with a number it returns "-".
 func userName(uid int) string {
+	if uint32(uid) == math.MaxUint32 {
+		return "-"
+	}
 	b, _ := os.ReadFile("/etc/passwd")
 	id := strconv.Itoa(uid)
 	for l := range strings.Lines(string(b)) {
