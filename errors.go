@@ -3,7 +3,11 @@ package shmem
 import (
 	"errors"
 	"reflect"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/shmembox/shmem/internal/errs"
 	"github.com/shmembox/shmem/internal/format"
@@ -92,7 +96,17 @@ func (e *Error) Error() string {
 	if e.Name == "" {
 		return "shmem: " + e.Op + ": " + e.Err.Error()
 	}
-	return "shmem: " + e.Op + " " + e.Name + ": " + e.Err.Error()
+	return "shmem: " + e.Op + " " + printable(e.Name) + ": " + e.Err.Error()
+}
+
+// printable returns name, quoted if it is not printable text. A name that is refused can come from
+// a request, and the error goes to a log or a terminal.
+func printable(name string) string {
+	unprintable := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	if strings.ContainsFunc(name, unprintable) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // Unwrap returns e.Err.

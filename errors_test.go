@@ -265,6 +265,17 @@ func TestBadNames(t *testing.T) {
 	open[point](t, dir, "A-z_0.9")
 }
 
+// TestBadNameText: the text of an error has no character of a name that acts on a terminal or a log.
+func TestBadNameText(t *testing.T) {
+	for name, shown := range map[string]string{
+		"a\nb": `"a\nb"`, "\x1b[31m": `"\x1b[31m"`, "\u202egnp": `"\u202egnp"`, "a\xff": `"a\xff"`,
+		"a\x00": `"a\x00"`, "ä": "ä", `a\b "c"`: `a\b "c"`, "a b": "a b",
+	} {
+		_, err := shmem.Stat(shmemtest.Dir(t), name)
+		wantErr(t, err, shmem.ErrBadName, "shmem: stat "+shown+": bad name: ")
+	}
+}
+
 func TestBadNameRemedies(t *testing.T) {
 	dir := shmemtest.Dir(t)
 	for name, word := range map[string]string{"/v": `is "v" here`, "a/b": "slash at byte 1", "äb": "'ä' at byte 0", "a\xff": "UTF-8"} {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/shmembox/shmem"
@@ -51,6 +52,11 @@ func TestErrors(t *testing.T) {
 	second := func(_ any, err error) error { return err }
 	_, _, tried := f.Try()
 	_, errFile := inspect.Open(dir, "nope")
+	for name, why := range map[string]string{"": "is empty", "a\x00": "zero byte"} {
+		if _, err := inspect.Open(dir, name); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%v does not say that the name %q %s", err, name, why)
+		}
+	}
 	for _, c := range []struct {
 		err  error
 		op   string

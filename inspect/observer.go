@@ -56,8 +56,11 @@ func open(dir, name string) (*Observer, error) {
 	if !sys.Supported {
 		return nil, errors.ErrUnsupported
 	}
-	if name == "" || strings.IndexByte(name, 0) >= 0 {
-		return nil, shmem.ErrBadName
+	if name == "" {
+		return nil, fmt.Errorf("%w: it is empty", shmem.ErrBadName)
+	}
+	if strings.IndexByte(name, 0) >= 0 {
+		return nil, fmt.Errorf("%w: it has a zero byte", shmem.ErrBadName)
 	}
 	file, path, err := openFile(dir, name)
 	if err != nil {

@@ -135,7 +135,7 @@ func run(args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintf(e.err, "shmem: %v\n", clean(err.Error()))
-		fmt.Fprintln(e.err, "shmem --help lists the commands and flags")
+		fmt.Fprintln(e.err, usageHint(err))
 		return exitUsage
 	}
 	e.verb, _, _ = strings.Cut(k.Command(), " ")
@@ -153,6 +153,17 @@ func run(args []string) int {
 		err = errors.Join(err, fileError(failed))
 	}
 	return e.report(err)
+}
+
+// usageHint says which --help lists what the command line err is of can have.
+func usageHint(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		if cmd := wrong.Context.Selected(); cmd != nil {
+			return cmd.FullPath() + " --help has its flags, and examples"
+		}
+	}
+	return "shmem --help lists the commands and flags"
 }
 
 // parser returns the parser of the command line, whose model completion and the man page use too.

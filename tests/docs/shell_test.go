@@ -77,6 +77,9 @@ func TestCommands(t *testing.T) {
 // Settings is the type whose code docs/other-languages.md generates.
 type Settings struct{ Limit, Burst int64 }
 
+// Tick is a message of the topic that docs/other-languages.md follows.
+type Tick struct{ Price int64 }
+
 // TestOtherLanguages runs the programs of docs/other-languages.md with generated code, in the order
 // of the document. Each adds one to Limit.
 func TestOtherLanguages(t *testing.T) {
