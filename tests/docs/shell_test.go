@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/inspect"
+	"github.com/shmembox/shmem/topic"
 )
 
 var longFlag = regexp.MustCompile(`^--[a-z][a-z-]*`)
@@ -145,4 +146,57 @@ func TestOtherLanguages(t *testing.T) {
 	if v, err := box.Load(t.Context()); !t.Failed() && (err != nil || v != Settings{46, 7}) {
 		t.Errorf("after all programs the value is %+v (%v)", v, err)
 	}
+}
+
+// TestPythonFollowsInDocument runs the program of docs/other-languages.md that follows a topic.
+func TestPythonFollowsInDocument(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skipf("segments need Linux, this is %s", runtime.GOOS)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip(err)
+	}
+	dir, own := t.TempDir(), fmt.Sprintf("ticks-%d", os.Getpid())
+	ticks, err := topic.Create[Tick](own, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ticks.Close()
+	for price := range int64(2) {
+		if err := ticks.Publish(t.Context(), Tick{Price: 42 + price}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ticks.End(); err != nil {
+		t.Fatal(err)
+	}
+	look, err := inspect.Open("", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	code, err := look.Type().Generate(inspect.Python, "Topic")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "ticks.py"), code, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range parse(t, filepath.Join(root, "docs/other-languages.md")).blocks {
+		if b.lang != "python" || !strings.Contains(b.text, "import ticks") {
+			continue
+		}
+		text := strings.ReplaceAll(b.text, `"ticks"`, `"`+own+`"`)
+		if err := os.WriteFile(filepath.Join(dir, "main.py"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sh := exec.Command("python3", "main.py")
+		sh.Dir = dir
+		const want = "0 42 lost: 0\n1 43 lost: 0\n"
+		if out, err := sh.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("docs/other-languages.md:%d: %v, printed %q, want %q", b.line, err, out, want)
+		}
+		return
+	}
+	t.Error("docs/other-languages.md has no program that follows a topic")
 }
