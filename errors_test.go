@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shmembox/shmem"
 	"github.com/shmembox/shmem/internal/format"
@@ -289,6 +290,20 @@ func TestBadNameRemedies(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAttachToGarbage: where dead processes have left a file, the error says so. It does not say
+// that there is no file.
+func TestAttachToGarbage(t *testing.T) {
+	o := &shmem.Options{Dir: shmemtest.Dir(t)}
+	shmem.Abandon(open[point](t, o.Dir, "left").Segment())
+	_, err := shmem.Attach[point]("left", o)
+	wantErr(t, err, fs.ErrNotExist, "the file left is what dead processes left; Open creates it")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = shmem.AttachWait[point](ctx, "left", o)
+	wantErr(t, err, context.DeadlineExceeded, "/left is what dead processes left")
+	check(t, shmem.Remove(o.Dir, "left"))
 }
 
 func TestBadOptions(t *testing.T) {

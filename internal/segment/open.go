@@ -215,7 +215,17 @@ func (o *opening) absent() error {
 	case o.cfg.Passive:
 		hint += " without Options.Passive"
 	}
+	if leftBehind(o.path) {
+		return fmt.Errorf("%w in %s: the file %s is what dead processes left; %s",
+			fs.ErrNotExist, o.cfg.Dir, o.Name, hint)
+	}
 	return fmt.Errorf("%w in %s; %s", fs.ErrNotExist, o.cfg.Dir, hint)
+}
+
+// leftBehind reports whether there is a file, where attaching to it has found no segment in use.
+func leftBehind(path string) bool {
+	_, err := sys.Lstat(path)
+	return err == nil
 }
 
 // isDir reports whether a directory exists, by itself or by a link. One that cannot be looked at is

@@ -49,6 +49,9 @@ func WaitName(ctx context.Context, c Config, name string, attach func() error) e
 			every = min(2*every, lastLook)
 			timer.Reset(every)
 		case <-ctx.Done():
+			if leftBehind(path) {
+				return fmt.Errorf("%w; %s is what dead processes left", ctx.Err(), path)
+			}
 			return fmt.Errorf("%w; there is no %s yet", ctx.Err(), path)
 		}
 	}
