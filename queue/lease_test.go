@@ -156,11 +156,11 @@ func TestBackLater(t *testing.T) {
 		q := open()
 		check(t, q.send(0))
 		start := time.Now()
-		check(t, q.takes(t, 0, 1).Back(50*time.Millisecond))
+		check(t, q.takes(t, 0, 1).Back(300*time.Millisecond)) // long beside the next two calls
 		check(t, q.send(1))
 		check(t, q.takes(t, 1, 1).Done())
 		l := q.takes(t, 0, 2)
-		if d := time.Since(start); d < 50*time.Millisecond {
+		if d := time.Since(start); d < 300*time.Millisecond {
 			t.Errorf("redelivered after %v", d)
 		}
 		check(t, l.Back(time.Hour))
@@ -171,6 +171,35 @@ func TestBackLater(t *testing.T) {
 		check(t, <-sent)
 		check(t, q.takes(t, 2, 1).Done())
 		check(t, q.takes(t, 3, 1).Done())
+	})
+}
+
+// TestNotBefore: a delay of a few milliseconds is not shorter because the marks of messages have
+// whole ones, and a limit of less than one is not none.
+func TestNotBefore(t *testing.T) {
+	o := queue.Options{Capacity: 2, LeaseTimeout: time.Hour}
+	borrowers(t, o, func(t *testing.T, _ string, open func() borrower) {
+		q := open()
+		check(t, q.send(0))
+		for n := range 20 {
+			const delay = 2500 * time.Microsecond
+			l := q.takes(t, 0, 2*n+1)
+			start := time.Now()
+			check(t, l.Back(delay))
+			l = q.takes(t, 0, 2*n+2)
+			if d := time.Since(start); d < delay {
+				t.Fatalf("redelivered after %v", d)
+			}
+			check(t, l.Back(0))
+		}
+	})
+	o = queue.Options{Capacity: 1, LeaseTimeout: 300 * time.Microsecond}
+	borrowers(t, o, func(t *testing.T, _ string, open func() borrower) {
+		q := open()
+		check(t, q.send(0))
+		first := q.takes(t, 0, 1)
+		check(t, q.takes(t, 0, 2).Done())
+		want(t, first.Done(), queue.ErrLeaseLost)
 	})
 }
 

@@ -37,6 +37,21 @@ type care struct{ delay, limit time.Duration }
 
 func milliseconds() int64 { return time.Now().UnixMilli() }
 
+// dueAfter returns when at least delay will have passed, as milliseconds will say it.
+func dueAfter(delay time.Duration) int64 {
+	now := time.Duration(time.Now().UnixNano())
+	return roundedUp(now + min(delay, ring.MaxDelay*time.Millisecond))
+}
+
+// roundedUp returns d in milliseconds.
+func roundedUp(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	if d > time.Duration(ms)*time.Millisecond {
+		ms++
+	}
+	return ms
+}
+
 // retake takes a message that was returned.
 func (q *many) retake() (pos uint64, l lease, ok bool) {
 	r := &q.redelivered
@@ -82,7 +97,7 @@ func (q *many) lost() error { return q.recvErrors.Of(ErrLeaseLost) }
 func (q *many) returnAt(pos uint64, l lease, delay time.Duration) (err error) {
 	due := int64(0)
 	if delay > 0 {
-		due = milliseconds() + min(max(delay.Milliseconds(), 1), ring.MaxDelay)
+		due = dueAfter(delay)
 	}
 	if l.kind == redelivery {
 		err = q.redelivered.end(pos, l.serial,

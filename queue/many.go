@@ -118,10 +118,12 @@ func (q *many) wakeAll() {
 func (q *many) Repair() bool {
 	taken := q.FindTaken(&q.header.Closed)
 	alive, died := q.M.Noted(q.AliveOnce())
-	skips, returns, back := q.ring.Mend(ring.Care{
-		Alive: alive, Now: milliseconds(), Clock: milliseconds,
-		Delay: min(q.care.delay.Milliseconds(), ring.MaxDelay), Limit: q.care.limit.Milliseconds(),
-	})
+	now := milliseconds()
+	c := ring.Care{Alive: alive, Now: now, Clock: milliseconds, Limit: roundedUp(q.care.limit)}
+	if q.care.delay > 0 {
+		c.Delay = dueAfter(q.care.delay) - now
+	}
+	skips, returns, back := q.ring.Mend(c)
 	if returns > 0 && q.care.delay > 0 {
 		q.repairAfter(q.care.delay)
 	}
