@@ -78,6 +78,7 @@ type client struct {
 	idempotent, waiting bool
 	pending             sync.Pool // of *pending
 	calling             atomic.Int32
+	owed                owed
 }
 
 // A pending is a call that is being made. It is used again, with the slot that it had last.
@@ -193,7 +194,7 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 		if !swept && c.sweep().Freed > 0 {
 			continue
 		}
-		err := wait.Until(ctx, c.M, &c.header.FreeArmed, c.t.AnyFree, wait.Options{
+		err := c.until(ctx, &c.header.FreeArmed, c.t.AnyFree, wait.Options{
 			Alike: true, Probe: func() bool { return c.sweep().Freed > 0 },
 		})
 		if err != nil {
@@ -207,11 +208,12 @@ func (c *client) begin(ctx context.Context) (*pending, error) {
 // ask makes the call.
 func (c *client) ask(ctx context.Context, p *pending) {
 	s := c.t.Slot(p.slot)
-	s.Since.Store(uptime(time.Now()))
+	now := time.Now()
+	s.Since.Store(uptime(now))
 	s.Deadline.Store(deadlineIn(ctx))
 	MetadataOf(ctx).store(s)
 	p.word = c.t.Ask(p.slot, p.word)
-	wait.WakeN(c.M, &c.header.ReadyArmed, 1)
+	c.owe(now.Sub(started))
 }
 
 // wait waits until ready, which contains isDone, reports true. It watches the servers that there
@@ -225,9 +227,18 @@ func (p *pending) wait(ctx context.Context, ready func() bool) error {
 			p.watch = append(p.watch, format.ID(id))
 		}
 	}
-	return wait.Until(ctx, c.M, &c.t.Slot(p.slot).Armed, ready, wait.Options{
+	return c.until(ctx, &c.t.Slot(p.slot).Armed, ready, wait.Options{
 		Probe: p.probe, Watch: p.watch, NoSpin: c.calling.Load() > 1,
 	})
+}
+
+// until is wait.Until. Afterwards it rings a server, if other calls have left that to the caller.
+func (c *client) until(
+	ctx context.Context, armed *atomic.Uint32, ready func() bool, o wait.Options,
+) error {
+	err := wait.Until(ctx, c.M, armed, ready, o)
+	c.pay(false)
+	return err
 }
 
 // await makes the call and waits for the reply. After nil the caller reads it.
@@ -260,7 +271,7 @@ func (p *pending) look() bool {
 		return true
 	case w.State() == calls.Asked:
 		if c.t.Remark(p.slot, w) {
-			wait.WakeN(c.M, &c.header.ReadyArmed, 1)
+			c.ringServer()
 		}
 		return !c.waiting && !c.serverAlive() || !c.Segment.Linked()
 	case w.State() == calls.Begun:
@@ -322,7 +333,7 @@ func (p *pending) settleBegun(w calls.Word, err error) (done bool, _ error) {
 		if err == nil && c.idempotent && !p.once {
 			if c.t.Requeue(p.slot, w) {
 				p.begun = true
-				wait.WakeN(c.M, &c.header.ReadyArmed, 1)
+				c.ringServer()
 				return false, nil
 			}
 			return false, errAgain

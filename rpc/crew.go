@@ -42,7 +42,6 @@ type crew struct {
 
 const (
 	maxOwed  = 8
-	trusted  = 8
 	distrust = -32                    // after a handler that was not quick
 	isQuick  = 100 * time.Microsecond // handlers up to this one are quick
 	isBusy   = time.Millisecond       // handlers run on watch while calls come at least so often
@@ -51,6 +50,10 @@ const (
 )
 
 var started = time.Now()
+
+// trusted is how many quick handlers in a row let the one on watch run the next one. The simulator
+// changes it.
+var trusted int32 = 8
 
 // begin starts the crew.
 func (s *service) begin() {

@@ -220,6 +220,7 @@ func (b *bucket) chooseFor(armed *atomic.Uint32, n int, slot *mem.Slot) (c choic
 			}
 		}
 		if ok { // it cannot leave before b.mu is free
+			b.resuming.Add(1)
 			b.choose(w, slot)
 			w.ring()
 			c.chosen++
@@ -264,6 +265,7 @@ func (b *bucket) unchoose(w *waiter, slot *mem.Slot) bool {
 	if !w.chosen {
 		return false
 	}
+	b.resuming.Add(-1)
 	b.enter(w, slot)
 	return true
 }

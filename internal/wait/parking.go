@@ -26,6 +26,7 @@ type parkingLot struct {
 	waiting   atomic.Int32           // how many are registered
 
 	occupied atomic.Uint64 // the buckets that have waiters that are not chosen
+	resuming atomic.Int32  // how many are chosen, and have not gone on yet; see Resuming
 
 	watches watches
 	gave    atomic.Bool // it has given batons, and watches those that got them
@@ -37,6 +38,7 @@ type parkingLot struct {
 type bucket struct {
 	mu         sync.Mutex
 	occupied   *atomic.Uint64         // of the parking lot; its bit is changed under mu
+	resuming   *atomic.Int32          // of the parking lot, likewise
 	first      *waiter                // in the order in which they came; guarded by mu
 	last       *waiter                // guarded by mu
 	unchosen   int                    // waiters that are not chosen; guarded by mu
@@ -66,6 +68,7 @@ type waiter struct {
 	// found what there is to find.
 	probeNow   atomic.Bool
 	signal     chan struct{} // holds one ring
+	alarm      alarm         // for the next probe
 	next, prev *waiter       // guarded by the bucket's mu
 
 	// Of a member of a group:
@@ -126,7 +129,7 @@ func init() { ordinary.open() }
 // open makes the buckets ready.
 func (l *parkingLot) open() {
 	for i := range l.buckets {
-		l.buckets[i].occupied = &l.occupied
+		l.buckets[i].occupied, l.buckets[i].resuming = &l.occupied, &l.resuming
 	}
 }
 
@@ -230,6 +233,7 @@ func (b *bucket) dispatch(slot *mem.Slot) (owners []format.ID) {
 				continue
 			}
 		}
+		b.resuming.Add(1)
 		b.choose(w, slot)
 		w.ring()
 	}
@@ -306,7 +310,9 @@ func (b *bucket) remove(w *waiter, slot *mem.Slot) (l leaving) {
 	} else {
 		b.first = w.next
 	}
-	l.chosen = w.chosen
+	if l.chosen = w.chosen; l.chosen {
+		b.resuming.Add(-1)
+	}
 	b.choose(w, slot)
 	l.last = b.unchosen == 0
 	return l
@@ -339,8 +345,6 @@ func (l *parkingLot) wait(
 
 // park waits on channels, as a follower, and as the leader while no other waiter leads.
 func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waiter) error {
-	var timer *time.Timer
-	var due <-chan time.Time
 	for {
 		if w.keeps.take() {
 			if done, err := l.lead(ctx, w); done || err != nil {
@@ -357,13 +361,7 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 		default:
 		}
 		if now := clock(); w.isProber(now) {
-			if timer == nil {
-				timer = time.NewTimer(w.untilProbe(LastProbe, now))
-				due = timer.C
-				defer timer.Stop()
-			} else {
-				timer.Reset(w.untilProbe(LastProbe, now))
-			}
+			w.alarm.set(w, w.untilProbe(LastProbe, now), now)
 		}
 		select {
 		case <-l.leadToken:
@@ -372,10 +370,6 @@ func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waite
 			}
 		case <-w.signal:
 			if l.check(w) || l.runProbe(w, clock()) {
-				return nil
-			}
-		case <-due:
-			if l.runProbe(w, clock()) {
 				return nil
 			}
 		case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/rpc"
@@ -113,9 +114,109 @@ func callAdders(h *oracle.History, client, n int) {
 	must(c.Close(), "Close")
 }
 
+// crew: a server runs handlers on the watch from the first call on. Clients call handlers that are
+// quick, and one that waits until all other calls are over. One of these begins after it. None of
+// the waits may need a look, other than that of the standby.
+func crew(r *world.Run) {
+	server, client := r.Process("S").Spare(), r.Process("C").Spare()
+	const all = 4
+	slow, quick, ended := false, 0, 0
+	stop := serveCrew(server, func(n uint64) {
+		if n == 0 {
+			slow = true
+			world.Await(func() bool { return quick == all })
+		}
+		world.Yield("in the handler")
+	})
+	call := dialCrew(client)
+	end := func() {
+		if ended++; ended == 3 {
+			stop()
+		}
+	}
+	callQuick := func(n uint64) {
+		call(n)
+		quick++
+	}
+	client.Go("slow", func() {
+		callQuick(1)
+		if world.Choose(2) == 1 {
+			world.Sleep(time.Millisecond) // the standby goes to sleep
+		}
+		call(0)
+		end()
+	})
+	client.Go("before", func() {
+		callQuick(2)
+		callQuick(3)
+		end()
+	})
+	client.Go("after", func() {
+		world.Await(func() bool { return slow })
+		callQuick(4)
+		end()
+	})
+}
+
+// owed: goroutines of one process call at a time, and leave it to each other to ring the server.
+func owed(r *world.Run) {
+	server, client := r.Process("S").Spare(), r.Process("C").Spare()
+	ended := 0
+	stop := serveCrew(server, func(uint64) {})
+	call := dialCrew(client)
+	for k := range uint64(3) {
+		client.Go("main", func() {
+			call(2*k + 1)
+			call(2*k + 2)
+			if ended++; ended == 3 {
+				stop()
+			}
+		})
+	}
+}
+
+// serveCrew serves a handler that calls f with the number of the call. It returns what ends that.
+func serveCrew(p *world.Process, f func(n uint64)) (stop func()) {
+	ctx := p.Cancelable()
+	p.Go("serve", func() {
+		must(rpc.Serve(ctx, "calls", func(_ context.Context, q *addend, r *before) error {
+			f(q.N)
+			r.Was = q.N + 1
+			return nil
+		}, &rpc.ServeOptions{Calls: 4, Slots: 8}), "Serve")
+	})
+	return ctx.Cancel
+}
+
+// dialCrew returns a function that makes a call of a number, when the service is there.
+func dialCrew(p *world.Process) func(n uint64) {
+	var c *rpc.Client[addend, before]
+	joined := false
+	step.Hook(func(p step.Point) { joined = joined || p == step.CallJoined })
+	p.Go("dial", func() {
+		world.Await(func() bool { return joined })
+		var err error
+		c, err = rpc.Dial[addend, before](background, "calls", nil)
+		must(err, "Dial")
+	})
+	return func(n uint64) {
+		world.Await(func() bool { return c != nil })
+		var r before
+		must(c.Call(background, &addend{n}, &r), "Call")
+		if r.Was != n+1 {
+			world.Fail("the call of %d got the reply of %d", n, r.Was-1)
+		}
+	}
+}
+
 func init() {
 	scenario("calls", world.Config{Stops: 1}, adders(2, 1, 2))
 	// The second death can be that of the process that watches for the first one.
 	scenario("calls-kill", world.Config{Kills: 2, Idle: looked}, adders(2, 2, 2))
 	scenario("calls-kill-one", world.Config{Kills: 1}, adders(2, 2, 2))
+	onWatch := map[string]any{"rpc.trusted": int32(0)}
+	crewIdle := 3 * time.Millisecond // the standby needs up to 1 ms to sleep, and 0.4 ms to look
+	scenario("calls-crew", world.Config{Vars: onWatch, Idle: crewIdle}, crew)
+	scenario("calls-crew-local", world.Config{Vars: onWatch, Idle: crewIdle, Local: true}, crew)
+	scenario("calls-owed", world.Config{Vars: onWatch, Local: true}, owed)
 }
