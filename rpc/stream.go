@@ -101,8 +101,8 @@ func (c *StreamClient[Q, R]) Call(ctx context.Context, q *Q) iter.Seq2[*R, error
 			yield(nil, c.c.error("rpc call", err))
 			return
 		}
-		f := follower{c: &c.c, p: p, slot: c.c.t.Slot(p.slot)}
-		defer f.end()
+		f := follower{c: &c.c, p: p, slot: c.c.t.Slot(p.slot), pinned: true}
+		defer f.end() // also when the loop panics
 		mem.Copy(c.c.request(p.slot), mem.Bytes(q))
 		f.slot.Sent.Store(0)
 		f.slot.Received.Store(0)
@@ -117,10 +117,9 @@ func (c *StreamClient[Q, R]) Call(ctx context.Context, q *Q) iter.Seq2[*R, error
 			}
 			r := new(R)
 			f.take(mem.Bytes(r))
-			c.c.M.Unpin() // the loop may close the client
+			f.unpin() // the loop may close the client
 			goesOn := yield(r, nil)
-			if !c.c.M.Pin() {
-				f.closed = true
+			if !f.pin() {
 				if goesOn {
 					yield(nil, c.c.error("rpc call", shmem.ErrClosed))
 				}
@@ -140,7 +139,7 @@ type follower struct {
 	slot   *calls.Slot
 	n      uint64 // replies that were taken
 	over   bool   // no more replies come
-	closed bool   // the mapping is not pinned any more
+	pinned bool   // the mapping is
 }
 
 // next waits for a reply. It reports false at the end, with the error of the call.
@@ -180,12 +179,23 @@ func (f *follower) take(b []byte) {
 	wait.Wake(f.c.M, &f.slot.Room)
 }
 
+// pin pins the mapping, if it is not pinned. It reports false after Close.
+func (f *follower) pin() bool {
+	f.pinned = f.pinned || f.c.M.Pin()
+	return f.pinned
+}
+
+func (f *follower) unpin() {
+	f.pinned = false
+	f.c.M.Unpin()
+}
+
 // end gives the call up, if it is not over.
 func (f *follower) end() {
-	if f.closed {
+	if !f.pin() {
 		return // other processes free the slot of an attachment that has left
 	}
-	defer f.c.M.Unpin()
+	defer f.unpin()
 	if f.p.held && !f.over {
 		_, _ = f.p.settle(context.Canceled)
 	}
