@@ -331,6 +331,7 @@ func (p *pending) settleBegun(w calls.Word, err error) (done bool, _ error) {
 	switch {
 	case !c.Alive(w.ID()):
 		if err == nil && c.idempotent && !p.once {
+			c.t.Slot(p.slot).Sent.Store(0) // replies of a stream that were not read
 			if c.t.Requeue(p.slot, w) {
 				p.begun = true
 				c.ringServer()
