@@ -50,6 +50,7 @@ var settable = []string{
 	"internal/wait.backstop",
 	"internal/wait.maxAlone",
 	"internal/sys.AvoidNameless",
+	"rpc.trusted",
 }
 
 // An Edit replaces a piece of text in a file, as a flaw does.

@@ -175,6 +175,65 @@ func owed(r *world.Run) {
 	}
 }
 
+// streams: an idempotent client reads streams of three replies from two servers, of which one dies. A
+// stream has all replies in order, or ends with ErrServerDied after the first one.
+func streams(r *world.Run) {
+	const length = 3
+	client := r.Process("C").Spare()
+	over := false
+	var ends []*world.Context
+	for i := range 2 {
+		p := r.Process(fmt.Sprintf("S%d", i))
+		if i == 1 {
+			p.Spare()
+		}
+		ctx := p.Cancelable()
+		ends = append(ends, ctx)
+		p.Go("serve", func() {
+			err := rpc.ServeStream(ctx, "calls", func(
+				_ context.Context, _ *addend, send func(*before) error,
+			) error {
+				for n := range uint64(length) {
+					if err := send(&before{n}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}, &rpc.ServeOptions{Calls: 2, Slots: 8})
+			if !over || !errors.Is(err, context.Canceled) {
+				must(err, "ServeStream")
+			}
+		})
+	}
+	client.Go("main", func() {
+		c, err := rpc.DialStream[addend, before](background, "calls",
+			&rpc.DialOptions{Idempotent: true, WaitForServer: true})
+		must(err, "DialStream")
+		for range 2 {
+			n := uint64(0)
+			for reply, err := range c.Call(background, &addend{}) {
+				if errors.Is(err, rpc.ErrServerDied) && n > 0 {
+					n = length
+					break
+				}
+				must(err, "Call")
+				if reply.Was != n {
+					world.Fail("reply %d in the place of %d", reply.Was, n)
+				}
+				n++
+			}
+			if n != length {
+				world.Fail("the stream ended after %d replies", n)
+			}
+		}
+		must(c.Close(), "Close")
+		over = true
+		for _, ctx := range ends {
+			ctx.Cancel()
+		}
+	})
+}
+
 // serveCrew serves a handler that calls f with the number of the call. It returns what ends that.
 func serveCrew(p *world.Process, f func(n uint64)) (stop func()) {
 	ctx := p.Cancelable()
@@ -214,6 +273,7 @@ func init() {
 	// The second death can be that of the process that watches for the first one.
 	scenario("calls-kill", world.Config{Kills: 2, Idle: looked}, adders(2, 2, 2))
 	scenario("calls-kill-one", world.Config{Kills: 1}, adders(2, 2, 2))
+	scenario("calls-streams", world.Config{Kills: 1, Idle: looked}, streams)
 	onWatch := map[string]any{"rpc.trusted": int32(0)}
 	crewIdle := 3 * time.Millisecond // the standby needs up to 1 ms to sleep, and 0.4 ms to look
 	scenario("calls-crew", world.Config{Vars: onWatch, Idle: crewIdle}, crew)

@@ -23,6 +23,11 @@ func scenario(name string, c world.Config, setup func(r *world.Run)) {
 	}
 	scenarios = append(scenarios, &world.Scenario{Name: name, Config: c, Setup: func(r *world.Run) {
 		step.Hook(nil)
+		for name := range c.Vars {
+			if !world.IsVar(name) {
+				panic("no variable " + name + ": is it in rewrite.settable?")
+			}
+		}
 		setup(r)
 	}})
 }

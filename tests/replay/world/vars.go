@@ -1,5 +1,7 @@
 package world
 
+import "slices"
+
 // A Var is a package variable of the library. Each simulated process has its own, as each real one
 // has.
 type Var[T any] struct {
@@ -9,12 +11,16 @@ type Var[T any] struct {
 	program *T // as the init functions of the program left it
 }
 
-var vars int
+// varNames are the names of all variables, in the order of their numbers.
+var varNames []string
+
+// IsVar reports whether there is a package variable of that name.
+func IsVar(name string) bool { return slices.Contains(varNames, name) }
 
 // PerProcess declares the variable of that name. set gives it its first value; it may be nil.
 func PerProcess[T any](name string, set func(*T)) *Var[T] {
-	v := &Var[T]{name: name, n: vars, set: set}
-	vars++
+	v := &Var[T]{name: name, n: len(varNames), set: set}
+	varNames = append(varNames, name)
 	return v
 }
 
