@@ -22,14 +22,28 @@ func openMap(dir string) (*kv.Map[uint64, item], error) {
 // change stores or removes one entry. A value of a key is higher than all before it.
 func (w *world) change(ctx context.Context, v item) error {
 	k := v.N % mapKeys
-	switch v.N / mapKeys % 4 {
-	case 0:
+	switch ttl, removed := changeOf(v.N); {
+	case removed:
 		_, err := w.users.Delete(ctx, k)
 		return err
-	case 1:
-		return w.users.SetFor(ctx, k, v, time.Duration(k)*10*time.Millisecond+time.Millisecond)
+	case ttl > 0:
+		return w.users.SetFor(ctx, k, v, ttl)
 	}
 	return w.users.Set(ctx, k, v)
+}
+
+// changeOf returns what change n does to its key: whether it removes the entry, or for how long the
+// entry lives, 0 for always. Half of the changes that follow each other store a value that stays:
+// only such a value shows that the map comes through.
+func changeOf(n uint64) (ttl time.Duration, removed bool) {
+	k := n % mapKeys
+	switch (n/mapKeys + k) % 4 {
+	case 0:
+		return 0, true
+	case 1:
+		return time.Duration(k)*10*time.Millisecond + time.Millisecond, false
+	}
+	return 0, false
 }
 
 // watchMap checks that no entry of the mirror of the map goes back.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -46,5 +47,33 @@ func TestSteps(t *testing.T) {
 	}
 	if r.stepKills != 11 {
 		t.Errorf("%d deaths at 11 steps", r.stepKills)
+	}
+}
+
+// TestChanges checks that of four changes of the map which follow each other two store a value that
+// stays. The time after a cut ends with such a value: 200 removals in a row were counted as time.
+func TestChanges(t *testing.T) {
+	kinds := map[uint64]map[string]bool{}
+	for n := range uint64(40 * mapKeys) {
+		stay := 0
+		for i := range uint64(4) {
+			if ttl, removed := changeOf(n + i); !removed && ttl == 0 {
+				stay++
+			}
+		}
+		if stay < 1 || n%mapKeys < mapKeys-3 && stay != 2 {
+			t.Fatalf("%d of the changes from %d on store a value that stays", stay, n)
+		}
+		ttl, removed := changeOf(n)
+		k := n % mapKeys
+		if kinds[k] == nil {
+			kinds[k] = map[string]bool{}
+		}
+		kinds[k][fmt.Sprint(removed, ttl > 0)] = true
+	}
+	for k, all := range kinds {
+		if len(all) != 3 {
+			t.Errorf("key %d: %v; want removals, values that expire and values that stay", k, all)
+		}
 	}
 }
