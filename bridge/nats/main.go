@@ -148,7 +148,7 @@ func (c *config) connect() (*nats.Conn, error) {
 	o := []nats.Option{
 		nats.Name("shmem-bridge"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.CustomInboxPrefix("_INBOX_shmem"),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {

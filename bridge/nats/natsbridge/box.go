@@ -125,10 +125,7 @@ func (b *Bridge) boxOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := b.tooLarge(x.t.Size); err != nil {
 		return err
 	}
-	if err := putSchema(ctx, kv, x.t); err != nil {
-		return err
-	}
-	return b.claimed(ctx, r, kv, p.run, hasSchema(kv, x.t.Fingerprint()), p.there)
+	return b.claimed(ctx, r, kv, sending{schema: x.t, run: p.run, proofs: []proof{p.there}})
 }
 
 // run sends the box until an error.

@@ -154,7 +154,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 // keepUp runs a route, and begins it anew after each failure, with a growing, random pause: many
 // bridges that come back at once would overwhelm the server.
 func (b *Bridge) keepUp(ctx context.Context, r *route) {
-	pause, told := 20*time.Millisecond, ""
+	pause, told := shortest, ""
 	for ctx.Err() == nil {
 		begun := time.Now()
 		err := b.session(ctx, r)
@@ -183,12 +183,27 @@ func (b *Bridge) keepUp(ctx context.Context, r *route) {
 			b.o.Logger.Warn("route begins anew", "route", r.String(), "error", err)
 		}
 		if time.Since(begun) > time.Second {
-			pause, told = 20*time.Millisecond, ""
+			pause, told = shortest, ""
 		}
 		sleep(ctx, pause+rand.N(pause))
-		pause = min(2*pause, 250*time.Millisecond)
+		pause = nextPause(pause, err)
 	}
 	r.stats.set("stopped", nil)
+}
+
+// Bounds of the pause before a route begins anew. A random part of up to its length is added.
+const (
+	shortest = 20 * time.Millisecond
+	longest  = 250 * time.Millisecond
+)
+
+// nextPause returns the pause after that one, which followed an error. Cuts do not make it longer:
+// the client connects anew after a pause of its own.
+func nextPause(pause time.Duration, err error) time.Duration {
+	if errors.Is(err, errCut) {
+		return shortest
+	}
+	return min(2*pause, longest)
 }
 
 // session runs a route over one connection. It ends when the connection does.
@@ -207,8 +222,11 @@ func (b *Bridge) session(ctx context.Context, r *route) error {
 		}
 		err = b.routeFunc(r)(ctx, r, kv)
 	}
-	if context.Cause(ctx) != nil {
+	switch {
+	case context.Cause(ctx) != nil:
 		return context.Cause(ctx)
+	case err != nil && !b.nc.IsConnected(): // the news of that comes later
+		return fmt.Errorf("%w: %w", errCut, err)
 	}
 	return err
 }
@@ -231,6 +249,18 @@ func (b *Bridge) routeFunc(r *route) func(context.Context, *route, jetstream.Key
 		return b.queueOut
 	}
 	return b.queueIn
+}
+
+// together runs functions at the same time, and returns the first error in their order. A route
+// that begins anew asks the server several things: one after the other, each costs a round trip.
+func together(ctx context.Context, all ...func(context.Context) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, f := range all {
+		wg.Go(func() { errs[i] = f(ctx) })
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // closed reports whether a channel is closed.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/shmembox/shmem/bridge/nats/internal/at"
+	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/step"
 )
 
@@ -42,16 +43,31 @@ type proof func(ctx context.Context) (bool, error)
 // liveKey is the key of a route's claim.
 func (r *route) liveKey() string { return "live." + r.kind + "." + r.name }
 
-// claimed runs f while the route is this bridge's. An error ErrOtherWriter says that another bridge
-// has claimed it later. A proof that fails ends f with errBegin: a bucket that was purged, or made
-// anew, says nothing of it.
+// A sending is what a route does that sends.
+type sending struct {
+	schema *format.Type                // what the bucket is to have; nil: bytes have none
+	before func(context.Context) error // done while the route is claimed; nil: nothing
+	run    func(context.Context) error // ends with its context
+	proofs []proof
+}
+
+// claimed runs a sending while the route is this bridge's. An error ErrOtherWriter says that
+// another bridge has claimed it later. A proof that fails ends it with errBegin: a bucket that was
+// purged, or made anew, says nothing of it.
 func (b *Bridge) claimed(
-	ctx context.Context, r *route, kv jetstream.KeyValue, f func(context.Context) error,
-	proofs ...proof,
+	ctx context.Context, r *route, kv jetstream.KeyValue, s sending,
 ) error {
 	c := &r.claim
 	c.r, c.kv, c.missed = r, kv, 0
-	if err := c.begin(ctx); err != nil {
+	first := []func(context.Context) error{c.begin}
+	if s.schema != nil {
+		first = append(first, func(ctx context.Context) error { return putSchema(ctx, kv, s.schema) })
+		s.proofs = append(s.proofs, hasSchema(kv, s.schema.Fingerprint()))
+	}
+	if s.before != nil {
+		first = append(first, s.before)
+	}
+	if err := together(ctx, first...); err != nil {
 		return err
 	}
 	step.Reach(at.Claimed)
@@ -60,9 +76,9 @@ func (b *Bridge) claimed(
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.keep(mine, stop, proofs)
+		c.keep(mine, stop, s.proofs)
 	}()
-	err := f(mine)
+	err := s.run(mine)
 	cause := context.Cause(mine)
 	stop(nil)
 	<-ended

@@ -16,14 +16,22 @@ var errCut = errors.New("the connection is cut")
 type link struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change; guarded by mu
-	// stops end sessions, by their contexts; guarded by mu.
-	stops map[context.Context]context.CancelCauseFunc
+	// connected are the sessions, by their contexts; guarded by mu.
+	connected map[context.Context]connected
+}
+
+// A connected is a session over one connection.
+type connected struct {
+	stop context.CancelCauseFunc
+	// reconnects is how often the client had connected anew: a session over another connection than
+	// the present one is to end.
+	reconnects uint64
 }
 
 // watch follows the connection until the function that it returns is called.
 func (l *link) watch(nc *nats.Conn) (end func()) {
 	l.mu.Lock()
-	l.changed, l.stops = make(chan struct{}), map[context.Context]context.CancelCauseFunc{}
+	l.changed, l.connected = make(chan struct{}), map[context.Context]connected{}
 	l.mu.Unlock()
 	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	done := make(chan struct{})
@@ -32,11 +40,11 @@ func (l *link) watch(nc *nats.Conn) (end func()) {
 			select {
 			case <-done:
 				return
-			case s, ok := <-status:
+			case _, ok := <-status:
 				if !ok {
 					return
 				}
-				l.change(s != nats.CONNECTED)
+				l.change(nc)
 			}
 		}
 	}()
@@ -46,16 +54,19 @@ func (l *link) watch(nc *nats.Conn) (end func()) {
 	}
 }
 
-func (l *link) change(cut bool) {
+// change ends the sessions over connections that are no more. It looks at the connection as it is:
+// news of a cut can come after a session over the next connection has begun.
+func (l *link) change(nc *nats.Conn) {
+	there, reconnects := nc.IsConnected(), nc.Stats().Reconnects // may wait for a dial
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.changed)
 	l.changed = make(chan struct{})
-	if cut {
-		for _, stop := range l.stops {
-			stop(errCut)
+	for ctx, s := range l.connected {
+		if !there || s.reconnects != reconnects {
+			s.stop(errCut)
+			delete(l.connected, ctx)
 		}
-		clear(l.stops)
 	}
 }
 
@@ -66,18 +77,15 @@ func (l *link) session(
 	for {
 		l.mu.Lock()
 		changed := l.changed
+		l.mu.Unlock()
 		if nc.IsConnected() {
 			ctx, stop := context.WithCancelCause(ctx)
-			l.stops[ctx] = stop
-			l.mu.Unlock()
+			l.begin(ctx, connected{stop, nc.Stats().Reconnects})
 			return ctx, func() {
-				l.mu.Lock()
-				delete(l.stops, ctx)
-				l.mu.Unlock()
+				l.end(ctx)
 				stop(nil)
 			}, nil
 		}
-		l.mu.Unlock()
 		if nc.IsClosed() {
 			return nil, nil, nats.ErrConnectionClosed
 		}
@@ -87,4 +95,16 @@ func (l *link) session(
 			return nil, nil, ctx.Err()
 		}
 	}
+}
+
+func (l *link) begin(ctx context.Context, s connected) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connected[ctx] = s
+}
+
+func (l *link) end(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.connected, ctx)
 }

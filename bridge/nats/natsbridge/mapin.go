@@ -102,17 +102,11 @@ func (b *Bridge) mapIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 		w.Bucket.Store(c.bucket.created)
 	}
 	c.upTo = w.Revision.Load()
-	m, err := c.bucket.last(ctx, headName)
-	if err != nil {
+	var cons jetstream.Consumer
+	err = together(ctx, c.begin, func(ctx context.Context) (err error) {
+		cons, err = c.bucket.consumer(ctx, 0)
 		return err
-	}
-	if m != nil {
-		if err := c.open(ctx, m.Data); err != nil {
-			return err
-		}
-		c.head = m.Sequence
-	}
-	cons, err := c.bucket.consumer(ctx, 0)
+	})
 	if err != nil {
 		return err
 	}
@@ -125,6 +119,16 @@ func (b *Bridge) mapIn(ctx context.Context, r *route, kv jetstream.KeyValue) err
 	stop(err)
 	<-done
 	return context.Cause(ctx)
+}
+
+// begin opens the mirror, if a bridge sends the map.
+func (c *copier) begin(ctx context.Context) error {
+	m, err := c.bucket.last(ctx, headName)
+	if err != nil || m == nil {
+		return err
+	}
+	c.head = m.Sequence
+	return c.open(ctx, m.Data)
 }
 
 func (c *copier) close() {
@@ -218,7 +222,7 @@ func (c *copier) take(ctx context.Context, all []arrival) error {
 // behind sends what the mirror has had before, and would make it go back.
 func (c *copier) receive(ctx context.Context, m change) error {
 	switch {
-	case m.name == headName && m.removed:
+	case m.name == headName && (m.removed || m.revision < c.head): // one that is not sent any more
 		return nil
 	case m.name == headName:
 		f, _, err := parseFrame(codes[kindMap], m.data)

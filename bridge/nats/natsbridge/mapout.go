@@ -111,9 +111,6 @@ func (b *Bridge) mapOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 	if err := b.tooLarge(l.Key.Size + l.Value.Size); err != nil {
 		return err
 	}
-	if err := putSchema(ctx, kv, t.schema); err != nil {
-		return err
-	}
 	k := &keeper{
 		b: b, r: r, m: m, t: t, inc: inc, keys: map[string]*kept{},
 		parts: make([]part, l.Stripes),
@@ -128,19 +125,29 @@ func (b *Bridge) mapOut(ctx context.Context, r *route, kv jetstream.KeyValue) er
 		return err
 	}
 	defer k.js.CleanupPublisher()
-	if k.bucket, err = b.openBucket(ctx, r); err != nil {
-		return err
-	}
-	return b.claimed(ctx, r, kv, k.run, hasSchema(kv, t.fingerprint), k.headed)
+	return b.claimed(ctx, r, kv, sending{
+		schema: t.schema, before: k.open, run: k.run, proofs: []proof{k.headed},
+	})
+}
+
+// open finds the bucket.
+func (k *keeper) open(ctx context.Context) (err error) {
+	k.bucket, err = k.b.openBucket(ctx, k.r)
+	return err
 }
 
 // run takes the bucket over, and keeps it until an error.
 func (k *keeper) run(ctx context.Context) error {
 	k.me = k.r.claim.me
-	if err := k.takeOver(ctx); err != nil {
+	var cons jetstream.Consumer
+	err := together(ctx, k.takeOver, func(ctx context.Context) (err error) {
+		cons, err = k.bucket.consumer(ctx, 0)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	last, err := k.load(ctx)
+	last, err := k.load(ctx, cons)
 	if err != nil {
 		return err
 	}
@@ -205,19 +212,23 @@ func (k *keeper) headed(ctx context.Context) (bool, error) {
 // errLoaded ends the consumer of what the bucket has.
 var errLoaded = errors.New("all is loaded")
 
-// load learns what the bucket has. It returns the last revision.
-func (k *keeper) load(ctx context.Context) (last uint64, err error) {
-	cons, err := k.bucket.consumer(ctx, 0)
-	if err != nil {
-		return 0, err
-	}
+// load learns what the bucket has, up to the head. It returns the last revision. The consumer may be
+// older than the head: what another bridge has put in between comes after what was there before.
+func (k *keeper) load(ctx context.Context, cons jetstream.Consumer) (last uint64, err error) {
 	never := func() bool { return false }
-	err = k.b.receive(ctx, k.r, cons, pullMap, never, func(_ context.Context, all []arrival) error {
+	err = k.b.receive(ctx, k.r, cons, pullMap, never, func(ctx context.Context, all []arrival) error {
 		for i := range all {
 			m := all[i].msg
 			last = all[i].md.Sequence.Stream
 			name := k.bucket.nameOf(m.Subject)
-			if name != headName && !removes(m.Header.Get) {
+			e := echo{name, last, removes(m.Header.Get)}
+			switch {
+			case name == headName:
+			case k.keys[name] != nil:
+				if err := k.heard(ctx, e); err != nil {
+					return err
+				}
+			case !e.removed:
 				k.found(name, m.Data, last)
 			}
 			if last >= k.head.Load() { // what comes after the head, the echo tells

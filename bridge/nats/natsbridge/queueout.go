@@ -49,18 +49,14 @@ func (b *Bridge) queueOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
-	var proofs []proof
-	if t := q.item(); t != nil {
+	t := q.item()
+	if t != nil {
 		s.fingerprint = t.Fingerprint()
 		if err := b.tooLarge(messageLen + t.Size); err != nil {
 			return err
 		}
-		if err := putSchema(ctx, kv, t); err != nil {
-			return err
-		}
-		proofs = append(proofs, hasSchema(kv, s.fingerprint))
 	}
-	return b.claimed(ctx, r, kv, s.run, proofs...)
+	return b.claimed(ctx, r, kv, sending{schema: t, run: s.run})
 }
 
 // run sends the queue until an error.

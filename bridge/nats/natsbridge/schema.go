@@ -36,10 +36,13 @@ func here() []byte {
 
 func schemaKey(fingerprint uint64) string { return fmt.Sprintf("schema.%016x", fingerprint) }
 
-// putSchema stores a type under its fingerprint.
+// putSchema stores a type under its fingerprint, unless the bucket has it.
 func putSchema(ctx context.Context, kv jetstream.KeyValue, t *format.Type) error {
-	b := append(here(), t.AppendBinary(nil)...)
-	_, err := kv.Create(ctx, schemaKey(t.Fingerprint()), b)
+	key := schemaKey(t.Fingerprint())
+	_, err := kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		_, err = kv.Create(ctx, key, append(here(), t.AppendBinary(nil)...))
+	}
 	step.Reach(at.Typed)
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return nil

@@ -147,7 +147,21 @@ func (b *Bridge) createStream(ctx context.Context, c jetstream.StreamConfig) err
 }
 
 // prepare returns the bucket, and sees to the stream of a route.
-func (b *Bridge) prepare(ctx context.Context, r *route) (jetstream.KeyValue, error) {
+func (b *Bridge) prepare(ctx context.Context, r *route) (kv jetstream.KeyValue, err error) {
+	err = together(ctx, func(ctx context.Context) (err error) {
+		kv, err = b.keyValue(ctx)
+		return err
+	}, func(ctx context.Context) error {
+		if b.o.NoSetup {
+			return nil
+		}
+		return b.setupRoute(ctx, r)
+	})
+	return kv, err
+}
+
+// keyValue returns the bucket.
+func (b *Bridge) keyValue(ctx context.Context) (jetstream.KeyValue, error) {
 	kv, err := b.js.KeyValue(ctx, b.o.Prefix)
 	if errors.Is(err, jetstream.ErrBucketNotFound) && !b.o.NoSetup {
 		if err = b.setupBucket(ctx); err == nil {
@@ -157,8 +171,5 @@ func (b *Bridge) prepare(ctx context.Context, r *route) (jetstream.KeyValue, err
 	if errors.Is(err, jetstream.ErrBucketNotFound) && b.o.NoSetup {
 		err = fmt.Errorf("%w: %s; %s", err, b.o.Prefix, howSetup)
 	}
-	if err != nil || b.o.NoSetup {
-		return kv, err
-	}
-	return kv, b.setupRoute(ctx, r)
+	return kv, err
 }

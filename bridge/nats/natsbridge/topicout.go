@@ -90,17 +90,13 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	if err := same(b.o.Dir, r.segment, inc); err != nil {
 		return err
 	}
-	var proofs []proof
-	if item := t.Layout.Item; item != nil {
+	item := t.Layout.Item
+	if item != nil {
 		if err := b.tooLarge(8 + item.Size); err != nil {
 			return err
 		}
-		if err := putSchema(ctx, kv, item); err != nil {
-			return err
-		}
-		proofs = append(proofs, hasSchema(kv, item.Fingerprint()))
 	}
-	return b.claimed(ctx, r, kv, s.run, proofs...)
+	return b.claimed(ctx, r, kv, sending{schema: item, run: s.run})
 }
 
 // run sends the topic until an error.

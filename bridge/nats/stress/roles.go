@@ -141,11 +141,11 @@ func reachedIn(name string) (all []step.Point, err error) {
 func outRole(ctx context.Context, args []string) error { return bridge(ctx, args, true) }
 func inRole(ctx context.Context, args []string) error  { return bridge(ctx, args, false) }
 
-// connect connects as the command does, with times that suit short cuts.
+// connect connects as the command does, and finds out sooner that a link hangs.
 func connect(url string) (*nats.Conn, error) {
 	return nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.ReconnectJitter(20*time.Millisecond, 0),
+		nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
 }
 
