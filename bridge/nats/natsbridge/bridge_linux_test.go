@@ -222,6 +222,18 @@ func TestClaim(t *testing.T) {
 	check(t, err)
 	check(t, second.begin(ctx))
 	check(t, second.beat(ctx))
+	check(t, js.DeleteKeyValue(ctx, "shmem"))
+	_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "shmem"})
+	check(t, err)
+	third := claim{r: r, kv: kv} // it has the first claim of the new bucket, of a lower revision
+	check(t, third.begin(ctx))
+	second.revision = third.revision + 100 // it had lived for long
+	for _, f := range []func(context.Context) error{second.begin, second.beat} {
+		if err := f(ctx); !errors.Is(err, ErrOtherWriter) {
+			t.Error(err)
+		}
+	}
+	check(t, third.begin(ctx))
 }
 
 // TestRefused: fields that change without a version are refused by name; so is another type, with
@@ -245,6 +257,9 @@ func TestRefused(t *testing.T) {
 			return queue.Open[point]("single", &queue.Options{Dir: x.a, Single: true})
 		},
 		func() (io.Closer, error) {
+			return queue.OpenBytes("bytes", &queue.BytesOptions{Dir: x.a, Single: true})
+		},
+		func() (io.Closer, error) {
 			return kv.Open[int64, point]("map", &kv.Options{Dir: x.a})
 		},
 	} {
@@ -253,8 +268,12 @@ func TestRefused(t *testing.T) {
 		defer c.Close()
 	}
 	for _, route := range []string{"topic:jobs", "topic:map", "queue:map", "box:lines", "box:jobs",
-		"queue:lines", "queue:single", "box:map", "map:jobs", "map:lines"} {
-		_ = hasError(t, x.run(x.a, route, true), ErrRefused)
+		"queue:lines", "queue:single", "queue:bytes", "box:map", "map:jobs", "map:lines"} {
+		err := hasError(t, x.run(x.a, route, true), ErrRefused)
+		if single := route == "queue:single" || route == "queue:bytes"; single !=
+			strings.Contains(err.Error(), "without Single") {
+			t.Errorf("%s: %v", route, err)
+		}
 	}
 	owner := openBox[point](t, x.a)
 	check(t, owner.Store(ctx, point{1, 2}))

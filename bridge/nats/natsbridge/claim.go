@@ -32,6 +32,7 @@ type claim struct {
 	kv       jetstream.KeyValue
 	me       uint64 // of this bridge and route, while it runs
 	revision uint64 // of the key as this bridge wrote it; 0: never
+	bucket   uint64 // when the bucket of that revision was created
 	beats    uint64
 	missed   int // beats in a row at which something was missing
 }
@@ -98,10 +99,20 @@ func (c *claim) begin(ctx context.Context) error {
 	if c.me == 0 {
 		c.me = rand.Uint64() | 1
 	}
-	if c.revision != 0 && c.r.kind != kindQueue {
+	switch {
+	case c.r.kind == kindQueue:
+		return c.beat(ctx)
+	case c.revision != 0:
 		return c.check(ctx)
 	}
-	var err error
+	return c.put(ctx)
+}
+
+// put claims the route, which another bridge may have.
+func (c *claim) put(ctx context.Context) (err error) {
+	if c.bucket, err = bucketCreated(ctx, c.kv); err != nil {
+		return err
+	}
 	c.revision, err = c.kv.Put(ctx, c.r.liveKey(), c.frame())
 	return err
 }
@@ -175,8 +186,7 @@ func (c *claim) check(ctx context.Context) error {
 	for range 50 {
 		e, err := c.kv.Get(ctx, c.r.liveKey())
 		if errors.Is(err, jetstream.ErrKeyNotFound) { // the bucket was made anew
-			c.revision, err = c.kv.Put(ctx, c.r.liveKey(), c.frame())
-			return err
+			return c.put(ctx)
 		}
 		if err != nil {
 			return err
@@ -188,6 +198,13 @@ func (c *claim) check(ctx context.Context) error {
 			return nil
 		case e.Revision() > c.revision:
 			return fmt.Errorf("%w: claim %d", ErrOtherWriter, e.Revision())
+		}
+		created, err := bucketCreated(ctx, c.kv)
+		if err != nil {
+			return err
+		}
+		if created != c.bucket { // it was made anew, and has forgotten the claim of this bridge
+			return fmt.Errorf("%w: claim %d of a new bucket", ErrOtherWriter, e.Revision())
 		}
 		sleep(ctx, 100*time.Millisecond)
 	}
