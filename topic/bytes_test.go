@@ -108,6 +108,11 @@ func TestBytes(t *testing.T) {
 		}
 		want(t, tp.Publish(background, make([]byte, 97)), topic.ErrTooBig)
 		names(t, p.TryPublish(make([]byte, 97)), "publish", topic.ErrTooBig)
+		for _, n := range []int{-1, -2, 97} {
+			f := func([]byte) error { t.Errorf("called for %d bytes", n); return nil }
+			want(t, tp.PublishFunc(background, n, f), topic.ErrTooBig)
+			want(t, p.PublishFunc(background, n, f), topic.ErrTooBig)
+		}
 		if s.Lost() != 0 {
 			t.Errorf("%d lost", s.Lost())
 		}

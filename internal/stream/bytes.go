@@ -33,6 +33,13 @@ func (p *Publisher) PublishBytes(ctx context.Context, b []byte) error {
 func (p *Publisher) PublishBytesFunc(
 	ctx context.Context, n int, write func([]byte) error,
 ) error {
+	if n < 0 { // one of these is oneSize
+		if err := p.enter(); err != nil {
+			return err
+		}
+		defer p.leave()
+		return p.t.publishErrors.Of(tooBig(n, p.t.Layout.Bytes))
+	}
 	return p.publishFunc(ctx, n, func(_ uint64, off int) error {
 		return p.t.writeBytes(off, n, write)
 	})
