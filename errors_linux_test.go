@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/shmembox/shmem"
+	"github.com/shmembox/shmem/inspect"
 	"github.com/shmembox/shmem/shmemtest"
 )
 
@@ -48,7 +49,9 @@ func TestNotRegular(t *testing.T) {
 				_, err = shmem.CreateSegment("x", 8, o)
 				wantErr(t, err, fs.ErrExist)
 				_, err = shmem.Stat(o.Dir, "x")
-				wantErr(t, err, shmem.ErrNotRegular)
+				wantErr(t, err, shmem.ErrNotRegular, "it is a "+what)
+				_, err = inspect.Open(o.Dir, "x")
+				wantErr(t, err, shmem.ErrNotRegular, "it is a "+what)
 				_, err = shmem.Attach[point](p, &shmem.Options{Foreign: true, Dir: "/nowhere"})
 				if what != "symbolic link" { // a foreign path may be one
 					wantErr(t, err, shmem.ErrNotRegular)

@@ -91,15 +91,14 @@ func openFile(dir, name string) (file sys.FD, path string, err error) {
 		path = filepath.Join(dir, name)
 		file, err = sys.Open(path, false)
 	}
+	st, e := sys.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = fmt.Errorf("%w in %s", fs.ErrNotExist, filepath.Dir(path))
 	case errors.Is(err, fs.ErrPermission):
 		err = fmt.Errorf("%w; its owner or root can read it", err)
-	case errors.Is(err, sys.ErrLoop):
-		err = fmt.Errorf("%w: a symbolic link, which is not followed", shmem.ErrNotRegular)
-	case errors.Is(err, sys.ErrNoDev):
-		err = fmt.Errorf("%w: a socket, or a device that is not there", shmem.ErrNotRegular)
+	case e == nil && (errors.Is(err, sys.ErrLoop) || errors.Is(err, sys.ErrNoDev)):
+		err = segment.NotRegular(st.Mode)
 	}
 	return file, path, err
 }

@@ -16,7 +16,7 @@ import (
 func (o *opening) admit(file sys.FD, st sys.Stat) error {
 	switch {
 	case !st.Mode.IsRegular():
-		return fmt.Errorf("%w: it is %s", errs.NotRegular, kindOf(st.Mode))
+		return NotRegular(st.Mode)
 	case !o.cfg.AnyUser && !o.trusts(file, st):
 		return otherUser(st.UID)
 	case o.from != nil && o.path == "" && !o.cfg.AnyUser && !file.Sealed():
@@ -28,13 +28,18 @@ func (o *opening) admit(file sys.FD, st sys.Stat) error {
 	return nil
 }
 
+// NotRegular returns errs.NotRegular for a file of that mode, and says what it is.
+func NotRegular(mode fs.FileMode) error {
+	return fmt.Errorf("%w: it is %s", errs.NotRegular, kindOf(mode))
+}
+
 // kindOf says what a file is that is not a regular one.
 func kindOf(mode fs.FileMode) string {
 	switch mode.Type() {
 	case fs.ModeDir:
 		return "a directory"
 	case fs.ModeSymlink:
-		return "a symbolic link"
+		return "a symbolic link, which is not followed"
 	case fs.ModeNamedPipe:
 		return "a named pipe (FIFO)"
 	case fs.ModeSocket:

@@ -142,8 +142,8 @@ func lookAt(path, name string) (Look, error) {
 		switch st, e := sys.Lstat(path); {
 		case errors.Is(err, fs.ErrNotExist):
 			err = nothing(filepath.Dir(path))
-		case errors.Is(err, sys.ErrLoop) && e == nil, errors.Is(err, sys.ErrNoDev):
-			err = fmt.Errorf("%w: %w", errs.NotRegular, err)
+		case e == nil && (errors.Is(err, sys.ErrLoop) || errors.Is(err, sys.ErrNoDev)):
+			err = NotRegular(st.Mode)
 		case errors.Is(err, fs.ErrPermission) && e == nil:
 			l.UID, l.Mode = int(st.UID), st.Mode
 			err = fmt.Errorf("%w: it belongs to uid %d and has mode %v, this is uid %d; "+
@@ -168,7 +168,7 @@ func LookFile(file sys.FD, path, name string) (Look, error) {
 		return l, err
 	}
 	if !st.Mode.IsRegular() {
-		return l, errs.NotRegular
+		return l, NotRegular(st.Mode)
 	}
 	l.Size, l.File, l.InUse = st.Size, st.Size, st.Blocks*512
 	l.Mode, l.UID, l.Created = st.Mode, int(st.UID), st.Modified

@@ -308,13 +308,9 @@ func explainLocks(err error) error {
 func (o *opening) explainFile(err error) error {
 	st, e := sys.Lstat(o.path)
 	switch {
-	case e == nil && st.Mode&fs.ModeSymlink != 0:
-		err = fmt.Errorf("%w: %s is a symbolic link, which is never followed", errs.NotRegular,
-			o.path)
-	case errors.Is(err, sys.ErrIsDir):
-		err = fmt.Errorf("%w: %s is a directory", errs.NotRegular, o.path)
-	case errors.Is(err, sys.ErrNoDev):
-		err = fmt.Errorf("%w: %s is a socket or a device", errs.NotRegular, o.path)
+	case e == nil && (st.Mode&fs.ModeSymlink != 0 || errors.Is(err, sys.ErrIsDir) ||
+		errors.Is(err, sys.ErrNoDev)):
+		err = NotRegular(st.Mode)
 	case errors.Is(err, fs.ErrPermission) && e == nil:
 		err = fmt.Errorf("%w: %s belongs to uid %d and has mode %v, this is uid %d; "+
 			"its creator sets Options.Mode, and Options.ReadOnly needs less",
