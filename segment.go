@@ -11,8 +11,7 @@ import (
 	"github.com/shmembox/shmem/internal/segment"
 )
 
-// MaxName is the longest name of a segment, in bytes. A name that shall work on macOS one day has
-// at most 30.
+// MaxName is the longest name of a segment, in bytes.
 const MaxName = segment.MaxName
 
 // A Segment is a named piece of shared memory, and this process's attachment to it. Its methods
