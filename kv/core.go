@@ -41,13 +41,13 @@ func (c *core) bind(seg *shmem.Segment, m *mem.Mapping, l *layout.Map) error {
 	}
 	c.header, c.stripes = p.Header, p.Stripes
 	c.t, err = table.New(shape, p, table.Room{
-		Evict: l.Evicting, Now: now, TryLock: c.tryLock, Unlock: c.unlockOther,
+		Evict: l.Evicting, Marks: c.marks, Now: now, TryLock: c.tryLock, Unlock: c.unlockOther,
 	})
 	return err
 }
 
-// now is the time by which entries expire.
-func now() int64 { return time.Now().UnixNano() }
+// now is the time by which entries expire. Tests replace it.
+var now = func() int64 { return time.Now().UnixNano() }
 
 // expiry returns when an entry expires that is stored now. A ttl of 0 means never.
 func expiry(ttl time.Duration) (int64, error) {
@@ -89,10 +89,9 @@ func (c *core) fail(op string, err error) error {
 	return &shmem.Error{Op: "map " + op, Name: c.Segment.Name(), Err: err}
 }
 
-// get copies the value of a key to dst. The cell of the entry is -1 if there is none.
-//
-// It does not pin the mapping: that takes two locked instructions, between which the processor
-// cannot begin the next call while this one waits for memory.
+// get copies the value of a key to dst. The cell of the entry is -1 if there is none. It does
+// not pin the mapping, where it need not: that takes two locked instructions, between which the
+// processor cannot begin the next call while this one waits for memory.
 func (c *core) get(key []uint64, dst []byte) (table.Entry, error) {
 	if mem.PinReads {
 		if !c.M.Pin() {
@@ -100,16 +99,7 @@ func (c *core) get(key []uint64, dst []byte) (table.Entry, error) {
 		}
 		defer c.M.Unpin()
 	}
-	hash := table.Hash(c.t.Seed(0), key)
-	e, found := c.t.First(hash, key)
-	if found {
-		c.M.Load(dst, c.valueAt(e.Cell))
-		found = c.t.Valid(e) && (e.Expires == 0 || !c.t.Expired(e)) && (!c.marks || c.t.Used(e))
-	}
-	var err error
-	if !found {
-		e, err = c.find(hash, key, dst)
-	}
+	e, err := c.find(table.Hash(c.t.Seed(0), key), key, dst)
 	if c.M.Closed() {
 		return table.Entry{Cell: -1}, shmem.ErrClosed
 	}

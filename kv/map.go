@@ -19,8 +19,10 @@ import (
 // processes. Functions that the caller passes to a method return their errors as they are; all
 // other errors are a *shmem.Error.
 type Map[K comparable, V any] struct {
-	c    core
-	keys keyForm
+	c     core
+	keys  keyForm
+	words bool // a key is the words that it has in the table
+	short bool // table.Read can read values
 }
 
 // Open attaches to the map of that name, or creates it if there is none. An existing map keeps its
@@ -79,6 +81,8 @@ func open[K comparable, V any](name string, mode stream.Mode, opts *Options) (*M
 	}
 	p.Options = c.segment
 	m := &Map[K, V]{keys: newKeyForm(key)}
+	m.words = m.keys.spans == nil && mem.IsWords[K]()
+	m.short = value.Size <= mostShort && mem.CanHaveWords[V]() && !mem.PinReads
 	if err := m.c.open(p, key, value, &c); err != nil {
 		return nil, err
 	}
@@ -154,7 +158,10 @@ func layoutOf(key, value *format.Type, c *config) (*layout.Map, error) {
 // for no other process. If the value is replaced faster than it can be copied, thousands of times
 // in a row, it is shmem.ErrContended.
 func (m *Map[K, V]) Get(k K) (v V, found bool, err error) {
-	if found, err = m.GetTo(k, &v); !found {
+	if m.words && m.short && m.read(&k, &v) {
+		return v, true, nil
+	}
+	if found, err = m.find(&k, &v); !found {
 		var none V
 		v = none // a part of another value may have been copied
 	}
@@ -163,13 +170,28 @@ func (m *Map[K, V]) Get(k K) (v V, found bool, err error) {
 
 // GetTo is Get into *v. It copies a large value once. If there is none *v is undefined.
 func (m *Map[K, V]) GetTo(k K, v *V) (found bool, err error) {
-	var key []uint64
-	if m.keys.spans == nil {
-		key = mem.AsWords(&k)
+	if m.words && m.short && m.read(&k, v) {
+		return true, nil
 	}
-	if key == nil {
-		var buf [inlineWords]uint64
-		key = m.keys.encode(&buf, mem.Bytes(&k))
+	return m.find(&k, v)
+}
+
+// mostShort is how many bytes a value may have that table.Read reads: it copies word by word.
+const mostShort = 256
+
+// read copies the value of a key that is made of words, if it is found at once. It takes the address
+// of the key: a copy of one that the caller has stored word by word may have to wait until these
+// stores have reached the cache, behind stores of values that have not come from memory yet.
+func (m *Map[K, V]) read(k *K, v *V) bool {
+	return m.c.t.Read(mem.FirstWord(k), mem.FirstByte(v)) && !m.c.M.Closed()
+}
+
+// find is Get of an entry that read does not find.
+func (m *Map[K, V]) find(k *K, v *V) (found bool, err error) {
+	var buf [inlineWords]uint64
+	key := m.keys.encode(&buf, mem.Bytes(k))
+	if m.short && !m.words && m.c.t.Read(&key[0], mem.FirstByte(v)) && !m.c.M.Closed() {
+		return true, nil
 	}
 	e, err := m.c.get(key, mem.Bytes(v))
 	if err != nil {

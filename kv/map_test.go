@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -556,4 +558,94 @@ func TestCloseWhileGetting(t *testing.T) {
 		check(t, m.Close())
 		all.Wait()
 	}
+}
+
+// TestStaleMap: calls of closed maps return ErrClosed and nothing else, while maps of the same and of
+// other types are opened at their addresses, changed and closed.
+func TestStaleMap(t *testing.T) {
+	dir := shmemtest.Dir(t)
+	const keys = 20
+	var ended atomic.Bool
+	var all sync.WaitGroup
+	defer func() {
+		ended.Store(true)
+		all.Wait()
+	}()
+	stale(t, &all, &ended, dir, func(i uint64) [2]uint64 { return [2]uint64{i, i} }, [8]uint64{1, 7: 1})
+	stale(t, &all, &ended, dir, func(i uint64) uint64 { return i }, [9]uint64{1, 8: 1})
+	stale(t, &all, &ended, dir, func(i uint64) int32 { return int32(i) }, int8(1))
+	stale(t, &all, &ended, dir, func(i uint64) [3]int16 { return [3]int16{int16(i), 1} }, [70]uint64{1, 69: 1})
+	for range 100 {
+		a := open[uint64, [9]uint64](t, dir, kv.Options{Capacity: keys})
+		b := open[[3]uint64, [30]byte](t, shmemtest.Dir(t), kv.Options{Capacity: 2 * keys})
+		for i := range uint64(keys) {
+			check(t, a.Set(background, i, [9]uint64{1, 8: 1}))
+			check(t, b.Set(background, [3]uint64{i, i, i}, [30]byte{1}))
+		}
+		for i := range uint64(keys) {
+			if v, found, err := a.Get(i); v != [9]uint64{1, 8: 1} || !found || err != nil {
+				t.Fatal(v, found, err)
+			}
+			if v, found, err := b.Get([3]uint64{i, i, i}); v != [30]byte{1} || !found || err != nil {
+				t.Fatal(v, found, err)
+			}
+		}
+		check(t, a.Close())
+		check(t, b.Close())
+	}
+}
+
+// stale closes a map, and reads it until the test has ended.
+func stale[K, V comparable](
+	t *testing.T, all *sync.WaitGroup, ended *atomic.Bool, dir string, key func(uint64) K, v V,
+) {
+	m := open[K, V](t, dir, kv.Options{Capacity: 20})
+	for i := range uint64(20) {
+		check(t, m.Set(background, key(i), v))
+	}
+	check(t, m.Close())
+	all.Go(func() {
+		var none V
+		for i := uint64(0); !ended.Load(); i++ {
+			got, found, err := m.Get(key(i % 20))
+			if found || got != none || !errors.Is(err, shmem.ErrClosed) {
+				t.Errorf("a closed map has %v %v %v", got, found, err)
+				return
+			}
+			if n := len(errorsOf(m)); n != 1 || m.Len() != 0 {
+				t.Errorf("a closed map has %d errors in All, %d entries", n, m.Len())
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+}
+
+// errorsOf returns the errors of All.
+func errorsOf[K comparable, V any](m *kv.Map[K, V]) (all []error) {
+	for _, err := range m.All() {
+		all = append(all, err)
+	}
+	return all
+}
+
+// TestGoexitInUpdate: a goroutine that ends in the function of Update changes nothing, and leaves no
+// lock.
+func TestGoexitInUpdate(t *testing.T) {
+	m := open[int, int](t, shmemtest.Dir(t), kv.Options{Capacity: 1})
+	check(t, m.Set(background, 1, 1))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = m.Update(background, 1, func(v *int, _ bool) (bool, error) {
+			*v = 2
+			runtime.Goexit()
+			return true, nil
+		})
+	}()
+	<-done
+	if v, found, err := m.Get(1); v != 1 || !found || err != nil {
+		t.Error(v, found, err)
+	}
+	check(t, m.Set(background, 1, 3))
 }

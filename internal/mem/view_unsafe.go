@@ -127,14 +127,21 @@ func Bytes[T any](p *T) []byte {
 // unaligned tells that the processor loads words from any address.
 const unaligned = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
-// AsWords returns the memory of a value as words. It returns nil if the value is not made of whole
-// words, or not where words can be loaded.
-func AsWords[T any](p *T) []uint64 {
-	if unsafe.Sizeof(*p)%8 != 0 || !unaligned && unsafe.Alignof(*p)%8 != 0 {
-		return nil
-	}
-	return unsafe.Slice((*uint64)(unsafe.Pointer(p)), unsafe.Sizeof(*p)/8)
+// CanHaveWords reports whether words can be stored from the beginning of a T on.
+func CanHaveWords[T any]() bool {
+	var z *T
+	return unaligned || unsafe.Alignof(*z)%8 == 0
 }
+
+// IsWords reports whether a T is made of whole words, which can be loaded.
+func IsWords[T any]() bool {
+	var z *T
+	return unsafe.Sizeof(*z)%8 == 0 && CanHaveWords[T]()
+}
+
+// FirstWord and FirstByte return where a value begins.
+func FirstWord[T any](p *T) *uint64 { return (*uint64)(unsafe.Pointer(p)) }
+func FirstByte[T any](p *T) *byte   { return (*byte)(unsafe.Pointer(p)) }
 
 // WordBytes returns the memory of words.
 func WordBytes(words []uint64) []byte {

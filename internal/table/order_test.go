@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/shmembox/shmem/internal/access"
 	"github.com/shmembox/shmem/internal/access/accesstest"
@@ -17,8 +18,8 @@ type memory struct {
 	shape Shape
 	parts Parts
 	locks []atomic.Uint64
-	// broken replaces Table.First, if it is not nil: see TestBrokenIsCaught.
-	broken func(t *Table, hash uint64, key []uint64) (Entry, bool)
+	// broken replaces Table.Read, if it is not nil: see TestBrokenIsCaught.
+	broken func(t *Table, key uint64, value *[2]uint64) bool
 }
 
 func newMemory(s Shape) *memory {
@@ -82,22 +83,24 @@ type caller struct {
 	m   *memory
 	t   *Table
 	now int64
-	// first is Table.First, or a broken one.
-	first func(hash uint64, key []uint64) (Entry, bool)
+	// first is Table.Read, or a broken one.
+	first func(key uint64, value *[2]uint64) bool
 }
 
 func (m *memory) caller(w *world, id uint64, evict bool) *caller {
 	c := &caller{id: id, w: w, m: m, now: 100}
 	var err error
 	c.t, err = New(m.shape, m.parts, Room{
-		Evict: evict, Now: func() int64 { return c.now }, TryLock: c.lock, Unlock: c.unlock,
+		Evict: evict, Marks: evict, Now: func() int64 { return c.now }, TryLock: c.lock, Unlock: c.unlock,
 	})
 	if err != nil {
 		panic(err)
 	}
-	c.first = c.t.First
-	if m.broken != nil {
-		c.first = func(hash uint64, key []uint64) (Entry, bool) { return m.broken(c.t, hash, key) }
+	c.first = func(key uint64, value *[2]uint64) bool {
+		if m.broken != nil {
+			return m.broken(c.t, key, value)
+		}
+		return c.t.Read(&key, (*byte)(unsafe.Pointer(value)))
 	}
 	return c
 }
@@ -177,34 +180,37 @@ func (c *caller) remove(key uint64) int {
 }
 
 func (c *caller) get(key uint64) int {
+	var v [2]uint64
+	if c.first(key, &v) {
+		return numberIn(v)
+	}
 	k := []uint64{key}
-	for first := true; ; first = false {
-		e, found := Entry{}, false
-		if first {
-			e, found = c.first(Hash(1, k), k)
-		}
-		if !found {
-			var err error
-			if e, err = c.t.Find(Hash(1, k), k); err != nil {
-				panic(err)
-			}
+	for {
+		e, err := c.t.Find(Hash(1, k), k)
+		if err != nil {
+			panic(err)
 		}
 		if e.Cell < 0 {
 			return 0
 		}
-		v := c.m.read(c.t, e.Cell)
+		v = c.m.read(c.t, e.Cell)
 		if !c.t.Valid(e) {
 			continue
 		}
-		switch {
-		case c.t.Expired(e):
+		if c.t.Expired(e) {
 			return 0
-		case v[0] != v[1]:
-			return 1000 // a mixture
 		}
 		c.t.MarkUsed(e)
-		return int(v[0])
+		return numberIn(v)
 	}
+}
+
+// numberIn returns what was put into a value, 1000 if it is a mixture.
+func numberIn(v [2]uint64) int {
+	if v[0] != v[1] {
+		return 1000
+	}
+	return int(v[0])
 }
 
 // do makes the call of an op, and records what it may follow.
@@ -310,9 +316,9 @@ func aCase(shape Shape, evict bool, first []op, scripts ...script) func(w *world
 	return aCaseWith(nil, shape, evict, first, scripts...)
 }
 
-// aCaseWith is aCase with a broken Table.First.
+// aCaseWith is aCase with a broken Table.Read.
 func aCaseWith(
-	broken func(t *Table, hash uint64, key []uint64) (Entry, bool),
+	broken func(t *Table, key uint64, value *[2]uint64) bool,
 	shape Shape, evict bool, first []op, scripts ...script,
 ) func(w *world) func() error {
 	return func(w *world) func() error {
@@ -500,39 +506,56 @@ func TestEveryOrder(t *testing.T) {
 		script{put(a[1], 3)}, script{get(b[0]), get(a[0])}))
 }
 
-// TestBrokenIsCaught: the explorer finds what a reader would do wrong that takes the first cell of a
-// chain without looking at the link again, or that compares the key before that.
+// A mistake is one that Table.Read could make.
+type mistake int
+
+const (
+	oneLook    mistake = iota // it does not look at the link again
+	keyBefore                 // it compares the key before it looks at the link again
+	noGenAgain                // it does not look at the generation again
+)
+
+// readWith is Table.Read with a mistake.
+func readWith(m mistake) func(t *Table, key uint64, value *[2]uint64) bool {
+	return func(t *Table, key uint64, value *[2]uint64) bool {
+		hash := Hash(1, []uint64{key})
+		link := t.bucket(hash)
+		first := access.Load("first", link)
+		if first == 0 {
+			return false
+		}
+		cell := int(first) - 1
+		gen := access.Load("first gen", t.word(cell, cellGen))
+		again := func() bool { return access.Load("first again", link) == first }
+		if m == noGenAgain && !again() {
+			return false
+		}
+		same := access.Load("first hash", t.word(cell, cellHash)) == hash &&
+			t.hasKey(cell, []uint64{key})
+		if m == keyBefore && !again() {
+			return false
+		}
+		expires := access.Load("first expires", t.word(cell, cellExpires))
+		for i := range value {
+			value[i] = access.Load("first value", t.word(cell, t.valueAt+i))
+		}
+		whole := m == noGenAgain || access.Load("gen again", t.word(cell, cellGen)) == gen
+		return same && whole && (expires == 0 || int64(expires) > t.room.Now())
+	}
+}
+
+// TestBrokenIsCaught: the explorer finds the mistakes.
 func TestBrokenIsCaught(t *testing.T) {
 	if robust.RaceEnabled && !full {
 		t.Log("not now: see TestEveryOrder")
 		return
 	}
-	find := func(t *Table, hash uint64, key []uint64, again bool) (e Entry, found bool) {
-		link := t.bucket(hash)
-		first := access.Load("first", link)
-		if first == 0 {
-			return e, false
-		}
-		e.Cell = int(first) - 1
-		e.Gen = access.Load("first gen", t.word(e.Cell, cellGen))
-		found = access.Load("first hash", t.word(e.Cell, cellHash)) == hash && t.hasKey(e.Cell, key)
-		if again && access.Load("first again", link) != first {
-			return e, false
-		}
-		e.Expires = int64(access.Load("first expires", t.word(e.Cell, cellExpires)))
-		return e, found
-	}
-	build := func(again bool) func(w *world) func() error {
-		return aCaseWith(func(t *Table, hash uint64, key []uint64) (Entry, bool) {
-			return find(t, hash, key, again)
-		}, two, false, []op{put(keysOf(0)[0], 1)},
-			script{put(keysOf(0)[0], 3), put(keysOf(0)[0], 4)}, script{get(keysOf(0)[0])})
-	}
-	accesstest.Caught(t, "one look at the link", 1, build(false))
 	a := keysOf(0)
+	accesstest.Caught(t, "one look at the link", 1, aCaseWith(readWith(oneLook), two, false,
+		[]op{put(a[0], 1)}, script{put(a[0], 3), put(a[0], 4)}, script{get(a[0])}))
 	accesstest.Caught(t, "the key is compared before the second look", 1,
-		aCaseWith(func(t *Table, hash uint64, key []uint64) (Entry, bool) {
-			return find(t, hash, key, true)
-		}, two, false, []op{put(a[0], 1)},
+		aCaseWith(readWith(keyBefore), two, false, []op{put(a[0], 1)},
 			script{put(a[0], 3), put(a[1], 4)}, script{get(a[0])}))
+	accesstest.Caught(t, "the generation is not loaded again", 1, aCaseWith(readWith(noGenAgain), two,
+		false, []op{put(a[0], 1)}, script{put(a[0], 3), put(a[0], 4)}, script{get(a[0])}))
 }

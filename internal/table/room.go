@@ -12,6 +12,7 @@ import (
 // Room says how a table gets a cell for another entry.
 type Room struct {
 	Evict bool         // remove an entry if there is no room
+	Marks bool         // readers record that they have read an entry, see MarkUsed
 	Now   func() int64 // the time, in ns since 1970
 	// TryLock locks another stripe, if that is possible at once, and repairs it if need be. Unlock
 	// unlocks it.

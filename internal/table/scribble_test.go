@@ -3,6 +3,7 @@ package table
 import (
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // scribbled makes calls at a table whose words are overwritten before. Nothing may panic, and every
@@ -40,10 +41,8 @@ func scribbled(t *testing.T, seed uint64, data []byte) {
 	for k := range uint64(30) {
 		key := []uint64{k}
 		hash := Hash(1, key)
-		if e, found := tb.First(hash, key); found {
-			m.read(tb, e.Cell)
-			tb.Valid(e)
-		}
+		var v [2]uint64
+		tb.Read(&k, (*byte)(unsafe.Pointer(&v)))
 		if e, err := tb.Find(hash, key); err == nil && e.Cell >= 0 {
 			m.read(tb, e.Cell)
 			tb.MarkUsed(e)

@@ -82,6 +82,7 @@ type Table struct {
 	buckets []atomic.Uint64
 	marks   []atomic.Uint64
 	base    base // of the cells
+	firsts  base // of the buckets
 	room    Room
 
 	cells      uint64 // their number
@@ -104,7 +105,7 @@ func New(s Shape, p Parts, room Room) (*Table, error) {
 	}
 	return &Table{
 		Shape: s, header: p.Header, stripes: p.Stripes, buckets: p.Buckets, marks: p.Marks,
-		base: baseOf(p.Cells), room: room,
+		base: baseOf(p.Cells), firsts: baseOf(p.Buckets), room: room,
 		cells: uint64(s.Cells()), bucketMask: uint64(s.Buckets - 1),
 		stripeMask: uint64(s.Stripes - 1), stride: s.Stride(), size: wordSize * s.Stride(),
 		keyWords: s.KeyWords(),
