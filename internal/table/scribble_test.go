@@ -76,6 +76,23 @@ func scribbled(t *testing.T, seed uint64, data []byte) {
 	}
 }
 
+// TestCellOfIntent: an intent that another process has scribbled over names no cell outside the table,
+// also where an int has 32 bits.
+func TestCellOfIntent(t *testing.T) {
+	m := newMemory(two)
+	c := m.caller(&world{}, 1, false)
+	for _, n := range []uint32{0, 3, 4, 1 << 31, 1<<32 - 1} {
+		i := intent(removing<<32 | uint64(n))
+		if cell, ok := c.t.cellOf(i); ok != (n < 4) || ok && uint32(cell) != n {
+			t.Errorf("%x is cell %d, %v", uint64(i), cell, ok)
+		}
+		m.parts.Stripes[0].Intent.Store(uint64(i))
+		if err := c.t.Repair(0); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // FuzzScribbled overwrites the words of a table.
 func FuzzScribbled(f *testing.F) {
 	for i := range uint64(200) {

@@ -60,4 +60,4 @@ const (
 func newIntent(kind uint64, cell int) intent { return intent(kind<<32 | uint64(cell)) }
 
 func (i intent) kind() uint64 { return uint64(i >> 32) }
-func (i intent) cell() int    { return int(uint32(i)) }
+func (i intent) cell() uint32 { return uint32(i) }

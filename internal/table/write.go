@@ -141,12 +141,12 @@ func (t *Table) free(cell int) {
 func (t *Table) Repair(stripe int) error {
 	s := &t.stripes[stripe]
 	i := intent(access.Load("intent", &s.Intent))
-	if i.kind() != 0 && i.cell() < t.Cells() {
+	if cell, ok := t.cellOf(i); ok {
 		var err error
 		if i.kind() == removing {
-			err = t.repairRemoval(stripe, i.cell())
+			err = t.repairRemoval(stripe, cell)
 		} else {
-			err = t.repairPut(stripe, i)
+			err = t.repairPut(stripe, cell, i.kind())
 		}
 		if err != nil {
 			return err
@@ -179,9 +179,14 @@ func (t *Table) repairRemoval(stripe, cell int) error {
 	return nil
 }
 
-// repairPut ends the storing of an entry.
-func (t *Table) repairPut(stripe int, i intent) error {
-	s, cell := &t.stripes[stripe], i.cell()
+// cellOf returns the cell that an intent names, if it is one.
+func (t *Table) cellOf(i intent) (cell int, ok bool) {
+	return int(i.cell()), i.kind() != 0 && uint64(i.cell()) < t.cells
+}
+
+// repairPut ends the storing of an entry, whose intent names the cell.
+func (t *Table) repairPut(stripe, cell int, kind uint64) error {
+	s := &t.stripes[stripe]
 	c, err := t.spare(stripe)
 	if err != nil || c == cell { // the spare cell was exchanged already
 		return err
@@ -194,12 +199,12 @@ func (t *Table) repairPut(stripe int, i intent) error {
 		t.setVersion(s)
 		access.Add("timed", &t.header.Timed, 1)
 		access.Release("spare", &s.Spare, uint64(cell)+1)
-		if i.kind() == inserting {
+		if kind == inserting {
 			t.mark(cell, true)
 		}
 		return nil
 	}
-	if i.kind() != inserting {
+	if kind != inserting {
 		return nil
 	}
 	switch t.owner(cell, access.Load("state", t.word(cell, cellState))) {
