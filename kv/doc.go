@@ -40,7 +40,11 @@
 // # Expiry
 //
 // An entry can have a time at which it expires. From then on no call finds it. It takes its room
-// until the room is needed. Times are those of the machine's date: setting the date moves them.
+// until the room is needed. The same is true of a [Cache].
+//
+// Times are those of the machine's date, and time in which the machine is suspended counts. If the
+// date is set forward entries expire sooner. If it is set back they live longer, and an entry that
+// had expired may be found again until its room was needed.
 //
 // # Deaths
 //

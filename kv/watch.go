@@ -14,8 +14,8 @@ import (
 
 // Watch yields the value of a key, and again each time it is stored, removed or evicted, and when
 // it expires. If there is no entry the pointer is nil; otherwise it is a copy, which is the loop's.
-// A slow loop misses values in between, and never the last one. Watch looks at ctx before every
-// value. It ends with an error: that of ctx, shmem.ErrClosed when the map is closed, or one of Get.
+// A slow loop misses values in between, and never the last one. That an entry expires because the
+// date was set is noticed after up to 30 s. Watch looks at ctx before every value. It ends with an error: that of ctx, shmem.ErrClosed when the map is closed, or one of Get.
 func (m *Map[K, V]) Watch(ctx context.Context, k K) iter.Seq2[*V, error] {
 	return func(yield func(*V, error) bool) {
 		key := m.keys.encode(new([inlineWords]uint64), mem.Bytes(&k))
@@ -82,8 +82,12 @@ func (c *core) version() (n uint64) {
 	return n
 }
 
+// longestLook is how long a watch of an entry that expires waits until it asks for the date again. A
+// timer does not notice that the date was set, or that the machine was suspended.
+var longestLook = 30 * time.Second
+
 // waitChange waits until there are other changes than seen, or until the time expires, if it is not
-// 0.
+// 0. It may return sooner.
 func (c *core) waitChange(ctx context.Context, seen changes, expires int64) error {
 	if !c.M.Pin() {
 		return errClosed
@@ -92,7 +96,8 @@ func (c *core) waitChange(ctx context.Context, seen changes, expires int64) erro
 	within := ctx
 	if expires != 0 {
 		var cancel context.CancelFunc
-		within, cancel = context.WithDeadline(ctx, time.Unix(0, expires))
+		left := time.Duration(expires - now())
+		within, cancel = context.WithTimeout(ctx, min(left, longestLook))
 		defer cancel()
 	}
 	armed := &c.header.Armed

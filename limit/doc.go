@@ -21,7 +21,8 @@
 // a new Limiter over the same bucket.
 //
 // Tokens come by the machine's monotonic clock, which is the same in all its processes. Setting the
-// date changes nothing. A bucket in a file that has survived a restart of the machine is full.
+// date changes nothing. On Linux no tokens come while the machine is suspended. A bucket in a file
+// that has survived a restart of the machine is full.
 //
 // The algorithm is GCRA, the virtual scheduling of ITU-T I.371: the bucket stores the time at which
 // it will be full.
