@@ -204,7 +204,7 @@ func floorPeer(c *shmemtest.Conn) error {
 		return err
 	}
 	f := floor{b.Value()}
-	return callUntilEnded(c, func(n int, pick func() int) { work(f, n, pick) }, b.Close)
+	return workUntilEnded(c, f, b.Close)
 }
 
 func floorCachePeer(c *shmemtest.Conn) error {

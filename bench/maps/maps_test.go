@@ -4,9 +4,10 @@
 //
 //	cd bench && go test -run xxx -bench . -count 5 ./maps
 //
-// The names have the distribution of keys and the number of goroutines; "processes" are two, with a
-// goroutine each, of which this one is measured. cpu-ns/op is this process's processor time a call:
-// it says more than the time on a machine that has other work.
+// The names have the distribution of keys, which lie in memory or are made before each call, and the
+// number of goroutines; "processes" are two, with a goroutine each, of which this one is measured.
+// cpu-ns/op is this process's processor time a call: it says more than the time on a machine that
+// has other work.
 package maps_test
 
 import (
@@ -15,6 +16,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -143,29 +145,59 @@ func fill(c contender, n int) {
 }
 
 // work makes n calls.
-func work(c contender, n int, pick func() int) {
+func work(c contender, n int, next func() *key) {
 	for i := range n {
-		k := keyOf(uint64(pick()))
+		k := next()
 		if i%20 < readsOf20 {
-			c.get(k)
+			c.get(*k)
 		} else {
-			c.set(k, value{uint64(i)})
+			c.set(*k, value{uint64(i)})
 		}
 	}
+}
+
+// made is the end of the name of a distribution whose keys are written word by word before each
+// call. The processor cannot load two of these words at once until they have reached the cache, and
+// they wait for all stores before them. So a call can begin only when the one before it has got its
+// value from memory. Keys that lie in memory have no such wait.
+const made = "-made"
+
+// keysOf returns a function that returns the keys that pick chooses.
+func keysOf(how string, pick func() int, entries int) func() *key {
+	if strings.HasSuffix(how, made) {
+		var k key
+		return func() *key {
+			k = keyOf(uint64(pick()))
+			return &k
+		}
+	}
+	drawn := make([]key, drawnFor(entries))
+	for i := range drawn {
+		drawn[i] = keyOf(uint64(pick()))
+	}
+	i, mask := 0, len(drawn)-1
+	return func() *key {
+		i++
+		return &drawn[i&mask]
+	}
+}
+
+// drawnFor returns how many keys are drawn.
+func drawnFor(entries int) int {
+	if entries < full {
+		return 1 << 10
+	}
+	return 1 << 18
 }
 
 // picksOf returns a function that chooses keys. They were drawn before, so that drawing costs
 // nothing.
 func picksOf(how string, entries int, seed uint64) func() int {
-	const most = 1 << 18
-	drawn := make([]uint32, most)
-	if entries < full {
-		drawn = drawn[:1<<10]
-	}
+	drawn := make([]uint32, drawnFor(entries))
 	r := rand.New(rand.NewPCG(seed, 1))
 	z := rand.NewZipf(r, 1.1, 1, uint64(entries-1))
 	for i := range drawn {
-		if how == "zipf" {
+		if strings.HasPrefix(how, "zipf") {
 			drawn[i] = uint32(z.Uint64())
 		} else {
 			drawn[i] = uint32(r.IntN(entries))
@@ -192,7 +224,18 @@ func peer(c *shmemtest.Conn) error {
 	if err != nil {
 		return err
 	}
-	return callUntilEnded(c, func(n int, pick func() int) { work(&shared{m}, n, pick) }, m.Close)
+	return workUntilEnded(c, &shared{m}, m.Close)
+}
+
+// workUntilEnded is callUntilEnded for a map.
+func workUntilEnded(c *shmemtest.Conn, of contender, end func() error) error {
+	var next func() *key
+	return callUntilEnded(c, func(n int, pick func() int) {
+		if next == nil {
+			next = keysOf(c.Args()[2], pick, full)
+		}
+		work(of, n, next)
+	}, end)
 }
 
 // callUntilEnded makes calls until the parent ends this process. Its arguments are the directory,
@@ -231,7 +274,21 @@ func BenchmarkMaps(b *testing.B) {
 		for _, name := range []string{"kv.Map", "floor"} {
 			b.Run(how+"/2/"+name+"-processes", func(b *testing.B) { twoProcesses(b, name, how) })
 		}
+		madeKeys(b, how+made)
 	}
+}
+
+// madeKeys measures the maps to which kv.Map is compared, with keys that are made before each call.
+func madeKeys(b *testing.B, how string) {
+	b.Run(how+"/1/map", func(b *testing.B) { inProcess(b, "map", how, 1) })
+	for _, name := range []string{"kv.Map", "floor-chains", "map+RWMutex"} {
+		for _, goroutines := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/%d/%s", how, goroutines, name), func(b *testing.B) {
+				inProcess(b, name, how, goroutines)
+			})
+		}
+	}
+	b.Run(how+"/2/kv.Map-processes", func(b *testing.B) { twoProcesses(b, "kv.Map", how) })
 }
 
 // contenderOf returns a new map.
@@ -272,13 +329,16 @@ func inProcess(b *testing.B, name, how string, goroutines int) {
 	entries := size(b)
 	c := contenderOf(b, name, shmemtest.Dir(b))
 	fill(c, entries)
-	picks := pickers(how, entries, goroutines)
+	var keys []func() *key
+	for _, pick := range pickers(how, entries, goroutines) {
+		keys = append(keys, keysOf(how, pick, entries))
+	}
 	runtime.GC() // of the maps before this one
 	since := cpu(b)
 	b.ResetTimer()
 	var wg sync.WaitGroup
-	for _, pick := range picks {
-		wg.Go(func() { work(c, b.N/goroutines, pick) })
+	for _, k := range keys {
+		wg.Go(func() { work(c, b.N/goroutines, k) })
 	}
 	wg.Wait()
 	reportCPU(b, since)
@@ -304,12 +364,12 @@ func twoProcesses(b *testing.B, name, how string) {
 	dir := shmemtest.Dir(b)
 	c := contenderOf(b, name, dir)
 	fill(c, entries)
-	pick := picksOf(how, entries, 1)
+	next := keysOf(how, picksOf(how, entries, 1), entries)
 	p := shmemtest.Start(b, name, dir, fmt.Sprint(entries), how)
 	p.Expect(b, "ready")
 	since := cpu(b)
 	b.ResetTimer()
-	work(c, b.N, pick)
+	work(c, b.N, next)
 	b.StopTimer()
 	reportCPU(b, since)
 	if err := p.Close(); err != nil {
