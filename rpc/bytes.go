@@ -102,7 +102,8 @@ func (c *BytesClient) tooLarge(n int) error {
 // CallFunc calls the handler with a request that write writes, and lets read read the reply. Both
 // get shared memory: write that of the largest request, of which it returns the length that counts.
 // What it finds there is of former calls. If one of them returns an error CallFunc returns it; if
-// it is that of write no call is made. read is not called where there is no reply.
+// it is that of write no call is made. read is not called where there is no reply. Neither of them
+// closes the client: Close waits for calls.
 func (c *BytesClient) CallFunc(
 	ctx context.Context, write func(b []byte) (n int, err error), read func(b []byte) error,
 ) error {

@@ -18,7 +18,7 @@ func windowOf(size int) int { return min(max(64<<10/max(size, 1), 2), 64) }
 // ServeStream is Serve for calls with any number of replies. The handler sends each of them by
 // send, which copies it. While the client is behind, by 64 replies or 64 KiB, send waits. It
 // returns the error of ctx when the client has given up or died. After the replies the client gets
-// the error of the handler.
+// the error of the handler. One goroutine at a time calls send, and none after the handler.
 func ServeStream[Q, R any](
 	ctx context.Context, name string,
 	handler func(ctx context.Context, q *Q, send func(r *R) error) error, opts *ServeOptions,
