@@ -5,7 +5,7 @@
 //	cd bench && go test -run xxx -bench . -count 5 ./calls
 //
 // The names have the size of the request and the number of callers. cpu-ns/op is the processor time
-// of both processes. "exchange" and "futex" are calls by hand: see floor_test.go.
+// of both processes. "exchange", "futex" and "channel" are calls by hand: see floor_test.go.
 package calls_test
 
 import (
@@ -34,7 +34,7 @@ var background = context.Background()
 func TestMain(m *testing.M) {
 	shmemtest.Main(m, shmemtest.Role{Name: "echo", Run: echo, Optional: true},
 		shmemtest.Role{Name: "spinner", Run: spinner, Optional: true},
-		shmemtest.Role{Name: "futexServer", Run: futexServer, Optional: true})
+		shmemtest.Role{Name: "handServer", Run: handServer, Optional: true})
 }
 
 func check(b testing.TB, err error) {
@@ -180,9 +180,13 @@ func BenchmarkCalls(b *testing.B) {
 					measure(b, s.Pid(), size, all)
 				})
 			}
-			if size <= futexLargest {
-				b.Run(fmt.Sprintf("%d/%d/futex", size, callers), func(b *testing.B) {
-					futex(b, size, callers)
+			for _, name := range []string{"futex", "channel"} {
+				run := byHand[small]
+				if size > len(small{}) {
+					run = byHand[large]
+				}
+				b.Run(fmt.Sprintf("%d/%d/%s", size, callers, name), func(b *testing.B) {
+					run(b, size, callers, name == "channel")
 				})
 			}
 		}

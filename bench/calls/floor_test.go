@@ -14,7 +14,10 @@ import (
 
 // The floors are calls by hand. "exchange" are two processes that spin. "futex" has a slot for each
 // caller, which sleeps in the kernel until its reply is there, and a server that sleeps when no
-// request is there. They notice no death, and know the size of requests.
+// request is there: with 1 MiB it is little more than the three copies of a call. "channel" is the
+// same for goroutines: a caller waits at a channel, and one goroutine of the process sleeps in the
+// kernel for all of them. All of them notice no death, no end of a context and no Close, have no
+// other server or client, no metadata and no errors, and know the size of requests.
 
 // lines are the request and the reply of the exchange.
 type lines struct {
@@ -69,29 +72,40 @@ func exchange(b *testing.B) {
 }
 
 const (
-	futexCallers = 32
-	futexLargest = 4 << 10
+	handCallers = 32
 
 	asked   = 1
 	replied = 2
 )
 
-// A futexSlot is that of one caller.
-type futexSlot struct {
+// A handSlot is that of one caller, with A for the request and for the reply.
+type handSlot[A any] struct {
 	State    atomic.Uint32
 	Sleeping atomic.Uint32
 	Size     atomic.Uint32
 	_        [116]byte
-	Request  [futexLargest]byte
-	Reply    [futexLargest]byte
+	Request  A
+	Reply    A
 }
 
-type futexTable struct {
-	Bell     atomic.Uint32
+type handTable[A any] struct {
+	Bell     atomic.Uint32 // of the server
 	Sleeping atomic.Uint32
 	_        [120]byte
-	Slots    [futexCallers]futexSlot
+	Replies  atomic.Uint32 // bell of the client of "channel"
+	Waiting  atomic.Uint32
+	Channel  atomic.Uint32 // not 0: the replies are for "channel"
+	_        [116]byte
+	Slots    [handCallers]handSlot[A]
 }
+
+type (
+	small = [4 << 10]byte
+	large = [1 << 20]byte
+)
+
+// bytesOf returns the first n bytes of a request or reply.
+func bytesOf[A any](p *A, n int) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(p)), n) }
 
 func futexWait(w *atomic.Uint32, is uint32) {
 	const op = 0 // FUTEX_WAIT
@@ -103,9 +117,16 @@ func futexWake(w *atomic.Uint32) {
 	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), op, 1, 0, 0, 0)
 }
 
-// futexServer replies to all slots.
-func futexServer(c *shmemtest.Conn) error {
-	box, err := shmem.Attach[futexTable]("f", &shmem.Options{Dir: c.Args()[0]})
+// handServer replies to all slots. Its arguments are the directory and whether requests are large.
+func handServer(c *shmemtest.Conn) error {
+	if c.Args()[1] == "large" {
+		return serveByHand[large](c)
+	}
+	return serveByHand[small](c)
+}
+
+func serveByHand[A any](c *shmemtest.Conn) error {
+	box, err := shmem.Attach[handTable[A]]("f", &shmem.Options{Dir: c.Args()[0]})
 	if err != nil {
 		return err
 	}
@@ -119,13 +140,20 @@ func futexServer(c *shmemtest.Conn) error {
 				continue
 			}
 			worked = true
-			copy(s.Reply[:s.Size.Load()], s.Request[:])
+			n := int(s.Size.Load())
+			copy(bytesOf(&s.Reply, n), bytesOf(&s.Request, n))
 			s.State.Store(replied)
 			if s.Sleeping.Load() != 0 {
 				futexWake(&s.State)
 			}
 		}
 		if worked {
+			if t.Channel.Load() != 0 {
+				t.Replies.Add(1)
+				if t.Waiting.Load() != 0 {
+					futexWake(&t.Replies)
+				}
+			}
 			continue
 		}
 		t.Sleeping.Store(1)
@@ -134,35 +162,85 @@ func futexServer(c *shmemtest.Conn) error {
 	}
 }
 
-// futex measures so many callers.
-func futex(b *testing.B, size, callers int) {
+// byHand measures so many callers of "futex", or of "channel".
+func byHand[A any](b *testing.B, size, callers int, channel bool) {
 	dir := shmemtest.Dir(b)
-	box, err := shmem.Create[futexTable]("f", &shmem.Options{Dir: dir})
+	box, err := shmem.Create[handTable[A]]("f", &shmem.Options{Dir: dir})
 	check(b, err)
 	defer box.Close()
-	s := shmemtest.Start(b, "futexServer", dir)
+	kind := "small"
+	if size > len(small{}) {
+		kind = "large"
+	}
+	s := shmemtest.Start(b, "handServer", dir, kind)
 	defer s.Kill()
 	s.Expect(b, "ready")
 	t := box.Value()
+	var deliver func(i int)
+	if channel {
+		t.Channel.Store(1)
+		var stop func()
+		deliver, stop = t.collect()
+		defer stop()
+	}
 	var all []caller
 	for i := range callers {
 		slot, reply := &t.Slots[i], make([]byte, size)
 		all = append(all, func(q []byte) error {
-			copy(slot.Request[:], q)
+			copy(bytesOf(&slot.Request, size), q)
 			slot.Size.Store(uint32(size))
 			slot.State.Store(asked)
 			t.Bell.Add(1)
 			if t.Sleeping.Load() != 0 {
 				futexWake(&t.Bell)
 			}
-			for slot.State.Load() != replied {
-				slot.Sleeping.Store(1)
-				futexWait(&slot.State, asked)
-				slot.Sleeping.Store(0)
+			if channel {
+				deliver(i)
+			} else {
+				for slot.State.Load() != replied {
+					slot.Sleeping.Store(1)
+					futexWait(&slot.State, asked)
+					slot.Sleeping.Store(0)
+				}
 			}
-			copy(reply, slot.Reply[:])
+			copy(reply, bytesOf(&slot.Reply, size))
 			return nil
 		})
 	}
 	measure(b, s.Pid(), size, all)
+}
+
+// collect begins to hand replies to channels. deliver waits for the reply of a slot.
+func (t *handTable[A]) collect() (deliver func(i int), stop func()) {
+	var channels [handCallers]chan struct{}
+	for i := range channels {
+		channels[i] = make(chan struct{}, 1)
+	}
+	var over atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for !over.Load() {
+			bell, worked := t.Replies.Load(), false
+			for i := range t.Slots {
+				if t.Slots[i].State.CompareAndSwap(replied, 0) {
+					worked = true
+					channels[i] <- struct{}{}
+				}
+			}
+			if worked {
+				continue
+			}
+			t.Waiting.Store(1)
+			futexWait(&t.Replies, bell)
+			t.Waiting.Store(0)
+		}
+	}()
+	deliver = func(i int) { <-channels[i] }
+	return deliver, func() {
+		over.Store(true)
+		t.Replies.Add(1)
+		futexWake(&t.Replies)
+		<-ended
+	}
 }
