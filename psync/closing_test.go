@@ -209,7 +209,12 @@ func TestCloseAtLastStep(t *testing.T) {
 			wantErr(t, "hold", c.hold(peer), nil)
 			closed := make(chan error, 1)
 			var armed atomic.Bool
+			var once sync.Once
+			waits := make(chan bool) // on the way that has the step: another one took what it wants
 			step.Hook(func(p step.Point) {
+				if p == step.WaitInterest {
+					once.Do(func() { close(waits) })
+				}
 				if p == at && armed.CompareAndSwap(true, false) {
 					go func() { closed <- b.Close() }()
 					<-m.Closing()
@@ -218,7 +223,7 @@ func TestCloseAtLastStep(t *testing.T) {
 			defer step.Hook(nil)
 			done := make(chan error)
 			go func() { done <- c.call(v) }()
-			time.Sleep(30 * time.Millisecond) // the call waits
+			<-waits
 			armed.Store(true)
 			wantErr(t, "free", c.free(peer), nil)
 			err := <-done

@@ -241,7 +241,7 @@ func TestNoPermits(t *testing.T) {
 	var noContext context.Context
 	none := func(when string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(background, time.Second)
+		ctx, cancel := context.WithTimeout(background, 20*time.Second)
 		defer cancel()
 		wantErr(t, when+": Acquire of none", v.sem.Acquire(ctx, 0), nil)
 		wantErr(t, when+": Acquire of none, no context", v.sem.Acquire(noContext, 0), nil)

@@ -51,7 +51,7 @@ type reply struct {
 
 var errRefused = errors.New("refused")
 
-const longWait = 10 * time.Second
+const longWait = 30 * time.Second
 
 // serve serves "s" in a directory until the test ends, in this process.
 func serve[Q, R any](t testing.TB, dir string, opts rpc.ServeOptions,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/shmembox/shmem/rpc"
 	"github.com/shmembox/shmem/shmemtest"
@@ -71,7 +70,7 @@ func TestPanicInCall(t *testing.T) {
 			_ = c.Call(background, &query{}, nil)
 		}()
 	}
-	ctx, cancel := context.WithTimeout(background, time.Second)
+	ctx, cancel := context.WithTimeout(background, longWait)
 	defer cancel()
 	check(t, c.Call(ctx, &query{}, new(reply)))
 }

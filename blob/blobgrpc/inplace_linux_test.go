@@ -120,15 +120,22 @@ func TestHandlerFails(t *testing.T) {
 		<-ctx.Done()
 		return q, nil
 	}
-	took(t, p, 1, func() {
-		ctx, cancel := context.WithTimeout(background, 20e6)
-		defer cancel()
+	for limit, before := 20*time.Millisecond, s.calls.Load(); ; limit *= 2 { // until a handler has the call
+		taken, _ := uses(p)
+		ctx, cancel := context.WithTimeout(background, limit)
 		err := c.Invoke(ctx, "/test.Echo/Echo", &message{Value: payload(big)}, new(message))
+		cancel()
 		if status.Code(err) != codes.DeadlineExceeded {
-			t.Error(err)
+			t.Fatal(err)
 		}
 		waitUnused(t, p)
-	})
+		if s.calls.Load() > before {
+			if now, _ := uses(p); now-taken != 1 {
+				t.Errorf("%d buffers taken, want 1", now-taken)
+			}
+			break
+		}
+	}
 }
 
 // TestReleased: bytes that are sent after their release are an error, and those that are kept can

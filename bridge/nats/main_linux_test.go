@@ -316,7 +316,7 @@ func TestTakenOver(t *testing.T) {
 
 // TestEmbedded: the demonstration shows all four live.
 func TestEmbedded(t *testing.T) {
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	var out buffer
 	done := make(chan error, 1)

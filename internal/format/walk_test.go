@@ -279,7 +279,7 @@ func TestSpansOfHugeArrays(t *testing.T) {
 			t.Errorf("%v: %d spans", c.s, i)
 		}
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 }

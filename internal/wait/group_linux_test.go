@@ -42,9 +42,9 @@ func attachTwice(t *testing.T, n int) []twice {
 // call is a call that waits until object k of a segment has changed.
 func (x *twice) call(k int) func(context.Context) error {
 	o := &x.hereV.o[k]
-	old := o.word.Load()
+	armed, ready := &o.armed, o.isNot(o.word.Load()) // here: after the end of the mapping o is not there
 	return func(ctx context.Context) error {
-		return wait.GroupOf(ctx).Enter(x.here.M, &o.armed, o.isNot(old), wait.Options{})
+		return wait.GroupOf(ctx).Enter(x.here.M, armed, ready, wait.Options{})
 	}
 }
 

@@ -52,7 +52,7 @@ func TestLeadReleasedInUse(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(rung):
 			t.Errorf("waits %v: no waiter leads", waits)
 			cancel()
 			<-ended

@@ -83,6 +83,9 @@ func echo(c *shmemtest.Conn) error {
 	for i := range n {
 		go until(context.Background(), s, &v.o[2+i%1000], 0)
 	}
+	if n == 0 {
+		wait.LookLate(time.Hour)
+	}
 	for n > 0 && s.M.Peers.Slot(int(s.Self.Slot())).Interest.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -139,7 +142,11 @@ func waitOnce(c *shmemtest.Conn) error {
 	return err
 }
 
+// TestPingPong: each wake-up comes by a ring. Without one it would come an hour later.
 func TestPingPong(t *testing.T) {
+	wait.WithoutBackstop(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	path, s, v := newSeg(t)
 	c := shmemtest.Start(t, "echo", path, "0")
 	c.Expect(t, "ready")
@@ -148,16 +155,13 @@ func TestPingPong(t *testing.T) {
 	for i := range uint32(rounds) {
 		start := time.Now()
 		change(s, &v.o[0])
-		if err := until(context.Background(), s, &v.o[1], i); err != nil {
-			t.Fatal(err)
+		if err := until(ctx, s, &v.o[1], i); err != nil {
+			t.Fatalf("round %d: %v", i, err)
 		}
 		took = append(took, time.Since(start))
 	}
 	slices.Sort(took)
 	t.Logf("round trip: median %v, p99 %v, max %v", took[rounds/2], took[rounds*99/100], took[rounds-1])
-	if took[rounds*9/10] > wait.Backstop/2 {
-		t.Errorf("a tenth of the wake-ups came with the backstop")
-	}
 	c.Kill()
 }
 
@@ -207,7 +211,7 @@ func TestManyWaiters(t *testing.T) {
 		wg.Wait()
 		t.Logf("%d goroutines on %d objects: %d threads more, %d bytes each, all woken in %v",
 			n, objects, more, (m1.Sys-m0.Sys)/n, time.Since(start))
-		if more > 10 {
+		if more > 10+runtime.GOMAXPROCS(0) {
 			t.Errorf("%d threads more", more)
 		}
 	}
@@ -255,12 +259,12 @@ func TestClose(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			// In the control block an attachment that is read-only by wish can wait as any other.
-			armed := &v.o[0].armed
+			armed, ready := &v.o[0].armed, v.o[0].isNot(0) // here: after Close v is not there
 			if how == waittest.ReadWish {
 				armed = &s.M.Peers.Words.SeqArmed
 			}
 			wg.Go(func() {
-				if err := wait.Until(context.Background(), s.M, armed, v.o[0].isNot(0), wait.Options{}); !errors.Is(err, wait.ErrClosed) {
+				if err := wait.Until(context.Background(), s.M, armed, ready, wait.Options{}); !errors.Is(err, wait.ErrClosed) {
 					t.Errorf("%v: %v", how, err)
 				}
 			})
@@ -465,6 +469,9 @@ func TestProber(t *testing.T) {
 		}
 		start := time.Now()
 		time.Sleep(500 * time.Millisecond)
+		for looks.Load() < 3 && time.Since(start) < rung {
+			time.Sleep(time.Millisecond)
+		}
 		if got, most := int(looks.Load()), 10+int(time.Since(start)/(10*time.Millisecond)); got < 3 || got > most {
 			t.Errorf("%d waiters called Probe %d times within %v, want 3 to %d", n, got, time.Since(start), most)
 		}

@@ -177,7 +177,7 @@ func wantNumber(t *testing.T, b *shmem.Box[ledger], want uint64, after []step.Po
 		if l.Hits.Load() != hits || l.Low.Load() != low {
 			t.Errorf("%s: the counters are %d and %d, want %d and %d", how, l.Hits.Load(), l.Low.Load(), hits, low)
 		}
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%s took %v", how, d)
 		}
 	}
