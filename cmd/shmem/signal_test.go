@@ -89,8 +89,7 @@ func TestInterruptedEnds(t *testing.T) {
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd
 	}
-	pump, tail, killed := run("pump", "lines"), run("tail", "--wait", "lines"),
-		run("tail", "--wait", "never")
+	pump, tail := run("pump", "lines"), run("tail", "--wait", "lines")
 	for {
 		st, err := shmem.Stat(dir, "lines")
 		if err == nil && len(st.Peers) == 2 {
@@ -103,7 +102,7 @@ func TestInterruptedEnds(t *testing.T) {
 		cmd  *exec.Cmd
 		sig  os.Signal // nil: it ends by itself
 		code int
-	}{{pump, os.Interrupt, 130}, {tail, nil, 0}, {killed, syscall.SIGTERM, 143}} {
+	}{{pump, os.Interrupt, 130}, {tail, nil, 0}} {
 		if c.sig != nil {
 			if err := c.cmd.Process.Signal(c.sig); err != nil {
 				t.Fatal(err)
@@ -112,6 +111,21 @@ func TestInterruptedEnds(t *testing.T) {
 		_ = c.cmd.Wait()
 		if code := c.cmd.ProcessState.ExitCode(); code != c.code {
 			t.Errorf("%v: exit code %d, want %d", c.cmd.Args[3:], code, c.code)
+		}
+	}
+	for pause := 50 * time.Millisecond; ; pause *= 2 { // until it was ready for the signal
+		killed := run("tail", "--wait", "never")
+		time.Sleep(pause)
+		if err := killed.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_ = killed.Wait()
+		how := killed.ProcessState.Sys().(syscall.WaitStatus)
+		if !how.Signaled() || pause > time.Minute {
+			if code := how.ExitStatus(); code != 143 {
+				t.Errorf("%v: exit code %d, want 143", killed.Args[3:], code)
+			}
+			return
 		}
 	}
 }
