@@ -96,7 +96,8 @@ var (
 	// ErrOtherPool is returned for a handle of another pool.
 	ErrOtherPool = errors.New("the handle is one of another pool")
 	// ErrShared is returned by calls that change a buffer or hand it over while it has another
-	// share, or another call uses it.
+	// share, or another call uses it. A process that resolves a stale handle, of an earlier use of
+	// the buffer, has a share for a moment too, before it gets ErrStale.
 	ErrShared = errors.New("the buffer is used by others")
 	// ErrNoShare is returned when a buffer has as many shares as Options.Shares allows.
 	ErrNoShare = errors.New("all shares of the buffer are taken")

@@ -144,11 +144,11 @@ func fill(c contender, n int) {
 	}
 }
 
-// work makes n calls.
-func work(c contender, n int, next func() *key) {
+// work makes n calls, of which reads of 20 read.
+func work(c contender, n, reads int, next func() *key) {
 	for i := range n {
 		k := next()
-		if i%20 < readsOf20 {
+		if i%20 < reads {
 			c.get(*k)
 		} else {
 			c.set(*k, value{uint64(i)})
@@ -161,6 +161,9 @@ func work(c contender, n int, next func() *key) {
 // they wait for all stores before them. So a call can begin only when the one before it has got its
 // value from memory. Keys that lie in memory have no such wait.
 const made = "-made"
+
+// readsOnly is the end of the name of a contender of which all calls read.
+const readsOnly = "-reads"
 
 // keysOf returns a function that returns the keys that pick chooses.
 func keysOf(how string, pick func() int, entries int) func() *key {
@@ -234,7 +237,7 @@ func workUntilEnded(c *shmemtest.Conn, of contender, end func() error) error {
 		if next == nil {
 			next = keysOf(c.Args()[2], pick, full)
 		}
-		work(of, n, next)
+		work(of, n, readsOf20, next)
 	}, end)
 }
 
@@ -273,6 +276,11 @@ func BenchmarkMaps(b *testing.B) {
 		}
 		for _, name := range []string{"kv.Map", "floor"} {
 			b.Run(how+"/2/"+name+"-processes", func(b *testing.B) { twoProcesses(b, name, how) })
+		}
+		for _, name := range []string{"map", "kv.Map", "floor-chains"} {
+			b.Run(how+"/1/"+name+readsOnly, func(b *testing.B) {
+				inProcess(b, name+readsOnly, how, 1)
+			})
 		}
 		madeKeys(b, how+made)
 	}
@@ -326,7 +334,10 @@ func contenderOf(b *testing.B, name, dir string) contender {
 }
 
 func inProcess(b *testing.B, name, how string, goroutines int) {
-	entries := size(b)
+	entries, reads := size(b), readsOf20
+	if only, ok := strings.CutSuffix(name, readsOnly); ok {
+		name, reads = only, 20
+	}
 	c := contenderOf(b, name, shmemtest.Dir(b))
 	fill(c, entries)
 	var keys []func() *key
@@ -338,7 +349,7 @@ func inProcess(b *testing.B, name, how string, goroutines int) {
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for _, k := range keys {
-		wg.Go(func() { work(c, b.N/goroutines, k) })
+		wg.Go(func() { work(c, b.N/goroutines, reads, k) })
 	}
 	wg.Wait()
 	reportCPU(b, since)
@@ -369,7 +380,7 @@ func twoProcesses(b *testing.B, name, how string) {
 	p.Expect(b, "ready")
 	since := cpu(b)
 	b.ResetTimer()
-	work(c, b.N, next)
+	work(c, b.N, readsOf20, next)
 	b.StopTimer()
 	reportCPU(b, since)
 	if err := p.Close(); err != nil {
