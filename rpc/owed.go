@@ -15,7 +15,8 @@ import (
 //
 //  1. A call sets is, after it has set its bit in the index of calls that wait for a server.
 //  2. If no goroutine is about to go on, or is was set for long, it clears is, and rings.
-//  3. A goroutine that goes on does step 2 after its wait.
+//  3. A goroutine that goes on does step 2 after its wait. It counts as about to go on until then,
+//     so of a call that sets is and the last goroutine that goes on one sees the other.
 //
 // Where the goroutines have no processor soon, the ring comes late. Then calls ring at once for a
 // while, which is twice as long each time. A ring that is in time halves it.
