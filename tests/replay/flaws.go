@@ -77,7 +77,7 @@ var unlinked = []Planted{
 // shared are flaws of packages kv and rpc.
 var shared = []Planted{
 	one("map-none-is-mixed", "^map-keys$", "kv/map.go",
-		"found, err = m.GetTo(k, &v); !found {\n", "found, err = m.GetTo(k, &v); false {\n",
+		"found, err = m.find(&k, &v); !found {\n", "found, err = m.find(&k, &v); false {\n",
 		"Get of a key without an entry returns the zero value."),
 	one("call-done-not-rung", "^calls$", "rpc/crew.go",
 		"\t\tif s.handle(i, w) {\n\t\t\twait.Wake(s.M, &s.t.Slot(i).Armed)\n\t\t}\n",
