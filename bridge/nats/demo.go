@@ -110,22 +110,22 @@ func produce(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer cfg.Close()
+	defer func() { _ = cfg.Close() }()
 	ticks, err := topic.Open[reading]("ticks", &topic.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
-	defer ticks.Close()
+	defer func() { _ = ticks.Close() }()
 	jobs, err := queue.Open[reading]("jobs", &queue.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
-	defer jobs.Close()
+	defer func() { _ = jobs.Close() }()
 	users, err := kv.Open[user, reading]("sessions", &kv.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
-	defer users.Close()
+	defer func() { _ = users.Close() }()
 	for n := int64(1); ; n++ {
 		v := reading{N: n, At: time.Now().UnixNano()}
 		if err := cfg.Store(ctx, v); err != nil {
@@ -155,23 +155,23 @@ func show(ctx context.Context, w io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer cfg.Close()
+	defer func() { _ = cfg.Close() }()
 	ticks, err := topic.AttachWait[reading](ctx, "ticks", &topic.Options{Dir: dir, Passive: true})
 	if err != nil {
 		return err
 	}
-	defer ticks.Close()
+	defer func() { _ = ticks.Close() }()
 	jobs, err := queue.AttachWait[reading](ctx, "jobs", &queue.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
-	defer jobs.Close()
+	defer func() { _ = jobs.Close() }()
 	users, err := kv.AttachWait[user, reading](
 		ctx, "sessions", &kv.Options{Dir: dir, Passive: true})
 	if err != nil {
 		return err
 	}
-	defer users.Close()
+	defer func() { _ = users.Close() }()
 	go func() {
 		for _, err := range jobs.All(ctx) {
 			if err != nil {

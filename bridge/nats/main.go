@@ -320,9 +320,9 @@ func serve(ctx context.Context, c *config) error {
 		if err != nil {
 			return err
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		go func() { _ = s.Serve(l) }()
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 	}
 	defer moreThreads(len(c.Out))()
 	slog.Info("bridge runs", "out", c.Out, "in", c.In)

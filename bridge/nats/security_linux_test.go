@@ -263,9 +263,10 @@ func TestLeast(t *testing.T) {
 	check(t, err)
 	_, err = js.Publish(ctx, "shmem.queue.queue", []byte("no frame"))
 	check(t, err)
-	until(t, "the dead letter", func() bool {
+	until(t, "the dead letter", func() bool { // it is logged once it is stored
 		st, err := js.Stream(ctx, "shmem_dead")
-		return err == nil && st.CachedInfo().State.Msgs == 1
+		return err == nil && st.CachedInfo().State.Msgs == 1 &&
+			strings.Contains(said.String(), "dead letter")
 	})
 	if text := said.String(); strings.Contains(text, "iolation") ||
 		strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "dead letter") {

@@ -62,7 +62,9 @@ func (b *Bridge) claimed(
 	c.r, c.kv, c.missed = r, kv, 0
 	first := []func(context.Context) error{c.begin}
 	if s.schema != nil {
-		first = append(first, func(ctx context.Context) error { return putSchema(ctx, kv, s.schema) })
+		first = append(first, func(ctx context.Context) error {
+			return putSchema(ctx, kv, s.schema)
+		})
 		s.proofs = append(s.proofs, hasSchema(kv, s.schema.Fingerprint()))
 	}
 	if s.before != nil {

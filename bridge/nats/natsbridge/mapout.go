@@ -212,11 +212,13 @@ func (k *keeper) headed(ctx context.Context) (bool, error) {
 // errLoaded ends the consumer of what the bucket has.
 var errLoaded = errors.New("all is loaded")
 
-// load learns what the bucket has, up to the head. It returns the last revision. The consumer may be
-// older than the head: what another bridge has put in between comes after what was there before.
+// load learns what the bucket has, up to the head. It returns the last revision. The consumer may
+// be older than the head: what another bridge has put in between comes after what was there before.
 func (k *keeper) load(ctx context.Context, cons jetstream.Consumer) (last uint64, err error) {
 	never := func() bool { return false }
-	err = k.b.receive(ctx, k.r, cons, pullMap, never, func(ctx context.Context, all []arrival) error {
+	err = k.b.receive(ctx, k.r, cons, pullMap, never, func(
+		ctx context.Context, all []arrival,
+	) error {
 		for i := range all {
 			m := all[i].msg
 			last = all[i].md.Sequence.Stream

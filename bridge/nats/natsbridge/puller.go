@@ -115,7 +115,8 @@ func (p *pull) take(m *nats.Msg, to []arrival) ([]arrival, error) {
 			return to, nil
 		// A request has ended.
 		case status == "408", status == "404",
-			status == "409" && (said == "Message Size Exceeds MaxBytes" || said == "Batch Completed"):
+			status == "409" &&
+				(said == "Message Size Exceeds MaxBytes" || said == "Batch Completed"):
 			n, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 			if err != nil {
 				n = p.owed

@@ -110,8 +110,8 @@ func (s *shipper) ship(ctx context.Context) error {
 			sleep(ctx, 100*time.Millisecond)
 			return errBegin
 		case errors.Is(err, shmem.ErrBadOption):
-			return fmt.Errorf("%w: the bridge keeps a message on a lease until the stream has it, and a "+
-				"Single queue has no leases; create the queue without Single", ErrRefused)
+			return fmt.Errorf("%w: the bridge keeps a message on a lease until the stream has it, "+
+				"and a Single queue has no leases; create the queue without Single", ErrRefused)
 		default:
 			return err
 		}

@@ -43,8 +43,8 @@ func parseRoute(s string, out bool) (*route, error) {
 			"and =SEGMENT where the segment has another name", ErrRoute, s)
 	}
 	if strings.HasSuffix(local, stateSuffix) {
-		return nil, fmt.Errorf("%w: %q: names that end with %s are those of what the bridge keeps; "+
-			"use another name for the segment", ErrRoute, s, stateSuffix)
+		return nil, fmt.Errorf("%w: %q: names that end with %s are those of what the bridge "+
+			"keeps; use another name for the segment", ErrRoute, s, stateSuffix)
 	}
 	if kind == kindMap && strings.Contains(name, ".") {
 		return nil, fmt.Errorf("%w: %q: the name of a bucket has no dots; use map:%s=%s",

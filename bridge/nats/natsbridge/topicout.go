@@ -84,7 +84,7 @@ func (b *Bridge) topicOut(ctx context.Context, r *route, kv jetstream.KeyValue) 
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer func() { _ = t.Close() }()
 	s := &sender{b: b, r: r, t: t, me: rand.Uint64(), inc: inc, largest: b.maxFrame()}
 	s.pack = min(b.o.Pack, s.largest)
 	if err := same(b.o.Dir, r.segment, inc); err != nil {

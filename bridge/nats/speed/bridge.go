@@ -73,7 +73,7 @@ func (x *bench) box(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	if err := from.Store(ctx, message{}); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (x *bench) box(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	var conns [2]*nats.Conn
 	for i := range conns {
 		if conns[i], err = nats.Connect(x.url); err != nil {
@@ -275,7 +275,7 @@ func (x *bench) topic(ctx context.Context, n, pack int) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	defer t.Close()
+	defer func() { _ = t.Close() }()
 	out, in, end, err := x.hosts(ctx, "topic:"+name, pack)
 	defer x.drop(ctx, "shmem_topic_"+name)
 	defer end()
@@ -311,7 +311,7 @@ func (x *bench) queue(ctx context.Context, n, pack int) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	_, _, end, err := x.hosts(ctx, "queue:"+name, pack)
 	defer x.drop(ctx, "shmem_queue_"+name)
 	defer end()
@@ -325,7 +325,7 @@ func (x *bench) queue(ctx context.Context, n, pack int) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	if _, err := to.Recv(ctx); err != nil {
 		return figure{}, err
 	}

@@ -52,7 +52,7 @@ func (w *world) watchMap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	last := map[uint64]uint64{}
 	for ctx.Err() == nil {
 		for e, err := range m.All() {
@@ -79,7 +79,7 @@ func (w *world) sameMaps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	for begun := time.Now(); ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
 		a, err := all(w.users)
 		if err != nil {

@@ -41,12 +41,12 @@ func (p *proxy) serve() {
 
 // join connects c to the server.
 func (p *proxy) join(c net.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	s, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	p.mu.Lock()
 	if p.cut {
 		p.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 type through struct{ box, entries, topic, queue, bare atomic.Int64 }
 
 func (t *through) each() map[string]*atomic.Int64 {
-	return map[string]*atomic.Int64{"box": &t.box, "map": &t.entries, "topic": &t.topic, "queue": &t.queue,
-		"bare nats.go": &t.bare}
+	return map[string]*atomic.Int64{"box": &t.box, "map": &t.entries, "topic": &t.topic,
+		"queue": &t.queue, "bare nats.go": &t.bare}
 }
 
 // later makes at the time of a if it is later.

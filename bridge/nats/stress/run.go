@@ -325,7 +325,7 @@ func (w *world) recvTopic(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer func() { _ = t.Close() }()
 	s, err := t.Subscribe(topic.Oldest)
 	if err != nil {
 		return err
@@ -357,7 +357,7 @@ func (w *world) recvQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	seen := map[uint64]bool{}
 	for v, err := range q.All(ctx) {
 		if err != nil {
@@ -382,7 +382,7 @@ func (w *world) watchBox(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }()
 	last := uint64(0)
 	for v, err := range b.Watch(ctx) {
 		if err != nil {

@@ -92,11 +92,14 @@ func (w *world) die(ctx context.Context, d death) error {
 		if err := w.provoke(ctx, d); err != nil {
 			return err
 		}
-		died := false
+		died, most := false, 8*time.Second
+		if d.own { // it is reached, also on a machine that has much to do
+			most = 30 * time.Second
+		}
 		select {
 		case <-p.done:
 			died = true
-		case <-time.After(8 * time.Second):
+		case <-time.After(most):
 		case <-ctx.Done():
 		}
 		if err := p.again(); err != nil {
