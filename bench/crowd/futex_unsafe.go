@@ -54,6 +54,42 @@ func futexSleep(w *atomic.Uint32, old uint32, d time.Duration) unix.Errno {
 	return e
 }
 
+// maxList is how many words waitForAny takes: one less than the kernel does.
+const maxList = 127
+
+// A listed is an element of the list of futex_waitv.
+type listed struct {
+	val, addr       uint64
+	flags, reserved uint32
+}
+
+// waitForAny waits until the first word of one of the pages changes, and calls f with its number,
+// again and again.
+func waitForAny(pages []*words, f func(k int)) {
+	const size32 = 2
+	list := make([]listed, len(pages))
+	for k, w := range pages {
+		list[k] = listed{uint64(w[0].Load()), uint64(uintptr(unsafe.Pointer(&w[0]))), size32, 0}
+	}
+	look := func(k int) {
+		if now := uint64(pages[k][0].Load()); now != list[k].val {
+			list[k].val = now
+			f(k)
+		}
+	}
+	for {
+		k, _, e := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(&list[0])),
+			uintptr(len(list)), 0, 0, 0, 0)
+		if e == 0 {
+			look(int(k))
+			continue
+		}
+		for k := range list { // one has changed before the thread slept
+			look(k)
+		}
+	}
+}
+
 // A futexMutex is the least lock of a Go program that sleeps: 0 is free, 1 held, 2 held with
 // waiters (Drepper, Futexes Are Tricky). It knows no deaths, and looks every 100 ms.
 type futexMutex struct{ w *atomic.Uint32 }

@@ -111,6 +111,7 @@ var roles = []struct {
 }{
 	{"receive", receive},
 	{"lock", lockRole},
+	{"ping", ping},
 	{"pong", pong},
 	{"mapped", mappedRole},
 	{"permit", permit},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/shmembox/shmem"
@@ -17,8 +18,16 @@ import (
 type mapped struct {
 	Dir, Name string
 	N         int
-	Floor     bool // by a raw futex, and a thread for each
+	Way       string
 }
+
+// Ways to wait at many mappings.
+const (
+	atEvents  = "psync.Event"
+	atThreads = "floor: a raw futex and a thread for each"
+	atLists   = "floor: futex_waitv of 127 words a thread"
+	atHanded  = "the same, each with a goroutine at a channel"
+)
 
 // file is the name of a segment.
 func (m mapped) file(i int) string { return fmt.Sprintf("%s-%d", m.Name, i) }
@@ -33,8 +42,12 @@ type mappedUsage struct {
 func mappedRole(param string) error {
 	m := parse[mapped](param)
 	shmem.SetSpinLimit(0)
+	serve := m.serve
+	if m.Way == atLists || m.Way == atHanded {
+		serve = m.serveList
+	}
 	for i := range m.N {
-		if err := m.serve(i); err != nil {
+		if err := serve(i); err != nil {
 			return err
 		}
 	}
@@ -54,7 +67,7 @@ func mappedRole(param string) error {
 
 // serve starts the goroutine that waits at a mapping.
 func (m mapped) serve(i int) error {
-	if m.Floor {
+	if m.Way == atThreads {
 		w, err := mapWords(m.Dir, m.file(i))
 		if err != nil {
 			return err
@@ -75,9 +88,48 @@ func (m mapped) serve(i int) error {
 	return nil
 }
 
+// serveList starts a goroutine that waits at up to maxList mappings from i on, with one system call.
+func (m mapped) serveList(i int) error {
+	if i%maxList != 0 {
+		return nil
+	}
+	var list []*words
+	for k := i; k < min(i+maxList, m.N); k++ {
+		w, err := mapWords(m.Dir, m.file(k))
+		if err != nil {
+			return err
+		}
+		list = append(list, w)
+	}
+	answer := func(k int) { futexSide{&list[k][16], true}.set() }
+	if m.Way == atHanded {
+		answer = m.handed(list)
+	}
+	go waitForAny(list, answer)
+	return nil
+}
+
+// handed starts a goroutine for each mapping, and returns what has one answer.
+func (m mapped) handed(list []*words) func(k int) {
+	rung := make([]chan struct{}, len(list))
+	for k, w := range list {
+		rung[k] = make(chan struct{}, 1)
+		go func() {
+			for range rung[k] {
+				futexSide{&w[16], true}.set()
+			}
+		}()
+	}
+	return func(k int) {
+		rung[k] <- struct{}{}
+		runtime.Gosched() // so that it goes on in this thread; the second, since every 61st turn of the
+		runtime.Gosched() // scheduler takes the caller first
+	}
+}
+
 // trip returns a round trip to the goroutine at a mapping, and what ends its use.
 func (m mapped) trip(i int) (trip, end func()) {
-	if m.Floor {
+	if m.Way != atEvents {
 		w, err := mapWords(m.Dir, m.file(i))
 		must(err)
 		n := uint32(0)
@@ -133,7 +185,7 @@ func manyMappings() {
 	shmem.SetSpinLimit(0)
 	defer shmem.SetSpinLimit(-1)
 	counts := []int{10, 100, 1000}
-	names := []string{"psync.Event", "floor: a raw futex and a thread for each"}
+	names := []string{atEvents, atThreads, atLists, atHanded}
 	type column struct {
 		median, late, cpu []time.Duration
 		ratio             []float64
@@ -147,7 +199,7 @@ func manyMappings() {
 		for k := range names {
 			var ofFirst time.Duration
 			for i, n := range counts {
-				t := mapped{dir, fmt.Sprintf("mapped-%d-%d-%d", k, n, round), n, k == 1}.measure()
+				t := mapped{dir, fmt.Sprintf("mapped-%d-%d-%d", k, n, round), n, names[k]}.measure()
 				if i == 0 {
 					ofFirst = t.median
 				}
