@@ -16,11 +16,13 @@
  *
  * Property: no live process sleeps for ever, with no timed check at all, if at most one process dies.
  *
- * Broken variants: NO_WATCH (the waker does not watch the one that it wakes), RING_NONE (the one that is told rings none).
- * Not searched to the end: PASSER, CLOSE, and SEES_ONCE (a sleeper that is rung and cannot go on keeps to
- * the owner that it has seen first), CLOSE_QUIET, ALONE_QUIET (a process that closes rings none),
- * DEAD_QUIET (the one that finds the holder dead wakes none), WATCH_BLIND (a death before the watch begins
- * is not noticed).
+ * Broken variants, caught with DIES=1: NO_WATCH (the waker does not watch the one that it wakes), RING_NONE
+ * (the one that is told rings none), SEES_ONCE (a sleeper that is rung and cannot go on keeps to the owner
+ * that it has seen first), WATCH_BLIND (a death before the watch begins is not noticed); and with CLOSE:
+ * CLOSE_QUIET, ALONE_QUIET (a process that closes rings none).
+ *
+ * DEAD_QUIET (the one that finds the holder dead wakes none) breaks nothing here, whichever process dies: each
+ * sleeper is told of the death itself. In lock.pml, where none is told, it is NO_WAKE_DEAD, and breaks.
  */
 #ifndef PROCS
 #define PROCS 3
