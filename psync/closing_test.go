@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/shmembox/shmem/internal/mem"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
+	"github.com/shmembox/shmem/internal/wait"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
 )
@@ -340,4 +342,79 @@ func TestCloseByHolder(t *testing.T) {
 	wantErr(t, "Acquire", v.Sem.Acquire(background, 1), nil)
 	wantErr(t, "Close", b.Close(), nil)
 	wantErr(t, "a peer's permit", peer.Sem.Acquire(background, 1), nil)
+}
+
+// An estate is what an attachment that closes may leave to its heirs.
+type estate struct {
+	Mu psync.Mutex
+	RW psync.RWMutex
+	Ev psync.Event
+}
+
+func openEstate(dir string) (*shmem.Box[estate], error) {
+	return shmem.Open[estate]("estate", &shmem.Options{Dir: dir})
+}
+
+func init() { roles = append(roles, shmemtest.Role{Name: "heir", Run: heir}) }
+
+// heir waits for what another attachment holds, in a process that never looks by itself.
+func heir(c *shmemtest.Conn) error {
+	wait.LookLate(time.Hour)
+	b, err := openEstate(c.Args()[0])
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	v := b.Value()
+	switch c.Args()[1] {
+	case "mutex":
+		err = v.Mu.Lock(background)
+	case "rwmutex":
+		err = v.RW.RLock(background)
+	case "event":
+		err = v.Ev.Wait(background)
+	}
+	return c.Send("owner died: %v", errors.Is(err, psync.ErrOwnerDied))
+}
+
+// TestCloseByHolderIsTold: those that wait are told at once when the holder closes its box, though
+// its process lives. The owner of the segment holds its slot for longer than others.
+func TestCloseByHolderIsTold(t *testing.T) {
+	for _, kind := range []string{"mutex", "rwmutex", "event"} {
+		for _, owner := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/owner=%v", kind, owner), func(t *testing.T) {
+				dir := shmemtest.Dir(t)
+				b, err := openEstate(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				holder := b
+				if !owner {
+					defer b.Close()
+					if holder, err = openEstate(dir); err != nil {
+						t.Fatal(err)
+					}
+				}
+				v := holder.Value()
+				switch kind {
+				case "mutex":
+					err = v.Mu.Lock(background)
+				case "rwmutex":
+					err = v.RW.Lock(background)
+				case "event":
+					err = v.Ev.Promise()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := mem.Of(v)
+				c := shmemtest.Start(t, "heir", dir, kind)
+				sleeper(t, m)
+				if err := holder.Close(); err != nil {
+					t.Fatal(err)
+				}
+				c.Expect(t, "owner died: true")
+			})
+		}
+	}
 }

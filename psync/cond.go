@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 
-	"github.com/shmembox/shmem/internal/format"
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/wait"
@@ -35,7 +34,10 @@ type Cond struct {
 // again. When Wait returns an error, whatever it is, the caller no longer holds mu. Do not unlock
 // mu then: another goroutine may have locked it.
 //
-// Wait returns [ErrOwnerDied] when a holder of mu died, and the context's error when ctx is done.
+// Wait returns the context's error when ctx is done, and [ErrOwnerDied] when a holder of mu died. It
+// looks at mu when it begins to sleep, and then every 100 ms. The death of a holder that it has seen
+// ends the wait at once where the kernel reports it. A holder that locked mu since the last look, or
+// at an object in another box, is found at the next one.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 	return fail("cond wait", c, c.wait(ctx, mu))
 }
@@ -74,26 +76,22 @@ func (c *Cond) waitAndLock(ctx context.Context, o, mo robust.Object, mu *Mutex) 
 	}
 	step.Reach(step.CondOut)
 	changed := func() bool { return c.count.Load() != was }
-	err := wait.Until(ctx, o.M, &c.armed, changed, wait.Options{
+	opts := wait.Options{
 		Probe: func() bool {
 			free, err := robust.Free(mo, &mu.w.Word, &mu.w.Armed)
 			return !free && err != nil
 		},
 		Subject: &mu.w.Word,
-		Watch:   holderOf(mu),
-	})
+		Pinned:  true,
+	}
+	if mo.M == o.M { // else it names an attachment of another segment
+		opts.Owner = &mu.w.Word
+	}
+	err := wait.Until(ctx, o.M, &c.armed, changed, opts)
 	if err != nil {
 		return err
 	}
 	return mu.lock(ctx)
-}
-
-// holderOf returns the attachment that holds mu, none if mu is free.
-func holderOf(mu *Mutex) []format.ID {
-	if id := format.ID(mu.w.Word.Load() &^ format.WaitersBit); id.Gen() != 0 {
-		return []format.ID{id}
-	}
-	return nil
 }
 
 // Signal wakes at least one waiter, if there is one. At present it wakes all of them: a process

@@ -18,6 +18,7 @@ import (
 	"github.com/shmembox/shmem/internal/robust"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/internal/wait"
 	"github.com/shmembox/shmem/internal/wait/waittest"
 	"github.com/shmembox/shmem/psync"
 	"github.com/shmembox/shmem/shmemtest"
@@ -381,6 +382,65 @@ func TestCondHolderDies(t *testing.T) {
 	do(t, c, "lock")
 	c.Kill()
 	wantErr(t, "Wait", within(t, "Wait", func() error { return <-done }), psync.ErrOwnerDied)
+}
+
+func init() {
+	roles = append(roles, shmemtest.Role{Name: "condlate", Run: condLate})
+}
+
+// condLate waits for a signal, in a process that never looks by itself.
+func condLate(c *shmemtest.Conn) error {
+	wait.LookLate(time.Hour)
+	s, v, err := attach(c.Args()[0], waittest.ReadWrite)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := v.mu.Lock(context.Background()); err != nil {
+		return err
+	}
+	err = v.cond.Wait(context.Background(), &v.mu)
+	return c.Send("owner died: %v", errors.Is(err, psync.ErrOwnerDied))
+}
+
+// TestCondLaterHolderDies: a waiter for a signal watches the holder that it has found at a look,
+// also one that locked after the wait began. The kernel tells it of that one's death.
+func TestCondLaterHolderDies(t *testing.T) {
+	path, s, _ := newSeg(t)
+	w := shmemtest.Start(t, "condlate", path)
+	slot := sleeper(t, s.M)
+	c := start(t, path)
+	do(t, c, "lock")
+	slot.Pending.Or(slot.Interest.Load()) // a ring, so that it looks; it does not probe because of it
+	slot.Bell.Add(1)
+	slot.Rouse()
+	until(t, func() bool { return slot.Pending.Load() == 0 && slot.Sleeping.Load() != 0 })
+	c.Kill()
+	w.Expect(t, "owner died: true")
+}
+
+// sleeper waits until a leader sleeps, and returns its slot.
+func sleeper(t *testing.T, m *mem.Mapping) (slot *mem.Slot) {
+	t.Helper()
+	until(t, func() bool {
+		for i := range m.Peers.SlotBound() {
+			if p := m.Peers.Slot(i); p.Sleeping.Load() != 0 {
+				slot = p
+			}
+		}
+		return slot != nil
+	})
+	return slot
+}
+
+// until waits until a condition holds.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not within 20 s")
+		}
+	}
 }
 
 // TestCloseDuringOnce: Close waits for the function, and nothing faults.

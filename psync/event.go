@@ -2,6 +2,7 @@ package psync
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -99,7 +100,7 @@ func (e *Event) Reset() error {
 }
 
 // Promise declares that this attachment will set the event. If the attachment dies before the event
-// is set, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
+// is set, or is closed, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
 // later Promise replaces an earlier one. At an event that is set the promise is for the next time:
 // a Set of another attachment does not end it before Reset.
 func (e *Event) Promise() error {
@@ -111,6 +112,9 @@ func (e *Event) Promise() error {
 		return failed("event promise", e, err)
 	}
 	defer o.Unpin()
+	if o.M != nil {
+		o.M.Promised.Store(true)
+	}
 	for {
 		s := e.load()
 		if e.swap(s, s.promised(o.Me)) {
@@ -137,6 +141,11 @@ func (e *Event) IsSet() bool {
 // the object's id is format.NoID then.
 func objectToRead[T any](p *T) (robust.Object, error) {
 	m := mem.Of(p)
+	if m != nil {
+		if id := m.LockID(); id != format.NoID { // the usual case
+			return robust.Object{M: m, Me: id}, nil
+		}
+	}
 	if m == nil || m.Retired() {
 		return robust.Of(p)
 	}
@@ -184,29 +193,51 @@ func (e *Event) waitFor(ctx context.Context, o robust.Object, c uint32) error {
 		if s.count() != c {
 			return nil
 		}
-		id := s.promiser()
-		died := func() bool { return id != format.NoID && !o.Alive(id) }
-		if died() {
-			if e.load() == s { // no other attachment has set or promised it meanwhile
-				return ErrOwnerDied
+		opts := wait.Options{Pinned: true, Poll: o.Me == format.NoID}
+		if id := s.promiser(); id != format.NoID {
+			died := func() bool { return !o.Alive(id) }
+			if died() {
+				if e.load() == s { // no other attachment has set or promised it meanwhile
+					return ErrOwnerDied
+				}
+				continue
 			}
-			continue
+			opts.Probe, opts.Watch = died, []format.ID{id}
 		}
-		var watch []format.ID
-		if id != format.NoID {
-			watch = []format.ID{id}
-		}
-		// A new promise ends the wait too: the next one watches its process.
-		changed := func() bool { return e.load() != s }
-		opts := wait.Options{Probe: died, Watch: watch, Poll: o.Me == format.NoID}
 		var err error
 		if g := wait.GroupOf(ctx); g != nil {
-			err = g.Enter(o.M, &e.armed, changed, opts)
+			err = g.Enter(o.M, &e.armed, func() bool { return e.load() != s }, opts)
 		} else {
-			err = wait.Until(ctx, o.M, &e.armed, changed, opts)
+			err = e.until(ctx, o, s, opts)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// An eventWait is a condition that one wait after the other uses: a wait allocates nothing.
+type eventWait struct {
+	e       *Event
+	s       eventState
+	changed func() bool // the state of e is no longer s
+}
+
+var eventWaits = sync.Pool{New: func() any {
+	w := new(eventWait)
+	w.changed = func() bool { return w.e.load() != w.s }
+	return w
+}}
+
+// until waits until the state is no longer s. A new promise ends the wait too: the next one watches
+// its process.
+func (e *Event) until(
+	ctx context.Context, o robust.Object, s eventState, opts wait.Options,
+) error {
+	w := eventWaits.Get().(*eventWait)
+	w.e, w.s = e, s
+	err := wait.Until(ctx, o.M, &e.armed, w.changed, opts)
+	w.e = nil
+	eventWaits.Put(w)
+	return err
 }

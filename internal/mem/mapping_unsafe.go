@@ -48,6 +48,8 @@ type Mapping struct {
 	// HoldsLocks, if set, reports whether this attachment holds locks in the payload. It looks
 	// until the deadline at most. DrainUnlocked calls it.
 	HoldsLocks atomic.Pointer[func(deadline time.Time) bool]
+	// Promised tells that this attachment has promised something that others wait for.
+	Promised atomic.Bool
 	// Peers is nil if there is no control block: in a foreign file.
 	Peers *Peers
 	// Waiters holds the waiters of this process at this mapping. Only internal/wait uses it.
@@ -225,22 +227,29 @@ func (m *Mapping) Drain() {
 
 // DrainUnlocked is Drain, and waits until this attachment holds no lock, at most for UnlockTime. A
 // call that has locked may have returned the moment before, and its goroutine is about to unlock.
-// Calls that unlock succeed until DrainUnlocked returns; calls that lock fail.
-func (m *Mapping) DrainUnlocked() {
+// Calls that unlock succeed until DrainUnlocked returns; calls that lock fail. It reports whether
+// this attachment still holds a lock.
+func (m *Mapping) DrainUnlocked() (holds bool) {
 	m.drain()
 	if f := m.HoldsLocks.Load(); f != nil && m.exposed.Load() {
 		// In a truncated file it faults: then there is nothing to wait for.
-		_ = m.Guard(func() { waitUnlocked(*f) })
+		_ = m.Guard(func() { holds = waitUnlocked(*f) })
 	}
 	m.endDrain()
+	return holds
 }
 
-func waitUnlocked(holdsLocks func(deadline time.Time) bool) {
+// waitUnlocked reports whether locks are held at the end.
+func waitUnlocked(holdsLocks func(deadline time.Time) bool) bool {
 	nap, deadline := firstNap, time.Now().Add(UnlockTime)
-	for holdsLocks(deadline) && time.Now().Before(deadline) {
+	for holdsLocks(deadline) {
+		if !time.Now().Before(deadline) {
+			return true
+		}
 		time.Sleep(nap)
 		nap = min(2*nap, lastNap)
 	}
+	return false
 }
 
 // Times between two looks of Drain at words that change without a ring.

@@ -10,6 +10,7 @@ import (
 	"github.com/shmembox/shmem/internal/notes"
 	"github.com/shmembox/shmem/internal/step"
 	"github.com/shmembox/shmem/internal/sys"
+	"github.com/shmembox/shmem/internal/wait"
 )
 
 // To detach from a segment:
@@ -32,7 +33,9 @@ import (
 //     attachment has come into it: no other can come any more
 //  8. leave the gate (DetachRelease). Where the name was unlinked tell the others (DetachTold;
 //     see told.go); in all other cases ring what waits for events (DetachCounted)
-//  9. cleanup: drop the value (DetachDrop)
+//  9. cleanup: drop the value (DetachDrop). If this attachment holds locks of the value, or has
+//     promised to set an event, unlock the slot and ring all that wait: the process lives, so the
+//     kernel tells none of them
 //  10. remove the mapping (DetachRetire)
 //  11. close the file, which frees the slot (DetachSlot)
 //
@@ -54,7 +57,7 @@ func (a *Attachment) Detach(leak bool) error {
 		a.binding.Invalidate()
 	}
 	a.mu.Unlock()
-	a.m.DrainUnlocked()
+	owes := a.m.DrainUnlocked() || a.m.Promised.Load()
 	cleanup, err := a.resign(leak)
 	if a.unlinked {
 		a.tell()
@@ -70,6 +73,9 @@ func (a *Attachment) Detach(leak bool) error {
 		a.m.Drain()
 	}
 	step.Reach(step.DetachDrop)
+	if owes {
+		a.renounce(cleanup)
+	}
 	a.m.Retire()
 	step.Reach(step.DetachRetire)
 	if e := a.file.Close(); e != nil && err == nil {
@@ -77,6 +83,17 @@ func (a *Attachment) Detach(leak bool) error {
 	}
 	step.Reach(step.DetachSlot)
 	return err
+}
+
+// renounce makes those that wait look at what this attachment still holds: it is a dead holder now.
+func (a *Attachment) renounce(hasSlot bool) {
+	if a.id == format.NoID {
+		return
+	}
+	if hasSlot {
+		a.unlockSlot()
+	}
+	_ = a.m.Guard(func() { wait.RingAll(a.m) })
 }
 
 // Abandon ends the attachment as the kernel does when a process dies: without cleanup. It is for

@@ -91,18 +91,24 @@ func (b *ownBell) sleep(seen uint32, d time.Duration) {
 // sleepAlone sleeps in a thread of its own. It reports false if limit leaders do already, or if it
 // cannot sleep.
 func (b *ownBell) sleepAlone(seen uint32, d time.Duration, limit int32) bool {
-	defer alone.Add(-1) // also when memory faults
 	if alone.Add(1) > limit && mem.SleepTakesThread {
+		alone.Add(-1)
 		return false
 	}
 	b.aside.Store(true)
-	defer b.aside.Store(false)
+	defer b.rise() // also when memory faults
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
 	slept := b.slot.Sleep(seen, d)
 	b.slot.Sleeping.Store(0)
 	step.Reach(step.WaitWoken)
 	return slept
+}
+
+// rise ends sleepAlone.
+func (b *ownBell) rise() {
+	b.aside.Store(false)
+	alone.Add(-1)
 }
 
 // poll sleeps for a while, longer each time that the bell was not rung.

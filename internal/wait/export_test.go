@@ -69,7 +69,7 @@ func Turnstiles(m *mem.Mapping) (n int) {
 // Guests returns how many members of groups wait at m, and whether no waiter leads there.
 func Guests(m *mem.Mapping) (n int, free bool) {
 	l := lotOf(m)
-	return int(l.guests.n.Load()), len(l.leadToken) == 1
+	return int(l.guests.n.Load()), l.token.isFree()
 }
 
 // Waiting returns how many waiters at m are not chosen.

@@ -205,9 +205,9 @@ func (l *parkingLot) leaveGroup(w *waiter) {
 		w.leads = false
 		l.bell.ringFor(nil)
 		l.slot.Sleeping.Store(0)
-		l.leadToken <- struct{}{}
+		l.token.put()
 	}
-	if len(l.leadToken) > 0 {
+	if l.token.isFree() {
 		l.offerLead()
 	}
 }
@@ -350,9 +350,7 @@ func (g *Group) tick() int {
 
 // takeLead makes a member the leader, if no other waiter leads.
 func (l *parkingLot) takeLead(w *waiter) bool {
-	select {
-	case <-l.leadToken:
-	default:
+	if !l.token.take() {
 		return false
 	}
 	step.Reach(step.WaitLead)
@@ -370,7 +368,7 @@ func (l *parkingLot) serve(w *waiter, tick bool) {
 	for range serveTries {
 		s.Sleeping.Store(0)
 		bell := l.bell.value() // before pending, as in lead
-		set := s.Pending.Swap(0)
+		set := l.takePending()
 		l.accept(set)
 		if now := clock(); tick && now-l.lastScan >= backstop {
 			l.lastScan, set = now, ^uint64(0)

@@ -24,11 +24,7 @@ type Lead struct {
 // NewLead returns a Lead of m, which has a slot. It takes the lead if that is free.
 func NewLead(m *mem.Mapping) *Lead {
 	x := &Lead{m: m}
-	select {
-	case <-lotOf(m).leadToken:
-		x.held.Store(true)
-	default:
-	}
+	x.held.Store(lotOf(m).token.take())
 	return x
 }
 
@@ -41,7 +37,7 @@ func (x *Lead) Release() {
 	x.over.Store(true)
 	if x.take() {
 		l := lotOf(x.m)
-		l.leadToken <- struct{}{}
+		l.token.put()
 		l.offerLead()
 	}
 }
@@ -61,10 +57,7 @@ func (x *Lead) Attend() {
 	}
 	defer x.keep() // also when memory faults
 	l := lotOf(x.m)
-	set := l.slot.Pending.Load()
-	if set != 0 {
-		set = l.slot.Pending.Swap(0)
-	}
+	set := l.takePending()
 	l.accept(set)
 	if now := clock(); now-l.lastScan >= backstop {
 		l.lastScan, set = now, ^uint64(0)
@@ -78,6 +71,43 @@ func (l *parkingLot) giveBack(x *Lead) {
 		x.keep()
 		return
 	}
-	l.leadToken <- struct{}{}
+	l.token.put()
 	l.offerLead()
 }
+
+// A token is that of the leader. One that no goroutine waits for is taken and put by one
+// compare-and-swap and one store.
+type token struct {
+	free   atomic.Bool   // it can be taken here
+	wanted atomic.Int32  // goroutines that wait at handed
+	handed chan struct{} // has it otherwise, if no goroutine has it; nil: there is none
+}
+
+// take takes the token if no goroutine has it.
+func (t *token) take() bool {
+	if t.free.CompareAndSwap(true, false) {
+		return true
+	}
+	select {
+	case <-t.handed:
+		return true
+	default:
+		return false
+	}
+}
+
+// put gives the token to one of those that wait at handed; else it can be taken.
+func (t *token) put() {
+	if t.wanted.Load() > 0 {
+		t.handed <- struct{}{}
+		return
+	}
+	t.free.Store(true)
+	// A goroutine that has begun to wait meanwhile has perhaps not found it.
+	if t.wanted.Load() > 0 && t.free.CompareAndSwap(true, false) {
+		t.handed <- struct{}{}
+	}
+}
+
+// isFree reports whether no goroutine has the token.
+func (t *token) isFree() bool { return t.free.Load() || len(t.handed) > 0 }

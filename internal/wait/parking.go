@@ -20,10 +20,10 @@ type parkingLot struct {
 	slot *mem.Slot    // of this attachment; nil if m is nil
 	bell doorbell     // of this attachment; nil if m is nil
 
-	leadToken chan struct{}          // holds the token of the leader; nil without slot
-	leader    atomic.Pointer[waiter] // nil: none
-	lastScan  time.Duration          // of all waiters by a leader, which writes it; by clock
-	waiting   atomic.Int32           // how many are registered
+	token    token                  // of the leader; none without slot
+	leader   atomic.Pointer[waiter] // nil: none
+	lastScan time.Duration          // of all waiters by a leader, which writes it; by clock
+	waiting  atomic.Int32           // how many are registered
 
 	occupied atomic.Uint64 // the buckets that have waiters that are not chosen
 	resuming atomic.Int32  // how many are chosen, and have not gone on yet; see Resuming
@@ -96,6 +96,9 @@ func (w *waiter) ring() {
 
 // takeRing reports whether the waiter was rung since the last call.
 func (w *waiter) takeRing() bool {
+	if len(w.signal) == 0 {
+		return false
+	}
 	select {
 	case <-w.signal:
 		return true
@@ -144,9 +147,9 @@ func lotOf(m *mem.Mapping) *parkingLot {
 	slot := m.Peers.Slot(int(m.Peers.Self.Slot()))
 	l := &parkingLot{
 		m: m, slot: slot, bell: &ownBell{futexBell: futexBell{slot}, m: m},
-		leadToken: make(chan struct{}, 1), lastScan: clock(),
+		token: token{handed: make(chan struct{}, 1)}, lastScan: clock(),
 	}
-	l.leadToken <- struct{}{}
+	l.token.free.Store(true)
 	l.open()
 	a := any(l)
 	if m.Waiters.CompareAndSwap(nil, &a) {
@@ -276,9 +279,14 @@ func (l *parkingLot) unregister(w *waiter, err *error) {
 		step.Reach(step.WaitPassed)
 	}
 	w.takeRing() // no other goroutine rings it any more
-	w.probeNow.Store(false)
-	w.prober.Store(false)
-	w.armed, w.ready, w.probe, w.watch, w.next, w.prev = nil, nil, probe{}, nil, nil, nil
+	if w.probe.look != nil {
+		w.probe = probe{}
+		w.prober.Store(false)
+	}
+	if w.probeNow.Load() {
+		w.probeNow.Store(false)
+	}
+	w.armed, w.ready, w.watch, w.next, w.prev = nil, nil, nil, nil, nil
 	w.owner, w.owned, w.stop, w.keeps, w.chosen = nil, 0, nil, nil, false
 	w.reported = false
 	if w.group == nil { // else the group frees it
@@ -297,7 +305,7 @@ type leaving struct {
 func (b *bucket) remove(w *waiter, slot *mem.Slot) (l leaving) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.probers.get(w.probe.subject) == w {
+	if w.probe.look != nil && b.probers.get(w.probe.subject) == w {
 		l.handed = b.nextProber(w)
 	}
 	if w.next != nil {
@@ -326,7 +334,9 @@ func (l *parkingLot) wait(
 	w := waiters.Get().(*waiter)
 	w.k, w.armed, w.ready, w.watch = k, armed, ready, o.Watch
 	w.alike, w.owner, w.stop, w.keeps = o.Alike, o.Owner, o.Stop, o.Lead
-	w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
+	if o.Probe != nil {
+		w.probe.look, w.probe.subject = o.Probe, subject{armed, o.Subject}
+	}
 	l.register(w)
 	defer l.unregister(w, &err)
 	step.Reach(step.WaitInterest)
@@ -343,41 +353,43 @@ func (l *parkingLot) wait(
 	return l.park(ctx, closing, w)
 }
 
-// park waits on channels, as a follower, and as the leader while no other waiter leads.
+// park waits as the leader, or as a follower until no other waiter leads.
 func (l *parkingLot) park(ctx context.Context, closing <-chan struct{}, w *waiter) error {
-	for {
-		if w.keeps.take() {
-			if done, err := l.lead(ctx, w); done || err != nil {
-				return err
-			}
-			continue
+	if !w.keeps.take() && !l.token.take() {
+		if leads, err := l.follow(ctx, closing, w); !leads {
+			return err
 		}
-		select {
-		case <-l.leadToken:
-			if done, err := l.lead(ctx, w); done || err != nil {
-				return err
-			}
-			continue
-		default:
+	}
+	return l.lead(ctx, w)
+}
+
+// follow waits on channels. It reports whether the waiter has the token of the leader then; else
+// its wait is over.
+func (l *parkingLot) follow(
+	ctx context.Context, closing <-chan struct{}, w *waiter,
+) (leads bool, err error) {
+	l.token.wanted.Add(1)
+	defer l.token.wanted.Add(-1)
+	for {
+		if w.keeps.take() || l.token.take() {
+			return true, nil
 		}
 		if now := clock(); w.isProber(now) {
 			w.alarm.set(w, w.untilProbe(LastProbe, now), now)
 		}
 		select {
-		case <-l.leadToken:
-			if done, err := l.lead(ctx, w); done || err != nil {
-				return err
-			}
+		case <-l.token.handed:
+			return true, nil
 		case <-w.signal:
 			if l.check(w) || l.runProbe(w, clock()) {
-				return nil
+				return false, nil
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-closing:
-			return ErrClosed
+			return false, ErrClosed
 		case <-w.stop:
-			return ErrClosed
+			return false, ErrClosed
 		}
 	}
 }
@@ -393,43 +405,98 @@ func (w *waiter) stopped() bool {
 }
 
 // lead sleeps on the doorbell for all waiters at the mapping, until w's own wait is over. The
-// caller has received the lead token. lead puts it back, also when memory faults.
-func (l *parkingLot) lead(ctx context.Context, w *waiter) (bool, error) {
-	defer l.giveBack(w.keeps)
+// caller has the token of the leader. lead puts it back, also when memory faults.
+func (l *parkingLot) lead(ctx context.Context, w *waiter) error {
+	defer l.resign(w)
 	step.Reach(step.WaitLead)
-	s := l.slot
 	l.leader.Store(w)
-	defer l.leader.Store(nil)
-	if ctx.Done() != nil && w.keeps == nil {
+	ends := ctx.Done() != nil
+	if ends && w.keeps == nil {
 		defer context.AfterFunc(ctx, l.wakeLeader)()
 	}
-	for {
+	for slept := time.Duration(0); ; {
 		bell := l.bell.value() // before pending: a ring that comes later changes it
-		set := s.Pending.Swap(0)
+		set := l.takePending()
+		if l.goesOnAlone(w, set) {
+			return nil
+		}
 		l.accept(set)
 		if set != 0 {
 			l.dispatch(set)
 		}
 		if w.takeRing() && l.check(w) {
-			return true, nil
+			return nil
 		}
-		now := clock()
-		if w.first { // it has looked just now, and so have those that came later
-			w.first, l.lastScan = false, now
+		d, done := l.look(w, &slept)
+		if done {
+			return nil
 		}
-		if now-l.lastScan >= backstop {
-			l.lastScan = now
-			l.dispatch(^uint64(0))
+		if ends && ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if w.takeRing() && l.check(w) || l.runProbe(w, now) {
-			return true, nil
+		if l.m.Closed() || w.stop != nil && w.stopped() {
+			return ErrClosed
 		}
-		if err := ctx.Err(); err != nil {
-			return true, err
-		}
-		if l.m.Closed() || w.stopped() {
-			return true, ErrClosed
-		}
-		l.bell.sleep(bell, w.untilProbe(l.lastScan+backstop-now, now))
+		l.bell.sleep(bell, d)
 	}
+}
+
+// look does what is due without a ring: a check of all waiters, and a probe. It returns for how
+// long the leader may sleep, or that its wait is over.
+//
+// A leader that was the first to wait has just looked, and so have those that came later. It does
+// not ask for the time: it is seldom the one for which something is due, and the clock costs as
+// much as the rest of the turn. slept is for how long it wanted to sleep then.
+func (l *parkingLot) look(w *waiter, slept *time.Duration) (d time.Duration, done bool) {
+	first := w.first
+	w.first = false
+	if first && !w.probeNow.Load() {
+		*slept = min(backstop, w.firstProbe())
+		return *slept, false
+	}
+	now := clock()
+	if first {
+		l.lastScan = now
+	}
+	if *slept > 0 { // perhaps not for so long: then the first looks come early
+		l.lastScan = now - *slept
+		w.isProber(l.lastScan)
+		*slept = 0
+	}
+	if now-l.lastScan >= backstop {
+		l.lastScan = now
+		l.dispatch(^uint64(0))
+	}
+	if w.takeRing() && l.check(w) || l.runProbe(w, now) {
+		return 0, true
+	}
+	return w.untilProbe(l.lastScan+backstop-now, now), false
+}
+
+// resign ends the lead of a waiter.
+func (l *parkingLot) resign(w *waiter) {
+	l.leader.Store(nil)
+	l.giveBack(w.keeps)
+}
+
+// takePending takes the buckets that were rung.
+func (l *parkingLot) takePending() uint64 {
+	if l.slot.Pending.Load() == 0 {
+		return 0
+	}
+	return l.slot.Pending.Swap(0)
+}
+
+// goesOnAlone is accept, dispatch and check for a leader that was rung by another process and goes
+// on, where no other goroutine waits at the mapping. One that comes just now looks by itself. The
+// leader takes a baton of its object: it is the one that would be chosen.
+func (l *parkingLot) goesOnAlone(w *waiter, set uint64) bool {
+	b := baton(l.slot.Baton.Load())
+	switch {
+	case set == 0 && b == 0, set == ^uint64(0), l.waiting.Load() != 1:
+		return false
+	case b != 0 && !b.is(batonOf(mem.Offset(l.m, w.armed))):
+		return false
+	}
+	return w.ready() && (b == 0 || l.slot.Baton.CompareAndSwap(uint64(b), 0))
 }

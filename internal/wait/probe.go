@@ -38,13 +38,19 @@ func (w *waiter) isProber(now time.Duration) bool {
 		return false
 	}
 	if w.probe.every == 0 {
-		w.probe.every = max(FirstProbe, lookLate)
-		if w.reported {
-			w.probe.every = max(LastProbe, lookLate)
-		}
+		w.probe.every = w.firstProbe()
 		w.probe.schedule(now)
 	}
 	return true
+}
+
+// firstProbe returns the time from the start of the wait to the first probe, should the waiter be
+// the prober.
+func (w *waiter) firstProbe() time.Duration {
+	if w.probe.look == nil || w.reported {
+		return max(LastProbe, lookLate)
+	}
+	return max(FirstProbe, lookLate)
 }
 
 // untilProbe returns the time until the waiter's next probe, at most d.
@@ -62,7 +68,7 @@ func (w *waiter) runProbe(now time.Duration) (looked, found bool) {
 		return false, false
 	}
 	prober := w.isProber(now)
-	if w.probeNow.Swap(false) {
+	if w.probeNow.Load() && w.probeNow.Swap(false) {
 		p.every = time.Millisecond // the kernel may free the lock byte a moment after the death
 	} else if !prober || now < p.due {
 		return false, false

@@ -38,8 +38,9 @@ var haveSentries = sync.OnceValue(mem.HaveFutexes)
 
 // sentries are those of this process. Its mutex is taken before that of a sentry.
 var sentries struct {
-	mu  sync.Mutex
-	all []*sentry // each has berths; guarded by mu
+	mu     sync.Mutex
+	all    []*sentry // each has berths; guarded by mu
+	joined int       // berths that there have been; guarded by mu
 }
 
 // A berth is the place of one mapping at a sentry.
@@ -51,6 +52,7 @@ type berth struct {
 	lost   bool          // the memory has faulted, or the berth was given up; guarded by sentry.mu
 	rung   chan struct{} // holds one ring
 	member *waiter       // leads without sleeping here; nil: none; guarded by sentry.mu
+	phase  time.Duration // of its looks, see together
 	timer  *time.Timer   // only the leader uses it
 }
 
@@ -59,6 +61,8 @@ func joinSentry(m *mem.Mapping, slot *mem.Slot, seen uint32) *berth {
 	b := &berth{m: m, slot: slot, seen: seen, rung: make(chan struct{}, 1)}
 	sentries.mu.Lock()
 	defer sentries.mu.Unlock()
+	b.phase = time.Duration(sentries.joined/perLook) * lookStep % lookEvery
+	sentries.joined++
 	for _, s := range sentries.all {
 		if s.add(b) {
 			return b
@@ -114,16 +118,25 @@ func (s *sentry) run() {
 			return
 		}
 		if rang {
-			runtime.Gosched()
+			yield()
 		}
 		woken, err := list.Sleep()
 		if err != nil {
 			time.Sleep(firstPoll) // the next look finds out why, or polls
 		}
 		if woken > 0 && s.lookAt(woken-1) {
-			runtime.Gosched()
+			yield()
 		}
 	}
+}
+
+// yield lets the leaders that were rung go on in this thread. One yield is not enough: it puts the
+// sentry into the scheduler's global queue, which every 61st turn of the scheduler looks at first.
+// Then the sentry would sleep at once, and the leaders wait until Go takes the thread's P, which
+// takes up to 10 ms.
+func yield() {
+	runtime.Gosched()
+	runtime.Gosched()
 }
 
 // look rings the leaders whose bells have changed, and lists what to sleep on. left: a berth is
@@ -185,12 +198,23 @@ func (b *berth) ringFor(w *waiter) {
 	b.member = w
 }
 
-// together returns a time of at most d, so that leaders whose times are long look at the same
-// moments. A thousand of them that wake one by one, ten times a second each, would keep a CPU busy.
-func together(d time.Duration) time.Duration {
-	const every = 20 * time.Millisecond
-	if d >= 2*every {
-		d -= (clock() + d) % every
+// Leaders in berths that have long to sleep look together, perLook of them at a time. A thousand
+// that wake one by one, ten times a second each, would keep a CPU busy; a thousand at once would
+// keep those waiting that are rung.
+const (
+	perLook   = 40
+	lookStep  = 4 * time.Millisecond // between the looks of two such groups
+	lookEvery = Backstop             // between two looks of a group
+)
+
+// together returns a time of at most d at which the leader's group looks.
+func (b *berth) together(d time.Duration) time.Duration {
+	every := lookEvery
+	if d < every {
+		every /= 5
+	}
+	if d >= 2*every || every == lookEvery {
+		d -= (clock() + d - b.phase + lookEvery) % every
 	}
 	return d
 }
@@ -200,7 +224,7 @@ func (b *berth) sleep(seen uint32, d time.Duration) {
 	b.slot.Sleeping.Store(1)
 	step.Reach(step.WaitSleep)
 	if b.slot.Bell.Load() == seen {
-		d = together(d)
+		d = b.together(d)
 		if b.timer == nil {
 			b.timer = time.NewTimer(d)
 		} else {

@@ -76,8 +76,9 @@ type Options struct {
 	// Probe is called at once.
 	Watch []format.ID
 	// Owner is a lock word, whose owner is watched as the attachments in Watch are. The owner may
-	// change during the wait. The condition holds unless a living attachment owns the word. Where
-	// the kernel reports the owner's death the first call of Probe comes after LastProbe.
+	// change during the wait: Until watches the owner that it finds when it looks at the condition.
+	// At a lock the condition holds unless a living attachment owns the word. Where the kernel
+	// reports the owner's death the first call of Probe comes after LastProbe.
 	Owner *atomic.Uint32
 	// Alike tells that where one waiter at this armed word cannot go on no other one can. Objects
 	// that are woken by WakeN need fewer wake-ups then.
@@ -86,6 +87,8 @@ type Options struct {
 	Poll bool
 	// NoSpin parks without spinning first.
 	NoSpin bool
+	// Pinned tells that the caller has pinned m, and keeps it so during the wait.
+	Pinned bool
 	// Stop ends the wait with ErrClosed when it is closed. The closer calls Rouse then.
 	Stop <-chan struct{}
 	// Lead keeps the lead between the waits of a caller: see Lead.
@@ -105,10 +108,12 @@ func Until(
 ) error {
 	var closing <-chan struct{}
 	if m != nil {
-		if !m.Pin() {
-			return ErrClosed
+		if !o.Pinned {
+			if !m.Pin() {
+				return ErrClosed
+			}
+			defer m.Unpin()
 		}
-		defer m.Unpin()
 		closing = m.Closing()
 	}
 	if ready() {
