@@ -64,6 +64,9 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 		return err
 	}
 	defer s.leave()
+	if done, err := q.sendQuickly(&v); done {
+		return err
+	}
 	return q.send(ctx, s, &v)
 }
 
@@ -74,6 +77,9 @@ func (q *Queue[T]) TrySend(v T) error {
 		return err
 	}
 	defer s.leave()
+	if done, err := q.sendQuickly(&v); done {
+		return err
+	}
 	return q.send(stream.Try{}, s, &v)
 }
 
@@ -116,6 +122,9 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, err
 	}
 	defer r.leave()
+	if done, err := q.recvQuickly(&v); done {
+		return v, err
+	}
 	err = q.recv(ctx, r, &v)
 	return v, err
 }
@@ -127,6 +136,9 @@ func (q *Queue[T]) TryRecv() (v T, err error) {
 		return v, err
 	}
 	defer r.leave()
+	if done, err := q.recvQuickly(&v); done {
+		return v, err
+	}
 	err = q.recv(stream.Try{}, r, &v)
 	return v, err
 }
@@ -252,62 +264,77 @@ func (q *Queue[T]) Leak() error { return q.Segment().Leak() }
 // The methods below move messages. A call of an end has begun, of the queue's own methods or of a
 // Sender or Receiver. A stream.Try does not block.
 
-func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
-	// What claim and publish do where nothing is in the way, without calls by way of the interface.
-	if step.Hooked() || robust.RaceEnabled {
-		// claim and publish reach the steps and tell the race detector.
-	} else if e := q.many; e != nil {
-		if n, ok := e.mpmc.ClaimNext(e.Self); ok {
-			mem.Assign(q.cells.At(n.Index), v)
-			if err := e.mpmc.PublishNext(n); err != nil {
-				return e.sendErrors.Corrupt(err)
-			}
-			wait.WakeN(e.M, &e.header.RecvArmed, 1)
-			q.prefetchRoom(n.Pos, n.Index)
-			return nil
-		}
-	} else {
-		e := s.(*singleItemSender)
-		if i, ok := e.next(); ok {
-			mem.Assign(&q.items[i], v)
-			e.ring.PublishNext()
-			if i += ring.Ahead; i < len(q.items) {
-				mem.PrefetchWrite(&q.items[i])
-			}
-			wait.Wake(e.m, &e.header.RecvArmed)
-			return nil
-		}
+// sendQuickly sends by the least that a message takes, in a queue for many. It reports false where
+// something is in the way, a test steps in, or the race detector.
+func (q *Queue[T]) sendQuickly(v *T) (done bool, err error) {
+	e := q.many
+	if e == nil || robust.RaceEnabled || step.Hooked() {
+		return false, nil
 	}
+	n, ok := e.mpmc.TryClaim(e.Self)
+	if !ok {
+		return false, nil
+	}
+	mem.Assign(q.cells.At(n.Index), v)
+	if !e.mpmc.PublishTried(n) {
+		return true, e.sendErrors.Corrupt(ring.ErrNotHeld)
+	}
+	wait.WakeN(e.M, &e.header.RecvArmed, 1)
+	if e.mpmc.RoomAhead(n.Pos) {
+		if w := e.mpmc.WordAhead(n.Index + ring.Ahead); w != nil {
+			mem.PrefetchWrite(w)
+		}
+		q.cells.PrefetchWrite(n.Index + ring.Ahead)
+	}
+	return true, nil
+}
+
+// send does what claim and publish do, where nothing is in the way, without calls by way of the
+// interface. Where a test steps in, or the race detector, claim and publish tell them.
+func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
+	if step.Hooked() || robust.RaceEnabled {
+		return q.sendSlowly(ctx, s, v)
+	}
+	e := q.many
+	if e == nil {
+		return q.sendSingle(ctx, s, v)
+	}
+	n, ok := e.mpmc.ClaimNext(e.Self)
+	if !ok {
+		return q.sendSlowly(ctx, s, v)
+	}
+	mem.Assign(q.cells.At(n.Index), v)
+	if err := e.mpmc.PublishNext(n); err != nil {
+		return e.sendErrors.Corrupt(err)
+	}
+	wait.WakeN(e.M, &e.header.RecvArmed, 1)
+	return nil
+}
+
+// sendSingle is send in a Single queue.
+func (q *Queue[T]) sendSingle(ctx context.Context, s itemSender, v *T) error {
+	e := s.(*singleItemSender)
+	i, ok := e.next()
+	if !ok {
+		return q.sendSlowly(ctx, s, v)
+	}
+	mem.Assign(&q.items[i], v)
+	e.ring.PublishNext()
+	if i += ring.Ahead; i < len(q.items) {
+		mem.PrefetchWrite(&q.items[i])
+	}
+	wait.Wake(e.m, &e.header.RecvArmed)
+	return nil
+}
+
+// sendSlowly is send where something may be in the way.
+func (q *Queue[T]) sendSlowly(ctx context.Context, s itemSender, v *T) error {
 	r, err := s.claim(ctx, 1)
 	if err != nil {
 		return err
 	}
 	q.put(r.first, v)
 	return s.publish(r)
-}
-
-// prefetchRoom asks for the cache lines that a sender at pos, slot at, comes to soon.
-func (q *Queue[T]) prefetchRoom(pos uint64, at int) {
-	word, i, ok := q.many.mpmc.RoomAhead(pos, at)
-	if !ok {
-		return
-	}
-	if word != nil {
-		mem.PrefetchWrite(word)
-	}
-	mem.PrefetchWrite(q.cells.At(i))
-}
-
-// prefetchMessage asks for the cache lines that a receiver at pos, slot at, comes to soon.
-func (q *Queue[T]) prefetchMessage(pos uint64, at int) {
-	word, i, ok := q.many.mpmc.MessageAhead(pos, at)
-	if !ok {
-		return
-	}
-	if word != nil {
-		mem.PrefetchWrite(word) // receiving changes it
-	}
-	mem.Prefetch(q.cells.At(i))
 }
 
 // sendFunc sends with a stamp, 0 for that of now.
@@ -390,36 +417,80 @@ func (q *Queue[T]) getAll(r run, vs []T) {
 	}
 }
 
-func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
-	// What take and release do where nothing is in the way, as in send.
-	if step.Hooked() || robust.RaceEnabled {
-		// take and release reach the steps and tell the race detector.
-	} else if e := q.many; e != nil {
-		if n, ok := e.mpmc.TakeNext(e.Self); ok {
-			*v = *q.cells.At(n.Index)
-			if err := e.mpmc.ReleaseNext(n); err != nil {
-				return e.lost()
-			}
-			wait.WakeN(e.M, &e.header.SendArmed, 1)
-			if e.header.Closed.Load() != 0 {
-				wait.Wake(e.M, &e.header.RecvArmed) // as in released
-			}
-			q.prefetchMessage(n.Pos, n.Index)
-			return nil
+// recvQuickly is to recv what sendQuickly is to send.
+func (q *Queue[T]) recvQuickly(v *T) (done bool, err error) {
+	e := q.many
+	if e == nil || robust.RaceEnabled || step.Hooked() {
+		return false, nil
+	}
+	n, ok := e.mpmc.TryTake(e.Self)
+	if !ok {
+		return false, nil
+	}
+	mem.Fetch(v, q.cells.At(n.Index))
+	if !e.mpmc.ReleaseTried(n) {
+		return true, e.lost()
+	}
+	wait.WakeN(e.M, &e.header.SendArmed, 1)
+	if e.header.Closed.Load() != 0 {
+		wait.Wake(e.M, &e.header.RecvArmed) // as in released
+	}
+	if e.mpmc.MessageAhead(n.Pos) {
+		if w := e.mpmc.WordAhead(n.Index + ring.Ahead); w != nil {
+			mem.PrefetchWrite(w) // receiving changes it
 		}
-	} else if e := end.(*singleItemReceiver); e.light() {
-		if i, ok := e.ring.Next(); ok {
-			*v = q.items[i]
-			e.ring.ReleaseNext()
-			if e.ring.Far() {
-				if i += ring.Ahead; i < len(q.items) {
-					mem.Prefetch(&q.items[i])
-				}
-			}
-			wait.Wake(e.m, &e.header.SendArmed)
-			return nil
+		q.cells.Prefetch(n.Index + ring.Ahead)
+	}
+	return true, nil
+}
+
+// recv does what take and release do where nothing is in the way, as send.
+func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
+	if step.Hooked() || robust.RaceEnabled {
+		return q.recvSlowly(ctx, end, v)
+	}
+	e := q.many
+	if e == nil {
+		return q.recvSingle(ctx, end, v)
+	}
+	n, ok := e.mpmc.TakeNext(e.Self)
+	if !ok {
+		return q.recvSlowly(ctx, end, v)
+	}
+	mem.Fetch(v, q.cells.At(n.Index))
+	if err := e.mpmc.ReleaseNext(n); err != nil {
+		return e.lost()
+	}
+	wait.WakeN(e.M, &e.header.SendArmed, 1)
+	if e.header.Closed.Load() != 0 {
+		wait.Wake(e.M, &e.header.RecvArmed) // as in released
+	}
+	return nil
+}
+
+// recvSingle is recv in a Single queue.
+func (q *Queue[T]) recvSingle(ctx context.Context, end itemReceiver, v *T) error {
+	e := end.(*singleItemReceiver)
+	if !e.light() {
+		return q.recvSlowly(ctx, end, v)
+	}
+	i, ok := e.ring.Next()
+	if !ok {
+		return q.recvSlowly(ctx, end, v)
+	}
+	mem.Fetch(v, &q.items[i])
+	e.ring.ReleaseNext()
+	if e.ring.Far() {
+		if i += ring.Ahead; i < len(q.items) {
+			mem.Prefetch(&q.items[i])
 		}
 	}
+	wait.Wake(e.m, &e.header.SendArmed)
+	return nil
+}
+
+// recvSlowly is recv where something may be in the way.
+func (q *Queue[T]) recvSlowly(ctx context.Context, end itemReceiver, v *T) error {
 	r, err := q.take(ctx, end, 1)
 	if err != nil {
 		return err

@@ -44,6 +44,9 @@ func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, r.closed()
 	}
 	defer r.section.Leave()
+	if done, err := r.q.recvQuickly(&v); done {
+		return v, err
+	}
 	err = r.q.recv(ctx, r.end, &v)
 	return v, err
 }
@@ -54,6 +57,9 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 		return v, r.closed()
 	}
 	defer r.section.Leave()
+	if done, err := r.q.recvQuickly(&v); done {
+		return v, err
+	}
 	err = r.q.recv(stream.Try{}, r.end, &v)
 	return v, err
 }

@@ -41,6 +41,9 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
+	if done, err := s.q.sendQuickly(&v); done {
+		return err
+	}
 	return s.q.send(ctx, s.end, &v)
 }
 
@@ -50,6 +53,9 @@ func (s *Sender[T]) TrySend(v T) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
+	if done, err := s.q.sendQuickly(&v); done {
+		return err
+	}
 	return s.q.send(stream.Try{}, s.end, &v)
 }
 

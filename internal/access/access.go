@@ -33,6 +33,9 @@ func Release(step string, w *atomic.Uint64, v uint64) {
 	storeRelease(w, v)
 }
 
+// StoreRelease is Release without a name, where no test steps in.
+func StoreRelease(w *atomic.Uint64, v uint64) { storeRelease(w, v) }
+
 // CAS sets the word to next if it is old, and reports whether it did.
 func CAS(step string, w *atomic.Uint64, old, next uint64) bool {
 	if Hook != nil {

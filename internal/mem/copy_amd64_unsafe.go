@@ -23,7 +23,7 @@ func load(dst, src unsafe.Pointer, n uintptr)
 // processors without fast strings it is never reached.
 var stringsFrom = func() uintptr {
 	if sys.FastStrings {
-		return 2048
+		return leastString
 	}
 	return ^uintptr(0)
 }()

@@ -60,13 +60,23 @@ func Copy(dst, src []byte) {
 	copy(dst, src)
 }
 
-// Assign is *dst = *src with Copy. It is small enough to be inlined.
+// leastString is the least that stringsFrom is: for values of fewer bytes the compiler leaves the
+// comparison out.
+const leastString = 2048
+
+// Assign is *dst = *src with Copy, of values that do not overlap. It is small enough to be inlined.
 func Assign[T any](dst, src *T) {
-	if unsafe.Sizeof(*src) >= stringsFrom {
+	if unsafe.Sizeof(*src) >= leastString && unsafe.Sizeof(*src) >= stringsFrom {
 		assignLarge(dst, src)
 		return
 	}
-	*dst = *src
+	*(*struct{ v T })(unsafe.Pointer(dst)) = *(*struct{ v T })(unsafe.Pointer(src))
+}
+
+// Fetch is *dst = *src of values that do not overlap. Of arrays the compiler does not know that
+// they do not, and calls a function. So an array is copied as the field of a struct.
+func Fetch[T any](dst, src *T) {
+	*(*struct{ v T })(unsafe.Pointer(dst)) = *(*struct{ v T })(unsafe.Pointer(src))
 }
 
 func assignLarge[T any](dst, src *T) { Copy(Bytes(dst), Bytes(src)) }

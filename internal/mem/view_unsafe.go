@@ -99,6 +99,20 @@ func (t *Table[T]) At(i int) *T {
 	return (*T)(unsafe.Add(t.base, i*t.stride))
 }
 
+// Prefetch asks for the cache line of value i, if there is one, which the caller reads soon.
+func (t *Table[T]) Prefetch(i int) {
+	if uint(i) < uint(t.n) {
+		prefetch(unsafe.Add(t.base, i*t.stride))
+	}
+}
+
+// PrefetchWrite is Prefetch for a caller that writes soon.
+func (t *Table[T]) PrefetchWrite(i int) {
+	if uint(i) < uint(t.n) {
+		prefetchWrite(unsafe.Add(t.base, i*t.stride))
+	}
+}
+
 // Rest returns the bytes of cell i behind its value.
 func (t *Table[T]) Rest(i int) []byte {
 	var z *T

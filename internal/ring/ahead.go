@@ -5,7 +5,7 @@ import "sync/atomic"
 // Ahead is how many slots ahead a caller of the functions below prefetches cache lines. Otherwise
 // claiming and taking wait for each cache line on its way from another core.
 //
-// The functions return hints: a slot, and its word if the word begins a cache line. Where an item
+// The functions return or tell hints: a slot, and its word if the word begins a cache line. Where an item
 // is beside its word, a hint for the word would be one more for the same cache line. A prefetch of
 // a cache line that the other side uses slows both sides. So the functions check how far the other
 // side is, at most once in Ahead positions.
@@ -22,48 +22,36 @@ func ahead(slots []atomic.Uint64, i uint64) (word *atomic.Uint64, slot int) {
 	return word, int(i)
 }
 
-// RoomAhead returns the hint for the producer that has claimed pos, slot at. ok reports whether
-// there is room that far.
-func (r *MPMC) RoomAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
-	if to := pos + Ahead; to-r.head.Load() >= r.n {
-		if pos%Ahead != 0 {
-			return nil, 0, false
-		}
-		h := r.h.Head.Load()
-		r.head.Store(h)
-		if to-h >= r.n {
-			return nil, 0, false
-		}
-	}
-	return r.slotAhead(at)
+// RoomAhead reports whether there is room Ahead positions behind pos, which the producer has
+// claimed.
+func (r *MPMC) RoomAhead(pos uint64) bool {
+	return pos+Ahead-r.head.Load() < r.n || pos%Ahead == 0 && r.lookForRoom(pos)
 }
 
-// MessageAhead returns the hint for the consumer that has taken pos, slot at. ok reports whether
-// there are messages that far.
-func (r *MPMC) MessageAhead(pos uint64, at int) (word *atomic.Uint64, slot int, ok bool) {
-	if to := pos + Ahead; to >= r.tail.Load() {
-		if pos%Ahead != 0 {
-			return nil, 0, false
-		}
-		t := r.h.Tail.Load()
-		r.tail.Store(t)
-		if to >= t {
-			return nil, 0, false
-		}
-	}
-	return r.slotAhead(at)
+func (r *MPMC) lookForRoom(pos uint64) bool {
+	h := r.h.Head.Load()
+	r.head.Store(h)
+	return pos+Ahead-h < r.n
 }
 
-// slotAhead returns the hint for the slot that is Ahead of slot at. There is none at the end of the
-// ring.
-func (r *MPMC) slotAhead(at int) (word *atomic.Uint64, slot int, ok bool) {
-	if slot = at + Ahead; slot >= r.Cap() {
-		return nil, 0, false
+// MessageAhead reports whether there is a message Ahead positions behind pos, which the consumer
+// has taken.
+func (r *MPMC) MessageAhead(pos uint64) bool {
+	return pos+Ahead < r.tail.Load() || pos%Ahead == 0 && r.lookForMessage(pos)
+}
+
+func (r *MPMC) lookForMessage(pos uint64) bool {
+	t := r.h.Tail.Load()
+	r.tail.Store(t)
+	return pos+Ahead < t
+}
+
+// WordAhead returns the word of a slot, if it is to be prefetched beside its item.
+func (r *MPMC) WordAhead(slot int) *atomic.Uint64 {
+	if slot%wordLine != 0 || r.slots.shift != 0 || slot >= len(r.slots.words) {
+		return nil
 	}
-	if r.slots.shift == 0 && slot%wordLine == 0 {
-		word = &r.slots.words[slot]
-	}
-	return word, slot, true
+	return &r.slots.words[slot]
 }
 
 // Ahead returns the hint for the publisher that has claimed pos.

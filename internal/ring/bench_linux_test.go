@@ -125,7 +125,7 @@ func benchNext(b *testing.B, producers, consumers int) {
 				}
 				access.Release("value", &words[2*next.Index+1], uint64(n))
 				_ = r.PublishNext(next)
-				_, _, _ = r.RoomAhead(next.Pos, next.Index)
+				_ = r.RoomAhead(next.Pos)
 				n, s = n+1, 0
 			}
 		})
@@ -138,7 +138,7 @@ func benchNext(b *testing.B, producers, consumers int) {
 				if ok {
 					sum += words[2*next.Index+1].Load()
 					_ = r.ReleaseNext(next)
-					_, _, _ = r.MessageAhead(next.Pos, next.Index)
+					_ = r.MessageAhead(next.Pos)
 					s = 0
 					continue
 				}

@@ -345,6 +345,10 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) (most int) {
 					index(x.Index, 1, n)
 					_ = r.ReleaseNext(x)
 				}
+				if x, ok := r.TryTake(self); ok {
+					index(x.Index, 1, n)
+					r.ReleaseTried(x)
+				}
 			case 9:
 				if b != nil {
 					return
@@ -353,6 +357,10 @@ func hostile(t *testing.T, seed uint64, kind, n, ops, odds int) (most int) {
 				if x, ok := r.ClaimNext(self); ok {
 					index(x.Index, 1, n)
 					_ = r.PublishNext(x)
+				}
+				if x, ok := r.TryClaim(self); ok {
+					index(x.Index, 1, n)
+					r.PublishTried(x)
 				}
 			case 10:
 				now := rnd.Int64N(1 << 40)

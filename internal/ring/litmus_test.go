@@ -39,6 +39,22 @@ func TestLitmus(t *testing.T) {
 			func() (ok bool) { next, ok = r.ClaimNext(1); return ok },
 			func() error { return r.PublishNext(next) })
 	})
+	t.Run("PublishTried", func(t *testing.T) {
+		h := new(MPMCHeader)
+		r, err := NewMPMC(h, SideBySide(make([]atomic.Uint64, n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var next Next
+		litmus(t, h, r,
+			func() (ok bool) { next, ok = r.TryClaim(1); return ok },
+			func() error {
+				if !r.PublishTried(next) {
+					return ErrNotHeld
+				}
+				return nil
+			})
+	})
 }
 
 func litmus(t *testing.T, h *MPMCHeader, r *MPMC, claim func() bool, publish func() error) {

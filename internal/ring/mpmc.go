@@ -50,6 +50,7 @@ type MPMC struct {
 	slots Slots
 	marks []atomic.Uint64 // one a slot; nil: none
 	circle
+	mask uint64 // n-1, if that selects the slot of a position, and n is large; else 0
 	_    Line
 	head atomic.Uint64 // Head when RoomAhead loaded it last
 	_    Line
@@ -66,9 +67,11 @@ func NewMPMC(h *MPMCHeader, slots Slots) (*MPMC, error) {
 	if h == nil || n < 1 || uint64(n) > 1<<31 {
 		return nil, ErrShape
 	}
-	return &MPMC{
-		h: h, slots: slots, circle: newCircle(n), leases: leases{step: settleStep},
-	}, nil
+	r := &MPMC{h: h, slots: slots, circle: newCircle(n), leases: leases{step: settleStep}}
+	if r.power && n >= leastMasked {
+		r.mask = r.n - 1
+	}
+	return r, nil
 }
 
 // slot returns the word of a slot.
@@ -189,67 +192,6 @@ func (r *MPMC) PublishN(self uint32, pos uint64, k int) error {
 	return r.PublishFence(self, pos)
 }
 
-// A Next is a position that ClaimNext or TakeNext got.
-type Next struct {
-	Pos   uint64
-	Index int // its slot
-
-	word *atomic.Uint64
-	held word // as which the caller holds the slot
-}
-
-// nextTries is how often ClaimNext and TakeNext try. They fail where another caller is faster.
-const nextTries = 4
-
-// ClaimNext claims the next position, or reports false: then ClaimN claims it, or tells why not.
-// The caller writes the item, then calls PublishNext. Together they do what Claim and PublishFence
-// do, with two locked operations in place of three: the one that advances the tail orders the
-// message before the check for waiters, too. Until then the tail is behind. So the item should be
-// short.
-func (r *MPMC) ClaimNext(self uint32) (n Next, ok bool) {
-	if access.Load("claim.closed", &r.h.Closed) != 0 {
-		return Next{}, false
-	}
-	for range nextTries {
-		t := access.Load("claim.tail", &r.h.Tail)
-		i, lap := r.at(t)
-		s, mine := r.slot(i), named(claimed, lap, self)
-		// Where there likely is room the slot is not loaded before: that would fetch its cache line
-		// twice.
-		if (t-r.head.Load() < r.n || word(access.Load("claim.look", s)) == plain(free, lap)) &&
-			access.CAS("claim.slot", s, uint64(plain(free, lap)), uint64(mine)) {
-			if lap&cleanLaps == cleanLaps {
-				r.cleanMarks(t, 1)
-			}
-			return Next{t, int(i), s, mine}, true
-		}
-		w := word(access.Load("claim.look", s))
-		if w == plain(free, lap) { // released this moment
-			continue
-		}
-		if d := w.ahead(lap); d != 0 && d != 1 || w == plain(end, lap) {
-			return Next{}, false
-		}
-		access.CAS("claim.help", &r.h.Tail, t, t+1) // the tail is behind
-	}
-	return Next{}, false
-}
-
-// PublishNext publishes a position of ClaimNext, in one order with all other atomic operations.
-//
-// The store that publishes is not a barrier, but the compare-and-swap of the tail is one: on amd64
-// whether it succeeds or not. It fails if another caller has advanced the tail. Elsewhere each
-// store is in one order with later loads.
-func (r *MPMC) PublishNext(n Next) error {
-	if word(access.Load("publish.look", n.word)) != n.held {
-		return ErrNotHeld
-	}
-	_, lap := r.at(n.Pos)
-	access.Release("publish.slot", n.word, uint64(plain(ready, lap)))
-	access.CAS("publish.advance", &r.h.Tail, n.Pos, n.Pos+1)
-	return nil
-}
-
 // Cancel gives up a claimed position. Consumers skip it.
 func (r *MPMC) Cancel(self uint32, pos uint64) error {
 	i, lap := r.at(pos)
@@ -340,43 +282,6 @@ func (r *MPMC) release(self uint32, pos, how uint64) error {
 		uint64(plain(free, lap+1))) {
 		return ErrNotHeld
 	}
-	return nil
-}
-
-// TakeNext takes the oldest message, or reports false: then TakeN takes it, or tells why not. The
-// caller copies the item, then calls ReleaseNext. They are to TakeN and ReleaseN what ClaimNext and
-// PublishNext are to Claim and PublishFence. The lease is one of a batch: no other process ends it
-// while the holder lives.
-func (r *MPMC) TakeNext(self uint32) (n Next, ok bool) {
-	if access.Load("take.suspects", &r.h.Suspects)&1 != 0 {
-		return Next{}, false
-	}
-	for range nextTries {
-		h := access.Load("take.head", &r.h.Head)
-		i, lap := r.at(h)
-		s := r.slot(i)
-		if (h < r.tail.Load() || word(access.Load("take.look", s)) == plain(ready, lap)) &&
-			access.CAS("take.slot", s, uint64(plain(ready, lap)), uint64(named(batch, lap, self))) {
-			return Next{h, int(i), s, named(batch, lap, self)}, true
-		}
-		w := word(access.Load("take.look", s))
-		if d := w.ahead(lap); d != 1 && (d != 0 || !w.leased()) {
-			return Next{}, false
-		}
-		access.CAS("take.help", &r.h.Head, h, h+1) // the head is behind
-	}
-	return Next{}, false
-}
-
-// ReleaseNext ends a lease of TakeNext, in one order with all other atomic operations; see
-// PublishNext.
-func (r *MPMC) ReleaseNext(n Next) error {
-	if word(access.Load("release.look", n.word)) != n.held {
-		return ErrNotHeld
-	}
-	_, lap := r.at(n.Pos)
-	access.Release("release.slot", n.word, uint64(plain(free, lap+1)))
-	access.CAS("release.advance", &r.h.Head, n.Pos, n.Pos+1)
 	return nil
 }
 
