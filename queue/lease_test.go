@@ -207,6 +207,37 @@ func TestNotBefore(t *testing.T) {
 	})
 }
 
+// TestFailingWhileFull: a message that fails each time, and fills the queue, comes every 10 ms.
+func TestFailingWhileFull(t *testing.T) {
+	o := queue.Options{Capacity: 2, RetryDelay: time.Hour}
+	borrowers(t, o, func(t *testing.T, _ string, open func() borrower) {
+		q := open()
+		check(t, q.send(0))
+		check(t, q.send(1))
+		fails := errors.New("not now")
+		want(t, q.func1(func(int64) error { return fails }), fails)
+		check(t, q.takes(t, 1, 1).Done())
+		sent := make(chan error, 1)
+		go func() { sent <- q.send(2) }() // waits for the slot of the message
+		start := time.Now()
+		const times = 6
+		for range times {
+			want(t, q.func1(func(v int64) error {
+				if v != 0 {
+					t.Errorf("received %d", v)
+				}
+				return fails
+			}), fails)
+		}
+		// Between two of them there are 9 to 10 ms.
+		if d := time.Since(start); d < (times-1)*9*time.Millisecond {
+			t.Errorf("%d deliveries in %v", times, d)
+		}
+		check(t, q.func1(func(int64) error { return nil }))
+		check(t, <-sent)
+	})
+}
+
 // TestLeaseTimeout: a lease that is too old ends, and its holder is told, whichever goroutine of
 // whichever attachment has the message then.
 func TestLeaseTimeout(t *testing.T) {

@@ -93,9 +93,15 @@ func (q *many) releaseAgain(pos uint64, l lease) error {
 // lost is the error of a lease that has ended before.
 func (q *many) lost() error { return q.recvErrors.Of(ErrLeaseLost) }
 
+// fullDelay is the delay of a message that fills the queue. dueAfter adds up to 1 ms.
+const fullDelay = (ring.FullDelay - 1) * time.Millisecond
+
 // returnAt ends a lease without consuming the message, which is redelivered after a delay.
 func (q *many) returnAt(pos uint64, l lease, delay time.Duration) (err error) {
 	due := int64(0)
+	if delay > fullDelay && q.ring.InTheWay(pos) {
+		delay = fullDelay
+	}
 	if delay > 0 {
 		due = dueAfter(delay)
 	}

@@ -62,6 +62,7 @@ type manyRing interface {
 	CanTake() bool
 	Sweep() bool
 	NoLease() bool
+	InTheWay(pos uint64) bool
 	Stats() ring.MPMCStats
 	Oldest(stamps []atomic.Uint64) int64
 	Len() int

@@ -80,8 +80,9 @@ type Options struct {
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
 	// this attachment, or after this attachment has found the death of a receiver. A delay ends
-	// early when the queue is full because of the message. Default: it is redelivered at once,
-	// before all others. A Single queue knows no delay.
+	// early when the queue is full because of the message, which comes at most every 10 ms then.
+	// Default: it is redelivered at once, before all others; a receiver that fails each time has no
+	// rest. A Single queue knows no delay.
 	RetryDelay time.Duration
 	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
 	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is
@@ -150,8 +151,9 @@ type BytesOptions struct {
 	LeaseTimeout time.Duration
 	// RetryDelay is how long a message waits until it is redelivered, after RecvFunc has failed in
 	// this attachment, or after this attachment has found the death of a receiver. A delay ends
-	// early when the queue is full because of the message. Default: it is redelivered at once,
-	// before all others. A Single queue knows no delay.
+	// early when the queue is full because of the message, which comes at most every 10 ms then.
+	// Default: it is redelivered at once, before all others; a receiver that fails each time has no
+	// rest. A Single queue knows no delay.
 	RetryDelay time.Duration
 	// DeadLetters is the name of a queue, in the same directory, which gets the messages that were
 	// delivered MaxDeliveries times and not consumed. It is created if it is not there. While it is

@@ -158,15 +158,33 @@ func (r *MPMC) stamp(i uint64, w word, m Mark, now int64) Mark {
 	return m
 }
 
+// FullDelay is the longest delay of a message that producers have come round to, in milliseconds. A
+// longer one ends at once. One that is as long is kept: a message that fails each time would keep
+// its consumer busy otherwise.
+const FullDelay = 10
+
 // due reports whether the returned message of a slot can be taken at now. lap is that of the word,
-// at least its low bits. The message that producers have come round to is always due.
+// at least its low bits.
 func (r *MPMC) due(i, lap, tail uint64, now int64) bool {
 	m := r.mark(i)
-	if !m.Known(lap) || !m.Due() || m.After(now) <= 0 {
+	if !m.Known(lap) || !m.Due() {
 		return true
 	}
+	after := m.After(now)
+	return after <= 0 || after > FullDelay && r.round(i, lap, tail)
+}
+
+// round reports whether the tail has come round to slot i, whose message is of that lap.
+func (r *MPMC) round(i, lap, tail uint64) bool {
 	ti, tlap := r.at(tail)
 	return i == ti && (tlap-lap)&shortMask == 1
+}
+
+// InTheWay reports whether producers have come round to pos, which the caller has leased. A caller
+// that returns it then should not do so with a delay of more than FullDelay.
+func (r *MPMC) InTheWay(pos uint64) bool {
+	i, lap := r.at(pos)
+	return r.round(i, lap, access.Load("way.tail", &r.h.Tail))
 }
 
 // Retake takes the oldest message that was returned and is due at now, in milliseconds. It returns
@@ -222,8 +240,8 @@ func (r *MPMC) deliver(self uint32, i, lap uint64) (deliveries int) {
 func (r *MPMC) ReleaseAgain(self uint32, pos uint64) error { return r.release(self, pos, again) }
 
 // Return returns a message that Take has leased. With due 0 the next consumer gets it. Else it can
-// be taken from that time on, in milliseconds, or when producers have come round to it; Mend finds
-// that.
+// be taken from that time on, in milliseconds, or when producers have come round to it; see due. Mend
+// finds that.
 func (r *MPMC) Return(self uint32, pos uint64, due int64) error {
 	return r.giveBack(self, pos, taken, due)
 }

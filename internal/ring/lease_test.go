@@ -341,6 +341,20 @@ func TestDelay(t *testing.T) {
 	if p, n, ok := r.Retake(3, now+2000); p != pos || n != 3 || !ok {
 		t.Fatal(p, n, ok)
 	}
+	if !r.InTheWay(pos) || r.InTheWay(pos+1) {
+		t.Error("only the first message is in the way")
+	}
+	if err := r.ReturnAgain(3, pos, now+2000+FullDelay); err != nil {
+		t.Fatal(err)
+	}
+	mend(now + 2001)
+	if _, _, ok := r.Retake(3, now+2001); ok {
+		t.Fatal("redelivered at once where the ring is full: its consumer would be busy")
+	}
+	mend(now + 2000 + FullDelay)
+	if p, n, ok := r.Retake(3, now+2000+FullDelay); p != pos || n != 4 || !ok {
+		t.Fatal(p, n, ok)
+	}
 }
 
 // TestLimit: a lease of a living consumer ends after the limit, counted from the time that it was

@@ -244,6 +244,7 @@ func (r *MPMCBytes) Cap() int                                 { return r.q.Cap()
 func (r *MPMCBytes) Stats() MPMCStats                         { return r.q.Stats() }
 func (r *MPMCBytes) Oldest(stamps []atomic.Uint64) int64      { return r.q.Oldest(stamps) }
 func (r *MPMCBytes) NoLease() bool                            { return r.q.NoLease() }
+func (r *MPMCBytes) InTheWay(pos uint64) bool                 { return r.q.InTheWay(pos) }
 func (r *MPMCBytes) Stuck() (producer, consumer uint32)       { return r.q.Stuck() }
 
 // Take takes the oldest message, as Take of MPMC. Message returns where it is.
