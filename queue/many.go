@@ -285,6 +285,14 @@ func (q *many) released(n int) {
 	step.Reach(step.QueueReceived)
 }
 
+// consumed is released of one slot, without steps.
+func (q *many) consumed() {
+	wait.WakeN(q.M, &q.header.SendArmed, 1)
+	if q.header.Closed.Load() != 0 {
+		q.wakeReceivers()
+	}
+}
+
 // cancelAt gives a claimed position up.
 func (q *many) cancelAt(pos uint64) {
 	_ = q.ring.Cancel(q.Self, pos)

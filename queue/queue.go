@@ -64,8 +64,10 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 		return err
 	}
 	defer s.leave()
-	if done, err := q.sendQuickly(&v); done {
-		return err
+	if q.many != nil {
+		if done, err := q.sendQuickly(&v); done {
+			return err
+		}
 	}
 	return q.send(ctx, s, &v)
 }
@@ -77,8 +79,10 @@ func (q *Queue[T]) TrySend(v T) error {
 		return err
 	}
 	defer s.leave()
-	if done, err := q.sendQuickly(&v); done {
-		return err
+	if q.many != nil {
+		if done, err := q.sendQuickly(&v); done {
+			return err
+		}
 	}
 	return q.send(stream.Try{}, s, &v)
 }
@@ -122,8 +126,10 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, err
 	}
 	defer r.leave()
-	if done, err := q.recvQuickly(&v); done {
-		return v, err
+	if q.many != nil {
+		if done, err := q.recvQuickly(&v); done {
+			return v, err
+		}
 	}
 	err = q.recv(ctx, r, &v)
 	return v, err
@@ -136,8 +142,10 @@ func (q *Queue[T]) TryRecv() (v T, err error) {
 		return v, err
 	}
 	defer r.leave()
-	if done, err := q.recvQuickly(&v); done {
-		return v, err
+	if q.many != nil {
+		if done, err := q.recvQuickly(&v); done {
+			return v, err
+		}
 	}
 	err = q.recv(stream.Try{}, r, &v)
 	return v, err
@@ -268,7 +276,7 @@ func (q *Queue[T]) Leak() error { return q.Segment().Leak() }
 // something is in the way, a test steps in, or the race detector.
 func (q *Queue[T]) sendQuickly(v *T) (done bool, err error) {
 	e := q.many
-	if e == nil || robust.RaceEnabled || step.Hooked() {
+	if robust.RaceEnabled || step.Hooked() {
 		return false, nil
 	}
 	n, ok := e.mpmc.TryClaim(e.Self)
@@ -295,24 +303,9 @@ func (q *Queue[T]) send(ctx context.Context, s itemSender, v *T) error {
 	if step.Hooked() || robust.RaceEnabled {
 		return q.sendSlowly(ctx, s, v)
 	}
-	e := q.many
-	if e == nil {
-		return q.sendSingle(ctx, s, v)
+	if q.many != nil {
+		return q.sendMany(ctx, s, v)
 	}
-	n, ok := e.mpmc.ClaimNext(e.Self)
-	if !ok {
-		return q.sendSlowly(ctx, s, v)
-	}
-	mem.Assign(q.cells.At(n.Index), v)
-	if err := e.mpmc.PublishNext(n); err != nil {
-		return e.sendErrors.Corrupt(err)
-	}
-	wait.WakeN(e.M, &e.header.RecvArmed, 1)
-	return nil
-}
-
-// sendSingle is send in a Single queue.
-func (q *Queue[T]) sendSingle(ctx context.Context, s itemSender, v *T) error {
 	e := s.(*singleItemSender)
 	i, ok := e.next()
 	if !ok {
@@ -324,6 +317,21 @@ func (q *Queue[T]) sendSingle(ctx context.Context, s itemSender, v *T) error {
 		mem.PrefetchWrite(&q.items[i])
 	}
 	wait.Wake(e.m, &e.header.RecvArmed)
+	return nil
+}
+
+// sendMany is send in a queue for many.
+func (q *Queue[T]) sendMany(ctx context.Context, s itemSender, v *T) error {
+	e := q.many
+	n, ok := e.mpmc.ClaimNext(e.Self)
+	if !ok {
+		return q.sendSlowly(ctx, s, v)
+	}
+	mem.Assign(q.cells.At(n.Index), v)
+	if err := e.mpmc.PublishNext(n); err != nil {
+		return e.sendErrors.Corrupt(err)
+	}
+	wait.WakeN(e.M, &e.header.RecvArmed, 1)
 	return nil
 }
 
@@ -420,7 +428,7 @@ func (q *Queue[T]) getAll(r run, vs []T) {
 // recvQuickly is to recv what sendQuickly is to send.
 func (q *Queue[T]) recvQuickly(v *T) (done bool, err error) {
 	e := q.many
-	if e == nil || robust.RaceEnabled || step.Hooked() {
+	if robust.RaceEnabled || step.Hooked() {
 		return false, nil
 	}
 	n, ok := e.mpmc.TryTake(e.Self)
@@ -433,7 +441,7 @@ func (q *Queue[T]) recvQuickly(v *T) (done bool, err error) {
 	}
 	wait.WakeN(e.M, &e.header.SendArmed, 1)
 	if e.header.Closed.Load() != 0 {
-		wait.Wake(e.M, &e.header.RecvArmed) // as in released
+		e.wakeReceivers() // as in released
 	}
 	if e.mpmc.MessageAhead(n.Pos) {
 		if w := e.mpmc.WordAhead(n.Index + ring.Ahead); w != nil {
@@ -449,27 +457,9 @@ func (q *Queue[T]) recv(ctx context.Context, end itemReceiver, v *T) error {
 	if step.Hooked() || robust.RaceEnabled {
 		return q.recvSlowly(ctx, end, v)
 	}
-	e := q.many
-	if e == nil {
-		return q.recvSingle(ctx, end, v)
+	if q.many != nil {
+		return q.recvMany(ctx, end, v)
 	}
-	n, ok := e.mpmc.TakeNext(e.Self)
-	if !ok {
-		return q.recvSlowly(ctx, end, v)
-	}
-	mem.Fetch(v, q.cells.At(n.Index))
-	if err := e.mpmc.ReleaseNext(n); err != nil {
-		return e.lost()
-	}
-	wait.WakeN(e.M, &e.header.SendArmed, 1)
-	if e.header.Closed.Load() != 0 {
-		wait.Wake(e.M, &e.header.RecvArmed) // as in released
-	}
-	return nil
-}
-
-// recvSingle is recv in a Single queue.
-func (q *Queue[T]) recvSingle(ctx context.Context, end itemReceiver, v *T) error {
 	e := end.(*singleItemReceiver)
 	if !e.light() {
 		return q.recvSlowly(ctx, end, v)
@@ -486,6 +476,21 @@ func (q *Queue[T]) recvSingle(ctx context.Context, end itemReceiver, v *T) error
 		}
 	}
 	wait.Wake(e.m, &e.header.SendArmed)
+	return nil
+}
+
+// recvMany is recv in a queue for many.
+func (q *Queue[T]) recvMany(ctx context.Context, end itemReceiver, v *T) error {
+	e := q.many
+	n, ok := e.mpmc.TakeNext(e.Self)
+	if !ok {
+		return q.recvSlowly(ctx, end, v)
+	}
+	mem.Fetch(v, q.cells.At(n.Index))
+	if err := e.mpmc.ReleaseNext(n); err != nil {
+		return e.lost()
+	}
+	e.consumed()
 	return nil
 }
 

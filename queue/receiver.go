@@ -44,8 +44,10 @@ func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, r.closed()
 	}
 	defer r.section.Leave()
-	if done, err := r.q.recvQuickly(&v); done {
-		return v, err
+	if r.q.many != nil {
+		if done, err := r.q.recvQuickly(&v); done {
+			return v, err
+		}
 	}
 	err = r.q.recv(ctx, r.end, &v)
 	return v, err
@@ -57,8 +59,10 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 		return v, r.closed()
 	}
 	defer r.section.Leave()
-	if done, err := r.q.recvQuickly(&v); done {
-		return v, err
+	if r.q.many != nil {
+		if done, err := r.q.recvQuickly(&v); done {
+			return v, err
+		}
 	}
 	err = r.q.recv(stream.Try{}, r.end, &v)
 	return v, err

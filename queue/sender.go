@@ -41,8 +41,10 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
-	if done, err := s.q.sendQuickly(&v); done {
-		return err
+	if s.q.many != nil {
+		if done, err := s.q.sendQuickly(&v); done {
+			return err
+		}
 	}
 	return s.q.send(ctx, s.end, &v)
 }
@@ -53,8 +55,10 @@ func (s *Sender[T]) TrySend(v T) error {
 		return s.closed()
 	}
 	defer s.section.Leave()
-	if done, err := s.q.sendQuickly(&v); done {
-		return err
+	if s.q.many != nil {
+		if done, err := s.q.sendQuickly(&v); done {
+			return err
+		}
 	}
 	return s.q.send(stream.Try{}, s.end, &v)
 }

@@ -5,10 +5,10 @@ import "sync/atomic"
 // Ahead is how many slots ahead a caller of the functions below prefetches cache lines. Otherwise
 // claiming and taking wait for each cache line on its way from another core.
 //
-// The functions return or tell hints: a slot, and its word if the word begins a cache line. Where an item
-// is beside its word, a hint for the word would be one more for the same cache line. A prefetch of
-// a cache line that the other side uses slows both sides. So the functions check how far the other
-// side is, at most once in Ahead positions.
+// What is prefetched is the item of a slot, and its word if the word begins a cache line. Where an
+// item is beside its word that would be the same cache line twice. A prefetch of a cache line that
+// the other side uses slows both sides. So the functions check how far the other side is, at most
+// once in Ahead positions.
 const Ahead = 16
 
 // wordLine is how many words of slots share a cache line.

@@ -240,8 +240,8 @@ func (r *MPMC) deliver(self uint32, i, lap uint64) (deliveries int) {
 func (r *MPMC) ReleaseAgain(self uint32, pos uint64) error { return r.release(self, pos, again) }
 
 // Return returns a message that Take has leased. With due 0 the next consumer gets it. Else it can
-// be taken from that time on, in milliseconds, or when producers have come round to it; see due. Mend
-// finds that.
+// be taken from that time on, in milliseconds, or when producers have come round to it; see due.
+// Mend finds that.
 func (r *MPMC) Return(self uint32, pos uint64, due int64) error {
 	return r.giveBack(self, pos, taken, due)
 }

@@ -12,8 +12,8 @@ import (
 // same accesses in the same order: most messages need no other one. They have no names of accesses,
 // so no test can step in, and are small. TestTry compares both.
 
-// A Next is a position that ClaimNext or TakeNext got. With one more field the compiler would keep it
-// in memory instead of registers.
+// A Next is a position that ClaimNext or TakeNext got. With one more field the compiler would keep
+// it in memory instead of registers.
 type Next struct {
 	Pos   uint64
 	Index int // its slot
@@ -25,8 +25,8 @@ type Next struct {
 // nextTries is how often ClaimNext and TakeNext try. They fail where another caller is faster.
 const nextTries = 4
 
-// leastMasked is the least number of slots for TryClaim and TryTake: in such a ring no lap has a bit
-// of the state.
+// leastMasked is the least number of slots for TryClaim and TryTake: in such a ring no lap has a
+// bit of the state.
 const leastMasked = 1 << (64 - stateShift)
 
 // TryClaim is one try of ClaimNext. The caller calls PublishTried then.
