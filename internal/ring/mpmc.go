@@ -50,7 +50,7 @@ type MPMC struct {
 	slots Slots
 	marks []atomic.Uint64 // one a slot; nil: none
 	circle
-	mask uint64 // n-1, if that selects the slot of a position, and n is large; else 0
+	mask uint64 // n-1, if that selects the slot of a position; else 0
 	_    Line
 	head atomic.Uint64 // Head when RoomAhead loaded it last
 	_    Line
@@ -68,7 +68,7 @@ func NewMPMC(h *MPMCHeader, slots Slots) (*MPMC, error) {
 		return nil, ErrShape
 	}
 	r := &MPMC{h: h, slots: slots, circle: newCircle(n), leases: leases{step: settleStep}}
-	if r.power && n >= leastMasked {
+	if r.power {
 		r.mask = r.n - 1
 	}
 	return r, nil

@@ -188,13 +188,14 @@ func (b *bench) finish(repair bool) error {
 		return b.fault
 	}
 	b.book()
+	mend := func() { b.r.Mend(Care{Alive: b.Alive, Now: atLast}) }
 	if repair {
-		b.r.Repair(b.Alive)
+		mend()
 	}
 	for range 3 * b.r.Cap() {
 		pos, again, err := take(b.r, me)
 		if err == ErrHeld && repair { // a dead producer behind messages
-			b.r.Repair(b.Alive)
+			mend()
 			pos, again, err = take(b.r, me)
 		}
 		if err != nil {

@@ -25,10 +25,6 @@ type Next struct {
 // nextTries is how often ClaimNext and TakeNext try. They fail where another caller is faster.
 const nextTries = 4
 
-// leastMasked is the least number of slots for TryClaim and TryTake: in such a ring no lap has a
-// bit of the state.
-const leastMasked = 1 << (64 - stateShift)
-
 // TryClaim is one try of ClaimNext. The caller calls PublishTried then.
 func (r *MPMC) TryClaim(self uint32) (n Next, ok bool) {
 	h := r.h
@@ -36,7 +32,7 @@ func (r *MPMC) TryClaim(self uint32) (n Next, ok bool) {
 		return Next{}, false
 	}
 	t := h.Tail.Load()
-	i, lap := t&r.mask, t>>(r.shift&63)
+	i, lap := t&r.mask, t>>(r.shift&63)&lapMask
 	s, mine := r.slots.At(i), named(claimed, lap, self)
 	if t-r.head.Load() >= r.n && s.Load() != lap || // plain(free, lap) is lap
 		lap&cleanLaps == cleanLaps || !s.CompareAndSwap(lap, uint64(mine)) {
@@ -51,7 +47,7 @@ func (r *MPMC) PublishTried(n Next) bool {
 	if word(n.word.Load()) != n.held {
 		return false
 	}
-	access.StoreRelease(n.word, ready<<stateShift|n.Pos>>(r.shift&63))
+	access.StoreRelease(n.word, uint64(plain(ready, n.Pos>>(r.shift&63))))
 	r.h.Tail.CompareAndSwap(n.Pos, n.Pos+1)
 	return true
 }
@@ -63,7 +59,7 @@ func (r *MPMC) TryTake(self uint32) (n Next, ok bool) {
 		return Next{}, false
 	}
 	p := h.Head.Load()
-	i, lap := p&r.mask, p>>(r.shift&63)
+	i, lap := p&r.mask, p>>(r.shift&63)&lapMask
 	s, full, mine := r.slots.At(i), ready<<stateShift|lap, named(batch, lap, self)
 	if p >= r.tail.Load() && s.Load() != full || !s.CompareAndSwap(full, uint64(mine)) {
 		return Next{}, false
@@ -77,7 +73,7 @@ func (r *MPMC) ReleaseTried(n Next) bool {
 	if word(n.word.Load()) != n.held {
 		return false
 	}
-	access.StoreRelease(n.word, n.Pos>>(r.shift&63)+1)
+	access.StoreRelease(n.word, uint64(plain(free, n.Pos>>(r.shift&63)+1)))
 	r.h.Head.CompareAndSwap(n.Pos, n.Pos+1)
 	return true
 }
