@@ -29,8 +29,9 @@ type Lease struct {
 // maxLeases bounds how many attachments have leases in Stats.
 const maxLeases = 1024
 
-// leases finds those who hold slots of a ring, by the words of the slots. Positions reach up to
-// now, which is the next to be claimed. It also counts the messages that wait for redelivery.
+// leases finds the attachments that hold slots of a ring, by the words of the slots. Positions
+// reach up to now, which is the next to be claimed. It also counts the messages that wait for
+// redelivery.
 func (o *Observer) leases(
 	slots ring.Slots, marks []atomic.Uint64, now uint64,
 ) (all []Lease, redeliver int) {

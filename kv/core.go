@@ -208,7 +208,7 @@ func (c *core) end(h *held) {
 	c.M.Unpin()
 }
 
-// wake wakes those who wait for a change.
+// wake wakes the calls that wait for a change.
 func (c *core) wake(stripe int) {
 	wait.Wake(c.M, &c.stripes[stripe].Armed)
 	wait.Wake(c.M, &c.header.Armed)

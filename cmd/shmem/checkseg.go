@@ -295,8 +295,8 @@ func (k *checkup) stream(r row, st *inspect.Status) {
 	}
 }
 
-// leases finds those who have claimed or received messages and do not go on. It reports whether
-// there is one.
+// leases finds the processes that have claimed or received messages and do not go on. It reports
+// whether there is one.
 func (k *checkup) leases(r row, st *inspect.Status) (found bool) {
 	for _, l := range st.Stats.Leases {
 		p, who := k.holder(st, l.Holder)
