@@ -12,17 +12,16 @@ import (
 // of the two by one access: a caller that copies the value by pairs then need not wait until single
 // words have reached the cache.
 func copyOut(to *byte, from *atomic.Uint64, n int) {
-	d, s := unsafe.Pointer(to), unsafe.Pointer(from)
-	for ; n >= 2*wordSize; n -= 2 * wordSize {
-		*(*[2]uint64)(d) = *(*[2]uint64)(s)
-		d, s = unsafe.Add(d, 2*wordSize), unsafe.Add(s, 2*wordSize)
+	d, s, i := unsafe.Pointer(to), unsafe.Pointer(from), 0
+	for ; i+2*wordSize <= n; i += 2 * wordSize {
+		*(*[2]uint64)(unsafe.Add(d, i)) = *(*[2]uint64)(unsafe.Add(s, i))
 	}
-	if n >= wordSize {
-		*(*uint64)(d) = *(*uint64)(s)
-		d, s, n = unsafe.Add(d, wordSize), unsafe.Add(s, wordSize), n-wordSize
+	if i+wordSize <= n {
+		*(*uint64)(unsafe.Add(d, i)) = *(*uint64)(unsafe.Add(s, i))
+		i += wordSize
 	}
-	if n > 0 {
-		w := *(*[wordSize]byte)(s)
-		copy(unsafe.Slice((*byte)(d), n), w[:])
+	if i < n {
+		w := *(*[wordSize]byte)(unsafe.Add(s, i))
+		copy(unsafe.Slice((*byte)(unsafe.Add(d, i)), n-i), w[:])
 	}
 }

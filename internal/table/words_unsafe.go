@@ -107,11 +107,11 @@ func keyAt(key *uint64, i int) *uint64 {
 
 // copyInSteps is copyOut with a hook before each access.
 func copyInSteps(to *byte, from *atomic.Uint64, n int) {
-	for ; n > 0; n -= wordSize {
-		w := access.Load("read value", from)
-		copy(unsafe.Slice(to, min(n, wordSize)), (*[wordSize]byte)(unsafe.Pointer(&w))[:])
-		to = (*byte)(unsafe.Add(unsafe.Pointer(to), wordSize))
-		from = (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(from), wordSize))
+	dst := unsafe.Slice(to, n)
+	words := unsafe.Slice(from, (n+wordSize-1)/wordSize)
+	for i := range words {
+		w := access.Load("read value", &words[i])
+		dst = dst[copy(dst, (*[wordSize]byte)(unsafe.Pointer(&w))[:]):]
 	}
 }
 
