@@ -156,7 +156,7 @@ func TestLinearizable(t *testing.T) {
 		},
 	}
 	for k, list := range ops {
-		if r := porcupine.CheckOperationsTimeout(model, list, 20*time.Second); r != porcupine.Ok {
+		if r := porcupine.CheckOperationsTimeout(model, list, 2*time.Minute); r != porcupine.Ok {
 			t.Errorf("key %d, %d calls: %v", k, len(list), r)
 		}
 	}

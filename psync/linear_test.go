@@ -175,7 +175,7 @@ func TestLinearizable(t *testing.T) {
 				}
 			}
 			start := time.Now()
-			got := porcupine.CheckOperationsTimeout(lockModel(limit), ops, 20*time.Second)
+			got := porcupine.CheckOperationsTimeout(lockModel(limit), ops, 2*time.Minute)
 			t.Logf("%d operations: %s, found in %v", len(ops), got, time.Since(start))
 			if got != porcupine.Ok {
 				t.Errorf("the history is %s", got)

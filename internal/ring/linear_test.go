@@ -108,7 +108,7 @@ func TestMPMCLinearizable(t *testing.T) {
 	for seed := range uint64(runs) {
 		ops := history(seed, false)
 		total += len(ops)
-		if res := porcupine.CheckOperationsTimeout(queueModel, ops, 10*time.Second); res != porcupine.Ok {
+		if res := porcupine.CheckOperationsTimeout(queueModel, ops, 2*time.Minute); res != porcupine.Ok {
 			t.Fatalf("seed %d: %v: %v", seed, res, ops)
 		}
 	}

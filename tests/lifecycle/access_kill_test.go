@@ -344,7 +344,7 @@ func TestAccessReadOnly(t *testing.T) {
 	if err := r.LoadTo(context.Background(), &l); err != nil || l.A != 1 {
 		t.Errorf("Load: %v, %v", l.A, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), shmemtest.DefaultLimit)
 	defer cancel()
 	seen := r.Version()
 	go b.StoreFrom(ctx, new(ledger))

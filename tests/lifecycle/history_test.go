@@ -145,7 +145,7 @@ func TestHistory(t *testing.T) {
 		if len(ops) < 100 {
 			t.Errorf("only %d operations", len(ops))
 		}
-		if r := porcupine.CheckOperationsTimeout(registerModel, ops, 30*time.Second); r != porcupine.Ok {
+		if r := porcupine.CheckOperationsTimeout(registerModel, ops, 2*time.Minute); r != porcupine.Ok {
 			t.Errorf("%d operations are %v", len(ops), r)
 		}
 		if round == 0 {
