@@ -35,9 +35,9 @@ type Cond struct {
 // mu then: another goroutine may have locked it.
 //
 // Wait returns the context's error when ctx is done, and [ErrOwnerDied] when a holder of mu died. It
-// looks at mu when it begins to sleep, and then every 100 ms. The death of a holder that it has seen
-// ends the wait at once where the kernel reports it. A holder that locked mu since the last look, or
-// at an object in another box, is found at the next one.
+// looks at mu when it begins to sleep, and then every 100 ms. The death of a holder that it has
+// seen ends the wait at once where the kernel reports it. A holder that locked mu since the last
+// look, or a mutex in another box than the Cond, is found at the next one.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {
 	return fail("cond wait", c, c.wait(ctx, mu))
 }

@@ -100,9 +100,9 @@ func (e *Event) Reset() error {
 }
 
 // Promise declares that this attachment will set the event. If the attachment dies before the event
-// is set, or is closed, Wait returns [ErrOwnerDied], until an attachment sets the event or promises it again. A
-// later Promise replaces an earlier one. At an event that is set the promise is for the next time:
-// a Set of another attachment does not end it before Reset.
+// is set, or is closed, Wait returns [ErrOwnerDied], until an attachment sets the event or promises
+// it again. A later Promise replaces an earlier one. At an event that is set the promise is for the
+// next time: a Set of another attachment does not end it before Reset.
 func (e *Event) Promise() error {
 	o, err := robust.Of(e)
 	if err == nil {
