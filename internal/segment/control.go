@@ -115,9 +115,9 @@ func (c *control) readTail(t *tail) (*format.Header, error) {
 
 // copied returns errs.Copied if the header was written for another file. The words of a copy belong
 // to the attachments of the original. The device of a disk may change with a boot; that of a tmpfs
-// does not.
+// does not. Wine has none for a file that is renamed between its opening and the first look.
 func copied(h *format.Header, file sys.FD, st sys.Stat) error {
-	if h.Ino == st.Ino && (h.Dev == st.Dev || !file.InMemory()) {
+	if h.Ino == st.Ino && (h.Dev == st.Dev || st.Dev == 0 || !file.InMemory()) {
 		return nil
 	}
 	return fmt.Errorf("%w (inode %d, this is %d); its words belong to other processes; "+
