@@ -46,6 +46,14 @@ func TestMarksWrap(t *testing.T) {
 		}
 		return r.PublishNext(n)
 	}
+	try := func(r *MPMC) error {
+		n, ok := r.TryClaim(me)
+		if !ok {
+			return next(r)
+		}
+		r.PublishTried(n)
+		return nil
+	}
 	batch := func(r *MPMC) error {
 		pos, k, err := r.ClaimN(me, 2)
 		if err != nil {
@@ -53,7 +61,9 @@ func TestMarksWrap(t *testing.T) {
 		}
 		return r.PublishN(me, pos, k)
 	}
-	for name, send := range map[string]func(*MPMC) error{"one": next, "batch": batch} {
+	for name, send := range map[string]func(*MPMC) error{
+		"one": next, "batch": batch, "try": try,
+	} {
 		for _, n := range []uint64{1, 2} {
 			r := withMarks(startAt(int(n), lapsOfMarks-2))
 			if err := send(r); err != nil {
