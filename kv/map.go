@@ -179,9 +179,9 @@ func (m *Map[K, V]) GetTo(k K, v *V) (found bool, err error) {
 // mostShort is how many bytes a value may have that table.Read reads: it copies word by word.
 const mostShort = 256
 
-// read copies the value of a key that is made of words, if it is found at once. It takes the address
-// of the key: a copy of one that the caller has stored word by word may have to wait until these
-// stores have reached the cache, behind stores of values that have not come from memory yet.
+// read copies the value of a key that is made of words, if it is found at once. It takes the
+// address of the key: a copy of one that the caller has stored word by word may have to wait until
+// these stores have reached the cache, behind stores of values that have not come from memory yet.
 func (m *Map[K, V]) read(k *K, v *V) bool {
 	return m.c.t.Read(mem.FirstWord(k), mem.FirstByte(v)) && !m.c.M.Closed()
 }

@@ -15,7 +15,8 @@ import (
 // Watch yields the value of a key, and again each time it is stored, removed or evicted, and when
 // it expires. If there is no entry the pointer is nil; otherwise it is a copy, which is the loop's.
 // A slow loop misses values in between, and never the last one. That an entry expires because the
-// date was set is noticed after up to 30 s. Watch looks at ctx before every value. It ends with an error: that of ctx, shmem.ErrClosed when the map is closed, or one of Get.
+// date was set is noticed after up to 30 s. Watch looks at ctx before every value. It ends with an
+// error: that of ctx, shmem.ErrClosed when the map is closed, or one of Get.
 func (m *Map[K, V]) Watch(ctx context.Context, k K) iter.Seq2[*V, error] {
 	return func(yield func(*V, error) bool) {
 		key := m.keys.encode(new([inlineWords]uint64), mem.Bytes(&k))
@@ -82,8 +83,8 @@ func (c *core) version() (n uint64) {
 	return n
 }
 
-// longestLook is how long a watch of an entry that expires waits until it asks for the date again. A
-// timer does not notice that the date was set, or that the machine was suspended.
+// longestLook is how long a watch of an entry that expires waits until it asks for the date again.
+// A timer does not notice that the date was set, or that the machine was suspended.
 var longestLook = 30 * time.Second
 
 // waitChange waits until there are other changes than seen, or until the time expires, if it is not

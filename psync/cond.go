@@ -34,8 +34,8 @@ type Cond struct {
 // again. When Wait returns an error, whatever it is, the caller no longer holds mu. Do not unlock
 // mu then: another goroutine may have locked it.
 //
-// Wait returns the context's error when ctx is done, and [ErrOwnerDied] when a holder of mu died. It
-// looks at mu when it begins to sleep, and then every 100 ms. The death of a holder that it has
+// Wait returns the context's error when ctx is done, and [ErrOwnerDied] when a holder of mu died.
+// It looks at mu when it begins to sleep, and then every 100 ms. The death of a holder that it has
 // seen ends the wait at once where the kernel reports it. A holder that locked mu since the last
 // look, or a mutex in another box than the Cond, is found at the next one.
 func (c *Cond) Wait(ctx context.Context, mu *Mutex) error {

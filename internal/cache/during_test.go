@@ -96,11 +96,8 @@ func (w *world) within(e *Entry) {
 func (w *world) scribbled() (all []*atomic.Uint64) {
 	for i := range w.parts.Shards {
 		s := &w.parts.Shards[i]
-		for _, p := range []*atomic.Uint64{
-			&s.Tail, &s.Low, &s.Tail, &s.Low, &s.Tail, &s.Low, &s.Count, &s.Bytes, &s.Changes,
-		} {
-			all = append(all, p)
-		}
+		all = append(all,
+			&s.Tail, &s.Low, &s.Tail, &s.Low, &s.Tail, &s.Low, &s.Count, &s.Bytes, &s.Changes)
 	}
 	for _, list := range [][]atomic.Uint64{w.parts.Index, w.parts.Log} {
 		for i := range list {

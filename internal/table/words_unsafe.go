@@ -7,8 +7,8 @@ import (
 	"github.com/shmembox/shmem/internal/access"
 )
 
-// base is where the cells of a table are, or its buckets. The number of a cell that was read from shared memory is
-// checked before it is used: see cellIn, spare and Repair.
+// base is where the cells of a table are, or its buckets. The number of a cell that was read from
+// shared memory is checked before it is used: see cellIn, spare and Repair.
 type base struct{ p unsafe.Pointer }
 
 func baseOf(cells []atomic.Uint64) base { return base{unsafe.Pointer(unsafe.SliceData(cells))} }

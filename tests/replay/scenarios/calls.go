@@ -175,8 +175,8 @@ func owed(r *world.Run) {
 	}
 }
 
-// streams: an idempotent client reads streams of three replies from two servers, of which one dies. A
-// stream has all replies in order, or ends with ErrServerDied after the first one.
+// streams: an idempotent client reads streams of three replies from two servers, of which one dies.
+// A stream has all replies in order, or ends with ErrServerDied after the first one.
 func streams(r *world.Run) {
 	const length = 3
 	client := r.Process("C").Spare()
