@@ -62,9 +62,8 @@ func (l *Lease[T]) Time() time.Time { return stream.TimeOf(l.r.sent) }
 func (l *Lease[T]) Done() error { return l.done() }
 
 // Back returns the message, which is redelivered: before all others, or after a delay if that is
-// more than 0. A delay of more than 10 ms
-// ends early when the queue is full because of the message. The errors are
-// those of Done.
+// more than 0. A delay of more than 10 ms ends early when the queue is full because of the message.
+// The errors are those of Done.
 func (l *Lease[T]) Back(delay time.Duration) error { return l.back(delay) }
 
 // Value returns the message, in the queue's memory. It must not be used after Done or Back, nor
