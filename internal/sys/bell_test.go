@@ -64,7 +64,8 @@ func TestBell(t *testing.T) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	for i := 0; b.Wait(time.Millisecond) && i < 100_000; i++ { // what rang too often
+	for range 600 { // what rang too often, more than a socket holds
+		b.Wait(time.Millisecond)
 	}
 	go func() { rang <- b.Wait(time.Hour) }()
 	time.Sleep(time.Millisecond)
