@@ -302,7 +302,7 @@ func TestAttachToGarbage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, err = shmem.AttachWait[point](ctx, "left", o)
-	wantErr(t, err, context.DeadlineExceeded, "/left is what dead processes left")
+	wantErr(t, err, context.DeadlineExceeded, filepath.Join(o.Dir, "left")+" is what dead processes left")
 	check(t, shmem.Remove(o.Dir, "left"))
 }
 

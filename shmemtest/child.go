@@ -109,7 +109,15 @@ func (cmd Command) start(t testing.TB) (*Child, error) {
 		c.limit = DefaultLimit
 	}
 	onProcessThread(func() {
-		if err = x.Start(); err == nil {
+		err = x.Start()
+		for range 3 {
+			if err == nil || !mayStartLater(err) {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+			err = x.Start()
+		}
+		if err == nil {
 			leaders[x.Process.Pid] = c
 		}
 	})

@@ -12,6 +12,8 @@ var stopSignal, continueSignal, quitSignal os.Signal
 
 func prepare(*syscall.SysProcAttr) {}
 
+func mayStartLater(error) bool { return false }
+
 func signalProcess(p *os.Process, s os.Signal) error { return p.Signal(s) }
 
 func signalGroup(p *os.Process, s os.Signal) error { return p.Signal(s) }

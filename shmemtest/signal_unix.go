@@ -21,6 +21,8 @@ func prepare(attr *syscall.SysProcAttr) {
 	dieWithParent(attr)
 }
 
+func mayStartLater(error) bool { return false }
+
 func signalProcess(p *os.Process, s os.Signal) error { return p.Signal(s) }
 
 func signalGroup(p *os.Process, s os.Signal) error {

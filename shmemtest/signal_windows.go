@@ -1,6 +1,7 @@
 package shmemtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -28,6 +29,10 @@ var (
 )
 
 func prepare(*syscall.SysProcAttr) {}
+
+// mayStartLater reports whether a process was not started for an error that passes: Wine has
+// ERROR_INTERNAL_ERROR at times while it is busy.
+func mayStartLater(err error) bool { return errors.Is(err, syscall.Errno(1359)) }
 
 func signalProcess(p *os.Process, s os.Signal) error {
 	err := os.ErrInvalid
