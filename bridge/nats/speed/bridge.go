@@ -27,7 +27,7 @@ func (x *bench) hosts(ctx context.Context, route string, pack int) (
 	end = func() {
 		stop()
 		for _, nc := range conns {
-			<-done
+			_ = <-done // that it was stopped
 			defer nc.Close()
 		}
 	}
