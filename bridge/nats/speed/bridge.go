@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +28,9 @@ func (x *bench) hosts(ctx context.Context, route string, pack int) (
 	end = func() {
 		stop()
 		for _, nc := range conns {
-			_ = <-done // that it was stopped
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				fmt.Fprintln(os.Stderr, "speed: a bridge:", err)
+			}
 			defer nc.Close()
 		}
 	}
