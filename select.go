@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/shmembox/shmem/internal/errs"
@@ -33,22 +34,23 @@ func (b *Box[T]) ChangedSince(seen uint64) Waitable {
 	return WaitFunc(func(ctx context.Context) error { return b.Wait(ctx, seen) })
 }
 
+var errNothing = fmt.Errorf("%w: a nil context, or nothing to wait for; pass both", ErrBadOption)
+
 // Select waits until one of ws is ready, and returns its index; of several that are ready it
 // returns any. Then a call of that one need not block, unless another receiver was faster: use its
 // Try method, and Select again if that finds nothing. Select itself receives nothing, so nothing is
 // lost when ctx is done.
 //
 // An error of a Wait, such as ErrClosed or psync.ErrOwnerDied, is returned with its index. The
-// other errors have the index -1: that of ctx, and ErrBadOption for a nil ctx or no ws.
+// other errors have the index -1: that of ctx, and ErrBadOption for a nil ctx, no ws or a nil one.
 //
 // Select calls Wait with a context that is done before it waits. It waits for the Waitables of this
 // module without further goroutines. It uses one for each other Waitable, for each of an attachment
 // that is read-only, and for all where the kernel is older than Linux 5.16; all of them have ended
 // when it returns.
 func Select(ctx context.Context, ws ...Waitable) (int, error) {
-	if ctx == nil || len(ws) == 0 {
-		return -1, public("select", "", fmt.Errorf("%w: a nil context, or nothing to wait for",
-			ErrBadOption))
+	if ctx == nil || len(ws) == 0 || slices.Contains(ws, nil) {
+		return -1, public("select", "", errNothing)
 	}
 	s := selection{ctx: ctx, ws: ws, group: wait.NewGroup(len(ws))}
 	defer s.group.Close()
@@ -144,9 +146,14 @@ func (s *selection) end() {
 // Ready returns a channel for a select statement, which gets the result of w.Wait(ctx) and is then
 // closed. It receives nothing from w, so nothing is lost if its result is not used. The goroutine
 // behind it ends when w is ready or ctx is done; until then w must not be used where it belongs to
-// one goroutine.
+// one goroutine. The result is ErrBadOption for a nil w.
 func Ready(ctx context.Context, w Waitable) <-chan error {
 	c := make(chan error, 1)
+	if w == nil {
+		c <- public("ready", "", errNothing)
+		close(c)
+		return c
+	}
 	go func() {
 		c <- w.Wait(ctx)
 		close(c)

@@ -144,6 +144,13 @@ func TestSelectErrors(t *testing.T) {
 	if i, err := shmem.Select(context.Background()); i != -1 || !errors.Is(err, shmem.ErrBadOption) {
 		t.Error(i, err)
 	}
+	i, err := shmem.Select(context.Background(), s.many, nil)
+	if i != -1 || !errors.Is(err, shmem.ErrBadOption) {
+		t.Error(i, err)
+	}
+	if err := <-shmem.Ready(context.Background(), nil); !errors.Is(err, shmem.ErrBadOption) {
+		t.Error(err)
+	}
 	var none context.Context
 	if i, err := shmem.Select(none, s.many); i != -1 || !errors.Is(err, shmem.ErrBadOption) {
 		t.Error(i, err)
